@@ -1,0 +1,222 @@
+"""What `listen_passive` and `connect_active` have in common: an `Endpoint`.
+
+An endpoint stands for a data connection that is to be: it is made when the
+client says PASV, EPSV, PORT or EPRT, and `Endpoint.open` gives the connected
+`DTP` when a transfer command needs it. The command and the connection may come
+in either order, and a transfer handler does not care which kind it has.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import socket
+from collections.abc import Callable
+from types import TracebackType
+
+from .deadlines import Deadlines
+from .errors import DataConnectionError, FTPDataError, error_for_end
+from .outcome import End
+from .protocol import DTP
+
+__all__ = ["AcceptedEndpoint", "Endpoint"]
+
+DTPFactory = Callable[[], DTP]
+
+
+class Endpoint(abc.ABC):
+    """A data connection that is to be. For one connection.
+
+    An asynchronous context manager: leaving it closes what `open` has not
+    given away. The `DTP` that was opened belongs to the caller.
+
+    Args:
+        deadlines: `open`, `handshake` and `close` are heeded here.
+        dtp_factory: Makes the protocol; for subclasses of `DTP`.
+    """
+
+    def __init__(self, *, deadlines: Deadlines, dtp_factory: DTPFactory | None = None) -> None:
+        self.deadlines = deadlines
+        self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
+        self._opening = False
+        self._given_up: FTPDataError | None = None
+        self._abort_waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Endpoint:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    @property
+    @abc.abstractmethod
+    def is_ready(self) -> bool:
+        """Whether the connection is there already: reply 125 rather than 150."""
+
+    async def open(self) -> DTP:
+        """Give the connected `DTP`. Once.
+
+        Raises:
+            OpenTimeout: The peer did not connect or answer in time. Reply 425.
+            DataConnectionError: It could not be opened, or was given up by
+                `abort` or `aclose`. Reply 425.
+            FTPDataError: The reason given to `abort`.
+            RuntimeError: `open` was called before.
+
+        Cancellation closes whatever was opened so far, the listener included.
+        """
+
+        if self._opening:
+            raise RuntimeError("an endpoint is for one connection, and has been opened")
+
+        self._opening = True
+        if self._given_up is not None:
+            raise self._given_up
+
+        self._abort_waiter = asyncio.get_running_loop().create_future()
+        try:
+            sock = await self._obtain_socket()
+            return await self._connect_protocol(sock)
+        finally:
+            self._abort_waiter.cancel()
+            self._release()
+
+    def abort(self, end: End = End.ABORTED, message: str | None = None) -> None:
+        """Give up: an `open` that waits raises, a later one too. Releases at once."""
+
+        if self._given_up is not None:
+            return
+
+        self._given_up = error_for_end(end, message)
+        if self._abort_waiter is not None and not self._abort_waiter.done():
+            self._abort_waiter.set_result(None)
+
+        self._release()
+
+    async def aclose(self) -> None:
+        """Release the listener, the port and a connection nobody has taken."""
+
+        self.abort(End.ABORTED, "the data connection was given up")
+
+    @abc.abstractmethod
+    async def _obtain_socket(self) -> socket.socket:
+        """Wait for the connected, non-blocking socket; it belongs to the caller."""
+
+    @abc.abstractmethod
+    def _release(self) -> None:
+        """Close what is held and not given away. Idempotent, never blocks."""
+
+    async def _wait(
+        self, future: asyncio.Future[None], timeout: float | None, timeout_end: End
+    ) -> None:
+        """Wait for the future, for `abort`, or for the deadline; the future is cancelled.
+
+        Raises:
+            OpenTimeout: The deadline passed. Reply 425.
+            FTPDataError: The reason given to `abort`.
+        """
+
+        assert self._abort_waiter is not None
+        try:
+            await asyncio.wait(
+                (future, self._abort_waiter),
+                timeout=timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if self._given_up is not None:
+                raise self._given_up
+
+            if not future.done():
+                raise error_for_end(timeout_end, f"{timeout_end.value} ({timeout:g} s)")
+
+            future.result()
+        finally:
+            future.cancel()
+
+    async def _connect_protocol(self, sock: socket.socket) -> DTP:
+        """Make the `DTP` of a connected socket; the socket is closed on any failure."""
+
+        try:
+            _set_socket_options(sock)
+            _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+                self._dtp_factory, sock
+            )
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, OSError):
+                raise DataConnectionError(
+                    f"the data connection was lost at once: {error}", end=End.OPEN_FAILED
+                ) from error
+            raise
+
+        if self._given_up is not None:
+            protocol.abort(self._given_up.end or End.ABORTED, cause=self._given_up)
+            raise self._given_up
+
+        return protocol
+
+
+class AcceptedEndpoint(Endpoint):
+    """An endpoint whose connection exists: a socket that was accepted elsewhere.
+
+    Args:
+        sock: A connected stream socket, or the file descriptor of one. It
+            belongs to the endpoint from now on.
+        deadlines: See `Endpoint`.
+
+    Raises:
+        DataConnectionError: The socket is not connected. Reply 425.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket | int,
+        *,
+        deadlines: Deadlines | None = None,
+        dtp_factory: DTPFactory | None = None,
+    ) -> None:
+        super().__init__(deadlines=deadlines or Deadlines(), dtp_factory=dtp_factory)
+        self._sock: socket.socket | None = None
+        connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
+        try:
+            connected.getpeername()
+            connected.setblocking(False)
+        except OSError as error:
+            raise DataConnectionError(
+                f"expected a connected socket: {error}", end=End.OPEN_FAILED
+            ) from error
+
+        self._sock = connected
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the connection is still to be given away."""
+
+        return self._sock is not None
+
+    async def _obtain_socket(self) -> socket.socket:
+        assert self._sock is not None
+        sock, self._sock = self._sock, None
+        return sock
+
+    def _release(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+
+def _set_socket_options(sock: socket.socket) -> None:
+    """Set what every data connection wants; a system that has not the option goes without."""
+
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+
+    # A listing's last short line must not wait for the peer's delayed
+    # acknowledgement of the one before.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

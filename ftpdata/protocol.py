@@ -1,0 +1,1015 @@
+"""The DTP: one data connection, as an asyncio Protocol (RFC 959 §2.3, §3.2).
+
+A `DTP` moves bytes and reports how the connection ended. It knows nothing of
+replies, paths, files, TYPE or commands. It is a consumer to the producer that
+sends through it, a push producer to the consumer that receives from it, and it
+adapts both onto the transport's ``pause_writing``/``resume_writing`` and
+``pause_reading``/``resume_reading``.
+
+Invariants, on which everything above relies:
+
+1. Reading is paused from ``connection_made`` until a consumer is registered.
+   What a transport delivers all the same is held and replayed; the replay
+   honours `pause_producing`.
+2. How the connection ended is one `End`, fixed once: by `abort`, or by what
+   the transport said. Everything that fails afterwards is a consequence of it
+   and does not replace it.
+3. A consumer sees ``register_producer``, ``write``…, ``unregister_producer``;
+   the last exactly once, and before the awaitable of `register_consumer` fires.
+4. A producer or consumer that raises ends the connection, with a reset.
+5. A push producer is paused and resumed strictly in turn. A pull producer is
+   asked once for each time data is wanted, never from within its own `write`.
+6. A registered producer is told `stop_producing` exactly once where the
+   connection ends before it has called `unregister_producer`.
+7. Futures are made when they are asked for and are given out shielded: no
+   waiter can disturb another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+import sys
+from collections import deque
+from collections.abc import Generator
+from datetime import datetime
+from typing import Any, cast
+
+from .addresses import HostPort
+from .contracts import Buffer, Consumer, Producer, PushProducer
+from .errors import BadAddress, FTPDataError, LocalError, NotConnected, error_for_end, error_for_oserror
+from .listing import ListingEntry, ListingRules, NamePolicy, format_list_line
+from .outcome import End
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+__all__ = ["CloseWaiter", "DTP"]
+
+DEFAULT_HIGH_WATER = 256 * 1024
+"""Bytes that may wait in the transport before a producer is paused.
+
+Large enough that one loop turn of a loopback transfer does not run dry, small
+enough that a thousand stalled downloads stay far below a gigabyte."""
+
+HELD_LIMIT = 1024 * 1024
+"""Bytes that a transport may deliver although reading is paused.
+
+asyncio's transports deliver one read at most (256 KiB); uvloop's and TLS one
+buffer more. A transport that goes on is broken, and is cut."""
+
+FIRST_ACKNOWLEDGED_POLL = 0.001
+LAST_ACKNOWLEDGED_POLL = 0.1
+
+
+class CloseWaiter:
+    """What `DTP.register_consumer` returns: awaitable any number of times.
+
+    A cancelled `await` leaves the connection and all other waiters as they are.
+    """
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return (yield from asyncio.shield(self._future).__await__())
+
+    def done(self) -> bool:
+        """Whether awaiting would return, or raise, at once."""
+
+        return self._future.done()
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    """Keep asyncio from logging a reason that is kept in `DTP.end` anyway."""
+
+    if not future.cancelled():
+        future.exception()
+
+
+class DTP(asyncio.Protocol):
+    """One data connection, for one transfer.
+
+    Args:
+        high_water: Bytes that may wait to be sent before a producer is
+            paused. In flight are never more than this and one `write`.
+        close_timeout: Seconds that the peer has to take the end of file,
+            where `finish` is not given a limit of its own. None waits for ever.
+        half_open: Keep the sending side open after the peer's end of file,
+            as a two-way stream needs it. Otherwise an end of file that has
+            been received, with nothing being sent, closes the connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        high_water: int = DEFAULT_HIGH_WATER,
+        close_timeout: float | None = 30.0,
+        half_open: bool = False,
+    ) -> None:
+        self.high_water = high_water
+        self.close_timeout = close_timeout
+        self.half_open = half_open
+        self.bytes_received = 0
+        self._transport: asyncio.Transport | None = None
+        self._peername: Any = None
+        self._tls: ssl.SSLObject | None = None
+        self._end: End | None = None
+        self._reason: FTPDataError | None = None
+        self._is_lost = False
+        self._connected_future: asyncio.Future[None] | None = None
+        self._closed_future: asyncio.Future[None] | None = None
+        # Sending.
+        self._written = 0
+        self._sent = 0
+        self._producer: Producer | None = None
+        self._streaming = False
+        self._had_producer = False
+        self._producer_paused = False
+        self._pull_outstanding = False
+        self._pull_scheduled = False
+        self._write_paused = False
+        self._eof_sent = False
+        self._drain_waiters: deque[asyncio.Future[None]] = deque()
+        # Receiving.
+        self._consumer: Consumer | None = None
+        self._consumer_future: asyncio.Future[None] | None = None
+        self._had_consumer = False
+        self._consumer_paused = False
+        self._delivering = False
+        self._held: deque[bytes] = deque()
+        self._held_size = 0
+        self._reading = True
+        self._eof_received = False
+        # Finishing.
+        self._finishing = False
+        self._finish_timer: asyncio.TimerHandle | None = None
+        self._poll_timer: asyncio.TimerHandle | None = None
+        self._poll_delay = FIRST_ACKNOWLEDGED_POLL
+
+    def __repr__(self) -> str:
+        if self._transport is None:
+            state = "not connected"
+        elif self._is_lost:
+            state = f"ended: {self._end.value}" if self._end else "ended"
+        else:
+            state = "finishing" if self._finishing else "connected"
+
+        return f"<DTP {state} peer={self.peer} sent={self.bytes_sent} received={self.bytes_received}>"
+
+    # Properties
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is open: made, and neither lost nor aborted."""
+
+        return self._transport is not None and self._end is None and not self._is_lost
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the end of file was sent, or is waiting behind data to be sent."""
+
+        return self._eof_sent
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport, for socket options, TLS details and fast paths.
+
+        Raises:
+            NotConnected: There has been no connection yet. Reply 425.
+        """
+
+        if self._transport is None:
+            raise NotConnected("the data connection is not open yet")
+
+        return self._transport
+
+    @property
+    def peer(self) -> HostPort | None:
+        """Address of the peer, or None where there is none that means anything."""
+
+        try:
+            return HostPort(self._peername[0], self._peername[1])
+        except (BadAddress, TypeError, LookupError):
+            return None
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that the transport has handed on, not counting what waits in it.
+
+        After a connection was lost by error this is a lower bound: what was
+        in the transport's buffer then is not counted.
+        """
+
+        if not self._is_lost and self._transport is not None:
+            self._note_sent()
+
+        return self._sent
+
+    @property
+    def end(self) -> End | None:
+        """How the connection ended; None while it has not."""
+
+        return self._end
+
+    @property
+    def connected(self) -> asyncio.Future[None]:
+        """A new, independent future that is done once the connection is made.
+
+        It raises the reason where the connection was given up before.
+        """
+
+        return self._give_out(self._connected())
+
+    @property
+    def closed(self) -> asyncio.Future[None]:
+        """A new, independent future that is done once the connection has ended.
+
+        It raises the reason where the end was not clean: an `FTPDataError`
+        that carries the `End` and the reply code. This is the "connection
+        lost" future; cancelling it disturbs nobody.
+        """
+
+        return self._give_out(self._closed())
+
+    # Waiting
+
+    async def wait_connected(self) -> None:
+        """Wait until the connection is made.
+
+        Raises:
+            FTPDataError: It was given up before; the reason.
+        """
+
+        if self._transport is None:
+            await asyncio.shield(self._connected())
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended. Returns on a clean end.
+
+        Raises:
+            FTPDataError: Any other end; carries `End` and reply code.
+        """
+
+        await asyncio.shield(self._closed())
+
+    # Sending: the consumer side
+
+    def register_producer(self, producer: Producer, streaming: bool) -> None:
+        """Let `producer` send what it produces through this connection.
+
+        May be called before the connection is made; production starts then.
+
+        Args:
+            producer: Tells `unregister_producer` when it has no more.
+            streaming: True for a push producer, which writes at will and is
+                paused and resumed; False for a pull producer, which is asked
+                by `resume_producing` each time data is wanted.
+
+        Raises:
+            RuntimeError: A producer is or has been registered: a DTP is for
+                one transfer.
+            NotConnected: The connection has ended. Reply 425.
+        """
+
+        if self._producer is not None:
+            raise RuntimeError(f"a producer is already registered: {self._producer!r}")
+
+        if self._had_producer:
+            raise RuntimeError("a DTP is for one transfer, and has had its producer")
+
+        if self._end is not None or self._eof_sent:
+            raise self._not_connected()
+
+        self._producer = producer
+        self._streaming = streaming
+        self._had_producer = True
+        if self._transport is not None:
+            self._start_producer()
+
+    def unregister_producer(self) -> None:
+        """End the transfer, as in Twisted: flush, send the end of file, close.
+
+        Returns at once; `wait_closed` tells when the peer has it all. Does
+        nothing where no producer is registered.
+        """
+
+        if self._producer is None:
+            return
+
+        self._producer = None
+        self._begin_finish(self.close_timeout)
+
+    def write(self, data: Buffer) -> None:
+        """Send data. Buffers without limit unless the writer heeds the pauses.
+
+        A writer that is not a registered producer awaits `drain` instead.
+        The data must not be changed afterwards.
+
+        Raises:
+            NotConnected: The connection is not open, or its end of file was
+                sent; nothing was taken. Reply 425. Once the connection was
+                lost its cause is the reason of the loss.
+        """
+
+        transport = self._transport
+        if transport is None or self._end is not None or self._eof_sent:
+            raise self._not_connected()
+
+        self._written += len(data) if not isinstance(data, memoryview) else data.nbytes
+        transport.write(data)
+        if self._pull_outstanding:
+            self._pull_outstanding = False
+            self._want_pull()
+
+    def send_line(self, line: bytes) -> None:
+        """Send a line: the bytes given, and CR LF.
+
+        Raises:
+            NotConnected: As for `write`.
+        """
+
+        self.write(line + b"\r\n")
+
+    def send_list_response(
+        self,
+        entry: ListingEntry,
+        *,
+        now: datetime,
+        rules: ListingRules = ListingRules.DEFAULT,
+        name_policy: NamePolicy = NamePolicy.ESCAPE,
+    ) -> None:
+        """Send one line of a LIST response (see `ftpdata.listing`).
+
+        Args:
+            entry: What to list.
+            now: The present, which decides between time of day and year.
+            rules: Today's rules, or those of Twisted's DTP to the letter.
+            name_policy: What becomes of control characters in a name.
+
+        Raises:
+            NotConnected: As for `write`.
+        """
+
+        line = format_list_line(entry, now=now, rules=rules, name_policy=name_policy)
+        if line is not None:
+            self.send_line(line)
+
+    async def drain(self) -> None:
+        """Wait until more may be written.
+
+        Returns without suspending where the transport has room.
+
+        Raises:
+            FTPDataError: The connection has ended; the reason.
+        """
+
+        if self._end is not None:
+            raise self._not_connected()
+
+        if not self._write_paused:
+            return
+
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._drain_waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            self._drain_waiters.remove(waiter)
+
+        if self._end is not None:
+            raise self._not_connected()
+
+    def write_eof(self) -> None:
+        """Send the end of file behind what was written; go on receiving.
+
+        Raises:
+            NotConnected: As for `write`.
+            NotImplementedError: TLS has no half-close (RFC 8446 §6.1 allows
+                it; Python's transports do not).
+        """
+
+        if self._transport is None or self._end is not None or self._eof_sent:
+            raise self._not_connected()
+
+        if not self._transport.can_write_eof():
+            raise NotImplementedError("this transport cannot close one direction only")
+
+        self._eof_sent = True
+        self._transport.write_eof()
+
+    # Receiving: the producer side
+
+    def register_consumer(self, consumer: Consumer) -> CloseWaiter:
+        """Deliver what the peer sends to `consumer`.
+
+        May be called before the connection is made, and after it has ended:
+        what was received until then is replayed.
+
+        Returns:
+            An awaitable that resolves when the peer's end of file has come
+            and the consumer has been given everything and was unregistered.
+            It raises an `FTPDataError` on any other end; where the consumer
+            raised, that exception is its cause. Cancelling it disturbs
+            neither the connection nor other waiters.
+
+        Raises:
+            RuntimeError: A consumer is or has been registered: a DTP is for
+                one transfer.
+        """
+
+        if self._consumer is not None:
+            raise RuntimeError(f"a consumer is already registered: {self._consumer!r}")
+
+        if self._had_consumer:
+            raise RuntimeError("a DTP is for one transfer, and has had its consumer")
+
+        self._had_consumer = True
+        self._consumer = consumer
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_retrieve)
+        self._consumer_future = future
+        try:
+            consumer.register_producer(cast("PushProducer", self), True)
+        except BaseException:
+            self._consumer = self._consumer_future = None
+            raise
+
+        self._deliver_held()
+        self._update_reading()
+        return CloseWaiter(future)
+
+    def pause_producing(self) -> None:
+        """Deliver nothing more to the consumer until `resume_producing`."""
+
+        self._consumer_paused = True
+        self._update_reading()
+
+    def resume_producing(self) -> None:
+        """Go on delivering to the consumer, what was held first."""
+
+        self._consumer_paused = False
+        # Called from within the consumer's write, the loop that delivers goes on by itself.
+        if not self._delivering:
+            self._deliver_held()
+
+        self._update_reading()
+
+    def stop_producing(self) -> None:
+        """Abort the connection: the consumer wants no more."""
+
+        self.abort(End.ABORTED, "the consumer stopped the transfer")
+
+    # Ending
+
+    async def finish(self, timeout: float | None = None) -> None:
+        """End gracefully: flush, send the end of file, wait until the peer has it all.
+
+        The peer has it all when its kernel has acknowledged every byte and
+        the end of file (Linux), or when it has closed its own side. So the
+        226 that follows is true.
+
+        Args:
+            timeout: Seconds for all of it; None takes `close_timeout`.
+
+        Raises:
+            FTPDataError: The connection did not end cleanly; the reason.
+                `End.CLOSE_TIMEOUT` where the limit passed; it was aborted.
+
+        Cancellation leaves the connection finishing by itself, until
+        `close_timeout` at the latest.
+        """
+
+        if self._transport is None and self._end is None:
+            raise self._not_connected()
+
+        self._begin_finish(self.close_timeout if timeout is None else timeout)
+        await self.wait_closed()
+
+    def abort(
+        self,
+        end: End = End.ABORTED,
+        message: str | None = None,
+        *,
+        cause: BaseException | None = None,
+    ) -> None:
+        """End at once, with a reset, so that no peer takes a cut file for a whole one.
+
+        May be called from anywhere in the loop's thread, at any time; does
+        nothing once the connection has ended.
+
+        Args:
+            end: How it ended, for `end` and for the error that waiters get.
+            message: The reason in words.
+            cause: The exception behind it. An `FTPDataError` becomes the
+                reason itself; an `OSError` chooses the reply code.
+
+        Raises:
+            ValueError: `end` is `End.CLEAN`.
+        """
+
+        if end is End.CLEAN:
+            raise ValueError("an abort is never a clean end")
+
+        if self._end is not None:
+            return
+
+        self._note_sent()
+        self._set_end(end, message, cause)
+        if self._transport is None:
+            # Never connected: nothing will call connection_lost.
+            self._conclude()
+            return
+
+        _reset_on_close(self._transport)
+        self._transport.abort()
+
+    # Callbacks of the transport: connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of the transport; called by the event loop."""
+
+        self._transport = cast("asyncio.Transport", transport)
+        self._peername = transport.get_extra_info("peername")
+        self._tls = transport.get_extra_info("ssl_object")
+        if self._end is not None:
+            # Given up while it was being made.
+            _reset_on_close(self._transport)
+            self._transport.abort()
+            return
+
+        self._update_reading()
+        self._transport.set_write_buffer_limits(high=self.high_water)
+        if self._connected_future is not None and not self._connected_future.done():
+            self._connected_future.set_result(None)
+
+        if self._producer is not None:
+            self._start_producer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fix how the connection ended; called by the event loop, once."""
+
+        if self._is_lost:
+            return
+
+        if self._end is None:
+            end, message = self._classify_loss(exc)
+            if end is not End.CLEAN:
+                self._set_end(end, message, exc)
+            else:
+                self._sent = self._written
+                self._end = end
+
+        self._conclude()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Take note of the peer's end of file; called by the event loop.
+
+        Returns:
+            True to keep the sending side open.
+        """
+
+        if self._eof_received or self._end is not None:
+            return False
+
+        if self._tls is not None and not _has_close_notify(self._tls):
+            # asyncio reports a bare FIN and a close_notify alike; the TLS
+            # layer knows (RFC 8446 §6.1: a bare one may be an attacker's).
+            if not self._finishing:
+                self.abort(End.TLS_TRUNCATED)
+            return False
+
+        self._eof_received = True
+        if self._finishing:
+            self._check_finished()
+            return True
+
+        self._complete_receiving()
+        return self._tls is None and (self._is_sending or self.half_open or not self._had_consumer)
+
+    # Callbacks of the transport: flow control
+
+    def pause_writing(self) -> None:
+        """Pause a push producer; called by the transport above `high_water`."""
+
+        self._write_paused = True
+        if self._producer is not None and self._streaming and not self._producer_paused:
+            self._producer_paused = True
+            self._call_producer(cast("PushProducer", self._producer).pause_producing)
+
+    def resume_writing(self) -> None:
+        """Ask the producer, and wake who drains; called by the transport."""
+
+        self._write_paused = False
+        self._note_sent()
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        if self._producer is None:
+            return
+
+        if not self._streaming:
+            self._want_pull()
+        elif self._producer_paused:
+            self._producer_paused = False
+            self._call_producer(self._producer.resume_producing)
+
+    def data_received(self, data: bytes) -> None:
+        """Deliver, hold or discard what came; called by the transport."""
+
+        self.bytes_received += len(data)
+        if self._end is not None:
+            return
+
+        if self._consumer is not None and not self._consumer_paused and not self._held:
+            self._deliver(data)
+            return
+
+        if self._finishing and self._consumer is None:
+            # Nobody will ever want it; it is read so that the end of file is seen.
+            return
+
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > HELD_LIMIT:
+            self.abort(End.LOST, f"the transport delivered {self._held_size} bytes while paused")
+
+    # Private: futures
+
+    def _connected(self) -> asyncio.Future[None]:
+        if self._connected_future is None:
+            self._connected_future = asyncio.get_running_loop().create_future()
+            self._connected_future.add_done_callback(_retrieve)
+            if self._transport is not None:
+                self._connected_future.set_result(None)
+            elif self._reason is not None:
+                self._connected_future.set_exception(self._reason)
+
+        return self._connected_future
+
+    def _closed(self) -> asyncio.Future[None]:
+        if self._closed_future is None:
+            self._closed_future = asyncio.get_running_loop().create_future()
+            self._closed_future.add_done_callback(_retrieve)
+            if self._is_lost:
+                self._settle(self._closed_future)
+
+        return self._closed_future
+
+    @staticmethod
+    def _give_out(future: asyncio.Future[None]) -> asyncio.Future[None]:
+        outer = asyncio.shield(future)
+        outer.add_done_callback(_retrieve)
+        return outer
+
+    def _settle(self, future: asyncio.Future[None]) -> None:
+        if future.done():
+            return
+
+        if self._reason is None:
+            future.set_result(None)
+        else:
+            future.set_exception(self._reason)
+
+    # Private: how it ended
+
+    def _set_end(self, end: End, message: str | None, cause: BaseException | None) -> None:
+        self._end = end
+        if isinstance(cause, FTPDataError):
+            self._reason = cause
+            if cause.end is None:
+                cause.end = end
+        elif isinstance(cause, OSError) and end in (End.CONSUMER_FAILED, End.PRODUCER_FAILED):
+            self._reason = error_for_oserror(cause, end=end)
+            self._reason.__cause__ = cause
+        else:
+            if message is None and cause is not None:
+                message = f"{end.value}: {cause}" if str(cause) else f"{end.value}: {cause!r}"
+            self._reason = error_for_end(end, message)
+            self._reason.__cause__ = cause
+
+    def _classify_loss(self, exc: Exception | None) -> tuple[End, str | None]:
+        if isinstance(exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)):
+            return End.RESET, None
+
+        if exc is not None:
+            return End.LOST, None
+
+        if self._finishing:
+            return End.CLEAN, None
+
+        if self._is_sending:
+            return End.LOST, "the peer closed the connection before the end of file was sent"
+
+        if self._eof_received:
+            return End.CLEAN, None
+
+        return End.ABORTED, "the transport was closed on this side"
+
+    @property
+    def _is_sending(self) -> bool:
+        """Whether something is being sent whose end of file has not been."""
+
+        return not self._eof_sent and (self._producer is not None or self._written > 0)
+
+    def _not_connected(self) -> FTPDataError:
+        """Make the error for a call that needs an open connection."""
+
+        if self._reason is not None:
+            error = NotConnected(f"the data connection is not open: {self._reason}", end=self._end)
+            error.__cause__ = self._reason
+            return error
+
+        if self._transport is None:
+            return NotConnected("the data connection is not open yet")
+
+        return NotConnected("the end of file was sent already", end=self._end)
+
+    def _conclude(self) -> None:
+        """Tell everybody that the connection has ended. Runs once."""
+
+        self._is_lost = True
+        for timer in (self._finish_timer, self._poll_timer):
+            if timer is not None:
+                timer.cancel()
+
+        self._finish_timer = self._poll_timer = None
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            self._call_quietly(producer.stop_producing)
+
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        if self._end is not End.CLEAN:
+            # What was held is not delivered: the transfer has failed.
+            self._held.clear()
+            self._held_size = 0
+
+        if self._reason is not None or not self._held:
+            self._release_consumer()
+
+        for future in (self._connected_future, self._closed_future):
+            if future is not None:
+                self._settle(future)
+
+    # Private: sending
+
+    def _start_producer(self) -> None:
+        if not self._streaming:
+            self._want_pull()
+        elif self._write_paused and not self._producer_paused:
+            self._producer_paused = True
+            self._call_producer(cast("PushProducer", self._producer).pause_producing)
+
+    def _want_pull(self) -> None:
+        """Ask the pull producer soon: never from within its own write."""
+
+        if (
+            self._producer is None
+            or self._pull_scheduled
+            or self._pull_outstanding
+            or self._write_paused
+            or self._end is not None
+        ):
+            return
+
+        self._pull_scheduled = True
+        asyncio.get_running_loop().call_soon(self._pull)
+
+    def _pull(self) -> None:
+        self._pull_scheduled = False
+        if self._producer is None or self._end is not None or self._write_paused:
+            return
+
+        self._pull_outstanding = True
+        self._call_producer(self._producer.resume_producing)
+
+    def _call_producer(self, method: Any) -> None:
+        try:
+            method()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
+            self.abort(End.PRODUCER_FAILED, cause=error)
+
+    def _call_quietly(self, method: Any) -> None:
+        """Call somebody who is told of an end that nothing can change any more."""
+
+        try:
+            method()
+        except Exception as error:  # noqa: BLE001 - the end stands; the error is not lost
+            asyncio.get_running_loop().call_exception_handler({
+                "message": f"{method!r} failed when told that the data connection has ended",
+                "exception": error,
+                "protocol": self,
+                "transport": self._transport,
+            })
+
+    def _note_sent(self) -> None:
+        if self._transport is not None and not self._is_lost:
+            waiting = self._transport.get_write_buffer_size()
+            self._sent = max(self._sent, self._written - waiting)
+
+    def account_sent(self, nbytes: int) -> None:
+        """Count bytes that a fast path sent past `write` (``loop.sendfile``)."""
+
+        self._written += nbytes
+
+    # Private: receiving
+
+    def _update_reading(self) -> None:
+        """Bring the transport in line with whether data are wanted now."""
+
+        transport = self._transport
+        if transport is None or self._end is not None or transport.is_closing():
+            return
+
+        if self._consumer is not None:
+            wanted = not self._consumer_paused and not self._held
+        else:
+            wanted = self._finishing
+
+        if wanted and not self._reading:
+            self._reading = True
+            transport.resume_reading()
+        elif not wanted and self._reading:
+            self._reading = False
+            transport.pause_reading()
+
+    def _deliver(self, data: bytes) -> None:
+        assert self._consumer is not None
+        self._delivering = True
+        try:
+            self._consumer.write(data)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
+            self.abort(End.CONSUMER_FAILED, cause=error)
+            if self._is_lost:
+                # The connection had ended before; the consumer still must learn of it.
+                self._fail_replay(error)
+        finally:
+            self._delivering = False
+
+    def _fail_replay(self, error: Exception) -> None:
+        """End a replay that the consumer refused after a clean end of the connection."""
+
+        self._held.clear()
+        self._held_size = 0
+        self._set_end(End.CONSUMER_FAILED, None, error)
+        self._release_consumer()
+
+    def _deliver_held(self) -> None:
+        while (
+            self._held
+            and self._consumer is not None
+            and not self._consumer_paused
+            and self._reason is None
+        ):
+            data = self._held.popleft()
+            self._held_size -= len(data)
+            self._deliver(data)
+
+        if not self._held and self._consumer is not None and (self._eof_received or self._is_lost):
+            self._complete_receiving()
+
+    def _complete_receiving(self) -> None:
+        """Let the consumer go once it has everything up to the end of file."""
+
+        if self._held or self._consumer is None:
+            return
+
+        self._release_consumer()
+        transport = self._transport
+        if transport is not None and not self._is_sending and not self.half_open:
+            transport.close()
+
+    def _release_consumer(self) -> None:
+        consumer, future = self._consumer, self._consumer_future
+        if consumer is None or future is None:
+            return
+
+        self._consumer = None
+        self._call_quietly(consumer.unregister_producer)
+        self._settle(future)
+
+    # Private: finishing
+
+    def _begin_finish(self, timeout: float | None) -> None:
+        if self._end is not None or self._transport is None or self._is_lost:
+            return
+
+        loop = asyncio.get_running_loop()
+        if timeout is not None:
+            if self._finish_timer is not None:
+                self._finish_timer.cancel()
+            self._finish_timer = loop.call_later(timeout, self._finish_timed_out)
+
+        if self._finishing:
+            return
+
+        self._finishing = True
+        transport = self._transport
+        if not self._eof_sent and transport.can_write_eof() and not transport.is_closing():
+            if self._eof_received and self._written == 0:
+                # An upload that is complete: the peer waits for nothing.
+                transport.close()
+            else:
+                transport.write_eof()
+        elif not transport.can_write_eof():
+            # TLS: close_notify first, then the end of file; asyncio does both.
+            transport.close()
+
+        self._eof_sent = True
+        if self._consumer is None:
+            self._held.clear()
+            self._held_size = 0
+
+        self._update_reading()
+        self._check_finished()
+
+    def _finish_timed_out(self) -> None:
+        self.abort(End.CLOSE_TIMEOUT)
+
+    def _check_finished(self) -> None:
+        """Close once the peer has it all; look again later where it has not."""
+
+        transport = self._transport
+        if self._end is not None or transport is None or self._is_lost:
+            return
+
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
+            self._poll_timer = None
+
+        waiting = transport.get_write_buffer_size()
+        if waiting == 0 and not transport.is_closing():
+            unacknowledged = _unacknowledged(transport)
+            if unacknowledged == 0 or (unacknowledged is None and self._eof_received):
+                transport.close()
+                return
+
+            if unacknowledged is None:
+                # Only the peer's own end of file can tell; eof_received comes here again.
+                return
+
+        if transport.is_closing():
+            return
+
+        # The first look nearly always suffices on a fast network; on a slow
+        # one the interval grows with the round trip, so it costs nothing.
+        self._poll_timer = asyncio.get_running_loop().call_later(
+            self._poll_delay, self._check_finished
+        )
+        self._poll_delay = min(self._poll_delay * 2, LAST_ACKNOWLEDGED_POLL)
+
+
+def _has_close_notify(tls: ssl.SSLObject) -> bool:
+    """Whether the end of this TLS stream was announced (RFC 8446 §6.1)."""
+
+    try:
+        return tls.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        return True
+    except (ssl.SSLError, ValueError):
+        return False
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Make the close that follows a reset (SO_LINGER of zero seconds)."""
+
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except (OSError, AttributeError):
+        # Closed already, or not a TCP socket: there is nothing left to reset.
+        return
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int | None:
+    """Bytes, and the end of file, that the peer's kernel has not acknowledged.
+
+    None where the system does not tell. (Linux, tcp(7): SIOCOUTQ, which has
+    the number of TIOCOUTQ.)
+    """
+
+    if sys.platform != "linux":
+        return None
+
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+
+    try:
+        raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return None
+
+    return int(struct.unpack("i", raw)[0])
