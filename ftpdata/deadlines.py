@@ -36,7 +36,8 @@ class Deadlines:
         minimum_rate: Bytes per second that must pass, averaged over each
             window of `rate_window` seconds.
         rate_window: Seconds of one such window.
-        close: Seconds for the peer to take the end of file.
+        close: Seconds without progress while the peer takes the rest and the
+            end of file.
     """
 
     open: float | None = _seconds(30.0)

@@ -33,7 +33,7 @@ import ssl
 import struct
 import sys
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any, cast
 
@@ -98,8 +98,9 @@ class DTP(asyncio.Protocol):
     Args:
         high_water: Bytes that may wait to be sent before a producer is
             paused. In flight are never more than this and one `write`.
-        close_timeout: Seconds that the peer has to take the end of file,
-            where `finish` is not given a limit of its own. None waits for ever.
+        close_timeout: Seconds without progress after which a peer that does
+            not take the rest and the end of file is given up, where `finish`
+            is not given a limit of its own. None waits for ever.
         half_open: Keep the sending side open after the peer's end of file,
             as a two-way stream needs it. Otherwise an end of file that has
             been received, with nothing being sent, closes the connection.
@@ -122,6 +123,7 @@ class DTP(asyncio.Protocol):
         self._end: End | None = None
         self._reason: FTPDataError | None = None
         self._is_lost = False
+        self._on_cut: Callable[[], None] | None = None
         self._connected_future: asyncio.Future[None] | None = None
         self._closed_future: asyncio.Future[None] | None = None
         # Sending.
@@ -148,7 +150,9 @@ class DTP(asyncio.Protocol):
         self._eof_received = False
         # Finishing.
         self._finishing = False
+        self._finish_timeout: float | None = None
         self._finish_timer: asyncio.TimerHandle | None = None
+        self._outstanding: int | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
         self._poll_delay = FIRST_ACKNOWLEDGED_POLL
 
@@ -475,7 +479,7 @@ class DTP(asyncio.Protocol):
         226 that follows is true.
 
         Args:
-            timeout: Seconds for all of it; None takes `close_timeout`.
+            timeout: Seconds without any progress; None takes `close_timeout`.
 
         Raises:
             FTPDataError: The connection did not end cleanly; the reason.
@@ -694,6 +698,10 @@ class DTP(asyncio.Protocol):
             self._reason = error_for_end(end, message)
             self._reason.__cause__ = cause
 
+        callback, self._on_cut = self._on_cut, None
+        if callback is not None:
+            callback()
+
     def _classify_loss(self, exc: Exception | None) -> tuple[End, str | None]:
         if isinstance(exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)):
             return End.RESET, None
@@ -816,6 +824,16 @@ class DTP(asyncio.Protocol):
             waiting = self._transport.get_write_buffer_size()
             self._sent = max(self._sent, self._written - waiting)
 
+    def on_cut(self, callback: Callable[[], None] | None) -> None:
+        """Have `callback` called when the connection ends in any way but a clean one.
+
+        For a transfer that waits for something else than the connection: it
+        is called once, at the moment the end is fixed and before the
+        transport is closed. None takes a callback back.
+        """
+
+        self._on_cut = callback
+
     def account_sent(self, nbytes: int) -> None:
         """Count bytes that a fast path sent past `write` (``loop.sendfile``)."""
 
@@ -903,12 +921,8 @@ class DTP(asyncio.Protocol):
         if self._end is not None or self._transport is None or self._is_lost:
             return
 
-        loop = asyncio.get_running_loop()
-        if timeout is not None:
-            if self._finish_timer is not None:
-                self._finish_timer.cancel()
-            self._finish_timer = loop.call_later(timeout, self._finish_timed_out)
-
+        self._finish_timeout = timeout
+        self._restart_finish_timer()
         if self._finishing:
             return
 
@@ -932,6 +946,16 @@ class DTP(asyncio.Protocol):
         self._update_reading()
         self._check_finished()
 
+    def _restart_finish_timer(self) -> None:
+        if self._finish_timer is not None:
+            self._finish_timer.cancel()
+            self._finish_timer = None
+
+        if self._finish_timeout is not None:
+            self._finish_timer = asyncio.get_running_loop().call_later(
+                self._finish_timeout, self._finish_timed_out
+            )
+
     def _finish_timed_out(self) -> None:
         self.abort(End.CLOSE_TIMEOUT)
 
@@ -947,8 +971,14 @@ class DTP(asyncio.Protocol):
             self._poll_timer = None
 
         waiting = transport.get_write_buffer_size()
+        unacknowledged = _unacknowledged(transport)
+        outstanding = waiting + (unacknowledged or 0)
+        if self._outstanding is not None and outstanding < self._outstanding:
+            # A slow peer that goes on taking data is not one that is gone.
+            self._restart_finish_timer()
+
+        self._outstanding = outstanding
         if waiting == 0 and not transport.is_closing():
-            unacknowledged = _unacknowledged(transport)
             if unacknowledged == 0 or (unacknowledged is None and self._eof_received):
                 transport.close()
                 return

@@ -1,0 +1,73 @@
+"""Digests by name: everything `hashlib` knows, and CRC32.
+
+Pure. The names are those of the HASH draft and of `hashlib`, in either case
+and with or without the hyphen: ``SHA-256``, ``sha256``, ``crc32``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+
+from .contracts import Buffer
+from .errors import UnsupportedParameter
+
+__all__ = ["Digest"]
+
+
+class Digest:
+    """A digest that is computed while bytes pass.
+
+    Args:
+        name: Name of the algorithm.
+
+    Attributes:
+        name: The name as `hashlib` spells it, or ``crc32``.
+
+    Raises:
+        UnsupportedParameter: There is no such algorithm, or its length is not
+            fixed. Reply 504.
+    """
+
+    __slots__ = ("_crc", "_hash", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = _normalise(name)
+        self._crc = 0
+        self._hash = None
+        if self.name == "crc32":
+            return
+
+        try:
+            # FTP's digests find transmission errors; they prove nothing to anybody.
+            self._hash = hashlib.new(self.name, usedforsecurity=False)
+        except ValueError:
+            raise UnsupportedParameter(f"no digest algorithm is named {name!r:.40}") from None
+
+        if self._hash.digest_size == 0:
+            raise UnsupportedParameter(f"{name!r:.40} has no length of its own")
+
+    def update(self, data: Buffer) -> None:
+        """Add bytes. Lets go of the interpreter lock for large ones."""
+
+        if self._hash is None:
+            self._crc = zlib.crc32(data, self._crc)
+        else:
+            self._hash.update(data)
+
+    def hexdigest(self) -> str:
+        """Return the digest so far in lower-case hexadecimal."""
+
+        return f"{self._crc:08x}" if self._hash is None else self._hash.hexdigest()
+
+
+def _normalise(name: str) -> str:
+    lowered = name.strip().lower()
+    if lowered in hashlib.algorithms_available:
+        return lowered
+
+    for spelling in (lowered.replace("-", ""), lowered.replace("-", "_")):
+        if spelling == "crc32" or spelling in hashlib.algorithms_available:
+            return spelling
+
+    return lowered

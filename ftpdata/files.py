@@ -1,0 +1,706 @@
+"""Files, without blocking the event loop: every call that may touch a disk runs in a thread.
+
+`FileSource` reads what is sent; `FileTarget` writes what is received, and
+publishes it only once it is whole. Threads come from anyio and end with the
+event loop; a `CapacityLimiter` bounds their number, so that one slow store,
+given a limiter of its own, cannot starve another.
+
+Cancellation waits for the call that runs in the thread, so that nothing is
+left behind; after `ABANDON_AFTER` seconds it waits no longer, and the thread
+closes the file when it comes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import io
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable
+from typing import BinaryIO, TypeVar, cast
+
+import anyio.lowlevel
+import anyio.to_thread
+
+from .errors import BadArgument, FileUnavailable, error_for_oserror
+
+__all__ = ["FileSource", "FileTarget", "WriteMode"]
+
+T = TypeVar("T")
+FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+ABANDON_AFTER = 1.0
+"""Seconds that a cancelled caller waits for its thread."""
+
+DEFAULT_THREADS = 64
+"""Threads for file calls in one event loop, where no limiter is given."""
+
+CHUNK = 256 * 1024
+"""Bytes of one read. Below, the hop to the thread costs more than the copy."""
+
+_default_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
+    "ftpdata.files.limiter"
+)
+
+
+def default_limiter() -> anyio.CapacityLimiter:
+    """Return the event loop's own limiter of threads for file calls."""
+
+    try:
+        return _default_limiter.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(DEFAULT_THREADS)
+        _default_limiter.set(limiter)
+        return limiter
+
+
+class _Call:
+    """One call in a thread, and the knowledge whether it is over."""
+
+    __slots__ = ("_func", "_lock", "_loop", "_over", "_waiter")
+
+    def __init__(self, func: Callable[[], object]) -> None:
+        self._func = func
+        self._lock = threading.Lock()
+        self._over = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> object:
+        with self._lock:
+            if self._over:
+                # Cancelled before a thread was free.
+                return None
+
+        try:
+            return self._func()
+        finally:
+            with self._lock:
+                self._over = True
+                if self._waiter is not None:
+                    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                        self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def settle(self, *, started: bool) -> bool:
+        """Wait until the thread is done with it, at most `ABANDON_AFTER`; tell whether it is."""
+
+        with self._lock:
+            if not started:
+                self._over = True
+            if self._over:
+                return True
+
+            self._waiter = self._loop.create_future()
+
+        deadline = self._loop.time() + ABANDON_AFTER
+        while not self._waiter.done() and (left := deadline - self._loop.time()) > 0:
+            # A second cancellation does not make the thread any faster.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait((self._waiter,), timeout=left)
+
+        return self._over
+
+
+class WorkerCalls:
+    """Runs blocking calls in worker threads, one at a time, and knows which one still runs.
+
+    Args:
+        limiter: Bounds the threads; by default the event loop's own.
+    """
+
+    def __init__(self, limiter: anyio.CapacityLimiter | None = None) -> None:
+        self._limiter = limiter
+        self._abandoned = False
+        self._cleanup: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    async def run(self, func: Callable[[], T]) -> T:
+        """Run `func` in a thread.
+
+        Raises:
+            Whatever `func` raises.
+
+        Cancellation waits for the thread, see the module.
+        """
+
+        started = False
+
+        def work() -> T:
+            nonlocal started
+            started = True
+            try:
+                return func()
+            finally:
+                self._clean_up_if_abandoned()
+
+        call = _Call(work)
+        try:
+            return cast(
+                "T",
+                await anyio.to_thread.run_sync(call, limiter=self._limiter or default_limiter()),
+            )
+        except asyncio.CancelledError:
+            if not await call.settle(started=started):
+                with self._lock:
+                    self._abandoned = not call._over  # noqa: SLF001 - two halves of one thing
+            raise
+
+    def clean_up(self, cleanup: Callable[[], None]) -> None:
+        """Run `cleanup`, which must be quick, now; or behind the call that was abandoned."""
+
+        with self._lock:
+            if self._abandoned:
+                self._cleanup = cleanup
+                return
+
+        cleanup()
+
+    def _clean_up_if_abandoned(self) -> None:
+        with self._lock:
+            cleanup, self._cleanup = self._cleanup, None
+
+        if cleanup is not None:
+            cleanup()
+
+
+class FileSource:
+    """A file that is sent. Reads forward from an offset, in worker threads.
+
+    Made by `open`. Closes only what it opened itself.
+
+    Attributes:
+        size: Size of the file in bytes when it was opened; None for what has
+            no size (a pipe, an object with a `read` method only).
+        raw: The unbuffered file for `loop.sendfile`, where there is a regular
+            file behind it.
+        position: Where the next byte comes from, in bytes.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], bytes],
+        *,
+        size: int | None,
+        position: int,
+        close: Callable[[], None] | None,
+        raw: io.FileIO | None,
+        calls: WorkerCalls,
+    ) -> None:
+        self._read = read
+        self._close = close
+        self._calls = calls
+        self.size = size
+        self.position = position
+        self.raw = raw
+
+    @classmethod
+    async def open(
+        cls,
+        file: FilePath | int | BinaryIO,
+        *,
+        dir_fd: int | None = None,
+        offset: int = 0,
+        limiter: anyio.CapacityLimiter | None = None,
+    ) -> FileSource:
+        """Open a file for sending.
+
+        Args:
+            file: A path; or an open file descriptor or binary file object,
+                which stays open and belongs to the caller.
+            dir_fd: Directory that a relative path starts from.
+            offset: Where to start, in bytes (REST). From the beginning of the
+                file; for a file object from where it stands.
+            limiter: Bounds the threads.
+
+        Raises:
+            FileUnavailable: It cannot be read, or is a directory. Reply 550.
+            BadArgument: The offset is behind the end. Reply 501.
+            LocalError: The system failed otherwise. Reply 451.
+        """
+
+        calls = WorkerCalls(limiter)
+        opened: list[FileSource] = []
+
+        def work() -> FileSource:
+            source = cls._open(file, dir_fd, offset, calls)
+            opened.append(source)
+            return source
+
+        try:
+            return await calls.run(work)
+        except OSError as error:
+            raise error_for_oserror(error) from error
+        except asyncio.CancelledError:
+            for source in opened:
+                source.close()
+            raise
+
+    @classmethod
+    def _open(
+        cls, file: FilePath | int | BinaryIO, dir_fd: int | None, offset: int, calls: WorkerCalls
+    ) -> FileSource:
+        if offset < 0:
+            raise BadArgument(f"an offset is not negative: {offset}")
+
+        fd: int | None = None
+        owned = False
+        start = offset
+        if isinstance(file, int):
+            fd = file
+        elif isinstance(file, (str, bytes, os.PathLike)):
+            flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+            # A named pipe nobody writes to must not hold the thread for ever.
+            fd = os.open(file, flags | getattr(os, "O_NONBLOCK", 0), dir_fd=dir_fd)
+            owned = True
+        elif (fd := _descriptor(file)) is not None:
+            start += file.tell()
+
+        if fd is None:
+            return cls._from_object(cast("BinaryIO", file), offset, calls)
+
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise FileUnavailable("is a directory")
+
+            is_regular = stat.S_ISREG(status.st_mode)
+            if is_regular and start > status.st_size:
+                raise BadArgument(f"offset {start} is behind the end of the file, {status.st_size}")
+
+            can_seek = is_regular or stat.S_ISBLK(status.st_mode)
+            if owned and hasattr(os, "set_blocking"):
+                os.set_blocking(fd, True)
+
+            raw = io.FileIO(fd, "rb", closefd=False) if is_regular else None
+            descriptor = fd
+
+            def read_at(count: int, position: int) -> bytes:
+                if not can_seek:
+                    return os.read(descriptor, count)
+                if hasattr(os, "pread"):
+                    return os.pread(descriptor, count, position)
+                os.lseek(descriptor, position, os.SEEK_SET)
+                return os.read(descriptor, count)
+
+            return cls(
+                read_at,
+                size=status.st_size if is_regular else None,
+                position=start,
+                close=(lambda: os.close(descriptor)) if owned else None,
+                raw=raw,
+                calls=calls,
+            )
+        except BaseException:
+            if owned:
+                os.close(fd)
+            raise
+
+    @classmethod
+    def _from_object(cls, file: BinaryIO, offset: int, calls: WorkerCalls) -> FileSource:
+        size: int | None = None
+        position = offset
+        if getattr(file, "seekable", lambda: False)():
+            here = file.tell()
+            size = file.seek(0, os.SEEK_END)
+            position = here + offset
+            if position > size:
+                raise BadArgument(f"offset {position} is behind the end of the file, {size}")
+            file.seek(position)
+        elif offset:
+            raise BadArgument("this file cannot start at an offset")
+
+        return cls(
+            lambda count, _position: file.read(count),
+            size=size,
+            position=position,
+            close=None,
+            raw=None,
+            calls=calls,
+        )
+
+    async def read(self, count: int = CHUNK) -> bytes:
+        """Read the next bytes, at most `count`; ``b""`` at the end of the file.
+
+        Raises:
+            FTPDataError: The system said no; carries the reply code.
+        """
+
+        position = self.position
+        try:
+            data = await self._calls.run(lambda: self._read(count, position))
+        except OSError as error:
+            raise error_for_oserror(error) from error
+
+        self.position += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close what was opened here. Idempotent; behind a read that still runs."""
+
+        close, self._close = self._close, None
+        if close is not None:
+            self._calls.clean_up(close)
+
+
+def _descriptor(file: BinaryIO) -> int | None:
+    """Return the descriptor of a file object that reads its file as it is.
+
+    Others may have one that means something else: that of a `gzip.GzipFile`
+    is the compressed file's.
+    """
+
+    if isinstance(file, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
+        raw = file if isinstance(file, io.FileIO) else file.raw
+        if isinstance(raw, io.FileIO):
+            return raw.fileno()
+
+    return None
+
+
+class WriteMode(enum.Enum):
+    """What an upload does to a file of its name."""
+
+    ATOMIC = "atomic"
+    """Write beside it under a hidden name; take its place once all is there (STOR)."""
+
+    IN_PLACE = "in place"
+    """Write into it from an offset on; what came stays (REST and STOR)."""
+
+    APPEND = "append"
+    """Write behind its end; what came stays (APPE)."""
+
+    EXCLUSIVE = "exclusive"
+    """Make it, which must be new; it goes away again if the upload is cut (STOU)."""
+
+
+class FileTarget:
+    """A file that is received. Written and published in worker threads.
+
+    Made by `open`; an `ftpdata.contracts.UploadTarget`. An atomic upload that
+    does not end cleanly leaves nothing under the final name, whatever ended
+    it; a process that is killed leaves the hidden file,
+    ``.NAME.RANDOM.part``.
+
+    Attributes:
+        position: Where the next byte goes, in bytes.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        *,
+        name: bytes,
+        partial_name: bytes | None,
+        dir_fd: int | None,
+        mode: WriteMode,
+        position: int,
+        durable: bool,
+        keep_partial: bool,
+        calls: WorkerCalls,
+    ) -> None:
+        self._fd: int | None = fd
+        self._name = name
+        self._partial_name = partial_name
+        self._dir_fd = dir_fd
+        self._mode = mode
+        self._durable = durable
+        self._keep_partial = keep_partial
+        self._calls = calls
+        self.position = position
+
+    @classmethod
+    async def open(
+        cls,
+        path: FilePath,
+        *,
+        dir_fd: int | None = None,
+        mode: WriteMode = WriteMode.ATOMIC,
+        offset: int = 0,
+        permissions: int = 0o666,
+        durable: bool = False,
+        keep_partial: bool = False,
+        limiter: anyio.CapacityLimiter | None = None,
+    ) -> FileTarget:
+        """Open a file for receiving.
+
+        Args:
+            path: Where the upload goes. A symbolic link is replaced by an
+                atomic upload, and refused by the others.
+            dir_fd: Directory that a relative path starts from; a copy is kept.
+            mode: What happens to a file of that name.
+            offset: Where to start, in bytes (REST); needs `WriteMode.IN_PLACE`.
+            permissions: Of a new file, before the umask. A file that is
+                replaced hands its own permissions on.
+            durable: Flush the file and its directory to the disk before
+                `commit` returns, so that a power cut loses nothing (fsync).
+            keep_partial: Let `discard` publish what came of an atomic or
+                exclusive upload, for a client that will go on with REST.
+            limiter: Bounds the threads.
+
+        Raises:
+            FileUnavailable: It may not be written, or is a directory. Reply 550.
+            InsufficientStorage: There is no room. Reply 452.
+            BadArgument: The offset is behind the end, or the mode has none.
+                Reply 501.
+            LocalError: The system failed otherwise. Reply 451.
+        """
+
+        if offset and mode is not WriteMode.IN_PLACE:
+            raise BadArgument(f"an upload in mode {mode.value!r} cannot start at offset {offset}")
+
+        calls = WorkerCalls(limiter)
+        opened: list[FileTarget] = []
+
+        def work() -> FileTarget:
+            directory = os.dup(dir_fd) if dir_fd is not None else None
+            try:
+                name = os.fsencode(path)
+                fd, partial_name = _open_target(name, directory, mode, permissions)
+                try:
+                    position = _start_position(fd, mode, offset)
+                except BaseException:
+                    os.close(fd)
+                    raise
+            except BaseException:
+                if directory is not None:
+                    os.close(directory)
+                raise
+
+            target = cls(
+                fd,
+                name=name,
+                partial_name=partial_name,
+                dir_fd=directory,
+                mode=mode,
+                position=position,
+                durable=durable,
+                keep_partial=keep_partial,
+                calls=calls,
+            )
+            opened.append(target)
+            return target
+
+        try:
+            return await calls.run(work)
+        except OSError as error:
+            raise error_for_oserror(error) from error
+        except asyncio.CancelledError:
+            for target in opened:
+                target.discard_now()
+            raise
+
+    async def write(self, data: bytes) -> None:
+        """Write bytes behind what was written before. All of them, or it raises.
+
+        Raises:
+            InsufficientStorage: The disk is full. Reply 452.
+            QuotaExceeded: A quota or the largest file size. Reply 552.
+            LocalError: The system failed otherwise. Reply 451.
+        """
+
+        fd = self._open_fd()
+
+        def work() -> None:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+
+        try:
+            await self._calls.run(work)
+        except OSError as error:
+            raise error_for_oserror(error) from error
+
+        self.position += len(data)
+
+    async def commit(self) -> None:
+        """Publish the upload under its name. Once, instead of `discard`.
+
+        Raises:
+            FTPDataError: The system refused; nothing was published, and
+                nothing is left of an atomic upload. Carries the reply code.
+
+        Cancellation: it is published whole or not at all.
+        """
+
+        fd, self._fd = self._open_fd(), None
+
+        def work() -> None:
+            try:
+                try:
+                    if self._durable:
+                        os.fsync(fd)
+                finally:
+                    # close may report what write did not (EDQUOT and EIO on network disks).
+                    os.close(fd)
+
+                if self._partial_name is not None:
+                    self._rename()
+                if self._durable:
+                    self._sync_directory()
+            except BaseException:
+                self._unlink()
+                raise
+            finally:
+                self._close_directory()
+
+        try:
+            await self._calls.run(work)
+        except OSError as error:
+            raise error_for_oserror(error) from error
+
+    async def discard(self) -> None:
+        """Let go of a cut upload. Once, instead of `commit`.
+
+        Nothing is left of an atomic or exclusive one, unless `keep_partial`.
+        What was written in place or appended stays.
+        """
+
+        if self._fd is not None:
+            try:
+                await self._calls.run(self.discard_now)
+            except asyncio.CancelledError:
+                self._calls.clean_up(self.discard_now)
+                raise
+
+    def discard_now(self) -> None:
+        """Do what `discard` does, in the calling thread. Idempotent."""
+
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+
+        try:
+            os.close(fd)
+        except OSError:
+            # It is thrown away; what could not be written does not matter.
+            pass
+        finally:
+            try:
+                if self._keep_partial and self._partial_name is not None:
+                    self._rename()
+                elif not self._keep_partial:
+                    self._unlink()
+            finally:
+                self._close_directory()
+
+    def _open_fd(self) -> int:
+        if self._fd is None:
+            raise ValueError("this upload was committed or discarded already")
+
+        return self._fd
+
+    def _rename(self) -> None:
+        assert self._partial_name is not None
+        os.replace(
+            self._partial_name, self._name, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd
+        )
+
+    def _unlink(self) -> None:
+        if self._partial_name is not None:
+            doomed = self._partial_name
+        elif self._mode is WriteMode.EXCLUSIVE:
+            doomed = self._name
+        else:
+            return
+
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(doomed, dir_fd=self._dir_fd)
+
+    def _sync_directory(self) -> None:
+        if not hasattr(os, "O_DIRECTORY"):
+            return
+
+        parent = os.path.dirname(self._name) or b"."
+        fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._dir_fd)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _close_directory(self) -> None:
+        fd, self._dir_fd = self._dir_fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+def _open_target(
+    name: bytes, dir_fd: int | None, mode: WriteMode, permissions: int
+) -> tuple[int, bytes | None]:
+    """Open the descriptor to write to, and tell its hidden name where it has one."""
+
+    common = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    no_follow = getattr(os, "O_NOFOLLOW", 0)
+    new = common | os.O_CREAT | os.O_EXCL | no_follow
+    if mode is WriteMode.EXCLUSIVE:
+        return os.open(name, new, permissions, dir_fd=dir_fd), None
+
+    if mode is not WriteMode.ATOMIC:
+        flags = common | os.O_CREAT | no_follow | getattr(os, "O_NONBLOCK", 0)
+        if mode is WriteMode.APPEND:
+            flags |= os.O_APPEND
+        fd = os.open(name, flags, permissions, dir_fd=dir_fd)
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(fd, True)
+        return fd, None
+
+    replaced = _status(name, dir_fd)
+    if replaced is not None and stat.S_ISDIR(replaced.st_mode):
+        raise FileUnavailable("is a directory")
+
+    if replaced is not None and stat.S_ISREG(replaced.st_mode):
+        # Renaming asks nobody's leave; a file that may not be written is to stay.
+        _check_writable(name, dir_fd)
+
+    directory, base = os.path.split(name)
+    # The hidden name is longer; names end at 255 bytes on nearly every system.
+    hidden = b".%s.%s.part" % (base[:200], secrets.token_hex(8).encode())
+    partial = os.path.join(directory, hidden)
+    fd = os.open(partial, new, permissions, dir_fd=dir_fd)
+    if replaced is not None and stat.S_ISREG(replaced.st_mode) and hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, replaced.st_mode & 0o777)
+
+    return fd, partial
+
+
+def _status(name: bytes, dir_fd: int | None) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _check_writable(name: bytes, dir_fd: int | None) -> None:
+    effective = os.access in os.supports_effective_ids
+    if not os.access(name, os.W_OK, dir_fd=dir_fd, effective_ids=effective):
+        raise FileUnavailable("Permission denied")
+
+
+def _start_position(fd: int, mode: WriteMode, offset: int) -> int:
+    status = os.fstat(fd)
+    if mode is WriteMode.APPEND:
+        return status.st_size
+
+    if mode is WriteMode.IN_PLACE:
+        if not stat.S_ISREG(status.st_mode):
+            if offset:
+                raise BadArgument("only a regular file can be written from an offset")
+            return 0
+
+        if offset > status.st_size:
+            raise BadArgument(f"offset {offset} is behind the end of the file, {status.st_size}")
+
+        if offset:
+            os.lseek(fd, offset, os.SEEK_SET)
+        else:
+            os.ftruncate(fd, 0)
+
+    return offset
