@@ -175,6 +175,12 @@ class DTP(asyncio.Protocol):
         return self._transport is not None and self._end is None and not self._is_lost
 
     @property
+    def has_been_connected(self) -> bool:
+        """Whether the connection was ever made."""
+
+        return self._transport is not None
+
+    @property
     def is_finishing(self) -> bool:
         """Whether the end of file was sent, or is waiting behind data to be sent."""
 
@@ -220,6 +226,21 @@ class DTP(asyncio.Protocol):
         """How the connection ended; None while it has not."""
 
         return self._end
+
+    @property
+    def reason(self) -> FTPDataError | None:
+        """Why the connection did not end cleanly: what every waiter is told."""
+
+        return self._reason
+
+    @property
+    def bytes_acknowledged(self) -> int | None:
+        """Bytes that the peer's kernel has acknowledged, TLS records included.
+
+        None where the system does not tell (it does on Linux, by TCP_INFO).
+        """
+
+        return None if self._transport is None else _acknowledged(self._transport)
 
     @property
     def connected(self) -> asyncio.Future[None]:
@@ -1043,3 +1064,25 @@ def _unacknowledged(transport: asyncio.Transport) -> int | None:
         return None
 
     return int(struct.unpack("i", raw)[0])
+
+
+TCP_INFO_LENGTH = 128
+TCP_INFO_BYTES_ACKED = slice(120, 128)
+"""Where ``tcpi_bytes_acked`` lies in ``struct tcp_info`` (linux/tcp.h, since 4.1)."""
+
+
+def _acknowledged(transport: asyncio.Transport) -> int | None:
+    if sys.platform != "linux":
+        return None
+
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH)
+    except OSError:
+        return None
+
+    field = info[TCP_INFO_BYTES_ACKED]
+    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None  # noqa: PLR2004
