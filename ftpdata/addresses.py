@@ -555,6 +555,12 @@ class PeerPolicy:
             special_targets=special_targets,
         )
 
+    @property
+    def accepts_any(self) -> bool:
+        """Whether no address is foreign, so that the control peer's need not be known."""
+
+        return all(network in self.networks for network in _EVERYWHERE)
+
     def check(
         self,
         candidate_ip: str | ipaddress.IPv4Address | ipaddress.IPv6Address,

@@ -670,6 +670,22 @@ def test_policy_is_a_value() -> None:
 
 
 @pytest.mark.parametrize(
+    ("policy", "accepts_any"),
+    [
+        (EXACT, False),
+        (NEAR, False),
+        (SITES, False),
+        (FXP, True),
+        (PeerPolicy.allow(["0.0.0.0/0"]), False),
+        (PeerPolicy.allow(["::/0", "0.0.0.0/0"]), True),
+    ],
+)
+def test_which_policies_need_no_control_peer(policy: PeerPolicy, accepts_any: bool) -> None:
+    """Only a policy without foreigners, of either family, accepts any peer."""
+    assert policy.accepts_any is accepts_any
+
+
+@pytest.mark.parametrize(
     ("ipv4_prefix", "ipv6_prefix"),
     [(-1, 64), (33, 64), (24, -1), (24, 129), (True, 64), ("24", 64)],
 )
