@@ -1,0 +1,139 @@
+"""The commands of the project: ``nox -s demo``, ``serve``, ``tests``, ``lint``, ``typing`` and more.
+
+Versions and dependencies stand in pyproject.toml alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "lint", "typing"]
+nox.options.reuse_venv = "yes"
+# Not every machine has every Python: a missing one is shown as skipped. The Python that runs nox
+# is always there, and always tested.
+nox.options.error_on_missing_interpreters = False
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+PYTHONS = nox.project.python_versions(PROJECT)
+if HERE not in PYTHONS:
+    PYTHONS.append(HERE)
+
+if sys.version_info < (3, 11):  # noqa: UP036 - nox may run on any Python
+    sys.exit(f"ftpdata needs Python 3.11 or later, and nox runs on {HERE}: try python3.11 -m nox")
+
+
+def _select_all_of_pyenv() -> None:
+    """Let pyenv's shims run every Python that pyenv has, the selected one first."""
+
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    if "PYENV_VERSION" in os.environ or not root.is_dir():
+        return
+
+    installed = sorted(path.name for path in root.iterdir() if path.name[:1].isdigit())
+    selected = [name for name in installed if sys.base_prefix == str(root / name)]
+    others = [name for name in installed if name.rpartition(".")[0] in PYTHONS]
+    os.environ["PYENV_VERSION"] = ":".join(dict.fromkeys([*selected, *others]))
+
+
+_select_all_of_pyenv()
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    """Install the package, as it stands here, and dependency groups of pyproject.toml."""
+
+    session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests on every supported Python; measure their coverage on the one that runs nox."""
+
+    _install(session, "test")
+    if session.python != HERE:
+        session.run("pytest", *session.posargs)
+        return
+
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    # Some tests alone cover little, and the fast paths of Linux need Linux.
+    if session.posargs or sys.platform != "linux":
+        return
+
+    pure = PROJECT["tool"]["ftpdata"]["layers"]["pure"]
+    modules = ",".join(f"ftpdata/{module}.py" for module in pure)
+    session.run("coverage", "report")
+    session.run("coverage", "report", f"--include={modules}", "--fail-under=100")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style."""
+
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", *session.posargs)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types: everything strictly, and that the public interface is fully annotated."""
+
+    _install(session, "typing")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "ftpdata", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Make the reference in site/ from the docstrings."""
+
+    _install(session, "docs")
+    session.run("pdoc", "--docformat", "google", "--output-directory", "site", "ftpdata")
+    session.log(f"open {ROOT / 'site' / 'index.html'}")
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Point real FTP clients at the reference server: those that are installed."""
+
+    _install(session, "test")
+    session.run("pytest", "tests/interop", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Show real transfers between the reference server and Python's own ftplib."""
+
+    _install(session, "examples")
+    session.run("python", "-m", "examples.demo", *session.posargs)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Serve a directory: ``nox -s serve -- DIRECTORY [options of examples.server]``."""
+
+    _install(session, "examples")
+    arguments = list(session.posargs) or ["."]
+    if not {"--anonymous", "--user"} & {argument.partition("=")[0] for argument in arguments}:
+        arguments.append("--anonymous")
+
+    def option(name: str, default: str) -> str:
+        for argument, following in zip(arguments, [*arguments[1:], default], strict=True):
+            if argument == name:
+                return following
+            if argument.startswith(f"{name}="):
+                return argument.partition("=")[2]
+
+        return default
+
+    host = option("--host", "127.0.0.1")
+    login = f"--user {user} " if (user := option("--user", "")) else ""
+    address = f"[{host}]" if ":" in host else host
+    session.log(f"to try it: curl {login}ftp://{address}:{option('--port', '2121')}/")
+    session.run("python", "-m", "examples.server", *arguments)

@@ -1,0 +1,227 @@
+"""What holds for every test: event loops, leaks, blocking calls.
+
+* ``async def test_…`` runs in a new event loop in debug mode, once on asyncio and once on uvloop.
+* ftpdata and examples may not block the loop of an async test.
+* No test leaves behind tasks, threads, child processes, file descriptors (bound ports among
+  them), unclosed transports, temporary files, or exceptions that nobody retrieved.
+
+Exceptions from these rules are markers; each wants a reason (``pytest --markers``). That the rules
+bite is tested by ``test_conftest.py``.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+from tests.harness.blocking import AVAILABLE as CAN_SEE_BLOCKING
+from tests.harness.blocking import detect_blocking_calls
+from tests.harness.leaks import CAN_SEE_DESCRIPTORS, Holdings, hidden_files
+from tests.harness.loops import LOOP_FACTORIES, run_in_new_loop, warm_up
+
+# A shared machine has no time of its own: a deadline for one example would fail at random.
+hypothesis.settings.register_profile("ftpdata", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("ftpdata")
+
+_LOOP_FIXTURE = "loop_name"
+
+
+def pytest_report_header() -> list[str]:
+    """Say which of the checks this system allows."""
+
+    return [
+        "event loops: " + ", ".join(name for name, make in LOOP_FACTORIES.items() if make),
+        f"blocking calls: {'detected' if CAN_SEE_BLOCKING else 'NOT DETECTED HERE'}",
+        f"leaked descriptors: {'detected' if CAN_SEE_DESCRIPTORS else 'NOT DETECTED HERE'}",
+    ]
+
+
+# Async tests
+
+
+def _async_function(function: Any) -> Callable[..., Coroutine[Any, Any, object]] | None:
+    """Return the coroutine function behind a test, if there is one, also below ``@given``."""
+
+    inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+    return inner if inspect.iscoroutinefunction(inner) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: Any) -> None:
+    """Let every async test ask for the name of a loop."""
+
+    if collector.istestfunction(obj, name) and _async_function(obj):
+        pytest.mark.usefixtures(_LOOP_FIXTURE)(obj)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every async test once on each loop; one that is not installed is a visible skip."""
+
+    if _LOOP_FIXTURE not in metafunc.fixturenames:
+        return
+
+    only_asyncio = metafunc.definition.get_closest_marker("asyncio_only")
+    _reason(only_asyncio)
+    metafunc.parametrize(
+        _LOOP_FIXTURE,
+        [
+            pytest.param(name, marks=pytest.mark.skipif(make is None, reason=f"no {name} here"))
+            for name, make in LOOP_FACTORIES.items()
+            if name == "asyncio" or not only_asyncio
+        ],
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an async test in a new loop."""
+
+    function = pyfuncitem.obj
+    async_function = _async_function(function)
+    if async_function is None:
+        return None
+
+    loop_name = str(pyfuncitem.callspec.params[_LOOP_FIXTURE])
+    may_block = pyfuncitem.get_closest_marker("blocking_allowed")
+    _reason(may_block)
+
+    def run(*args: Any, **kwargs: Any) -> None:
+        with nullcontext() if may_block else detect_blocking_calls():
+            run_in_new_loop(loop_name, async_function(*args, **kwargs))
+
+    names = inspect.signature(function).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names if name in pyfuncitem.funcargs}
+    if async_function is function:
+        run(**arguments)
+        return True
+
+    # Hypothesis calls the inner test for every example: each gets a loop of its own.
+    function.hypothesis.inner_test = run
+    try:
+        function(**arguments)
+    finally:
+        function.hypothesis.inner_test = async_function
+
+    return True
+
+
+def _reason(mark: pytest.Mark | None) -> None:
+    """Insist that an exception from the rules is explained."""
+
+    if mark is not None and not (len(mark.args) == 1 and isinstance(mark.args[0], str)):
+        raise pytest.UsageError(f"mark {mark.name} wants one argument, the reason")
+
+
+# Leaks
+
+
+def pytest_collection_finish() -> None:
+    """Open what stays open for ever; spare the collector, which runs after each test, the rest."""
+
+    warm_up()
+    gc.collect()
+    gc.freeze()
+
+
+class _AsyncioErrors(logging.Handler):
+    """Keeps what event loops complain of: exceptions never retrieved, tasks destroyed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Debug mode adds where the object was made; pytest shows it with the captured log.
+        text = record.getMessage().partition("\nsource_traceback")[0]
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f"\n  {record.exc_info[1]!r}"
+
+        self.messages.append(text)
+
+
+@contextmanager
+def _unraisable_exceptions() -> Iterator[list[str]]:
+    """Keep what finalizers raise, ResourceWarnings above all, as text.
+
+    pytest would do it too, but it blames the next test where this one fails for another reason.
+    """
+
+    messages: list[str] = []
+
+    def keep(unraisable: sys.UnraisableHookArgs) -> None:
+        # Text only: to hold on to the object would resurrect it.
+        message = unraisable.err_msg or f"exception ignored in {unraisable.object!r}"
+        messages.append(f"{message}: {unraisable.exc_value!r}")
+
+    previous, sys.unraisablehook = sys.unraisablehook, keep
+    try:
+        yield messages
+    finally:
+        sys.unraisablehook = previous
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Fail a test that leaves something behind. Set up first, so that it looks last."""
+
+    allowed = request.node.get_closest_marker("leaks_allowed")
+    _reason(allowed)
+
+    errors = _AsyncioErrors()
+    logger = logging.getLogger("asyncio")
+    logger.addHandler(errors)
+    scratch = _scratch_directory(tmp_path_factory)
+    previous_tempdir = tempfile.tempdir
+    tempfile.tempdir = str(scratch)
+    before = Holdings.now()
+
+    yield
+
+    with _unraisable_exceptions() as unraisable:
+        leaks = before.leaks()
+
+    logger.removeHandler(errors)
+    tempfile.tempdir = previous_tempdir
+    temporary = sorted(scratch.iterdir())
+    for path in temporary:
+        path.rename(tmp_path_factory.mktemp("leaked") / path.name)
+
+    complaints = [] if allowed else [*leaks, *(f"temporary file {path.name}" for path in temporary)]
+    complaints += [*unraisable, *errors.messages]
+    if complaints:
+        pytest.fail("the test left behind:\n" + "\n".join(complaints), pytrace=False)
+
+
+_scratch: list[Path] = []
+
+
+def _scratch_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not _scratch:
+        _scratch.append(tmp_path_factory.mktemp("scratch"))
+
+    return _scratch[0]
+
+
+@pytest.fixture
+def served_directory(tmp_path: Path) -> Iterator[Path]:
+    """Give an empty directory to serve; fail if a hidden file, a partial upload, stays in it."""
+
+    directory = tmp_path / "served"
+    directory.mkdir()
+    yield directory
+    left = hidden_files(directory)
+    if left:
+        names = "\n".join(f"  {path.relative_to(directory)}" for path in left)
+        pytest.fail(f"partial uploads left in the served directory:\n{names}", pytrace=False)

@@ -1,0 +1,106 @@
+"""Finds calls that block the event loop: blockbuster, taught the file calls that ftpdata makes.
+
+A call counts when a frame of `ftpdata` or `examples` is on the stack and an event loop runs in
+the thread. Test code itself may block: nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+try:
+    from blockbuster import BlockBuster
+    from blockbuster.blockbuster import BlockBusterFunction
+except ImportError:  # Not CPython: its dependency patches C types.
+    AVAILABLE = False
+else:
+    AVAILABLE = True
+
+__all__ = ["AVAILABLE", "detect_blocking_calls"]
+
+WATCHED_PACKAGES = ("ftpdata", "examples")
+
+# What blockbuster does not watch by itself, and ftpdata could call.
+_EXTRA_OS_CALLS = (
+    "chmod",
+    "copy_file_range",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "lstat",
+    "open",
+    "posix_fallocate",
+    "pread",
+    "pwrite",
+    "pwritev",
+    "scandir",
+    "sync",
+    "truncate",
+    "utime",
+)
+
+_EXEMPTIONS = (
+    # The event loop itself, within `loop.sendfile`: the size of an open file. asyncio's choice.
+    ("asyncio/unix_events.py", {"_sock_sendfile_native"}),
+    # Reading source lines for the text of an exception in debug mode.
+    ("linecache.py", {"checkcache", "updatecache"}),
+    # An import inside a function reads files, once.
+    ("<frozen importlib._bootstrap>", {"_find_and_load"}),
+    # pytest rewrites the asserts of a module when it is imported, also within a test.
+    ("_pytest/assertion/rewrite.py", {"exec_module"}),
+    # coverage looks at each file the first time a line of it runs.
+    ("coverage/control.py", {"_should_trace"}),
+    ("coverage/inorout.py", {"should_trace"}),
+)
+
+
+def _reads_cache_only(*arguments: Any) -> bool:
+    """Whether `preadv` was told to return at once where the page is not cached."""
+
+    nowait: int = getattr(os, "RWF_NOWAIT", 0)
+    flags: int = arguments[3] if len(arguments) > 3 else 0
+    return bool(flags & nowait)
+
+
+def _never(*_: Any, **__: Any) -> bool:
+    return False
+
+
+@contextmanager
+def detect_blocking_calls() -> Iterator[None]:
+    """Make calls that block an event loop raise `blockbuster.BlockingError`."""
+
+    if not AVAILABLE:
+        yield
+        return
+
+    watched = [importlib.import_module(name) for name in WATCHED_PACKAGES]
+    detector = BlockBuster(watched)
+
+    def watch(module: str, name: str, may_block: Callable[..., bool] = _never) -> None:
+        owner: ModuleType = importlib.import_module(module)
+        detector.functions[f"{module}.{name}"] = BlockBusterFunction(
+            owner, name, scanned_modules=watched, can_block_predicate=may_block
+        )
+
+    for name in _EXTRA_OS_CALLS:
+        watch("os", name)
+
+    watch("os", "preadv", _reads_cache_only)
+    watch("builtins", "open")
+    watch("io", "open")
+    watch("socket", "getaddrinfo")
+    for function in detector.functions.values():
+        for file, names in _EXEMPTIONS:
+            function.can_block_in(file, names)
+
+    detector.activate()
+    try:
+        yield
+    finally:
+        detector.deactivate()

@@ -1,0 +1,112 @@
+"""What a process holds, before and after a test: descriptors, threads, child processes.
+
+On systems without ``/proc`` only threads are seen; pytest's header says so.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import attrs
+
+__all__ = ["CAN_SEE_DESCRIPTORS", "Holdings", "hidden_files"]
+
+_DESCRIPTORS = Path("/proc/self/fd")
+_TASKS = Path("/proc/self/task")
+
+CAN_SEE_DESCRIPTORS = _DESCRIPTORS.is_dir()
+
+# Seconds for a thread that was told to end, to end. Its owner need not have waited for it: anyio's
+# worker threads are told when the event loop's main task is done, and go in their own time.
+_THREAD_PATIENCE = 3.0
+
+
+def _descriptors() -> dict[int, str]:
+    found: dict[int, str] = {}
+    if not CAN_SEE_DESCRIPTORS:
+        return found
+
+    for link in list(_DESCRIPTORS.iterdir()):
+        try:
+            found[int(link.name)] = str(link.readlink())
+        except OSError:  # The descriptor of the listing itself.
+            continue
+
+    return found
+
+
+def _children() -> frozenset[int]:
+    found: set[int] = set()
+    for task in _TASKS.glob("*/children"):
+        try:
+            found.update(map(int, task.read_text().split()))
+        except OSError:  # The thread has ended since.
+            continue
+
+    return frozenset(found)
+
+
+def _describe_descriptor(descriptor: int, target: str) -> str:
+    """Say what a descriptor is; of a socket, also its addresses, to find who bound it."""
+
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return f"descriptor {descriptor}: {target}"
+
+        with socket.socket(fileno=os.dup(descriptor)) as copy:
+            words = [f"descriptor {descriptor}: {target}", f"bound to {copy.getsockname()}"]
+            try:
+                words.append(f"connected to {copy.getpeername()}")
+            except OSError:
+                words.append("not connected")
+            return ", ".join(words)
+    except OSError:
+        return f"descriptor {descriptor}: {target}"
+
+
+@attrs.frozen
+class Holdings:
+    """What the process holds at one moment."""
+
+    descriptors: dict[int, str]
+    threads: frozenset[threading.Thread]
+    children: frozenset[int]
+
+    @classmethod
+    def now(cls) -> Holdings:
+        """Take stock."""
+
+        return cls(_descriptors(), frozenset(threading.enumerate()), _children())
+
+    def leaks(self) -> list[str]:
+        """Name what is held now and was not held then, one line each."""
+
+        for thread in set(threading.enumerate()) - self.threads:
+            if thread is not threading.current_thread():
+                thread.join(_THREAD_PATIENCE)
+
+        # Whatever only waits for the collector says so itself, by a ResourceWarning; that is a
+        # failure of its own. Twice, since a finalizer may create what the next round finds.
+        gc.collect()
+        gc.collect()
+
+        now = Holdings.now()
+        found = [f"thread {thread.name}" for thread in now.threads - self.threads]
+        found += [f"child process {child}" for child in sorted(now.children - self.children)]
+        found += [
+            _describe_descriptor(descriptor, target)
+            for descriptor, target in sorted(now.descriptors.items())
+            if self.descriptors.get(descriptor) != target
+        ]
+        return found
+
+
+def hidden_files(directory: Path) -> list[Path]:
+    """Find the files below a directory with a hidden name: what a cut upload leaves."""
+
+    return sorted(path for path in directory.rglob(".*") if not path.is_dir())

@@ -1,0 +1,99 @@
+"""Runs one async test in a new event loop, and fails it for what it leaves on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+try:
+    import uvloop
+except ImportError:  # Windows, and Python implementations other than CPython.
+    UVLOOP_FACTORY = None
+else:
+    UVLOOP_FACTORY = uvloop.new_event_loop
+
+__all__ = ["LOOP_FACTORIES", "run_in_new_loop", "warm_up"]
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+LOOP_FACTORIES: dict[str, LoopFactory | None] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": UVLOOP_FACTORY,
+}
+"""None where the loop is not installed."""
+
+# A transport or task that was told to end does so within a few rounds of the loop.
+_SETTLING_ROUNDS = 10
+
+
+async def _run_and_settle(test: Coroutine[Any, Any, object]) -> None:
+    """Run the test; fail if it leaves tasks that do not end by themselves."""
+
+    await test
+    for _ in range(_SETTLING_ROUNDS):
+        if len(asyncio.all_tasks()) == 1:
+            return
+
+        await asyncio.sleep(0)
+
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        pytest.fail("the test left tasks behind:\n" + "\n".join(f"  {task!r}" for task in left))
+
+
+def run_in_new_loop(loop_name: str, test: Coroutine[Any, Any, object]) -> None:
+    """Run a coroutine to its end in a new loop in debug mode.
+
+    Args:
+        loop_name: A key of `LOOP_FACTORIES`.
+        test: The coroutine.
+    """
+
+    runner = asyncio.Runner(debug=True, loop_factory=LOOP_FACTORIES[loop_name])
+    loop = runner.get_loop()
+    main: asyncio.Task[None] | None = None
+    stopped_by: list[BaseException] = []
+
+    def on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A timeout of the test strikes wherever Python code runs, perhaps within a callback,
+        # whose exceptions asyncio catches. It must end the test all the same.
+        exception = context.get("exception")
+        if isinstance(exception, pytest.fail.Exception) and main is not None:
+            stopped_by.append(exception)
+            main.cancel()
+        else:
+            loop.default_exception_handler(context)
+
+    async def main_coroutine() -> None:
+        nonlocal main
+        main = asyncio.current_task()
+        await _run_and_settle(test)
+
+    loop.set_exception_handler(on_exception)
+    try:
+        runner.run(main_coroutine())
+    except asyncio.CancelledError:
+        if stopped_by:
+            raise stopped_by[0] from None
+        raise
+    finally:
+        # uvloop warns of open handles while it closes; as an exception, the warning would keep it
+        # from closing them, and it waits for them for ever.
+        with warnings.catch_warnings(record=True) as unclosed:
+            warnings.simplefilter("always")
+            runner.close()
+
+    if unclosed:
+        pytest.fail("\n".join(str(warning.message) for warning in unclosed))
+
+
+def warm_up() -> None:
+    """Make every loop once: libuv opens a pipe with the first, and keeps it for all."""
+
+    for make in LOOP_FACTORIES.values():
+        if make is not None:
+            make().close()

@@ -1,0 +1,114 @@
+"""The public names: `import ftpdata` gives them all, and gives nothing else away."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ftpdata
+
+PACKAGE = Path(ftpdata.__path__[0])
+
+# `ftpdata.testing` is for tests: imported by its name, it stays out of programs.
+NOT_REEXPORTED = {"testing"}
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_"))
+
+
+def exports(module: str) -> list[str]:
+    """Give a module's ``__all__``."""
+
+    return list(vars(importlib.import_module(f"ftpdata.{module}"))["__all__"])
+
+
+def exported_by_package() -> list[str]:
+    """Give the package's ``__all__``."""
+
+    return list(vars(ftpdata)["__all__"])
+
+
+def sort_key(name: str) -> tuple[int, str]:
+    """Order names as ruff does: constants, then classes, then the rest."""
+
+    kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
+    return kind, name
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_all_is_sorted_unique_and_true(module: str) -> None:
+    """`__all__` of a module is sorted, has no name twice, and only names that are there."""
+    names = exports(module)
+    assert names == sorted(set(names), key=sort_key)
+    loaded = importlib.import_module(f"ftpdata.{module}")
+    assert [name for name in names if not hasattr(loaded, name)] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_definitions_are_exported(module: str) -> None:
+    """A class or function without a leading underscore is in its module's `__all__`."""
+    loaded = importlib.import_module(f"ftpdata.{module}")
+    defined = {
+        name
+        for name, value in vars(loaded).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == loaded.__name__
+    }
+    assert defined - set(exports(module)) == set()
+
+
+def test_package_exports_every_public_name() -> None:
+    """Every public name of every module is a public name of the package, and no other is."""
+    public = {name for module in set(MODULES) - NOT_REEXPORTED for name in exports(module)}
+    assert {name for name in exported_by_package() if not name.startswith("__")} == public
+
+
+def test_package_all_is_sorted_and_unique() -> None:
+    """`__all__` of the package is sorted and has no name twice."""
+    names = exported_by_package()
+    assert names == sorted(set(names), key=sort_key)
+
+
+def test_each_name_is_the_same_object_everywhere() -> None:
+    """A name of the package is the very object of the module that exports it."""
+    for module in set(MODULES) - NOT_REEXPORTED:
+        loaded = importlib.import_module(f"ftpdata.{module}")
+        for name in exports(module):
+            assert getattr(ftpdata, name) is getattr(loaded, name)
+
+
+def test_no_name_is_exported_by_two_modules() -> None:
+    """One module is the home of a name."""
+    names = [name for module in MODULES for name in exports(module)]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_import_brings_in_only_what_is_declared() -> None:
+    """`import ftpdata` loads anyio, attrs and what these need, and no other third party."""
+    code = "import sys, json, ftpdata; json.dump([*sys.modules], sys.stdout)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    tops = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    # Of anyio: idna, sniffio and exceptiongroup in its older versions, typing_extensions.
+    declared = {"ftpdata", "anyio", "attr", "attrs", "idna", "sniffio", "typing_extensions"}
+    # What the interpreter's own start brings in, with every installed .pth file.
+    bare = subprocess.run(
+        [sys.executable, "-c", "import sys, json; json.dump([*sys.modules], sys.stdout)"],
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    start = {name.partition(".")[0] for name in json.loads(bare.stdout)}
+    foreign = tops - set(sys.stdlib_module_names) - start - declared
+    assert foreign == set()
+    assert "ftpdata.testing" not in json.loads(done.stdout)

@@ -1,0 +1,139 @@
+"""Imports go downwards only (design, "Layers"); the table stands in pyproject.toml."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "ftpdata"
+
+LAYERS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"][
+    "ftpdata"
+]["layers"]
+ORDER = [module for layer in LAYERS.values() for module in layer]
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+# What would make a pure module depend on a loop, a connection, a clock, a file, chance or place.
+# `datetime` is here for its types; that nobody asks it for the time is tested below.
+IMPURE = frozenset({
+    *("_thread", "anyio", "asyncio", "concurrent", "fcntl", "glob", "io", "locale", "logging"),
+    *("mmap", "multiprocessing", "os", "pathlib", "random", "sched", "secrets", "select"),
+    *("selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile"),
+    *("threading", "time", "uuid", "zoneinfo"),
+})
+CLOCK_METHODS = frozenset({"now", "today", "utcnow"})
+
+
+def imported_modules(source: str) -> Iterator[str]:
+    """Give the absolute name of each module that a source of the package imports.
+
+    Imports for the type checker alone count too: they show a dependency as well. A dynamic
+    import cannot be read, so it counts as an import of the impure `importlib`.
+    """
+
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=None, names=names):
+                yield from (f"ftpdata.{alias.name}" for alias in names)
+            case ast.ImportFrom(module=str(module), level=0, names=names):
+                # `from ftpdata import errors` imports ftpdata.errors.
+                yield module
+                if module == "ftpdata":
+                    yield from (f"ftpdata.{alias.name}" for alias in names)
+            case ast.ImportFrom(module=str(module)):
+                yield f"ftpdata.{module}"
+            case ast.Call(func=ast.Name(id="__import__")):
+                yield "importlib"
+
+
+def offences(module: str, source: str) -> list[str]:
+    """Say which imports of a module its place in the table forbids."""
+
+    below = ORDER[: ORDER.index(module)]
+    found = []
+    for name in imported_modules(source):
+        top, _, rest = name.partition(".")
+        if top == "ftpdata":
+            if rest.partition(".")[0] not in below:
+                found.append(f"{module} imports {name}, which does not stand below it")
+        elif module in LAYERS["pure"] and top in IMPURE | {"importlib"}:
+            found.append(f"{module} is pure and imports {name}")
+
+    if module in LAYERS["pure"]:
+        found += [
+            f"{module} is pure and asks for the time: .{node.func.attr}()"
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in CLOCK_METHODS
+            and isinstance(node.func.value, ast.Name | ast.Attribute)
+        ]
+
+    return found
+
+
+def test_every_module_is_in_the_table() -> None:
+    """A module that nobody placed in a layer is an error; so is a package below ftpdata."""
+    assert set(MODULES) - set(ORDER) == set()
+    assert [path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()] == []
+
+
+def test_the_table_names_each_module_once() -> None:
+    """A module has one place."""
+    assert len(set(ORDER)) == len(ORDER)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_downwards(module: str) -> None:
+    """A module imports only what stands below it; a pure one, nothing that is impure."""
+    assert offences(module, (PACKAGE / f"{module}.py").read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("errors", "from .protocol import DTP"),
+        ("errors", "from . import protocol"),
+        ("errors", "from . import errors"),
+        ("errors", "import ftpdata.transfers"),
+        ("errors", "import ftpdata"),
+        ("errors", "from ftpdata import outcome"),
+        ("errors", "from ftpdata.listing import ListingEntry"),
+        ("errors", "def f():\n    from .transfers import relay"),
+        ("errors", "if TYPE_CHECKING:\n    import asyncio"),
+        ("errors", "import os.path"),
+        ("errors", "from concurrent.futures import Future"),
+        ("errors", "import importlib"),
+        ("errors", "__import__('os')"),
+        ("listing", "datetime.now(UTC)"),
+        ("listing", "datetime.datetime.utcnow()"),
+        ("passive", "from .active import connect_active"),
+        ("protocol", "from .testing import MemoryTransport"),
+    ],
+)
+def test_an_upward_import_is_found(module: str, source: str) -> None:
+    """The check finds each way to break the order."""
+    assert offences(module, source) != []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("errors", "from .outcome import End"),
+        ("errors", "from . import outcome"),
+        ("errors", "import errno"),
+        ("transfers", "import asyncio, os\nfrom .protocol import DTP"),
+        ("listing", "self.format(entry, now=now)"),
+        ("testing", "from .transfers import relay"),
+    ],
+)
+def test_a_downward_import_is_allowed(module: str, source: str) -> None:
+    """The check leaves alone what is in order."""
+    assert offences(module, source) == []
