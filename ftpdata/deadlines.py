@@ -7,6 +7,8 @@ of a deadline means.
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 from .outcome import End
@@ -14,13 +16,16 @@ from .outcome import End
 __all__ = ["Deadlines", "ProgressWatch"]
 
 
-def _positive_or_none(_: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be a positive number or None, not {value!r}")
+def _check_positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    # Written so that NaN is refused, too; None is what waits for ever, not infinity.
+    if not 0 < value < math.inf:
+        raise ValueError(f"{attribute.name} must be a positive, finite number, not {value!r}")
 
 
-def _seconds(default: float | None) -> float | None:
-    field: float | None = attrs.field(default=default, validator=_positive_or_none)
+def _limit(default: float | None) -> float | None:
+    field: float | None = attrs.field(
+        default=default, validator=attrs.validators.optional(_check_positive)
+    )
     return field
 
 
@@ -40,13 +45,13 @@ class Deadlines:
             end of file.
     """
 
-    open: float | None = _seconds(30.0)
-    handshake: float | None = _seconds(30.0)
-    first_byte: float | None = _seconds(60.0)
-    stall: float | None = _seconds(300.0)
-    minimum_rate: float | None = _seconds(None)
-    rate_window: float = attrs.field(default=30.0, validator=_positive_or_none)
-    close: float | None = _seconds(30.0)
+    open: float | None = _limit(30.0)
+    handshake: float | None = _limit(30.0)
+    first_byte: float | None = _limit(60.0)
+    stall: float | None = _limit(300.0)
+    minimum_rate: float | None = _limit(None)
+    rate_window: float = attrs.field(default=30.0, validator=_check_positive)
+    close: float | None = _limit(30.0)
 
 
 @attrs.define
@@ -54,7 +59,9 @@ class ProgressWatch:
     """Decides whether a transfer that has moved so many bytes by now must end.
 
     Only progress counts, not activity: a peer that keeps a connection open
-    and moves nothing is stalled.
+    and moves nothing is stalled. Progress is noticed when `check` is called:
+    at each progress, and a stall is known to the moment; only when
+    `next_check_at` says so, and it is known up to one `stall` later.
 
     Args:
         deadlines: The limits.
@@ -63,13 +70,14 @@ class ProgressWatch:
 
     deadlines: Deadlines
     started_at: float
-    _bytes: int = 0
-    _progress_at: float | None = None
+    _bytes: int = attrs.field(default=0, init=False)
+    _progress_at: float | None = attrs.field(default=None, init=False)
+    _checked_at: float = attrs.field(init=False)
     _window_at: float = attrs.field(init=False)
-    _window_bytes: int = 0
+    _window_bytes: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._window_at = self.started_at
+        self._checked_at = self._window_at = self.started_at
 
     def check(self, now: float, transferred: int) -> End | None:
         """Take note of progress; return how the transfer must end, or None.
@@ -80,37 +88,45 @@ class ProgressWatch:
         """
 
         limits = self.deadlines
+        self._checked_at = now
         if transferred != self._bytes:
             self._bytes = transferred
             self._progress_at = now
 
+        # The sums are those of `next_check_at`, so that a check at the very
+        # moment it gave is never too early by a rounding.
         if self._progress_at is None:
-            if limits.first_byte is not None and now - self.started_at >= limits.first_byte:
+            if limits.first_byte is not None and now >= self.started_at + limits.first_byte:
                 return End.FIRST_BYTE_TIMEOUT
-        elif limits.stall is not None and now - self._progress_at >= limits.stall:
+        elif limits.stall is not None and now >= self._progress_at + limits.stall:
             return End.STALLED
 
-        if limits.minimum_rate is not None and now - self._window_at >= limits.rate_window:
+        if limits.minimum_rate is not None and now >= self._window_at + limits.rate_window:
             moved = transferred - self._window_bytes
             if moved < limits.minimum_rate * (now - self._window_at):
                 return End.TOO_SLOW
+
             self._window_at = now
             self._window_bytes = transferred
 
         return None
 
     def next_check_at(self) -> float | None:
-        """When to call `check` again at the latest, or None where nothing is limited."""
+        """When to call `check` again at the latest, or None where nothing is limited.
+
+        Later than the last call of `check`, unless that has ended the transfer.
+        """
 
         limits = self.deadlines
         moments = []
-        if self._progress_at is None:
-            if limits.first_byte is not None:
-                moments.append(self.started_at + limits.first_byte)
-            elif limits.stall is not None:
-                moments.append(self.started_at + limits.stall)
+        if self._progress_at is not None:
+            if limits.stall is not None:
+                moments.append(self._progress_at + limits.stall)
+        elif limits.first_byte is not None:
+            moments.append(self.started_at + limits.first_byte)
         elif limits.stall is not None:
-            moments.append(self._progress_at + limits.stall)
+            # Nothing limits the wait for the first byte, but it must be noticed.
+            moments.append(self._checked_at + limits.stall)
 
         if limits.minimum_rate is not None:
             moments.append(self._window_at + limits.rate_window)

@@ -125,7 +125,7 @@ class TransferAborted(FTPDataError):
     default_reply_code = 426
 
 
-class ConnectionReset(TransferAborted):  # noqa: A001 - the field's term; ours is never imported bare
+class ConnectionReset(TransferAborted):
     """The peer reset the connection. Reply 426."""
 
 
@@ -256,24 +256,29 @@ def error_for_end(
     return _CLASS_FOR_END.get(end, TransferAborted)(message or end.value, end=end, result=result)
 
 
-_CLASS_FOR_ERRNO: dict[int, type[FTPDataError]] = {
-    errno.ENOENT: FileUnavailable,
-    errno.EACCES: FileUnavailable,
-    errno.EPERM: FileUnavailable,
-    errno.EISDIR: FileUnavailable,
-    errno.ENOTDIR: FileUnavailable,
-    errno.EROFS: FileUnavailable,
-    errno.ELOOP: FileUnavailable,
-    errno.ENAMETOOLONG: FileUnavailable,
-    errno.EEXIST: FileUnavailable,
-    errno.ENOTEMPTY: FileUnavailable,
-    errno.EXDEV: FileUnavailable,
-    errno.EINVAL: FileUnavailable,
-    errno.ENOSPC: InsufficientStorage,
-    errno.EFBIG: QuotaExceeded,
+_CLASS_FOR_ERRNO_NAME: dict[str, type[FTPDataError]] = {
+    "ENOENT": FileUnavailable,
+    "EACCES": FileUnavailable,
+    "EPERM": FileUnavailable,
+    "EISDIR": FileUnavailable,
+    "ENOTDIR": FileUnavailable,
+    "EROFS": FileUnavailable,
+    "ELOOP": FileUnavailable,
+    "ENAMETOOLONG": FileUnavailable,
+    "EEXIST": FileUnavailable,
+    "ENOTEMPTY": FileUnavailable,
+    "EXDEV": FileUnavailable,
+    "EINVAL": FileUnavailable,
+    "ENOSPC": InsufficientStorage,
+    "EFBIG": QuotaExceeded,
+    "EDQUOT": QuotaExceeded,
 }
-if hasattr(errno, "EDQUOT"):
-    _CLASS_FOR_ERRNO[errno.EDQUOT] = QuotaExceeded
+# By name, since not every system has every error.
+_CLASS_FOR_ERRNO: dict[int, type[FTPDataError]] = {
+    getattr(errno, name): kind
+    for name, kind in _CLASS_FOR_ERRNO_NAME.items()
+    if hasattr(errno, name)
+}
 
 
 def error_for_oserror(
@@ -287,5 +292,6 @@ def error_for_oserror(
     """
 
     kind = _CLASS_FOR_ERRNO.get(error.errno or 0, LocalError)
-    message = error.strerror or str(error) or type(error).__name__
-    return kind(message, end=end, result=result)
+    # Without words of the system, the text of an error with a file name has that name in it.
+    words = error.strerror or ("" if error.filename is not None else str(error))
+    return kind(words or type(error).__name__, end=end, result=result)

@@ -22,6 +22,16 @@ __all__ = [
 ]
 
 
+def _symbol(argument: str) -> str:
+    """Return a symbol in upper case; letters of other scripts stay what they are.
+
+    Case does not matter (RFC 959 §5.3), but ``str.upper`` would make a
+    dotless i an I and a long s an S.
+    """
+
+    return argument.strip(" ").upper() if argument.isascii() else argument
+
+
 class RepresentationType(enum.Enum):
     """Representation type (TYPE, RFC 959 §3.1.1)."""
 
@@ -109,13 +119,13 @@ class TransferParameters:
                 size other than 8. Reply 504.
         """
 
-        text = argument.strip().upper()
+        text = _symbol(argument)
         try:
             kind = RepresentationType(text[:1])
         except ValueError:
             raise UnsupportedParameter(f"TYPE is one of A, E, I, L, not {argument!r:.40}") from None
 
-        rest = text[1:].strip()
+        rest = text[1:].strip(" ")
         if kind in (RepresentationType.ASCII, RepresentationType.EBCDIC):
             try:
                 control = FormatControl(rest or "N")
@@ -126,7 +136,7 @@ class TransferParameters:
             return attrs.evolve(self, type=kind, format_control=control, byte_size=8)
 
         if rest != ("8" if kind is RepresentationType.LOCAL else ""):
-            raise UnsupportedParameter(f"the byte size must be 8 bits, not {argument!r:.40}")
+            raise UnsupportedParameter(f"TYPE I, or L 8 for bytes of 8 bits, not {argument!r:.40}")
 
         return attrs.evolve(self, type=kind, format_control=FormatControl.NON_PRINT, byte_size=8)
 
@@ -138,7 +148,7 @@ class TransferParameters:
         """
 
         try:
-            return attrs.evolve(self, structure=Structure(argument.strip().upper()))
+            return attrs.evolve(self, structure=Structure(_symbol(argument)))
         except ValueError:
             raise UnsupportedParameter(f"STRU is one of F, R, P, not {argument!r:.40}") from None
 
@@ -150,6 +160,6 @@ class TransferParameters:
         """
 
         try:
-            return attrs.evolve(self, mode=TransmissionMode(argument.strip().upper()))
+            return attrs.evolve(self, mode=TransmissionMode(_symbol(argument)))
         except ValueError:
             raise UnsupportedParameter(f"MODE is one of S, B, C, Z, not {argument!r:.40}") from None
