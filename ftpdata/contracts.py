@@ -57,7 +57,8 @@ class PushProducer(PullProducer, Protocol):
         """Write nothing more until `resume_producing`."""
 
 
-Producer = PullProducer | PushProducer
+Producer = PullProducer
+"""Either kind: a push producer has all that a pull producer has."""
 
 
 @runtime_checkable
@@ -83,7 +84,11 @@ class Consumer(Protocol):
 
 
 class Encoder(Protocol):
-    """Turns the bytes of a file into the bytes of the data connection, step by step."""
+    """Turns the bytes of a file into the bytes of the data connection, step by step.
+
+    `feed` may be lazy: exhaust what it returns before the next call, and leave
+    the data unchanged until then. No piece is empty.
+    """
 
     def feed(self, data: Buffer) -> Iterable[bytes]:
         """Encode data; yields pieces, each of bounded size, in order."""
@@ -93,7 +98,10 @@ class Encoder(Protocol):
 
 
 class Decoder(Protocol):
-    """Turns the bytes of the data connection into the bytes of a file, step by step."""
+    """Turns the bytes of the data connection into the bytes of a file, step by step.
+
+    As lazy as `Encoder`.
+    """
 
     def feed(self, data: Buffer) -> Iterable[bytes]:
         """Decode data; yields pieces, each of bounded size, in order.
@@ -107,6 +115,7 @@ class Decoder(Protocol):
 
         Raises:
             TruncatedTransfer: The end mark of the mode is missing. Reply 426.
+            InvalidData: What is held cannot be the end of anything. Reply 451.
         """
 
 
@@ -120,7 +129,8 @@ class ProgressCallback(Protocol):
 class UploadTarget(Protocol):
     """Where an upload goes: a file, an object store, anything that can commit.
 
-    `commit` or `discard` is called exactly once, also on cancellation.
+    Either `commit` or `discard` is called, once, also on cancellation; a
+    `commit` that raises has cleaned up after itself.
     """
 
     async def write(self, data: bytes) -> None:

@@ -39,7 +39,7 @@ class Deadlines:
         first_byte: Seconds from the start of the transfer to its first byte.
         stall: Seconds without any progress.
         minimum_rate: Bytes per second that must pass, averaged over each
-            window of `rate_window` seconds.
+            window of `rate_window` seconds; counted from the first byte on.
         rate_window: Seconds of one such window.
         close: Seconds without progress while the peer takes the rest and the
             end of file.
@@ -54,14 +54,22 @@ class Deadlines:
     close: float | None = _limit(30.0)
 
 
+ACTIVE_INTERVAL = 1.0
+"""Seconds between two looks at a transfer that moves."""
+
+LOOKS_WHILE_IDLE = 8
+"""Looks at a transfer that does not move, until its deadline passes."""
+
+
 @attrs.define
 class ProgressWatch:
     """Decides whether a transfer that has moved so many bytes by now must end.
 
     Only progress counts, not activity: a peer that keeps a connection open
-    and moves nothing is stalled. Progress is noticed when `check` is called:
-    at each progress, and a stall is known to the moment; only when
-    `next_check_at` says so, and it is known up to one `stall` later.
+    and moves nothing is stalled. When something moved is known no better than
+    by the look that found it, so a stall is found late by an eighth of its
+    deadline at the most, and by `ACTIVE_INTERVAL` where the transfer moved
+    steadily before.
 
     Args:
         deadlines: The limits.
@@ -71,13 +79,15 @@ class ProgressWatch:
     deadlines: Deadlines
     started_at: float
     _bytes: int = attrs.field(default=0, init=False)
-    _progress_at: float | None = attrs.field(default=None, init=False)
+    _has_begun: bool = attrs.field(default=False, init=False)
+    _moved_lately: bool = attrs.field(default=True, init=False)
     _checked_at: float = attrs.field(init=False)
+    _progress_at: float = attrs.field(init=False)
     _window_at: float = attrs.field(init=False)
     _window_bytes: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._checked_at = self._window_at = self.started_at
+        self._checked_at = self._progress_at = self._window_at = self.started_at
 
     def check(self, now: float, transferred: int) -> End | None:
         """Take note of progress; return how the transfer must end, or None.
@@ -87,23 +97,26 @@ class ProgressWatch:
             transferred: Bytes moved so far.
         """
 
-        limits = self.deadlines
         self._checked_at = now
-        if transferred != self._bytes:
+        self._moved_lately = transferred != self._bytes
+        if self._moved_lately:
             self._bytes = transferred
             self._progress_at = now
+            if not self._has_begun:
+                self._has_begun = True
+                self._window_at = now
+                self._window_bytes = transferred
+        else:
+            # The sum is that of `next_check_at`, so that a check at the very
+            # moment it gave is never too early by a rounding.
+            end, patience = self._patience
+            if patience is not None and now >= self._progress_at + patience:
+                return end
 
-        # The sums are those of `next_check_at`, so that a check at the very
-        # moment it gave is never too early by a rounding.
-        if self._progress_at is None:
-            if limits.first_byte is not None and now >= self.started_at + limits.first_byte:
-                return End.FIRST_BYTE_TIMEOUT
-        elif limits.stall is not None and now >= self._progress_at + limits.stall:
-            return End.STALLED
-
-        if limits.minimum_rate is not None and now >= self._window_at + limits.rate_window:
+        limits = self.deadlines
+        if self._is_rated and now >= self._window_at + limits.rate_window:
             moved = transferred - self._window_bytes
-            if moved < limits.minimum_rate * (now - self._window_at):
+            if moved < (limits.minimum_rate or 0.0) * (now - self._window_at):
                 return End.TOO_SLOW
 
             self._window_at = now
@@ -111,24 +124,41 @@ class ProgressWatch:
 
         return None
 
+    def excuse(self, now: float) -> None:
+        """Count anew from now on: until now, it was this side that the peer waited for."""
+
+        self._checked_at = self._progress_at = self._window_at = now
+        self._window_bytes = self._bytes
+        self._moved_lately = True
+
     def next_check_at(self) -> float | None:
         """When to call `check` again at the latest, or None where nothing is limited.
 
         Later than the last call of `check`, unless that has ended the transfer.
         """
 
-        limits = self.deadlines
         moments = []
-        if self._progress_at is not None:
-            if limits.stall is not None:
-                moments.append(self._progress_at + limits.stall)
-        elif limits.first_byte is not None:
-            moments.append(self.started_at + limits.first_byte)
-        elif limits.stall is not None:
-            # Nothing limits the wait for the first byte, but it must be noticed.
-            moments.append(self._checked_at + limits.stall)
+        _, patience = self._patience
+        if patience is not None:
+            step = patience / LOOKS_WHILE_IDLE
+            if self._moved_lately:
+                step = min(step, ACTIVE_INTERVAL)
+            moments.append(min(self._progress_at + patience, self._checked_at + step))
 
-        if limits.minimum_rate is not None:
-            moments.append(self._window_at + limits.rate_window)
+        if self._is_rated:
+            moments.append(self._window_at + self.deadlines.rate_window)
 
         return min(moments, default=None)
+
+    @property
+    def _patience(self) -> tuple[End, float | None]:
+        """What no progress means now, and after how many seconds."""
+
+        if not self._has_begun and self.deadlines.first_byte is not None:
+            return End.FIRST_BYTE_TIMEOUT, self.deadlines.first_byte
+
+        return End.STALLED, self.deadlines.stall
+
+    @property
+    def _is_rated(self) -> bool:
+        return self._has_begun and self.deadlines.minimum_rate is not None

@@ -7,14 +7,15 @@ Pure. The tree::
     │   ├── PeerRejected               425
     │   ├── PortsExhausted             425
     │   ├── OpenTimeout                425
-    │   └── NotConnected               425  written to before or after its life
+    │   └── NotConnected               425  written to before or after its life (then 426)
     ├── TransferAborted                426  was open, and did not end cleanly
     │   ├── ConnectionReset            426
     │   ├── TruncatedTransfer          426
     │   └── TransferTimeout            426  stalled, too slow, no first byte …
+    ├── FileBusy                       450
     ├── LocalError                     451  a producer, a consumer, a file
-    │   ├── SizeMismatch               451
-    │   └── InvalidData                451
+    ├── SizeMismatch                   451
+    ├── InvalidData                    451
     ├── InsufficientStorage            452
     ├── BadAddress                     501  (also a ValueError)
     ├── BadArgument                    501  (also a ValueError)
@@ -23,7 +24,8 @@ Pure. The tree::
     ├── UnsupportedNetworkProtocol     522
     ├── TLSNegotiationFailed           522
     ├── FileUnavailable                550
-    └── QuotaExceeded                  552
+    ├── QuotaExceeded                  552
+    └── FileNameNotAllowed             553
 
 A reply code does not name a class: 522 is both RFC 2428's "network protocol"
 and RFC 4217's "data connection could not be protected".
@@ -42,6 +44,8 @@ __all__ = [
     "ConnectionReset",
     "DataConnectionError",
     "FTPDataError",
+    "FileBusy",
+    "FileNameNotAllowed",
     "FileUnavailable",
     "InsufficientStorage",
     "InvalidData",
@@ -71,6 +75,7 @@ class FTPDataError(Exception):
         message: What was expected and what came, for a person.
         end: How the transfer or connection ended, where that is known.
         result: What the transfer did until then, where there was one.
+        reply_code: A more precise reply code than the one of the class.
 
     Attributes:
         reply_code: The FTP reply code to send (RFC 959 §4.2).
@@ -84,17 +89,19 @@ class FTPDataError(Exception):
         *,
         end: End | None = None,
         result: TransferResult | None = None,
+        reply_code: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.end = end
         self.result = result
+        self._reply_code = reply_code
 
     @property
     def reply_code(self) -> int:
         """The FTP reply code to send for this error."""
 
-        return self.default_reply_code
+        return self.default_reply_code if self._reply_code is None else self._reply_code
 
 
 class DataConnectionError(FTPDataError):
@@ -116,7 +123,10 @@ class OpenTimeout(DataConnectionError):
 
 
 class NotConnected(DataConnectionError):
-    """Data were written to a connection that is not open. Reply 425."""
+    """Data were written to a connection that is not open.
+
+    Reply 425; or that of the reason, where it was open and is no more.
+    """
 
 
 class TransferAborted(FTPDataError):
@@ -137,15 +147,21 @@ class TransferTimeout(TransferAborted):
     """A deadline of the transfer has passed. Reply 426."""
 
 
+class FileBusy(FTPDataError):
+    """The file is in use; later it may not be. Reply 450."""
+
+    default_reply_code = 450
+
+
 class LocalError(FTPDataError):
     """A producer, a consumer or a file failed on this side. Reply 451."""
 
 
-class SizeMismatch(LocalError):
+class SizeMismatch(FTPDataError):
     """The size differs from what was promised. Reply 451."""
 
 
-class InvalidData(LocalError):
+class InvalidData(FTPDataError):
     """Received data are not valid in the type or mode in use. Reply 451."""
 
 
@@ -174,7 +190,7 @@ class UnsupportedParameter(FTPDataError):
 
 
 class ProtectionRequired(FTPDataError):
-    """The data connection must be protected (RFC 2228). Reply 521."""
+    """The data connection must be protected (RFC 4217 §10.2). Reply 521."""
 
     default_reply_code = 521
 
@@ -216,6 +232,12 @@ class QuotaExceeded(FTPDataError):
     """A size limit or a quota is exceeded. Reply 552."""
 
     default_reply_code = 552
+
+
+class FileNameNotAllowed(FTPDataError):
+    """The name is none that this file system can have. Reply 553."""
+
+    default_reply_code = 553
 
 
 _CLASS_FOR_END: dict[End, type[FTPDataError]] = {
@@ -264,11 +286,13 @@ _CLASS_FOR_ERRNO_NAME: dict[str, type[FTPDataError]] = {
     "ENOTDIR": FileUnavailable,
     "EROFS": FileUnavailable,
     "ELOOP": FileUnavailable,
-    "ENAMETOOLONG": FileUnavailable,
+    "ENAMETOOLONG": FileNameNotAllowed,
+    "EILSEQ": FileNameNotAllowed,
+    "EBUSY": FileBusy,
+    "ETXTBSY": FileBusy,
     "EEXIST": FileUnavailable,
     "ENOTEMPTY": FileUnavailable,
     "EXDEV": FileUnavailable,
-    "EINVAL": FileUnavailable,
     "ENOSPC": InsufficientStorage,
     "EFBIG": QuotaExceeded,
     "EDQUOT": QuotaExceeded,
@@ -292,6 +316,5 @@ def error_for_oserror(
     """
 
     kind = _CLASS_FOR_ERRNO.get(error.errno or 0, LocalError)
-    # Without words of the system, the text of an error with a file name has that name in it.
-    words = error.strerror or ("" if error.filename is not None else str(error))
-    return kind(words or type(error).__name__, end=end, result=result)
+    # Without words of the system, the text of the error may hold the name.
+    return kind(error.strerror or type(error).__name__, end=end, result=result)

@@ -64,7 +64,7 @@ class End(enum.Enum):
     def reply_code(self) -> int:
         """The FTP reply code for this ending (RFC 959 §4.2, RFC 4217 §10.2)."""
 
-        return _REPLY_CODES.get(self, 426)
+        return _REPLY_CODES[self]
 
     @property
     def is_clean(self) -> bool:
@@ -81,6 +81,12 @@ class End(enum.Enum):
 
 _REPLY_CODES = {
     End.CLEAN: 226,
+    End.RESET: 426,
+    End.LOST: 426,
+    End.TLS_TRUNCATED: 426,
+    End.INCOMPLETE: 426,
+    End.ABORTED: 426,
+    End.CANCELLED: 426,
     End.PEER_REJECTED: 425,
     End.PORTS_EXHAUSTED: 425,
     End.OPEN_FAILED: 425,
@@ -88,6 +94,10 @@ _REPLY_CODES = {
     End.CONNECT_TIMEOUT: 425,
     End.HANDSHAKE_FAILED: 522,
     End.HANDSHAKE_TIMEOUT: 522,
+    End.FIRST_BYTE_TIMEOUT: 426,
+    End.STALLED: 426,
+    End.TOO_SLOW: 426,
+    End.CLOSE_TIMEOUT: 426,
     End.CONSUMER_FAILED: 451,
     End.PRODUCER_FAILED: 451,
     End.SIZE_MISMATCH: 451,
@@ -139,6 +149,8 @@ class TransferResult:
         tls_version: Negotiated TLS version, None in clear.
         tls_cipher: Negotiated cipher, None in clear.
         tls_resumed: Whether the TLS session was resumed, None in clear.
+        reply_code: The FTP reply code that tells the truth about it: that of
+            `end`, or a more precise one (452 rather than 451 for a full disk).
     """
 
     direction: Direction
@@ -155,6 +167,11 @@ class TransferResult:
     tls_version: str | None = None
     tls_cipher: str | None = None
     tls_resumed: bool | None = None
+    reply_code: int = attrs.field()
+
+    @reply_code.default
+    def _reply_code_of_end(self) -> int:
+        return self.end.reply_code
 
     @property
     def is_complete(self) -> bool:
@@ -167,12 +184,6 @@ class TransferResult:
         """Mean rate in bytes per second; 0.0 for a transfer of no duration."""
 
         return self.bytes / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def reply_code(self) -> int:
-        """The FTP reply code that tells the truth about this transfer."""
-
-        return self.end.reply_code
 
 
 def _xferlog_word(text: str) -> str:
@@ -201,7 +212,8 @@ def format_xferlog_line(
             its own zone; the caller chooses.
         ascii_type: Whether TYPE A was in use.
         user: User name, or the password that an anonymous user gave.
-        anonymous: Whether the user was a guest without an account.
+        anonymous: Whether the user was anonymous; otherwise the access mode
+            is that of a real user.
         authenticated_id: User proven by RFC 931, if any.
 
     Returns:

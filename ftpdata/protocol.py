@@ -751,14 +751,18 @@ class DTP(asyncio.Protocol):
         """Make the error for a call that needs an open connection."""
 
         if self._reason is not None:
-            error = NotConnected(f"the data connection is not open: {self._reason}", end=self._end)
+            error = NotConnected(
+                f"the data connection is not open: {self._reason}",
+                end=self._end,
+                reply_code=self._reason.reply_code,
+            )
             error.__cause__ = self._reason
             return error
 
         if self._transport is None:
             return NotConnected("the data connection is not open yet")
 
-        return NotConnected("the end of file was sent already", end=self._end)
+        return NotConnected("the end of file was sent already", end=self._end, reply_code=426)
 
     def _conclude(self) -> None:
         """Tell everybody that the connection has ended. Runs once."""
