@@ -28,6 +28,8 @@ Invariants, on which everything above relies:
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import struct
@@ -39,7 +41,7 @@ from typing import Any, cast
 
 from .addresses import HostPort
 from .contracts import Buffer, Consumer, Producer, PushProducer
-from .errors import BadAddress, FTPDataError, LocalError, NotConnected, error_for_end, error_for_oserror
+from .errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
 from .listing import ListingEntry, ListingRules, NamePolicy, format_list_line
 from .outcome import End
 
@@ -47,7 +49,7 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-__all__ = ["CloseWaiter", "DTP"]
+__all__ = ["DTP", "CloseWaiter"]
 
 DEFAULT_HIGH_WATER = 256 * 1024
 """Bytes that may wait in the transport before a producer is paused.
@@ -60,6 +62,11 @@ HELD_LIMIT = 1024 * 1024
 
 asyncio's transports deliver one read at most (256 KiB); uvloop's and TLS one
 buffer more. A transport that goes on is broken, and is cut."""
+
+# ENOTCONN: what a socket says after a reset that has been told of before.
+_RESET_ERRNOS = frozenset({
+    errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN
+})
 
 FIRST_ACKNOWLEDGED_POLL = 0.001
 LAST_ACKNOWLEDGED_POLL = 0.1
@@ -164,7 +171,8 @@ class DTP(asyncio.Protocol):
         else:
             state = "finishing" if self._finishing else "connected"
 
-        return f"<DTP {state} peer={self.peer} sent={self.bytes_sent} received={self.bytes_received}>"
+        counts = f"sent={self.bytes_sent} received={self.bytes_received}"
+        return f"<DTP {state} peer={self.peer} {counts}>"
 
     # Properties
 
@@ -288,7 +296,8 @@ class DTP(asyncio.Protocol):
     def register_producer(self, producer: Producer, streaming: bool) -> None:
         """Let `producer` send what it produces through this connection.
 
-        May be called before the connection is made; production starts then.
+        May be called before the connection is made; production starts then,
+        and a push producer is paused until then.
 
         Args:
             producer: Tells `unregister_producer` when it has no more.
@@ -314,8 +323,7 @@ class DTP(asyncio.Protocol):
         self._producer = producer
         self._streaming = streaming
         self._had_producer = True
-        if self._transport is not None:
-            self._start_producer()
+        self._start_producer()
 
     def unregister_producer(self) -> None:
         """End the transfer, as in Twisted: flush, send the end of file, close.
@@ -343,7 +351,12 @@ class DTP(asyncio.Protocol):
         """
 
         transport = self._transport
-        if transport is None or self._end is not None or self._eof_sent:
+        if (
+            transport is None
+            or self._end is not None
+            or self._eof_sent
+            or transport.is_closing()
+        ):
             raise self._not_connected()
 
         self._written += len(data) if not isinstance(data, memoryview) else data.nbytes
@@ -426,7 +439,7 @@ class DTP(asyncio.Protocol):
             raise NotImplementedError("this transport cannot close one direction only")
 
         self._eof_sent = True
-        self._transport.write_eof()
+        self._shut_down()
 
     # Receiving: the producer side
 
@@ -461,8 +474,10 @@ class DTP(asyncio.Protocol):
         self._consumer_future = future
         try:
             consumer.register_producer(cast("PushProducer", self), True)
-        except BaseException:
+        except BaseException as error:
+            # It has refused: it is not told more, and nobody else can take its place.
             self._consumer = self._consumer_future = None
+            self.abort(End.CONSUMER_FAILED, cause=error)
             raise
 
         self._deliver_held()
@@ -526,7 +541,7 @@ class DTP(asyncio.Protocol):
         """End at once, with a reset, so that no peer takes a cut file for a whole one.
 
         May be called from anywhere in the loop's thread, at any time; does
-        nothing once the connection has ended.
+        nothing once the connection has ended and its consumer has everything.
 
         Args:
             end: How it ended, for `end` and for the error that waiters get.
@@ -542,6 +557,12 @@ class DTP(asyncio.Protocol):
             raise ValueError("an abort is never a clean end")
 
         if self._end is not None:
+            if self._reason is None and self._consumer is not None:
+                # The connection has ended cleanly, but what was held has not
+                # reached the consumer: it is the transfer that is cut now.
+                self._set_end(end, message, cause)
+                self._discard_held()
+                self._release_consumer()
             return
 
         self._note_sent()
@@ -551,8 +572,7 @@ class DTP(asyncio.Protocol):
             self._conclude()
             return
 
-        _reset_on_close(self._transport)
-        self._transport.abort()
+        self._cut()
 
     # Callbacks of the transport: connection
 
@@ -564,8 +584,7 @@ class DTP(asyncio.Protocol):
         self._tls = transport.get_extra_info("ssl_object")
         if self._end is not None:
             # Given up while it was being made.
-            _reset_on_close(self._transport)
-            self._transport.abort()
+            self._cut()
             return
 
         self._update_reading()
@@ -575,6 +594,9 @@ class DTP(asyncio.Protocol):
 
         if self._producer is not None:
             self._start_producer()
+        elif self._had_producer:
+            # It had nothing to send, and said so before there was a connection.
+            self._begin_finish(self.close_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fix how the connection ended; called by the event loop, once."""
@@ -623,9 +645,8 @@ class DTP(asyncio.Protocol):
         """Pause a push producer; called by the transport above `high_water`."""
 
         self._write_paused = True
-        if self._producer is not None and self._streaming and not self._producer_paused:
-            self._producer_paused = True
-            self._call_producer(cast("PushProducer", self._producer).pause_producing)
+        if self._streaming:
+            self._update_pushing()
 
     def resume_writing(self) -> None:
         """Ask the producer, and wake who drains; called by the transport."""
@@ -636,14 +657,7 @@ class DTP(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result(None)
 
-        if self._producer is None:
-            return
-
-        if not self._streaming:
-            self._want_pull()
-        elif self._producer_paused:
-            self._producer_paused = False
-            self._call_producer(self._producer.resume_producing)
+        self._start_producer()
 
     def data_received(self, data: bytes) -> None:
         """Deliver, hold or discard what came; called by the transport."""
@@ -724,6 +738,9 @@ class DTP(asyncio.Protocol):
             callback()
 
     def _classify_loss(self, exc: Exception | None) -> tuple[End, str | None]:
+        if isinstance(exc, OSError) and exc.errno in _RESET_ERRNOS:
+            return End.RESET, None
+
         if isinstance(exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)):
             return End.RESET, None
 
@@ -762,7 +779,14 @@ class DTP(asyncio.Protocol):
         if self._transport is None:
             return NotConnected("the data connection is not open yet")
 
-        return NotConnected("the end of file was sent already", end=self._end, reply_code=426)
+        what = "the end of file was sent already" if self._eof_sent else "it is closing"
+        return NotConnected(what, end=self._end, reply_code=426)
+
+    def _cut(self) -> None:
+        transport = self._transport
+        assert transport is not None
+        _reset_on_close(transport)
+        transport.abort()
 
     def _conclude(self) -> None:
         """Tell everybody that the connection has ended. Runs once."""
@@ -783,8 +807,7 @@ class DTP(asyncio.Protocol):
 
         if self._end is not End.CLEAN:
             # What was held is not delivered: the transfer has failed.
-            self._held.clear()
-            self._held_size = 0
+            self._discard_held()
 
         if self._reason is not None or not self._held:
             self._release_consumer()
@@ -796,11 +819,21 @@ class DTP(asyncio.Protocol):
     # Private: sending
 
     def _start_producer(self) -> None:
-        if not self._streaming:
+        if self._streaming:
+            self._update_pushing()
+        else:
             self._want_pull()
-        elif self._write_paused and not self._producer_paused:
-            self._producer_paused = True
-            self._call_producer(cast("PushProducer", self._producer).pause_producing)
+
+    def _update_pushing(self) -> None:
+        """Pause or resume the push producer, strictly in turn."""
+
+        must_pause = self._write_paused or self._transport is None
+        if self._producer is None or self._end is not None or must_pause == self._producer_paused:
+            return
+
+        self._producer_paused = must_pause
+        producer = cast("PushProducer", self._producer)
+        self._call_producer(producer.pause_producing if must_pause else producer.resume_producing)
 
     def _want_pull(self) -> None:
         """Ask the pull producer soon: never from within its own write."""
@@ -810,6 +843,7 @@ class DTP(asyncio.Protocol):
             or self._pull_scheduled
             or self._pull_outstanding
             or self._write_paused
+            or self._transport is None
             or self._end is not None
         ):
             return
@@ -829,6 +863,10 @@ class DTP(asyncio.Protocol):
         try:
             method()
         except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
+            transport = self._transport
+            if isinstance(error, NotConnected) and transport is not None and transport.is_closing():
+                # It ran into a loss that connection_lost is about to tell of, with the reason.
+                return
             self.abort(End.PRODUCER_FAILED, cause=error)
 
     def _call_quietly(self, method: Any) -> None:
@@ -837,12 +875,15 @@ class DTP(asyncio.Protocol):
         try:
             method()
         except Exception as error:  # noqa: BLE001 - the end stands; the error is not lost
-            asyncio.get_running_loop().call_exception_handler({
-                "message": f"{method!r} failed when told that the data connection has ended",
-                "exception": error,
-                "protocol": self,
-                "transport": self._transport,
-            })
+            self._report(method, error)
+
+    def _report(self, method: Any, error: Exception) -> None:
+        asyncio.get_running_loop().call_exception_handler({
+            "message": f"{method!r} failed when told that the data connection has ended",
+            "exception": error,
+            "protocol": self,
+            "transport": self._transport,
+        })
 
     def _note_sent(self) -> None:
         if self._transport is not None and not self._is_lost:
@@ -873,6 +914,10 @@ class DTP(asyncio.Protocol):
         if transport is None or self._end is not None or transport.is_closing():
             return
 
+        if self._eof_received:
+            # asyncio would report the same end of file once more.
+            return
+
         if self._consumer is not None:
             wanted = not self._consumer_paused and not self._held
         else:
@@ -892,19 +937,12 @@ class DTP(asyncio.Protocol):
             self._consumer.write(data)
         except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
             self.abort(End.CONSUMER_FAILED, cause=error)
-            if self._is_lost:
-                # The connection had ended before; the consumer still must learn of it.
-                self._fail_replay(error)
         finally:
             self._delivering = False
 
-    def _fail_replay(self, error: Exception) -> None:
-        """End a replay that the consumer refused after a clean end of the connection."""
-
+    def _discard_held(self) -> None:
         self._held.clear()
         self._held_size = 0
-        self._set_end(End.CONSUMER_FAILED, None, error)
-        self._release_consumer()
 
     def _deliver_held(self) -> None:
         while (
@@ -937,8 +975,30 @@ class DTP(asyncio.Protocol):
             return
 
         self._consumer = None
-        self._call_quietly(consumer.unregister_producer)
-        self._settle(future)
+        failure: Exception | None = None
+        try:
+            consumer.unregister_producer()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
+            failure = error
+
+        reason = self._reason
+        if reason is None and failure is not None:
+            # Its last step, such as closing a file, has failed: what it was
+            # given is not safe, and the peer must not be told that it is.
+            self._set_end(End.CONSUMER_FAILED, None, failure)
+            reason = self._reason
+            if not self._is_lost:
+                self._cut()
+        elif failure is not None:
+            self._report(consumer.unregister_producer, failure)
+        elif reason is None and not self._eof_received:
+            # `finish` closed a connection on which the peer had more to send.
+            reason = error_for_end(End.ABORTED, "finished here before the peer's end of file")
+
+        if reason is None:
+            future.set_result(None)
+        else:
+            future.set_exception(reason)
 
     # Private: finishing
 
@@ -958,15 +1018,14 @@ class DTP(asyncio.Protocol):
                 # An upload that is complete: the peer waits for nothing.
                 transport.close()
             else:
-                transport.write_eof()
+                self._shut_down()
         elif not transport.can_write_eof():
             # TLS: close_notify first, then the end of file; asyncio does both.
             transport.close()
 
         self._eof_sent = True
         if self._consumer is None:
-            self._held.clear()
-            self._held_size = 0
+            self._discard_held()
 
         self._update_reading()
         self._check_finished()
@@ -981,6 +1040,18 @@ class DTP(asyncio.Protocol):
                 self._finish_timeout, self._finish_timed_out
             )
 
+    def _shut_down(self) -> None:
+        assert self._transport is not None
+        try:
+            self._transport.write_eof()
+        except OSError as error:
+            # The peer has reset it, which nobody has noticed while nothing was read or written.
+            self._lost_by(error)
+
+    def _lost_by(self, error: OSError) -> None:
+        end, message = self._classify_loss(error)
+        self.abort(end, message, cause=error)
+
     def _finish_timed_out(self) -> None:
         self.abort(End.CLOSE_TIMEOUT)
 
@@ -994,6 +1065,12 @@ class DTP(asyncio.Protocol):
         if self._poll_timer is not None:
             self._poll_timer.cancel()
             self._poll_timer = None
+
+        error = _pending_error(transport)
+        if error is not None:
+            # A peer that closes what it has not read to the end resets, too.
+            self._lost_by(error)
+            return
 
         waiting = transport.get_write_buffer_size()
         unacknowledged = _unacknowledged(transport)
@@ -1046,6 +1123,21 @@ def _reset_on_close(transport: asyncio.Transport) -> None:
     except (OSError, AttributeError):
         # Closed already, or not a TCP socket: there is nothing left to reset.
         return
+
+
+def _pending_error(transport: asyncio.Transport) -> OSError | None:
+    """Return the error that the kernel has noted about the connection, if there is one."""
+
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return None
+
+    try:
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except (OSError, AttributeError):
+        return None
+
+    return OSError(code, os.strerror(code)) if code else None
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int | None:
