@@ -1,0 +1,419 @@
+"""The served directory: every access to the file system, and nothing else.
+
+Rules of this file:
+
+1. No path leaves the served directory. Paths are walked component by
+   component from a descriptor of the directory, each one opened relative to
+   the one before and never through a symbolic link. There is no moment
+   between a check and a use, so exchanging a directory for a link while a
+   path is walked gains nothing.
+2. A symbolic link is read and walked like the rest of the path. One that is
+   absolute, or that climbs above the served directory, is refused.
+3. Every call that touches the disk runs in a worker thread, with a limit of
+   its own: a slow disk stops neither the event loop nor another storage.
+4. Names are bytes on the disk and text with surrogate escapes everywhere
+   else, so that a name that is not UTF-8 can be listed and fetched again.
+
+Needs a system with directory descriptors (`os.open` with ``dir_fd``): Linux,
+macOS, the BSDs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from typing import ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+import attrs
+
+__all__ = ["Entry", "OpenFile", "Storage", "join", "parent"]
+
+MAX_THREADS = 16
+"""Calls that may wait for the disk at one time."""
+
+MAX_STEPS = 1024
+"""Directories and links that one path may pass through before it is refused."""
+
+CHUNK = 1024 * 1024
+"""Bytes that one visit to a worker thread reads."""
+
+LISTING_BATCH = 512
+"""Entries that one visit to a worker thread brings back."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+# O_PATH needs no read permission on the directories of a path.
+_WALK = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW
+# A FIFO that nobody writes to must not hold a worker thread for ever.
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _NOFOLLOW
+
+
+@attrs.frozen
+class Entry:
+    """One name in a directory, with what the system says about it.
+
+    Attributes:
+        name: Text with surrogate escapes.
+        status: Of the name itself: a symbolic link is not followed.
+        target: What a symbolic link says, None for anything else.
+    """
+
+    name: str
+    status: os.stat_result
+    target: str | None = None
+
+
+@attrs.frozen
+class OpenFile:
+    """A regular file, open for reading."""
+
+    fd: int
+    status: os.stat_result
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file when it was opened."""
+
+        return self.status.st_size
+
+
+def join(directory: str, path: str) -> str:
+    """Return the absolute virtual path of `path`, seen from `directory`.
+
+    ``..`` is taken off the text, as shells do it: after a change into a link
+    to a directory, ``..`` leads back to where the link is. It stops at ``/``.
+    """
+
+    parts: list[str] = []
+    for part in (path if path.startswith("/") else f"{directory}/{path}").split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+
+    return "/" + "/".join(parts)
+
+
+def parent(path: str) -> str:
+    """Return the virtual path of the directory that `path` is in."""
+
+    return path.rpartition("/")[0] or "/"
+
+
+def _to_disk(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _from_disk(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+class Storage:
+    """The files beneath one directory.
+
+    All methods take virtual paths: absolute, ``/`` is the served directory.
+    All raise `OSError`, with the errno of the system. A cancelled call waits
+    for its worker thread and leaves nothing open.
+
+    Args:
+        root: The served directory.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    def close(self) -> None:
+        """Release the served directory. Calls that run keep what they have open."""
+
+        os.close(self._root)
+
+    # Looking
+
+    async def status(self, path: str, *, follow: bool = True) -> os.stat_result:
+        """Return what the system says about a file or directory."""
+
+        return await self.run(self._status, path, follow)
+
+    async def entry(self, path: str) -> Entry:
+        """Return the last name of a path as its directory lists it."""
+
+        return await self.run(self._entry, path)
+
+    async def is_directory(self, path: str) -> bool:
+        """Whether the path leads to a directory; no error where it leads nowhere."""
+
+        try:
+            return stat.S_ISDIR((await self.status(path)).st_mode)
+        except OSError:
+            return False
+
+    @contextlib.asynccontextmanager
+    async def open_file(self, path: str) -> AsyncIterator[OpenFile]:
+        """Open a regular file for reading, as a context manager.
+
+        Raises:
+            IsADirectoryError: It is a directory.
+            OSError: EINVAL where it is neither file nor directory.
+        """
+
+        file = await self.run(self._open_file, path)
+        try:
+            yield file
+        finally:
+            os.close(file.fd)
+
+    async def entries(self, path: str) -> AsyncGenerator[Sequence[Entry], None]:
+        """Yield the entries of a directory in batches, in the order of the directory.
+
+        Memory is bounded by the batch, whatever the size of the directory. An
+        entry that vanishes meanwhile is left out.
+        """
+
+        fd = await self.run(self._open_directory, path)
+        try:
+            with await self.run(os.scandir, fd) as scan:
+                while batch := await self.run(self._read_batch, scan, fd):
+                    yield batch
+        finally:
+            os.close(fd)
+
+    async def chunks(self, fd: int, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of an open file from `start` to `end`, or to where the file ends."""
+
+        while end is None or start < end:
+            size = CHUNK if end is None else min(CHUNK, end - start)
+            data = await self.run(os.pread, fd, size, start)
+            if not data:
+                return
+
+            yield data
+            start += len(data)
+
+    async def free_space(self) -> int:
+        """Return the bytes that an unprivileged process may still write."""
+
+        status = await self.run(os.fstatvfs, self._root)
+        return status.f_bavail * status.f_frsize
+
+    # Changing
+
+    @contextlib.asynccontextmanager
+    async def directory_of(self, path: str) -> AsyncIterator[tuple[int, bytes]]:
+        """Open the directory that holds a file to be written, as a context manager.
+
+        Yields:
+            A descriptor of the directory, and the name of the file in it: the
+            name that a symbolic link at the end of `path` leads to.
+
+        Raises:
+            IsADirectoryError: The path leads to a directory.
+            OSError: EINVAL where it leads to neither file nor directory.
+        """
+
+        fd, name = await self.run(self._open_parent, path)
+        try:
+            yield fd, name
+        finally:
+            os.close(fd)
+
+    async def make_directory(self, path: str) -> None:
+        """Make a directory."""
+
+        await self.run(self._at, path, os.mkdir)
+
+    async def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+
+        await self.run(self._at, path, os.rmdir)
+
+    async def remove_file(self, path: str) -> None:
+        """Remove a file, or a symbolic link and not what it leads to."""
+
+        await self.run(self._at, path, os.unlink)
+
+    async def rename(self, old: str, new: str) -> None:
+        """Rename a file, directory or link; what has the new name is replaced."""
+
+        await self.run(self._rename, old, new)
+
+    async def set_modified(self, path: str, seconds: float) -> None:
+        """Set the modification time, in seconds since 1970 (UTC)."""
+
+        await self.run(self._set_modified, path, seconds)
+
+    async def set_mode(self, path: str, mode: int) -> None:
+        """Set the permission bits of a file or directory."""
+
+        await self.run(self._set_mode, path, mode)
+
+    async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run a call that may block in a worker thread of this storage."""
+
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(MAX_THREADS)
+
+        return await anyio.to_thread.run_sync(
+            functools.partial(call, *args, **kwargs), limiter=self._limiter
+        )
+
+    # The walk: everything below runs in a worker thread
+
+    @contextlib.contextmanager
+    def _locate(self, path: str, *, follow: bool = True) -> Iterator[tuple[int, bytes]]:
+        """Walk to the directory that holds the last name of `path`.
+
+        Yields:
+            A descriptor of that directory and the last name. It was no
+            symbolic link when it was looked at (if `follow`); whoever opens
+            it says O_NOFOLLOW again, so that an exchanged one is refused.
+        """
+
+        pending = [_to_disk(part) for part in reversed(path.split("/")) if part]
+        if any(b"\0" in part for part in pending):
+            raise _error(errno.EINVAL)
+
+        walked: list[bytes] = []
+        steps = 0
+        fd = os.dup(self._root)
+        try:
+            while pending:
+                steps += 1
+                if steps > MAX_STEPS:
+                    raise _error(errno.ELOOP)
+
+                name = pending.pop()
+                if name in (b"", b"."):
+                    continue
+                if name == b"..":
+                    # Only from a link. The parent that was walked through, not
+                    # the one that the directory may have been moved to.
+                    if not walked:
+                        raise _error(errno.EACCES)
+                    pending.extend(reversed(walked[:-1]))
+                    walked.clear()
+                    fd = self._step(fd, None)
+                    continue
+
+                target = self._link_target(fd, name) if pending or follow else None
+                if target is not None:
+                    if target.startswith(b"/"):
+                        raise _error(errno.EACCES)
+                    pending.extend(reversed(target.split(b"/")))
+                elif pending:
+                    fd = self._step(fd, name)
+                    walked.append(name)
+                else:
+                    yield fd, name
+                    return
+
+            # The path is the served directory, or a link that leads back up.
+            yield fd, b"."
+        finally:
+            os.close(fd)
+
+    def _step(self, fd: int, name: bytes | None) -> int:
+        """Open a directory beneath `fd`, or the served directory again; close `fd`."""
+
+        following = os.dup(self._root) if name is None else os.open(name, _WALK, dir_fd=fd)
+        os.close(fd)
+        return following
+
+    def _link_target(self, fd: int, name: bytes) -> bytes | None:
+        try:
+            return os.readlink(name, dir_fd=fd)
+        except OSError as error:
+            # No link, or nothing at all: that is for the next call to say.
+            if error.errno in (errno.EINVAL, errno.ENOENT):
+                return None
+            raise
+
+    def _at(self, path: str, call: Callable[..., None]) -> None:
+        with self._locate(path, follow=False) as (fd, name):
+            if name == b".":
+                raise _error(errno.EBUSY)
+            call(name, dir_fd=fd)
+
+    def _status(self, path: str, follow: bool) -> os.stat_result:
+        with self._locate(path, follow=follow) as (fd, name):
+            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+
+    def _entry(self, path: str) -> Entry:
+        with self._locate(path, follow=False) as (fd, name):
+            return self._make_entry(fd, name)
+
+    def _make_entry(self, fd: int, name: bytes) -> Entry:
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        target = self._link_target(fd, name) if stat.S_ISLNK(status.st_mode) else None
+        return Entry(_from_disk(name), status, None if target is None else _from_disk(target))
+
+    def _open_file(self, path: str) -> OpenFile:
+        with self._locate(path) as (fd, name):
+            file = os.open(name, _READ, dir_fd=fd)
+        try:
+            status = os.fstat(file)
+            _require_file(status)
+        except BaseException:
+            os.close(file)
+            raise
+        return OpenFile(file, status)
+
+    def _open_directory(self, path: str) -> int:
+        with self._locate(path) as (fd, name):
+            return os.open(name, _READ | getattr(os, "O_DIRECTORY", 0), dir_fd=fd)
+
+    def _read_batch(self, scan: Iterator[os.DirEntry[str]], fd: int) -> list[Entry]:
+        batch: list[Entry] = []
+        for found in scan:
+            with contextlib.suppress(FileNotFoundError):
+                batch.append(self._make_entry(fd, os.fsencode(found.name)))
+            if len(batch) == LISTING_BATCH:
+                break
+        return batch
+
+    def _open_parent(self, path: str) -> tuple[int, bytes]:
+        with self._locate(path) as (fd, name):
+            with contextlib.suppress(FileNotFoundError):
+                _require_file(os.stat(name, dir_fd=fd, follow_symlinks=False))
+            return os.dup(fd), name
+
+    def _rename(self, old: str, new: str) -> None:
+        with (
+            self._locate(old, follow=False) as (old_fd, old_name),
+            self._locate(new, follow=False) as (new_fd, new_name),
+        ):
+            if b"." in (old_name, new_name):
+                raise _error(errno.EBUSY)
+            os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+
+    def _set_modified(self, path: str, seconds: float) -> None:
+        with self._locate(path) as (fd, name):
+            accessed = os.stat(name, dir_fd=fd, follow_symlinks=False).st_atime
+            os.utime(name, (accessed, seconds), dir_fd=fd, follow_symlinks=False)
+
+    def _set_mode(self, path: str, mode: int) -> None:
+        with self._locate(path) as (fd, name):
+            file = os.open(name, _READ, dir_fd=fd)
+        try:
+            os.fchmod(file, mode)
+        finally:
+            os.close(file)
+
+
+def _require_file(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise _error(errno.EISDIR)
+    if not stat.S_ISREG(status.st_mode):
+        raise _error(errno.EINVAL)
