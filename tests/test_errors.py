@@ -1,0 +1,211 @@
+"""The exception tree and its reply codes."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from ftpdata import errors
+from ftpdata.errors import (
+    BadAddress,
+    BadArgument,
+    ConnectionReset,
+    DataConnectionError,
+    FileBusy,
+    FileNameNotAllowed,
+    FileUnavailable,
+    FTPDataError,
+    InsufficientStorage,
+    InvalidData,
+    LocalError,
+    NotConnected,
+    OpenTimeout,
+    PeerRejected,
+    PortsExhausted,
+    ProtectionRequired,
+    QuotaExceeded,
+    SizeMismatch,
+    TLSNegotiationFailed,
+    TransferAborted,
+    TransferTimeout,
+    TruncatedTransfer,
+    UnsupportedNetworkProtocol,
+    UnsupportedParameter,
+    error_for_end,
+    error_for_oserror,
+)
+from ftpdata.outcome import Direction, End, TransferResult
+
+TREE: list[tuple[type[FTPDataError], type[Exception], int]] = [
+    (FTPDataError, Exception, 451),
+    (DataConnectionError, FTPDataError, 425),
+    (PeerRejected, DataConnectionError, 425),
+    (PortsExhausted, DataConnectionError, 425),
+    (OpenTimeout, DataConnectionError, 425),
+    (NotConnected, DataConnectionError, 425),
+    (TransferAborted, FTPDataError, 426),
+    (ConnectionReset, TransferAborted, 426),
+    (TruncatedTransfer, TransferAborted, 426),
+    (TransferTimeout, TransferAborted, 426),
+    (LocalError, FTPDataError, 451),
+    (SizeMismatch, FTPDataError, 451),
+    (InvalidData, FTPDataError, 451),
+    (FileBusy, FTPDataError, 450),
+    (FileNameNotAllowed, FTPDataError, 553),
+    (InsufficientStorage, FTPDataError, 452),
+    (BadAddress, FTPDataError, 501),
+    (BadArgument, FTPDataError, 501),
+    (UnsupportedParameter, FTPDataError, 504),
+    (ProtectionRequired, FTPDataError, 521),
+    (UnsupportedNetworkProtocol, FTPDataError, 522),
+    (TLSNegotiationFailed, FTPDataError, 522),
+    (FileUnavailable, FTPDataError, 550),
+    (QuotaExceeded, FTPDataError, 552),
+]
+
+
+@pytest.mark.parametrize(("kind", "base", "reply_code"), TREE)
+def test_place_and_reply_code(
+    kind: type[FTPDataError], base: type[Exception], reply_code: int
+) -> None:
+    """Each class stands where the tree says, and carries the reply code to send."""
+    assert kind.__bases__[0] is base
+    assert kind("what happened").reply_code == reply_code
+
+
+def test_the_tree_is_complete() -> None:
+    """No public class is missing from the table of this test."""
+    public = {getattr(errors, name) for name in errors.__all__}
+    classes = {thing for thing in public if isinstance(thing, type)}
+    assert classes == {kind for kind, _, _ in TREE}
+
+
+def test_bad_input_is_a_value_error() -> None:
+    """Errors about text from a peer are caught by those who know only ValueError."""
+    assert issubclass(BadAddress, ValueError)
+    assert issubclass(BadArgument, ValueError)
+
+
+def test_error_carries_what_is_known() -> None:
+    """An error has its message, how the transfer ended, and what it did until then."""
+    bare = FTPDataError("gone")
+    assert (str(bare), bare.message, bare.end, bare.result) == ("gone", "gone", None, None)
+    result = TransferResult(direction=Direction.SENT, end=End.RESET, bytes=7)
+    full = TransferAborted("gone", end=End.RESET, result=result)
+    assert full.end is End.RESET
+    assert full.result is result
+
+
+def test_reply_code_can_be_more_precise_than_the_class() -> None:
+    """One error may say more than its class does."""
+    assert NotConnected("gone", reply_code=426).reply_code == 426
+    assert NotConnected("gone").reply_code == 425
+
+
+def test_unsupported_protocol_carries_the_supported_ones() -> None:
+    """522 has to name the families that work (RFC 2428 §2)."""
+    result = TransferResult(direction=Direction.SENT, end=End.OPEN_FAILED)
+    error = UnsupportedNetworkProtocol("no", supported=(1,), end=End.OPEN_FAILED, result=result)
+    assert error.supported == (1,)
+    assert error.end is End.OPEN_FAILED
+    assert error.result is result
+    assert UnsupportedNetworkProtocol("no").supported == (1, 2)
+
+
+@pytest.mark.parametrize("end", [end for end in End if end is not End.CLEAN])
+def test_error_for_every_end(end: End) -> None:
+    """The error of an ending says what the ending says, with the same reply code."""
+    result = TransferResult(direction=Direction.RECEIVED, end=end, bytes=5)
+    error = error_for_end(end, result=result)
+    assert str(error) == end.value
+    assert error.end is end
+    assert error.result is result
+    assert error.reply_code == end.reply_code == result.reply_code
+    assert str(error_for_end(end, "in other words")) == "in other words"
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        (End.RESET, ConnectionReset),
+        (End.LOST, TransferAborted),
+        (End.ABORTED, TransferAborted),
+        (End.CANCELLED, TransferAborted),
+        (End.TLS_TRUNCATED, TruncatedTransfer),
+        (End.INCOMPLETE, TruncatedTransfer),
+        (End.PEER_REJECTED, PeerRejected),
+        (End.PORTS_EXHAUSTED, PortsExhausted),
+        (End.OPEN_FAILED, DataConnectionError),
+        (End.ACCEPT_TIMEOUT, OpenTimeout),
+        (End.CONNECT_TIMEOUT, OpenTimeout),
+        (End.HANDSHAKE_FAILED, TLSNegotiationFailed),
+        (End.HANDSHAKE_TIMEOUT, TLSNegotiationFailed),
+        (End.FIRST_BYTE_TIMEOUT, TransferTimeout),
+        (End.STALLED, TransferTimeout),
+        (End.TOO_SLOW, TransferTimeout),
+        (End.CLOSE_TIMEOUT, TransferTimeout),
+        (End.CONSUMER_FAILED, LocalError),
+        (End.PRODUCER_FAILED, LocalError),
+        (End.SIZE_MISMATCH, SizeMismatch),
+        (End.SIZE_LIMIT, QuotaExceeded),
+        (End.BAD_DATA, InvalidData),
+    ],
+)
+def test_class_for_end(end: End, kind: type[FTPDataError]) -> None:
+    """Each ending has the narrowest class that fits."""
+    assert type(error_for_end(end)) is kind
+
+
+def test_clean_end_is_no_error() -> None:
+    """Nobody can raise a success by mistake."""
+    with pytest.raises(ValueError, match="clean"):
+        error_for_end(End.CLEAN)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "reply_code"),
+    [
+        (errno.ENOENT, FileUnavailable, 550),
+        (errno.EACCES, FileUnavailable, 550),
+        (errno.EISDIR, FileUnavailable, 550),
+        (errno.EROFS, FileUnavailable, 550),
+        (errno.ENOSPC, InsufficientStorage, 452),
+        (errno.ENAMETOOLONG, FileNameNotAllowed, 553),
+        (errno.EILSEQ, FileNameNotAllowed, 553),
+        (errno.EBUSY, FileBusy, 450),
+        (errno.ETXTBSY, FileBusy, 450),
+        (errno.EDQUOT, QuotaExceeded, 552),
+        (errno.EFBIG, QuotaExceeded, 552),
+        (errno.EIO, LocalError, 451),
+        (errno.EMFILE, LocalError, 451),
+    ],
+)
+def test_error_for_oserror(number: int, kind: type[FTPDataError], reply_code: int) -> None:
+    """What the system says about a file becomes a reply code, without the file's name."""
+    result = TransferResult(direction=Direction.RECEIVED, end=End.CONSUMER_FAILED)
+    error = error_for_oserror(
+        OSError(number, "In the system's words", "/home/secret/name"),
+        end=End.CONSUMER_FAILED,
+        result=result,
+    )
+    assert type(error) is kind
+    assert error.reply_code == reply_code
+    assert str(error) == "In the system's words"
+    assert error.end is End.CONSUMER_FAILED
+    assert error.result is result
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError("cannot open /home/secret/name"), "OSError"),
+        (OSError(), "OSError"),
+        (PermissionError(), "PermissionError"),
+        (OSError(errno.ENOENT, None, "/home/secret/name"), "FileNotFoundError"),
+        (OSError(errno.ENOENT, "", "/home/secret/name"), "FileNotFoundError"),
+    ],
+)
+def test_oserror_without_words(error: OSError, message: str) -> None:
+    """An error that says little still has a message, and never the name of a file."""
+    assert str(error_for_oserror(error)) == message
