@@ -1,0 +1,383 @@
+"""What all transfers have in common: deadlines, abort, throttle, progress, digest, result.
+
+A `Supervisor` watches one transfer on one or two `DTP`s. It ends the transfer
+when a deadline passes, interrupts its coroutine the moment its connection is
+cut, whatever that coroutine waits for, and turns every way of failing into one
+`FTPDataError` that carries the `TransferResult`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import anyio.to_thread
+
+from .contracts import ProgressCallback
+from .deadlines import Deadlines, ProgressWatch
+from .digests import Digest
+from .errors import (
+    FTPDataError,
+    InvalidData,
+    LocalError,
+    QuotaExceeded,
+    SizeMismatch,
+    TruncatedTransfer,
+    error_for_oserror,
+)
+from .outcome import Direction, End, FastPath, TransferResult
+from .protocol import DTP
+from .throttle import TokenBucket
+
+__all__ = ["Supervisor", "finish_despite_cancellation"]
+
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two calls of a progress callback, but for the last."""
+
+THROTTLE_INTERVAL = 0.1
+"""Seconds that one throttled piece lasts: short enough to look steady."""
+
+SMALLEST_PIECE = 1024
+LARGEST_PIECE = 256 * 1024
+
+INLINE_DIGEST = 16 * 1024
+"""Bytes up to which a digest is computed at once; larger pieces go to a thread."""
+
+
+class Supervisor:
+    """Watches one transfer.
+
+    Args:
+        dtp: The connection whose bytes count.
+        direction: Which way they go.
+        others: Further connections that live and die with this transfer.
+        deadlines: When to give up.
+        throttle: Bounds the rate, in bytes on the connection.
+        progress: Told about bytes of the file.
+        digest: Name of a digest to compute over the bytes of the file.
+        offset: Where in the file the transfer starts, for the result.
+
+    Attributes:
+        file_bytes: Bytes of the file that have passed.
+        total: Bytes of the file that will pass, if known.
+        fast_path: Which fast path runs.
+    """
+
+    def __init__(
+        self,
+        dtp: DTP,
+        direction: Direction,
+        *,
+        others: tuple[DTP, ...] = (),
+        deadlines: Deadlines,
+        throttle: TokenBucket | None = None,
+        progress: ProgressCallback | None = None,
+        digest: str | None = None,
+        offset: int = 0,
+    ) -> None:
+        self.dtp = dtp
+        self.direction = direction
+        self.deadlines = deadlines
+        self.file_bytes = 0
+        self.total: int | None = None
+        self.fast_path = FastPath.NONE
+        self.throttle = throttle
+        self._others = others
+        self._progress = progress
+        self._progress_at = 0.0
+        self._digest = Digest(digest) if digest is not None else None
+        self._offset = offset
+        self._loop = asyncio.get_running_loop()
+        self._started_at = self._loop.time()
+        self._watch = ProgressWatch(deadlines, self._started_at)
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._interrupted = False
+        self._cancelling = 0
+
+    # The life of a transfer
+
+    async def run(self, body: Callable[[], Awaitable[None]]) -> TransferResult:
+        """Run the transfer: `body` moves the bytes; then, if sending, finish.
+
+        Returns:
+            The result of a clean end.
+
+        Raises:
+            FTPDataError: Any other end; carries the result. The connections
+                are closed.
+
+        Cancellation resets the connections and leaves nothing behind.
+        """
+
+        try:
+            await self._run_body(body)
+            if self.direction is Direction.SENT:
+                await self.dtp.finish(self.deadlines.close)
+            else:
+                # Everything has come; what the peer does to the empty connection is no matter.
+                with contextlib.suppress(FTPDataError):
+                    await self.dtp.finish(self.deadlines.close)
+        except asyncio.CancelledError:
+            await self.close(End.CANCELLED, None)
+            raise
+        except Exception as error:
+            failure = self.failure(error)
+            await self.close(failure.end or End.ABORTED, failure)
+            if failure is error:
+                raise
+            raise failure from error
+
+        self.report_progress(last=True)
+        return self.result(End.CLEAN)
+
+    async def _run_body(self, body: Callable[[], Awaitable[None]]) -> None:
+        self._task = asyncio.current_task()
+        assert self._task is not None
+        self._cancelling = self._task.cancelling()
+        if self.dtp.reason is not None:
+            raise self.dtp.reason
+
+        for dtp in (self.dtp, *self._others):
+            dtp.on_cut(self._interrupt)
+
+        self.start_watch()
+        try:
+            await body()
+        except asyncio.CancelledError:
+            if self._interrupted and self._task.uncancel() <= self._cancelling:
+                self._interrupted = False
+                raise self._cut_reason() from None
+            raise
+        finally:
+            self._let_go()
+            if self._interrupted:
+                # The interruption came when there was nothing left to wait for.
+                self._task.uncancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+
+    def _interrupt(self) -> None:
+        if not self._interrupted and self._task is not None:
+            self._interrupted = True
+            self._task.cancel()
+
+    def _cut_reason(self) -> FTPDataError:
+        for dtp in (self.dtp, *self._others):
+            if dtp.reason is not None:
+                return dtp.reason
+
+        raise AssertionError("interrupted without a reason")
+
+    def _let_go(self) -> None:
+        self.stop_watch()
+        for dtp in (self.dtp, *self._others):
+            dtp.on_cut(None)
+
+    async def close(self, end: End, cause: BaseException | None) -> None:
+        """Reset what is still open, and wait until it is closed."""
+
+        self._let_go()
+        for dtp in (self.dtp, *self._others):
+            dtp.abort(end, cause=cause)
+
+        for dtp in (self.dtp, *self._others):
+            # abort has told the transport to close on the next turn of the loop.
+            with contextlib.suppress(FTPDataError):
+                await dtp.wait_closed()
+
+    def failure(self, error: Exception) -> FTPDataError:
+        """Turn what was raised into the transfer's error, with its result."""
+
+        reason = self._find_cut(error)
+        if reason is None:
+            local = (
+                End.PRODUCER_FAILED if self.direction is Direction.SENT else End.CONSUMER_FAILED
+            )
+            if isinstance(error, FTPDataError):
+                reason = error
+                if reason.end is None:
+                    reason.end = _ENDS.get(type(error), local)
+            elif isinstance(error, OSError):
+                reason = error_for_oserror(error, end=local)
+            else:
+                reason = LocalError(f"{local.value}: {error!r:.200}", end=local)
+
+        assert reason.end is not None
+        reason.result = self.result(reason.end, str(reason), reply_code=reason.reply_code)
+        return reason
+
+    def _find_cut(self, error: BaseException | None) -> FTPDataError | None:
+        """Find the reason of a lost connection, where the error is its consequence."""
+
+        reasons = [dtp.reason for dtp in (self.dtp, *self._others) if dtp.reason is not None]
+        while error is not None:
+            for reason in reasons:
+                if error is reason:
+                    return reason
+            error = error.__cause__
+
+        return None
+
+    def result(
+        self, end: End, reason: str | None = None, *, reply_code: int | None = None
+    ) -> TransferResult:
+        """Describe the transfer as it is now."""
+
+        dtp = self.dtp
+        version = cipher = resumed = None
+        tls = dtp.transport.get_extra_info("ssl_object") if dtp.has_been_connected else None
+        if tls is not None:
+            version = tls.version()
+            cipher = (tls.cipher() or (None,))[0]
+            resumed = tls.session_reused
+
+        return TransferResult(
+            direction=self.direction,
+            end=end,
+            bytes=dtp.bytes_sent if self.direction is Direction.SENT else dtp.bytes_received,
+            file_bytes=self.file_bytes,
+            seconds=self._loop.time() - self._started_at,
+            offset=self._offset,
+            digest=self._digest.hexdigest() if self._digest is not None else None,
+            digest_name=self._digest.name if self._digest is not None else None,
+            fast_path=self.fast_path,
+            peer=str(dtp.peer) if dtp.peer is not None else None,
+            reason=reason,
+            tls_version=version,
+            tls_cipher=cipher,
+            tls_resumed=resumed,
+            reply_code=end.reply_code if reply_code is None else reply_code,
+        )
+
+    # Deadlines
+
+    def start_watch(self) -> None:
+        """Watch the deadlines from now on."""
+
+        self._watch.excuse(self._loop.time())
+        self._check_deadlines()
+
+    def stop_watch(self) -> None:
+        """Stop to watch them."""
+
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check_deadlines(self) -> None:
+        self._timer = None
+        end = self._watch.check(self._loop.time(), self._moved())
+        if end is not None:
+            self.dtp.abort(end)
+            return
+
+        at = self._watch.next_check_at()
+        if at is not None:
+            self._timer = self._loop.call_at(at, self._check_deadlines)
+
+    def _moved(self) -> int:
+        if self.direction is Direction.RECEIVED:
+            return self.dtp.bytes_received
+
+        # What the peer has taken counts: the kernel's buffers would hide a
+        # peer that has stopped, and a long sendfile one that goes on.
+        acknowledged = self.dtp.bytes_acknowledged
+        return self.dtp.bytes_sent if acknowledged is None else acknowledged
+
+    # What happens to every piece
+
+    @property
+    def piece_size(self) -> int:
+        """Bytes to move at a time: fewer where a throttle wants a steady rate."""
+
+        rate = _lowest_rate(self.throttle)
+        if rate is None:
+            return LARGEST_PIECE
+
+        return max(SMALLEST_PIECE, min(LARGEST_PIECE, int(rate * THROTTLE_INTERVAL)))
+
+    async def wait_for_turn(self, nbytes: int) -> None:
+        """Wait until the throttle lets so many bytes pass."""
+
+        if self.throttle is not None:
+            delay = self.throttle.reserve(nbytes, self._loop.time())
+            if delay > 0:
+                await asyncio.sleep(delay)
+
+    async def note_file_bytes(self, data: bytes) -> None:
+        """Count bytes of the file, digest them, report progress."""
+
+        if self._digest is not None:
+            if len(data) <= INLINE_DIGEST:
+                self._digest.update(data)
+            else:
+                await anyio.to_thread.run_sync(self._digest.update, data)
+
+        self.file_bytes += len(data)
+        self.report_progress()
+
+    def report_progress(self, *, last: bool = False) -> None:
+        """Call the progress callback, now and then."""
+
+        if self._progress is None:
+            return
+
+        now = self._loop.time()
+        if last or now - self._progress_at >= PROGRESS_INTERVAL:
+            self._progress_at = now
+            self._progress(self.file_bytes, self.total)
+
+
+def _lowest_rate(bucket: TokenBucket | None) -> float | None:
+    lowest: float | None = None
+    while bucket is not None:
+        if bucket.rate is not None and (lowest is None or bucket.rate < lowest):
+            lowest = bucket.rate
+        bucket = bucket.parent
+
+    return lowest
+
+
+_ENDS: dict[type[FTPDataError], End] = {
+    SizeMismatch: End.SIZE_MISMATCH,
+    QuotaExceeded: End.SIZE_LIMIT,
+    InvalidData: End.BAD_DATA,
+    TruncatedTransfer: End.INCOMPLETE,
+}
+
+
+async def finish_despite_cancellation(work: Awaitable[None], timeout: float | None) -> None:
+    """Do the last thing of a transfer, also where its task is cancelled again.
+
+    Args:
+        work: What is to be done, once.
+        timeout: Seconds after which it is given up and cancelled.
+
+    Raises:
+        CancelledError: It was cancelled meanwhile; the work was done first.
+    """
+
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    while not task.done():
+        left = None if deadline is None else max(0.0, deadline - loop.time())
+        try:
+            _, pending = await asyncio.wait((task,), timeout=left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        else:
+            if pending:
+                task.cancel()
+                deadline = None
+
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()
+        raise cancelled
+
+    if not task.cancelled():
+        task.result()
