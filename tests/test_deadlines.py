@@ -141,6 +141,23 @@ def test_excused_transfer_counts_anew() -> None:
     assert watch.check(146.5, 1000) is End.TOO_SLOW
 
 
+def test_excuse_starts_an_empty_window() -> None:
+    """What passed before an excuse is not counted for the window after it."""
+    watch = ProgressWatch(attrs.evolve(NOTHING, minimum_rate=100, rate_window=10), 0.0)
+    watch.check(0, 1)
+    watch.check(5, 100_000)
+    watch.excuse(6)
+    assert watch.check(16, 100_999) is End.TOO_SLOW
+
+
+def test_excused_transfer_is_expected_to_move() -> None:
+    """After an excuse the first look comes soon, as for a transfer that moves."""
+    watch = ProgressWatch(attrs.evolve(NOTHING, stall=300), 0.0)
+    watch.check(100, 0)
+    watch.excuse(110)
+    assert watch.next_check_at() == 111
+
+
 def test_excuse_does_not_lift_a_deadline() -> None:
     """After an excuse the same patience begins again."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=10), 0.0)
