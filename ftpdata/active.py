@@ -52,7 +52,7 @@ def connect_active(
     if control_peer is None and not policy.accepts_any:
         raise ValueError("control_peer is needed: the peer policy compares with it")
 
-    reason = policy.check_target(target, control_peer or target.host)
+    reason = policy.check_target(target, control_peer)
     if reason is not None:
         raise PeerRejected(reason, end=End.PEER_REJECTED)
 

@@ -265,7 +265,8 @@ class PassiveEndpoint(Endpoint):
         self._retry: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         host, port = listener.getsockname()[:2]
-        self.address = HostPort(host, port)
+        # A link-local address comes with its zone, which is no part of what is told.
+        self.address = HostPort(host.partition("%")[0], port)
         self._listener: socket.socket | None = listener
         self._watches = self._watch()
 
@@ -352,7 +353,7 @@ class PassiveEndpoint(Endpoint):
                 return
 
             sock.setblocking(False)
-            reason = self._refusal(peername)
+            reason = self._policy.check(peername[0], self._control_peer)
             if reason is None:
                 self._accepted = sock
                 self._stop_listening()
@@ -362,12 +363,6 @@ class PassiveEndpoint(Endpoint):
                 self.strangers += 1
                 sock.close()
                 logger.warning("%s refused on port %d: %s", peername[0], self.address.port, reason)
-
-    def _refusal(self, peername: tuple[str, int]) -> str | None:
-        try:
-            return self._policy.check(peername[0], self._control_peer or peername[0])
-        except BadAddress as error:
-            return str(error)
 
     def _accept_failed(self, error: OSError) -> None:
         if error.errno not in _NO_DESCRIPTORS:

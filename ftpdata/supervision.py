@@ -304,7 +304,12 @@ class Supervisor:
         if self.throttle is not None:
             delay = self.throttle.reserve(nbytes, self._loop.time())
             if delay > 0:
-                await asyncio.sleep(delay)
+                try:
+                    await asyncio.sleep(delay)
+                except BaseException:
+                    # Others share the buckets above; they must not pay for this.
+                    self.throttle.unused(nbytes)
+                    raise
 
     async def note_file_bytes(self, data: bytes) -> None:
         """Count bytes of the file, digest them, report progress."""

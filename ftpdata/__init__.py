@@ -1,0 +1,242 @@
+"""The data connection of FTP for asyncio programs: the data-transfer process of RFC 959.
+
+Where to begin reading:
+
+- `listen_passive` and `connect_active` make an `Endpoint`; its ``open()`` gives a
+  connected `DTP`.
+- `send_file`, `receive_file`, `send_listing`, `send_stream`, `receive_stream` and
+  `relay` are whole transfers over it: each returns a `TransferResult`, or raises an
+  `FTPDataError` that carries one and the reply code to send.
+- `DTP` is the connection itself, for producers and consumers of your own.
+- `format_list_line`, `format_mlsx_line` and their parsers, `format_pasv_reply`,
+  `parse_port` and theirs are pure functions.
+- `ftpdata.testing`, imported by its name, has what tests of servers need.
+
+Modules, from the bottom up. Pure: `outcome`, `errors`, `parameters`, `addresses`,
+`listing`, `mlsx`, `contracts`, `representation`, `throttle`, `deadlines`, `digests`.
+On asyncio: `protocol`, `files`, `producers`, `consumers`, `adapters`, `endpoint`,
+`passive`, `active`, `stream`, `supervision`, `transfers`.
+"""
+
+from __future__ import annotations
+
+from .active import ActiveEndpoint, connect_active
+from .addresses import (
+    EPSV_ALL,
+    HostPort,
+    NetworkProtocol,
+    PeerPolicy,
+    format_eprt,
+    format_epsv_reply,
+    format_pasv_reply,
+    format_port,
+    parse_eprt,
+    parse_epsv,
+    parse_epsv_reply,
+    parse_pasv_reply,
+    parse_port,
+)
+from .consumers import ReceiveQueue
+from .contracts import (
+    Buffer,
+    Consumer,
+    Decoder,
+    Encoder,
+    Producer,
+    ProgressCallback,
+    PullProducer,
+    PushProducer,
+    UploadTarget,
+)
+from .deadlines import Deadlines, ProgressWatch
+from .digests import Digest
+from .endpoint import AcceptedEndpoint, Endpoint
+from .errors import (
+    BadAddress,
+    BadArgument,
+    ConnectionReset,
+    DataConnectionError,
+    FTPDataError,
+    FileBusy,
+    FileNameNotAllowed,
+    FileUnavailable,
+    InsufficientStorage,
+    InvalidData,
+    LocalError,
+    NotConnected,
+    OpenTimeout,
+    PeerRejected,
+    PortsExhausted,
+    ProtectionRequired,
+    QuotaExceeded,
+    SizeMismatch,
+    TLSNegotiationFailed,
+    TransferAborted,
+    TransferTimeout,
+    TruncatedTransfer,
+    UnsupportedNetworkProtocol,
+    UnsupportedParameter,
+    error_for_end,
+    error_for_oserror,
+)
+from .files import FileSource, FileTarget, WriteMode
+from .listing import (
+    EntryType,
+    ListFormatter,
+    ListingEntry,
+    ListingRules,
+    NamePolicy,
+    Permissions,
+    StatResult,
+    format_eplf_line,
+    format_list_line,
+    format_msdos_line,
+    format_nlst_line,
+)
+from .outcome import Direction, End, FastPath, TransferResult, format_xferlog_line
+from .parameters import (
+    FormatControl,
+    Protection,
+    RepresentationType,
+    Structure,
+    TransferParameters,
+    TransmissionMode,
+)
+from .passive import PassiveEndpoint, PortRange, listen_passive
+from .protocol import DTP, CloseWaiter
+from .representation import (
+    PIECE_SIZE,
+    AsciiDecoder,
+    AsciiEncoder,
+    ExistingCRLF,
+    IdentityDecoder,
+    IdentityEncoder,
+    SizeCounter,
+    chain_decoders,
+    chain_encoders,
+    check_supported,
+    decoder_for,
+    encoder_for,
+)
+from .supervision import Supervisor, finish_despite_cancellation
+from .throttle import TokenBucket
+from .transfers import (
+    ReceivedStream,
+    receive_file,
+    receive_stream,
+    relay,
+    send_file,
+    send_listing,
+    send_stream,
+)
+
+__all__ = [
+    "DTP",
+    "EPSV_ALL",
+    "PIECE_SIZE",
+    "AcceptedEndpoint",
+    "ActiveEndpoint",
+    "AsciiDecoder",
+    "AsciiEncoder",
+    "BadAddress",
+    "BadArgument",
+    "Buffer",
+    "CloseWaiter",
+    "ConnectionReset",
+    "Consumer",
+    "DataConnectionError",
+    "Deadlines",
+    "Decoder",
+    "Digest",
+    "Direction",
+    "Encoder",
+    "End",
+    "Endpoint",
+    "EntryType",
+    "ExistingCRLF",
+    "FTPDataError",
+    "FastPath",
+    "FileBusy",
+    "FileNameNotAllowed",
+    "FileSource",
+    "FileTarget",
+    "FileUnavailable",
+    "FormatControl",
+    "HostPort",
+    "IdentityDecoder",
+    "IdentityEncoder",
+    "InsufficientStorage",
+    "InvalidData",
+    "ListFormatter",
+    "ListingEntry",
+    "ListingRules",
+    "LocalError",
+    "NamePolicy",
+    "NetworkProtocol",
+    "NotConnected",
+    "OpenTimeout",
+    "PassiveEndpoint",
+    "PeerPolicy",
+    "PeerRejected",
+    "Permissions",
+    "PortRange",
+    "PortsExhausted",
+    "Producer",
+    "ProgressCallback",
+    "ProgressWatch",
+    "Protection",
+    "ProtectionRequired",
+    "PullProducer",
+    "PushProducer",
+    "QuotaExceeded",
+    "ReceiveQueue",
+    "ReceivedStream",
+    "RepresentationType",
+    "SizeCounter",
+    "SizeMismatch",
+    "StatResult",
+    "Structure",
+    "Supervisor",
+    "TLSNegotiationFailed",
+    "TokenBucket",
+    "TransferAborted",
+    "TransferParameters",
+    "TransferResult",
+    "TransferTimeout",
+    "TransmissionMode",
+    "TruncatedTransfer",
+    "UnsupportedNetworkProtocol",
+    "UnsupportedParameter",
+    "UploadTarget",
+    "WriteMode",
+    "chain_decoders",
+    "chain_encoders",
+    "check_supported",
+    "connect_active",
+    "decoder_for",
+    "encoder_for",
+    "error_for_end",
+    "error_for_oserror",
+    "finish_despite_cancellation",
+    "format_eplf_line",
+    "format_eprt",
+    "format_epsv_reply",
+    "format_list_line",
+    "format_msdos_line",
+    "format_nlst_line",
+    "format_pasv_reply",
+    "format_port",
+    "format_xferlog_line",
+    "listen_passive",
+    "parse_eprt",
+    "parse_epsv",
+    "parse_epsv_reply",
+    "parse_pasv_reply",
+    "parse_port",
+    "receive_file",
+    "receive_stream",
+    "relay",
+    "send_file",
+    "send_listing",
+    "send_stream",
+]
