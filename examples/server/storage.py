@@ -25,14 +25,16 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
 import attrs
 
-__all__ = ["Entry", "OpenFile", "Storage", "join", "parent"]
+from ftpdata import ListingEntry
+
+__all__ = ["OpenFile", "Storage", "join", "parent"]
 
 MAX_THREADS = 16
 """Calls that may wait for the disk at one time."""
@@ -54,21 +56,6 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _WALK = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW
 # A FIFO that nobody writes to must not hold a worker thread for ever.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _NOFOLLOW
-
-
-@attrs.frozen
-class Entry:
-    """One name in a directory, with what the system says about it.
-
-    Attributes:
-        name: Text with surrogate escapes.
-        status: Of the name itself: a symbolic link is not followed.
-        target: What a symbolic link says, None for anything else.
-    """
-
-    name: str
-    status: os.stat_result
-    target: str | None = None
 
 
 @attrs.frozen
@@ -147,8 +134,8 @@ class Storage:
 
         return await self.run(self._status, path, follow)
 
-    async def entry(self, path: str) -> Entry:
-        """Return the last name of a path as its directory lists it."""
+    async def entry(self, path: str) -> ListingEntry:
+        """Return the last name of a path as its directory lists it, links as links."""
 
         return await self.run(self._entry, path)
 
@@ -175,7 +162,7 @@ class Storage:
         finally:
             os.close(file.fd)
 
-    async def entries(self, path: str) -> AsyncGenerator[Sequence[Entry], None]:
+    async def entries(self, path: str) -> AsyncGenerator[list[ListingEntry], None]:
         """Yield the entries of a directory in batches, in the order of the directory.
 
         Memory is bounded by the batch, whatever the size of the directory. An
@@ -350,14 +337,16 @@ class Storage:
         with self._locate(path, follow=follow) as (fd, name):
             return os.stat(name, dir_fd=fd, follow_symlinks=False)
 
-    def _entry(self, path: str) -> Entry:
+    def _entry(self, path: str) -> ListingEntry:
         with self._locate(path, follow=False) as (fd, name):
             return self._make_entry(fd, name)
 
-    def _make_entry(self, fd: int, name: bytes) -> Entry:
+    def _make_entry(self, fd: int, name: bytes) -> ListingEntry:
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
         target = self._link_target(fd, name) if stat.S_ISLNK(status.st_mode) else None
-        return Entry(_from_disk(name), status, None if target is None else _from_disk(target))
+        return ListingEntry.from_stat(
+            _from_disk(name), status, target=None if target is None else _from_disk(target)
+        )
 
     def _open_file(self, path: str) -> OpenFile:
         with self._locate(path) as (fd, name):
@@ -374,8 +363,8 @@ class Storage:
         with self._locate(path) as (fd, name):
             return os.open(name, _READ | getattr(os, "O_DIRECTORY", 0), dir_fd=fd)
 
-    def _read_batch(self, scan: Iterator[os.DirEntry[str]], fd: int) -> list[Entry]:
-        batch: list[Entry] = []
+    def _read_batch(self, scan: Iterator[os.DirEntry[str]], fd: int) -> list[ListingEntry]:
+        batch: list[ListingEntry] = []
         for found in scan:
             with contextlib.suppress(FileNotFoundError):
                 batch.append(self._make_entry(fd, os.fsencode(found.name)))

@@ -14,6 +14,7 @@ import pytest
 
 from examples.server import storage as storage_module
 from examples.server.storage import Storage, join, parent
+from ftpdata import EntryType
 
 
 @pytest.fixture
@@ -295,7 +296,7 @@ async def test_large_directories_come_in_batches(
     names = []
     async for batch in storage.entries("/many"):
         sizes.append(len(batch))
-        names += [entry.name for entry in batch]
+        names += [entry.text_name for entry in batch]
     assert sizes == [7, 7, 6]
     assert sorted(map(int, names)) == list(range(20))
 
@@ -316,10 +317,10 @@ async def test_entries_carry_their_facts(storage: Storage, served_directory: Pat
 
     (served_directory / "link").symlink_to("no\nwhere")
     entry = await storage.entry("/link")
-    assert stat.S_ISLNK(entry.status.st_mode)
+    assert entry.type is EntryType.SYMLINK
     assert entry.target == "no\nwhere"
     assert (await storage.entry("/file")).target is None
-    assert stat.S_ISDIR((await storage.entry("/")).status.st_mode)
+    assert (await storage.entry("/")).is_directory
 
 
 async def test_changes(storage: Storage, served_directory: Path) -> None:
@@ -367,7 +368,7 @@ async def test_uploads_get_the_directory_and_the_name(
 
 
 async def _list(storage: Storage, path: str) -> list[str]:
-    return [entry.name async for batch in storage.entries(path) for entry in batch]
+    return [entry.text_name async for batch in storage.entries(path) for entry in batch]
 
 
 async def _enter(storage: Storage, path: str) -> int:

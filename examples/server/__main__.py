@@ -1,0 +1,127 @@
+"""Serve a directory over FTP: ``python -m examples.server DIRECTORY``."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+import anyio
+
+from ftpdata import PortRange
+
+from .accounts import Accounts
+from .server import Server
+from .settings import Settings
+from .storage import Storage
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.anonymous and not options.user:
+        parser.error("nobody could log in: give --anonymous or --user NAME:PASSWORD")
+
+    settings = Settings(
+        accounts=Accounts(options.user, anonymous=options.anonymous),
+        writable=options.writable,
+        passive_ports=options.passive_ports,
+        advertise=options.advertise,
+        allow_fxp=options.allow_fxp,
+        rate=options.rate,
+    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        storage = Storage(options.directory)
+    except OSError as error:
+        parser.error(f"cannot serve {options.directory}: {error.strerror}")
+
+    code = 0
+    try:
+        anyio.run(
+            _serve,
+            storage,
+            settings,
+            options.host,
+            options.port,
+            backend_options={"use_uvloop": options.loop == "uvloop"},
+        )
+    except* OSError as errors:
+        print(f"cannot listen: {errors.exceptions[0]}", file=sys.stderr)
+        code = 1
+    finally:
+        storage.close()
+
+    return code
+
+
+async def _serve(storage: Storage, settings: Settings, host: str, port: int) -> None:
+    server = Server(storage, settings)
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with anyio.create_task_group() as tasks:
+            address, number = await tasks.start(server.run, host, port)
+            shown = f"[{address}]" if ":" in address else address
+            print(f"listening on {shown}:{number}", flush=True)
+            async for _ in signals:
+                break
+            server.stop()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.server", description="Serve a directory over FTP."
+    )
+    parser.add_argument("directory", metavar="DIRECTORY")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=_port, default=2121, help="0 for any")
+    parser.add_argument("--anonymous", action="store_true", help="let anybody log in")
+    parser.add_argument(
+        "--user", type=Accounts.parse, action="append", default=[], metavar="NAME:PASSWORD"
+    )
+    parser.add_argument("--writable", action="store_true", help="let users change things")
+    parser.add_argument("--passive-ports", type=_port_range, metavar="FIRST-LAST")
+    parser.add_argument(
+        "--advertise", type=_ipv4, metavar="ADDRESS", help="IPv4 address that PASV tells"
+    )
+    parser.add_argument(
+        "--allow-fxp", action="store_true", help="let data go to and come from third parties"
+    )
+    parser.add_argument(
+        "--rate", type=_rate, metavar="BYTES_PER_SECOND", help="limit of each session"
+    )
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:  # noqa: PLR2004 - RFC 9293 §3.1: 16 bits
+        raise ValueError(text)
+    return port
+
+
+def _port_range(text: str) -> PortRange:
+    first, _, last = text.partition("-")
+    return PortRange(int(first), int(last))
+
+
+def _ipv4(text: str) -> str:
+    return str(ipaddress.IPv4Address(text))
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate < float("inf"):
+        raise ValueError(text)
+    return rate
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Access control, and directories (RFC 959 §4.1.1 and §4.1.3, RFC 1123 §4.1.3.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..control import Reply, printable
+from ..storage import parent
+from .table import EndSession, command
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+
+@command("USER name", needs_login=False)
+async def user(session: Session, argument: str) -> Reply:
+    """Take the name, known or not: nobody learns from the reply which it is."""
+
+    session.reset()
+    session.pending_user = argument
+    return Reply(331, "Password, please.")
+
+
+@command("PASS [password]", needs_login=False)
+async def password(session: Session, argument: str) -> Reply:
+    """Check the password; too many wrong ones end the session."""
+
+    name, session.pending_user = session.pending_user, None
+    if name is None:
+        return Reply(503, "USER comes first.")
+
+    session.user = session.settings.accounts.check(name, argument)
+    if session.user is not None:
+        session.log("logged in as %s", name)
+        return Reply(230, "Logged in.")
+
+    session.log("wrong password for %s", name)
+    session.login_failures += 1
+    if session.login_failures >= session.settings.max_login_failures:
+        raise EndSession(Reply(421, "Too many wrong passwords."))
+    return Reply(530, "Wrong name or password.")
+
+
+@command("REIN", needs_login=False)
+async def reinitialize(session: Session, _: str) -> Reply:
+    """Forget everything but the connection."""
+
+    await session.data.aclose()
+    session.data.epsv_only = False
+    session.reset()
+    return Reply(220, "Ready for a new user.")
+
+
+@command("QUIT", needs_login=False)
+async def leave(_: Session, __: str) -> Reply:
+    """End the session, in its turn: a transfer that runs comes to its end first."""
+
+    raise EndSession(Reply(221, "Goodbye."))
+
+
+@command("PWD", "XPWD")
+async def print_directory(session: Session, _: str) -> Reply:
+    """Tell the current directory."""
+
+    return Reply(257, f"{quoted(session.directory)} is the current directory.")
+
+
+@command("CWD path", "XCWD")
+async def change_directory(session: Session, argument: str) -> Reply:
+    """Change the current directory."""
+
+    return await _change(session, session.path(argument), 250)
+
+
+@command("CDUP", "XCUP")
+async def change_up(session: Session, _: str) -> Reply:
+    """Change to the parent directory; in ``/`` that is ``/``."""
+
+    return await _change(session, parent(session.directory), 200)
+
+
+async def _change(session: Session, path: str, code: int) -> Reply:
+    if not await session.storage.is_directory(path):
+        return Reply(550, "No such directory.")
+
+    session.directory = path
+    return Reply(code, f"{quoted(path)} is the current directory.")
+
+
+@command("MKD path", "XMKD", read_only_code=550)
+async def make_directory(session: Session, argument: str) -> Reply:
+    """Make a directory."""
+
+    path = session.path(argument)
+    if printable(path) != path:
+        return Reply(550, "A new name must be printable.")
+
+    await session.storage.make_directory(path)
+    return Reply(257, f"{quoted(path)} was created.")
+
+
+@command("RMD path", "XRMD", read_only_code=550)
+async def remove_directory(session: Session, argument: str) -> Reply:
+    """Remove an empty directory."""
+
+    await session.storage.remove_directory(session.path(argument))
+    return Reply(250, "Removed.")
+
+
+def quoted(path: str) -> str:
+    """Quote a path as 257 does: its own quotation marks are doubled (RFC 959 appendix II)."""
+
+    return '"' + path.replace('"', '""') + '"'

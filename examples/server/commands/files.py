@@ -1,0 +1,190 @@
+"""Files and their facts.
+
+RFC 959 §4.1.3 (DELE, RNFR, RNTO), RFC 3659 (SIZE, MDTM, MLST),
+draft-somers-ftp-mfxx (MFMT), draft-bryan-ftpext-hash (HASH); and XCRC, XMD5,
+XSHA1, XSHA256, which no document describes and many clients use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING
+
+from ftpdata import (
+    Digest,
+    RepresentationType,
+    SizeCounter,
+    encoder_for,
+    format_time_val,
+    parse_time_val,
+)
+
+from ..control import Reply, printable
+from ..listings import fact_line
+from .parameters import parse_offset
+from .table import command
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__ = ["HASH_NAMES"]
+
+HASH_NAMES = ("SHA-256", "SHA-512", "SHA-1", "MD5", "CRC32")
+"""Algorithms of HASH; the first one is what a session starts with."""
+
+MAX_ASCII_SIZE = 16 * 1024 * 1024
+"""Bytes of a file that SIZE reads in TYPE A, where the answer depends on the line ends."""
+
+
+@command("DELE path", read_only_code=550)
+async def delete(session: Session, argument: str) -> Reply:
+    """Delete a file."""
+
+    await session.storage.remove_file(session.path(argument))
+    return Reply(250, "Deleted.")
+
+
+@command("RNFR path", read_only_code=550)
+async def rename_from(session: Session, argument: str) -> Reply:
+    """Name the file to be renamed; RNTO must come next."""
+
+    path = session.path(argument)
+    await session.storage.status(path, follow=False)
+    session.rename_from = path
+    return Reply(350, "RNTO comes next.")
+
+
+@command("RNTO path", read_only_code=553)
+async def rename_to(session: Session, argument: str) -> Reply:
+    """Rename what RNFR named."""
+
+    old, session.rename_from = session.rename_from, None
+    if old is None:
+        return Reply(503, "RNFR comes first.")
+
+    new = session.path(argument)
+    if printable(new) != new:
+        return Reply(553, "A new name must be printable.")
+
+    try:
+        await session.storage.rename(old, new)
+    except OSError as error:
+        return Reply(553, f"{error.strerror}.")
+    return Reply(250, "Renamed.")
+
+
+@command("SIZE path", is_abortable=True)
+async def size(session: Session, argument: str) -> Reply:
+    """Tell how many bytes RETR would send, in the type that is set (RFC 3659 §4)."""
+
+    async with session.storage.open_file(session.path(argument)) as file:
+        if session.parameters.type is not RepresentationType.ASCII:
+            return Reply(213, str(file.size))
+        if file.size > MAX_ASCII_SIZE:
+            return Reply(550, "Too large to be counted in TYPE A. Use TYPE I.")
+
+        counter = SizeCounter(encoder_for(session.parameters))
+        async with contextlib.aclosing(session.storage.chunks(file.fd)) as chunks:
+            async for data in chunks:
+                await session.storage.run(counter.feed, data)
+
+    return Reply(213, str(counter.finish()))
+
+
+@command("MDTM path")
+async def modification_time(session: Session, argument: str) -> Reply:
+    """Tell when a file was modified (RFC 3659 §3)."""
+
+    status = await session.storage.status(session.path(argument))
+    return Reply(213, format_time_val(status.st_mtime))
+
+
+@command("MFMT time path", read_only_code=550)
+async def modify_time(session: Session, argument: str) -> Reply:
+    """Set when a file was modified (draft-somers-ftp-mfxx §3)."""
+
+    time, _, path = argument.partition(" ")
+    if not path:
+        return Reply(501, "Syntax: MFMT time path")
+
+    await session.storage.set_modified(session.path(path), parse_time_val(time))
+    return Reply(213, f"Modify={time}; {path}")
+
+
+@command("MLST [path]")
+async def facts(session: Session, argument: str) -> Reply:
+    """Tell the facts of a file or directory (RFC 3659 §7)."""
+
+    path = session.path(argument)
+    line = await fact_line(session, path)
+    return Reply(250, "End", ("Facts:", line))
+
+
+@command("HASH path", is_abortable=True)
+async def digest(session: Session, argument: str) -> Reply:
+    """Tell the digest of a file, or of the range that RANG named."""
+
+    restart = session.take_restart()
+    path = session.path(argument)
+    if await session.storage.is_directory(path):
+        return Reply(553, "That is a directory.")
+
+    start, end, value = await _digest(
+        session, path, session.hash_name, restart.offset, restart.end
+    )
+    return Reply(213, f"{session.hash_name} {start}-{max(start, end - 1)} {value} {argument}")
+
+
+def _add_digest_command(verb: str, name: str) -> None:
+    @command(f"{verb} path [start [end]]", is_abortable=True)
+    async def handler(session: Session, argument: str) -> Reply:
+        path, start, end = _split_range(argument)
+        if start is None:
+            return Reply(501, f"Syntax: {verb} path [start [end]]")
+
+        _, _, value = await _digest(session, session.path(path), name, start, end)
+        return Reply(250, value.upper() if name == "CRC32" else value)
+
+
+for _verb, _name in {
+    "XCRC": "CRC32", "XMD5": "MD5", "XSHA1": "SHA-1", "XSHA256": "SHA-256",
+}.items():
+    _add_digest_command(_verb, _name)
+
+# Clients put a path with blanks in quotation marks, and numbers behind it.
+_with_range = re.compile(r'("?)(?P<path>.+?)\1(?: (?P<start>[0-9]+)(?: (?P<end>[0-9]+))?)?')
+
+
+def _split_range(argument: str) -> tuple[str, int | None, int | None]:
+    """Split the argument into a path, the start (None if it is wrong), and the end."""
+
+    found = _with_range.fullmatch(argument)
+    if found is None:
+        return "", None, None
+
+    start = parse_offset(found["start"] or "0")
+    end = parse_offset(found["end"]) if found["end"] else None
+    if found["end"] and (end is None or start is None or end < start):
+        return "", None, None
+    return found["path"], start, end
+
+
+async def _digest(
+    session: Session, path: str, name: str, start: int, end: int | None
+) -> tuple[int, int, str]:
+    """Digest a part of a file; return where it begins and ends, and the digest."""
+
+    assert session.operation is not None
+    computed = Digest(name)
+    done = 0
+    async with session.storage.open_file(path) as file:
+        start = min(start, file.size)
+        end = file.size if end is None else min(end, file.size)
+        async with contextlib.aclosing(session.storage.chunks(file.fd, start, end)) as chunks:
+            async for data in chunks:
+                await session.storage.run(computed.update, data)
+                done += len(data)
+                session.operation.progress(done, end - start)
+
+    return start, end, computed.hexdigest()

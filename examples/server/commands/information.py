@@ -1,0 +1,165 @@
+"""What the server says about itself (RFC 959 §4.1.3, RFC 2389)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ftpdata import ListFormatter, parse_time_val
+
+from ..control import Reply, printable
+from ..listings import Listing, mlst_feature, select_facts
+from .files import HASH_NAMES
+from .table import COMMANDS, Argument, command
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+
+@command("NOOP [anything]", needs_login=False)
+async def do_nothing(_: Session, __: str) -> Reply:
+    """Do nothing."""
+
+    return Reply(200, "Nothing done.")
+
+
+@command("SYST", needs_login=False)
+async def system(_: Session, __: str) -> Reply:
+    """Tell which system this is: what clients take ``ls -l`` listings from."""
+
+    return Reply(215, "UNIX Type: L8")
+
+
+@command("FEAT", needs_login=False)
+async def features(session: Session, _: str) -> Reply:
+    """Tell which extensions there are (RFC 2389 §3)."""
+
+    hashes = "".join(f"{name}{'*' * (name == session.hash_name)};" for name in HASH_NAMES)
+    lines = [
+        *("EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", mlst_feature(session)),
+        *("RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8"),
+        *("XCRC", "XMD5", "XSHA1", "XSHA256"),
+    ]
+    return Reply(211, "End", ("Features:", *lines))
+
+
+@command("OPTS command [options]", needs_login=False)
+async def options(session: Session, argument: str) -> Reply:
+    """Set options of a command (RFC 2389 §4)."""
+
+    name, _, option = argument.partition(" ")
+    match name.upper(), option.upper():
+        case "UTF8" | "UTF-8", "ON" | "":
+            return Reply(200, "Names are always UTF-8.")
+        case "MLST", _:
+            session.facts, shown = select_facts(option)
+            return Reply(200, f"MLST OPTS {shown}".rstrip())
+        case "HASH", "":
+            return Reply(200, session.hash_name)
+        case "HASH", wanted if wanted in HASH_NAMES:
+            session.hash_name = wanted
+            return Reply(200, session.hash_name)
+        case "HASH", _:
+            return Reply(501, "Unknown algorithm, current selection not changed.")
+        case _:
+            return Reply(501, "There is no such option.")
+
+
+@command("HELP [command]", needs_login=False)
+async def show_help(_: Session, argument: str) -> Reply:
+    """Tell which commands there are, or how one is written."""
+
+    if argument:
+        found = COMMANDS.get(argument.upper())
+        return Reply(214, f"Syntax: {found.syntax}") if found else Reply(501, "Unknown command.")
+
+    names = sorted(COMMANDS)
+    rows = [" ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
+    return Reply(214, "End", ("Commands:", *rows))
+
+
+@command("STAT [path]")
+async def status(session: Session, argument: str) -> Reply:
+    """Tell how the session is, also while a transfer runs; or list a path, right here."""
+
+    if argument:
+        return await _list_here(session, argument)
+
+    assert session.user is not None
+    parameters = session.parameters
+    doing = "Nothing is being transferred."
+    if session.operation is not None:
+        doing = session.operation.describe(anyio.current_time())
+    lines = (
+        "Status:",
+        f"Connected from {session.peer}",
+        f"Logged in as {printable(session.user.name)}",
+        f"TYPE {parameters.type.value}, STRU {parameters.structure.value},"
+        f" MODE {parameters.mode.value}",
+        printable(doing),
+    )
+    return Reply(211, "End", lines)
+
+
+async def _list_here(session: Session, argument: str) -> Reply:
+    """Send a listing over the control connection, batch by batch."""
+
+    listing = await Listing.find(session, argument)
+    formatter = ListFormatter(now=time.time())
+    code = 212 if listing.is_directory else 213
+    await session.send_all(b"%d-Status:\r\n" % code)
+    try:
+        async with contextlib.aclosing(listing.entries()) as batches:
+            async for batch in batches:
+                lines = (formatter.format(entry) for entry in batch)
+                await session.send_all(b"".join(b" %s\r\n" % line for line in lines if line))
+    except OSError as error:
+        # A reply ends with the code that it began with.
+        return Reply(code, f"Incomplete: {error.strerror}.")
+
+    return Reply(code, "End")
+
+
+@command("SITE command [arguments]")
+async def site(session: Session, argument: str) -> Reply:
+    """Run a command of this server's own."""
+
+    name, _, rest = argument.partition(" ")
+    match name.upper():
+        case "HELP":
+            return Reply(214, "End", ("SITE commands:", *SITE_COMMANDS))
+        case "CHMOD" | "UTIME" if not session.settings.writable:
+            return Reply(550, "Nothing can be changed here.")
+        case "CHMOD":
+            return await _change_mode(session, rest)
+        case "UTIME":
+            return await _set_time(session, rest)
+        case _:
+            return Reply(501, "There is no such SITE command.")
+
+
+SITE_COMMANDS = ("CHMOD mode path", "HELP", "UTIME time path")
+
+
+async def _change_mode(session: Session, argument: str) -> Reply:
+    mode, _, path = argument.partition(" ")
+    # Neither setuid nor sticky: what a client uploads is never to run as its owner.
+    if not path or len(mode) not in (3, 4) or mode.lstrip("01234567") or mode[:-3] not in ("", "0"):
+        return Reply(501, "Syntax: SITE CHMOD mode path")
+
+    await session.storage.set_mode(session.path(path), int(mode, 8))
+    return Reply(200, "Mode set.")
+
+
+async def _set_time(session: Session, argument: str) -> Reply:
+    moment, _, path = argument.partition(" ")
+    if not path:
+        return Reply(501, "Syntax: SITE UTIME time path")
+
+    await session.storage.set_modified(session.path(path), parse_time_val(moment))
+    return Reply(200, "Time set.")

@@ -1,0 +1,217 @@
+"""What the next transfer will be like (RFC 959 §4.1.2, RFC 2428, RFC 3659 §5).
+
+TYPE, STRU, MODE; PORT, EPRT, PASV, EPSV; REST, RANG, ALLO. REST and RANG are
+good for the next transfer command and no other, whether it succeeds or not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ftpdata import (
+    EPSV_ALL,
+    HostPort,
+    PassiveEndpoint,
+    PeerRejected,
+    RepresentationType,
+    TransferParameters,
+    check_supported,
+    connect_active,
+    format_epsv_reply,
+    format_pasv_reply,
+    listen_passive,
+    parse_epsv,
+    parse_eprt,
+    parse_port,
+)
+
+from ..control import Reply
+from ..transfer import Restart
+from .table import command
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__ = ["parse_offset"]
+
+# Not str.isdigit, and not int() alone: both know digits that are not ASCII.
+_number = re.compile(r"[0-9]{1,19}")
+
+
+def parse_offset(text: str) -> int | None:
+    """Parse a number of bytes, from 0 to 2**63 - 1; None for anything else."""
+
+    if _number.fullmatch(text) is None:
+        return None
+
+    offset = int(text)
+    return offset if offset < 2**63 else None
+
+
+@command("TYPE type")
+async def set_type(session: Session, argument: str) -> Reply:
+    """Set the representation type."""
+
+    return _set(session, session.parameters.with_type(argument), "TYPE", argument)
+
+
+@command("STRU structure")
+async def set_structure(session: Session, argument: str) -> Reply:
+    """Set the file structure."""
+
+    return _set(session, session.parameters.with_structure(argument), "STRU", argument)
+
+
+@command("MODE mode")
+async def set_mode(session: Session, argument: str) -> Reply:
+    """Set the transmission mode."""
+
+    return _set(session, session.parameters.with_mode(argument), "MODE", argument)
+
+
+def _set(session: Session, parameters: TransferParameters, name: str, argument: str) -> Reply:
+    check_supported(parameters)
+    session.parameters = parameters
+    return Reply(200, f"{name} is {argument.upper()}.")
+
+
+@command("PORT h1,h2,h3,h4,p1,p2")
+async def port(session: Session, argument: str) -> Reply:
+    """Use an active data connection (IPv4)."""
+
+    return await _prepare_active(session, parse_port(argument))
+
+
+@command("EPRT |protocol|address|port|")
+async def extended_port(session: Session, argument: str) -> Reply:
+    """Use an active data connection (RFC 2428 §2)."""
+
+    return await _prepare_active(session, parse_eprt(argument, supported=_families(session)))
+
+
+async def _prepare_active(session: Session, target: HostPort) -> Reply:
+    if session.data.epsv_only:
+        return Reply(503, "Only EPSV, after EPSV ALL.")
+
+    try:
+        endpoint = connect_active(
+            target,
+            control_peer=session.peer,
+            policy=session.policy,
+            deadlines=session.settings.deadlines,
+            # From the address that the client knows, and that its firewall lets in.
+            local_address=None if session.settings.allow_fxp else (session.local, 0),
+        )
+    except PeerRejected as error:
+        session.log("PORT refused: %s", error.message)
+        # RFC 2577 §3: as a parameter that is not implemented.
+        return Reply(504, "No data connection goes there.")
+
+    await session.data.prepare(endpoint)
+    return Reply(200, "PORT is set.")
+
+
+@command("PASV")
+async def passive(session: Session, _: str) -> Reply:
+    """Listen for the data connection (IPv4)."""
+
+    if session.data.epsv_only:
+        return Reply(503, "Only EPSV, after EPSV ALL.")
+    if ":" in session.local:
+        return Reply(502, "PASV is for IPv4. Use EPSV.")
+
+    endpoint = await _prepare_passive(session)
+    address = HostPort(
+        session.settings.advertise or endpoint.address.host, endpoint.address.port
+    )
+    code, _, text = format_pasv_reply(address).partition(" ")
+    return Reply(int(code), text)
+
+
+@command("EPSV [protocol]")
+async def extended_passive(session: Session, argument: str) -> Reply:
+    """Listen for the data connection (RFC 2428 §3)."""
+
+    if parse_epsv(argument, supported=_families(session)) == EPSV_ALL:
+        session.data.epsv_only = True
+        return Reply(200, "Only EPSV from now on.")
+
+    endpoint = await _prepare_passive(session)
+    code, _, text = format_epsv_reply(endpoint.address.port).partition(" ")
+    return Reply(int(code), text)
+
+
+async def _prepare_passive(session: Session) -> PassiveEndpoint:
+    # First, so that a client that says PASV again never holds two ports.
+    await session.data.aclose()
+    endpoint = await listen_passive(
+        session.local,
+        control_peer=session.peer,
+        ports=session.settings.passive_ports,
+        policy=session.policy,
+        deadlines=session.settings.deadlines,
+    )
+    await session.data.prepare(endpoint)
+    return endpoint
+
+
+def _families(session: Session) -> tuple[int, ...]:
+    """Return the address families that can be used: that of the control connection."""
+
+    return (2,) if ":" in session.local else (1,)
+
+
+@command("REST offset")
+async def restart(session: Session, argument: str) -> Reply:
+    """Begin the next transfer at an offset.
+
+    Not in TYPE A, where an offset counts bytes on the wire (RFC 3659 §5.1):
+    finding it would take reading and converting all that is before it.
+    """
+
+    offset = parse_offset(argument)
+    if offset is None:
+        return Reply(501, "REST takes a number of bytes.")
+    if offset and not _is_binary(session):
+        return Reply(501, "REST is for TYPE I.")
+
+    session.restart = Restart(offset)
+    return Reply(350, f"Restarting at {offset}. Send the transfer command.")
+
+
+@command("RANG start end")
+async def byte_range(session: Session, argument: str) -> Reply:
+    """Limit the next RETR or HASH to a range; both ends belong to it (draft-bryan-ftp-range)."""
+
+    session.restart = Restart()
+    first, _, second = argument.partition(" ")
+    start, end = parse_offset(first), parse_offset(second)
+    if start is None or end is None:
+        return Reply(501, "RANG takes the first and the last byte.")
+    if (start, end) == (1, 0):
+        return Reply(350, "The whole file again.")
+    if start > end:
+        return Reply(501, "The range ends before it begins.")
+    if not _is_binary(session):
+        return Reply(551, "RANG is for TYPE I.")
+
+    session.restart = Restart(start, end + 1)
+    return Reply(350, f"Restarting at {start}. End byte range at {end}.")
+
+
+def _is_binary(session: Session) -> bool:
+    return session.parameters.type in (RepresentationType.IMAGE, RepresentationType.LOCAL)
+
+
+@command("ALLO bytes")
+async def allocate(session: Session, argument: str) -> Reply:
+    """Say whether an upload of this size has room. Nothing is set aside for it."""
+
+    size = parse_offset(argument.partition(" ")[0])
+    if size is None:
+        return Reply(501, "ALLO takes a number of bytes.")
+    if size > await session.storage.free_space():
+        return Reply(452, "Not enough space.")
+
+    return Reply(200, "There is room.")

@@ -1,0 +1,271 @@
+"""The transfers: RETR, STOR, APPE, STOU, LIST, NLST, MLSD, and ABOR (RFC 959 §4.1.3).
+
+What can be refused is refused before the 125 or 150: no data connection is
+opened for a file that is not there. From the preliminary reply on, what ftpdata
+raises says how it ended, and with which code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import anyio
+
+from ftpdata import (
+    DTP,
+    BadArgument,
+    FTPDataError,
+    FileTarget,
+    FileUnavailable,
+    ListFormatter,
+    ListingEntry,
+    RepresentationType,
+    TransferResult,
+    WriteMode,
+    error_for_oserror,
+    format_nlst_line,
+    receive_file,
+    send_file,
+    send_listing,
+)
+
+from ..control import Reply, printable
+from ..listings import Listing, fact_formatter
+from ..transfer import Operation, Restart
+from .table import command
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+__all__: list[str] = []
+
+
+@command("RETR path", is_abortable=True)
+async def retrieve(session: Session, argument: str) -> Reply:
+    """Send a file."""
+
+    operation, restart = _begin(session)
+    _check_restart(session, restart)
+    async with session.storage.open_file(session.path(argument)) as file:
+        offset = restart.offset
+        length = None
+        if restart.end is not None:
+            # A range behind the end is 0 bytes long, not an error (draft-bryan-ftp-range §4.3).
+            offset = min(offset, file.size)
+            length = min(restart.end, file.size) - offset
+        elif offset > file.size:
+            return Reply(554, f"The file has {file.size} bytes.")
+
+        text = "Here comes the file."
+        if session.parameters.is_identity:
+            # Clients look for "(123 bytes)" to show how far they are.
+            size = file.size - offset if length is None else length
+            text = f"Here comes the file ({size} bytes)."
+        async with _connection(session, operation, text) as dtp:
+            result = await send_file(
+                dtp,
+                file.fd,
+                parameters=session.parameters,
+                offset=offset,
+                length=length,
+                throttle=session.throttle,
+                progress=operation.progress,
+                deadlines=session.settings.deadlines,
+            )
+
+    return _complete(session, operation, result)
+
+
+@command("STOR path", is_abortable=True, read_only_code=553)
+async def store(session: Session, argument: str) -> Reply:
+    """Receive a file. Behind REST it is written in place, else it takes its name when whole."""
+
+    operation, restart = _begin(session)
+    _check_restart(session, restart)
+    if restart.end is not None:
+        return Reply(501, "RANG is for RETR and HASH.")
+
+    mode = WriteMode.IN_PLACE if restart.offset else WriteMode.ATOMIC
+    return await _receive(session, operation, session.path(argument), mode, restart.offset)
+
+
+@command("APPE path", is_abortable=True, read_only_code=553)
+async def append(session: Session, argument: str) -> Reply:
+    """Receive what comes behind the end of a file."""
+
+    operation, restart = _begin(session)
+    if restart != Restart():
+        return Reply(450, "REST and APPE exclude each other.")
+
+    return await _receive(session, operation, session.path(argument), WriteMode.APPEND)
+
+
+@command("STOU [prefix]", is_abortable=True, read_only_code=553)
+async def store_unique(session: Session, argument: str) -> Reply:
+    """Receive a file under a name that nothing else has (RFC 1123 §4.1.2.9)."""
+
+    operation, restart = _begin(session)
+    if restart != Restart():
+        return Reply(450, "REST and STOU exclude each other.")
+
+    path = session.path(f"{argument or 'ftp'}.{secrets.token_hex(8)}")
+    name = path.rpartition("/")[2]
+    reply = await _receive(
+        session, operation, path, WriteMode.EXCLUSIVE, announcement=f"FILE: {name}"
+    )
+    return Reply(reply.code, f"{reply.text} FILE: {name}")
+
+
+@command("LIST [path]", is_abortable=True)
+async def list_long(session: Session, argument: str) -> Reply:
+    """Send a listing as ``ls -l`` prints it."""
+
+    formatter = ListFormatter(now=time.time())
+    return await _list(session, await Listing.find(session, argument), formatter.format)
+
+
+@command("NLST [path]", is_abortable=True)
+async def list_names(session: Session, argument: str) -> Reply:
+    """Send names."""
+
+    return await _list(session, await Listing.find(session, argument), format_nlst_line)
+
+
+@command("MLSD [path]", is_abortable=True)
+async def list_facts(session: Session, argument: str) -> Reply:
+    """Send the names and facts of a directory (RFC 3659 §7)."""
+
+    listing = await Listing.find_directory(session, argument)
+    return await _list(session, listing, fact_formatter(session))
+
+
+@command("ABOR", needs_login=False)
+async def abort(session: Session, _: str) -> Reply:
+    """Answer for the abort.
+
+    What ran was ended when the line came in (see `Session`), and its 426 is
+    sent. What is left to close is a connection that no transfer has used.
+    """
+
+    await session.data.aclose()
+    return Reply(226, "Abort done.")
+
+
+def _begin(session: Session) -> tuple[Operation, Restart]:
+    """Return the transfer that runs, and which part of the file it is about."""
+
+    assert session.operation is not None
+    return session.operation, session.take_restart()
+
+
+def _check_restart(session: Session, restart: Restart) -> None:
+    if restart != Restart() and session.parameters.type is RepresentationType.ASCII:
+        raise BadArgument("REST and RANG are for TYPE I.")
+
+
+def _connection(
+    session: Session, operation: Operation, text: str
+) -> AbstractAsyncContextManager[DTP]:
+    return session.data.connection(operation, text, session.reply)
+
+
+async def _receive(
+    session: Session,
+    operation: Operation,
+    path: str,
+    mode: WriteMode,
+    offset: int = 0,
+    announcement: str = "Send the file.",
+) -> Reply:
+    async with _open_target(session, path, mode, offset) as target:
+        async with _connection(session, operation, announcement) as dtp:
+            result = await receive_file(
+                dtp,
+                target,
+                parameters=session.parameters,
+                throttle=session.throttle,
+                progress=operation.progress,
+                deadlines=session.settings.deadlines,
+            )
+
+    return _complete(session, operation, result)
+
+
+@contextlib.asynccontextmanager
+async def _open_target(
+    session: Session, path: str, mode: WriteMode, offset: int
+) -> AsyncIterator[FileTarget]:
+    """Open a file for an upload, as a context manager; discard what is not committed."""
+
+    if printable(path) != path:
+        raise _NotStored("A new name must be printable.")
+
+    try:
+        async with session.storage.directory_of(path) as (directory, name):
+            target = await FileTarget.open(name, dir_fd=directory, mode=mode, offset=offset)
+    except BadArgument as error:
+        # 501 is for what does not parse; this is an offset behind the end of the file.
+        raise _NotStored(error.message, code=554) from error
+    except FileUnavailable as error:
+        raise _NotStored(error.message) from error
+    except OSError as error:
+        raise _NotStored(error_for_oserror(error).message) from error
+
+    try:
+        yield target
+    finally:
+        with anyio.CancelScope(shield=True):
+            await target.discard()
+
+
+class _NotStored(FTPDataError):
+    """The name cannot be written to: 553 (RFC 959 §5.4), where RETR would say 550."""
+
+    def __init__(self, message: str, *, code: int = 553) -> None:
+        super().__init__(message)
+        self._code = code
+
+    @property
+    def reply_code(self) -> int:
+        return self._code
+
+
+async def _list(
+    session: Session, listing: Listing, formatter: Callable[[ListingEntry], bytes | None]
+) -> Reply:
+    operation, _ = _begin(session)
+    async with contextlib.aclosing(listing.entries()) as batches:
+        # A directory that cannot be read is to be known before the 150.
+        first = await anext(batches, [])
+        async with _connection(session, operation, "Here comes the listing.") as dtp:
+            result = await send_listing(
+                dtp,
+                _chain(first, batches),
+                formatter=formatter,
+                throttle=session.throttle,
+                progress=operation.progress,
+                deadlines=session.settings.deadlines,
+            )
+
+    return _complete(session, operation, result)
+
+
+async def _chain(
+    first: list[ListingEntry], others: AsyncIterator[list[ListingEntry]]
+) -> AsyncIterator[list[ListingEntry]]:
+    yield first
+    async for batch in others:
+        yield batch
+
+
+def _complete(session: Session, operation: Operation, result: TransferResult) -> Reply:
+    session.log(
+        "%s: %d bytes in %.3f s, %s", operation.name, result.bytes, result.seconds,
+        result.end.value,
+    )
+    return Reply(226, f"Complete: {result.bytes} bytes in {result.seconds:.3f} seconds.")

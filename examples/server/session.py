@@ -1,0 +1,327 @@
+"""One client: which command runs, which wait, and what reaches past a transfer.
+
+RFC 959 §5.4. Two tasks share a session. One reads lines and puts them into a
+queue; the other takes them out, one after the other, runs each to its end and
+sends its replies: so replies come in the order of the commands. What cannot
+wait for a transfer, the reading task does at once:
+
+* ABOR ends the transfer that runs; its own reply follows in its turn, so that
+  a client sees 426 and then 226 (RFC 959 §4.1.3). A transfer that still waits
+  in the queue before an ABOR is not begun.
+* NOOP and STAT are answered, if nothing else waits before them.
+* The end of the control connection ends the transfer, unless the client has
+  said QUIT before, which takes its turn behind the transfer (§4.1.1).
+"""
+
+from __future__ import annotations
+
+import logging
+import anyio
+import anyio.abc
+
+from ftpdata import (
+    FTPDataError,
+    PeerPolicy,
+    RepresentationType,
+    TokenBucket,
+    TransferParameters,
+    error_for_oserror,
+)
+
+from .accounts import User
+from .commands import COMMANDS, Argument, Command, EndSession
+from .control import ControlConnection, Reply, printable
+from .settings import Settings
+from .storage import Storage, join
+from .transfer import DataChannel, Operation, Restart
+
+__all__ = ["Session"]
+
+logger = logging.getLogger("ftpdata.examples.server")
+
+NOT_IMPLEMENTED = frozenset({
+    *("ACCT", "SMNT", "LPRT", "LPSV", "HOST", "LANG"),
+    *("AUTH", "ADAT", "PBSZ", "PROT", "CCC", "MIC", "CONF", "ENC"),
+})
+"""Commands of the standards that are known here and not implemented: 502, not 500."""
+
+REACH_PAST = frozenset({"NOOP", "STAT"})
+"""What is answered while a transfer runs."""
+
+
+class Session:
+    """One control connection, from the greeting to its end.
+
+    Args:
+        stream: The connection; it is closed when `run` is done.
+        local: Its own address.
+        peer: The client's address.
+        settings: Of the server.
+        storage: What is served.
+
+    Attributes:
+        user: Who has logged in.
+        pending_user: The name that USER gave, while PASS is awaited.
+        directory: The virtual path that relative paths start from.
+        parameters: TYPE, STRU and MODE.
+        restart: What REST or RANG said, for the next transfer command.
+        rename_from: What RNFR said, for an RNTO right behind it.
+        hash_name: The algorithm of HASH.
+        facts: Names of the facts that MLST and MLSD show; None for the
+            default.
+        data: The data connection, prepared or not.
+        operation: What runs, if it is something that takes long.
+    """
+
+    def __init__(
+        self,
+        stream: anyio.abc.ByteStream,
+        *,
+        local: str,
+        peer: str,
+        settings: Settings,
+        storage: Storage,
+    ) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.local = local
+        self.peer = peer
+        self.policy = PeerPolicy.any() if settings.allow_fxp else PeerPolicy.exact()
+        self.data = DataChannel()
+        self.operation: Operation | None = None
+        self.throttle: TokenBucket | None = None
+        self.login_failures = 0
+        self.reset()
+
+        self._stream = stream
+        self._control = ControlConnection(
+            stream, line_limit=settings.max_line, send_timeout=settings.reply_timeout
+        )
+        self._incoming, self._waiting = anyio.create_memory_object_stream[str | None](
+            settings.max_waiting
+        )
+        self._idle: anyio.CancelScope | None = None
+        self._waiting_aborts = 0
+        self._unknown = 0
+        self._has_quit = False
+        self._is_gone = False
+        self._is_shut_down = False
+
+    def reset(self) -> None:
+        """Make everything as it was before the login (REIN)."""
+
+        self.user: User | None = None
+        self.pending_user: str | None = None
+        self.directory = "/"
+        # RFC 959 §5.1: ASCII Non-print is the default; most clients say TYPE I at once.
+        self.parameters = TransferParameters(type=RepresentationType.ASCII)
+        self.restart = Restart()
+        self.rename_from: str | None = None
+        self.hash_name = "SHA-256"
+        self.facts: str | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a transfer runs, or something else that takes long."""
+
+        return self.operation is not None
+
+    def path(self, argument: str) -> str:
+        """Return the virtual path that an argument means."""
+
+        return join(self.directory, argument)
+
+    def take_restart(self) -> Restart:
+        """Return what REST or RANG said; it is good for this one command."""
+
+        restart, self.restart = self.restart, Restart()
+        return restart
+
+    async def reply(self, reply: Reply) -> None:
+        """Send a reply."""
+
+        logger.debug("%s < %d %s", self.peer, reply.code, printable(reply.text))
+        await self._control.send(reply)
+
+    def log(self, message: str, *arguments: object) -> None:
+        """Log one line about this client; what came from it cannot make a second one."""
+
+        logger.info("%s: %s", self.peer, printable(message % arguments))
+
+    async def send_all(self, data: bytes) -> None:
+        """Send lines of a reply that is too long to be held in memory."""
+
+        await self._control.send_all(data)
+
+    # The life of a session
+
+    async def run(self) -> None:
+        """Serve the client until it leaves, is thrown out, or the session is cancelled."""
+
+        self.log("connected")
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._read)
+                await self._serve()
+                tasks.cancel_scope.cancel()
+        finally:
+            await self.data.aclose()
+            self._incoming.close()
+            self._waiting.close()
+            await anyio.aclose_forcefully(self._stream)
+            self.log("left")
+
+    def shut_down(self) -> None:
+        """End the session with 421: at once if it is idle, else behind what runs."""
+
+        self._is_shut_down = True
+        if self._idle is not None:
+            self._idle.cancel()
+
+    def abort(self) -> None:
+        """Abort what runs; the client is told."""
+
+        if self.operation is not None:
+            self.operation.abort()
+
+    async def _read(self) -> None:
+        async for line in self._control.lines():
+            verb, argument = _split(line)
+            if verb == "ABOR":
+                self._waiting_aborts += 1
+                self.abort()
+            elif verb == "QUIT":
+                self._has_quit = True
+            elif verb in REACH_PAST and not argument and self._nothing_waits_behind_operation():
+                await self._run_line(line)
+                continue
+
+            await self._incoming.send(line)
+
+        self._is_gone = self._control.is_lost or not self._has_quit
+        if self._is_gone:
+            self.abort()
+        self._incoming.close()
+
+    def _nothing_waits_behind_operation(self) -> bool:
+        return self.is_busy and not self._waiting.statistics().current_buffer_used
+
+    async def _serve(self) -> None:
+        try:
+            await self.reply(Reply(220, "ftpdata example server ready."))
+            while True:
+                try:
+                    line = await self._next_line()
+                except anyio.EndOfStream:
+                    return
+                await self._run_line(line)
+        except EndSession as end:
+            await self.reply(end.reply)
+
+    async def _next_line(self) -> str | None:
+        if not self._is_shut_down:
+            with anyio.move_on_after(self.settings.idle_timeout) as self._idle:
+                return await self._waiting.receive()
+
+        self._idle = None
+        if self._is_shut_down:
+            raise EndSession(Reply(421, "The server shuts down."))
+        raise EndSession(Reply(421, "Nothing said for too long."))
+
+    # One command
+
+    async def _run_line(self, line: str | None) -> None:
+        """Run one command, and send its one final reply."""
+
+        if line is None:
+            await self.reply(Reply(500, "Line too long."))
+            return
+
+        verb, argument = _split(line)
+        shown = "***" if verb == "PASS" else printable(argument)
+        logger.debug("%s > %s %s", self.peer, printable(verb), shown)
+        if verb == "ABOR":
+            self._waiting_aborts -= 1
+        if verb != "RNTO" and verb not in REACH_PAST:
+            self.rename_from = None
+
+        try:
+            command = self._find(verb, argument)
+            if command.is_abortable:
+                reply = await self._run_operation(command, verb, argument)
+            else:
+                reply = await command.handler(self, argument)
+        except FTPDataError as error:
+            reply = Reply(error.reply_code, _sentence(error.message))
+        except OSError as error:
+            mapped = error_for_oserror(error)
+            reply = Reply(mapped.reply_code, _sentence(mapped.message))
+        except EndSession:
+            raise
+        except Exception:
+            logger.exception("%s: %s failed", self.peer, printable(verb))
+            reply = Reply(451, "Internal error.")
+
+        await self.reply(reply)
+
+    def _find(self, verb: str, argument: str) -> Command:
+        """Look the command up; refuse what may not run here and now."""
+
+        command = COMMANDS.get(verb)
+        if command is None:
+            if verb in NOT_IMPLEMENTED:
+                raise _Refused(502, "Not implemented.")
+            self._unknown += 1
+            if self._unknown >= self.settings.max_unknown_commands:
+                raise EndSession(Reply(421, "Too many unknown commands."))
+            raise _Refused(500, "Unknown command.")
+
+        self._unknown = 0
+        if command.needs_login and self.user is None:
+            raise _Refused(530, "Log in with USER and PASS.")
+        if command.argument is Argument.REQUIRED and not argument:
+            raise _Refused(501, f"Syntax: {command.syntax}")
+        if command.argument is Argument.NONE and argument:
+            raise _Refused(501, f"Syntax: {command.syntax}")
+        if command.read_only_code is not None and not self.settings.writable:
+            raise _Refused(command.read_only_code, "Nothing can be changed here.")
+
+        return command
+
+    async def _run_operation(self, command: Command, verb: str, argument: str) -> Reply:
+        operation = Operation(f"{verb} {argument}".rstrip(), anyio.current_time())
+        if self._waiting_aborts or self._is_gone:
+            operation.abort()
+
+        self.operation = operation
+        try:
+            with operation.scope:
+                return await command.handler(self, argument)
+        finally:
+            self.operation = None
+
+        # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
+        return Reply(450, "Aborted.")
+
+
+class _Refused(FTPDataError):
+    """A command that is not even begun."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self._code = code
+
+    @property
+    def reply_code(self) -> int:
+        return self._code
+
+
+def _split(line: str | None) -> tuple[str, str]:
+    """Split a line into the verb, in upper case, and the argument, as it is."""
+
+    verb, _, argument = (line or "").partition(" ")
+    return verb.upper(), argument
+
+
+def _sentence(message: str) -> str:
+    return f"{message[:1].upper()}{message[1:]}" + ("" if message.endswith(".") else ".")

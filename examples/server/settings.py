@@ -1,0 +1,54 @@
+"""What can be set. Values only; every limit a server needs stands here."""
+
+from __future__ import annotations
+
+import attrs
+
+from ftpdata import Deadlines, PortRange
+
+from .accounts import Accounts
+
+__all__ = ["Settings"]
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Settings of a server.
+
+    Attributes:
+        accounts: Who may log in.
+        writable: Whether anything may be changed.
+        passive_ports: Ports for PASV and EPSV; None for any dynamic port.
+        advertise: IPv4 address that PASV tells, where clients reach this
+            machine by another address than its own.
+        allow_fxp: Whether a data connection may go to, or come from, another
+            address than the client's (RFC 959 §5.2). It opens the door to
+            what RFC 2577 warns of.
+        rate: Bytes per second of one session, both directions together.
+        deadlines: Of data connections.
+        idle_timeout: Seconds between two commands, while nothing runs.
+        reply_timeout: Seconds for a client to take a reply.
+        grace: Seconds for running transfers to end when the server stops.
+        max_sessions: Control connections at one time.
+        max_login_failures: Wrong passwords in one session.
+        max_unknown_commands: Unknown commands one after the other. A browser
+            that was lured to this port says nothing else (cross-protocol attacks).
+        max_line: Bytes of a command line.
+        max_waiting: Commands that may wait behind one that runs.
+    """
+
+    accounts: Accounts = attrs.field(factory=Accounts)
+    writable: bool = False
+    passive_ports: PortRange | None = None
+    advertise: str | None = None
+    allow_fxp: bool = False
+    rate: float | None = None
+    deadlines: Deadlines = attrs.field(factory=Deadlines)
+    idle_timeout: float = 300.0
+    reply_timeout: float = 30.0
+    grace: float = 5.0
+    max_sessions: int = 100
+    max_login_failures: int = 3
+    max_unknown_commands: int = 10
+    max_line: int = 4096
+    max_waiting: int = 64

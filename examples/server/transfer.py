@@ -1,0 +1,161 @@
+"""The data connection of a session: from PASV or PORT to the one final reply.
+
+RFC 959 §3.2, §5.4. The states, and what ends each of them:
+
+* nothing prepared: a transfer command is refused with 425;
+* prepared (by PASV, EPSV, PORT or EPRT; perhaps connected already): another
+  one of these replaces it, ABOR releases it, a transfer command takes it;
+* waiting for the data connection, then transferring, then finishing (the
+  peer has not acknowledged all yet): a transfer runs. It says 125 or 150
+  first, and ends with exactly one reply, which `Session` sends: 226, the
+  error's own, or 426 if ABOR came in time.
+
+What was prepared is used for one transfer, and closed behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import anyio
+import attrs
+
+from ftpdata import DTP, DataConnectionError, End, Endpoint
+
+from .control import Reply
+
+__all__ = ["DataChannel", "Operation", "Phase", "Restart"]
+
+
+@attrs.frozen
+class Restart:
+    """Which part of a file the next transfer is about (REST, RANG).
+
+    Attributes:
+        offset: Where it begins, in bytes.
+        end: Where it ends: the first byte that is no part of it. None for the
+            end of the file.
+    """
+
+    offset: int = 0
+    end: int | None = None
+
+
+class Phase(enum.Enum):
+    """How far an operation is, in words for STAT."""
+
+    PREPARING = "preparing"
+    WAITING = "waiting for the data connection"
+    WORKING = "at work"
+
+
+class Operation:
+    """A command that takes long, and that ABOR can end: a transfer, or a digest.
+
+    Args:
+        name: The command, as STAT shows it.
+        now: Time of its start, in seconds of a monotonic clock.
+
+    Attributes:
+        scope: The command runs within it.
+        connection: The data connection, as far as it is open.
+    """
+
+    def __init__(self, name: str, now: float) -> None:
+        self.name = name
+        self.scope = anyio.CancelScope()
+        self.phase = Phase.PREPARING
+        self.connection: Endpoint | DTP | None = None
+        self._started_at = now
+        self._transferred = 0
+        self._total: int | None = None
+
+    def abort(self) -> None:
+        """End it, in whichever phase it is. The data connection is reset.
+
+        Does nothing to a transfer that has ended and is about to say so.
+        """
+
+        if self.connection is None:
+            self.scope.cancel()
+        else:
+            self.connection.abort(End.ABORTED, "Aborted.")
+
+    def progress(self, transferred: int, total: int | None, /) -> None:
+        """Take note of progress; an `ftpdata.ProgressCallback`."""
+
+        self._transferred = transferred
+        self._total = total
+
+    def describe(self, now: float) -> str:
+        """Say how far it is, for STAT."""
+
+        of_total = "" if self._total is None else f" of {self._total}"
+        return (
+            f"{self.name}: {self.phase.value}, {self._transferred}{of_total} bytes"
+            f" in {now - self._started_at:.1f} seconds"
+        )
+
+
+class DataChannel:
+    """What the data connection of a session is to be; for one transfer at a time.
+
+    Attributes:
+        epsv_only: Whether the client has said EPSV ALL (RFC 2428 §4).
+    """
+
+    def __init__(self) -> None:
+        self.epsv_only = False
+        self._endpoint: Endpoint | None = None
+
+    async def prepare(self, endpoint: Endpoint) -> None:
+        """Use this endpoint for the next transfer; what was prepared before is closed."""
+
+        await self.aclose()
+        self._endpoint = endpoint
+
+    async def aclose(self) -> None:
+        """Close what is prepared, if anything is."""
+
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            await endpoint.aclose()
+
+    @contextlib.asynccontextmanager
+    async def connection(
+        self, operation: Operation, text: str, reply: Callable[[Reply], Awaitable[None]]
+    ) -> AsyncIterator[DTP]:
+        """Open the data connection for one transfer, as a context manager.
+
+        Sends 125 if the connection is there already, else 150. Whatever has
+        not ended cleanly when the context is left is aborted with a reset.
+
+        Args:
+            operation: The transfer.
+            text: Text of that reply.
+            reply: Sends it.
+
+        Raises:
+            DataConnectionError: Nothing is prepared, or the connection did
+                not come. Reply 425.
+        """
+
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is None:
+            # RFC 959 §3.2 has a default: connect to the port that the control
+            # connection came from. No client has listened there for decades.
+            raise DataConnectionError("Use PASV, EPSV, PORT or EPRT first.")
+
+        async with endpoint:
+            operation.phase = Phase.WAITING
+            operation.connection = endpoint
+            await reply(Reply(125 if endpoint.is_ready else 150, text))
+            dtp = await endpoint.open()
+            operation.connection = dtp
+            operation.phase = Phase.WORKING
+            try:
+                yield dtp
+            finally:
+                dtp.abort()

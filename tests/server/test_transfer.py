@@ -1,0 +1,453 @@
+"""The data connection of a session: every phase, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from examples.server.storage import Storage
+from ftpdata import DTP, Deadlines, FileTarget, ListingEntry
+from tests.server.client import PATIENCE, Client, Data, Serving, reset, serving
+
+BIG = 64 * 1024 * 1024
+MEDIUM = 200_000
+
+
+VERBS = ["RETR", "STOR", "LIST"]
+PHASES = ["listening", "connected", "transferring", "finishing"]
+LINES = {"RETR": "RETR {}", "STOR": "STOR new", "LIST": "LIST"}
+
+
+@attrs.define
+class Scene:
+    """A transfer command that has come to a certain phase.
+
+    Attributes:
+        finish: Lets a commit that was held up go on.
+    """
+
+    client: Client
+    data: Data | None
+    finish: asyncio.Event
+
+
+@contextlib.asynccontextmanager
+async def scene(
+    serving: Serving, directory: Path, verb: str, phase: str, patch: pytest.MonkeyPatch
+) -> AsyncIterator[Scene]:
+    """Bring a transfer into a phase.
+
+    Listening: 150 was sent, nobody has connected. Connected: the client has
+    connected, and neither sent nor read a byte. Transferring: bytes have
+    passed, more are to come. Finishing: all bytes were written, or have come,
+    and the transfer has not ended.
+    """
+
+    for name, size in (("big", BIG), ("medium", MEDIUM)):
+        with open(directory / name, "wb") as file:
+            file.truncate(size)
+
+    committing, finish = asyncio.Event(), asyncio.Event()
+    original = FileTarget.commit
+
+    async def slow_commit(self: FileTarget) -> None:
+        committing.set()
+        await finish.wait()
+        await original(self)
+
+    patch.setattr(FileTarget, "commit", slow_commit)
+    patch.setattr(Storage, "entries", _endless if phase != "finishing" else _some)
+    async with serving.logged_in() as client:
+        data = None
+        if phase == "listening":
+            await client.epsv()
+        else:
+            data = await client.slow_passive()
+
+        client.send(LINES[verb].format("medium" if phase == "finishing" else "big"))
+        assert await client.codes(1) == [150 if phase == "listening" else 125]
+        if data is not None and phase in ("transferring", "finishing"):
+            if verb == "STOR":
+                data.writer.write(b"x" * 1000)
+                await received(serving, 1000)
+            elif phase == "transferring":
+                await data.reader.readexactly(1000)
+            if phase == "finishing":
+                if verb == "STOR":
+                    data.writer.write_eof()
+                    await committing.wait()
+                else:
+                    await finishing(serving)
+        try:
+            yield Scene(client, data, finish)
+        finally:
+            finish.set()
+            if data is not None:
+                await data.close()
+
+
+async def received(serving: Serving, size: int) -> None:
+    """Wait until the one session that there is has received that many bytes."""
+
+    (session,) = serving.server._sessions
+    async with asyncio.timeout(PATIENCE):
+        while not (session.operation and isinstance(session.operation.connection, DTP)):
+            await asyncio.sleep(0)
+        while session.operation.connection.bytes_received < size:
+            await asyncio.sleep(0)
+
+
+async def finishing(serving: Serving) -> None:
+    """Wait until the one session that there is has written all, and waits for the peer."""
+
+    (session,) = serving.server._sessions
+    async with asyncio.timeout(PATIENCE):
+        while not (session.operation and isinstance(session.operation.connection, DTP)):
+            await asyncio.sleep(0)
+        while not session.operation.connection.is_finishing:
+            await asyncio.sleep(0)
+
+
+ENTRY = ListingEntry(name="x" * 200)
+
+
+async def _endless(self: Storage, path: str) -> AsyncGenerator[list[ListingEntry], None]:
+    while True:
+        yield [ENTRY] * 20
+
+
+async def _some(self: Storage, path: str) -> AsyncGenerator[list[ListingEntry], None]:
+    yield [ENTRY] * (MEDIUM // 200)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("verb", VERBS)
+async def test_abor_in_every_phase(
+    verb: str, phase: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """426 for the transfer and 226 for ABOR, each once; the session goes on."""
+
+    async with (
+        serving(served_directory) as server,
+        scene(server, served_directory, verb, phase, monkeypatch) as it,
+    ):
+        it.client.send("ABOR")
+        if (verb, phase) == ("STOR", "finishing"):
+            # All has come, and is being stored: the truth is that it is complete.
+            it.finish.set()
+            assert await it.client.codes(2) == [226, 226]
+            assert (served_directory / "new").stat().st_size == 1000
+        else:
+            assert await it.client.codes(2) == [426, 226]
+            assert not (served_directory / "new").exists()
+            if it.data is not None:
+                assert await it.data.was_reset()
+        await it.client.quiet()
+        monkeypatch.undo()
+        assert await it.client.download("RETR medium") == bytes(MEDIUM)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("how", ["reset", "closed"])
+async def test_client_that_vanishes_in_every_phase(
+    how: str, verb: str, phase: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transfer is aborted, an upload leaves nothing, all is released."""
+
+    async with (
+        serving(served_directory) as server,
+        scene(server, served_directory, verb, phase, monkeypatch) as it,
+    ):
+        if how == "reset":
+            reset(it.client.writer)
+        else:
+            await it.client.close()
+        if (verb, phase) == ("STOR", "finishing"):
+            it.finish.set()
+        await server.all_left()
+        if (verb, phase) != ("STOR", "finishing"):
+            assert not (served_directory / "new").exists()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_abor_before_the_transfer_has_begun(
+    verb: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk is slow to answer: 450, as no 1xx was sent, and 226."""
+
+    (served_directory / "big").touch()
+
+    async def run(self: Storage, *_: object) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.Event()
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.passive()
+        monkeypatch.setattr(Storage, "run", run)
+        client.send(LINES[verb].format("big"))
+        await waiting.wait()
+        client.send("ABOR")
+        assert await client.codes(2) == [450, 226]
+        await client.quiet()
+        assert await data.read() == b""
+
+
+async def test_abor_without_a_transfer(served_directory: Path) -> None:
+    """226 in every state; what was prepared is closed."""
+
+    async with serving(served_directory) as server, server.logged_in() as client:
+        assert await client.code("ABOR") == 226
+        port = await client.epsv()
+        assert await client.code("ABOR") == 226
+        with pytest.raises(ConnectionRefusedError):
+            await client.connect(port)
+        data = await client.passive()
+        assert await client.code("ABOR") == 226
+        assert await data.was_reset() or True
+        assert await client.code("NLST") == 425
+        await client.quiet()
+
+
+async def test_abor_behind_commands_in_one_segment(served_directory: Path) -> None:
+    """A transfer that waits in the queue before an ABOR is not begun; replies keep their order."""
+
+    (served_directory / "file").write_bytes(b"x" * 1000)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        client.send(b"EPSV\r\nPWD\r\nRETR file\r\nABOR\r\nNOOP\r\n")
+        assert await client.codes(5) == [229, 257, 450, 226, 200]
+        assert await client.download("RETR file") == b"x" * 1000
+
+
+async def test_abor_acts_at_once_behind_waiting_commands(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends the transfer that they wait for, and is answered in its turn."""
+
+    async with (
+        serving(served_directory) as server,
+        scene(server, served_directory, "RETR", "transferring", monkeypatch) as it,
+    ):
+        it.client.send(b"PWD\r\nSTAT\r\nNOOP\r\nABOR\r\n")
+        assert await it.client.codes(5) == [426, 257, 211, 200, 226]
+        await it.client.quiet()
+
+
+async def test_second_abor_has_a_reply_of_its_own(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Impatient clients say it twice."""
+
+    async with (
+        serving(served_directory) as server,
+        scene(server, served_directory, "RETR", "transferring", monkeypatch) as it,
+    ):
+        it.client.send(b"ABOR\r\nABOR\r\n")
+        assert await it.client.codes(3) == [426, 226, 226]
+        await it.client.quiet()
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        [(b"\xff\xf4\xff", 0), (b"\xf2", socket.MSG_OOB), (b"ABOR\r\n", 0)],
+        [(b"ABOR\r\n", socket.MSG_OOB)],
+        [(b"\xff\xf4\xf2ABOR\r\n", socket.MSG_OOB)],
+    ],
+    ids=["RFC 959", "ftplib", "careless"],
+)
+async def test_abor_as_urgent_data(
+    sequence: list[tuple[bytes, int]], served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Telnet's IP and Synch, as clients send them."""
+
+    async with (
+        serving(served_directory) as server,
+        scene(server, served_directory, "RETR", "transferring", monkeypatch) as it,
+    ):
+        fd = it.client.writer.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            for data, flags in sequence:
+                sock.send(data, flags)
+        if b"\xff\xf4\xf2" in sequence[0][0]:
+            # IAC DM without its IAC: what is left is no command that anybody knows.
+            assert await it.client.codes(0) == []
+            it.client.send("ABOR")
+            assert await it.client.codes(3) == [426, 500, 226]
+        else:
+            assert await it.client.codes(2) == [426, 226]
+        await it.client.quiet()
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("verb", VERBS)
+async def test_stat_and_noop_are_answered_while_a_transfer_runs(
+    verb: str, phase: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every phase; the transfer goes on."""
+
+    async with (
+        serving(served_directory) as server,
+        scene(server, served_directory, verb, phase, monkeypatch) as it,
+    ):
+        status = await it.client.command("STAT")
+        assert f"{verb}" in status
+        assert re.search(r"\d+( of \d+)? bytes in \d+\.\d seconds", status)
+        assert phase != "listening" or "waiting for the data connection" in status
+        assert await it.client.code("NOOP") == 200
+        it.client.send("ABOR")
+        it.finish.set()
+        await it.client.codes(2)
+
+
+async def test_stat_tells_how_many_bytes_have_passed(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More and more of them, and the total where it is known."""
+
+    async with (
+        serving(served_directory, rate=4_000_000) as server,
+        scene(server, served_directory, "RETR", "transferring", monkeypatch) as it,
+    ):
+        assert it.data is not None
+        counts = [0]
+        async with asyncio.timeout(PATIENCE):
+            while len(set(counts)) < 3:
+                await it.data.reader.readexactly(1000)
+                found = re.search(rf"(\d+) of {BIG} bytes", await it.client.command("STAT"))
+                assert found is None or int(found[1]) >= counts[-1]
+                counts.append(int(found[1]) if found else 0)
+        it.client.send("ABOR")
+        await it.client.codes(2)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_quit_waits_for_the_transfer(
+    verb: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """226 for the transfer, which is whole; then 221, and the end (RFC 959 §4.1.1)."""
+
+    async with (
+        serving(served_directory) as server,
+        scene(server, served_directory, verb, "finishing", monkeypatch) as it,
+    ):
+        assert it.data is not None
+        it.client.send("QUIT")
+        it.finish.set()
+        if verb != "STOR":
+            assert len(await it.data.read()) >= MEDIUM
+        assert await it.client.codes(2) == [226, 221]
+        assert await it.client.is_closed()
+
+
+async def test_quit_and_end_of_file_wait_for_the_transfer(served_directory: Path) -> None:
+    """A script that sends its commands and closes its side gets its file."""
+
+    (served_directory / "file").write_bytes(b"x" * 1_000_000)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.passive()
+        client.send(b"RETR file\r\nQUIT\r\n")
+        client.writer.write_eof()
+        assert await data.read() == b"x" * 1_000_000
+        assert await client.codes(3) == [125, 226, 221]
+
+
+async def test_two_transfer_commands_at_once(served_directory: Path) -> None:
+    """The second one waits for the first, and for a data connection of its own."""
+
+    for name in ("one", "two"):
+        (served_directory / name).write_bytes(name.encode() * 100_000)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.passive()
+        client.send(b"RETR one\r\nRETR two\r\n")
+        assert await data.read() == b"one" * 100_000
+        assert await client.codes(3) == [125, 226, 425]
+        data = await client.passive()
+        client.send(b"RETR one\r\nEPSV\r\nRETR two\r\nPWD\r\n")
+        assert await data.read() == b"one" * 100_000
+        assert await client.codes(2) == [125, 226]
+        port = int((await client.reply()).split("|||")[1].split("|")[0])
+        assert await client.codes(1) == [150]
+        data = await client.connect(port)
+        assert await data.read() == b"two" * 100_000
+        assert await client.codes(2) == [226, 257]
+
+
+async def test_second_passive_replaces_the_first(served_directory: Path) -> None:
+    """One listener per session."""
+
+    (served_directory / "file").write_bytes(b"content")
+    async with serving(served_directory) as server, server.logged_in() as client:
+        first, second = await client.epsv(), await client.epsv()
+        with pytest.raises(ConnectionRefusedError):
+            await client.connect(first)
+        data = await client.connect(second)
+        client.send("RETR file")
+        assert await data.read() == b"content"
+        assert await client.codes(2) == [125, 226]
+
+
+async def test_data_connection_is_for_one_transfer(served_directory: Path) -> None:
+    """The next one needs a PASV of its own, and says so at once."""
+
+    (served_directory / "file").write_bytes(b"content")
+    async with serving(served_directory) as server, server.logged_in() as client:
+        assert await client.download("RETR file") == b"content"
+        for line in ("RETR file", "LIST", "STOR new"):
+            assert await client.code(line) == 425
+        assert os.listdir(served_directory) == ["file"]
+        assert await client.download("RETR file") == b"content"
+
+
+async def test_command_that_is_refused_leaves_the_data_connection_as_it_is(
+    served_directory: Path,
+) -> None:
+    """No 150 for a file that is not there; the next command can use the connection."""
+
+    (served_directory / "file").write_bytes(b"content")
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.passive()
+        assert await client.code("RETR missing") == 550
+        client.send("RETR file")
+        assert await data.read() == b"content"
+        assert await client.codes(2) == [125, 226]
+
+
+async def test_nobody_connects_in_time(served_directory: Path) -> None:
+    """150, then 425 once; the session goes on, an upload leaves nothing."""
+
+    (served_directory / "file").write_bytes(b"content")
+    deadlines = Deadlines(open=0.05)
+    async with (
+        serving(served_directory, deadlines=deadlines) as server,
+        server.logged_in() as client,
+    ):
+        for line in ("RETR file", "STOR new", "LIST"):
+            await client.epsv()
+            client.send(line)
+            assert await client.codes(2) == [150, 425]
+            await client.quiet()
+        assert os.listdir(served_directory) == ["file"]
+
+
+async def test_client_that_reads_nothing_is_stalled(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """426 once, and the session goes on."""
+
+    deadlines = Deadlines(stall=0.3, first_byte=0.3)
+    async with (
+        serving(served_directory, deadlines=deadlines) as server,
+        scene(server, served_directory, "RETR", "transferring", monkeypatch) as it,
+    ):
+        assert await it.client.codes(1) == [426]
+        await it.client.quiet()
