@@ -1,0 +1,395 @@
+"""Lines of directory listings: the writers of every format but MLSx.
+
+Pure: no file system, no clock, no locale. The present and the time zone are
+arguments; month names are those of the C locale.
+
+RFC 959 §4.1.3 leaves the text of LIST to the server. What clients read is the
+line of ``ls -l`` (`format_list_line`), of MS-DOS (`format_msdos_line`) or EPLF
+(`format_eplf_line`); NLST is bare names (`format_nlst_line`). MLSx (RFC 3659)
+is `ftpdata.mlsx`.
+
+Split by size only: the entry is `ftpdata.listing_entry`, what all formats share
+about names and dates `ftpdata.listing_text`, and the other half of each pair,
+its parser, stands in `ftpdata.listing_parsers`. A round-trip property holds
+each pair together.
+
+Rules:
+
+1. One entry gives one line, without its line end, or None where the policy
+   skips it. No name, link target, owner or group can make a second line.
+2. What the bytes of a name become depends on the policy only, not on the format.
+3. Dates have the grain of a minute, because the line has.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from itertools import islice
+from typing import Final
+
+from .listing_entry import EntryType, ListingEntry, Permissions, StatResult
+from .listing_text import (
+    MINUTES_PER_DAY,
+    MONTHS,
+    NamePolicy,
+    as_zone,
+    civil_date,
+    decode_name,
+    epoch_minute,
+    epoch_seconds,
+    field_word,
+    offset_minutes,
+    replace_control,
+    safe_name,
+)
+
+__all__ = [
+    "EntryType",
+    "ListFormatter",
+    "ListingEntry",
+    "ListingRules",
+    "NamePolicy",
+    "Permissions",
+    "StatResult",
+    "format_eplf_line",
+    "format_list_line",
+    "format_msdos_line",
+    "format_nlst_line",
+]
+
+_RECENT_MINUTES: Final = 31_556_952 // 2 // 60
+"""Six months, as ls measures them: half a mean Gregorian year."""
+
+_CLOCK: Final = tuple(f"{minute // 60:02d}:{minute % 60:02d} " for minute in range(MINUTES_PER_DAY))
+
+_CACHE_LIMIT: Final = 65_536
+"""Entries of one cache of a formatter: some megabytes at most, then it starts afresh."""
+
+_LINE: Final = "%s%15d%s%s"
+"""Type to group; size; date, blanks around it; name. The same for all rules."""
+
+_LINE_WITH_END: Final = f"{_LINE}\r\n"
+_FIELDS: Final = 4
+
+
+class ListingRules(enum.Enum):
+    """Whose unix lines to write.
+
+    DEFAULT is right for today's clients: the year for dates more than six
+    months ago or in the future, day padded with a blank, link targets, all
+    file types, setuid, setgid and sticky letters, columns that never touch.
+
+    TWISTED is the line of ``twisted.protocols.ftp.DTP``, byte for byte: the
+    year unless it is this calendar year in UTC, day padded with a zero, types
+    ``d`` and ``-`` only, nine plain letters, owner and group cut to 8
+    characters and in latin-1, links that touch the letters from 10,000 on. It
+    differs where Twisted's would let one entry forge another, or fail: control
+    characters in the name follow the policy, in owner and group become ``_``,
+    and an owner that latin-1 cannot hold gets ``?`` instead of an exception.
+    """
+
+    DEFAULT = "default"
+    TWISTED = "twisted"
+
+
+# Public: unix LIST
+
+
+class ListFormatter:
+    """Writes the unix lines of many entries that are listed at one moment.
+
+    What entries share is kept: letters, links, owner and group as one prefix,
+    and dates to the minute. Both caches are bounded. A formatter may be used
+    for as long as `now` is near enough the present; to make one is cheap.
+
+    Args:
+        now: The present, as a date with a zone or in seconds since the epoch.
+        rules: Today's rules, or those of Twisted's DTP to the letter.
+        name_policy: What becomes of control characters in a name or target.
+        tz: Zone of the dates written: a zone, or a fixed offset from UTC.
+
+    Raises:
+        ValueError: `now` has no zone, or `tz` is not UTC with Twisted's rules.
+    """
+
+    __slots__ = ("_dates", "_days", "_now", "_policy", "_prefixes", "_twisted", "_year", "_zone")
+
+    def __init__(
+        self,
+        *,
+        now: datetime | float,
+        rules: ListingRules = ListingRules.DEFAULT,
+        name_policy: NamePolicy = NamePolicy.ESCAPE,
+        tz: tzinfo | timedelta = UTC,
+    ) -> None:
+        self._zone = as_zone(tz)
+        self._twisted = rules is ListingRules.TWISTED
+        self._policy = name_policy
+        self._now = epoch_minute(now)
+        if self._twisted and self._zone is not UTC:
+            raise ValueError("Twisted's rules know no zone but UTC")
+
+        self._year = civil_date(self._now // MINUTES_PER_DAY)[0]
+        self._prefixes: dict[tuple[object, ...], str] = {}
+        self._dates: dict[float, str] = {}
+        self._days: dict[int, tuple[str, str, bool]] = {}
+
+    def format(self, entry: ListingEntry) -> bytes | None:
+        """Return one line without its line end, or None where the policy skips it."""
+
+        fields = self._fields((entry,))
+        return (_LINE % tuple(fields)).encode("utf-8", "surrogateescape") if fields else None
+
+    def format_block(self, entries: Iterable[ListingEntry]) -> bytes:
+        """Return the lines of all entries, each with its CRLF: the fastest way."""
+
+        fields = self._fields(entries)
+        form = _LINE_WITH_END * (len(fields) // _FIELDS)
+        return (form % tuple(fields)).encode("utf-8", "surrogateescape")
+
+    def format_blocks(
+        self, entries: Iterable[ListingEntry], *, lines: int = 512
+    ) -> Iterator[bytes]:
+        """Yield blocks of at most `lines` lines, so that memory stays bounded."""
+
+        source = iter(entries)
+        while chunk := tuple(islice(source, lines)):
+            if block := self.format_block(chunk):
+                yield block
+
+    def _fields(self, entries: Iterable[ListingEntry]) -> list[str | int]:
+        """Return the fields of `_LINE`, for one entry after the other.
+
+        The hot loop: what stands here is paid for with every entry. Cache
+        misses and odd names leave it; the rest is local and almost without
+        calls. The formatting itself is one operation for all lines.
+        """
+
+        prefixes, known_date, twisted = self._prefixes, self._dates.get, self._twisted
+        fields: list[str | int] = []
+        append = fields.append
+        for entry in entries:
+            name = entry.name
+            if name.__class__ is not str or not name.isprintable():
+                safe = safe_name(name, self._policy)
+                if safe is None:
+                    continue
+
+                name = safe
+
+            if entry.target is not None and not twisted:
+                target = safe_name(entry.target, self._policy)
+                if target is None:
+                    continue
+
+                name = f"{name} -> {target}"
+
+            key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)
+            try:
+                append(prefixes[key])
+            except KeyError:
+                append(self._add_prefix(key, entry))
+
+            append(entry.size)
+            modified = entry.modified
+            if modified.__class__ is float:
+                append(known_date(modified // 60) or self._add_date(modified))
+            else:
+                append(self._add_date(modified))
+
+            append(name)
+
+        return fields
+
+    def _add_prefix(self, key: tuple[object, ...], entry: ListingEntry) -> str:
+        letters = Permissions(entry.permissions)
+        if self._twisted:
+            letter = "d" if entry.type is EntryType.DIRECTORY else "-"
+            owner, group = _twisted_word(entry.owner), _twisted_word(entry.group)
+            prefix = f"{letter}{letters.plain_shorthand()}{entry.links:4d} {owner} {group} "
+        else:
+            owner, group = field_word(entry.owner), field_word(entry.group)
+            prefix = (
+                f"{entry.type.value}{letters.shorthand()} {entry.links:3d} {owner:9} {group:9} "
+            )
+
+        if len(self._prefixes) >= _CACHE_LIMIT:
+            self._prefixes.clear()
+
+        self._prefixes[key] = prefix
+        return prefix
+
+    def _add_date(self, modified: float | datetime | None) -> str:
+        minute = epoch_minute(modified) if modified else 0
+        local = minute if self._zone is UTC else minute + offset_minutes(self._zone, minute)
+        day, clock = divmod(local, MINUTES_PER_DAY)
+        day_with_year, day_only, this_year = self._days.get(day) or self._add_day(day)
+        if this_year if self._twisted else self._now - _RECENT_MINUTES < minute <= self._now:
+            when = f"{day_only}{_CLOCK[clock]}"
+        else:
+            when = day_with_year
+
+        if len(self._dates) >= _CACHE_LIMIT:
+            self._dates.clear()
+
+        self._dates[minute] = when
+        return when
+
+    def _add_day(self, day: int) -> tuple[str, str, bool]:
+        year, month, day_of_month = civil_date(day)
+        padded = f"{day_of_month:02d}" if self._twisted else f"{day_of_month:2d}"
+        day_only = f" {MONTHS[month - 1]} {padded} "
+        if len(self._days) >= _CACHE_LIMIT:
+            self._days.clear()
+
+        self._days[day] = parts = (f"{day_only}{year:5d} ", day_only, year == self._year)
+        return parts
+
+
+def format_list_line(
+    entry: ListingEntry,
+    *,
+    now: datetime | float,
+    rules: ListingRules = ListingRules.DEFAULT,
+    name_policy: NamePolicy = NamePolicy.ESCAPE,
+    tz: tzinfo | timedelta = UTC,
+) -> bytes | None:
+    """Format one line of a LIST response, as ``ls -l`` and Twisted's DTP do.
+
+    For many entries, `ListFormatter` does the same, faster.
+
+    Args:
+        entry: What to list.
+        now: The present, which decides between time of day and year.
+        rules: Today's rules, or those of Twisted's DTP to the letter.
+        name_policy: What becomes of control characters in a name or target.
+        tz: Zone of the date written: a zone, or a fixed offset from UTC.
+
+    Returns:
+        The line without its line end, or None where the policy skips it.
+
+    Raises:
+        ValueError: `now` has no zone, or `tz` is not UTC with Twisted's rules.
+    """
+
+    return _shared_formatter(epoch_minute(now), rules, name_policy, tz).format(entry)
+
+
+@lru_cache(maxsize=8)
+def _shared_formatter(
+    minute: int, rules: ListingRules, policy: NamePolicy, tz: tzinfo | timedelta
+) -> ListFormatter:
+    return ListFormatter(now=minute * 60, rules=rules, name_policy=policy, tz=tz)
+
+
+def _twisted_word(value: str | bytes) -> str:
+    """Make an owner or group as Twisted does: cut to 8 characters, padded to 9, in latin-1."""
+
+    text = replace_control(decode_name(value) if isinstance(value, bytes) else value)
+    return f"{text[:8]:9}".encode("latin-1", "replace").decode("utf-8", "surrogateescape")
+
+
+# Public: other formats
+
+
+def format_nlst_line(
+    entry: ListingEntry | str | bytes, *, name_policy: NamePolicy = NamePolicy.ESCAPE
+) -> bytes | None:
+    """Format one line of an NLST response: the name (RFC 959 §4.1.3).
+
+    Args:
+        entry: An entry, or a name or path.
+        name_policy: What becomes of control characters.
+
+    Returns:
+        The line without its line end, or None where the policy skips it.
+    """
+
+    name = safe_name(entry.name if isinstance(entry, ListingEntry) else entry, name_policy)
+    return None if name is None else name.encode("utf-8", "surrogateescape")
+
+
+def format_msdos_line(
+    entry: ListingEntry,
+    *,
+    name_policy: NamePolicy = NamePolicy.ESCAPE,
+    tz: tzinfo | timedelta = UTC,
+    four_digit_year: bool = False,
+) -> bytes | None:
+    """Format one line of a LIST response as Windows' IIS does.
+
+    The format knows directories and files: anything that is not a directory
+    is listed as a file.
+
+    Args:
+        entry: What to list.
+        name_policy: What becomes of control characters in a name.
+        tz: Zone of the date written: a zone, or a fixed offset from UTC.
+        four_digit_year: Write 2026, not 26. A year outside 1969–2068 is
+            always written in full, since two digits would be read wrong.
+
+    Returns:
+        The line without its line end, or None where the policy skips it.
+    """
+
+    name = safe_name(entry.name, name_policy)
+    if name is None:
+        return None
+
+    minute = epoch_minute(entry.modified or 0)
+    days, clock = divmod(minute + offset_minutes(as_zone(tz), minute), MINUTES_PER_DAY)
+    year, month, day = civil_date(days)
+    two_digits = not four_digit_year and _FIRST_SHORT_YEAR <= year < _FIRST_SHORT_YEAR + 100
+    year_text = f"{year % 100:02d}" if two_digits else f"{year:04d}"
+    hour, minutes = divmod(clock, 60)
+    half = "PM" if hour >= 12 else "AM"  # noqa: PLR2004 - noon
+    size = "<DIR>         " if entry.is_directory else str(entry.size)
+    when = f"{month:02d}-{day:02d}-{year_text}  {hour % 12 or 12:02d}:{minutes:02d}{half}"
+    return f"{when} {size:>20} {name}".encode("utf-8", "surrogateescape")
+
+
+_FIRST_SHORT_YEAR = 1969
+"""Two-digit years mean 1969 to 2068, as in POSIX's strptime."""
+
+
+def format_eplf_line(
+    entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAPE
+) -> bytes | None:
+    """Format one line in EPLF, the easily parsed LIST format of D. J. Bernstein.
+
+    Its dates are seconds since the epoch: no zone, no guessing of years.
+
+    Args:
+        entry: What to list. A symbolic link is listed as a file.
+        name_policy: What becomes of control characters in a name.
+
+    Returns:
+        The line without its line end, or None where the policy skips it.
+    """
+
+    name = safe_name(entry.name, name_policy)
+    if name is None:
+        return None
+
+    facts = []
+    if entry.unique and _EPLF_VALUE.fullmatch(entry.unique):
+        facts.append(f"i{entry.unique}")
+
+    if entry.modified is not None:
+        facts.append(f"m{epoch_seconds(entry.modified) // 1:.0f}")
+
+    if entry.is_directory:
+        facts.append("/")
+    elif entry.type in {EntryType.FILE, EntryType.SYMLINK}:
+        facts.append(f"r,s{entry.size}")
+
+    facts.append(f"up{entry.permissions:o}")
+    return f"+{','.join(facts)},\t{name}".encode("utf-8", "surrogateescape")
+
+
+_EPLF_VALUE = re.compile(r"[!-+\--~]+")
+"""Visible ASCII without the comma, which ends a fact."""
