@@ -1,4 +1,4 @@
-"""The commands of the project: ``nox -s demo``, ``serve``, ``tests``, ``lint``, ``typing`` and more.
+"""The commands of the project: ``nox --list`` names them.
 
 Versions and dependencies stand in pyproject.toml alone.
 """
