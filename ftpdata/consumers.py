@@ -151,6 +151,12 @@ class ReceiveQueue(_Consumer):
 
         return self._size
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `receive` would return, or raise, without suspending."""
+
+        return bool(self._chunks) or self._ended or self._closed
+
     def write(self, data: bytes) -> None:
         """Hold data until they are received."""
 
