@@ -21,6 +21,14 @@ On asyncio: `protocol`, `files`, `producers`, `consumers`, `adapters`, `endpoint
 from __future__ import annotations
 
 from .active import ActiveEndpoint, connect_active
+from .adapters import (
+    ConsumerAdapter,
+    ConsumerOfTwisted,
+    ProducerAdapter,
+    ProducerOfTwisted,
+    TwistedConsumer,
+    TwistedProducer,
+)
 from .addresses import (
     EPSV_ALL,
     HostPort,
@@ -36,7 +44,15 @@ from .addresses import (
     parse_pasv_reply,
     parse_port,
 )
-from .consumers import ReceiveQueue
+from .client_hello import ClientHello, parse_client_hello
+from .consumers import (
+    DecodingConsumer,
+    DigestConsumer,
+    FileConsumer,
+    MemoryConsumer,
+    ReceiveQueue,
+    SizeLimitConsumer,
+)
 from .contracts import (
     Buffer,
     Consumer,
@@ -81,17 +97,21 @@ from .errors import (
 )
 from .files import FileSource, FileTarget, WriteMode
 from .listing import (
-    EntryType,
     ListFormatter,
-    ListingEntry,
     ListingRules,
     NamePolicy,
-    Permissions,
-    StatResult,
     format_eplf_line,
     format_list_line,
     format_msdos_line,
     format_nlst_line,
+)
+from .listing_entry import EntryType, ListingEntry, Permissions, StatResult
+from .listing_parsers import (
+    parse_eplf_line,
+    parse_list_line,
+    parse_msdos_line,
+    parse_nlst_line,
+    parse_unix_line,
 )
 from .outcome import Direction, End, FastPath, TransferResult, format_xferlog_line
 from .parameters import (
@@ -103,6 +123,15 @@ from .parameters import (
     TransmissionMode,
 )
 from .passive import PassiveEndpoint, PortRange, listen_passive
+from .producers import (
+    AsyncIterableProducer,
+    BytesProducer,
+    Destination,
+    EncodedProducer,
+    FileProducer,
+    IterableProducer,
+    StartableProducer,
+)
 from .protocol import DTP, CloseWaiter
 from .representation import (
     PIECE_SIZE,
@@ -118,8 +147,9 @@ from .representation import (
     decoder_for,
     encoder_for,
 )
-from .supervision import Supervisor, finish_despite_cancellation
+from .stream import DTPStream
 from .throttle import TokenBucket
+from .tls import DataTLS, ServerCertificate, SessionReuse
 from .transfers import (
     ReceivedStream,
     receive_file,
@@ -138,17 +168,28 @@ __all__ = [
     "ActiveEndpoint",
     "AsciiDecoder",
     "AsciiEncoder",
+    "AsyncIterableProducer",
     "BadAddress",
     "BadArgument",
     "Buffer",
+    "BytesProducer",
+    "ClientHello",
     "CloseWaiter",
     "ConnectionReset",
     "Consumer",
+    "ConsumerAdapter",
+    "ConsumerOfTwisted",
+    "DTPStream",
     "DataConnectionError",
+    "DataTLS",
     "Deadlines",
     "Decoder",
+    "DecodingConsumer",
+    "Destination",
     "Digest",
+    "DigestConsumer",
     "Direction",
+    "EncodedProducer",
     "Encoder",
     "End",
     "Endpoint",
@@ -157,7 +198,9 @@ __all__ = [
     "FTPDataError",
     "FastPath",
     "FileBusy",
+    "FileConsumer",
     "FileNameNotAllowed",
+    "FileProducer",
     "FileSource",
     "FileTarget",
     "FileUnavailable",
@@ -167,10 +210,12 @@ __all__ = [
     "IdentityEncoder",
     "InsufficientStorage",
     "InvalidData",
+    "IterableProducer",
     "ListFormatter",
     "ListingEntry",
     "ListingRules",
     "LocalError",
+    "MemoryConsumer",
     "NamePolicy",
     "NetworkProtocol",
     "NotConnected",
@@ -182,6 +227,8 @@ __all__ = [
     "PortRange",
     "PortsExhausted",
     "Producer",
+    "ProducerAdapter",
+    "ProducerOfTwisted",
     "ProgressCallback",
     "ProgressWatch",
     "Protection",
@@ -192,11 +239,14 @@ __all__ = [
     "ReceiveQueue",
     "ReceivedStream",
     "RepresentationType",
+    "ServerCertificate",
+    "SessionReuse",
     "SizeCounter",
+    "SizeLimitConsumer",
     "SizeMismatch",
+    "StartableProducer",
     "StatResult",
     "Structure",
-    "Supervisor",
     "TLSNegotiationFailed",
     "TokenBucket",
     "TransferAborted",
@@ -205,6 +255,8 @@ __all__ = [
     "TransferTimeout",
     "TransmissionMode",
     "TruncatedTransfer",
+    "TwistedConsumer",
+    "TwistedProducer",
     "UnsupportedNetworkProtocol",
     "UnsupportedParameter",
     "UploadTarget",
@@ -217,7 +269,6 @@ __all__ = [
     "encoder_for",
     "error_for_end",
     "error_for_oserror",
-    "finish_despite_cancellation",
     "format_eplf_line",
     "format_eprt",
     "format_epsv_reply",
@@ -228,11 +279,17 @@ __all__ = [
     "format_port",
     "format_xferlog_line",
     "listen_passive",
+    "parse_client_hello",
+    "parse_eplf_line",
     "parse_eprt",
     "parse_epsv",
     "parse_epsv_reply",
+    "parse_list_line",
+    "parse_msdos_line",
+    "parse_nlst_line",
     "parse_pasv_reply",
     "parse_port",
+    "parse_unix_line",
     "receive_file",
     "receive_stream",
     "relay",

@@ -1,0 +1,234 @@
+"""TLS on the data connection (PROT P, RFC 4217), bound to its control connection.
+
+The rule of this module is one `ssl.SSLContext` for each control session. A
+session or ticket of another client was made by another context and does not
+resume on it, so that "the data connection resumed a session" means "the peer
+is who logged in on this control connection"; with one context for all, it
+would mean nothing.
+
+Three more things that Python's `ssl` and asyncio leave to us:
+
+- After the control handshake the context sends no tickets (`num_tickets`):
+  unread ones are what makes TLS 1.3 uploads end in a reset. The client goes on
+  with the ticket of its control connection.
+- A client that offers only foreign application protocols is refused.
+- A stream that ends without a close_notify was cut (`ftpdata.protocol`).
+"""
+
+from __future__ import annotations
+
+import enum
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .client_hello import ClientHello, parse_client_hello
+from .errors import InvalidData, TLSNegotiationFailed
+from .outcome import End
+
+__all__ = ["DataTLS", "ServerCertificate", "SessionReuse"]
+
+FTP_PROTOCOLS = ("ftp-data", "ftp", "x-filezilla-ftp")
+"""Application protocols of FTP: two in common use, and FileZilla's own."""
+
+
+class SessionReuse(enum.Enum):
+    """Whether a data connection must resume the TLS session of its control connection."""
+
+    OFF = "off"
+    """Every data connection negotiates anew."""
+
+    WANTED = "wanted"
+    """Resumption is offered; a client that cannot is served all the same."""
+
+    REQUIRED = "required"
+    """A data connection that does not resume is refused: nobody can steal it."""
+
+
+@attrs.frozen(kw_only=True)
+class ServerCertificate:
+    """A server's certificate and key, from which each control session gets its own context.
+
+    Attributes:
+        certificate: Path of the certificate chain, in PEM.
+        key: Path of the private key, in PEM; None where it is in the same file.
+        password: Of the private key.
+        minimum_version: The oldest version of TLS that is spoken.
+        prepare: Called with every new context, for settings of your own:
+            ciphers, client certificates.
+    """
+
+    certificate: Path | str
+    key: Path | str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    prepare: Callable[[ssl.SSLContext], object] | None = None
+
+    def session_context(self) -> ssl.SSLContext:
+        """Make the context of one control session, for its control and data connections.
+
+        Reads two files and takes about a millisecond: call it in a worker
+        thread, or accept that.
+
+        Raises:
+            OSError: A file cannot be read.
+            ssl.SSLError: They are no certificate and key that belong together.
+        """
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = self.minimum_version
+        context.load_cert_chain(self.certificate, self.key, self.password)
+        if self.prepare is not None:
+            self.prepare(context)
+
+        return context
+
+
+@attrs.frozen(kw_only=True)
+class DataTLS:
+    """How the data connections of one control session are protected.
+
+    Made once the control connection is protected: by `for_server` or
+    `for_client`.
+
+    Attributes:
+        context: The control session's own context.
+        server_side: Which role this side has in the handshake. The client of
+            FTP is the client of TLS, whoever connects (RFC 4217 §7).
+        server_hostname: Name that the server's certificate must have; for the
+            client.
+        reuse: Whether the control connection's session must be resumed.
+        strict_close: Whether an end of file without close_notify is a cut.
+    """
+
+    context: ssl.SSLContext
+    server_side: bool = True
+    server_hostname: str | None = None
+    reuse: SessionReuse = SessionReuse.WANTED
+    strict_close: bool = True
+
+    @classmethod
+    def for_server(
+        cls,
+        context: ssl.SSLContext,
+        *,
+        reuse: SessionReuse = SessionReuse.WANTED,
+        strict_close: bool = True,
+    ) -> DataTLS:
+        """Take over the context of a control connection whose handshake is done.
+
+        The context sends no more tickets from now on, and refuses clients
+        that offer foreign application protocols only.
+
+        Args:
+            context: Of this control session alone (`ServerCertificate.session_context`).
+            reuse: Whether its session must be resumed.
+            strict_close: False serves clients that are known never to send a
+                close_notify; their cut uploads cannot be told from whole ones.
+        """
+
+        context.num_tickets = 0
+        context.set_alpn_protocols(list(FTP_PROTOCOLS))
+        context.sslobject_class = _ServerObject
+        if reuse is SessionReuse.OFF:
+            context.options |= ssl.OP_NO_TICKET
+
+        return cls(context=context, reuse=reuse, strict_close=strict_close)
+
+    @classmethod
+    def for_client(
+        cls,
+        context: ssl.SSLContext,
+        *,
+        session: ssl.SSLSession | None,
+        server_hostname: str | None = None,
+        reuse: SessionReuse = SessionReuse.WANTED,
+        strict_close: bool = True,
+    ) -> DataTLS:
+        """Resume the session of a control connection.
+
+        Args:
+            context: The one of the control connection, of this session alone.
+            session: ``ssl_object.session`` of the control connection, read
+                after its first reply: TLS 1.3 sends tickets behind the
+                handshake.
+            server_hostname: As for the control connection.
+            reuse: Whether the server must accept the session.
+            strict_close: Whether an end of file without close_notify is a cut.
+        """
+
+        if session is not None and reuse is not SessionReuse.OFF:
+
+            class Resuming(ssl.SSLObject):
+                @classmethod
+                def _create(cls, *args: Any, **options: Any) -> Any:
+                    return super()._create(*args, **{**options, "session": session})  # type: ignore[misc]
+
+            context.sslobject_class = Resuming
+
+        return cls(
+            context=context,
+            server_side=False,
+            server_hostname=server_hostname,
+            reuse=reuse,
+            strict_close=strict_close,
+        )
+
+    def refusal(self, tls: ssl.SSLObject) -> str | None:
+        """Say why a connection whose handshake is done is refused, or None."""
+
+        if self.reuse is SessionReuse.REQUIRED and not tls.session_reused:
+            return "the data connection must resume the TLS session of its control connection"
+
+        return None
+
+
+class _ServerObject(ssl.SSLObject):
+    """An SSLObject that looks at the ClientHello before the handshake begins."""
+
+    _incoming: ssl.MemoryBIO | None
+    _seen: bytes
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, *args: Any, **options: Any) -> Any:
+        self = super()._create(incoming, *args, **options)  # type: ignore[misc]
+        self._incoming = incoming
+        self._seen = b""
+        return self
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake, unless the client wants something else than FTP."""
+
+        if self._incoming is not None and self._incoming.pending:
+            # Reading and writing back is how a MemoryBIO is looked into.
+            data = self._incoming.read()
+            self._incoming.write(data)
+            self._look_at(data)
+
+        super().do_handshake()
+
+    def _look_at(self, data: bytes) -> None:
+        self._seen += data
+        try:
+            hello = parse_client_hello(self._seen)
+        except InvalidData:
+            # OpenSSL has the right alert for it.
+            hello = ClientHello()
+
+        if hello is None:
+            return
+
+        self._incoming, self._seen = None, b""
+        offered = [name.decode("latin-1") for name in hello.protocols]
+        if offered and not set(offered) & set(FTP_PROTOCOLS):
+            raise ssl.SSLError(f"the client offers foreign protocols only: {offered!r:.80}")
+
+
+def negotiation_failed(error: BaseException | str, end: End) -> TLSNegotiationFailed:
+    """Make the error of a data connection that could not be protected. Reply 522."""
+
+    reason = error if isinstance(error, str) else (str(error) or type(error).__name__)
+    return TLSNegotiationFailed(f"{End.HANDSHAKE_FAILED.value}: {reason}", end=end)
