@@ -6,7 +6,6 @@ RFC 959 §2.3. A session gets a task of its own; nothing else lives here.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
 
 import anyio
@@ -115,8 +114,8 @@ class Server:
     async def _serve(self, stream: anyio.abc.SocketStream) -> None:
         try:
             prepare_socket(stream.extra(SocketAttribute.raw_socket))
-            local = _plain(str(stream.extra(SocketAttribute.local_address)[0]))
-            peer = _plain(str(stream.extra(SocketAttribute.remote_address)[0]))
+            local = str(stream.extra(SocketAttribute.local_address)[0])
+            peer = str(stream.extra(SocketAttribute.remote_address)[0])
         except OSError:
             # It was reset before it was looked at.
             await anyio.aclose_forcefully(stream)
@@ -165,10 +164,3 @@ async def _turn_away(stream: anyio.abc.SocketStream) -> None:
     finally:
         await stream.aclose()
 
-
-def _plain(host: str) -> str:
-    """Return the address in the family that it means: an IPv4 client may look like IPv6."""
-
-    address = ipaddress.ip_address(host)
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)

@@ -153,7 +153,7 @@ class Storage:
 
         Raises:
             IsADirectoryError: It is a directory.
-            OSError: EINVAL where it is neither file nor directory.
+            OSError: EPERM where it is neither file nor directory.
         """
 
         file = await self.run(self._open_file, path)
@@ -207,7 +207,7 @@ class Storage:
 
         Raises:
             IsADirectoryError: The path leads to a directory.
-            OSError: EINVAL where it leads to neither file nor directory.
+            OSError: EPERM where it leads to neither file nor directory.
         """
 
         fd, name = await self.run(self._open_parent, path)
@@ -270,7 +270,7 @@ class Storage:
 
         pending = [_to_disk(part) for part in reversed(path.split("/")) if part]
         if any(b"\0" in part for part in pending):
-            raise _error(errno.EINVAL)
+            raise _error(errno.ENOENT)
 
         walked: list[bytes] = []
         steps = 0
@@ -405,4 +405,4 @@ def _require_file(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise _error(errno.EISDIR)
     if not stat.S_ISREG(status.st_mode):
-        raise _error(errno.EINVAL)
+        raise _error(errno.EPERM)

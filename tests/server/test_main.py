@@ -1,0 +1,127 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from examples.server.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+    """Start a server in a process of its own; give it, and where it listens."""
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "examples.server", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout
+            found = re.fullmatch(r"listening on (\S+):(\d+)\n", process.stdout.readline())
+            assert found
+            yield process, found[1].strip("[]"), int(found[2])
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_stock_client(host: str, loop: str, served_directory: Path) -> None:
+    """Python's ftplib goes up and down, passive and active; SIGTERM ends the server cleanly."""
+
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    arguments = ["--host", host, "--port", "0", "--user", "ann:a:b", "--writable", "--loop", loop]
+    with started(str(served_directory), *arguments) as (process, address, port):
+        assert address == host
+        with ftplib.FTP() as client:
+            client.connect(address, port, timeout=10)
+            client.login("ann", "a:b")
+            for passive in (True, False):
+                client.set_pasv(passive)
+                client.storbinary("STOR file", io.BytesIO(b"content"))
+                received: list[bytes] = []
+                client.retrbinary("RETR file", received.append)
+                assert b"".join(received) == b"content"
+                assert client.nlst() == ["file"]
+                assert [name for name, facts in client.mlsd()] == ["file"]
+                sock = client.transfercmd("RETR file")
+                assert client.abort()[:3] == "226"
+                sock.close()
+            client.quit()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert process.stdout
+        assert process.stdout.read() == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_with_a_client_connected(number: int, served_directory: Path) -> None:
+    """The client is told 421; the exit code is 0."""
+
+    with (
+        started(str(served_directory), "--port", "0", "--anonymous") as (process, host, port),
+        socket.create_connection((host, port), timeout=10) as client,
+        client.makefile("rb") as lines,
+    ):
+        assert lines.readline()[:3] == b"220"
+        process.send_signal(number)
+        assert lines.readline()[:3] == b"421"
+        assert lines.readline() == b""
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["DIRECTORY"],
+        ["DIRECTORY", "--user", "nopassword"],
+        ["DIRECTORY", "--anonymous", "--port", "70000"],
+        ["DIRECTORY", "--anonymous", "--port", "x"],
+        ["DIRECTORY", "--anonymous", "--passive-ports", "9-8"],
+        ["DIRECTORY", "--anonymous", "--passive-ports", "9"],
+        ["DIRECTORY", "--anonymous", "--advertise", "::1"],
+        ["DIRECTORY", "--anonymous", "--rate", "0"],
+        ["DIRECTORY", "--anonymous", "--rate", "nan"],
+        ["DIRECTORY", "--anonymous", "--loop", "trio"],
+        ["DIRECTORY/missing", "--anonymous"],
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str], served_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, and a line that says why."""
+
+    with pytest.raises(SystemExit) as caught:
+        main([argument.replace("DIRECTORY", str(served_directory)) for argument in arguments])
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert "error:" in captured.err
+    assert captured.out == ""
+
+
+def test_port_that_is_taken(served_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, and a line that says so."""
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main([str(served_directory), "--anonymous", "--port", port]) == 1
+    assert "cannot listen" in capsys.readouterr().err

@@ -1,0 +1,176 @@
+"""Listening, limits, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.server.client import PATIENCE, Client, serving
+
+
+async def test_too_many_sessions(served_directory: Path) -> None:
+    """421 at once for the one too many; a place that gets free is given away."""
+
+    async with serving(served_directory, max_sessions=2) as server:
+        async with server.connected() as one, server.connected():
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            refused = Client(reader, writer, server.host)
+            assert await refused.codes(1) == [421]
+            assert await refused.is_closed()
+            await refused.close()
+            assert await one.code("QUIT") == 221
+            assert await one.is_closed()
+            async with server.connected() as three:
+                assert await three.code("NOOP") == 200
+
+
+async def test_many_sessions_at_once(served_directory: Path) -> None:
+    """Each with its own directory, login and transfers."""
+
+    (served_directory / "file").write_bytes(b"content" * 1000)
+    async with serving(served_directory) as server:
+
+        async def one(number: int) -> None:
+            async with server.logged_in() as client:
+                assert await client.code(f"MKD {number}") == 257
+                assert await client.code(f"CWD {number}") == 250
+                assert await client.download("RETR /file") == b"content" * 1000
+                assert (await client.upload("STOR own", str(number).encode()))[:3] == "226"
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(20):
+                tasks.create_task(one(number))
+    for number in range(20):
+        assert (served_directory / str(number) / "own").read_bytes() == str(number).encode()
+
+
+async def test_idle_sessions_end_at_once_when_the_server_stops(served_directory: Path) -> None:
+    """421, and the end; nobody can connect any more."""
+
+    async with serving(served_directory, grace=PATIENCE) as server, server.logged_in() as client:
+        port = await client.epsv()
+        server.server.stop()
+        assert await client.codes(1) == [421]
+        assert await client.is_closed()
+        await server.all_left()
+        for number in (port, server.port):
+            with pytest.raises(ConnectionRefusedError):
+                await client.connect(number)
+
+
+async def test_running_transfer_may_end_when_the_server_stops(served_directory: Path) -> None:
+    """226, then 421: the upload is whole."""
+
+    async with serving(served_directory, grace=PATIENCE) as server, server.logged_in() as client:
+        data = await client.passive()
+        client.send("STOR new")
+        assert await client.codes(1) == [125]
+        server.server.stop()
+        await client.quiet()
+        await data.send(b"content")
+        assert await client.codes(2) == [226, 421]
+        assert await client.is_closed()
+    assert (served_directory / "new").read_bytes() == b"content"
+
+
+async def test_running_transfer_is_aborted_behind_the_grace(served_directory: Path) -> None:
+    """426, then 421; nothing is left."""
+
+    async with serving(served_directory, grace=0.05) as server, server.logged_in() as client:
+        data = await client.passive()
+        client.send("STOR new")
+        assert await client.codes(1) == [125]
+        data.writer.write(b"half")
+        server.server.stop()
+        assert await client.codes(2) == [426, 421]
+        assert await client.is_closed()
+        await data.close()
+    assert list(served_directory.iterdir()) == []
+
+
+async def test_cancelled_server_leaves_nothing(served_directory: Path) -> None:
+    """With a transfer in each direction and a listener (the fixture of all tests looks)."""
+
+    (served_directory / "file").write_bytes(bytes(64 * 1024 * 1024))
+    clients: list[Client] = []
+    datas = []
+    async with serving(served_directory) as server:
+        for line in ("RETR file", "STOR new", "NOOP"):
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            client = Client(reader, writer, server.host)
+            clients.append(client)
+            assert await client.codes(1) == [220]
+            await client.login()
+            await client.code("TYPE I")
+            datas.append(await client.slow_passive())
+            assert await client.code(line) in (125, 200)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+        server.server._settings = server.server._settings
+    for client in clients:
+        await client.close()
+    for data in datas:
+        await data.close()
+    assert not (served_directory / "new").exists()
+
+
+async def test_control_connection_waits_for_no_more_data(served_directory: Path) -> None:
+    """TCP_NODELAY and SO_OOBINLINE are set on control connections."""
+
+    async with serving(served_directory) as server, server.connected():
+        (session,) = server.server._sessions
+        sock = session._stream.extra(anyio.abc.SocketAttribute.raw_socket)  # type: ignore[attr-defined]
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ECONNABORTED])
+async def test_accept_that_fails_is_tried_again(
+    number: int, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without descriptors for a moment, or with a client that is gone already."""
+
+    monkeypatch.setattr("examples.server.server.ACCEPT_RETRY", 0.01)
+    failures = [number] * 3
+    kind = type(await _a_listener())
+    accept = kind.accept
+
+    async def failing(self: anyio.abc.SocketListener) -> anyio.abc.SocketStream:
+        if failures:
+            raise OSError(failures.pop(), "no")
+        return await accept(self)
+
+    monkeypatch.setattr(kind, "accept", failing)
+    async with serving(served_directory) as server, server.connected() as client:
+        assert await client.code("NOOP") == 200
+    assert not failures
+
+
+async def _a_listener() -> anyio.abc.SocketListener[anyio.abc.SocketStream]:
+    listeners = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    await listeners.aclose()
+    return listeners.listeners[0]
+
+
+async def test_slow_disk_does_not_hold_up_other_clients(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While every thread of the storage hangs, replies come all the same."""
+
+    from examples.server.storage import Storage
+
+    release = threading.Event()
+    monkeypatch.setattr(Storage, "_status", lambda *_: release.wait(PATIENCE))
+    async with serving(served_directory) as server, server.logged_in() as slow:
+        slow.send("CWD x")
+        async with server.logged_in() as client:
+            assert await client.code("PWD") == 257
+            assert await client.code("EPSV") == 229
+        release.set()
+        await slow.reply()
