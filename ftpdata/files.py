@@ -20,13 +20,20 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar, cast
 
+import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from .errors import BadArgument, FileUnavailable, error_for_oserror
+from .errors import (
+    BadArgument,
+    FileNameNotAllowed,
+    FileUnavailable,
+    FTPDataError,
+    error_for_oserror,
+)
 
 __all__ = ["FileSource", "FileTarget", "WriteMode"]
 
@@ -59,54 +66,72 @@ def default_limiter() -> anyio.CapacityLimiter:
 
 
 class _Call:
-    """One call in a thread, and the knowledge whether it is over."""
+    """One call in a thread, and the knowledge how far it is."""
 
-    __slots__ = ("_func", "_lock", "_loop", "_over", "_waiter")
-
-    def __init__(self, func: Callable[[], object]) -> None:
+    def __init__(self, func: Callable[[], object], lock: threading.Lock) -> None:
+        self.result: object = None
+        self.cleanups: list[Callable[[], None]] = []
+        self.is_running = False
+        self.is_over = False
         self._func = func
-        self._lock = threading.Lock()
-        self._over = False
+        self._lock = lock
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    def __call__(self) -> object:
+    def __call__(self) -> None:
         with self._lock:
-            if self._over:
-                # Cancelled before a thread was free.
-                return None
+            if self.is_over:
+                # Withdrawn before a thread was free.
+                return
+            self.is_running = True
 
         try:
-            return self._func()
+            self.result = self._func()
         finally:
-            with self._lock:
-                self._over = True
-                if self._waiter is not None:
-                    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                        self._loop.call_soon_threadsafe(self._wake)
+            self._end()
+
+    def run_alone(self) -> None:
+        """Run in a thread of its own, where nobody can be told of an error."""
+
+        with contextlib.suppress(OSError):
+            self()
+
+    def _end(self) -> None:
+        with self._lock:
+            self.is_running = False
+            self.is_over = True
+            cleanups, self.cleanups = self.cleanups, []
+
+        try:
+            for cleanup in cleanups:
+                # Nobody waits any more who could be told of an error.
+                with contextlib.suppress(OSError):
+                    cleanup()
+        finally:
+            if self._waiter is not None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                    self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def settle(self, *, started: bool) -> bool:
-        """Wait until the thread is done with it, at most `ABANDON_AFTER`; tell whether it is."""
+    async def settle(self) -> None:
+        """Withdraw it, or wait until the thread is done with it, at most `ABANDON_AFTER`."""
 
         with self._lock:
-            if not started:
-                self._over = True
-            if self._over:
-                return True
+            if not self.is_running:
+                self.is_over = True
+                return
 
             self._waiter = self._loop.create_future()
 
         deadline = self._loop.time() + ABANDON_AFTER
-        while not self._waiter.done() and (left := deadline - self._loop.time()) > 0:
-            # A second cancellation does not make the thread any faster.
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait((self._waiter,), timeout=left)
-
-        return self._over
+        # A second cancellation does not make the thread any faster; anyio's come at every turn.
+        with anyio.CancelScope(shield=True):
+            while not self._waiter.done() and (left := deadline - self._loop.time()) > 0:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait((self._waiter,), timeout=left)
 
 
 class WorkerCalls:
@@ -118,8 +143,7 @@ class WorkerCalls:
 
     def __init__(self, limiter: anyio.CapacityLimiter | None = None) -> None:
         self._limiter = limiter
-        self._abandoned = False
-        self._cleanup: Callable[[], None] | None = None
+        self._last: _Call | None = None
         self._lock = threading.Lock()
 
     async def run(self, func: Callable[[], T]) -> T:
@@ -128,47 +152,62 @@ class WorkerCalls:
         Raises:
             Whatever `func` raises.
 
-        Cancellation waits for the thread, see the module.
+        Cancellation waits for the thread, see the module. Where no thread was
+        free yet, `func` does not run at all.
         """
 
-        started = False
-
-        def work() -> T:
-            nonlocal started
-            started = True
-            try:
-                return func()
-            finally:
-                self._clean_up_if_abandoned()
-
-        call = _Call(work)
+        call = self._last = _Call(func, self._lock)
         try:
-            return cast(
-                "T",
-                await anyio.to_thread.run_sync(call, limiter=self._limiter or default_limiter()),
-            )
+            await anyio.to_thread.run_sync(call, limiter=self._limiter or default_limiter())
         except asyncio.CancelledError:
-            if not await call.settle(started=started):
-                with self._lock:
-                    self._abandoned = not call._over  # noqa: SLF001 - two halves of one thing
+            await call.settle()
             raise
 
-    def clean_up(self, cleanup: Callable[[], None]) -> None:
-        """Run `cleanup`, which must be quick, now; or behind the call that was abandoned."""
+        return cast("T", call.result)
+
+    def defer(self, cleanup: Callable[[], None]) -> bool:
+        """Let the call that still runs do the cleaning up behind itself.
+
+        Returns:
+            False where none runs: the caller has to do it.
+        """
 
         with self._lock:
-            if self._abandoned:
-                self._cleanup = cleanup
-                return
+            if self._last is None or not self._last.is_running:
+                return False
 
-        cleanup()
+            self._last.cleanups.append(cleanup)
+            return True
 
-    def _clean_up_if_abandoned(self) -> None:
-        with self._lock:
-            cleanup, self._cleanup = self._cleanup, None
+    async def clean_up(self, cleanup: Callable[[], None]) -> None:
+        """Run `cleanup` in a thread, in any case: now, or behind the call that still runs.
 
-        if cleanup is not None:
+        Raises:
+            Whatever `cleanup` raises.
+
+        Cancellation does not keep it from running; it waits for it as usual.
+        """
+
+        if self.defer(cleanup):
+            return
+
+        has_begun = False
+
+        def work() -> None:
+            nonlocal has_begun
+            has_begun = True
             cleanup()
+
+        try:
+            await self.run(work)
+        except asyncio.CancelledError:
+            if not has_begun:
+                # Nobody can wait for a free thread now: it gets one of its own.
+                call = self._last = _Call(cleanup, self._lock)
+                call.is_running = True
+                threading.Thread(target=call.run_alone, name="ftpdata clean-up").start()
+                await call.settle()
+            raise
 
 
 class FileSource:
@@ -234,13 +273,16 @@ class FileSource:
             opened.append(source)
             return source
 
-        try:
-            return await calls.run(work)
-        except OSError as error:
-            raise error_for_oserror(error) from error
-        except asyncio.CancelledError:
+        def close() -> None:
             for source in opened:
-                source.close()
+                source.close_now()
+
+        try:
+            with _errors_of_names():
+                return await calls.run(work)
+        except asyncio.CancelledError:
+            if not calls.defer(close):
+                close()
             raise
 
     @classmethod
@@ -250,58 +292,72 @@ class FileSource:
         if offset < 0:
             raise BadArgument(f"an offset is not negative: {offset}")
 
-        fd: int | None = None
-        owned = False
-        start = offset
         if isinstance(file, int):
-            fd = file
-        elif isinstance(file, (str, bytes, os.PathLike)):
+            return cls._from_descriptor(file, offset, calls, owned=False)
+
+        if isinstance(file, (str, bytes, os.PathLike)):
             flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
             # A named pipe nobody writes to must not hold the thread for ever.
             fd = os.open(file, flags | getattr(os, "O_NONBLOCK", 0), dir_fd=dir_fd)
-            owned = True
-        elif (fd := _descriptor(file)) is not None:
-            start += file.tell()
+            try:
+                return cls._from_descriptor(fd, offset, calls, owned=True)
+            except BaseException:
+                os.close(fd)
+                raise
 
-        if fd is None:
-            return cls._from_object(cast("BinaryIO", file), offset, calls)
+        descriptor = _descriptor(file)
+        if descriptor is None:
+            return cls._from_object(file, offset, calls)
 
-        try:
-            status = os.fstat(fd)
-            if stat.S_ISDIR(status.st_mode):
-                raise FileUnavailable("is a directory")
+        if isinstance(file, io.BufferedRandom):
+            file.flush()
 
-            is_regular = stat.S_ISREG(status.st_mode)
-            if is_regular and start > status.st_size:
-                raise BadArgument(f"offset {start} is behind the end of the file, {status.st_size}")
+        return cls._from_descriptor(descriptor, file.tell() + offset, calls, owned=False)
 
-            can_seek = is_regular or stat.S_ISBLK(status.st_mode)
-            if owned and hasattr(os, "set_blocking"):
-                os.set_blocking(fd, True)
+    @classmethod
+    def _from_descriptor(
+        cls, fd: int, start: int, calls: WorkerCalls, *, owned: bool
+    ) -> FileSource:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise FileUnavailable("is a directory")
 
-            raw = io.FileIO(fd, "rb", closefd=False) if is_regular else None
-            descriptor = fd
+        is_regular = stat.S_ISREG(status.st_mode)
+        if is_regular and start > status.st_size:
+            raise BadArgument(f"offset {start} is behind the end of the file, {status.st_size}")
 
-            def read_at(count: int, position: int) -> bytes:
-                if not can_seek:
-                    return os.read(descriptor, count)
-                if hasattr(os, "pread"):
-                    return os.pread(descriptor, count, position)
-                os.lseek(descriptor, position, os.SEEK_SET)
-                return os.read(descriptor, count)
+        can_seek = is_regular or stat.S_ISBLK(status.st_mode)
+        if start and not can_seek:
+            raise BadArgument("only a file that can be sought can be sent from an offset")
 
-            return cls(
-                read_at,
-                size=status.st_size if is_regular else None,
-                position=start,
-                close=(lambda: os.close(descriptor)) if owned else None,
-                raw=raw,
-                calls=calls,
-            )
-        except BaseException:
+        if owned and hasattr(os, "set_blocking"):
+            os.set_blocking(fd, True)
+
+        def read_at(count: int, position: int) -> bytes:
+            if not can_seek:
+                return os.read(fd, count)
+            if hasattr(os, "pread"):
+                return os.pread(fd, count, position)
+            os.lseek(fd, position, os.SEEK_SET)
+            return os.read(fd, count)
+
+        here = os.lseek(fd, 0, os.SEEK_CUR) if is_regular else 0
+
+        def close() -> None:
             if owned:
                 os.close(fd)
-            raise
+            elif is_regular:
+                # asyncio's sendfile moves it; the caller's file is to stand where it stood.
+                os.lseek(fd, here, os.SEEK_SET)
+
+        return cls(
+            read_at,
+            size=status.st_size if is_regular else None,
+            position=start,
+            close=close,
+            raw=io.FileIO(fd, "rb", closefd=False) if is_regular else None,
+            calls=calls,
+        )
 
     @classmethod
     def _from_object(cls, file: BinaryIO, offset: int, calls: WorkerCalls) -> FileSource:
@@ -317,8 +373,10 @@ class FileSource:
         elif offset:
             raise BadArgument("this file cannot start at an offset")
 
+        # read waits for as much as was asked for; of a pipe read1 gives what there is.
+        read = file.read if size is not None else getattr(file, "read1", file.read)
         return cls(
-            lambda count, _position: file.read(count),
+            lambda count, _position: cast("bytes", read(count)),
             size=size,
             position=position,
             close=None,
@@ -345,9 +403,18 @@ class FileSource:
     def close(self) -> None:
         """Close what was opened here. Idempotent; behind a read that still runs."""
 
+        if not self._calls.defer(self.close_now):
+            self.close_now()
+
+    def close_now(self) -> None:
+        """Do what `close` does, in the calling thread. Idempotent."""
+
         close, self._close = self._close, None
         if close is not None:
-            self._calls.clean_up(close)
+            close()
+
+
+_BUFFERED = (io.BufferedReader, io.BufferedRandom)
 
 
 def _descriptor(file: BinaryIO) -> int | None:
@@ -357,12 +424,25 @@ def _descriptor(file: BinaryIO) -> int | None:
     is the compressed file's.
     """
 
-    if isinstance(file, (io.FileIO, io.BufferedReader, io.BufferedRandom)):
-        raw = file if isinstance(file, io.FileIO) else file.raw
-        if isinstance(raw, io.FileIO):
-            return raw.fileno()
+    # Not isinstance: a subclass may read something else than its file.
+    raw = getattr(file, "raw", None) if type(file) in _BUFFERED else file
+    # And one that cannot seek may have read more already than it has given out.
+    return raw.fileno() if type(raw) is io.FileIO and raw.seekable() else None
 
-    return None
+
+@contextlib.contextmanager
+def _errors_of_names() -> Iterator[None]:
+    """Turn what the system, or Python, says about a file that is opened into our errors."""
+
+    try:
+        yield
+    except FTPDataError:
+        raise
+    except OSError as error:
+        raise error_for_oserror(error) from error
+    except ValueError as error:
+        # A NUL, or a character that the file system's encoding has not.
+        raise FileNameNotAllowed("expected a name that the system can have") from error
 
 
 class WriteMode(enum.Enum):
@@ -453,6 +533,9 @@ class FileTarget:
             LocalError: The system failed otherwise. Reply 451.
         """
 
+        if offset < 0:
+            raise BadArgument(f"an offset is not negative: {offset}")
+
         if offset and mode is not WriteMode.IN_PLACE:
             raise BadArgument(f"an upload in mode {mode.value!r} cannot start at offset {offset}")
 
@@ -463,11 +546,17 @@ class FileTarget:
             directory = os.dup(dir_fd) if dir_fd is not None else None
             try:
                 name = os.fsencode(path)
-                fd, partial_name = _open_target(name, directory, mode, permissions)
+                fd, partial_name = _open_target(
+                    name, directory, mode, permissions, may_be_new=not offset
+                )
                 try:
                     position = _start_position(fd, mode, offset)
                 except BaseException:
                     os.close(fd)
+                    new = partial_name or (name if mode is WriteMode.EXCLUSIVE else None)
+                    if new is not None:
+                        with contextlib.suppress(OSError):
+                            os.unlink(new, dir_fd=directory)
                     raise
             except BaseException:
                 if directory is not None:
@@ -488,13 +577,15 @@ class FileTarget:
             opened.append(target)
             return target
 
-        try:
-            return await calls.run(work)
-        except OSError as error:
-            raise error_for_oserror(error) from error
-        except asyncio.CancelledError:
+        def discard() -> None:
             for target in opened:
                 target.discard_now()
+
+        try:
+            with _errors_of_names():
+                return await calls.run(work)
+        except asyncio.CancelledError:
+            await calls.clean_up(discard)
             raise
 
     async def write(self, data: bytes) -> None:
@@ -525,14 +616,18 @@ class FileTarget:
 
         Raises:
             FTPDataError: The system refused; nothing was published, and
-                nothing is left of an atomic upload. Carries the reply code.
+                nothing is left of an atomic upload. (Where it is the last
+                step of a durable one that failed, to flush the directory, it
+                is published, but a power cut may undo that.) Carries the
+                reply code.
 
         Cancellation: it is published whole or not at all.
         """
 
-        fd, self._fd = self._open_fd(), None
+        self._open_fd()
 
         def work() -> None:
+            fd, self._fd = self._open_fd(), None
             try:
                 try:
                     if self._durable:
@@ -555,20 +650,27 @@ class FileTarget:
             await self._calls.run(work)
         except OSError as error:
             raise error_for_oserror(error) from error
+        except asyncio.CancelledError:
+            # Where no thread had begun with it, nothing was published, and is not to be.
+            await self.discard()
+            raise
 
     async def discard(self) -> None:
         """Let go of a cut upload. Once, instead of `commit`.
 
         Nothing is left of an atomic or exclusive one, unless `keep_partial`.
-        What was written in place or appended stays.
+        What was written in place or appended stays. A write that still runs
+        is waited for, but not here: its thread does the rest.
+
+        Raises:
+            FTPDataError: The system refused. Carries the reply code.
         """
 
         if self._fd is not None:
             try:
-                await self._calls.run(self.discard_now)
-            except asyncio.CancelledError:
-                self._calls.clean_up(self.discard_now)
-                raise
+                await self._calls.clean_up(self.discard_now)
+            except OSError as error:
+                raise error_for_oserror(error) from error
 
     def discard_now(self) -> None:
         """Do what `discard` does, in the calling thread. Idempotent."""
@@ -599,9 +701,7 @@ class FileTarget:
 
     def _rename(self) -> None:
         assert self._partial_name is not None
-        os.replace(
-            self._partial_name, self._name, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd
-        )
+        os.replace(self._partial_name, self._name, src_dir_fd=self._dir_fd, dst_dir_fd=self._dir_fd)
 
     def _unlink(self) -> None:
         if self._partial_name is not None:
@@ -618,7 +718,7 @@ class FileTarget:
         if not hasattr(os, "O_DIRECTORY"):
             return
 
-        parent = os.path.dirname(self._name) or b"."
+        parent = os.path.dirname(self._name) or b"."  # noqa: PTH120 - pathlib knows no bytes
         fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._dir_fd)
         try:
             os.fsync(fd)
@@ -632,9 +732,13 @@ class FileTarget:
 
 
 def _open_target(
-    name: bytes, dir_fd: int | None, mode: WriteMode, permissions: int
+    name: bytes, dir_fd: int | None, mode: WriteMode, permissions: int, *, may_be_new: bool
 ) -> tuple[int, bytes | None]:
     """Open the descriptor to write to, and tell its hidden name where it has one."""
+
+    directory, base = os.path.split(name)
+    if not base:
+        raise FileUnavailable("is a directory" if name else "expected a name")
 
     common = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     no_follow = getattr(os, "O_NOFOLLOW", 0)
@@ -643,12 +747,18 @@ def _open_target(
         return os.open(name, new, permissions, dir_fd=dir_fd), None
 
     if mode is not WriteMode.ATOMIC:
-        flags = common | os.O_CREAT | no_follow | getattr(os, "O_NONBLOCK", 0)
+        flags = common | no_follow | getattr(os, "O_NONBLOCK", 0)
+        if may_be_new:
+            flags |= os.O_CREAT
         if mode is WriteMode.APPEND:
             flags |= os.O_APPEND
         fd = os.open(name, flags, permissions, dir_fd=dir_fd)
-        if hasattr(os, "set_blocking"):
-            os.set_blocking(fd, True)
+        try:
+            if hasattr(os, "set_blocking"):
+                os.set_blocking(fd, True)
+        except BaseException:
+            os.close(fd)
+            raise
         return fd, None
 
     replaced = _status(name, dir_fd)
@@ -659,10 +769,9 @@ def _open_target(
         # Renaming asks nobody's leave; a file that may not be written is to stay.
         _check_writable(name, dir_fd)
 
-    directory, base = os.path.split(name)
     # The hidden name is longer; names end at 255 bytes on nearly every system.
     hidden = b".%s.%s.part" % (base[:200], secrets.token_hex(8).encode())
-    partial = os.path.join(directory, hidden)
+    partial = os.path.join(directory, hidden)  # noqa: PTH118 - pathlib knows no bytes
     fd = os.open(partial, new, permissions, dir_fd=dir_fd)
     if replaced is not None and stat.S_ISREG(replaced.st_mode) and hasattr(os, "fchmod"):
         with contextlib.suppress(OSError):
