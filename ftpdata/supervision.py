@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+import anyio
 import anyio.to_thread
 
 from .contracts import ProgressCallback
@@ -21,6 +23,7 @@ from .errors import (
     FTPDataError,
     InvalidData,
     LocalError,
+    NotConnected,
     QuotaExceeded,
     SizeMismatch,
     TruncatedTransfer,
@@ -31,6 +34,8 @@ from .protocol import DTP
 from .throttle import TokenBucket
 
 __all__ = ["Supervisor", "finish_despite_cancellation"]
+
+T = TypeVar("T")
 
 PROGRESS_INTERVAL = 0.1
 """Seconds between two calls of a progress callback, but for the last."""
@@ -43,6 +48,13 @@ LARGEST_PIECE = 256 * 1024
 
 INLINE_DIGEST = 16 * 1024
 """Bytes up to which a digest is computed at once; larger pieces go to a thread."""
+
+
+BYTES_PER_TURN = 1024 * 1024
+"""Bytes after which a sender that never had to wait lets others run."""
+
+LOSS_TURNS = 3
+"""Turns of the loop within which a transport tells why it has closed itself."""
 
 
 class Supervisor:
@@ -86,7 +98,8 @@ class Supervisor:
         self._others = others
         self._progress = progress
         self._progress_at = 0.0
-        self._digest = Digest(digest) if digest is not None else None
+        self._digest: Digest | None = None
+        self._digest_name = digest
         self._offset = offset
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
@@ -94,7 +107,7 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self._interrupted = False
-        self._cancelling = 0
+        self._since_turn = 0
 
     # The life of a transfer
 
@@ -112,56 +125,100 @@ class Supervisor:
         """
 
         try:
-            await self._run_body(body)
-            if self.direction is Direction.SENT:
-                await self.dtp.finish(self.deadlines.close)
-            else:
-                # Everything has come; what the peer does to the empty connection is no matter.
-                with contextlib.suppress(FTPDataError):
-                    await self.dtp.finish(self.deadlines.close)
+            self._check_uncut()
+            await self.supervise(body)
+            await self.finish()
+            self.report_progress(last=True)
         except asyncio.CancelledError:
             await self.close(End.CANCELLED, None)
             raise
         except Exception as error:
-            failure = self.failure(error)
-            await self.close(failure.end or End.ABORTED, failure)
+            failure = await self.fail(error)
             if failure is error:
                 raise
             raise failure from error
 
-        self.report_progress(last=True)
         return self.result(End.CLEAN)
 
-    async def _run_body(self, body: Callable[[], Awaitable[None]]) -> None:
-        self._task = asyncio.current_task()
-        assert self._task is not None
-        self._cancelling = self._task.cancelling()
-        if self.dtp.reason is not None:
-            raise self.dtp.reason
+    async def supervise(self, body: Callable[[], Awaitable[T]]) -> T:
+        """Run `body` within the deadlines, and interrupt it when a connection is cut.
 
+        Returns:
+            What `body` returns.
+
+        Raises:
+            FTPDataError: A connection was cut; the reason, itself.
+            Whatever `body` raises.
+        """
+
+        if self._digest is None and self._digest_name is not None:
+            self._digest = Digest(self._digest_name)
+
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        cancelling = task.cancelling()
         for dtp in (self.dtp, *self._others):
             dtp.on_cut(self._interrupt)
 
         self.start_watch()
+        was_cancelled = False
         try:
-            await body()
+            return await body()
         except asyncio.CancelledError:
-            if self._interrupted and self._task.uncancel() <= self._cancelling:
-                self._interrupted = False
-                raise self._cut_reason() from None
-            raise
+            was_cancelled = True
+            # Where somebody else has cancelled as well, it is for them to hear of it.
+            if not self._interrupted or not self._take_back_interruption(cancelling):
+                raise
+            reason = self._cut_reason()
+            raise reason from reason.__cause__
+        except Exception as error:
+            # What fails behind a cut is a consequence of it.
+            if not self._interrupted:
+                raise
+            reason = self._cut_reason()
+            raise reason from reason.__cause__ or error
         finally:
             self._let_go()
-            if self._interrupted:
-                # The interruption came when there was nothing left to wait for.
-                self._task.uncancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.sleep(0)
+            self._task = None
+            if self._interrupted and not was_cancelled:
+                await self._outlive_interruption(cancelling)
+
+            self._interrupted = False
+
+    def _check_uncut(self) -> None:
+        if self.dtp.reason is not None:
+            raise self.dtp.reason
 
     def _interrupt(self) -> None:
         if not self._interrupted and self._task is not None:
             self._interrupted = True
             self._task.cancel()
+
+    @staticmethod
+    def _take_back_interruption(cancelling: int) -> bool:
+        """Take back our own cancellation; tell whether there was no other."""
+
+        task = asyncio.current_task()
+        assert task is not None
+        return task.uncancel() <= cancelling
+
+    async def _outlive_interruption(self, cancelling: int) -> None:
+        """Let our own cancellation strike where it came when nothing was left to wait for.
+
+        Raises:
+            CancelledError: Somebody else has cancelled as well.
+        """
+
+        self._take_back_interruption(cancelling)
+        try:
+            # Before Python 3.13, what was taken back strikes all the same.
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None
+            if task.cancelling() > cancelling:
+                raise
 
     def _cut_reason(self) -> FTPDataError:
         for dtp in (self.dtp, *self._others):
@@ -175,6 +232,46 @@ class Supervisor:
         for dtp in (self.dtp, *self._others):
             dtp.on_cut(None)
 
+    async def finish(self) -> None:
+        """End the connection in peace.
+
+        Raises:
+            FTPDataError: The peer has not taken everything; or the transfer
+                was aborted at the last moment.
+        """
+
+        try:
+            await self.dtp.finish(self.deadlines.close)
+        except FTPDataError:
+            # Everything has come; what the peer does to the empty connection is no matter.
+            if self.direction is Direction.SENT or self.dtp.end not in _HARMLESS_WHEN_RECEIVED:
+                raise
+
+    async def fail(self, error: Exception) -> FTPDataError:
+        """Reset what is still open; return the transfer's error, with its result."""
+
+        if isinstance(error, NotConnected) and error.__cause__ is None:
+            error = await self._await_loss() or error
+
+        failure = self.failure(error)
+        await self.close(failure.end or End.ABORTED, failure)
+        return failure
+
+    async def _await_loss(self) -> FTPDataError | None:
+        """Wait for the reason of a loss that only the transport knows of, as yet.
+
+        A transport that failed to send closes at once, and tells why on the
+        next turn of the loop: too late for who writes on without a pause.
+        """
+
+        for _ in range(LOSS_TURNS):
+            if not self.dtp.has_been_connected or self.dtp.end is not None:
+                break
+
+            await asyncio.sleep(0)
+
+        return self.dtp.reason
+
     async def close(self, end: End, cause: BaseException | None) -> None:
         """Reset what is still open, and wait until it is closed."""
 
@@ -182,19 +279,19 @@ class Supervisor:
         for dtp in (self.dtp, *self._others):
             dtp.abort(end, cause=cause)
 
-        for dtp in (self.dtp, *self._others):
-            # abort has told the transport to close on the next turn of the loop.
-            with contextlib.suppress(FTPDataError):
-                await dtp.wait_closed()
+        # abort has told the transport to close on the next turn of the loop.
+        # anyio cancels anew at every turn, and shall not keep us from seeing it.
+        with anyio.CancelScope(shield=True):
+            for dtp in (self.dtp, *self._others):
+                with contextlib.suppress(FTPDataError):
+                    await dtp.wait_closed()
 
     def failure(self, error: Exception) -> FTPDataError:
         """Turn what was raised into the transfer's error, with its result."""
 
         reason = self._find_cut(error)
         if reason is None:
-            local = (
-                End.PRODUCER_FAILED if self.direction is Direction.SENT else End.CONSUMER_FAILED
-            )
+            local = End.PRODUCER_FAILED if self.direction is Direction.SENT else End.CONSUMER_FAILED
             if isinstance(error, FTPDataError):
                 reason = error
                 if reason.end is None:
@@ -299,17 +396,38 @@ class Supervisor:
         return max(SMALLEST_PIECE, min(LARGEST_PIECE, int(rate * THROTTLE_INTERVAL)))
 
     async def wait_for_turn(self, nbytes: int) -> None:
-        """Wait until the throttle lets so many bytes pass."""
+        """Wait until the throttle lets so many bytes pass, and others had their turn.
 
+        The time that the throttle takes is not held against the peer.
+        """
+
+        self._since_turn += nbytes
         if self.throttle is not None:
             delay = self.throttle.reserve(nbytes, self._loop.time())
             if delay > 0:
-                try:
-                    await asyncio.sleep(delay)
-                except BaseException:
-                    # Others share the buckets above; they must not pay for this.
-                    self.throttle.unused(nbytes)
-                    raise
+                await self._sleep_throttled(nbytes, delay)
+
+        if self._since_turn >= BYTES_PER_TURN:
+            self._since_turn = 0
+            await asyncio.sleep(0)
+
+    async def _sleep_throttled(self, nbytes: int, delay: float) -> None:
+        self._since_turn = 0
+        self.stop_watch()
+        try:
+            await asyncio.sleep(delay)
+        except BaseException:
+            # Others share the buckets above; they must not pay for this.
+            self.give_back(nbytes)
+            raise
+
+        self.start_watch()
+
+    def give_back(self, nbytes: int) -> None:
+        """Give bytes back to the throttle that had their turn and did not pass."""
+
+        if self.throttle is not None:
+            self.throttle.unused(nbytes)
 
     async def note_file_bytes(self, data: bytes) -> None:
         """Count bytes of the file, digest them, report progress."""
@@ -345,6 +463,9 @@ def _lowest_rate(bucket: TokenBucket | None) -> float | None:
     return lowest
 
 
+_HARMLESS_WHEN_RECEIVED = frozenset({End.RESET, End.LOST, End.CLOSE_TIMEOUT})
+"""What may become of a connection whose every byte and end of file have come."""
+
 _ENDS: dict[type[FTPDataError], End] = {
     SizeMismatch: End.SIZE_MISMATCH,
     QuotaExceeded: End.SIZE_LIMIT,
@@ -368,16 +489,18 @@ async def finish_despite_cancellation(work: Awaitable[None], timeout: float | No
     cancelled: asyncio.CancelledError | None = None
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
-    while not task.done():
-        left = None if deadline is None else max(0.0, deadline - loop.time())
-        try:
-            _, pending = await asyncio.wait((task,), timeout=left)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        else:
-            if pending:
-                task.cancel()
-                deadline = None
+    # anyio would cancel anew at every turn of the loop.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            try:
+                _, pending = await asyncio.wait((task,), timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            else:
+                if pending:
+                    task.cancel()
+                    deadline = None
 
     if cancelled is not None:
         if not task.cancelled():
