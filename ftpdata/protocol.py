@@ -541,7 +541,8 @@ class DTP(asyncio.Protocol):
         """End at once, with a reset, so that no peer takes a cut file for a whole one.
 
         May be called from anywhere in the loop's thread, at any time; does
-        nothing once the connection has ended and its consumer has everything.
+        nothing once the connection has ended, its consumer has everything,
+        and no transfer is at work on what came.
 
         Args:
             end: How it ended, for `end` and for the error that waiters get.
@@ -557,9 +558,11 @@ class DTP(asyncio.Protocol):
             raise ValueError("an abort is never a clean end")
 
         if self._end is not None:
-            if self._reason is None and self._consumer is not None:
+            is_in_use = self._consumer is not None or self._on_cut is not None
+            if self._reason is None and is_in_use:
                 # The connection has ended cleanly, but what was held has not
-                # reached the consumer: it is the transfer that is cut now.
+                # reached the consumer, or is not yet stored by the transfer
+                # that watches: it is the transfer that is cut now.
                 self._set_end(end, message, cause)
                 self._discard_held()
                 self._release_consumer()
@@ -614,7 +617,7 @@ class DTP(asyncio.Protocol):
 
         self._conclude()
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:
         """Take note of the peer's end of file; called by the event loop.
 
         Returns:
