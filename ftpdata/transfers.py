@@ -12,17 +12,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, Self, TypeVar, cast
 
 import anyio
 
 from .consumers import ReceiveQueue
 from .contracts import Buffer, Decoder, Encoder, ProgressCallback, UploadTarget
 from .deadlines import Deadlines
-from .errors import FTPDataError, QuotaExceeded, SizeMismatch, error_for_oserror
+from .errors import (
+    BadArgument,
+    FTPDataError,
+    QuotaExceeded,
+    SizeMismatch,
+    error_for_oserror,
+)
 from .files import CHUNK, FilePath, FileSource, FileTarget, WorkerCalls, WriteMode
 from .listing import ListingEntry
 from .outcome import Direction, End, FastPath, TransferResult
@@ -42,6 +56,8 @@ __all__ = [
     "send_stream",
 ]
 
+T = TypeVar("T")
+
 LISTING_BATCH = 64 * 1024
 """Bytes of lines that are gathered before they are written."""
 
@@ -50,8 +66,10 @@ LARGEST_SENDFILE_PIECE = 8 * 1024 * 1024
 SENDFILE_PIECE_SECONDS = 0.25
 """How long one piece should take: `loop.sendfile` reports nothing while it runs."""
 
-BYTES_PER_TURN = 1024 * 1024
-"""Bytes after which a sender that never had to wait lets others run."""
+_NETWORK_ERRNOS = frozenset(
+    {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
+)
+"""What `loop.sendfile` raises about the connection, where it is not a `ConnectionError`."""
 
 STREAM, DEFAULT_DEADLINES = TransferParameters(), Deadlines()
 
@@ -99,7 +117,6 @@ async def send_file(
             did (`SizeMismatch` if it shrank), 550 if it cannot be read.
     """
 
-    encoder = None if parameters.is_identity else encoder_for(parameters)
     transfer = Supervisor(
         dtp,
         Direction.SENT,
@@ -111,6 +128,10 @@ async def send_file(
     )
 
     async def body() -> None:
+        if length is not None and length < 0:
+            raise BadArgument(f"a length is not negative: {length}")
+
+        encoder = None if parameters.is_identity else encoder_for(parameters)
         source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
         try:
             total = length
@@ -182,7 +203,6 @@ async def receive_file(
             452 or 550 if it could not be stored, 552 beyond `size_limit`.
     """
 
-    decoder = None if parameters.is_identity else decoder_for(parameters)
     transfer = Supervisor(
         dtp,
         Direction.RECEIVED,
@@ -193,49 +213,38 @@ async def receive_file(
         offset=offset,
     )
     transfer.total = expected_size
+    check_size = _SizeCheck(expected_size, size_limit)
     opened: list[UploadTarget] = []
-
-    async def store(data: bytes) -> None:
-        size = transfer.file_bytes + len(data)
-        if size_limit is not None and size > size_limit:
-            raise QuotaExceeded(f"the upload has more than the {size_limit} bytes allowed")
-        if expected_size is not None and size > expected_size:
-            raise SizeMismatch(f"the upload has more than the {expected_size} bytes promised")
-
-        await opened[0].write(data)
-        await transfer.note_file_bytes(data)
 
     async def body() -> None:
         if isinstance(target, (str, bytes, os.PathLike)):
-            mode = WriteMode.ATOMIC
-            if append:
-                mode = WriteMode.APPEND
-            elif offset:
-                mode = WriteMode.IN_PLACE
+            mode = WriteMode.IN_PLACE if offset else WriteMode.ATOMIC
             opened.append(
                 await FileTarget.open(
-                    target, dir_fd=dir_fd, mode=mode, offset=offset, limiter=limiter
+                    target,
+                    dir_fd=dir_fd,
+                    mode=WriteMode.APPEND if append else mode,
+                    offset=offset,
+                    limiter=limiter,
                 )
             )
 
-        receiver = _Receiver(transfer, decoder)
+        receiver = _Receiver(transfer, parameters)
         while data := await receiver.next():
-            await store(data)
+            check_size(transfer.file_bytes + len(data), is_last=False)
+            await opened[0].write(data)
+            await transfer.note_file_bytes(data)
 
-        if expected_size is not None and transfer.file_bytes != expected_size:
-            raise SizeMismatch(
-                f"{expected_size} bytes were promised, {transfer.file_bytes} came"
-            )
+        check_size(transfer.file_bytes, is_last=True)
 
     if not isinstance(target, (str, bytes, os.PathLike)):
-        is_target = hasattr(target, "commit") and hasattr(target, "discard")
-        opened.append(target if is_target else _FileObjectTarget(target, limiter))  # type: ignore[arg-type]
+        opened.append(_as_upload_target(target, limiter))
 
     try:
         result = await transfer.run(body)
-    except BaseException:
+    except BaseException as error:
         if opened:
-            await finish_despite_cancellation(opened[0].discard(), deadlines.close)
+            await _discard(opened[0], error, deadlines.close)
         raise
 
     try:
@@ -247,6 +256,15 @@ async def receive_file(
         raise failure from error
 
     return result
+
+
+async def _discard(target: UploadTarget, failure: BaseException, timeout: float | None) -> None:
+    """Discard an upload; what fails now is no reason to conceal why it was cut."""
+
+    try:
+        await finish_despite_cancellation(target.discard(), timeout)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is told of
+        failure.add_note(f"what came of the upload could not be discarded: {error!r}")
 
 
 async def send_listing(
@@ -276,8 +294,8 @@ async def send_listing(
     Raises:
         FTPDataError: The listing is not complete; carries the result and the
             reply code: 426 if the peer or a deadline cut it, 451 if `lines`
-            raised (550 for an `OSError` that says so).
-        TypeError: An entry came, and there is no `formatter`.
+            raised (550 for an `OSError` that says so), or if an entry came
+            and there is no `formatter`.
     """
 
     transfer = Supervisor(
@@ -322,7 +340,6 @@ async def send_stream(
             raised.
     """
 
-    encoder = None if parameters.is_identity else encoder_for(parameters)
     transfer = Supervisor(
         dtp,
         Direction.SENT,
@@ -334,14 +351,12 @@ async def send_stream(
     transfer.total = expected_size
 
     async def body() -> None:
+        encoder = None if parameters.is_identity else encoder_for(parameters)
         await _send_chunks(transfer, chunks, encoder)
         if expected_size is not None and transfer.file_bytes != expected_size:
             raise SizeMismatch(f"{expected_size} bytes were promised, {transfer.file_bytes} sent")
 
-    try:
-        return await transfer.run(body)
-    finally:
-        await finish_despite_cancellation(_close_iterable(chunks), deadlines.close)
+    return await transfer.run(body)
 
 
 def receive_stream(
@@ -355,7 +370,9 @@ def receive_stream(
     digest: str | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> ReceivedStream:
-    """Receive into an ``async for``::
+    """Receive into an ``async for``.
+
+    ::
 
         async with receive_stream(dtp) as stream:
             async for data in stream:
@@ -380,7 +397,6 @@ def receive_stream(
             the result and the reply code.
     """
 
-    decoder = None if parameters.is_identity else decoder_for(parameters)
     transfer = Supervisor(
         dtp,
         Direction.RECEIVED,
@@ -390,7 +406,7 @@ def receive_stream(
         digest=digest,
     )
     transfer.total = expected_size
-    return ReceivedStream(transfer, decoder, expected_size, size_limit)
+    return ReceivedStream(transfer, parameters, expected_size, size_limit)
 
 
 async def relay(
@@ -444,6 +460,24 @@ async def relay(
     return await transfer.run(body)
 
 
+class _SizeCheck:
+    """Holds an upload to the size that was promised, and to the one that is allowed."""
+
+    def __init__(self, expected: int | None, limit: int | None) -> None:
+        self._expected = expected
+        self._limit = limit
+
+    def __call__(self, size: int, *, is_last: bool) -> None:
+        if self._limit is not None and size > self._limit:
+            raise QuotaExceeded(f"the upload has more than the {self._limit} bytes allowed")
+
+        expected = self._expected
+        if expected is not None and (size > expected or (is_last and size < expected)):
+            raise SizeMismatch(
+                f"{expected} bytes were promised, {size}{'' if is_last else ' or more'} came"
+            )
+
+
 class ReceivedStream:
     """What `receive_stream` returns: an asynchronous iterator, and its result.
 
@@ -456,17 +490,17 @@ class ReceivedStream:
     def __init__(
         self,
         transfer: Supervisor,
-        decoder: Decoder | None,
+        parameters: TransferParameters,
         expected_size: int | None,
         size_limit: int | None,
     ) -> None:
         self.result: TransferResult | None = None
         self._transfer = transfer
-        self._expected_size = expected_size
-        self._size_limit = size_limit
-        self._receiver = _Receiver(transfer, decoder)
+        self._check_size = _SizeCheck(expected_size, size_limit)
+        self._receiver = _Receiver(transfer, parameters)
+        self._failure: FTPDataError | None = None
 
-    async def __aenter__(self) -> ReceivedStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -481,54 +515,52 @@ class ReceivedStream:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._failure is not None:
+            # To stop quietly now would look like a clean end.
+            raise self._failure
+
         if self.result is not None:
             raise StopAsyncIteration
 
         transfer = self._transfer
-        transfer.start_watch()
         try:
-            data = await self._receiver.next()
-            self._check_size(len(data), is_last=not data)
+            # While the caller is busy, the peer is not watched and cannot be blamed.
+            data = await transfer.supervise(self._next)
             if data:
-                await transfer.note_file_bytes(data)
                 return data
+
+            await transfer.finish()
+            transfer.report_progress(last=True)
         except asyncio.CancelledError:
-            await self._end(End.CANCELLED, None)
+            await self._end(End.CANCELLED)
             raise
         except Exception as error:
-            failure = transfer.failure(error)
-            await self._end(failure.end or End.ABORTED, failure)
-            if failure is error:
+            self._failure = await transfer.fail(error)
+            self.result = self._failure.result
+            if self._failure is error:
                 raise
-            raise failure from error
-        finally:
-            # While the caller is busy, the peer cannot be blamed.
-            transfer.stop_watch()
+            raise self._failure from error
 
-        with contextlib.suppress(FTPDataError):
-            await transfer.dtp.finish(transfer.deadlines.close)
-        transfer.report_progress(last=True)
         self.result = transfer.result(End.CLEAN)
         raise StopAsyncIteration
+
+    async def _next(self) -> bytes:
+        data = await self._receiver.next()
+        self._check_size(self._transfer.file_bytes + len(data), is_last=not data)
+        if data:
+            await self._transfer.note_file_bytes(data)
+
+        return data
 
     async def aclose(self) -> None:
         """Reset the connection unless the transfer has ended. Idempotent."""
 
         if self.result is None:
-            await self._end(End.ABORTED, None)
+            await self._end(End.ABORTED)
 
-    async def _end(self, end: End, failure: FTPDataError | None) -> None:
-        self.result = failure.result if failure is not None else self._transfer.result(end)
-        await self._transfer.close(end, failure)
-
-    def _check_size(self, nbytes: int, *, is_last: bool) -> None:
-        size = self._transfer.file_bytes + nbytes
-        if self._size_limit is not None and size > self._size_limit:
-            raise QuotaExceeded(f"the upload has more than the {self._size_limit} bytes allowed")
-
-        expected = self._expected_size
-        if expected is not None and (size > expected or (is_last and size < expected)):
-            raise SizeMismatch(f"{expected} bytes were promised, {size} came")
+    async def _end(self, end: End) -> None:
+        self.result = self._transfer.result(end)
+        await self._transfer.close(end, None)
 
 
 ListingItem = bytes | ListingEntry | list[bytes] | list[ListingEntry]
@@ -552,21 +584,31 @@ async def _send_by_sendfile(transfer: Supervisor, source: FileSource) -> None:
     assert transfer.total is not None
     dtp = transfer.dtp
     loop = asyncio.get_running_loop()
-    piece = min(FIRST_SENDFILE_PIECE, transfer.piece_size if transfer.throttle else 1 << 62)
+    piece = FIRST_SENDFILE_PIECE
     while transfer.file_bytes < transfer.total:
+        if transfer.throttle is not None:
+            # Its rate may be changed at any time.
+            piece = transfer.piece_size
+
         count = min(piece, transfer.total - transfer.file_bytes)
         await transfer.wait_for_turn(count)
+        _check_open(dtp)
         started_at = loop.time()
         try:
             sent = await loop.sendfile(
                 dtp.transport, source.raw, source.position, count, fallback=False
             )
         except (asyncio.SendfileNotAvailableError, NotImplementedError, AttributeError):
+            transfer.give_back(count)
             return
-        except ConnectionError as error:
+        except OSError as error:
+            transfer.give_back(count)
+            if not isinstance(error, ConnectionError) and error.errno not in _NETWORK_ERRNOS:
+                raise
             # It came past the transport, which does not know yet.
             dtp.on_cut(None)
-            dtp.abort(End.RESET, cause=error)
+            is_reset = isinstance(error, ConnectionError)
+            dtp.abort(End.RESET if is_reset else End.LOST, cause=error)
             assert dtp.reason is not None
             raise dtp.reason from error
 
@@ -584,6 +626,13 @@ async def _send_by_sendfile(transfer: Supervisor, source: FileSource) -> None:
                 piece = min(piece * 2, LARGEST_SENDFILE_PIECE)
             elif seconds > 2 * SENDFILE_PIECE_SECONDS:
                 piece = max(piece // 2, CHUNK)
+
+
+def _check_open(dtp: DTP) -> None:
+    """Raise what a write would: `loop.sendfile` knows no better than a RuntimeError."""
+
+    if dtp.end is not None or dtp.transport.is_closing():
+        dtp.write(b"")
 
 
 async def _send_by_reading(
@@ -610,8 +659,7 @@ async def _send_by_reading(
     finally:
         if ahead is not None:
             ahead.cancel()
-            with contextlib.suppress(asyncio.CancelledError, FTPDataError):
-                await finish_despite_cancellation(_outcome(ahead), None)
+            await finish_despite_cancellation(_outcome(ahead), None)
 
     if total is not None and transfer.file_bytes < total:
         raise _shrunk(transfer)
@@ -635,14 +683,10 @@ def _shrunk(transfer: Supervisor) -> SizeMismatch:
 async def _send_chunks(
     transfer: Supervisor, chunks: AsyncIterable[bytes], encoder: Encoder | None
 ) -> None:
-    since_turn = 0
-    async for data in chunks:
-        await _send_encoded(transfer, data, encoder)
-        await transfer.note_file_bytes(data)
-        since_turn += len(data)
-        if since_turn >= BYTES_PER_TURN:
-            since_turn = 0
-            await asyncio.sleep(0)
+    async with contextlib.aclosing(_each(chunks)) as pieces:
+        async for data in pieces:
+            await _send_encoded(transfer, data, encoder)
+            await transfer.note_file_bytes(data)
 
     await _send_last(transfer, encoder)
 
@@ -689,7 +733,7 @@ async def _batches(
     batch: list[bytes] = []
     size = 0
     wanted = 1
-    async with contextlib.aclosing(_as_generator(lines)) as items:
+    async with contextlib.aclosing(_each(lines)) as items:
         async for item in items:
             for entry in item if isinstance(item, list) else (item,):
                 line = _line(entry, formatter)
@@ -730,27 +774,30 @@ def _joined(batch: list[bytes]) -> bytes:
     return data
 
 
-async def _as_generator(
-    items: Iterable[ListingItem] | AsyncIterable[ListingItem],
-) -> AsyncGenerator[ListingItem, None]:
-    if not isinstance(items, AsyncIterable):
-        for item in items:
-            yield item
+async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """Give the items one by one; close the generator that they come from, in any case.
+
+    Left to the collector, an asynchronous one would get a task of its own.
+    What is no generator belongs to the caller.
+    """
+
+    if isinstance(items, AsyncIterable):
+        source = aiter(items)
+        try:
+            async for item in source:
+                yield item
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
         return
 
+    iterator = iter(items)
     try:
-        async for item in items:
+        for item in iterator:
             yield item
     finally:
-        await _close_iterable(items)
-
-
-async def _close_iterable(items: object) -> None:
-    """Close an asynchronous generator now: left to the collector, it would get a task of its own."""
-
-    aclose = getattr(items, "aclose", None)
-    if aclose is not None:
-        await aclose()
+        if isinstance(iterator, Generator):
+            iterator.close()
 
 
 # Receiving
@@ -759,9 +806,10 @@ async def _close_iterable(items: object) -> None:
 class _Receiver:
     """The bytes of the file that is received, decoded, piece by piece."""
 
-    def __init__(self, transfer: Supervisor, decoder: Decoder | None) -> None:
+    def __init__(self, transfer: Supervisor, parameters: TransferParameters) -> None:
         self._transfer = transfer
-        self._decoder = decoder
+        self._parameters = parameters
+        self._decoder: Decoder | None = None
         self._queue: ReceiveQueue | None = None
         self._pieces: Iterator[bytes] = iter(())
         self._at_end = False
@@ -770,23 +818,37 @@ class _Receiver:
         """Return the next piece; ``b""`` behind a clean end."""
 
         if self._queue is None:
+            if not self._parameters.is_identity:
+                self._decoder = decoder_for(self._parameters)
             self._queue = ReceiveQueue.attach(self._transfer.dtp)
 
+        transfer = self._transfer
         while True:
             for piece in self._pieces:
-                if piece:
-                    return piece
+                return piece
 
             if self._at_end:
                 return b""
 
-            data = await self._queue.receive()
+            # A throttle wants pieces that are small enough to look steady.
+            most = transfer.piece_size if transfer.throttle is not None else None
+            data = await self._queue.receive(most)
             self._at_end = not data
-            await self._transfer.wait_for_turn(len(data))
+            if data:
+                await transfer.wait_for_turn(len(data))
             if self._decoder is None:
                 return data
 
             self._pieces = iter(self._decoder.feed(data) if data else self._decoder.finish())
+
+
+def _as_upload_target(
+    target: BinaryIO | UploadTarget, limiter: anyio.CapacityLimiter | None
+) -> UploadTarget:
+    if hasattr(target, "commit") and hasattr(target, "discard"):
+        return cast("UploadTarget", target)
+
+    return _FileObjectTarget(target, limiter)
 
 
 class _FileObjectTarget:
