@@ -81,15 +81,20 @@ def running_server(directory: Path) -> Iterator[tuple[str, int]]:
 
     command = [sys.executable, "-m", "examples.server", str(directory), "--port", "0"]
     command += ["--user", f"{USER}:{PASSWORD}", "--writable"]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert server.stdout is not None
-        host, _, port = server.stdout.readline().removeprefix("listening on ").rpartition(":")
-        yield host, int(port)
-    finally:
-        server.terminate()
-        server.wait(10)
-        if server.stdout is not None:
+        try:
+            line = server.stdout.readline()
+            if not line.startswith("listening on "):
+                log.seek(0)
+                raise RuntimeError(f"the server did not start:\n{log.read()}")
+
+            host, _, port = line.removeprefix("listening on ").rpartition(":")
+            yield host, int(port)
+        finally:
+            server.terminate()
+            server.wait(10)
             server.stdout.close()
 
 
