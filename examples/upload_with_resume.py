@@ -30,12 +30,12 @@ async def upload(control: Control, local: str, remote: str) -> TransferResult:
     return result
 
 
-async def main(host: str, port: int, user: str, password: str, local: str, remote: str) -> None:
+async def main(server: tuple[str, int, str, str], local: str, remote: str) -> None:
     """Try until it is there; a new control connection for each try."""
 
     for attempt in range(1, TRIES + 1):
         try:
-            async with await Control.login(host, port, user, password) as control:
+            async with await Control.login(*server) as control:
                 result = await upload(control, local, remote)
         except (FTPDataError, OSError) as error:
             print(f"try {attempt}: {error}")
@@ -48,4 +48,5 @@ async def main(host: str, port: int, user: str, password: str, local: str, remot
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:7]))
+    host, port, user, password, local, remote = sys.argv[1:]
+    asyncio.run(main((host, int(port), user, password), local, remote))

@@ -66,6 +66,7 @@ from .contracts import (
 )
 from .deadlines import Deadlines, ProgressWatch
 from .digests import Digest
+from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
 from .endpoint import AcceptedEndpoint, Endpoint
 from .errors import (
     BadAddress,
@@ -147,6 +148,7 @@ from .producers import (
     StartableProducer,
 )
 from .protocol import DTP, CloseWaiter
+from .proxy_header import PROXY_HEADER_LIMIT, ProxyHeader, format_proxy_header, parse_proxy_header
 from .representation import (
     PIECE_SIZE,
     AsciiDecoder,
@@ -179,6 +181,7 @@ __all__ = [
     "DTP",
     "EPSV_ALL",
     "PIECE_SIZE",
+    "PROXY_HEADER_LIMIT",
     "SUPPORTED_FACTS",
     "AcceptedEndpoint",
     "ActiveEndpoint",
@@ -205,6 +208,7 @@ __all__ = [
     "Digest",
     "DigestConsumer",
     "Direction",
+    "EbcdicCodePage",
     "EncodedProducer",
     "Encoder",
     "End",
@@ -251,6 +255,7 @@ __all__ = [
     "ProgressWatch",
     "Protection",
     "ProtectionRequired",
+    "ProxyHeader",
     "PullProducer",
     "PushProducer",
     "QuotaExceeded",
@@ -284,6 +289,7 @@ __all__ = [
     "check_supported",
     "connect_active",
     "decoder_for",
+    "ebcdic_code_page",
     "encoder_for",
     "entry_from_facts",
     "error_for_end",
@@ -298,6 +304,7 @@ __all__ = [
     "format_nlst_line",
     "format_pasv_reply",
     "format_port",
+    "format_proxy_header",
     "format_time_val",
     "format_xferlog_line",
     "listen_passive",
@@ -312,6 +319,7 @@ __all__ = [
     "parse_nlst_line",
     "parse_pasv_reply",
     "parse_port",
+    "parse_proxy_header",
     "parse_time_val",
     "parse_unix_line",
     "perm_letters",
@@ -322,4 +330,5 @@ __all__ = [
     "send_file",
     "send_listing",
     "send_stream",
+    "translation_tables",
 ]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpdata import BadArgument, ClientHello, InvalidData, parse_client_hello
+from ftpdata import ClientHello, InvalidData, parse_client_hello
 
 
 def hello(*protocols: str, server_name: str | None = None) -> bytes:
@@ -116,10 +116,9 @@ def test_only_its_own_error_escapes(data: bytes) -> None:
     """Whatever comes, the result is an offer, a wish for more, or InvalidData."""
     try:
         result = parse_client_hello(data)
-    except InvalidData as error:
-        assert not isinstance(error, BadArgument)
-    else:
-        assert result is None or isinstance(result, ClientHello)
+    except InvalidData:
+        return
+    assert result is None or isinstance(result, ClientHello)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
