@@ -9,19 +9,29 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 
 import attrs
 
-from ftpdata import BadArgument, ListingEntry
+from ftpdata import (
+    BadArgument,
+    EntryType,
+    ListingEntry,
+    facts_for_entry,
+    format_mlsx_line,
+    perm_letters,
+)
 
-from .storage import Storage, parent
+from .storage import Storage, join, parent
 
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["Listing"]
+__all__ = ["FACTS", "Listing", "fact_formatter", "fact_line"]
+
+FACTS = ("type", "size", "modify", "perm", "unique", "unix.mode", "unix.uid", "unix.gid")
+"""The facts that this server can tell."""
 
 _options = re.compile(r"-[a-zA-Z1]+(?: +|$)")
 
@@ -97,8 +107,13 @@ class Listing:
 
         return self._single is None
 
-    async def entries(self) -> AsyncGenerator[list[ListingEntry], None]:
-        """Yield the entries, in batches."""
+    async def entries(self, *, follow: bool = False) -> AsyncGenerator[list[ListingEntry], None]:
+        """Yield the entries, in batches.
+
+        Args:
+            follow: Whether to tell of what a symbolic link leads to, and not
+                of the link.
+        """
 
         if self._single is not None:
             yield [self._single]
@@ -106,23 +121,48 @@ class Listing:
 
         async with contextlib.aclosing(self._storage.entries(self._path)) as batches:
             async for batch in batches:
+                found = batch
                 if self._pattern:
-                    yield [e for e in batch if fnmatch.fnmatchcase(e.text_name, self._pattern)]
-                else:
-                    yield batch
+                    found = [e for e in batch if fnmatch.fnmatchcase(e.text_name, self._pattern)]
+                if follow:
+                    found = [
+                        await _followed(self._storage, join(self._path, entry.text_name), entry)
+                        for entry in found
+                    ]
+                yield found
 
 
-def _fact_line(session, entry, name):
-    return b"size=%d; " % entry.size + name.encode("utf-8","surrogateescape")
+def fact_formatter(session: Session) -> Callable[[ListingEntry], bytes | None]:
+    """Return what makes a line of MLSD of an entry, with the facts that the client wants."""
 
-def fact_formatter(session):
     return lambda entry: _fact_line(session, entry, entry.name)
 
-async def fact_line(session, path):
-    return _fact_line(session, await session.storage.entry(path), path).decode()
 
-def select_facts(option):
-    return None, "size;"
+async def fact_line(session: Session, path: str) -> str:
+    """Return the line of facts of one file or directory, with its full path (MLST)."""
 
-def mlst_feature(session):
-    return "MLST size*;"
+    entry = await _followed(session.storage, path, await session.storage.entry(path))
+    line = _fact_line(session, entry, path)
+    return (line or b"").decode("utf-8", "surrogateescape")
+
+
+def _fact_line(session: Session, entry: ListingEntry, name: str | bytes) -> bytes | None:
+    writable = session.settings.writable
+    perm = perm_letters(
+        is_directory=entry.is_directory, readable=True, writable=writable, removable=writable
+    )
+    facts = facts_for_entry(entry, perm=perm)
+    return format_mlsx_line(name, facts, selection=session.facts)
+
+
+async def _followed(storage: Storage, path: str, entry: ListingEntry) -> ListingEntry:
+    """Return the entry of what a symbolic link leads to, as RFC 3659 §7.5.1.5 wants it.
+
+    A link that leads nowhere, or out of the tree, stays a link.
+    """
+
+    if entry.type is EntryType.SYMLINK:
+        with contextlib.suppress(OSError):
+            return ListingEntry.from_stat(entry.name, await storage.status(path))
+
+    return entry

@@ -21,6 +21,7 @@ import anyio.abc
 
 from ftpdata import (
     FTPDataError,
+    FactSelection,
     PeerPolicy,
     RepresentationType,
     TokenBucket,
@@ -31,6 +32,7 @@ from ftpdata import (
 from .accounts import User
 from .commands import COMMANDS, Argument, Command, EndSession
 from .control import ControlConnection, Reply, printable
+from .listings import FACTS
 from .settings import Settings
 from .storage import Storage, join
 from .transfer import DataChannel, Operation, Restart
@@ -67,8 +69,7 @@ class Session:
         restart: What REST or RANG said, for the next transfer command.
         rename_from: What RNFR said, for an RNTO right behind it.
         hash_name: The algorithm of HASH.
-        facts: Names of the facts that MLST and MLSD show; None for the
-            default.
+        facts: Which facts MLST and MLSD show.
         data: The data connection, prepared or not.
         operation: What runs, if it is something that takes long.
     """
@@ -118,7 +119,7 @@ class Session:
         self.restart = Restart()
         self.rename_from: str | None = None
         self.hash_name = "SHA-256"
-        self.facts: str | None = None
+        self.facts = FactSelection(supported=FACTS)
 
     @property
     def is_busy(self) -> bool:

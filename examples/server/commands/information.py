@@ -11,7 +11,7 @@ import anyio
 from ftpdata import ListFormatter, parse_time_val
 
 from ..control import Reply, printable
-from ..listings import Listing, mlst_feature, select_facts
+from ..listings import Listing
 from .files import HASH_NAMES
 from .table import COMMANDS, Argument, command
 
@@ -41,7 +41,7 @@ async def features(session: Session, _: str) -> Reply:
 
     hashes = "".join(f"{name}{'*' * (name == session.hash_name)};" for name in HASH_NAMES)
     lines = [
-        *("EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", mlst_feature(session)),
+        *("EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", session.facts.feature),
         *("RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8"),
         *("XCRC", "XMD5", "XSHA1", "XSHA256"),
     ]
@@ -57,8 +57,8 @@ async def options(session: Session, argument: str) -> Reply:
         case "UTF8" | "UTF-8", "ON" | "":
             return Reply(200, "Names are always UTF-8.")
         case "MLST", _:
-            session.facts, shown = select_facts(option)
-            return Reply(200, f"MLST OPTS {shown}".rstrip())
+            session.facts = session.facts.select(option)
+            return Reply(200, session.facts.reply)
         case "HASH", "":
             return Reply(200, session.hash_name)
         case "HASH", wanted if wanted in HASH_NAMES:

@@ -141,7 +141,7 @@ async def list_facts(session: Session, argument: str) -> Reply:
     """Send the names and facts of a directory (RFC 3659 §7)."""
 
     listing = await Listing.find_directory(session, argument)
-    return await _list(session, listing, fact_formatter(session))
+    return await _list(session, listing, fact_formatter(session), follow=True)
 
 
 @command("ABOR", needs_login=False)
@@ -236,12 +236,16 @@ class _NotStored(FTPDataError):
 
 
 async def _list(
-    session: Session, listing: Listing, formatter: Callable[[ListingEntry], bytes | None]
+    session: Session,
+    listing: Listing,
+    formatter: Callable[[ListingEntry], bytes | None],
+    *,
+    follow: bool = False,
 ) -> Reply:
     operation, _ = _begin(session)
-    async with contextlib.aclosing(listing.entries()) as batches:
+    async with contextlib.aclosing(listing.entries(follow=follow)) as batches:
         # A directory that cannot be read is to be known before the 150.
-        first = await anext(batches, [])
+        first: list[ListingEntry] = await anext(batches, [])
         async with _connection(session, operation, "Here comes the listing.") as dtp:
             result = await send_listing(
                 dtp,
