@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Self
 
 from ftpdata import DTP, HostPort, connect_active, parse_epsv_reply
 
@@ -31,7 +32,7 @@ class Control:
         try:
             await control.reply("220")
         except BaseException:
-            control._writer.close()
+            control.close()
             raise
 
         return control
@@ -48,12 +49,12 @@ class Control:
                 await control.command(f"PASS {password}", "230")
             await control.command("TYPE I", "200")
         except BaseException:
-            control._writer.close()
+            control.close()
             raise
 
         return control
 
-    async def __aenter__(self) -> Control:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -62,6 +63,11 @@ class Control:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, whatever is under way."""
+
         self._writer.close()
 
     @property

@@ -13,6 +13,8 @@ import os
 import sys
 from pathlib import Path
 
+import anyio
+
 from examples.control import Control
 from ftpdata import Facts, parse_mlsx_line, receive_file, receive_stream
 
@@ -32,7 +34,7 @@ async def entries(control: Control, remote: str) -> list[tuple[str, Facts]]:
 async def mirror(control: Control, remote: str, local: Path) -> int:
     """Make `local` like `remote`; return how many files were transferred."""
 
-    local.mkdir(parents=True, exist_ok=True)
+    await anyio.Path(local).mkdir(parents=True, exist_ok=True)
     transferred = 0
     for name, facts in await entries(control, remote):
         kind = (facts.type or "").lower()

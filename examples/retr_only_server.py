@@ -1,4 +1,4 @@
-"""A server that only does RETR: python -m examples.retr_only_server DIRECTORY PORT"""
+"""A server that only does RETR: python -m examples.retr_only_server DIRECTORY PORT."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ftpdata import Endpoint, FTPDataError, format_epsv_reply, listen_passive, s
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve one client."""
     host, peer = (writer.get_extra_info(name)[0] for name in ("sockname", "peername"))
     endpoint: Endpoint | None = None
     reply = "220 only EPSV and RETR here"
@@ -37,6 +38,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main() -> None:
+    """Serve until interrupted."""
     async with await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[2])) as server:
         print(f"listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
         await server.serve_forever()
