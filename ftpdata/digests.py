@@ -38,11 +38,14 @@ class Digest:
         if self.name == "crc32":
             return
 
+        if self.name not in hashlib.algorithms_available:
+            raise UnsupportedParameter(f"no digest algorithm is named {name!r:.40}")
+
         try:
             # FTP's digests find transmission errors; they prove nothing to anybody.
             self._hash = hashlib.new(self.name, usedforsecurity=False)
         except ValueError:
-            raise UnsupportedParameter(f"no digest algorithm is named {name!r:.40}") from None
+            raise UnsupportedParameter(f"{name!r:.40} is disabled in this system") from None
 
         if self._hash.digest_size == 0:
             raise UnsupportedParameter(f"{name!r:.40} has no length of its own")
