@@ -197,7 +197,11 @@ class Session:
                 await self._run_line(line)
                 continue
 
-            await self._incoming.send(line)
+            try:
+                # At once: an ABOR is to be seen before what it was sent with is begun.
+                self._incoming.send_nowait(line)
+            except anyio.WouldBlock:
+                await self._incoming.send(line)
 
         self._is_gone = self._control.is_lost or not self._has_quit
         if self._is_gone:
