@@ -181,7 +181,7 @@ class ListFormatter:
 
                 name = safe
 
-            if entry.target is not None and not twisted:
+            if entry.target is not None and entry.type is EntryType.SYMLINK and not twisted:
                 target = safe_name(entry.target, self._policy)
                 if target is None:
                     continue

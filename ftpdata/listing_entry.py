@@ -128,7 +128,7 @@ class ListingEntry:
             with a zone. None where it is not known; written as the epoch.
         owner: Name or number of the owner.
         group: Name or number of the group.
-        target: Where a symbolic link leads.
+        target: Where a symbolic link leads; shown for no other type.
         unique: Identifier of the file behind the name, for EPLF and MLSx.
         uid: Number of the owner, for MLSx.
         gid: Number of the group, for MLSx.

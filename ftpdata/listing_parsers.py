@@ -131,10 +131,11 @@ def _refuse(expected: str, text: str) -> NoReturn:
 
 _UNIX = re.compile(
     r"""
-    (?P<type>[-dlbcpsDPwn?])(?P<letters>[-rwxsStTlL]{9})[.+@]?    # access control list
+    (?P<type>(?P<device>[bc])|[-dlpsDPwn?])
+    (?P<letters>[-rwxsStTlL]{9})[.+@]?    # a sign of more access control behind
     (?:[ ]*+(?P<links>\d++))?    # Twisted's may stand close; NetPresenz' folders have none
-    [ ]++(?P<owners>(?:[^ ]++[ ]++){0,6}?)
-    (?:(?P<major>\d++),[ ]*+)?(?P<size>\d++)[ ]++
+    [ ]++(?P<owners>(?:[^ ]++[ ]++){2}|(?:[^ ]++[ ]++){0,6}?)    # two, if it can be
+    (?(device)(?:(?P<major>\d++),[ ]*+)?)(?P<size>\d++)[ ]++
     (?:
       # POSIX; with the seconds and the year, ls -lT of the BSDs
       (?P<month>[A-Za-z]{3})[ ]++(?P<day>\d{1,2})[ ]++
