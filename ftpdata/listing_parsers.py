@@ -27,7 +27,7 @@ from typing import Final, NoReturn
 
 from .errors import InvalidData
 from .listing_entry import EntryType, ListingEntry, Permissions
-from .listing_text import MONTHS, as_zone, decode_name, epoch_seconds
+from .listing_text import MONTHS, as_zone, decode_name, encode_name, epoch_seconds
 
 __all__ = [
     "parse_eplf_line",
@@ -212,21 +212,13 @@ def _split_link(name: str, size: int) -> tuple[str, str | None]:
     apart. Where a server does not say so, the first arrow counts.
     """
 
-    arrow = " -> "
-    length = len(name.encode("utf-8", "surrogateescape"))
-    first = at = name.find(arrow)
-    if first < 0:
-        return name, None
+    arrow, shown = " -> ", encode_name(name)
+    head, tail = shown[: len(shown) - size], shown[len(shown) - size :]
+    if size <= len(shown) and head.endswith(arrow.encode()):
+        return decode_name(head).removesuffix(arrow), decode_name(tail)
 
-    while at >= 0:
-        # Bytes before the target, counted from the last arrow on.
-        head = len(name[: at + len(arrow)].encode("utf-8", "surrogateescape"))
-        if length - head == size:
-            return name[:at], name[at + len(arrow) :]
-
-        at = name.find(arrow, at + 1)
-
-    return name[:first], name[first + len(arrow) :]
+    name, found, target = name.partition(arrow)
+    return name, target if found else None
 
 
 def _unix_moment(match: re.Match[str], now: datetime, zone: tzinfo) -> datetime | None:
