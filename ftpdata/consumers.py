@@ -677,8 +677,7 @@ class DecodingConsumer(_Consumer):
         try:
             if self.reason is None:
                 self._pump()
-                self._pieces = iter(self._decoder.finish())
-                self._pump()
+                self._finish_decoder()
         finally:
             self._waiting.clear()
             self._pieces = iter(())
@@ -758,6 +757,15 @@ class DecodingConsumer(_Consumer):
             assert self._producer is not None
             self._producer_paused = False
             self._producer.resume_producing()
+
+    def _finish_decoder(self) -> None:
+        try:
+            self._pieces = iter(self._decoder.finish())
+        except Exception as error:
+            self._set_failure(error)
+            raise
+
+        self._pump()
 
     def _set_failure(self, error: Exception) -> None:
         # What else is in the decoder is worth nothing any more.

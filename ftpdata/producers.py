@@ -292,8 +292,7 @@ class _TaskProducer(_Producer):
                 return
 
             await self._produce()
-            if not self._stopped:
-                destination.unregister_producer()
+            destination.unregister_producer()
         except asyncio.CancelledError:
             if not self._stopped:
                 # Somebody else has cancelled the task; the transfer is not to hang.

@@ -659,8 +659,16 @@ async def test_stopped_while_it_registers_it_does_nothing() -> None:
         def register_producer(self, producer: Any, streaming: bool) -> None:
             producer.stop_producing()
 
-    producer = AsyncIterableProducer(each([b"x"]))
+    asked: list[bool] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        asked.append(True)
+        yield b"x"
+
+    producer = AsyncIterableProducer(chunks())
     producer.start(Refusing())
+    await turns()
+    assert asked == []
     await producer.aclose()
 
 
