@@ -76,6 +76,7 @@ class Server:
         async with listeners, anyio.create_task_group() as sessions:
             async with anyio.create_task_group() as accepting:
                 for listener in listeners.listeners:
+                    assert isinstance(listener, anyio.abc.SocketListener)
                     # Before the first connection, which inherits it.
                     prepare_socket(listener.extra(SocketAttribute.raw_socket))
                     accepting.start_soon(self._accept, listener, sessions)

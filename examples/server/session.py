@@ -16,12 +16,13 @@ wait for a transfer, the reading task does at once:
 from __future__ import annotations
 
 import logging
+
 import anyio
 import anyio.abc
 
 from ftpdata import (
-    FTPDataError,
     FactSelection,
+    FTPDataError,
     PeerPolicy,
     RepresentationType,
     TokenBucket,

@@ -177,7 +177,9 @@ class Storage:
         finally:
             os.close(fd)
 
-    async def chunks(self, fd: int, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    async def chunks(
+        self, fd: int, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of an open file from `start` to `end`, or to where the file ends."""
 
         while end is None or start < end:

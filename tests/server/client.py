@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -19,7 +21,7 @@ from examples.server.server import Server
 from examples.server.settings import Settings
 from examples.server.storage import Storage
 
-__all__ = ["Client", "Data", "Serving", "reset", "serving"]
+__all__ = ["Client", "Data", "Serving", "make_file", "names", "reset", "serving"]
 
 PATIENCE = 10.0
 """Seconds after which a test fails that waits for what does not come."""
@@ -60,10 +62,8 @@ class Data:
         """Close, whatever the state."""
 
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass
 
 
 @attrs.define
@@ -178,10 +178,20 @@ class Client:
         """Close the control connection."""
 
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass
+
+
+def names(directory: Path) -> list[str]:
+    """Return the names in a directory, sorted."""
+
+    return sorted(path.name for path in directory.iterdir())
+
+
+def make_file(directory: Path, name: bytes, content: bytes = b"") -> None:
+    """Make a file of any name that the system allows."""
+
+    (directory / os.fsdecode(name)).write_bytes(content)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
@@ -225,7 +235,7 @@ class Serving:
         """Wait until the server has no session."""
 
         async with asyncio.timeout(PATIENCE):
-            while self.server.session_count:
+            while self.server.session_count:  # noqa: ASYNC110 - no event for it is part of a server
                 await asyncio.sleep(0.001)
 
 

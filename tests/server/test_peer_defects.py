@@ -18,8 +18,7 @@ import pytest
 
 from examples.server.storage import Storage
 from ftpdata import Deadlines, FileTarget, ListingEntry, PortRange
-from tests.server.client import PATIENCE, Serving, reset, serving
-
+from tests.server.client import PATIENCE, Serving, make_file, names, reset, serving
 
 # Opening the data connection
 
@@ -108,7 +107,7 @@ async def test_bounce_is_refused_before_any_connect(served_directory: Path) -> N
 
 
 async def test_stranger_does_not_use_up_the_one_accept(served_directory: Path) -> None:
-    """libunftp, ftpserverlib: the owner loses its transfer. Twisted, aioftp: the stranger gets it."""
+    """libunftp, ftpserverlib: the owner loses it. Twisted, aioftp: the stranger gets it."""
 
     (served_directory / "file").write_bytes(b"content")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -239,7 +238,7 @@ async def test_reset_upload_is_426_and_the_session_goes_on(served_directory: Pat
             reset(data.writer)
             assert await client.codes(1) == [426]
             await client.quiet()
-            assert list(served_directory.iterdir()) == []
+            assert names(served_directory) == []
 
 
 async def test_upload_of_a_client_that_is_gone_is_not_kept(served_directory: Path) -> None:
@@ -254,7 +253,7 @@ async def test_upload_of_a_client_that_is_gone_is_not_kept(served_directory: Pat
             await client.close()
             await server.all_left()
         await data.close()
-    assert list(served_directory.iterdir()) == []
+    assert names(served_directory) == []
 
 
 async def test_failing_disk_closes_the_data_connection(
@@ -273,7 +272,7 @@ async def test_failing_disk_closes_the_data_connection(
         assert await client.codes(1) == [452]
         assert await data.was_reset()
         await client.quiet()
-    assert list(served_directory.iterdir()) == []
+    assert names(served_directory) == []
 
 
 async def test_data_connection_that_never_opens_leaves_no_empty_file(
@@ -291,7 +290,8 @@ async def test_data_connection_that_never_opens_leaves_no_empty_file(
             await client.epsv()
             client.send(line)
             assert await client.codes(2) == [150, 425]
-    assert [(p.name, p.read_bytes()) for p in served_directory.iterdir()] == [("old", b"old")]
+    assert names(served_directory) == ["old"]
+    assert (served_directory / "old").read_bytes() == b"old"
 
 
 async def test_bytes_sent_before_the_command_are_neither_lost_nor_piled_up(
@@ -423,7 +423,7 @@ async def test_every_transfer_command_during_a_transfer_waits_its_turn(
 async def test_ascii_is_converted_right_at_the_edges(
     content: bytes, served_directory: Path
 ) -> None:
-    """pyftpdlib: a final CR is lost, a first LF stays bare. Twisted: fails. aioftp: no conversion."""
+    """pyftpdlib: a final CR is lost, a first LF stays bare. Twisted: fails. aioftp: as it is."""
 
     (served_directory / "file").write_bytes(content)
     expected = re.sub(rb"\r\n|\n", b"\r\n", content)
@@ -483,7 +483,7 @@ async def test_one_name_that_is_not_utf8_ends_neither_listing_nor_session(
     """aioftp: both. pyftpdlib: the name cannot be fetched."""
 
     name = b"caf\xe9"
-    Path(os.fsdecode(os.path.join(os.fsencode(served_directory), name))).write_bytes(b"content")
+    make_file(served_directory, name, b"content")
     async with serving(served_directory) as server, server.logged_in() as client:
         assert await client.download("NLST") == name + b"\r\n"
         assert await client.download(f"RETR {os.fsdecode(name)}") == b"content"

@@ -7,27 +7,37 @@ import errno
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.abc
+import anyio.to_thread
 import pytest
 
-from tests.server.client import PATIENCE, Client, serving
+from examples.server.accounts import Accounts
+from examples.server.server import Server
+from examples.server.settings import Settings
+from examples.server.storage import Storage
+from tests.server.client import PATIENCE, Client, Data, names, serving
 
 
 async def test_too_many_sessions(served_directory: Path) -> None:
     """421 at once for the one too many; a place that gets free is given away."""
 
-    async with serving(served_directory, max_sessions=2) as server:
-        async with server.connected() as one, server.connected():
-            reader, writer = await asyncio.open_connection(server.host, server.port)
-            refused = Client(reader, writer, server.host)
-            assert await refused.codes(1) == [421]
-            assert await refused.is_closed()
-            await refused.close()
-            assert await one.code("QUIT") == 221
-            assert await one.is_closed()
-            async with server.connected() as three:
-                assert await three.code("NOOP") == 200
+    async with (
+        serving(served_directory, max_sessions=2) as server,
+        server.connected() as one,
+        server.connected(),
+    ):
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        refused = Client(reader, writer, server.host)
+        assert await refused.codes(1) == [421]
+        assert await refused.is_closed()
+        await refused.close()
+        assert await one.code("QUIT") == 221
+        assert await one.is_closed()
+        async with server.connected() as three:
+            assert await three.code("NOOP") == 200
 
 
 async def test_many_sessions_at_once(served_directory: Path) -> None:
@@ -91,33 +101,34 @@ async def test_running_transfer_is_aborted_behind_the_grace(served_directory: Pa
         assert await client.codes(2) == [426, 421]
         assert await client.is_closed()
         await data.close()
-    assert list(served_directory.iterdir()) == []
+    assert names(served_directory) == []
 
 
 async def test_cancelled_server_leaves_nothing(served_directory: Path) -> None:
     """With a transfer in each direction and a listener (the fixture of all tests looks)."""
 
-    (served_directory / "file").write_bytes(bytes(64 * 1024 * 1024))
+    with (served_directory / "file").open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
     clients: list[Client] = []
-    datas = []
-    async with serving(served_directory) as server:
+    datas: list[Data] = []
+    storage = await anyio.to_thread.run_sync(Storage, served_directory)
+    settings = Settings(accounts=Accounts(anonymous=True), writable=True)
+    async with anyio.create_task_group() as tasks:
+        host, port = await tasks.start(Server(storage, settings).run, "127.0.0.1", 0)
         for line in ("RETR file", "STOR new", "NOOP"):
-            reader, writer = await asyncio.open_connection(server.host, server.port)
-            client = Client(reader, writer, server.host)
-            clients.append(client)
-            assert await client.codes(1) == [220]
-            await client.login()
-            await client.code("TYPE I")
-            datas.append(await client.slow_passive())
-            assert await client.code(line) in (125, 200)
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-        server.server._settings = server.server._settings
+            clients.append(Client(*await asyncio.open_connection(host, port), host))
+            assert await clients[-1].codes(1) == [220]
+            await clients[-1].login("ftp")
+            assert await clients[-1].code("TYPE I") == 200
+            datas.append(await clients[-1].slow_passive())
+            assert await clients[-1].code(line) in (125, 200)
+        tasks.cancel_scope.cancel()
+    storage.close()
     for client in clients:
         await client.close()
     for data in datas:
         await data.close()
-    assert not (served_directory / "new").exists()
+    assert names(served_directory) == ["file"]
 
 
 async def test_control_connection_waits_for_no_more_data(served_directory: Path) -> None:
@@ -125,7 +136,7 @@ async def test_control_connection_waits_for_no_more_data(served_directory: Path)
 
     async with serving(served_directory) as server, server.connected():
         (session,) = server.server._sessions
-        sock = session._stream.extra(anyio.abc.SocketAttribute.raw_socket)  # type: ignore[attr-defined]
+        sock = session._stream.extra(anyio.abc.SocketAttribute.raw_socket)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
 
@@ -138,10 +149,12 @@ async def test_accept_that_fails_is_tried_again(
 
     monkeypatch.setattr("examples.server.server.ACCEPT_RETRY", 0.01)
     failures = [number] * 3
-    kind = type(await _a_listener())
+    listeners = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    await listeners.aclose()
+    kind: Any = type(listeners.listeners[0])
     accept = kind.accept
 
-    async def failing(self: anyio.abc.SocketListener) -> anyio.abc.SocketStream:
+    async def failing(self: Any) -> Any:
         if failures:
             raise OSError(failures.pop(), "no")
         return await accept(self)
@@ -152,18 +165,10 @@ async def test_accept_that_fails_is_tried_again(
     assert not failures
 
 
-async def _a_listener() -> anyio.abc.SocketListener[anyio.abc.SocketStream]:
-    listeners = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    await listeners.aclose()
-    return listeners.listeners[0]
-
-
 async def test_slow_disk_does_not_hold_up_other_clients(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While every thread of the storage hangs, replies come all the same."""
-
-    from examples.server.storage import Storage
 
     release = threading.Event()
     monkeypatch.setattr(Storage, "_status", lambda *_: release.wait(PATIENCE))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,15 @@ from examples.server.commands import COMMANDS
 from examples.server.commands.table import Argument, Command
 from examples.server.control import Reply
 from examples.server.session import Session
-from tests.server.client import PATIENCE, serving
+from tests.server.client import PATIENCE, names, serving
 
 
 async def test_pipelined_commands_are_answered_in_order(served_directory: Path) -> None:
     """Many in one segment, and one byte by byte."""
 
     async with serving(served_directory) as server, server.connected() as client:
-        client.send(b"USER ann\r\nPASS secret\r\nMKD a\r\nCWD a\r\nPWD\r\nMKD b\r\nRMD b\r\nPWD\r\n")
+        client.send(b"USER ann\r\nPASS secret\r\nMKD a\r\nCWD a\r\n")
+        client.send(b"PWD\r\nMKD b\r\nRMD b\r\nPWD\r\n")
         assert await client.codes(8) == [331, 230, 257, 250, 257, 257, 250, 257]
         for byte in b"TYPE I\r\n":
             client.send(bytes([byte]))
@@ -113,7 +113,7 @@ async def test_commands_behind_quit_are_not_run(served_directory: Path) -> None:
         client.send(b"QUIT\r\nMKD x\r\nNOOP\r\n")
         assert await client.codes(1) == [221]
         assert await client.is_closed()
-    assert os.listdir(served_directory) == []
+    assert names(served_directory) == []
 
 
 async def test_bug_in_a_command_is_one_reply_and_one_record(

@@ -15,6 +15,7 @@ import pytest
 from examples.server import storage as storage_module
 from examples.server.storage import Storage, join, parent
 from ftpdata import EntryType
+from tests.server.client import make_file, names
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def storage(served_directory: Path, outside: Path) -> Iterator[Storage]:
     storage.close()
 
 
-async def read(storage: Storage, path: str) -> bytes:
+async def _read(storage: Storage, path: str) -> bytes:
     async with storage.open_file(path) as file:
         return b"".join([data async for data in storage.chunks(file.fd)])
 
@@ -75,8 +76,8 @@ def test_parent_of_a_virtual_path() -> None:
 async def test_files_are_read(storage: Storage) -> None:
     """In the top directory and below, from any offset."""
 
-    assert await read(storage, "/file") == b"content"
-    assert await read(storage, "/sub/inner") == b"inner content"
+    assert await _read(storage, "/file") == b"content"
+    assert await _read(storage, "/sub/inner") == b"inner content"
     async with storage.open_file("/file") as file:
         assert file.size == 7
         assert [data async for data in storage.chunks(file.fd, 2, 4)] == [b"nt"]
@@ -108,7 +109,7 @@ async def test_what_is_no_file_is_not_opened(storage: Storage, served_directory:
     }
     for path, number in expected.items():
         with pytest.raises(OSError) as caught:
-            await read(storage, path)
+            await _read(storage, path)
         assert caught.value.errno == number, path
 
 
@@ -133,7 +134,7 @@ async def test_links_that_leave_the_tree_are_refused(
     (served_directory / "sub" / "up").symlink_to("../../outside")
     (served_directory / "link").symlink_to(target)
     for call in (
-        read(storage, "/link"),
+        _read(storage, "/link"),
         storage.status("/link"),
         storage.set_mode("/link", 0o777),
         storage.set_modified("/link", 0),
@@ -152,7 +153,7 @@ async def test_directories_behind_links_that_leave_are_refused(
 
     (served_directory / "out").symlink_to(str(outside) if target == "ABSOLUTE" else target)
     for call in (
-        read(storage, "/out/secret"),
+        _read(storage, "/out/secret"),
         _list(storage, "/out"),
         storage.make_directory("/out/new"),
         storage.remove_file("/out/secret"),
@@ -164,7 +165,7 @@ async def test_directories_behind_links_that_leave_are_refused(
         with pytest.raises(PermissionError):
             await call
     assert not await storage.is_directory("/out")
-    assert os.listdir(outside) == ["secret"]
+    assert names(outside) == ["secret"]
 
 
 async def test_links_that_stay_in_the_tree_are_followed(
@@ -177,11 +178,11 @@ async def test_links_that_stay_in_the_tree_are_followed(
     (served_directory / "sub" / "up").symlink_to("../file")
     (served_directory / "sub" / "top").symlink_to("..")
     (served_directory / "sub" / "far").symlink_to("../sub/./top/to_directory/../sub/inner")
-    assert await read(storage, "/to_file") == b"inner content"
-    assert await read(storage, "/to_directory/inner") == b"inner content"
-    assert await read(storage, "/sub/up") == b"content"
-    assert await read(storage, "/sub/top/file") == b"content"
-    assert await read(storage, "/sub/far") == b"inner content"
+    assert await _read(storage, "/to_file") == b"inner content"
+    assert await _read(storage, "/to_directory/inner") == b"inner content"
+    assert await _read(storage, "/sub/up") == b"content"
+    assert await _read(storage, "/sub/top/file") == b"content"
+    assert await _read(storage, "/sub/far") == b"inner content"
     assert await storage.is_directory("/sub/top")
     assert "file" in await _list(storage, "/sub/top")
 
@@ -221,17 +222,17 @@ async def test_exchanging_directories_for_links_gains_nothing(
     real, link, flip = (served_directory / name for name in ("real", "link", "flip"))
     (served_directory / "sub").rename(real)
     link.symlink_to("../outside")
+    outside_number = os.stat(outside).st_ino  # noqa: PTH116 - a test may block
     stop = threading.Event()
     swaps = 0
 
     def swap() -> None:
         nonlocal swaps
         while not stop.is_set():
-            os.rename(real, flip)
-            os.rename(flip, real)
-            os.rename(link, flip)
-            os.rename(flip, link)
-            swaps += 2
+            for path in (real, link):
+                path.rename(flip)
+                flip.rename(path)
+                swaps += 1
 
     thread = threading.Thread(target=swap)
     thread.start()
@@ -239,7 +240,7 @@ async def test_exchanging_directories_for_links_gains_nothing(
     try:
         while swaps < 2000 or sum(outcomes.values()) < 600:
             for call in (
-                read(storage, "/flip/secret"),
+                _read(storage, "/flip/secret"),
                 _list(storage, "/flip"),
                 _enter(storage, "/flip/secret"),
             ):
@@ -250,14 +251,14 @@ async def test_exchanging_directories_for_links_gains_nothing(
                 outcomes[str(outcome)] = outcomes.get(str(outcome), 0) + 1
                 assert outcome != b"secret"
                 assert outcome != ["secret"]
-                assert outcome != os.stat(outside).st_ino
+                assert outcome != outside_number
             with contextlib.suppress(OSError):
                 await storage.make_directory("/flip/new")
     finally:
         stop.set()
         thread.join()
 
-    assert os.listdir(outside) == ["secret"]
+    assert names(outside) == ["secret"]
 
 
 async def test_deep_paths_are_bounded(storage: Storage) -> None:
@@ -273,14 +274,14 @@ async def test_names_that_are_not_utf8_are_found_again(
 ) -> None:
     """The bytes of a listed name are the bytes of the file."""
 
-    names = [b"caf\xe9", b"\xff\xfe", "日本".encode(), b"a\nb", b" x ", b"-la", b"\x1b[2J"]
-    for name in names:
-        Path(os.fsdecode(os.path.join(os.fsencode(served_directory), name))).write_bytes(name)
+    made = [b"caf\xe9", b"\xff\xfe", "日本".encode(), b"a\nb", b" x ", b"-la", b"\x1b[2J"]
+    for name in made:
+        make_file(served_directory, name, name)
     listed = await _list(storage, "/")
-    assert {name.encode("utf-8", "surrogateescape") for name in listed} >= set(names)
-    for name in listed:
-        if name != "sub":
-            assert await read(storage, f"/{name}") in (*names, b"content")
+    assert {text.encode("utf-8", "surrogateescape") for text in listed} >= set(made)
+    for text in listed:
+        if text != "sub":
+            assert await _read(storage, f"/{text}") in (*made, b"content")
 
 
 async def test_large_directories_come_in_batches(

@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 import attrs
@@ -15,7 +15,7 @@ import pytest
 
 from examples.server.storage import Storage
 from ftpdata import DTP, Deadlines, FileTarget, ListingEntry
-from tests.server.client import PATIENCE, Client, Data, Serving, reset, serving
+from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, serving
 
 BIG = 64 * 1024 * 1024
 MEDIUM = 200_000
@@ -52,7 +52,7 @@ async def scene(
     """
 
     for name, size in (("big", BIG), ("medium", MEDIUM)):
-        with open(directory / name, "wb") as file:
+        with (directory / name).open("wb") as file:
             file.truncate(size)
 
     committing, finish = asyncio.Event(), asyncio.Event()
@@ -97,22 +97,24 @@ async def scene(
 async def received(serving: Serving, size: int) -> None:
     """Wait until the one session that there is has received that many bytes."""
 
-    (session,) = serving.server._sessions
-    async with asyncio.timeout(PATIENCE):
-        while not (session.operation and isinstance(session.operation.connection, DTP)):
-            await asyncio.sleep(0)
-        while session.operation.connection.bytes_received < size:
-            await asyncio.sleep(0)
+    await until(lambda dtp: dtp.bytes_received >= size, serving)
 
 
 async def finishing(serving: Serving) -> None:
     """Wait until the one session that there is has written all, and waits for the peer."""
 
+    await until(lambda dtp: dtp.is_finishing, serving)
+
+
+async def until(condition: Callable[[DTP], bool], serving: Serving) -> None:
+    """Look at the data connection until it is as wanted."""
+
     (session,) = serving.server._sessions
     async with asyncio.timeout(PATIENCE):
-        while not (session.operation and isinstance(session.operation.connection, DTP)):
-            await asyncio.sleep(0)
-        while not session.operation.connection.is_finishing:
+        while True:
+            dtp = session.operation and session.operation.connection
+            if isinstance(dtp, DTP) and condition(dtp):
+                return
             await asyncio.sleep(0)
 
 
@@ -404,7 +406,7 @@ async def test_data_connection_is_for_one_transfer(served_directory: Path) -> No
         assert await client.download("RETR file") == b"content"
         for line in ("RETR file", "LIST", "STOR new"):
             assert await client.code(line) == 425
-        assert os.listdir(served_directory) == ["file"]
+        assert names(served_directory) == ["file"]
         assert await client.download("RETR file") == b"content"
 
 
@@ -436,7 +438,7 @@ async def test_nobody_connects_in_time(served_directory: Path) -> None:
             client.send(line)
             assert await client.codes(2) == [150, 425]
             await client.quiet()
-        assert os.listdir(served_directory) == ["file"]
+        assert names(served_directory) == ["file"]
 
 
 async def test_client_that_reads_nothing_is_stalled(

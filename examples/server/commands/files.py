@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from ftpdata import (
     Digest,
-    RepresentationType,
     SizeCounter,
     encoder_for,
     format_time_val,
@@ -79,7 +78,7 @@ async def size(session: Session, argument: str) -> Reply:
     """Tell how many bytes RETR would send, in the type that is set (RFC 3659 §4)."""
 
     async with session.storage.open_file(session.path(argument)) as file:
-        if session.parameters.type is not RepresentationType.ASCII:
+        if session.parameters.is_identity:
             return Reply(213, str(file.size))
         if file.size > MAX_ASCII_SIZE:
             return Reply(550, "Too large to be counted in TYPE A. Use TYPE I.")

@@ -13,7 +13,7 @@ from ftpdata import ListFormatter, parse_time_val
 from ..control import Reply, printable
 from ..listings import Listing
 from .files import HASH_NAMES
-from .table import COMMANDS, Argument, command
+from .table import COMMANDS, command
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -91,7 +91,7 @@ async def status(session: Session, argument: str) -> Reply:
         return await _list_here(session, argument)
 
     assert session.user is not None
-    parameters = session.parameters
+    parameters, structure = session.parameters, session.parameters.structure.value
     doing = "Nothing is being transferred."
     if session.operation is not None:
         doing = session.operation.describe(anyio.current_time())
@@ -99,8 +99,7 @@ async def status(session: Session, argument: str) -> Reply:
         "Status:",
         f"Connected from {session.peer}",
         f"Logged in as {printable(session.user.name)}",
-        f"TYPE {parameters.type.value}, STRU {parameters.structure.value},"
-        f" MODE {parameters.mode.value}",
+        f"TYPE {parameters.type.value}, STRU {structure}, MODE {parameters.mode.value}",
         printable(doing),
     )
     return Reply(211, "End", lines)

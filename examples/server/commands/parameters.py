@@ -15,14 +15,17 @@ from ftpdata import (
     PassiveEndpoint,
     PeerRejected,
     RepresentationType,
+    Structure,
     TransferParameters,
+    TransmissionMode,
+    UnsupportedParameter,
     check_supported,
     connect_active,
     format_epsv_reply,
     format_pasv_reply,
     listen_passive,
-    parse_epsv,
     parse_eprt,
+    parse_epsv,
     parse_port,
 )
 
@@ -34,6 +37,12 @@ if TYPE_CHECKING:
     from ..session import Session
 
 __all__ = ["parse_offset"]
+
+SUPPORTED = {
+    (kind, Structure.FILE, TransmissionMode.STREAM)
+    for kind in (RepresentationType.ASCII, RepresentationType.IMAGE, RepresentationType.LOCAL)
+}
+"""What this server offers of all that ftpdata can do."""
 
 # Not str.isdigit, and not int() alone: both know digits that are not ASCII.
 _number = re.compile(r"[0-9]{1,19}")
@@ -72,6 +81,9 @@ async def set_mode(session: Session, argument: str) -> Reply:
 
 def _set(session: Session, parameters: TransferParameters, name: str, argument: str) -> Reply:
     check_supported(parameters)
+    if (parameters.type, parameters.structure, parameters.mode) not in SUPPORTED:
+        raise UnsupportedParameter(f"{name} {argument} is not supported.")
+
     session.parameters = parameters
     return Reply(200, f"{name} is {argument.upper()}.")
 
@@ -173,7 +185,7 @@ async def restart(session: Session, argument: str) -> Reply:
     offset = parse_offset(argument)
     if offset is None:
         return Reply(501, "REST takes a number of bytes.")
-    if offset and not _is_binary(session):
+    if offset and not session.parameters.is_identity:
         return Reply(501, "REST is for TYPE I.")
 
     session.restart = Restart(offset)
@@ -193,15 +205,11 @@ async def byte_range(session: Session, argument: str) -> Reply:
         return Reply(350, "The whole file again.")
     if start > end:
         return Reply(501, "The range ends before it begins.")
-    if not _is_binary(session):
+    if not session.parameters.is_identity:
         return Reply(551, "RANG is for TYPE I.")
 
     session.restart = Restart(start, end + 1)
     return Reply(350, f"Restarting at {start}. End byte range at {end}.")
-
-
-def _is_binary(session: Session) -> bool:
-    return session.parameters.type in (RepresentationType.IMAGE, RepresentationType.LOCAL)
 
 
 @command("ALLO bytes")

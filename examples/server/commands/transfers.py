@@ -19,12 +19,11 @@ import anyio
 from ftpdata import (
     DTP,
     BadArgument,
-    FTPDataError,
     FileTarget,
     FileUnavailable,
+    FTPDataError,
     ListFormatter,
     ListingEntry,
-    RepresentationType,
     TransferResult,
     WriteMode,
     error_for_oserror,
@@ -91,7 +90,7 @@ async def store(session: Session, argument: str) -> Reply:
         return Reply(501, "RANG is for RETR and HASH.")
 
     mode = WriteMode.IN_PLACE if restart.offset else WriteMode.ATOMIC
-    return await _receive(session, operation, session.path(argument), mode, restart.offset)
+    return await _receive(session, operation, session.path(argument), mode, offset=restart.offset)
 
 
 @command("APPE path", is_abortable=True, read_only_code=553)
@@ -164,7 +163,7 @@ def _begin(session: Session) -> tuple[Operation, Restart]:
 
 
 def _check_restart(session: Session, restart: Restart) -> None:
-    if restart != Restart() and session.parameters.type is RepresentationType.ASCII:
+    if restart != Restart() and not session.parameters.is_identity:
         raise BadArgument("REST and RANG are for TYPE I.")
 
 
@@ -179,19 +178,22 @@ async def _receive(
     operation: Operation,
     path: str,
     mode: WriteMode,
+    *,
     offset: int = 0,
     announcement: str = "Send the file.",
 ) -> Reply:
-    async with _open_target(session, path, mode, offset) as target:
-        async with _connection(session, operation, announcement) as dtp:
-            result = await receive_file(
-                dtp,
-                target,
-                parameters=session.parameters,
-                throttle=session.throttle,
-                progress=operation.progress,
-                deadlines=session.settings.deadlines,
-            )
+    async with (
+        _open_target(session, path, mode, offset) as target,
+        _connection(session, operation, announcement) as dtp,
+    ):
+        result = await receive_file(
+            dtp,
+            target,
+            parameters=session.parameters,
+            throttle=session.throttle,
+            progress=operation.progress,
+            deadlines=session.settings.deadlines,
+        )
 
     return _complete(session, operation, result)
 

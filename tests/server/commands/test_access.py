@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.client import serving
+from tests.server.client import names, serving
 
 
 async def test_login(served_directory: Path) -> None:
@@ -140,4 +140,4 @@ async def test_read_only_server_changes_nothing(
         await client.epsv()
         assert await client.code(line) == code
     assert (served_directory / "file").stat().st_mtime == before.st_mtime
-    assert sorted(path.name for path in served_directory.iterdir()) == ["file", "sub"]
+    assert names(served_directory) == ["file", "sub"]

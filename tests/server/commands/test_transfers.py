@@ -12,7 +12,7 @@ import pytest
 
 from examples.server.storage import Storage
 from ftpdata import FileTarget
-from tests.server.client import reset, serving
+from tests.server.client import make_file, names, reset, serving
 
 CONTENT = bytes(range(256)) * 400
 
@@ -81,7 +81,7 @@ async def test_what_is_refused_is_refused_before_the_data_connection(
         assert await client.code(line) == code
         await client.quiet()
         await data.close()
-    assert sorted(os.listdir(directory)) == ["empty", "file", "sub"]
+    assert names(directory) == ["empty", "file", "sub"]
 
 
 async def test_restart(directory: Path) -> None:
@@ -221,7 +221,7 @@ async def test_upload_that_is_reset_leaves_nothing(name: str, directory: Path) -
         assert await client.codes(1) == [426]
         await client.quiet()
     assert (directory / "file").read_bytes() == CONTENT
-    assert sorted(os.listdir(directory)) == ["empty", "file", "sub"]
+    assert names(directory) == ["empty", "file", "sub"]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ async def test_disk_that_fails(
         assert await client.codes(1) == [code]
         await data.close()
         await client.quiet()
-    assert sorted(os.listdir(directory)) == ["empty", "file", "sub"]
+    assert names(directory) == ["empty", "file", "sub"]
 
 
 async def test_resumed_upload_is_written_in_place(directory: Path) -> None:
@@ -279,7 +279,7 @@ async def test_store_unique(directory: Path) -> None:
     """A new name each time, told in the 1xx and at the end (RFC 1123 §4.1.2.9)."""
 
     async with serving(directory) as server, server.logged_in() as client:
-        names = set()
+        given = set()
         for line in ("STOU", "STOU", "STOU file", "STOU sub/x"):
             data = await client.passive()
             preliminary = await client.command(line)
@@ -291,15 +291,15 @@ async def test_store_unique(directory: Path) -> None:
             assert f"FILE: {found[1]}" in last
             place = directory / "sub" if "/" in line else directory
             assert (place / found[1]).read_bytes() == line.encode()
-            names.add(found[1])
-        assert len(names) == 4
+            given.add(found[1])
+        assert len(given) == 4
         assert (directory / "file").read_bytes() == CONTENT
         data = await client.passive()
         client.send("STOU")
         assert await client.codes(1) == [125]
         reset(data.writer)
         assert await client.codes(1) == [426]
-        assert len(list(directory.iterdir())) == 6
+        assert len(names(directory)) == 6
 
 
 async def test_links_are_not_a_way_out_for_uploads(directory: Path, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ async def test_links_are_not_a_way_out_for_uploads(directory: Path, tmp_path: Pa
             assert await client.code(line) in (550, 553)
         assert await client.code("RETR link") == 550
     assert (outside / "victim").read_bytes() == b"untouched"
-    assert os.listdir(outside) == ["victim"]
+    assert names(outside) == ["victim"]
 
 
 # LIST, NLST, MLSD
@@ -325,13 +325,13 @@ async def test_listings_of_directories(directory: Path) -> None:
     """Each entry on a line of its own, in all three forms."""
 
     async with serving(directory) as server, server.logged_in() as client:
-        names = sorted(os.fsencode(name) for name in os.listdir(directory))
-        assert sorted((await client.download("NLST")).split(b"\r\n")[:-1]) == names
+        there = [os.fsencode(name) for name in names(directory)]
+        assert sorted((await client.download("NLST")).split(b"\r\n")[:-1]) == there
         lines = (await client.download("LIST")).split(b"\r\n")[:-1]
-        assert sorted(line.rpartition(b" ")[2] for line in lines) == names
+        assert sorted(line.rpartition(b" ")[2] for line in lines) == there
         assert sorted(line[:1] for line in lines) == [b"-", b"-", b"d"]
         lines = (await client.download("MLSD")).split(b"\r\n")[:-1]
-        assert sorted(line.partition(b"; ")[2] for line in lines) == names
+        assert sorted(line.partition(b"; ")[2] for line in lines) == there
         for line in ("LIST sub", "LIST /sub/", "LIST -la sub", "LIST -a -l sub"):
             (only,) = (await client.download(line)).split(b"\r\n")[:-1]
             assert only.endswith(b" inner")
@@ -373,7 +373,7 @@ async def test_patterns(directory: Path) -> None:
 
 
 async def test_hostile_names_forge_no_entries(served_directory: Path) -> None:
-    """One line per entry, no control character on the wire, names that are not UTF-8 as they are."""
+    """One line per entry, no control character on the wire, other bytes as they are."""
 
     names = [
         b"a\r\n-rw-r--r-- 1 0 0 1 Jan  1  1970 forged", b"type=dir;size=1; x", b"caf\xe9",
@@ -381,7 +381,7 @@ async def test_hostile_names_forge_no_entries(served_directory: Path) -> None:
         b"-la", b"%0a", b"a;b", b"\xe2\x80\xae", b"\\",
     ]
     for name in names:
-        Path(os.fsdecode(os.path.join(os.fsencode(served_directory), name))).touch()
+        make_file(served_directory, name)
     async with serving(served_directory) as server, server.logged_in() as client:
         for verb in ("LIST", "NLST", "MLSD"):
             data = await client.download(verb)
