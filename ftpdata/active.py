@@ -8,6 +8,7 @@ party or a privileged port (the bounce attack).
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 from .addresses import HostPort, PeerPolicy
@@ -15,6 +16,7 @@ from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import DataConnectionError, PeerRejected
 from .outcome import End
+from .tls import DataTLS
 
 __all__ = ["ActiveEndpoint", "connect_active"]
 
@@ -26,6 +28,7 @@ def connect_active(
     policy: PeerPolicy | None = None,
     deadlines: Deadlines | None = None,
     local_address: tuple[str, int] | None = None,
+    tls: DataTLS | None = None,
     dtp_factory: DTPFactory | None = None,
 ) -> ActiveEndpoint:
     """Prepare to connect to the client's data port; `Endpoint.open` connects.
@@ -40,6 +43,7 @@ def connect_active(
         local_address: Address and port to connect from: that of the control
             connection, so that a peer with a policy of its own accepts it.
             Port 0 is any.
+        tls: How the connection is protected (PROT P); None for clear (PROT C).
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
 
     Raises:
@@ -60,8 +64,15 @@ def connect_active(
         target,
         deadlines=deadlines or Deadlines(),
         local_address=local_address,
+        tls=tls,
         dtp_factory=dtp_factory,
     )
+
+
+def _in_words(error: OSError) -> str:
+    """Say what the system says; asyncio repeats the address instead."""
+
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 class ActiveEndpoint(Endpoint):
@@ -77,9 +88,10 @@ class ActiveEndpoint(Endpoint):
         *,
         deadlines: Deadlines,
         local_address: tuple[str, int] | None = None,
+        tls: DataTLS | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
-        super().__init__(deadlines=deadlines, dtp_factory=dtp_factory)
+        super().__init__(deadlines=deadlines, tls=tls, dtp_factory=dtp_factory)
         self.target = target
         self._local_address = local_address
 
@@ -117,7 +129,7 @@ class ActiveEndpoint(Endpoint):
                 sock.close()
             if isinstance(error, OSError):
                 raise DataConnectionError(
-                    f"cannot connect to {self.target}: {error.strerror or error}",
+                    f"cannot connect to {self.target}: {_in_words(error)}",
                     end=End.OPEN_FAILED,
                 ) from error
             raise

@@ -25,6 +25,7 @@ from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import BadAddress, DataConnectionError, PortsExhausted
 from .outcome import End
+from .tls import DataTLS
 
 __all__ = ["PassiveEndpoint", "PortRange", "listen_passive"]
 
@@ -35,6 +36,12 @@ BACKLOG = 16
 
 ACCEPT_RETRY = 0.1
 """Seconds to leave a listener alone when the process has no file descriptor left."""
+
+_LOST_IN_QUEUE = frozenset({
+    errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENETDOWN,
+    errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT,
+})
+"""What became of a connection that waited, not of the listener (accept(2), "Error handling")."""
 
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -141,6 +148,7 @@ async def listen_passive(
     policy: PeerPolicy | None = None,
     deadlines: Deadlines | None = None,
     sock: socket.socket | int | None = None,
+    tls: DataTLS | None = None,
     dtp_factory: DTPFactory | None = None,
 ) -> PassiveEndpoint:
     """Listen for one data connection (PASV, EPSV).
@@ -156,6 +164,7 @@ async def listen_passive(
         sock: A bound or listening socket made elsewhere, or the descriptor of
             one, to be used instead of `host` and `ports`. It belongs to the
             endpoint.
+        tls: How the connection is protected (PROT P); None for clear (PROT C).
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
 
     Returns:
@@ -172,31 +181,62 @@ async def listen_passive(
         raise ValueError("control_peer is needed: the peer policy compares with it")
 
     key: tuple[str, int] | None = None
-    if sock is not None:
-        listener = socket.socket(fileno=sock) if isinstance(sock, int) else sock
+    if sock is None:
+        listener, key = _listen(host, ports if ports is not None else DYNAMIC_PORTS)
     else:
-        listener, key = _bind(host, ports if ports is not None else DYNAMIC_PORTS)
+        listener = socket.socket(fileno=sock) if isinstance(sock, int) else sock
 
     try:
         listener.setblocking(False)
-        listener.listen(BACKLOG)
+        if key is None:
+            listener.listen(BACKLOG)
         return PassiveEndpoint(
             listener,
             key,
             control_peer=control_peer,
             policy=policy,
             deadlines=deadlines or Deadlines(),
+            tls=tls,
             dtp_factory=dtp_factory,
         )
     except BaseException as error:
         listener.close()
-        _in_use.discard(key)  # type: ignore[arg-type]
+        if key is not None:
+            _in_use.discard(key)
         if isinstance(error, OSError):
-            raise DataConnectionError(f"cannot listen: {error.strerror}") from error
+            raise DataConnectionError(
+                f"cannot listen: {error.strerror}", end=End.OPEN_FAILED
+            ) from error
         raise
 
 
-def _bind(host: str, ports: PortRange) -> tuple[socket.socket, tuple[str, int]]:
+def _listen(host: str, ports: PortRange) -> tuple[socket.socket, tuple[str, int]]:
+    """Listen on a free port of the range; it is noted in `_in_use`."""
+
+    for port in ports.shuffled():
+        key = (host, port)
+        if key in _in_use:
+            continue
+
+        try:
+            sock = _listen_on(host, port)
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                continue
+            raise DataConnectionError(
+                f"cannot listen on {host}: {error.strerror}", end=End.OPEN_FAILED
+            ) from error
+
+        _in_use.add(key)
+        return sock, key
+
+    raise PortsExhausted(
+        f"all {len(ports)} ports from {ports.first} to {ports.last} are in use",
+        end=End.PORTS_EXHAUSTED,
+    )
+
+
+def _listen_on(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -208,33 +248,14 @@ def _bind(host: str, ports: PortRange) -> tuple[socket.socket, tuple[str, int]]:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
 
-        for port in ports.shuffled():
-            key = (host, port)
-            if key in _in_use:
-                continue
-
-            try:
-                sock.bind((host, port))
-            except OSError as error:
-                if error.errno in (errno.EADDRINUSE, errno.EACCES):
-                    continue
-                raise
-
-            _in_use.add(key)
-            return sock, key
-    except BaseException as error:
+        sock.bind((host, port))
+        # Two processes may both bind the port with SO_REUSEADDR; only one can listen on it.
+        sock.listen(BACKLOG)
+    except BaseException:
         sock.close()
-        if isinstance(error, OSError):
-            raise DataConnectionError(
-                f"cannot listen on {host}: {error.strerror}", end=End.OPEN_FAILED
-            ) from error
         raise
 
-    sock.close()
-    raise PortsExhausted(
-        f"all {len(ports)} ports from {ports.first} to {ports.last} are in use",
-        end=End.PORTS_EXHAUSTED,
-    )
+    return sock
 
 
 class PassiveEndpoint(Endpoint):
@@ -253,9 +274,10 @@ class PassiveEndpoint(Endpoint):
         control_peer: str | None,
         policy: PeerPolicy,
         deadlines: Deadlines,
+        tls: DataTLS | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
-        super().__init__(deadlines=deadlines, dtp_factory=dtp_factory)
+        super().__init__(deadlines=deadlines, tls=tls, dtp_factory=dtp_factory)
         self.strangers = 0
         self._key = key
         self._control_peer = control_peer
@@ -346,9 +368,12 @@ class PassiveEndpoint(Endpoint):
         while self._listener is not None and self._accepted is None:
             try:
                 sock, peername = self._listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
+                if error.errno in _LOST_IN_QUEUE:
+                    continue
+
                 self._accept_failed(error)
                 return
 
