@@ -123,6 +123,7 @@ class DTP(asyncio.Protocol):
         self.high_water = high_water
         self.close_timeout = close_timeout
         self.half_open = half_open
+        self.strict_close = True
         self.bytes_received = 0
         self._transport: asyncio.Transport | None = None
         self._peername: Any = None
@@ -627,7 +628,7 @@ class DTP(asyncio.Protocol):
         if self._eof_received or self._end is not None:
             return False
 
-        if self._tls is not None and not _has_close_notify(self._tls):
+        if self._tls is not None and self.strict_close and not _has_close_notify(self._tls):
             # asyncio reports a bare FIN and a close_notify alike; the TLS
             # layer knows (RFC 8446 §6.1: a bare one may be an attacker's).
             if not self._finishing:

@@ -444,6 +444,7 @@ class RecordingConsumer:
         calls: Names of the methods called, in order.
         chunks: What was written.
         producer: Who is registered, None before and after.
+        is_paused: Whether it has paused the producer.
         violations: What broke the contract.
     """
 
@@ -461,7 +462,7 @@ class RecordingConsumer:
         self._pause_every = pause_every
         self._fail_at = fail_at
         self._error = error or RuntimeError("the consumer failed, as it was told to")
-        self._paused = False
+        self.is_paused = False
         self._in_call = False
 
     @property
@@ -493,7 +494,7 @@ class RecordingConsumer:
 
         with self._noted("write"):
             self._demand(self.producer is not None, "data come between register and unregister")
-            self._demand(not self._paused, "nothing comes while paused")
+            self._demand(not self.is_paused, "nothing comes while paused")
             self._demand(type(data) is bytes, "data are bytes")
             self._demand(len(data) > 0, "data are never empty")
             self.chunks.append(data)
@@ -507,14 +508,14 @@ class RecordingConsumer:
         """Pause the producer."""
 
         assert self.producer is not None
-        self._paused = True
+        self.is_paused = True
         self.producer.pause_producing()
 
     def resume(self) -> None:
         """Resume the producer."""
 
         assert self.producer is not None
-        self._paused = False
+        self.is_paused = False
         self.producer.resume_producing()
 
     @contextmanager
@@ -1129,14 +1130,24 @@ async def tcp_pair(
             if receive_buffer is not None:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
 
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(peer, listener.getsockname())
-            accepted, _ = await loop.sock_accept(listener)
+            await asyncio.get_running_loop().sock_connect(peer, listener.getsockname())
+            accepted = await _accept(listener)
         except BaseException:
             peer.close()
             raise
 
+    accepted.setblocking(False)
     return accepted, peer
+
+
+async def _accept(listener: socket.socket) -> socket.socket:
+    """Accept without a future: a cancellation would lose the socket in it."""
+
+    while True:
+        try:
+            return listener.accept()[0]
+        except BlockingIOError:
+            await asyncio.sleep(0)
 
 
 def reset(sock: socket.socket) -> None:
@@ -1202,10 +1213,11 @@ async def sweep(
 ) -> int:
     """Cancel a scenario at its first suspension, then at its second, and so on.
 
-    Each is cancelled twice over: at the moment it suspends, and at the moment
-    what it waits for has come but it has not yet gone on, where a result is
-    lost most easily. After each run no task and no file descriptor may be left
-    that was not there before, and the cancellation must have come through.
+    It is run once to its end first. Each suspension is cancelled twice over: at
+    the moment it begins, and at the moment when what was waited for has come
+    but the scenario has not yet gone on, where a result is lost most easily.
+    After each run no task and no file descriptor may be left that was not
+    there before, and the cancellation must have come through.
 
     Args:
         scenario: Makes a coroutine that does it all, from scratch each time.
@@ -1221,6 +1233,8 @@ async def sweep(
             the run did not end; names the suspension.
     """
 
+    # So that the scenario works; and loops open some descriptors of their own the first time.
+    await asyncio.wait_for(scenario(), patience)
     suspensions = 0
     for at_wakeup in (False, True):
         for k in range(1, limit + 2):
