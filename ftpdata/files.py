@@ -158,7 +158,10 @@ class WorkerCalls:
 
         call = self._last = _Call(func, self._lock)
         try:
-            await anyio.to_thread.run_sync(call, limiter=self._limiter or default_limiter())
+            # Else a cancel scope of anyio would wait for the thread for ever.
+            await anyio.to_thread.run_sync(
+                call, abandon_on_cancel=True, limiter=self._limiter or default_limiter()
+            )
         except asyncio.CancelledError:
             await call.settle()
             raise
@@ -179,11 +182,15 @@ class WorkerCalls:
             self._last.cleanups.append(cleanup)
             return True
 
-    async def clean_up(self, cleanup: Callable[[], None]) -> None:
+    async def clean_up(self, cleanup: Callable[[], None], *, at_once: bool = False) -> None:
         """Run `cleanup` in a thread, in any case: now, or behind the call that still runs.
 
+        Args:
+            cleanup: What is to be done. Idempotent.
+            at_once: Do not wait for a free thread: for who was cancelled.
+
         Raises:
-            Whatever `cleanup` raises.
+            Whatever `cleanup` raises, but not `at_once`.
 
         Cancellation does not keep it from running; it waits for it as usual.
         """
@@ -199,15 +206,15 @@ class WorkerCalls:
             cleanup()
 
         try:
-            await self.run(work)
-        except asyncio.CancelledError:
+            if not at_once:
+                await self.run(work)
+        finally:
+            # Nobody can wait for a free thread any more: it gets one of its own.
             if not has_begun:
-                # Nobody can wait for a free thread now: it gets one of its own.
                 call = self._last = _Call(cleanup, self._lock)
                 call.is_running = True
                 threading.Thread(target=call.run_alone, name="ftpdata clean-up").start()
                 await call.settle()
-            raise
 
 
 class FileSource:
@@ -585,7 +592,7 @@ class FileTarget:
             with _errors_of_names():
                 return await calls.run(work)
         except asyncio.CancelledError:
-            await calls.clean_up(discard)
+            await calls.clean_up(discard, at_once=True)
             raise
 
     async def write(self, data: bytes) -> None:
@@ -652,7 +659,8 @@ class FileTarget:
             raise error_for_oserror(error) from error
         except asyncio.CancelledError:
             # Where no thread had begun with it, nothing was published, and is not to be.
-            await self.discard()
+            if self._fd is not None:
+                await self._calls.clean_up(self.discard_now, at_once=True)
             raise
 
     async def discard(self) -> None:
@@ -728,7 +736,9 @@ class FileTarget:
     def _close_directory(self) -> None:
         fd, self._dir_fd = self._dir_fd, None
         if fd is not None:
-            os.close(fd)
+            # Nothing was written through it that could be lost now.
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def _open_target(

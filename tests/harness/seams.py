@@ -1,0 +1,110 @@
+"""System calls that fail or hang, for the modules that are tested."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ftpdata import files
+
+__all__ = ["Hang", "Seams", "descriptors", "until"]
+
+
+class Seams:
+    """Replaces a function of `os`, for the module under test only."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def replace(self, name: str, wrapper: Callable[..., Any]) -> None:
+        """Call ``wrapper(original, *args, **kwargs)`` instead of ``os.name``."""
+
+        original = getattr(os, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            # asyncio's debug mode makes calls of its own, in threads too.
+            if sys._getframe(1).f_globals["__name__"] != files.__name__:
+                return original(*args, **kwargs)
+
+            return wrapper(original, *args, **kwargs)
+
+        # os.supports_dir_fd and the like know the functions themselves.
+        for group in ("supports_dir_fd", "supports_effective_ids", "supports_follow_symlinks"):
+            members = getattr(os, group)
+            if original in members:
+                self._monkeypatch.setattr(os, group, {*members, call})
+
+        self._monkeypatch.setattr(os, name, call)
+
+    def fail(self, name: str, k: int, code: int = errno.EIO) -> list[int]:
+        """Let the k-th call fail; return a list that has an item once it has."""
+
+        failed: list[int] = []
+        calls = 0
+
+        def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls != k:
+                return original(*args, **kwargs)
+
+            failed.append(k)
+            if name == "close":
+                # A close that fails has closed all the same.
+                original(*args, **kwargs)
+            raise OSError(code, os.strerror(code))
+
+        self.replace(name, wrapper)
+        return failed
+
+
+class Hang:
+    """Lets a call in a worker thread hang until it is told to go on."""
+
+    def __init__(
+        self, seams: Seams, name: str, k: int = 1, wrapper: Callable[..., Any] | None = None
+    ) -> None:
+        self._wrapper = wrapper or (lambda original, *args, **kwargs: original(*args, **kwargs))
+        self._entered = threading.Event()
+        self._go_on = threading.Event()
+        self._left = k
+        seams.replace(name, self._call)
+
+    def _call(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            self._entered.set()
+            assert self._go_on.wait(30)
+
+        return self._wrapper(original, *args, **kwargs)
+
+    async def entered(self) -> None:
+        """Wait until the call hangs."""
+
+        await asyncio.to_thread(self._entered.wait, 30)
+
+    def go_on(self) -> None:
+        """Let the call come back."""
+
+        self._go_on.set()
+
+
+def descriptors() -> set[str]:
+    """Name the open descriptors."""
+
+    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a thread will do soon."""
+
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the thread knows nothing of the test
+            await asyncio.sleep(0.001)
