@@ -1217,7 +1217,9 @@ async def sweep(
     the moment it begins, and at the moment when what was waited for has come
     but the scenario has not yet gone on, where a result is lost most easily.
     After each run no task and no file descriptor may be left that was not
-    there before, and the cancellation must have come through.
+    there before, and the cancellation must have come through. (Python 3.11's
+    `asyncio.wait_for` swallows it at the second of these moments;
+    `asyncio.timeout` does not.)
 
     Args:
         scenario: Makes a coroutine that does it all, from scratch each time.
