@@ -25,6 +25,7 @@ import errno
 import functools
 import os
 import stat
+import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -34,7 +35,7 @@ import attrs
 
 from ftpdata import ListingEntry
 
-__all__ = ["OpenFile", "Storage", "join", "parent"]
+__all__ = ["OpenFile", "Storage", "has_controls", "join", "parent"]
 
 MAX_THREADS = 16
 """Calls that may wait for the disk at one time."""
@@ -93,6 +94,16 @@ def parent(path: str) -> str:
     """Return the virtual path of the directory that `path` is in."""
 
     return path.rpartition("/")[0] or "/"
+
+
+def has_controls(path: str) -> bool:
+    """Whether there are control characters in a path, which no new name may have.
+
+    They serve to forge listings and logs, and nothing else. Bytes that are no
+    UTF-8 are none.
+    """
+
+    return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in path)
 
 
 def _to_disk(name: str) -> bytes:

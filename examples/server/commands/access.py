@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..control import Reply, printable
-from ..storage import parent
+from ..control import Reply
+from ..storage import has_controls, parent
 from .table import EndSession, command
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ async def make_directory(session: Session, argument: str) -> Reply:
     """Make a directory."""
 
     path = session.path(argument)
-    if printable(path) != path:
-        return Reply(550, "A new name must be printable.")
+    if has_controls(path):
+        return Reply(550, "A new name has no control characters.")
 
     await session.storage.make_directory(path)
     return Reply(257, f"{quoted(path)} was created.")

@@ -19,8 +19,9 @@ from ftpdata import (
     parse_time_val,
 )
 
-from ..control import Reply, printable
+from ..control import Reply
 from ..listings import fact_line
+from ..storage import has_controls
 from .parameters import parse_offset
 from .table import command
 
@@ -63,8 +64,8 @@ async def rename_to(session: Session, argument: str) -> Reply:
         return Reply(503, "RNFR comes first.")
 
     new = session.path(argument)
-    if printable(new) != new:
-        return Reply(553, "A new name must be printable.")
+    if has_controls(new):
+        return Reply(553, "A new name has no control characters.")
 
     try:
         await session.storage.rename(old, new)

@@ -33,8 +33,9 @@ from ftpdata import (
     send_listing,
 )
 
-from ..control import Reply, printable
+from ..control import Reply
 from ..listings import Listing, fact_formatter
+from ..storage import has_controls
 from ..transfer import Operation, Restart
 from .table import command
 
@@ -204,8 +205,8 @@ async def _open_target(
 ) -> AsyncIterator[FileTarget]:
     """Open a file for an upload, as a context manager; discard what is not committed."""
 
-    if printable(path) != path:
-        raise _NotStored("A new name must be printable.")
+    if has_controls(path):
+        raise _NotStored("A new name has no control characters.")
 
     try:
         async with session.storage.directory_of(path) as (directory, name):

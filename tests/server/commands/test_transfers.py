@@ -192,6 +192,27 @@ async def test_store(directory: Path) -> None:
             assert (directory / name).read_bytes() == content
 
 
+async def test_new_names_are_any_bytes_but_controls(served_directory: Path) -> None:
+    """UTF-8 or not; for files, directories, and when renamed."""
+
+    made = ["caf\udce9", "日本", " lead", "trail ", "-la", "a;b", '"', "\u202e", "\udcff\udcfe"]
+    async with serving(served_directory) as server, server.logged_in() as client:
+        for name in made:
+            assert (await client.upload(f"STOR {name}", b"x"))[:3] == "226"
+            assert await client.download(f"RETR {name}") == b"x"
+            assert await client.code(f"MKD {name}.d") == 257
+            assert await client.code(f"RNFR {name}") == 350
+            assert await client.code(f"RNTO {name}.r") == 250
+        assert names(served_directory) == sorted(
+            name + end for name in made for end in (".d", ".r")
+        )
+        for name in ("a\x1bb", "a\x7fb", "a\x85b", "a\u2028b", "a\r\0b"):
+            assert await client.code(f"STOR {name}") == 553
+            assert await client.code(f"MKD {name}") == 550
+            assert await client.code(f"RNFR {made[0]}.d") == 350
+            assert await client.code(f"RNTO {name}") == 553
+
+
 async def test_upload_takes_its_name_when_it_is_whole(directory: Path) -> None:
     """Until then the old file is there, and is what others get."""
 
