@@ -92,10 +92,10 @@ class Client:
         return [int((await self.reply())[:3]) for _ in range(number)]
 
     def send(self, line: str | bytes) -> None:
-        """Send a line, or bytes as they are."""
+        """Send a line, in which Telnet wants 255 doubled; or bytes as they are."""
 
         if isinstance(line, str):
-            line = line.encode("utf-8", "surrogateescape") + b"\r\n"
+            line = line.encode("utf-8", "surrogateescape").replace(b"\xff", b"\xff\xff") + b"\r\n"
         self.writer.write(line)
 
     async def command(self, line: str | bytes) -> str:
