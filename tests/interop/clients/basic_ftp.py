@@ -1,0 +1,32 @@
+"""basic-ftp, a package of npm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from tests.interop.clients.base import Program, output_of, run_json
+from tests.interop.served import Site
+from tests.interop.ways import Capability, Step, Way
+
+__all__ = ["BasicFtp"]
+
+
+class BasicFtp(Program):
+    """The package, driven by a script beside this file. ``NODE_PATH`` says where it is."""
+
+    name = "basic-ftp"
+    executable = "node"
+    ways = frozenset({Way.PASV_4, Way.EPSV_4, Way.EPSV_6})
+    cannot: ClassVar = {Capability.NLST: "it has no NLST"}
+    ascii_is_raw = True
+    # All it has is close().
+    keeps_session = False
+
+    def _find_version(self) -> str | None:
+        program = 'console.log("version " + require("basic-ftp/package.json").version)'
+        return output_of(r"version (\S+)", "node", "--eval", program)
+
+    def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
+        return run_json(self, site, Path(__file__).with_suffix(".cjs"), steps)

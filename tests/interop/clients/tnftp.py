@@ -1,0 +1,100 @@
+"""tnftp, NetBSD's FTP client."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.interop.clients.base import PATIENCE, Program, names_of, wait_for_some
+from tests.interop.served import Site
+from tests.interop.ways import Abort, Get, Listing, Put, Step, Way
+
+__all__ = ["Tnftp"]
+
+
+class Tnftp(Program):
+    """Its commands on its standard input, as they are typed."""
+
+    name = "tnftp"
+    executable = "tnftp"
+    ways = frozenset(Way)
+
+    def _find_version(self) -> str | None:
+        path = shutil.which(self.executable)
+        if path is None:
+            return None
+
+        # It tells its version to web servers only.
+        found = re.search(rb"\0(20\d{6})\0", Path(path).read_bytes())
+        return found[1].decode() if found else "?"
+
+    def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
+        mode = "-p" if site.way.is_passive else "-A"
+        with self.start_program(site, mode, f"-{site.way.family}", "-i", "-n", "-V") as process:
+            assert process.stdin is not None
+            for command in self._open(site):
+                process.stdin.write(command + b"\n")
+            for step in steps:
+                for command in self._step(site, step):
+                    process.stdin.write(command + b"\n")
+                process.stdin.flush()
+                if isinstance(step, Abort):
+                    wait_for_some(step.local)
+                    process.send_signal(signal.SIGINT)
+
+            output, _ = process.communicate(b"bye\n", timeout=PATIENCE)
+
+        assert process.returncode == 0, output
+        return [
+            # To a file, but for MLSD, where it knows of none.
+            names_of(step, output if step.command == "MLSD" else _read(site, step))
+            for step in steps
+            if isinstance(step, Listing)
+        ]
+
+    @staticmethod
+    def _open(site: Site) -> list[bytes]:
+        commands = [
+            f"open {site.host} {site.port}",
+            f"user {site.user} {site.password}",
+            "binary",
+        ]
+        # A switch, which is on at first; it stands for EPRT too.
+        if site.way.command in {"PASV", "PORT"}:
+            commands.insert(0, "epsv4")
+        return [command.encode() for command in commands]
+
+    @staticmethod
+    def _step(site: Site, step: Step) -> list[bytes]:
+        remote = _quoted(step.remote)
+        match step:
+            case Get():
+                verb = b"reget" if step.offset else b"get"
+                commands = [b"%s %s %s" % (verb, remote, _quoted(step.local))]
+            case Put():
+                commands = [b"put %s %s" % (_quoted(step.local), remote)]
+                if step.offset:
+                    commands.insert(0, b"restart %d" % step.offset)
+            case Abort():
+                return [b"get %s %s" % (remote, _quoted(step.local))]
+            case Listing():
+                if step.command == "MLSD":
+                    return [b"mlsd %s" % remote]
+
+                verb = b"ls" if step.command == "LIST" else b"nlist"
+                return [b"%s %s %s" % (verb, remote, _quoted(site.scratch / step.command))]
+
+        return [b"ascii", *commands, b"binary"] if step.ascii else commands
+
+
+def _read(site: Site, step: Listing) -> bytes:
+    return (site.scratch / step.command).read_bytes()
+
+
+def _quoted(argument: bytes | Path) -> bytes:
+    # Between quotation marks it could not write a quotation mark.
+    return re.sub(rb'([\s"\\])', rb"\\\1", os.fsencode(argument))

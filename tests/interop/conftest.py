@@ -1,0 +1,268 @@
+"""Servers, sites and the table of results for the tests of real clients.
+
+``--write-table`` writes the table into README.md. Without it, the table there must agree with the
+results of every client that has done all its tests. ``--interop-table FILE`` writes it elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.interop import table
+from tests.interop.clients import CLIENTS
+from tests.interop.names import NASTY
+from tests.interop.served import LOOPBACK, Recorder, Site, has_family, reference_server
+from tests.interop.table import Case
+from tests.interop.ways import Capability, Step
+
+README = Path(__file__).parents[2] / "README.md"
+UPDATE = "python -m nox -s interop -- --write-table"
+
+SPARSE_SIZE = 2**32 + 4097
+"""Bytes of the file ``sparse``; the last one is ``!``."""
+
+SLOW_RATE = 500_000
+"""Bytes per second of the slow server: there is time to abort before a file is through."""
+
+EVERY_CLIENT = bool(os.environ.get("FTPDATA_REQUIRE_CLIENTS")) or os.environ.get("CI") == "true"
+"""Whether a missing client is a failure, and not a skip."""
+
+_results = pytest.StashKey[table.Results]()
+_verdict = pytest.StashKey[str]()
+
+
+# Servers
+
+
+Ports = Mapping[tuple[int, bool], int]
+"""Where servers listen, by address family (4 or 6) and whether they are slow."""
+
+
+def _server_of(case: Case) -> tuple[int, bool]:
+    return case.way.family, case.capability is Capability.ABORT
+
+
+def _case(item: pytest.Item) -> Case | None:
+    case = getattr(getattr(item, "callspec", None), "params", {}).get("case")
+    return case if isinstance(case, Case) else None
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the directory that is served: ``nasty``, ``sparse``, ``big``, and room for each test."""
+
+    root = tmp_path_factory.mktemp("served")
+    nasty = root / "nasty"
+    nasty.mkdir()
+    for name in NASTY:
+        Path(os.fsdecode(os.fsencode(nasty) + b"/" + name)).write_bytes(name)
+    with (root / "sparse").open("wb") as file:
+        file.seek(SPARSE_SIZE - 1)
+        file.write(b"!")
+    with (root / "big").open("wb") as file:
+        file.truncate(2**30)
+    return root
+
+
+@pytest.fixture(scope="session")
+def ports(
+    request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ports]:
+    """Run the servers that the tests want, from before the first one to behind the last one."""
+
+    logs = tmp_path_factory.mktemp("logs")
+    wanted = dict.fromkeys(
+        _server_of(case)
+        for item in request.session.items
+        if (case := _case(item)) is not None
+    )
+    with contextlib.ExitStack() as stack:
+        ports = {}
+        for family, is_slow in wanted:
+            if has_family(family):
+                options = ["--rate", str(SLOW_RATE)] if is_slow else []
+                log = logs / f"IPv{family}{'-slow' if is_slow else ''}"
+                ports[family, is_slow] = stack.enter_context(
+                    reference_server(root, log, family, *options)
+                )
+
+        yield ports
+
+    left = [path for path in root.rglob(".*") if path.parent.name != "nasty"]
+    assert not left, f"partial uploads were left: {left}"
+
+
+# Sites
+
+
+@attrs.frozen
+class Exchange:
+    """A client and a server, about to exchange files.
+
+    Attributes:
+        case: Which client does what, and how.
+        site: What it is told of the server.
+        recorder: Has heard what they said.
+        ours: A directory of the client's.
+        theirs: A directory of the server's.
+        node: The test.
+    """
+
+    case: Case
+    site: Site
+    recorder: Recorder
+    ours: Path
+    theirs: Path
+    node: pytest.Item
+
+    def path(self, name: str | bytes) -> bytes:
+        """Return the remote path of a file in ``theirs``."""
+
+        return os.fsencode(self.theirs.name) + b"/" + os.fsencode(name)
+
+    def run(self, *steps: Step) -> list[list[bytes]]:
+        """Let the client do the steps, and see that it has opened data connections as told."""
+
+        try:
+            listings = self.case.client.run(self.site, steps)
+        finally:
+            self.node.add_report_section("call", "control", self.recorder.describe())
+
+        commands = {"PASV", "EPSV", "PORT", "EPRT"}
+        used = {command for command in commands if self.recorder.count(command)}
+        assert used == {self.site.way.command}
+        return listings
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def exchange(
+    request: pytest.FixtureRequest, case: Case, ports: Ports, root: Path, tmp_path: Path
+) -> Iterator[Exchange]:
+    """Bring a client and a server together."""
+
+    client, way = case.client, case.way
+    if client.version is None:
+        missing = f"{client.name} is not installed"
+        if EVERY_CLIENT and not client.is_optional:
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+
+    if not has_family(way.family):
+        pytest.skip(f"no IPv{way.family} here")
+
+    host = LOOPBACK[way.family]
+    scratch, ours = tmp_path / "scratch", tmp_path / "ours"
+    theirs = root / f"test{next(_numbers)}"
+    for directory in (scratch, ours, theirs):
+        directory.mkdir()
+    with Recorder(host, ports[_server_of(case)]) as recorder:
+        site = Site(way, host, recorder.port, scratch)
+        yield Exchange(case, site, recorder, ours, theirs, request.node)
+
+
+# The table
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options for the table."""
+
+    group = parser.getgroup("interop")
+    group.addoption(
+        "--write-table", action="store_true", help="write the table of results into README.md"
+    )
+    group.addoption(
+        "--interop-table", type=Path, metavar="FILE", help="write the table of results to FILE"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin without results."""
+
+    config.stash[_results] = {}
+    config.stash[_verdict] = ""
+
+
+def pytest_report_header() -> list[str]:
+    """Say which clients there are."""
+
+    found = (f"{client.name} {client.version or 'MISSING'}" for client in CLIENTS)
+    return ["clients: " + ", ".join(found)]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    """Note how a test of a client has ended, its set-up and tear-down included."""
+
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    case = _case(item)
+    if case is not None:
+        results = item.config.stash[_results]
+        if report.failed:
+            results[case] = False
+        elif report.passed and report.when == "call":
+            results.setdefault(case, True)
+    return report  # type: ignore[return-value]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table, or compare it with the README."""
+
+    config = session.config
+    try:
+        verdict = _settle_table(config, has_failures=session.testsfailed > 0)
+    except table.BadTable as error:
+        verdict = f"ERROR: {error}"
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    config.stash[_verdict] = verdict
+
+
+def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
+    """Do with the table what the options say; return how that went."""
+
+    results = config.stash[_results]
+    clients = [client for client in CLIENTS if not client.is_optional]
+    complete = [client for client in clients if table.is_complete(client, results)]
+    columns = [table.Column.of(client, client.version or "?", results) for client in complete]
+    if target := config.getoption("interop_table"):
+        target.write_text(table.format_table(columns), encoding="utf-8")
+
+    if config.getoption("write_table"):
+        if has_failures or len(complete) < len(clients):
+            raise table.BadTable("README.md wants a table of every client, without a failure")
+
+        text = README.read_text(encoding="utf-8")
+        text = table.replace_section(text, table.format_table(columns))
+        README.write_text(text, encoding="utf-8")
+        return "README.md has the table now"
+
+    if not columns:
+        return "no client has done all its tests: the table in README.md was not looked at"
+
+    if differences := table.compare(README.read_text(encoding="utf-8"), columns):
+        lines = [*differences, f"to write README.md anew: {UPDATE}"]
+        raise table.BadTable("\n".join(lines))
+
+    return f"README.md agrees, for {', '.join(column.name for column in columns)}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what became of the table."""
+
+    terminalreporter.write_line(f"table of interop: {config.stash[_verdict]}")

@@ -1,0 +1,73 @@
+"""Sixteen file names that have broken listings, clients and servers. Pure.
+
+All are legal on a unix file system. A name with a control character cannot be
+retrieved as it is shown; the others must be, byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["NASTY", "ODD", "names_of_lines", "shown"]
+
+FORGED = b"-rw-r--r--   1 root     root            1 Jan  1  1970 forged"
+
+NASTY = (
+    # Control characters, of ASCII and of Unicode: none may end a line, or reach a terminal.
+    b"crlf\r\n" + FORGED,
+    b"lf\ntype=dir;size=1; forged",
+    b"cr\rforged",
+    b"escape\x1b[2J\x07\x7f",
+    b"tab\tstop",
+    "next line\u0085forged".encode(),
+    "line separator\u2028forged".encode(),
+    # Printable, and hard on parsers.
+    b" leading space",
+    b"semicolon;type=dir; -> target",
+    b'"quotes" and \\012 back\\slash',
+    b"-la",
+    "caf\u00e9 \u202egpj.exe".encode(),  # right-to-left override
+    b"%0d%0a~*?[a]{b}",
+    b"n" * 255,
+    # Not UTF-8.
+    "caf\u00e9 \u00fcber.txt".encode("latin-1"),
+    "\u30c6\u30b9\u30c8.txt".encode("shift-jis"),
+)
+"""Names, of which each must be exactly one entry of a listing."""
+
+
+def shown(name: bytes) -> bytes:
+    """Return what a listing of the reference server shows for a name.
+
+    Control characters as octal (`ftpdata.NamePolicy.ESCAPE`), everything else as it is. Written
+    apart from ftpdata, to check it.
+    """
+
+    text = name.decode("utf-8", "surrogateescape")
+    return b"".join(
+        b"".join(b"\\%03o" % byte for byte in character.encode())
+        if ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or character in "\u2028\u2029"
+        else character.encode("utf-8", "surrogateescape")
+        for character in text
+    )
+
+
+ODD = tuple(name for name in NASTY if shown(name) == name)
+"""Names that can be retrieved as they are shown."""
+
+
+_LINE = re.compile(
+    rb"[-dlbcps][-rwxsStT]{9} +\d+ [^ ]+ +[^ ]+ +\d+ "
+    rb"[A-Z][a-z][a-z] [ \d]\d (?:\d\d:\d\d| \d{4}) (.+)",
+    re.DOTALL,
+)
+
+
+def names_of_lines(lines: Sequence[bytes]) -> list[bytes]:
+    """Return the names in lines as ``ls -l`` prints them; a line that is none is an error."""
+
+    found = [_LINE.fullmatch(line) for line in lines]
+    strange = [line for line, match in zip(lines, found, strict=True) if match is None]
+    assert not strange, f"no lines of ls -l: {strange}"
+    return [match[1] for match in found if match is not None]

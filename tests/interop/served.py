@@ -1,0 +1,272 @@
+"""The reference server as a process of its own, and a witness of what is said to it."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import attrs
+
+from tests.interop.ways import Way
+
+__all__ = [
+    "LOOPBACK",
+    "PASSWORD",
+    "USER",
+    "Recorder",
+    "Site",
+    "clean_environment",
+    "has_family",
+    "reference_server",
+]
+
+ROOT = Path(__file__).parents[2]
+USER = "ada"
+PASSWORD = "lovelace"  # in no reply, log or table by chance
+
+LOOPBACK = {4: "127.0.0.1", 6: "::1"}
+
+_PATIENCE = 30.0
+"""Seconds for the server to start, and to stop."""
+
+
+def has_family(family: int) -> bool:
+    """Tell whether this machine has a loopback address of the family."""
+
+    number = {4: socket.AF_INET, 6: socket.AF_INET6}[family]
+    try:
+        with socket.socket(number) as candidate:
+            candidate.bind((LOOPBACK[family], 0))
+    except OSError:
+        return False
+
+    return True
+
+
+@contextlib.contextmanager
+def reference_server(directory: Path, log: Path, family: int, *options: str) -> Iterator[int]:
+    """Run ``python -m examples.server`` while in the context; give its port.
+
+    Args:
+        directory: What it serves.
+        log: A file for what it logs.
+        family: 4 or 6.
+        options: More of its options.
+
+    Raises:
+        AssertionError: It did not start, or it did not end cleanly, or it logged a traceback.
+    """
+
+    command = [
+        *(sys.executable, "-m", "examples.server", str(directory), "--writable"),
+        *("--host", LOOPBACK[family], "--port", "0", "--user", f"{USER}:{PASSWORD}", *options),
+    ]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=output) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            ready, _, _ = select.select([process.stdout], [], [], _PATIENCE)
+            said = process.stdout.readline().decode() if ready else ""
+            listening = re.fullmatch(r"listening on .*:(\d+)\n", said)
+            assert listening, f"the server did not start: {said!r} {log.read_text()}"
+            yield int(listening[1])
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+    assert process.returncode == 0, f"the server ended with {process.returncode}"
+    assert "Traceback" not in (logged := log.read_text(errors="replace")), logged
+
+
+@attrs.frozen
+class Site:
+    """Where and how a client is to transfer files.
+
+    Attributes:
+        way: How it is to open data connections.
+        host: Address of the server.
+        port: Port of the server; a `Recorder` listens there.
+        scratch: An empty directory here: home and working directory of the client.
+    """
+
+    way: Way
+    host: str
+    port: int
+    scratch: Path
+    user: str = USER
+    password: str = PASSWORD
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as in a URL."""
+
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def url(self, path: bytes) -> str:
+        """Return the URL of a path, without user and password."""
+
+        return f"ftp://{self.netloc}/{quote(path)}"
+
+
+class Recorder:
+    """Stands between a client and the server on control connections, and keeps what they say.
+
+    A thread relays bytes as they come, urgent ones (the Telnet Synch before an ABOR, RFC 959
+    §4.1.3) as urgent. Data connections go past it. A context manager.
+
+    Args:
+        host: Loopback address to listen on; the server's too.
+        port: The server's port.
+
+    Attributes:
+        port: Where to connect to.
+        connections: Number of control connections so far.
+        transcript: Pairs: whether the client said it, and what.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
+        self.port: int = self._listener.getsockname()[1]
+        self.connections = 0
+        self.transcript: list[tuple[bool, bytes]] = []
+        self._peers: dict[int, tuple[socket.socket, socket.socket, bool]] = {}
+        self._poll = select.poll()
+        self._wake, self._woken = socket.socketpair()
+        self._thread = threading.Thread(target=self._relay, name="control recorder")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._wake.send(b".")
+        self._thread.join()
+        self._wake.close()
+        self._woken.close()
+        self._listener.close()
+
+    @property
+    def commands(self) -> list[str]:
+        """What clients have said, line by line, without the Telnet in it."""
+
+        said = b"".join(data for by_client, data in self.transcript if by_client)
+        lines = re.sub(rb"\xff[\xf4\xf2]", b"", said).decode("latin-1").split("\r\n")
+        return lines[:-1]
+
+    @property
+    def replies(self) -> list[int]:
+        """The codes of the server's replies, without their text."""
+
+        said = b"".join(data for by_client, data in self.transcript if not by_client)
+        return [int(code) for code in re.findall(rb"^(\d{3}) ", said, re.MULTILINE)]
+
+    def count(self, verb: str) -> int:
+        """Tell how often clients have said a command."""
+
+        return sum(line.split(" ")[0].upper() == verb for line in self.commands)
+
+    def describe(self) -> str:
+        """Return the transcript for people."""
+
+        return "\n".join(
+            f"{'>' if by_client else '<'} {line.decode(errors='backslashreplace')}"
+            for by_client, data in self.transcript
+            for line in data.splitlines()
+        )
+
+    # The thread
+
+    def _relay(self) -> None:
+        self._poll.register(self._woken, select.POLLIN)
+        self._poll.register(self._listener, select.POLLIN)
+        while True:
+            for descriptor, event in self._poll.poll():
+                if descriptor == self._woken.fileno():
+                    while self._peers:
+                        self._close(next(iter(self._peers.values()))[0])
+                    return
+                if descriptor == self._listener.fileno():
+                    self._accept()
+                elif descriptor in self._peers:
+                    self._pass_on(*self._peers[descriptor], event)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        try:
+            server = socket.create_connection(self._server)
+        except OSError:
+            client.close()
+            return
+
+        self.connections += 1
+        for source, target, by_client in ((client, server, True), (server, client, False)):
+            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._peers[source.fileno()] = (source, target, by_client)
+            self._poll.register(source, select.POLLIN | select.POLLPRI)
+
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, by_client: bool, event: int
+    ) -> None:
+        try:
+            if event & select.POLLPRI and _is_at_mark(source):
+                data = source.recv(1, socket.MSG_OOB)
+                target.send(data, socket.MSG_OOB)
+            else:
+                # Ends before the urgent byte, if there is one.
+                data = source.recv(65536)
+                target.sendall(data)
+        except OSError:
+            data = b""
+
+        if data:
+            self.transcript.append((by_client, data))
+        else:
+            # Nobody uses a control connection half closed.
+            self._close(source)
+
+    def _close(self, source: socket.socket) -> None:
+        for end in self._peers[source.fileno()][:2]:
+            self._poll.unregister(end)
+            del self._peers[end.fileno()]
+            end.close()
+
+
+def _is_at_mark(connection: socket.socket) -> bool:
+    """Tell whether the urgent byte comes next: sockatmark of POSIX."""
+
+    answer = array.array("i", [0])
+    fcntl.ioctl(connection, getattr(termios, "SIOCATMARK", 0x8905), answer)
+    return bool(answer[0])
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """Return an environment in which no client finds settings of the user's, or a proxy."""
+
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith(("LC_", "LANG"))
+    }
+    return {**kept, "HOME": str(home), "LC_ALL": "C", "TZ": "UTC", "TERM": "dumb"}

@@ -1,0 +1,195 @@
+"""The table of what clients do, in Markdown: made of results, and found again in a README. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from tests.interop.clients.base import Client
+from tests.interop.ways import Capability, Way
+
+__all__ = [
+    "BEGIN",
+    "END",
+    "BadTable",
+    "Case",
+    "Column",
+    "Results",
+    "cases_of",
+    "compare",
+    "format_table",
+    "is_complete",
+    "parse_table",
+    "replace_section",
+]
+
+
+@attrs.frozen
+class Case:
+    """A client, what it is to do, and how it is to open the data connection."""
+
+    client: Client
+    capability: Capability
+    way: Way
+
+    def __str__(self) -> str:
+        return f"{self.client.name}-{self.capability}-{self.way}"
+
+
+Results = dict[Case, bool]
+"""Whether it worked; a case that was not tried is missing."""
+
+BEGIN = "<!-- interop:begin -->"
+END = "<!-- interop:end -->"
+
+WORKS = "✓"
+WORKS_IN_A_NEW_SESSION = "✓ anew"
+FAILS = "✗"
+CANNOT = "–"
+
+_LEGEND = f"""\
+{WORKS}: over every way in the client's column, each tested apart. {CANNOT}: the client cannot.
+{WORKS_IN_A_NEW_SESSION}: the client itself ends its session with the abort, and goes on in a new
+one. Each of the hostile names is exactly one entry.
+"""
+
+
+class BadTable(Exception):
+    """The table cannot be written, or does not agree."""
+
+
+def cases_of(client: Client) -> list[Case]:
+    """Return all that a client is to be tested with."""
+
+    return [
+        Case(client, capability, way)
+        for capability in Capability
+        for way in Way
+        if capability not in client.cannot and way in client.ways
+    ]
+
+
+def is_complete(client: Client, results: Mapping[Case, bool]) -> bool:
+    """Tell whether a client has done everything, whatever came of it."""
+
+    return all(case in results for case in cases_of(client))
+
+
+@attrs.frozen
+class Column:
+    """What the table says of one client.
+
+    Attributes:
+        name: Of the client.
+        version: Of the client; it is shown, and does not matter.
+        cells: Text for each row, by its name.
+    """
+
+    name: str
+    version: str
+    cells: Mapping[str, str]
+
+    @classmethod
+    def of(cls, client: Client, version: str, results: Mapping[Case, bool]) -> Column:
+        """Make the column of a client of its results."""
+
+        cells = dict.fromkeys((way.command for way in Way), CANNOT)
+        for way in sorted(client.ways, key=lambda way: way.family):
+            works = all(results[case] for case in cases_of(client) if case.way is way)
+            text = f"IPv{way.family}" if works else f"{FAILS} IPv{way.family}"
+            before = cells[way.command]
+            cells[way.command] = text if before == CANNOT else f"{before}, {text}"
+
+        for capability in Capability:
+            cases = [case for case in cases_of(client) if case.capability is capability]
+            if not cases:
+                cells[capability.value] = CANNOT
+            elif not all(results[case] for case in cases):
+                cells[capability.value] = FAILS
+            elif capability is Capability.ABORT and not client.keeps_session:
+                cells[capability.value] = WORKS_IN_A_NEW_SESSION
+            else:
+                cells[capability.value] = WORKS
+
+        return cls(client.name, version, cells)
+
+
+def format_table(columns: Sequence[Column]) -> str:
+    """Return the table and its legend."""
+
+    names = columns[0].cells if columns else ()
+    rows = [
+        ["over IPv4 and IPv6", *(f"{column.name} {column.version}" for column in columns)],
+        ["---", *("---" for _ in columns)],
+        *([name, *(column.cells[name] for column in columns)] for name in names),
+    ]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*lines, "", _LEGEND])
+
+
+def _section(text: str) -> tuple[int, int]:
+    """Return where the text between the markers begins and ends."""
+
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise BadTable(f"README.md must have {BEGIN} once, and {END} once behind it")
+
+    return text.index(BEGIN) + len(BEGIN), text.index(END)
+
+
+def replace_section(text: str, table: str) -> str:
+    """Return the text with the table between its markers; the rest of it stays as it is.
+
+    Raises:
+        BadTable: The markers are not there, or more than once.
+    """
+
+    begin, end = _section(text)
+    return f"{text[:begin]}\n{table.rstrip()}\n{text[end:]}"
+
+
+def parse_table(text: str) -> dict[str, dict[str, str]]:
+    """Return the cells of the table between the markers: by client, then by row.
+
+    Raises:
+        BadTable: There is no such table.
+    """
+
+    begin, end = _section(text)
+    rows = [
+        [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+        for line in text[begin:end].splitlines()
+        if line.strip().startswith("|")
+    ]
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        raise BadTable("there is no table in README.md, or its rows differ in length")
+
+    names = [heading.rpartition(" ")[0] for heading in rows[0][1:]]
+    return {
+        name: {row[0]: row[column] for row in rows[2:]} for column, name in enumerate(names, 1)
+    }
+
+
+def compare(text: str, columns: Sequence[Column]) -> list[str]:
+    """Say where the table of a README differs from columns, line by line; versions do not count.
+
+    Columns that only the README has are those of clients that are missing here.
+
+    Raises:
+        BadTable: There is no table.
+    """
+
+    written = parse_table(text)
+    differences = []
+    for column in columns:
+        cells = written.get(column.name)
+        if cells is None:
+            differences.append(f"README.md has no column for {column.name}")
+            continue
+
+        for row in dict.fromkeys([*column.cells, *cells]):
+            ours, theirs = column.cells.get(row, "nothing"), cells.get(row, "nothing")
+            if ours != theirs:
+                differences.append(f"{column.name}, {row}: README.md has {theirs}, now {ours}")
+
+    return differences

@@ -1,0 +1,213 @@
+"""Real clients against the reference server: every client × what it can do × every way to open."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.interop.clients import CLIENTS
+from tests.interop.conftest import SPARSE_SIZE, Exchange
+from tests.interop.names import NASTY, ODD, shown
+from tests.interop.table import cases_of
+from tests.interop.ways import Abort, Capability, Get, Listing, Put, Step
+
+pytestmark = pytest.mark.interop
+
+CONTENT = random.Random(959).randbytes(300_007)
+HALF = 131_071
+SHORT = 10_007
+LINES = b"first\nsecond\n\nfourth, without an end"
+
+
+def clients_that(*capabilities: Capability) -> pytest.MarkDecorator:
+    """Parametrise a test: every client that can do it, every way that it has."""
+
+    cases = [case for client in CLIENTS for case in cases_of(client)]
+    chosen = [case for case in cases if case.capability in capabilities]
+    return pytest.mark.parametrize("case", chosen, ids=str)
+
+
+@clients_that(Capability.GET)
+def test_get(exchange: Exchange) -> None:
+    """A download arrives whole."""
+
+    (exchange.theirs / "file").write_bytes(CONTENT)
+    exchange.run(Get(exchange.path("file"), exchange.ours / "file"))
+    assert (exchange.ours / "file").read_bytes() == CONTENT
+
+
+@clients_that(Capability.PUT)
+def test_put(exchange: Exchange) -> None:
+    """An upload arrives whole, under its name and no other."""
+
+    (exchange.ours / "file").write_bytes(CONTENT)
+    exchange.run(Put(exchange.ours / "file", exchange.path("file")))
+    assert (exchange.theirs / "file").read_bytes() == CONTENT
+    assert _names(exchange.theirs) == ["file"]
+
+
+@clients_that(Capability.RESUME_GET)
+def test_resume_get(exchange: Exchange) -> None:
+    """The rest of a download goes behind what is there already."""
+
+    (exchange.theirs / "file").write_bytes(CONTENT)
+    (exchange.ours / "file").write_bytes(CONTENT[:HALF])
+    exchange.run(Get(exchange.path("file"), exchange.ours / "file", offset=HALF))
+    assert (exchange.ours / "file").read_bytes() == CONTENT
+    assert f"REST {HALF}" in exchange.recorder.commands
+
+
+@clients_that(Capability.RESUME_PUT)
+def test_resume_put(exchange: Exchange) -> None:
+    """The rest of an upload goes behind what is there already."""
+
+    (exchange.ours / "file").write_bytes(CONTENT)
+    (exchange.theirs / "file").write_bytes(CONTENT[:HALF])
+    exchange.run(Put(exchange.ours / "file", exchange.path("file"), offset=HALF))
+    assert (exchange.theirs / "file").read_bytes() == CONTENT
+    assert exchange.recorder.count("APPE") or f"REST {HALF}" in exchange.recorder.commands
+
+
+@clients_that(Capability.LIST, Capability.NLST, Capability.MLSD)
+def test_list(exchange: Exchange) -> None:
+    """Every file is one entry of the listing, whatever its name; nothing else is."""
+
+    capability = exchange.case.capability
+    [names] = exchange.run(Listing(b"nasty", capability.name))
+    expected = [shown(name) for name in NASTY]
+    if capability.name in exchange.case.client.strips:
+        expected = [name.strip() for name in expected]
+
+    assert sorted(names) == sorted(expected)
+    assert exchange.recorder.count(capability.name) == 1
+
+
+@clients_that(Capability.NAMES)
+def test_names(exchange: Exchange) -> None:
+    """A file is retrieved by its name, be it odd or no UTF-8."""
+
+    exchange.run(
+        *(Get(b"nasty/" + name, exchange.ours / str(number)) for number, name in enumerate(ODD))
+    )
+    assert [(exchange.ours / str(number)).read_bytes() for number in range(len(ODD))] == list(ODD)
+
+
+@clients_that(Capability.ASCII_GET)
+def test_ascii_get(exchange: Exchange) -> None:
+    """A download in TYPE A has the line ends of the network on the way, and ours at its end."""
+
+    (exchange.theirs / "lines").write_bytes(LINES)
+    exchange.run(Get(exchange.path("lines"), exchange.ours / "lines", ascii=True))
+    got = (exchange.ours / "lines").read_bytes()
+    if exchange.case.client.ascii_is_raw:
+        assert got == LINES.replace(b"\n", b"\r\n")
+    else:
+        # Some of them end the last line, which the file did not.
+        assert got.removesuffix(b"\n") == LINES
+    assert _type(exchange, "RETR") == "A"
+
+
+@clients_that(Capability.ASCII_PUT)
+def test_ascii_put(exchange: Exchange) -> None:
+    """An upload in TYPE A has the line ends of the network on the way, and ours at its end."""
+
+    text = LINES.replace(b"\n", b"\r\n") if exchange.case.client.ascii_is_raw else LINES
+    (exchange.ours / "lines").write_bytes(text)
+    exchange.run(Put(exchange.ours / "lines", exchange.path("lines"), ascii=True))
+    assert (exchange.theirs / "lines").read_bytes().removesuffix(b"\n") == LINES
+    assert _type(exchange, "STOR") == "A"
+
+
+@clients_that(Capability.EMPTY)
+def test_empty(exchange: Exchange) -> None:
+    """A file of 0 bytes is a file, in both directions."""
+
+    (exchange.theirs / "empty").touch()
+    steps: list[Step] = [Get(exchange.path("empty"), exchange.ours / "empty")]
+    if Capability.PUT not in exchange.case.client.cannot:
+        (exchange.ours / "nothing").touch()
+        steps.append(Put(exchange.ours / "nothing", exchange.path("nothing")))
+
+    exchange.run(*steps)
+    assert (exchange.ours / "empty").read_bytes() == b""
+    if len(steps) > 1:
+        assert (exchange.theirs / "nothing").read_bytes() == b""
+
+
+@clients_that(Capability.LAST_BYTE)
+def test_last_byte(exchange: Exchange) -> None:
+    """An offset over 4 GiB is an offset."""
+
+    local = exchange.ours / "sparse"
+    with local.open("wb") as file:
+        file.truncate(SPARSE_SIZE - 1)
+
+    exchange.run(Get(b"sparse", local, offset=SPARSE_SIZE - 1))
+    assert f"REST {SPARSE_SIZE - 1}" in exchange.recorder.commands
+    assert local.stat().st_size == SPARSE_SIZE
+    with local.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        assert file.read() == b"!"
+
+
+@clients_that(Capability.ABORT)
+def test_abort(exchange: Exchange) -> None:
+    """After a download is aborted in its middle, the next one is whole.
+
+    A client that says ABOR gets 426 for the download and 226 for the abort (RFC 959 §4.1.3).
+    """
+
+    (exchange.theirs / "file").write_bytes(CONTENT[:SHORT])
+    part, file = exchange.ours / "part", exchange.ours / "file"
+    exchange.run(Abort(b"big", part), Get(exchange.path("file"), file))
+    assert file.read_bytes() == CONTENT[:SHORT]
+    assert exchange.recorder.count("RETR") == 2
+    assert (exchange.recorder.connections == 1) == exchange.case.client.keeps_session
+    if exchange.recorder.count("ABOR"):
+        replies = exchange.recorder.replies
+        assert [426, 226] in [replies[at : at + 2] for at in range(len(replies))]
+    else:
+        assert not exchange.case.client.keeps_session
+
+
+@clients_that(Capability.FIFTY)
+def test_fifty(exchange: Exchange) -> None:
+    """One control connection is good for fifty transfers."""
+
+    can_put = Capability.PUT not in exchange.case.client.cannot
+    names = [f"file{number}" for number in range(50)]
+    steps: list[Step] = []
+    for number, name in enumerate(names):
+        source, target = exchange.theirs, exchange.ours
+        if can_put and number % 2:
+            source, target = exchange.ours, exchange.theirs
+            steps.append(Put(source / name, exchange.path(name)))
+        else:
+            steps.append(Get(exchange.path(name), target / name))
+        (source / name).write_bytes(name.encode() * 100)
+
+    exchange.run(*steps)
+    for directory in (exchange.ours, exchange.theirs):
+        assert all((directory / name).read_bytes() == name.encode() * 100 for name in names)
+    assert exchange.recorder.count("RETR") + exchange.recorder.count("STOR") == len(steps)
+    assert exchange.recorder.connections == 1
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def _type(exchange: Exchange, verb: str) -> str:
+    """Return the type in force when a command came; at first it is A (RFC 959 §5.1)."""
+
+    kind = "A"
+    for line in exchange.recorder.commands:
+        if line.upper().startswith("TYPE "):
+            kind = line[5:].upper()
+        elif line.startswith(f"{verb} "):
+            return kind
+
+    raise AssertionError(f"there was no {verb}")

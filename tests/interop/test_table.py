@@ -1,0 +1,157 @@
+"""The table of results: made, found again, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from tests.interop.clients.base import Client
+from tests.interop.names import FORGED, NASTY, ODD, names_of_lines, shown
+from tests.interop.served import Site
+from tests.interop.table import (
+    BEGIN,
+    END,
+    BadTable,
+    Column,
+    cases_of,
+    compare,
+    format_table,
+    is_complete,
+    parse_table,
+    replace_section,
+)
+from tests.interop.ways import Capability, Step, Way
+
+
+class _Pigeon(Client):
+    """A client that only downloads, and tires of an abort."""
+
+    name = "pigeon post"
+    ways = frozenset({Way.PASV_4, Way.EPSV_6, Way.EPSV_4})
+    cannot: ClassVar = {Capability.PUT: "it flies home only"}
+    keeps_session = False
+
+    def _find_version(self) -> str:
+        return "1.2"
+
+    def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
+        raise NotImplementedError
+
+
+PIGEON = _Pigeon()
+PERFECT = dict.fromkeys(cases_of(PIGEON), True)
+
+
+def _readme(*columns: Column) -> str:
+    return replace_section(f"before\n{BEGIN}\n{END}\nbehind\n", format_table(columns))
+
+
+def test_column_tells_ways_and_capabilities_apart() -> None:
+    """A column says what works, what the client cannot, and what it can in a new session."""
+
+    cells = Column.of(PIGEON, "1.2", PERFECT).cells
+    assert cells["PASV"] == "IPv4"
+    assert cells["EPSV"] == "IPv4, IPv6"
+    assert cells["PORT"] == cells["EPRT"] == "–"
+    assert cells["get"] == "✓"
+    assert cells["put"] == "–"
+    assert cells[Capability.ABORT.value] == "✓ anew"
+
+
+def test_one_failure_shows_twice() -> None:
+    """What fails over one way is no capability, and the way is marked too."""
+
+    case = next(c for c in PERFECT if c.way is Way.EPSV_6 and c.capability is Capability.GET)
+    cells = Column.of(PIGEON, "1.2", PERFECT | {case: False}).cells
+    assert cells["get"] == "✗"
+    assert cells["resumed get"] == "✓"
+    assert cells["EPSV"] == "IPv4, ✗ IPv6"
+
+
+def test_a_missing_result_is_not_complete() -> None:
+    """A client must have done everything that it can; how it went does not matter."""
+
+    case = next(iter(PERFECT))
+    assert is_complete(PIGEON, PERFECT)
+    assert is_complete(PIGEON, PERFECT | {case: False})
+    assert not is_complete(PIGEON, {key: True for key in PERFECT if key != case})
+
+
+def test_a_written_table_agrees_whatever_the_version() -> None:
+    """What was written is read again; another version is no difference."""
+
+    text = _readme(Column.of(PIGEON, "1.2", PERFECT))
+    assert text.startswith("before\n")
+    assert text.endswith("\nbehind\n")
+    assert parse_table(text)["pigeon post"]["PASV"] == "IPv4"
+    assert compare(text, [Column.of(PIGEON, "1.3", PERFECT)]) == []
+
+
+def test_replacing_twice_is_replacing_once() -> None:
+    """The section is replaced, and does not grow."""
+
+    column = Column.of(PIGEON, "1.2", PERFECT)
+    once = _readme(column)
+    assert replace_section(once, format_table([column])) == once
+
+
+def test_differences_are_named() -> None:
+    """Another cell, a missing row and a missing column are differences; a spare column is none."""
+
+    column = Column.of(PIGEON, "1.2", PERFECT)
+    text = _readme(column)
+    assert compare(text.replace("| get | ✓ |", "| get | ✗ |"), [column]) == [
+        "pigeon post, get: README.md has ✗, now ✓"
+    ]
+    assert compare(text.replace("| get | ✓ |\n", ""), [column]) == [
+        "pigeon post, get: README.md has nothing, now ✓"
+    ]
+    assert compare(text.replace("pigeon post", "owl post"), [column]) == [
+        "README.md has no column for pigeon post"
+    ]
+    assert compare(text, []) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no markers",
+        BEGIN,
+        f"{END}\n{BEGIN}",
+        f"{BEGIN}\n{BEGIN}\n{END}",
+        f"{BEGIN}\n{END}\n{END}",
+    ],
+)
+def test_markers_must_be_there_once(text: str) -> None:
+    """A README without its markers is left alone."""
+
+    with pytest.raises(BadTable):
+        replace_section(text, "table")
+
+
+@pytest.mark.parametrize("table", ["", "words", "| a | b 1 |\n| --- | --- |\n| c |"])
+def test_a_section_without_a_table_is_an_error(table: str) -> None:
+    """An empty section, or a ragged table, says so."""
+
+    with pytest.raises(BadTable):
+        parse_table(f"{BEGIN}\n{table}\n{END}")
+
+
+def test_names_are_what_the_listings_are_tested_with() -> None:
+    """Sixteen names, all different; those that are shown as they are include two without UTF-8."""
+
+    assert len(set(NASTY)) == 16
+    assert sum(name.decode(errors="replace").encode() != name for name in ODD) == 2
+    assert shown(b"a\nb\x7f") == b"a\\012b\\177"
+    assert shown(b"caf\xe9\n") == b"caf\xe9\\012"
+
+
+def test_a_forged_line_is_an_entry_too_many() -> None:
+    """The reader of listings would see a name that forges a line."""
+
+    line = b"-rw-r--r--   1 0         0               1 Jan  1 00:00 "
+    assert names_of_lines([line + b" x", FORGED]) == [b" x", b"forged"]
+    with pytest.raises(AssertionError):
+        names_of_lines([line + b"x", b"rest of a name"])

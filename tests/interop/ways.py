@@ -1,0 +1,141 @@
+"""The ways to open a data connection, and what a client can be told to do over them. Pure."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+import attrs
+
+__all__ = [
+    "IPV4",
+    "IPV6",
+    "PASSIVE",
+    "Abort",
+    "Capability",
+    "Get",
+    "Listing",
+    "Put",
+    "Step",
+    "Way",
+]
+
+
+class Way(enum.Enum):
+    """A command that prepares the data connection, over an address family.
+
+    The value is that command and 4 or 6. PASV and PORT can only speak of IPv4.
+    """
+
+    PASV_4 = ("PASV", 4)
+    EPSV_4 = ("EPSV", 4)
+    PORT_4 = ("PORT", 4)
+    EPRT_4 = ("EPRT", 4)
+    EPSV_6 = ("EPSV", 6)
+    EPRT_6 = ("EPRT", 6)
+
+    @property
+    def command(self) -> str:
+        """PASV, EPSV, PORT or EPRT."""
+
+        return self.value[0]
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+
+        return self.value[1]
+
+    @property
+    def is_passive(self) -> bool:
+        """Whether the client connects to the server."""
+
+        return self.command in {"PASV", "EPSV"}
+
+    def __str__(self) -> str:
+        return f"{self.command}-IPv{self.family}"
+
+
+IPV4 = frozenset(way for way in Way if way.family == 4)
+IPV6 = frozenset(way for way in Way if way.family == 6)
+PASSIVE = frozenset(way for way in Way if way.is_passive)
+
+
+class Capability(enum.Enum):
+    """What a client may be able to do. The value stands in the table, in this order."""
+
+    GET = "get"
+    PUT = "put"
+    RESUME_GET = "resumed get"
+    RESUME_PUT = "resumed put"
+    LIST = "LIST, hostile names"
+    NLST = "NLST, hostile names"
+    MLSD = "MLSD, hostile names"
+    NAMES = "get by odd and non-UTF-8 names"
+    ASCII_GET = "get in ASCII"
+    ASCII_PUT = "put in ASCII"
+    EMPTY = "0-byte file"
+    LAST_BYTE = "last byte of a file over 4 GiB"
+    ABORT = "abort, then go on"
+    FIFTY = "50 transfers in one session"
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", "-")
+
+
+@attrs.frozen
+class Get:
+    """Download a file.
+
+    Attributes:
+        remote: Path on the server.
+        local: Path here.
+        offset: Bytes that are here already; with more than 0, the rest is fetched behind them.
+        ascii: Whether in TYPE A.
+    """
+
+    remote: bytes
+    local: Path
+    offset: int = 0
+    ascii: bool = False
+
+
+@attrs.frozen
+class Put:
+    """Upload a file.
+
+    Attributes:
+        local: Path here.
+        remote: Path on the server.
+        offset: Bytes that are there already; with more than 0, the rest is sent behind them.
+        ascii: Whether in TYPE A.
+    """
+
+    local: Path
+    remote: bytes
+    offset: int = 0
+    ascii: bool = False
+
+
+@attrs.frozen
+class Listing:
+    """List a directory with LIST, NLST or MLSD."""
+
+    remote: bytes
+    command: str
+
+
+@attrs.frozen
+class Abort:
+    """Begin to download a file, and abort when some of it is here.
+
+    Attributes:
+        remote: Path on the server, of a file that takes very long.
+        local: Path here, for clients that need one.
+    """
+
+    remote: bytes
+    local: Path
+
+
+Step = Get | Put | Listing | Abort
