@@ -28,7 +28,7 @@ from typing import BinaryIO, ClassVar, Protocol, cast
 
 import anyio
 
-from .contracts import Buffer, Encoder, Producer
+from .contracts import Buffer, Encoder, Producer, PushProducer
 from .errors import FTPDataError, NotConnected, SizeMismatch
 from .files import FilePath, FileSource
 from .outcome import End
@@ -76,15 +76,6 @@ class StartableProducer(Protocol):
     def start(self, destination: Destination) -> None:
         """Register with the destination, once, and produce when it wants data."""
 
-    def resume_producing(self) -> None:
-        """Produce, see `ftpdata.contracts`."""
-
-    def pause_producing(self) -> None:
-        """Pause, see `ftpdata.contracts`; nothing calls it for a pull producer."""
-
-    def stop_producing(self) -> None:
-        """Stop for good."""
-
     async def aclose(self) -> None:
         """Stop for good, and wait until nothing is held."""
 
@@ -121,9 +112,6 @@ class _Producer(abc.ABC):
     @abc.abstractmethod
     def stop_producing(self) -> None:
         """Stop for good, and let go of the source. Idempotent."""
-
-    def pause_producing(self) -> None:
-        """Do nothing: a pull producer writes only when it is asked."""
 
     async def aclose(self) -> None:
         """Stop for good, and wait until nothing is held. Idempotent."""
@@ -459,24 +447,26 @@ class EncodedProducer:
     def resume_producing(self) -> None:
         """Ask the producer within."""
 
+        assert self._registered is not None
         self._owes = not self.streaming
-        self._inner.resume_producing()
+        self._registered.resume_producing()
 
     def pause_producing(self) -> None:
         """Pause the producer within."""
 
-        self._inner.pause_producing()
+        cast("PushProducer", self._registered).pause_producing()
 
     def stop_producing(self) -> None:
         """Stop the producer within. Idempotent."""
 
-        self._registered = None
-        self._inner.stop_producing()
+        producer, self._registered = self._registered, None
+        if producer is not None:
+            producer.stop_producing()
 
     async def aclose(self) -> None:
         """Stop the producer within, and wait until it holds nothing. Idempotent."""
 
-        self._registered = None
+        self.stop_producing()
         await self._inner.aclose()
 
     # The destination that the producer within knows
@@ -533,7 +523,7 @@ class EncodedProducer:
             return
 
         try:
-            self._inner.resume_producing()
+            self._registered.resume_producing()
         except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
             _abort(self, error)
 
