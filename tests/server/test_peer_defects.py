@@ -286,7 +286,7 @@ async def test_data_connection_that_never_opens_leaves_no_empty_file(
         serving(served_directory, deadlines=deadlines) as server,
         server.logged_in() as client,
     ):
-        for line in ("STOR new", "STOR old", "STOU"):
+        for line in ("STOR new", "STOR old", "STOU", "APPE new", "APPE old"):
             await client.epsv()
             client.send(line)
             assert await client.codes(2) == [150, 425]

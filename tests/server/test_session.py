@@ -7,11 +7,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from examples.server.commands import COMMANDS
 from examples.server.commands.table import Argument, Command
 from examples.server.control import Reply
 from examples.server.session import Session
+from ftpdata import Deadlines
 from tests.server.client import PATIENCE, names, serving
 
 
@@ -177,3 +180,39 @@ async def test_session_without_limits_ends_when_client_resets(served_directory: 
             client.send(b"NOOP\r\n" * 100)
             client.writer.transport.abort()
         await server.all_left()
+
+
+LINES = [
+    *("NOOP", "PWD", "STAT", "STAT file", "EPSV", "PASV", "RETR file", "RETR missing", "STOR new"),
+    *("LIST", "MLSD", "ABOR", "ABOR", "SIZE file", "HASH file", "REST 1", "RNFR file", "RNTO file"),
+    *("TYPE I", "XYZ", "", "APPE new", "STOU"),
+]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lines=st.lists(st.sampled_from(LINES), max_size=25),
+    cuts=st.lists(st.integers(0, 200), max_size=5),
+)
+async def test_every_command_has_one_final_reply(
+    lines: list[str], cuts: list[int], served_directory: Path
+) -> None:
+    """Whatever is sent in whichever pieces; the client never opens a data connection."""
+
+    (served_directory / "file").write_bytes(b"content")
+    data = b"".join(line.encode() + b"\r\n" for line in lines)
+    deadlines = Deadlines(open=0.01)
+    async with (
+        serving(served_directory, deadlines=deadlines, max_waiting=8) as server,
+        server.logged_in() as client,
+    ):
+        start = 0
+        for cut in [*sorted(cuts), len(data)]:
+            client.send(data[start:cut])
+            start = max(start, min(cut, len(data)))
+            await asyncio.sleep(0)
+        final = 0
+        while final < len(lines):
+            final += (await client.codes(1))[0] >= 200
+        await client.quiet()
+    assert names(served_directory) == ["file"]

@@ -102,7 +102,14 @@ async def append(session: Session, argument: str) -> Reply:
     if restart != Restart():
         return Reply(450, "REST and APPE exclude each other.")
 
-    return await _receive(session, operation, session.path(argument), WriteMode.APPEND)
+    path, mode = session.path(argument), WriteMode.APPEND
+    try:
+        await session.storage.status(path)
+    except FileNotFoundError:
+        # A new file is not to stay if nothing comes.
+        mode = WriteMode.EXCLUSIVE
+
+    return await _receive(session, operation, path, mode)
 
 
 @command("STOU [prefix]", is_abortable=True, read_only_code=553)
@@ -209,6 +216,9 @@ async def _open_target(
         raise _NotStored("A new name has no control characters.")
 
     try:
+        if offset:
+            # What is not there cannot be gone on with, and is not to be made.
+            await session.storage.status(path)
         async with session.storage.directory_of(path) as (directory, name):
             target = await FileTarget.open(name, dir_fd=directory, mode=mode, offset=offset)
     except BadArgument as error:
