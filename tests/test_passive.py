@@ -160,6 +160,16 @@ def test_the_next_port_does_not_follow_from_the_last() -> None:
     assert chi_square < 72
 
 
+def test_the_last_ports_are_no_sequence_either() -> None:
+    """Where most of the range is used up, what is left is not tried in order."""
+
+    ports = PortRange(1000, 1100)
+    tails = [list(ports.shuffled())[20:] for _ in range(20)]
+    steps = {(tail[1] - tail[0]) % len(ports) for tail in tails}
+    assert len(steps) > 3
+    assert len({tail[0] for tail in tails}) > 3
+
+
 # Ports in use
 
 
