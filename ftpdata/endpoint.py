@@ -13,15 +13,21 @@ import asyncio
 import socket
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self, TypeVar
 
 from .deadlines import Deadlines
 from .errors import DataConnectionError, FTPDataError, error_for_end
 from .outcome import End
 from .protocol import DTP
+from .tls import DataTLS, negotiation_failed
 
 __all__ = ["AcceptedEndpoint", "Endpoint"]
 
 DTPFactory = Callable[[], DTP]
+T = TypeVar("T")
+
+HANDSHAKE_LIMIT = 3600.0
+"""Seconds; for asyncio, which cannot wait for ever, where a deadline says so."""
 
 
 class Endpoint(abc.ABC):
@@ -32,17 +38,25 @@ class Endpoint(abc.ABC):
 
     Args:
         deadlines: `open`, `handshake` and `close` are heeded here.
+        tls: How the connection is protected (PROT P); None for clear (PROT C).
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
     """
 
-    def __init__(self, *, deadlines: Deadlines, dtp_factory: DTPFactory | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        deadlines: Deadlines,
+        tls: DataTLS | None = None,
+        dtp_factory: DTPFactory | None = None,
+    ) -> None:
         self.deadlines = deadlines
+        self._tls = tls
         self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
         self._opening = False
         self._given_up: FTPDataError | None = None
         self._abort_waiter: asyncio.Future[None] | None = None
 
-    async def __aenter__(self) -> Endpoint:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -65,6 +79,8 @@ class Endpoint(abc.ABC):
             OpenTimeout: The peer did not connect or answer in time. Reply 425.
             DataConnectionError: It could not be opened, or was given up by
                 `abort` or `aclose`. Reply 425.
+            TLSNegotiationFailed: It could not be protected, or did not resume
+                the session it must resume. Reply 522.
             FTPDataError: The reason given to `abort`.
             RuntimeError: `open` was called before.
 
@@ -112,8 +128,8 @@ class Endpoint(abc.ABC):
         """Close what is held and not given away. Idempotent, never blocks."""
 
     async def _wait(
-        self, future: asyncio.Future[None], timeout: float | None, timeout_end: End
-    ) -> None:
+        self, future: asyncio.Future[T], timeout: float | None, timeout_end: End
+    ) -> T:
         """Wait for the future, for `abort`, or for the deadline; the future is cancelled.
 
         Raises:
@@ -134,7 +150,7 @@ class Endpoint(abc.ABC):
             if not future.done():
                 raise error_for_end(timeout_end, f"{timeout_end.value} ({timeout:g} s)")
 
-            future.result()
+            return future.result()
         finally:
             future.cancel()
 
@@ -143,9 +159,12 @@ class Endpoint(abc.ABC):
 
         try:
             _set_socket_options(sock)
-            _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-                self._dtp_factory, sock
-            )
+            if self._tls is None:
+                _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
+                    self._dtp_factory, sock
+                )
+            else:
+                protocol = await self._negotiate(sock, self._tls)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
@@ -161,6 +180,65 @@ class Endpoint(abc.ABC):
         return protocol
 
 
+    async def _negotiate(self, sock: socket.socket, tls: DataTLS) -> DTP:
+        """Make the `DTP` of a connection once it is protected as `tls` wants it.
+
+        Raises:
+            TLSNegotiationFailed: It is not. Reply 522.
+        """
+
+        handshake = asyncio.ensure_future(self._handshake(sock, tls))
+        try:
+            protocol = await self._wait(
+                handshake, self.deadlines.handshake, End.HANDSHAKE_TIMEOUT
+            )
+        except BaseException as error:
+            # The task must have let go of the socket before it is closed.
+            await asyncio.wait((handshake,))
+            if not handshake.cancelled() and handshake.exception() is None:
+                handshake.result().abort(End.HANDSHAKE_FAILED)
+            if isinstance(error, OSError):
+                # ssl.SSLError is one, and so is a peer that leaves in the middle.
+                raise negotiation_failed(error) from error
+            raise
+
+        refusal = tls.refusal(protocol.transport.get_extra_info("ssl_object"))
+        if refusal is not None:
+            failure = negotiation_failed(refusal)
+            protocol.abort(End.HANDSHAKE_FAILED, cause=failure)
+            raise failure
+
+        return protocol
+
+    async def _handshake(self, sock: socket.socket, tls: DataTLS) -> DTP:
+        loop = asyncio.get_running_loop()
+        protocol = self._dtp_factory()
+        protocol.strict_close = tls.strict_close
+
+        # The deadline for the handshake is ours; asyncio's own must not come first.
+        limit = HANDSHAKE_LIMIT if self.deadlines.handshake is None else self.deadlines.handshake
+        close = self.deadlines.close
+        limits = {
+            "ssl_handshake_timeout": limit + 1,
+            "ssl_shutdown_timeout": HANDSHAKE_LIMIT if close is None else close + 1,
+        }
+        if tls.server_side:
+            await loop.connect_accepted_socket(
+                lambda: protocol, sock, ssl=tls.context, **limits
+            )
+        else:
+            await loop.create_connection(
+                lambda: protocol,
+                sock=sock,
+                ssl=tls.context,
+                server_hostname=tls.server_hostname or "",
+                **limits,
+            )
+
+        # Not what these return: uvloop returns a protocol of its own.
+        return protocol
+
+
 class AcceptedEndpoint(Endpoint):
     """An endpoint whose connection exists: a socket that was accepted elsewhere.
 
@@ -168,6 +246,8 @@ class AcceptedEndpoint(Endpoint):
         sock: A connected stream socket, or the file descriptor of one. It
             belongs to the endpoint from now on.
         deadlines: See `Endpoint`.
+        tls: See `Endpoint`.
+        dtp_factory: See `Endpoint`.
 
     Raises:
         DataConnectionError: The socket is not connected. Reply 425.
@@ -178,9 +258,10 @@ class AcceptedEndpoint(Endpoint):
         sock: socket.socket | int,
         *,
         deadlines: Deadlines | None = None,
+        tls: DataTLS | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
-        super().__init__(deadlines=deadlines or Deadlines(), dtp_factory=dtp_factory)
+        super().__init__(deadlines=deadlines or Deadlines(), tls=tls, dtp_factory=dtp_factory)
         self._sock: socket.socket | None = None
         connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
         try:

@@ -591,7 +591,11 @@ class DTP(asyncio.Protocol):
             self._cut()
             return
 
-        self._update_reading()
+        if self._tls is None:
+            # In TLS, the last part of the handshake goes out with the first
+            # read, and neither would come; what is read then is held.
+            self._update_reading()
+
         self._transport.set_write_buffer_limits(high=self.high_water)
         if self._connected_future is not None and not self._connected_future.done():
             self._connected_future.set_result(None)
@@ -638,7 +642,7 @@ class DTP(asyncio.Protocol):
         self._eof_received = True
         if self._finishing:
             self._check_finished()
-            return True
+            return self._tls is None
 
         self._complete_receiving()
         return self._tls is None and (self._is_sending or self.half_open or not self._had_consumer)
@@ -682,6 +686,7 @@ class DTP(asyncio.Protocol):
         self._held_size += len(data)
         if self._transport is not None and not self._transport.is_closing():
             # uvloop begins to read after connection_made, whatever was said there.
+            self._reading = False
             self._transport.pause_reading()
 
         if self._held_size > HELD_LIMIT:
@@ -762,6 +767,12 @@ class DTP(asyncio.Protocol):
             return End.LOST, "the peer closed the connection before the end of file was sent"
 
         if self._eof_received:
+            return End.CLEAN, None
+
+        if self._tls is not None:
+            # uvloop calls no eof_received for a bare FIN.
+            if self.strict_close and not _has_close_notify(self._tls):
+                return End.TLS_TRUNCATED, None
             return End.CLEAN, None
 
         return End.ABORTED, "the transport was closed on this side"

@@ -227,8 +227,10 @@ class _ServerObject(ssl.SSLObject):
             raise ssl.SSLError(f"the client offers foreign protocols only: {offered!r:.80}")
 
 
-def negotiation_failed(error: BaseException | str, end: End) -> TLSNegotiationFailed:
+def negotiation_failed(reason: BaseException | str) -> TLSNegotiationFailed:
     """Make the error of a data connection that could not be protected. Reply 522."""
 
-    reason = error if isinstance(error, str) else (str(error) or type(error).__name__)
-    return TLSNegotiationFailed(f"{End.HANDSHAKE_FAILED.value}: {reason}", end=end)
+    words = reason if isinstance(reason, str) else (str(reason) or type(reason).__name__)
+    return TLSNegotiationFailed(
+        f"{End.HANDSHAKE_FAILED.value}: {words}", end=End.HANDSHAKE_FAILED
+    )
