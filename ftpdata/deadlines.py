@@ -140,7 +140,7 @@ class ProgressWatch:
         moments = []
         _, patience = self._patience
         if patience is not None:
-            step = patience / LOOKS_WHILE_IDLE
+            step = min([patience, *self._later_patience]) / LOOKS_WHILE_IDLE
             if self._moved_lately:
                 step = min(step, ACTIVE_INTERVAL)
             moments.append(min(self._progress_at + patience, self._checked_at + step))
@@ -158,6 +158,17 @@ class ProgressWatch:
             return End.FIRST_BYTE_TIMEOUT, self.deadlines.first_byte
 
         return End.STALLED, self.deadlines.stall
+
+    @property
+    def _later_patience(self) -> list[float]:
+        """Deadlines that begin with the first byte: when it came is to be known well enough."""
+
+        if self._has_begun:
+            return []
+
+        limits = self.deadlines
+        window = limits.rate_window if limits.minimum_rate is not None else None
+        return [limit for limit in (limits.stall, window) if limit is not None]
 
     @property
     def _is_rated(self) -> bool:
