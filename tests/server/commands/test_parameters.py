@@ -92,6 +92,20 @@ async def test_active_connections(command: str, served_directory: Path) -> None:
             assert await client.codes(1) == [226]
 
 
+async def test_port_replaces_a_passive_listener(served_directory: Path) -> None:
+    """And what had connected to it."""
+
+    async with serving(served_directory) as server, server.logged_in() as client:
+        passive = await client.epsv()
+        line, accepting = await listen("127.0.0.1", "PORT")
+        assert await client.code(line) == 200
+        with pytest.raises(ConnectionRefusedError):
+            await client.connect(passive)
+        client.send("NLST")
+        assert await (await accepting).read() == b""
+        assert await client.codes(2) == [150, 226]
+
+
 async def test_active_connection_that_is_refused(served_directory: Path) -> None:
     """150 and 425, once each."""
 
