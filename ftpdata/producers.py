@@ -72,6 +72,7 @@ class StartableProducer(Protocol):
     @property
     def streaming(self) -> bool:
         """Whether it is a push producer."""
+        ...
 
     def start(self, destination: Destination) -> None:
         """Register with the destination, once, and produce when it wants data."""
