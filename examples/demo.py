@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
+import functools
 import hashlib
 import io
 import os
@@ -178,11 +179,11 @@ def main() -> int:
                 with connect(way, address) as ftp:
                     bar = bars.add_task(f"{way} up", total=size)
                     started_at = time.perf_counter()
-                    upload(ftp, local, way, lambda n, bar=bar: bars.advance(bar, n))
+                    upload(ftp, local, way, functools.partial(bars.advance, bar))
                     up = time.perf_counter() - started_at
                     bar = bars.add_task(f"{way} down", total=size)
                     started_at = time.perf_counter()
-                    right = download(ftp, way, digests, lambda n, bar=bar: bars.advance(bar, n))
+                    right = download(ftp, way, digests, functools.partial(bars.advance, bar))
                     down = time.perf_counter() - started_at
 
                 stored = sum(

@@ -217,14 +217,14 @@ class Endpoint(abc.ABC):
 
         # The deadline for the handshake is ours; asyncio's own must not come first.
         limit = HANDSHAKE_LIMIT if self.deadlines.handshake is None else self.deadlines.handshake
-        close = self.deadlines.close
-        limits = {
-            "ssl_handshake_timeout": limit + 1,
-            "ssl_shutdown_timeout": HANDSHAKE_LIMIT if close is None else close + 1,
-        }
+        shutdown = HANDSHAKE_LIMIT if self.deadlines.close is None else self.deadlines.close
         if tls.server_side:
             await loop.connect_accepted_socket(
-                lambda: protocol, sock, ssl=tls.context, **limits
+                lambda: protocol,
+                sock,
+                ssl=tls.context,
+                ssl_handshake_timeout=limit + 1,
+                ssl_shutdown_timeout=shutdown + 1,
             )
         else:
             await loop.create_connection(
@@ -232,7 +232,8 @@ class Endpoint(abc.ABC):
                 sock=sock,
                 ssl=tls.context,
                 server_hostname=tls.server_hostname or "",
-                **limits,
+                ssl_handshake_timeout=limit + 1,
+                ssl_shutdown_timeout=shutdown + 1,
             )
 
         # Not what these return: uvloop returns a protocol of its own.

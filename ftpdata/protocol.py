@@ -8,9 +8,9 @@ adapts both onto the transport's ``pause_writing``/``resume_writing`` and
 
 Invariants, on which everything above relies:
 
-1. Reading is paused from ``connection_made`` until a consumer is registered.
-   What a transport delivers all the same is held and replayed; the replay
-   honours `pause_producing`.
+1. Reading is paused from ``connection_made`` until a consumer is registered
+   (in TLS, from the first read). What a transport delivers all the same is
+   held and replayed; the replay honours `pause_producing`.
 2. How the connection ended is one `End`, fixed once: by `abort`, or by what
    the transport said. Everything that fails afterwards is a consequence of it
    and does not replace it.
@@ -29,11 +29,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import socket
 import ssl
-import struct
-import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from datetime import datetime
@@ -42,12 +38,15 @@ from typing import Any, cast
 from .addresses import HostPort
 from .contracts import Buffer, Consumer, Producer, PushProducer
 from .errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
+from .kernel import (
+    acknowledged_bytes,
+    has_close_notify,
+    pending_error,
+    reset_on_close,
+    unacknowledged_bytes,
+)
 from .listing import ListingEntry, ListingRules, NamePolicy, format_list_line
 from .outcome import End
-
-if sys.platform == "linux":
-    import fcntl
-    import termios
 
 __all__ = ["DTP", "CloseWaiter"]
 
@@ -249,7 +248,7 @@ class DTP(asyncio.Protocol):
         None where the system does not tell (it does on Linux, by TCP_INFO).
         """
 
-        return None if self._transport is None else _acknowledged(self._transport)
+        return None if self._transport is None else acknowledged_bytes(self._transport)
 
     @property
     def connected(self) -> asyncio.Future[None]:
@@ -632,7 +631,7 @@ class DTP(asyncio.Protocol):
         if self._eof_received or self._end is not None:
             return False
 
-        if self._tls is not None and self.strict_close and not _has_close_notify(self._tls):
+        if self._tls is not None and self.strict_close and not has_close_notify(self._tls):
             # asyncio reports a bare FIN and a close_notify alike; the TLS
             # layer knows (RFC 8446 §6.1: a bare one may be an attacker's).
             if not self._finishing:
@@ -751,14 +750,11 @@ class DTP(asyncio.Protocol):
             callback()
 
     def _classify_loss(self, exc: Exception | None) -> tuple[End, str | None]:
-        if isinstance(exc, OSError) and exc.errno in _RESET_ERRNOS:
-            return End.RESET, None
-
-        if isinstance(exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)):
-            return End.RESET, None
-
         if exc is not None:
-            return End.LOST, None
+            is_reset = isinstance(
+                exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+            ) or (isinstance(exc, OSError) and exc.errno in _RESET_ERRNOS)
+            return End.RESET if is_reset else End.LOST, None
 
         if self._finishing:
             return End.CLEAN, None
@@ -769,13 +765,12 @@ class DTP(asyncio.Protocol):
         if self._eof_received:
             return End.CLEAN, None
 
-        if self._tls is not None:
-            # uvloop calls no eof_received for a bare FIN.
-            if self.strict_close and not _has_close_notify(self._tls):
-                return End.TLS_TRUNCATED, None
-            return End.CLEAN, None
+        if self._tls is None:
+            return End.ABORTED, "the transport was closed on this side"
 
-        return End.ABORTED, "the transport was closed on this side"
+        # uvloop calls no eof_received for a bare FIN.
+        is_cut = self.strict_close and not has_close_notify(self._tls)
+        return End.TLS_TRUNCATED if is_cut else End.CLEAN, None
 
     @property
     def _is_sending(self) -> bool:
@@ -804,7 +799,7 @@ class DTP(asyncio.Protocol):
     def _cut(self) -> None:
         transport = self._transport
         assert transport is not None
-        _reset_on_close(transport)
+        reset_on_close(transport)
         transport.abort()
 
     def _conclude(self) -> None:
@@ -1085,14 +1080,14 @@ class DTP(asyncio.Protocol):
             self._poll_timer.cancel()
             self._poll_timer = None
 
-        error = _pending_error(transport)
+        error = pending_error(transport)
         if error is not None:
             # A peer that closes what it has not read to the end resets, too.
             self._lost_by(error)
             return
 
         waiting = transport.get_write_buffer_size()
-        unacknowledged = _unacknowledged(transport)
+        unacknowledged = unacknowledged_bytes(transport)
         outstanding = waiting + (unacknowledged or 0)
         if self._outstanding is not None and outstanding < self._outstanding:
             # A slow peer that goes on taking data is not one that is gone.
@@ -1117,96 +1112,3 @@ class DTP(asyncio.Protocol):
             self._poll_delay, self._check_finished
         )
         self._poll_delay = min(self._poll_delay * 2, LAST_ACKNOWLEDGED_POLL)
-
-
-def _has_close_notify(tls: ssl.SSLObject) -> bool:
-    """Whether the end of this TLS stream was announced (RFC 8446 §6.1)."""
-
-    try:
-        return tls.read(1) == b""
-    except ssl.SSLZeroReturnError:
-        return True
-    except (ssl.SSLError, ValueError):
-        return False
-
-
-def _reset_on_close(transport: asyncio.Transport) -> None:
-    """Make the close that follows a reset (SO_LINGER of zero seconds)."""
-
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return
-
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    except (OSError, AttributeError):
-        # Closed already, or not a TCP socket: there is nothing left to reset.
-        return
-
-
-def _pending_error(transport: asyncio.Transport) -> OSError | None:
-    """Return the error that the kernel has noted about the connection, if there is one."""
-
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return None
-
-    try:
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    except (OSError, AttributeError):
-        return None
-
-    return OSError(code, os.strerror(code)) if code else None
-
-
-FIN_SENT = (b"\x04", b"\x09", b"\x0b")
-"""``tcpi_state``: FIN-WAIT-1, LAST-ACK and CLOSING, in Linux's numbers."""
-
-
-def _unacknowledged(transport: asyncio.Transport) -> int | None:
-    """Bytes that the peer's kernel has not acknowledged, the end of file included if unsent.
-
-    None where the system does not tell. (Linux, tcp(7): SIOCOUTQ, which has
-    the number of TIOCOUTQ.)
-    """
-
-    if sys.platform != "linux":
-        return None
-
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-
-    try:
-        raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-        queued = int(struct.unpack("i", raw)[0])
-        if queued == 1 and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) in FIN_SENT:
-            # The end of file counts as one byte. A peer that has all data but
-            # delays this last acknowledgement (40 ms on Linux) has the file.
-            return 0
-    except OSError:
-        return None
-
-    return queued
-
-
-TCP_INFO_LENGTH = 128
-TCP_INFO_BYTES_ACKED = slice(120, 128)
-"""Where ``tcpi_bytes_acked`` lies in ``struct tcp_info`` (linux/tcp.h, since 4.1)."""
-
-
-def _acknowledged(transport: asyncio.Transport) -> int | None:
-    if sys.platform != "linux":
-        return None
-
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH)
-    except OSError:
-        return None
-
-    field = info[TCP_INFO_BYTES_ACKED]
-    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None  # noqa: PLR2004

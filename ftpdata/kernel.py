@@ -1,0 +1,123 @@
+"""What the system and the TLS layer know about a connection, and asyncio does not tell.
+
+Each function takes a transport, works on asyncio's and uvloop's alike, and
+answers None (or does nothing) where the system has no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import struct
+import sys
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+__all__ = [
+    "acknowledged_bytes",
+    "has_close_notify",
+    "pending_error",
+    "reset_on_close",
+    "unacknowledged_bytes",
+]
+
+LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+"""``struct linger``: on, for no seconds."""
+
+NO_ANSWER = (OSError, ValueError, AttributeError)
+"""What is raised for a socket that is closed already, or that is none of TCP."""
+
+FIN_SENT = (b"\x04", b"\x09", b"\x0b")
+"""``tcpi_state``: FIN-WAIT-1, LAST-ACK and CLOSING, in Linux's numbers."""
+
+TCP_INFO_LENGTH = 128
+TCP_INFO_BYTES_ACKED = slice(120, 128)
+"""Where ``tcpi_bytes_acked`` lies in ``struct tcp_info`` (linux/tcp.h, since 4.1)."""
+
+
+def has_close_notify(tls: ssl.SSLObject) -> bool:
+    """Whether the end of this TLS stream was announced (RFC 8446 §6.1)."""
+
+    try:
+        return tls.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        return True
+    except (ssl.SSLError, ValueError):
+        return False
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Make the close that follows a reset (SO_LINGER of zero seconds)."""
+
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return
+
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    except NO_ANSWER:
+        # There is nothing left to reset.
+        return
+
+
+def pending_error(transport: asyncio.Transport) -> OSError | None:
+    """Return the error that the kernel has noted about the connection, if there is one."""
+
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return None
+
+    try:
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except NO_ANSWER:
+        return None
+
+    return OSError(code, os.strerror(code)) if code else None
+
+
+def unacknowledged_bytes(transport: asyncio.Transport) -> int | None:
+    """Bytes that the peer's kernel has not acknowledged, the end of file included if unsent.
+
+    None where the system does not tell. (Linux, tcp(7): SIOCOUTQ, which has
+    the number of TIOCOUTQ.)
+    """
+
+    sock = transport.get_extra_info("socket")
+    if sys.platform != "linux" or not _is_tcp(sock):
+        return None
+
+    try:
+        raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        queued = int(struct.unpack("i", raw)[0])
+        if queued == 1 and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) in FIN_SENT:
+            # The end of file counts as one byte. A peer that has all data but
+            # delays this last acknowledgement (40 ms on Linux) has the file.
+            return 0
+    except NO_ANSWER:
+        return None
+
+    return queued
+
+
+def acknowledged_bytes(transport: asyncio.Transport) -> int | None:
+    """Bytes that the peer's kernel has acknowledged so far, TLS records included."""
+
+    sock = transport.get_extra_info("socket")
+    if sys.platform != "linux" or not _is_tcp(sock):
+        return None
+
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH)
+    except NO_ANSWER:
+        return None
+
+    field = info[TCP_INFO_BYTES_ACKED]
+    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None  # noqa: PLR2004
+
+
+def _is_tcp(sock: socket.socket | None) -> bool:
+    return sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6)

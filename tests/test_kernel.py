@@ -1,0 +1,170 @@
+"""What the kernel knows about a connection is told for TCP, and not made up for anything else."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from ftpdata import kernel
+from ftpdata.testing import MemoryTransport, reset, tcp_pair
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+
+
+async def connect(sock: socket.socket) -> asyncio.Transport:
+    """Put a transport around a connected socket; it does not read."""
+
+    sock.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+        asyncio.Protocol, sock
+    )
+    transport.pause_reading()
+    return transport
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until it is so."""
+
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the kernel sets no event
+            await asyncio.sleep(0)
+
+
+async def close(transport: asyncio.Transport) -> None:
+    """Close at once, and let the loop do it."""
+
+    transport.abort()
+    await asyncio.sleep(0)
+
+
+@linux_only
+async def test_acknowledged_bytes_grow() -> None:
+    """What a peer's kernel has taken counts, once it has taken it."""
+    ours, theirs = await tcp_pair()
+    with theirs:
+        transport = await connect(ours)
+        before = kernel.acknowledged_bytes(transport)
+        assert before is not None
+        transport.write(b"x" * 1000)
+        theirs.setblocking(True)
+        assert len(theirs.recv(1000, socket.MSG_WAITALL)) == 1000
+        await until(lambda: kernel.unacknowledged_bytes(transport) == 0)
+        assert kernel.acknowledged_bytes(transport) == before + 1000
+        await close(transport)
+
+
+@linux_only
+async def test_unacknowledged_bytes_wait_for_a_peer_that_is_full() -> None:
+    """Bytes in flight are told; an end of file alone is not waited for."""
+    ours, theirs = await tcp_pair()
+    with theirs:
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        transport = await connect(ours)
+        transport.write(b"x" * 4_000_000)
+        await until(lambda: (kernel.unacknowledged_bytes(transport) or 0) > 1)
+        await close(transport)
+
+    ours, theirs = await tcp_pair()
+    with theirs:
+        transport = await connect(ours)
+        transport.write_eof()
+        await until(lambda: kernel.unacknowledged_bytes(transport) == 0)
+        theirs.setblocking(True)
+        assert theirs.recv(1) == b""
+        await close(transport)
+
+
+async def test_reset_on_close_resets() -> None:
+    """A peer sees a reset, not an end of file."""
+    ours, theirs = await tcp_pair()
+    with theirs:
+        transport = await connect(ours)
+        kernel.reset_on_close(transport)
+        await close(transport)
+        theirs.settimeout(5)
+        with pytest.raises(ConnectionResetError):
+            theirs.recv(1)
+
+
+async def test_pending_error_is_the_reset_that_nobody_read() -> None:
+    """The kernel's note of a reset is found without reading, once."""
+    ours, theirs = await tcp_pair()
+    transport = await connect(ours)
+    assert kernel.pending_error(transport) is None
+    reset(theirs)
+    errors: list[OSError | None] = []
+
+    def noted() -> bool:
+        errors.append(kernel.pending_error(transport))
+        return errors[-1] is not None
+
+    await until(noted)
+    assert isinstance(errors[-1], ConnectionResetError)
+    await close(transport)
+
+
+async def test_a_transport_without_a_socket_has_no_answers() -> None:
+    """Nothing is known, and nothing is done."""
+    transport = MemoryTransport(asyncio.Protocol())
+    assert kernel.acknowledged_bytes(transport) is None
+    assert kernel.unacknowledged_bytes(transport) is None
+    assert kernel.pending_error(transport) is None
+    kernel.reset_on_close(transport)
+
+
+async def test_a_unix_socket_has_no_tcp_answers() -> None:
+    """Only TCP has acknowledgements."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport = await connect(ours)
+        assert kernel.acknowledged_bytes(transport) is None
+        assert kernel.unacknowledged_bytes(transport) is None
+        await close(transport)
+
+
+async def test_a_closed_socket_has_no_answers() -> None:
+    """Asking too late is no error."""
+    ours, theirs = await tcp_pair()
+    theirs.close()
+    transport = await connect(ours)
+    sock = transport.get_extra_info("socket")
+    await close(transport)
+    gone = MemoryTransport(asyncio.Protocol(), extra={"socket": sock})
+    assert kernel.acknowledged_bytes(gone) is None
+    assert kernel.unacknowledged_bytes(gone) is None
+    assert kernel.pending_error(gone) is None
+    kernel.reset_on_close(gone)
+
+
+class Scripted:
+    """An SSLObject whose read does what it is told."""
+
+    def __init__(self, result: bytes | Exception) -> None:
+        self._result = result
+
+    def read(self, size: int) -> bytes:
+        """Return or raise."""
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
+
+
+@pytest.mark.parametrize(
+    ("result", "announced"),
+    [
+        (b"", True),
+        (ssl.SSLZeroReturnError(), True),
+        (ssl.SSLWantReadError(), False),
+        (ssl.SSLEOFError(), False),
+        (ValueError(), False),
+        (b"x", False),
+    ],
+)
+def test_has_close_notify(result: bytes | Exception, *, announced: bool) -> None:
+    """Only an announced end is one."""
+    assert kernel.has_close_notify(Scripted(result)) is announced  # type: ignore[arg-type]
