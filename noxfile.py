@@ -100,7 +100,10 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Point real FTP clients at the reference server: those that are installed."""
+    """Point real FTP clients at the reference server: those that are installed.
+
+    What they do must agree with the table in README.md; ``-- --write-table`` writes it anew.
+    """
 
     _install(session, "test")
     session.run("pytest", "tests/interop", *session.posargs)

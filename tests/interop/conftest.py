@@ -29,7 +29,10 @@ SPARSE_SIZE = 2**32 + 4097
 """Bytes of the file ``sparse``; the last one is ``!``."""
 
 SLOW_RATE = 500_000
-"""Bytes per second of the slow server: there is time to abort before a file is through."""
+"""Bytes per second of the slow server, for files that nobody is to transfer as a whole.
+
+There is time to abort before one is through; and a REST that does nothing cannot fill the disk.
+"""
 
 EVERY_CLIENT = bool(os.environ.get("FTPDATA_REQUIRE_CLIENTS")) or os.environ.get("CI") == "true"
 """Whether a missing client is a failure, and not a skip."""
@@ -46,7 +49,7 @@ Ports = Mapping[tuple[int, bool], int]
 
 
 def _server_of(case: Case) -> tuple[int, bool]:
-    return case.way.family, case.capability is Capability.ABORT
+    return case.way.family, case.capability in {Capability.ABORT, Capability.LAST_BYTE}
 
 
 def _case(item: pytest.Item) -> Case | None:
