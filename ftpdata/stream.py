@@ -240,16 +240,18 @@ def _address_attributes(name: Any, address: Any, port: Any) -> dict[Any, Callabl
 
 
 def _tls_attributes(tls: ssl.SSLObject) -> dict[Any, Callable[[], Any]]:
+    # Typed by what they stand for, which may not be hashable; they themselves are.
+    names: Any = TLSAttribute
     return {
-        TLSAttribute.alpn_protocol: tls.selected_alpn_protocol,
-        TLSAttribute.channel_binding_tls_unique: tls.get_channel_binding,
-        TLSAttribute.cipher: tls.cipher,
-        TLSAttribute.peer_certificate: lambda: tls.getpeercert(False),
-        TLSAttribute.peer_certificate_binary: lambda: tls.getpeercert(True),
-        TLSAttribute.server_side: lambda: tls.server_side,
-        TLSAttribute.shared_ciphers: lambda: tls.shared_ciphers() if tls.server_side else None,
+        names.alpn_protocol: tls.selected_alpn_protocol,
+        names.channel_binding_tls_unique: tls.get_channel_binding,
+        names.cipher: tls.cipher,
+        names.peer_certificate: lambda: tls.getpeercert(False),
+        names.peer_certificate_binary: lambda: tls.getpeercert(True),
+        names.server_side: lambda: tls.server_side,
+        names.shared_ciphers: lambda: tls.shared_ciphers() if tls.server_side else None,
         # A bare end of file never looks like an end of file.
-        TLSAttribute.standard_compatible: lambda: True,
-        TLSAttribute.ssl_object: lambda: tls,
-        TLSAttribute.tls_version: tls.version,
+        names.standard_compatible: lambda: True,
+        names.ssl_object: lambda: tls,
+        names.tls_version: tls.version,
     }
