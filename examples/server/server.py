@@ -5,6 +5,7 @@ RFC 959 §2.3. A session gets a task of its own; nothing else lives here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 
@@ -113,20 +114,24 @@ class Server:
                 sessions.start_soon(self._serve, stream)
 
     async def _serve(self, stream: anyio.abc.SocketStream) -> None:
-        try:
-            prepare_socket(stream.extra(SocketAttribute.raw_socket))
-            local = str(stream.extra(SocketAttribute.local_address)[0])
-            peer = str(stream.extra(SocketAttribute.remote_address)[0])
-        except OSError:
-            # It was reset before it was looked at.
-            await anyio.aclose_forcefully(stream)
-            return
+        async with stream:
+            try:
+                prepare_socket(stream.extra(SocketAttribute.raw_socket))
+                local = str(stream.extra(SocketAttribute.local_address)[0])
+                peer = str(stream.extra(SocketAttribute.remote_address)[0])
+            except OSError:
+                # It was reset before it was looked at.
+                return
 
-        if len(self._sessions) >= self._settings.max_sessions:
-            logger.warning("%s: too many sessions", peer)
-            await _turn_away(stream)
-            return
+            if len(self._sessions) < self._settings.max_sessions:
+                await self._run_session(stream, local, peer)
+            else:
+                logger.warning("%s: too many sessions", peer)
+                with contextlib.suppress(anyio.BrokenResourceError):
+                    # Fits into any send buffer: nothing is waited for.
+                    await stream.send(Reply(421, "Too many sessions.").encode())
 
+    async def _run_session(self, stream: anyio.abc.SocketStream, local: str, peer: str) -> None:
         session = Session(
             stream, local=local, peer=peer, settings=self._settings, storage=self._storage
         )
@@ -136,6 +141,9 @@ class Server:
         self._sessions.add(session)
         try:
             await session.run()
+        except Exception:
+            # A bug that one client has found is no reason to leave the others.
+            logger.exception("%s: the session failed", peer)
         finally:
             self._sessions.discard(session)
             if not self._sessions:
@@ -153,15 +161,4 @@ class Server:
                 end(session)
             with anyio.move_on_after(self._settings.grace):
                 await self._has_ended.wait()
-
-
-async def _turn_away(stream: anyio.abc.SocketStream) -> None:
-    """Say 421 to a client too many. It fits into any send buffer, so nothing is waited for."""
-
-    try:
-        await stream.send(Reply(421, "Too many sessions.").encode())
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-        pass
-    finally:
-        await stream.aclose()
 

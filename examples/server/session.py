@@ -303,6 +303,9 @@ class Session:
         try:
             with operation.scope:
                 return await command.handler(self, argument)
+        except FTPDataError as error:
+            self.log("%s: %s", operation.name, error.message)
+            raise
         finally:
             self.operation = None
 

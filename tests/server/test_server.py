@@ -16,6 +16,7 @@ import pytest
 
 from examples.server.accounts import Accounts
 from examples.server.server import Server
+from examples.server.session import Session
 from examples.server.settings import Settings
 from examples.server.storage import Storage
 from tests.server.client import PATIENCE, Client, Data, names, serving
@@ -163,6 +164,28 @@ async def test_accept_that_fails_is_tried_again(
     async with serving(served_directory) as server, server.connected() as client:
         assert await client.code("NOOP") == 200
     assert not failures
+
+
+async def test_bug_in_one_session_ends_no_other(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged with its traceback; the others go on, and new ones come."""
+
+    async def fail(self: Session) -> None:
+        raise ZeroDivisionError
+
+    async with serving(served_directory) as server, server.connected() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "_serve", fail)
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            assert await reader.read() == b""
+            writer.close()
+        assert await client.code("NOOP") == 200
+        async with server.connected() as another:
+            assert await another.code("NOOP") == 200
+    assert [record.exc_info is not None for record in caplog.records if record.levelno > 30] == [
+        True
+    ]
 
 
 async def test_slow_disk_does_not_hold_up_other_clients(

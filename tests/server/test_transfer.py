@@ -144,6 +144,10 @@ async def test_abor_in_every_phase(
         it.client.send("ABOR")
         if (verb, phase) == ("STOR", "finishing"):
             # All has come, and is being stored: the truth is that it is complete.
+            (session,) = server.server._sessions
+            async with asyncio.timeout(PATIENCE):
+                while not session._waiting_aborts:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0)
             it.finish.set()
             assert await it.client.codes(2) == [226, 226]
             assert (served_directory / "new").stat().st_size == 1000
