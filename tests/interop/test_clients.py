@@ -82,7 +82,7 @@ def test_list(exchange: Exchange) -> None:
         expected = [name.strip() for name in expected]
 
     assert sorted(names) == sorted(expected)
-    assert exchange.recorder.count(capability.name) == 1
+    assert exchange.recorder.count(capability.name) >= 1
 
 
 @clients_that(Capability.NAMES)

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.clients.base import PATIENCE, Program, names_of, wait_for_some
 from tests.interop.served import Site
@@ -22,6 +23,10 @@ class Tnftp(Program):
     name = "tnftp"
     executable = "tnftp"
     ways = frozenset(Way)
+    options: ClassVar[Sequence[str]] = ("-i", "-n", "-V")
+    # The command that is a switch for EPSV and EPRT over IPv4, and whether they are on at first.
+    switch = "epsv4"
+    prefers_extended = True
 
     def _find_version(self) -> str | None:
         path = shutil.which(self.executable)
@@ -34,7 +39,7 @@ class Tnftp(Program):
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         mode = "-p" if site.way.is_passive else "-A"
-        with self.start_program(site, mode, f"-{site.way.family}", "-i", "-n", "-V") as process:
+        with self.start_program(site, mode, f"-{site.way.family}", *self.options) as process:
             assert process.stdin is not None
             for command in self._open(site):
                 process.stdin.write(command + b"\n")
@@ -56,16 +61,14 @@ class Tnftp(Program):
             if isinstance(step, Listing)
         ]
 
-    @staticmethod
-    def _open(site: Site) -> list[bytes]:
+    def _open(self, site: Site) -> list[bytes]:
         commands = [
             f"open {site.host} {site.port}",
             f"user {site.user} {site.password}",
             "binary",
         ]
-        # A switch, which is on at first; it stands for EPRT too.
-        if site.way.command in {"PASV", "PORT"}:
-            commands.insert(0, "epsv4")
+        if (site.way.command in {"EPSV", "EPRT"}) != self.prefers_extended:
+            commands.insert(0, self.switch)
         return [command.encode() for command in commands]
 
     @staticmethod
