@@ -48,6 +48,9 @@ NOT_IMPLEMENTED = frozenset({
 })
 """Commands of the standards that are known here and not implemented: 502, not 500."""
 
+ABORTED = "Aborted."
+GONE = "The client is gone."
+
 REACH_PAST = frozenset({"NOOP", "STAT"})
 """What is answered while a transfer runs."""
 
@@ -180,18 +183,18 @@ class Session:
         if self._idle is not None:
             self._idle.cancel()
 
-    def abort(self) -> None:
-        """Abort what runs; the client is told."""
+    def abort(self, reason: str = "Aborted by the server.") -> None:
+        """Abort what runs, if anything does; the client is told the reason."""
 
         if self.operation is not None:
-            self.operation.abort()
+            self.operation.abort(reason)
 
     async def _read(self) -> None:
         async for line in self._control.lines():
             verb, argument = _split(line)
             if verb == "ABOR":
                 self._waiting_aborts += 1
-                self.abort()
+                self.abort(ABORTED)
             elif verb == "QUIT":
                 self._has_quit = True
             elif verb in REACH_PAST and not argument and self._nothing_waits_behind_operation():
@@ -206,7 +209,7 @@ class Session:
 
         self._is_gone = self._control.is_lost or not self._has_quit
         if self._is_gone:
-            self.abort()
+            self.abort(GONE)
         self._incoming.close()
 
     def _nothing_waits_behind_operation(self) -> bool:
@@ -297,7 +300,7 @@ class Session:
     async def _run_operation(self, command: Command, verb: str, argument: str) -> Reply:
         operation = Operation(f"{verb} {argument}".rstrip(), anyio.current_time())
         if self._waiting_aborts or self._is_gone:
-            operation.abort()
+            operation.abort(GONE if self._is_gone else ABORTED)
 
         self.operation = operation
         try:
@@ -310,7 +313,8 @@ class Session:
             self.operation = None
 
         # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
-        return Reply(450, "Aborted.")
+        self.log("%s: %s", operation.name, operation.reason)
+        return Reply(450, operation.reason)
 
 
 class _Refused(FTPDataError):

@@ -61,6 +61,7 @@ class Operation:
     Attributes:
         scope: The command runs within it.
         connection: The data connection, as far as it is open.
+        reason: Why it was aborted.
     """
 
     def __init__(self, name: str, now: float) -> None:
@@ -68,20 +69,25 @@ class Operation:
         self.scope = anyio.CancelScope()
         self.phase = Phase.PREPARING
         self.connection: Endpoint | DTP | None = None
+        self.reason = ""
         self._started_at = now
         self._transferred = 0
         self._total: int | None = None
 
-    def abort(self) -> None:
+    def abort(self, reason: str) -> None:
         """End it, in whichever phase it is. The data connection is reset.
 
         Does nothing to a transfer that has ended and is about to say so.
+
+        Args:
+            reason: For the reply and the log.
         """
 
+        self.reason = reason
         if self.connection is None:
             self.scope.cancel()
         else:
-            self.connection.abort(End.ABORTED, "Aborted.")
+            self.connection.abort(End.ABORTED, reason)
 
     def progress(self, transferred: int, total: int | None, /) -> None:
         """Take note of progress; an `ftpdata.ProgressCallback`."""
