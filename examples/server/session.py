@@ -337,4 +337,7 @@ def _split(line: str | None) -> tuple[str, str]:
 
 
 def _sentence(message: str) -> str:
-    return f"{message[:1].upper()}{message[1:]}" + ("" if message.endswith(".") else ".")
+    """Make a sentence of what an error says; one that begins with notation stays as it is."""
+
+    begun = message[:1].upper() + message[1:] if message[:2].isalpha() else message
+    return begun if begun.endswith(".") else f"{begun}."

@@ -34,7 +34,8 @@ class Settings:
         max_unknown_commands: Unknown commands one after the other. A browser
             that was lured to this port says nothing else (cross-protocol attacks).
         max_line: Bytes of a command line.
-        max_waiting: Commands that may wait behind one that runs.
+        max_waiting: Commands that may wait behind one that runs. No more are
+            read meanwhile, so an ABOR behind so many is not seen.
     """
 
     accounts: Accounts = attrs.field(factory=Accounts)

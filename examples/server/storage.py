@@ -343,7 +343,7 @@ class Storage:
     def _at(self, path: str, call: Callable[..., None]) -> None:
         with self._locate(path, follow=False) as (fd, name):
             if name == b".":
-                raise _error(errno.EBUSY)
+                raise _error(errno.EPERM)
             call(name, dir_fd=fd)
 
     def _status(self, path: str, follow: bool) -> os.stat_result:
@@ -397,7 +397,7 @@ class Storage:
             self._locate(new, follow=False) as (new_fd, new_name),
         ):
             if b"." in (old_name, new_name):
-                raise _error(errno.EBUSY)
+                raise _error(errno.EPERM)
             os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
 
     def _set_modified(self, path: str, seconds: float) -> None:
