@@ -9,7 +9,7 @@ import io
 import os
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -728,6 +728,23 @@ async def test_a_plain_producer_is_told_a_failure_by_the_next_call() -> None:
             consumer.write(b"more") if last == "write" else consumer.unregister_producer()
 
 
+async def test_a_plain_producer_that_is_paused_is_resumed_to_be_told() -> None:
+    """It would otherwise never write again."""
+    file = BrokenFile(OSError(errno.ENOSPC, "No space left"))
+    file.gate.clear()
+    consumer = FileConsumer(file, high_water=HIGH_WATER)
+    producer = PlainProducer()
+    consumer.register_producer(producer, True)
+    consumer.write(b"first")
+    await until(file.entered.is_set)
+    consumer.write(b"x" * (HIGH_WATER + 1))
+    assert producer.calls == ["pause"]
+    file.gate.set()
+    with pytest.raises(InsufficientStorage):
+        await consumer.wait_finished()
+    assert producer.calls == ["pause", "resume"]
+
+
 async def test_waiting_for_a_file_can_be_cancelled() -> None:
     """The writing goes on."""
     file = BrokenFile()
@@ -906,11 +923,16 @@ async def test_a_consumer_that_pauses_and_resumes_at_once_goes_on() -> None:
     """From within its own write."""
 
     class Nervous(MemoryConsumer):
+        is_writing = False
+
         def write(self, data: bytes) -> None:
+            assert not self.is_writing, "re-entered"
+            self.is_writing = True
             super().write(data)
             assert self._producer is not None
             self._producer.pause_producing()
             self._producer.resume_producing()
+            self.is_writing = False
 
     nervous = Nervous()
     _, transport, waiter = await receive_into(DecodingConsumer(nervous, Expanding()), b"ab")
@@ -1047,6 +1069,33 @@ async def test_a_producer_that_does_not_heed_a_pause_loses_nothing() -> None:
     assert await queue.receive() == b"aaaa"
     consumer.unregister_producer()
     assert await receive_all(queue) == b"a" * 6 + b"b" * 10
+    assert producer.calls == ["pause"]
+
+
+async def test_a_decoder_leaves_a_producer_alone_that_is_gone() -> None:
+    """What comes out at the end may pause and resume the decoder, not who fed it."""
+
+    class Holding(IdentityDecoder):
+        def feed(self, data: Buffer) -> Iterator[bytes]:
+            return iter(())
+
+        def finish(self) -> Iterator[bytes]:
+            return iter((b"held", b"back"))
+
+    producer = PlainProducer()
+    queue = ReceiveQueue(3)
+    consumer = DecodingConsumer(queue, Holding())
+    consumer.register_producer(producer, True)
+    consumer.write(b"a")
+    consumer.unregister_producer()
+    assert await receive_all(queue) == b"heldback"
+    assert producer.calls == []
+
+    consumer = DecodingConsumer(MemoryConsumer(), IdentityDecoder())
+    consumer.register_producer(producer, True)
+    consumer.pause_producing()
+    consumer.unregister_producer()
+    consumer.resume_producing()
     assert producer.calls == ["pause"]
 
 

@@ -485,11 +485,33 @@ async def test_a_generator_is_closed_when_the_connection_is_lost() -> None:
             closed.append(True)
 
     dtp, transport = connect(high_water=0)
-    IterableProducer(chunks()).start(dtp)
+    source = chunks()
+    IterableProducer(source).start(dtp)
     await turns()
     transport.lose(ConnectionResetError())
     assert closed == [True]
     assert dtp.end is End.RESET
+
+
+async def test_a_source_is_let_go_where_the_producer_is_refused() -> None:
+    """Nobody would ever close it."""
+    closed: list[bool] = []
+
+    class Source:
+        def __iter__(self) -> Source:
+            return self
+
+        def __next__(self) -> bytes:
+            raise StopIteration
+
+        def close(self) -> None:
+            closed.append(True)
+
+    dtp, _ = connect()
+    dtp.abort()
+    with pytest.raises(NotConnected):
+        IterableProducer(Source()).start(dtp)
+    assert closed == [True]
 
 
 # Asynchronous iterables
@@ -692,8 +714,29 @@ async def test_an_end_of_file_of_somebody_else_is_a_failure() -> None:
     assert transport.was_aborted
 
 
-async def test_a_loss_that_a_write_runs_into_keeps_its_reason(path: Path) -> None:
-    """A peer that resets is a reset, not a failed producer."""
+async def test_a_loss_that_is_about_to_be_told_keeps_its_reason() -> None:
+    """A transport is closing a turn before it tells why; a write between is no failed producer."""
+    dtp, transport = connect()
+    more = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x"
+        await more.wait()
+        yield b"y"
+
+    producer = AsyncIterableProducer(chunks())
+    producer.start(dtp)
+    await turns()
+    more.set()
+    transport.abort()
+    with pytest.raises(FTPDataError):
+        await dtp.wait_closed()
+    assert dtp.end is End.LOST
+    await producer.aclose()
+
+
+async def test_a_peer_that_resets_is_a_reset() -> None:
+    """Not a failed producer, whatever the write that ran into it said."""
     accepted, peer = await tcp_pair()
     dtp = await AcceptedEndpoint(accepted).open()
 
