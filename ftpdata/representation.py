@@ -1,8 +1,9 @@
 """Representation types (RFC 959 §3.1.1) as incremental encoders and decoders.
 
 Pure. Turns the bytes of a file into those of the data connection and back:
-TYPE A (NVT-ASCII line ends), TYPE I and TYPE L 8 (nothing to convert). Knows
-no transmission mode, and no file.
+TYPE A (NVT-ASCII line ends), TYPE E (EBCDIC), TYPE I and TYPE L 8 (nothing to
+convert); and joins them with file structure and transmission mode to what
+`TransferParameters` ask for: `encoder_for`, `decoder_for`. Knows no file.
 
 The rules of every encoder and decoder here:
 
@@ -10,46 +11,77 @@ The rules of every encoder and decoder here:
    `data` stays as it is until then. Nothing is converted ahead of the reader,
    so a large piece of memory costs no second one of its size.
 2. No piece is empty, and none is larger than twice the data it was fed, nor
-   than twice `PIECE_SIZE`.
+   than twice `PIECE_SIZE`; where UTF-8 is made, than three times.
 3. Where the data are split makes no difference to what comes out.
-4. Only line ends are touched. Bytes above 127 pass as they are, as RFC 959
+4. TYPE A touches only line ends. Bytes above 127 pass as they are, as RFC 959
    §3.1.1.1 wants ("data must be interpreted as 8-bit bytes"): UTF-8 survives,
    UTF-16 is not text in the sense of TYPE A.
 5. A CR that no LF follows passes as it is, at the end of the file too, and so
    does a NUL after it. RFC 854 would write a lone CR as CR NUL; RFC 959 wants
    of the NVT only its line end, and a receiver that took the NUL away would
    damage every file that has one.
+6. Format effectors are carried. The file of a TYPE A T or E T transfer has
+   them where its sender put them (CR, LF, VT, FF), that of A C or E C has its
+   ASA control characters in the first column; what they move is a printer's
+   paper (RFC 959 §3.1.1.5). So a file that was stored comes back as it was.
+7. A record of a text is a line of the file (RFC 959 §3.1.2), and has no line
+   end on the connection. Of other types the file is one record, or records of
+   a length that the host chooses; what is received is joined.
+8. With page structure nobody can do anything today, and it is refused.
 """
 
 from __future__ import annotations
 
+import codecs
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import attrs
 
 from .contracts import Buffer, Decoder, Encoder
-from .errors import UnsupportedParameter
+from .ebcdic import ebcdic_code_page, translation_tables
+from .errors import InvalidData, UnsupportedParameter
 from .parameters import (
     RepresentationType,
     Structure,
     TransferParameters,
     TransmissionMode,
 )
+from .transmission import (
+    BlockDecoder,
+    BlockEncoder,
+    CodecLimits,
+    CompressedDecoder,
+    CompressedEncoder,
+    DeflateDecoder,
+    DeflateEncoder,
+    Records,
+    RestartMarker,
+    StreamRecordDecoder,
+    StreamRecordEncoder,
+    SuspectData,
+)
 
 __all__ = [
     "PIECE_SIZE",
     "AsciiDecoder",
     "AsciiEncoder",
+    "CodecOptions",
+    "EbcdicDecoder",
+    "EbcdicEncoder",
     "ExistingCRLF",
     "IdentityDecoder",
     "IdentityEncoder",
     "SizeCounter",
+    "TransferDecoder",
+    "TransferEncoder",
     "chain_decoders",
     "chain_encoders",
     "check_supported",
     "decoder_for",
     "encoder_for",
+    "listing_encoder_for",
 ]
 
 PIECE_SIZE = 256 * 1024
@@ -61,7 +93,7 @@ _CRLF = b"\r\n"
 
 
 class ExistingCRLF(enum.Enum):
-    """What becomes of a CRLF that stands in the file already (TYPE A, sending)."""
+    """What becomes of a CRLF that stands in the file already (TYPE A and E, sending)."""
 
     KEEP = "keep"
     """It is a line end already and stays one. The peer gets a text with right
@@ -139,6 +171,12 @@ class AsciiDecoder:
     line_end: bytes = attrs.field(default=_LF, validator=_local_line_end)
     _holds_cr: bool = attrs.field(default=False, init=False)
 
+    @property
+    def holds(self) -> bool:
+        """Whether a CR is held until it is known what follows."""
+
+        return self._holds_cr
+
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Decode data; yield pieces. A CR at the end is held until it is known what follows."""
 
@@ -163,6 +201,143 @@ class AsciiDecoder:
             piece = piece[:-1]
 
         return piece.replace(_CRLF, _LF) if _CR in piece else piece
+
+
+@attrs.define(kw_only=True)
+class EbcdicEncoder:
+    r"""Turns a text file into EBCDIC, each line ended by NL, X'15' (RFC 959 §3.1.1.2).
+
+    Of single bytes each has its counterpart, so no file is refused or damaged,
+    whatever is in it (see `ebcdic.translation_tables`). UTF-8 has more
+    characters than a code page: one that it lacks ends the transfer.
+
+    Args:
+        code_page: Name of an EBCDIC code page.
+        file_encoding: Character set of the file: UTF-8, or one of single bytes.
+        existing_crlf: What becomes of a CRLF in the file: NL (KEEP), or CR NL
+            (DOUBLE), of which `EbcdicDecoder` makes the very bytes again.
+
+    Raises:
+        UnsupportedParameter: There is no such code page. Reply 504.
+        ValueError: `file_encoding` is none of these.
+    """
+
+    code_page: str = "cp037"
+    file_encoding: str = "latin-1"
+    existing_crlf: ExistingCRLF = ExistingCRLF.KEEP
+    _line_ends: AsciiDecoder = attrs.field(factory=AsciiDecoder, init=False)
+    _convert: Callable[[bytes], bytes] = attrs.field(init=False)
+    _finish: Callable[[], None] | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if _is_utf_8(self.file_encoding):
+            text = _Utf8ToEbcdic(self.code_page)
+            self._convert, self._finish = text.convert, text.finish
+        else:
+            table, _ = translation_tables(self.code_page, self.file_encoding)
+            self._convert = lambda data: data.translate(table)
+
+    def feed(self, data: Buffer) -> Iterator[bytes]:
+        """Encode data; a CR at the end is held until it is known what follows.
+
+        Raises:
+            InvalidData: The file is no UTF-8, or has a character that the code
+                page lacks. Reply 451.
+        """
+
+        keeps = self.existing_crlf is ExistingCRLF.KEEP
+        for piece in self._line_ends.feed(data) if keeps else _pieces(data):
+            if encoded := self._convert(piece):
+                yield encoded
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield the CR that the file ended with, if it did.
+
+        Raises:
+            InvalidData: The file ends amid a character. Reply 451.
+        """
+
+        for piece in self._line_ends.finish():
+            yield self._convert(piece)
+
+        if self._finish is not None:
+            self._finish()
+
+
+@attrs.define(kw_only=True)
+class EbcdicDecoder:
+    r"""Turns EBCDIC into a text file (RFC 959 §3.1.1.2).
+
+    NL, X'15', is a line end. LF, X'25', is none: it stays the format effector
+    that it is (U+0085 in the file), or a file could not be sent back as it was.
+
+    Args:
+        code_page: Name of an EBCDIC code page.
+        file_encoding: Character set of the file: UTF-8, or one of single bytes.
+        line_end: Line end of the file: ``b"\n"`` or ``b"\r\n"``.
+
+    Raises:
+        UnsupportedParameter: There is no such code page. Reply 504.
+        ValueError: `file_encoding` or `line_end` is none of these.
+    """
+
+    code_page: str = "cp037"
+    file_encoding: str = "latin-1"
+    line_end: bytes = attrs.field(default=_LF, validator=_local_line_end)
+    _convert: Callable[[bytes], bytes] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if _is_utf_8(self.file_encoding):
+            page = ebcdic_code_page(self.code_page)
+            self._convert = lambda data: page.decode(data).encode()
+        else:
+            _, table = translation_tables(self.code_page, self.file_encoding)
+            self._convert = lambda data: data.translate(table)
+
+    def feed(self, data: Buffer) -> Iterator[bytes]:
+        """Decode data.
+
+        Raises:
+            InvalidData: A code that the code page leaves undefined, which has
+                no UTF-8. Reply 451.
+        """
+
+        for piece in _pieces(data):
+            try:
+                decoded = self._convert(piece)
+            except UnicodeError as error:
+                raise InvalidData(f"no {self.code_page}: {error}") from error
+
+            yield decoded if self.line_end == _LF else decoded.replace(_LF, _CRLF)
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield nothing: a decoder of single bytes holds nothing back."""
+
+        return iter(())
+
+
+class _Utf8ToEbcdic:
+    """UTF-8 in parts, which may end amid a character, as EBCDIC."""
+
+    def __init__(self, code_page: str) -> None:
+        self._page = ebcdic_code_page(code_page)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def convert(self, data: bytes) -> bytes:
+        try:
+            return self._page.encode(self._decoder.decode(data))
+        except UnicodeError as error:
+            raise InvalidData(f"no {self._page.name} of this file: {error}") from error
+
+    def finish(self) -> None:
+        try:
+            self._decoder.decode(b"", final=True)
+        except UnicodeError as error:
+            raise InvalidData(f"the file ends amid a character: {error}") from error
+
+
+def _is_utf_8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
 
 
 class _Identity:
@@ -245,6 +420,215 @@ def chain_decoders(*decoders: Decoder) -> Decoder:
     return _Chain(decoders) if decoders else IdentityDecoder()
 
 
+def _at_least_one(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} must be at least 1, not {value}")
+
+
+@attrs.frozen(kw_only=True)
+class CodecOptions:
+    r"""What a host chooses about representation and transmission, besides the parameters.
+
+    Attributes:
+        existing_crlf: For TYPE A and E, sending: what becomes of a CRLF in
+            the file.
+        line_end: For TYPE A and E, receiving: line end of the file,
+            ``b"\n"`` or ``b"\r\n"``.
+        file_encoding: For TYPE E: character set of the file, UTF-8 or one of
+            single bytes.
+        record_length: For STRU R with TYPE I or L, sending: bytes of each
+            record; None sends the file as one record.
+        close_last_record: For STRU R with TYPE A or E, sending: whether a last
+            line without line end is sent as a whole record, as RFC 959 §3.4
+            wants.
+        deflate_level: For MODE Z, sending: 0 to 9.
+        marker_interval: For MODE B and C, sending: bytes of the file after
+            which a restart marker is sent; None for none. The marker is the
+            offset in the file, in decimal.
+        limits: What a peer may ask of a decoder.
+    """
+
+    existing_crlf: ExistingCRLF = ExistingCRLF.KEEP
+    line_end: bytes = attrs.field(default=_LF, validator=_local_line_end)
+    file_encoding: str = "latin-1"
+    record_length: int | None = attrs.field(default=None, validator=_at_least_one)
+    close_last_record: bool = True
+    deflate_level: int = 6
+    marker_interval: int | None = attrs.field(default=None, validator=_at_least_one)
+    limits: CodecLimits = attrs.field(factory=CodecLimits)
+
+
+_DEFAULT_OPTIONS = CodecOptions()
+
+
+class TransferEncoder:
+    """All that one transfer that sends does to the bytes of a file; made by `encoder_for`.
+
+    Where restart markers are sent, none stands between CR and LF, nor amid a
+    character: a transfer that begins there gives the same as one that did not
+    stop there.
+
+    Args:
+        stages: Encoders in order, the representation first.
+        marker: Makes the marker of that text; None where none are wanted.
+        interval: Bytes of the file from marker to marker.
+        offset: Where in the file the transfer begins, in bytes.
+        unmarked: Bytes of the file behind which no marker may stand.
+    """
+
+    def __init__(
+        self,
+        *stages: Encoder,
+        marker: Callable[[str], Iterable[bytes]] | None = None,
+        interval: int = 0,
+        offset: int = 0,
+        unmarked: frozenset[int] = frozenset(),
+    ) -> None:
+        self._encoder = chain_encoders(*stages)
+        self._marker = marker
+        self._interval = interval
+        self._offset = offset
+        self._unmarked = unmarked
+        # Bytes of the file up to the next marker.
+        self._left = interval
+
+    def feed(self, data: Buffer) -> Iterable[bytes]:
+        """Encode data; yields pieces.
+
+        Raises:
+            InvalidData: The file is no text that TYPE E can send. Reply 451.
+        """
+
+        return self._encoder.feed(data) if self._marker is None else self._feed_marking(data)
+
+    def finish(self) -> Iterable[bytes]:
+        """Yield what is held, and the end mark of the mode.
+
+        Raises:
+            InvalidData: The file ends amid a character. Reply 451.
+        """
+
+        return self._encoder.finish()
+
+    def _feed_marking(self, data: Buffer) -> Iterator[bytes]:
+        assert self._marker is not None
+        view = memoryview(data).cast("B")
+        start = 0
+        while start < len(view):
+            part = view[start : start + self._left]
+            yield from self._encoder.feed(part)
+            start += len(part)
+            self._offset += len(part)
+            self._left -= len(part)
+            if self._left:
+                return
+
+            if part[-1] in self._unmarked:
+                self._left = 1
+            else:
+                yield from self._marker(str(self._offset))
+                self._left = self._interval
+
+
+_ModeDecoder = BlockDecoder | CompressedDecoder | DeflateDecoder | StreamRecordDecoder
+
+
+class TransferDecoder:
+    """All that one transfer that receives does to the bytes of the connection; see `decoder_for`.
+
+    Args:
+        transmission: Decoders of the transmission mode, in order; of stream
+            mode with file structure there is none.
+        representation: Decoders of the representation type.
+        offset: Where in the file the transfer begins, in bytes.
+        on_marker: Called with each restart marker.
+        on_suspect: Called ahead of data that their sender marked as suspect.
+    """
+
+    def __init__(
+        self,
+        *,
+        transmission: Sequence[_ModeDecoder],
+        representation: Sequence[AsciiDecoder | EbcdicDecoder | IdentityDecoder],
+        offset: int = 0,
+        on_marker: Callable[[RestartMarker], None] | None = None,
+        on_suspect: Callable[[SuspectData], None] | None = None,
+    ) -> None:
+        self._transmission = transmission
+        self._representation = representation
+        self._decoder = chain_decoders(*transmission, *representation)
+        self._offset = offset
+        self._on_marker = on_marker
+        self._on_suspect = on_suspect
+        if transmission:
+            transmission[0].on_marker = self._note_marker
+            transmission[0].on_suspect = self._note_suspect
+
+    @property
+    def has_end_mark(self) -> bool:
+        """Whether a mark ends the file. In stream mode with file structure only the connection."""
+
+        return bool(self._transmission)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end mark was seen: no more of this file will come. Never without a mark."""
+
+        return self.has_end_mark and all(stage.complete for stage in self._transmission)
+
+    @property
+    def suspect_bytes(self) -> int:
+        """Bytes so far that their sender marked as suspect (block and compressed mode)."""
+
+        return self._transmission[0].suspect_bytes if self._transmission else 0
+
+    @property
+    def remainder(self) -> bytes:
+        """What came behind the end of the file, in the same data: the beginning of the next one."""
+
+        return self._transmission[0].remainder if self._transmission else b""
+
+    def take_remainder(self) -> bytes:
+        """Return what came behind the end of the file, to be fed to the decoder of the next."""
+
+        return self._transmission[0].take_remainder() if self._transmission else b""
+
+    def feed(self, data: Buffer) -> Iterable[bytes]:
+        """Decode data; yields pieces. Reads no further than the end of the file.
+
+        Raises:
+            InvalidData: The data are not what the parameters say. Reply 451.
+            QuotaExceeded: They expand to more than is allowed. Reply 552.
+        """
+
+        return self._counted(self._decoder.feed(data))
+
+    def finish(self) -> Iterable[bytes]:
+        """Yield what is still held. Called once: when `complete`, or at the end of the connection.
+
+        Raises:
+            TruncatedTransfer: The end mark of the mode is missing. Reply 426.
+            InvalidData: There are data behind the end of the file. Reply 451.
+        """
+
+        return self._counted(self._decoder.finish())
+
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._offset += len(piece)
+            yield piece
+
+    def _note_marker(self, marker: RestartMarker) -> None:
+        # Between CR and LF there is no place in the file that a transfer could go on from.
+        holds = any(isinstance(it, AsciiDecoder) and it.holds for it in self._representation)
+        if self._on_marker is not None and not holds:
+            self._on_marker(RestartMarker(marker.text, self._offset))
+
+    def _note_suspect(self, suspect: SuspectData) -> None:
+        if self._on_suspect is not None:
+            self._on_suspect(SuspectData(self._offset, suspect.size))
+
+
 def check_supported(parameters: TransferParameters) -> None:
     """Check that there is an encoder and a decoder for these parameters.
 
@@ -255,73 +639,213 @@ def check_supported(parameters: TransferParameters) -> None:
         UnsupportedParameter: There is none; says what there is. Reply 504.
     """
 
-    _check("TYPE", _type_argument(parameters), _ENCODERS)
-    _check("STRU", parameters.structure.value, _STRUCTURES)
-    _check("MODE", parameters.mode.value, _MODES)
+    if parameters.type is RepresentationType.LOCAL:
+        _check("TYPE", f"L {parameters.byte_size}", ("L 8",))
+
+    _check("STRU", parameters.structure.value, ("F", "R"))
+    if parameters.type is RepresentationType.EBCDIC:
+        ebcdic_code_page(parameters.encoding)
 
 
 def encoder_for(
-    parameters: TransferParameters, *, existing_crlf: ExistingCRLF = ExistingCRLF.KEEP
-) -> Encoder:
+    parameters: TransferParameters, *, options: CodecOptions = _DEFAULT_OPTIONS, offset: int = 0
+) -> TransferEncoder:
     """Make the encoder for one transfer that sends.
 
     Args:
         parameters: TYPE, STRU and MODE in effect.
-        existing_crlf: For TYPE A: what becomes of a CRLF in the file.
+        options: What the host chooses.
+        offset: Where in the file the transfer begins, in bytes (REST).
+
+    Raises:
+        UnsupportedParameter: There is no such encoder. Reply 504.
+        ValueError: One of the options is none.
+    """
+
+    check_supported(parameters)
+    records = _records_to_send(parameters, options)
+    stages: list[Encoder] = _representation_encoders(parameters, options)
+    marker = None
+    match parameters.mode:
+        case TransmissionMode.BLOCK:
+            block = BlockEncoder(records=records, offset=offset)
+            stages.append(block)
+            marker = block.marker
+        case TransmissionMode.COMPRESSED:
+            filler = _FILLERS[parameters.type]
+            compressed = CompressedEncoder(filler, records=records, offset=offset)
+            stages.append(compressed)
+            marker = compressed.marker
+        case _:
+            if records is not None:
+                stages.append(StreamRecordEncoder(records, offset=offset))
+            if parameters.mode is TransmissionMode.DEFLATE:
+                stages.append(DeflateEncoder(level=options.deflate_level))
+
+    if options.marker_interval is None or marker is None:
+        return TransferEncoder(*stages)
+
+    return TransferEncoder(
+        *stages,
+        marker=marker,
+        interval=options.marker_interval,
+        offset=offset,
+        unmarked=_unmarked_bytes(parameters, options),
+    )
+
+
+def decoder_for(
+    parameters: TransferParameters,
+    *,
+    options: CodecOptions = _DEFAULT_OPTIONS,
+    offset: int = 0,
+    on_marker: Callable[[RestartMarker], None] | None = None,
+    on_suspect: Callable[[SuspectData], None] | None = None,
+) -> TransferDecoder:
+    """Make the decoder for one transfer that receives.
+
+    Args:
+        parameters: TYPE, STRU and MODE in effect.
+        options: What the host chooses.
+        offset: Where in the file the transfer begins, in bytes (REST).
+        on_marker: For MODE B and C: called with each restart marker, its
+            offset that in the file. Everything before it was given out, and
+            the next piece asked for.
+        on_suspect: For MODE B and C: called ahead of data that their sender
+            marked as suspect, which are given out as any other.
+
+    Raises:
+        UnsupportedParameter: There is no such decoder. Reply 504.
+        ValueError: One of the options is none.
+    """
+
+    check_supported(parameters)
+    records = _records_to_receive(parameters, options)
+    limits = options.limits
+    transmission: list[_ModeDecoder] = []
+    match parameters.mode:
+        case TransmissionMode.BLOCK:
+            transmission.append(BlockDecoder(records=records, limits=limits))
+        case TransmissionMode.COMPRESSED:
+            filler = _FILLERS[parameters.type]
+            transmission.append(CompressedDecoder(filler, records=records, limits=limits))
+        case _:
+            if parameters.mode is TransmissionMode.DEFLATE:
+                transmission.append(DeflateDecoder(limits=limits))
+            if records is not None:
+                transmission.append(StreamRecordDecoder(records, limits=limits))
+
+    return TransferDecoder(
+        transmission=transmission,
+        representation=_representation_decoders(parameters, options),
+        offset=offset,
+        on_marker=on_marker,
+        on_suspect=on_suspect,
+    )
+
+
+def listing_encoder_for(
+    parameters: TransferParameters, *, options: CodecOptions = _DEFAULT_OPTIONS
+) -> TransferEncoder:
+    """Make the encoder for a listing, whose lines end in CRLF.
+
+    A listing is text, whatever TYPE says of files: EBCDIC with TYPE E, else
+    ASCII (RFC 959 §4.1.3, LIST). STRU and MODE hold for it as for any file.
 
     Raises:
         UnsupportedParameter: There is no such encoder. Reply 504.
     """
 
-    check_supported(parameters)
-    return _ENCODERS[_type_argument(parameters)](existing_crlf)
-
-
-def decoder_for(parameters: TransferParameters, *, line_end: bytes = _LF) -> Decoder:
-    r"""Make the decoder for one transfer that receives.
-
-    Args:
-        parameters: TYPE, STRU and MODE in effect.
-        line_end: For TYPE A: line end of the file, ``b"\n"`` or ``b"\r\n"``.
-
-    Raises:
-        UnsupportedParameter: There is no such decoder. Reply 504.
-        ValueError: `line_end` is neither.
-    """
-
-    check_supported(parameters)
-    return _DECODERS[_type_argument(parameters)](line_end)
-
-
-# Keyed by the argument of TYPE in full. TYPE A T is sent as TYPE A N: the format
-# effectors are characters of the file, for a printer to interpret (RFC 959
-# §3.1.1.5.2). TYPE A C gives the first character of each line another meaning
-# and needs a conversion of its own.
-_ENCODERS: Mapping[str, Callable[[ExistingCRLF], Encoder]] = {
-    "A N": lambda existing_crlf: AsciiEncoder(existing_crlf=existing_crlf),
-    "A T": lambda existing_crlf: AsciiEncoder(existing_crlf=existing_crlf),
-    "I": lambda _: IdentityEncoder(),
-    "L 8": lambda _: IdentityEncoder(),
-}
-_DECODERS: Mapping[str, Callable[[bytes], Decoder]] = {
-    "A N": lambda line_end: AsciiDecoder(line_end=line_end),
-    "A T": lambda line_end: AsciiDecoder(line_end=line_end),
-    "I": lambda _: IdentityDecoder(),
-    "L 8": lambda _: IdentityDecoder(),
-}
-_STRUCTURES = (Structure.FILE.value,)
-_MODES = (TransmissionMode.STREAM.value,)
-
-
-def _type_argument(parameters: TransferParameters) -> str:
     kind = parameters.type
-    if kind is RepresentationType.IMAGE:
-        return "I"
+    if kind is not RepresentationType.EBCDIC:
+        kind = RepresentationType.ASCII
 
-    if kind is RepresentationType.LOCAL:
-        return f"L {parameters.byte_size}"
+    options = attrs.evolve(options, existing_crlf=ExistingCRLF.KEEP, marker_interval=None)
+    return encoder_for(attrs.evolve(parameters, type=kind, byte_size=8), options=options)
 
-    return f"{kind.value} {parameters.format_control.value}"
+
+_NL = b"\x15"
+_UTF_8_LATER_BYTES = range(0x80, 0x100)
+
+# Compressed mode: "the filler byte varies with the representation type" (RFC 959 §3.4.3).
+_FILLERS = {
+    RepresentationType.ASCII: 0x20,
+    RepresentationType.EBCDIC: 0x40,
+    RepresentationType.IMAGE: 0,
+    RepresentationType.LOCAL: 0,
+}
+
+
+def _representation_encoders(
+    parameters: TransferParameters, options: CodecOptions
+) -> list[Encoder]:
+    if parameters.type is RepresentationType.EBCDIC:
+        return [
+            EbcdicEncoder(
+                code_page=parameters.encoding,
+                file_encoding=options.file_encoding,
+                existing_crlf=options.existing_crlf,
+            )
+        ]
+
+    if parameters.type is not RepresentationType.ASCII:
+        return []
+
+    if parameters.structure is Structure.FILE:
+        return [AsciiEncoder(existing_crlf=options.existing_crlf)]
+
+    # Lines become records by their LF: a CR before it goes with it, or is of the line.
+    return [AsciiDecoder()] if options.existing_crlf is ExistingCRLF.KEEP else []
+
+
+def _representation_decoders(
+    parameters: TransferParameters, options: CodecOptions
+) -> list[AsciiDecoder | EbcdicDecoder | IdentityDecoder]:
+    if parameters.type is RepresentationType.EBCDIC:
+        return [
+            EbcdicDecoder(
+                code_page=parameters.encoding,
+                file_encoding=options.file_encoding,
+                line_end=options.line_end,
+            )
+        ]
+
+    # The records of an ASCII file come with the file's line ends.
+    if parameters.type is RepresentationType.ASCII and parameters.structure is Structure.FILE:
+        return [AsciiDecoder(line_end=options.line_end)]
+
+    return []
+
+
+def _records_to_send(parameters: TransferParameters, options: CodecOptions) -> Records | None:
+    if parameters.structure is Structure.FILE:
+        return None
+
+    if parameters.type is RepresentationType.ASCII:
+        return Records(end=_LF, close_last=options.close_last_record)
+
+    if parameters.type is RepresentationType.EBCDIC:
+        return Records(end=_NL, close_last=options.close_last_record)
+
+    return Records(length=options.record_length)
+
+
+def _records_to_receive(parameters: TransferParameters, options: CodecOptions) -> Records | None:
+    if parameters.structure is Structure.FILE:
+        return None
+
+    if parameters.type is RepresentationType.ASCII:
+        return Records(end=options.line_end)
+
+    return Records(end=_NL) if parameters.type is RepresentationType.EBCDIC else Records()
+
+
+def _unmarked_bytes(parameters: TransferParameters, options: CodecOptions) -> frozenset[int]:
+    if parameters.type not in (RepresentationType.ASCII, RepresentationType.EBCDIC):
+        return frozenset()
+
+    is_utf_8 = parameters.type is RepresentationType.EBCDIC and _is_utf_8(options.file_encoding)
+    return frozenset((*_CR, *(_UTF_8_LATER_BYTES if is_utf_8 else ())))
 
 
 def _check(command: str, argument: str, supported: Iterable[str]) -> None:
