@@ -326,6 +326,15 @@ async def test_cancelled_anywhere_nothing_is_left(path: Path, kind: str) -> None
     await sweep(scenario)
 
 
+async def test_a_piece_is_measured_in_bytes() -> None:
+    """Whatever the items of a memoryview are."""
+    dtp, transport = connect(high_water=0)
+    BytesProducer(memoryview(TEXT).cast("I")).start(dtp)
+    await turns()
+    assert len(transport.buffered) == PIECE_SIZE
+    dtp.abort()
+
+
 # Files
 
 
