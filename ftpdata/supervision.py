@@ -53,6 +53,9 @@ INLINE_DIGEST = 16 * 1024
 BYTES_PER_TURN = 1024 * 1024
 """Bytes after which a sender that never had to wait lets others run."""
 
+SMALLEST_TURN = 4096
+"""Bytes that a smaller piece counts for: what is passed in the time that it takes."""
+
 LOSS_TURNS = 3
 """Turns of the loop within which a transport tells why it has closed itself."""
 
@@ -294,7 +297,8 @@ class Supervisor:
             local = End.PRODUCER_FAILED if self.direction is Direction.SENT else End.CONSUMER_FAILED
             if isinstance(error, FTPDataError):
                 reason = error
-                if reason.end is None:
+                if reason.end is None or reason.end is End.CLEAN:
+                    # Clean is how an earlier transfer ended, that had this connection.
                     reason.end = _ENDS.get(type(error), local)
             elif isinstance(error, OSError):
                 reason = error_for_oserror(error, end=local)
@@ -401,7 +405,8 @@ class Supervisor:
         The time that the throttle takes is not held against the peer.
         """
 
-        self._since_turn += nbytes
+        # Many small pieces take as long as a few large ones.
+        self._since_turn += max(nbytes, SMALLEST_TURN)
         if self.throttle is not None:
             delay = self.throttle.reserve(nbytes, self._loop.time())
             if delay > 0:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,31 +16,31 @@ from ftpdata import files
 __all__ = ["Hang", "Seams", "descriptors", "until"]
 
 
+class _Calls:
+    """Stands for the module `os`, in which some functions are replaced."""
+
+    def __init__(self, below: Any) -> None:
+        self._below = below
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._below, name)
+
+
 class Seams:
-    """Replaces a function of `os`, for the module under test only."""
+    """Replaces functions of `os`, for `ftpdata.files` only."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
+        self._below: Any = vars(files)["os"]
+        self._calls = _Calls(self._below)
+        monkeypatch.setattr(files, "os", self._calls)
 
     def replace(self, name: str, wrapper: Callable[..., Any]) -> None:
         """Call ``wrapper(original, *args, **kwargs)`` instead of ``os.name``."""
 
-        original = getattr(os, name)
-
         def call(*args: Any, **kwargs: Any) -> Any:
-            # asyncio's debug mode makes calls of its own, in threads too.
-            if sys._getframe(1).f_globals["__name__"] != files.__name__:
-                return original(*args, **kwargs)
+            return wrapper(getattr(self._below, name), *args, **kwargs)
 
-            return wrapper(original, *args, **kwargs)
-
-        # os.supports_dir_fd and the like know the functions themselves.
-        for group in ("supports_dir_fd", "supports_effective_ids", "supports_follow_symlinks"):
-            members = getattr(os, group)
-            if original in members:
-                self._monkeypatch.setattr(os, group, {*members, call})
-
-        self._monkeypatch.setattr(os, name, call)
+        setattr(self._calls, name, call)
 
     def fail(self, name: str, k: int, code: int = errno.EIO) -> list[int]:
         """Let the k-th call fail; return a list that has an item once it has."""
