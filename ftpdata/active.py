@@ -16,6 +16,7 @@ from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import DataConnectionError, PeerRejected
 from .outcome import End
+from .socket_options import SocketOptions, set_listener_options
 from .tls import DataTLS
 
 __all__ = ["ActiveEndpoint", "connect_active"]
@@ -29,6 +30,7 @@ def connect_active(
     deadlines: Deadlines | None = None,
     local_address: tuple[str, int] | None = None,
     tls: DataTLS | None = None,
+    socket_options: SocketOptions | None = None,
     dtp_factory: DTPFactory | None = None,
 ) -> ActiveEndpoint:
     """Prepare to connect to the client's data port; `Endpoint.open` connects.
@@ -44,6 +46,7 @@ def connect_active(
             connection, so that a peer with a policy of its own accepts it.
             Port 0 is any.
         tls: How the connection is protected (PROT P); None for clear (PROT C).
+        socket_options: See `SocketOptions`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
 
     Raises:
@@ -65,6 +68,7 @@ def connect_active(
         deadlines=deadlines or Deadlines(),
         local_address=local_address,
         tls=tls,
+        socket_options=socket_options,
         dtp_factory=dtp_factory,
     )
 
@@ -89,9 +93,12 @@ class ActiveEndpoint(Endpoint):
         deadlines: Deadlines,
         local_address: tuple[str, int] | None = None,
         tls: DataTLS | None = None,
+        socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
-        super().__init__(deadlines=deadlines, tls=tls, dtp_factory=dtp_factory)
+        super().__init__(
+            deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
+        )
         self.target = target
         self._local_address = local_address
 
@@ -111,6 +118,7 @@ class ActiveEndpoint(Endpoint):
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
             sock.setblocking(False)
+            set_listener_options(sock, self._socket_options)
             if self._local_address is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(self._local_address)

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
+from .addresses import HostPort
 from .deadlines import Deadlines
 from .errors import DataConnectionError, FTPDataError, error_for_end
 from .outcome import End
 from .protocol import DTP
+from .socket_options import SocketOptions, set_socket_options
 from .tls import DataTLS, negotiation_failed
 
 __all__ = ["AcceptedEndpoint", "Endpoint"]
@@ -39,6 +41,7 @@ class Endpoint(abc.ABC):
     Args:
         deadlines: `open`, `handshake` and `close` are heeded here.
         tls: How the connection is protected (PROT P); None for clear (PROT C).
+        socket_options: What is set on the socket; by default `SocketOptions()`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
     """
 
@@ -47,10 +50,13 @@ class Endpoint(abc.ABC):
         *,
         deadlines: Deadlines,
         tls: DataTLS | None = None,
+        socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
         self.deadlines = deadlines
         self._tls = tls
+        self._socket_options = socket_options or SocketOptions()
+        self._proxied_peer: HostPort | None = None
         self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
         self._opening = False
         self._given_up: FTPDataError | None = None
@@ -158,7 +164,7 @@ class Endpoint(abc.ABC):
         """Make the `DTP` of a connected socket; the socket is closed on any failure."""
 
         try:
-            _set_socket_options(sock)
+            set_socket_options(sock, self._socket_options)
             if self._tls is None:
                 _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
                     self._dtp_factory, sock
@@ -177,8 +183,8 @@ class Endpoint(abc.ABC):
             protocol.abort(self._given_up.end or End.ABORTED, cause=self._given_up)
             raise self._given_up
 
+        protocol.proxied_peer = self._proxied_peer
         return protocol
-
 
     async def _negotiate(self, sock: socket.socket, tls: DataTLS) -> DTP:
         """Make the `DTP` of a connection once it is protected as `tls` wants it.
@@ -248,6 +254,7 @@ class AcceptedEndpoint(Endpoint):
             belongs to the endpoint from now on.
         deadlines: See `Endpoint`.
         tls: See `Endpoint`.
+        socket_options: See `Endpoint`.
         dtp_factory: See `Endpoint`.
 
     Raises:
@@ -260,9 +267,15 @@ class AcceptedEndpoint(Endpoint):
         *,
         deadlines: Deadlines | None = None,
         tls: DataTLS | None = None,
+        socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
-        super().__init__(deadlines=deadlines or Deadlines(), tls=tls, dtp_factory=dtp_factory)
+        super().__init__(
+            deadlines=deadlines or Deadlines(),
+            tls=tls,
+            socket_options=socket_options,
+            dtp_factory=dtp_factory,
+        )
         self._sock: socket.socket | None = None
         connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
         try:
@@ -290,15 +303,3 @@ class AcceptedEndpoint(Endpoint):
         if self._sock is not None:
             self._sock.close()
             self._sock = None
-
-
-def _set_socket_options(sock: socket.socket) -> None:
-    """Set what every data connection wants; a system that has not the option goes without."""
-
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-
-    # A listing's last short line must not wait for the peer's delayed
-    # acknowledgement of the one before.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

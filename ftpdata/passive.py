@@ -15,7 +15,6 @@ import logging
 import math
 import secrets
 import socket
-import sys
 from collections.abc import Iterator
 
 import attrs
@@ -24,7 +23,9 @@ from .addresses import HostPort, PeerPolicy
 from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import BadAddress, DataConnectionError, PortsExhausted
+from .listener import Acceptor, Arrival, TrustedProxies, bind_listener
 from .outcome import End
+from .socket_options import SocketOptions
 from .tls import DataTLS
 
 __all__ = ["PassiveEndpoint", "PortRange", "listen_passive"]
@@ -33,17 +34,6 @@ logger = logging.getLogger("ftpdata.passive")
 
 BACKLOG = 16
 """Connections that may wait between two turns of the event loop."""
-
-ACCEPT_RETRY = 0.1
-"""Seconds to leave a listener alone when the process has no file descriptor left."""
-
-_LOST_IN_QUEUE = frozenset({
-    errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENETDOWN,
-    errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT,
-})
-"""What became of a connection that waited, not of the listener (accept(2), "Error handling")."""
-
-_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def _port(_: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -149,6 +139,8 @@ async def listen_passive(
     deadlines: Deadlines | None = None,
     sock: socket.socket | int | None = None,
     tls: DataTLS | None = None,
+    trusted_proxies: TrustedProxies | None = None,
+    socket_options: SocketOptions | None = None,
     dtp_factory: DTPFactory | None = None,
 ) -> PassiveEndpoint:
     """Listen for one data connection (PASV, EPSV).
@@ -165,6 +157,9 @@ async def listen_passive(
             one, to be used instead of `host` and `ports`. It belongs to the
             endpoint.
         tls: How the connection is protected (PROT P); None for clear (PROT C).
+        trusted_proxies: The proxies that all connections come through, and
+            whose PROXY header says who it is that `policy` judges.
+        socket_options: See `SocketOptions`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
 
     Returns:
@@ -182,7 +177,9 @@ async def listen_passive(
 
     key: tuple[str, int] | None = None
     if sock is None:
-        listener, key = _listen(host, ports if ports is not None else DYNAMIC_PORTS)
+        listener, key = _listen(
+            host, ports if ports is not None else DYNAMIC_PORTS, socket_options
+        )
     else:
         listener = socket.socket(fileno=sock) if isinstance(sock, int) else sock
 
@@ -197,6 +194,8 @@ async def listen_passive(
             policy=policy,
             deadlines=deadlines or Deadlines(),
             tls=tls,
+            trusted_proxies=trusted_proxies,
+            socket_options=socket_options,
             dtp_factory=dtp_factory,
         )
     except BaseException as error:
@@ -210,7 +209,9 @@ async def listen_passive(
         raise
 
 
-def _listen(host: str, ports: PortRange) -> tuple[socket.socket, tuple[str, int]]:
+def _listen(
+    host: str, ports: PortRange, options: SocketOptions | None
+) -> tuple[socket.socket, tuple[str, int]]:
     """Listen on a free port of the range; it is noted in `_in_use`."""
 
     for port in ports.shuffled():
@@ -219,7 +220,7 @@ def _listen(host: str, ports: PortRange) -> tuple[socket.socket, tuple[str, int]
             continue
 
         try:
-            sock = _listen_on(host, port)
+            sock = bind_listener(host, port, backlog=BACKLOG, options=options)
         except OSError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 continue
@@ -236,34 +237,11 @@ def _listen(host: str, ports: PortRange) -> tuple[socket.socket, tuple[str, int]
     )
 
 
-def _listen_on(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32":
-            # The port may still be in TIME_WAIT from the transfer before.
-            # (On Windows the option means that others may take the port over.)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
-
-        sock.bind((host, port))
-        # Two processes may both bind the port with SO_REUSEADDR; only one can listen on it.
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-
-    return sock
-
-
 class PassiveEndpoint(Endpoint):
     """A listener for one data connection. Made by `listen_passive`.
 
     Attributes:
         address: Address and port that are listened on.
-        strangers: Connections refused by the policy so far.
     """
 
     def __init__(
@@ -275,43 +253,53 @@ class PassiveEndpoint(Endpoint):
         policy: PeerPolicy,
         deadlines: Deadlines,
         tls: DataTLS | None = None,
+        trusted_proxies: TrustedProxies | None = None,
+        socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
-        super().__init__(deadlines=deadlines, tls=tls, dtp_factory=dtp_factory)
-        self.strangers = 0
+        super().__init__(
+            deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
+        )
         self._key = key
         self._control_peer = control_peer
         self._policy = policy
         self._accepted: socket.socket | None = None
         self._accept_waiter: asyncio.Future[None] | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
         host, port = listener.getsockname()[:2]
         # A link-local address comes with its zone, which is no part of what is told.
         self.address = HostPort(host.partition("%")[0], port)
-        self._listener: socket.socket | None = listener
-        self._watches = self._watch()
+        self._acceptor = Acceptor(
+            listener,
+            backlog=BACKLOG,
+            deliver=self._judge,
+            fail=self._accept_failed,
+            proxies=trusted_proxies,
+            logger=logger,
+        )
 
     def __repr__(self) -> str:
-        state = "closed" if self._listener is None else "listening"
+        state = "listening" if self._acceptor.is_open else "closed"
         return f"<PassiveEndpoint {state} on {self.address} strangers={self.strangers}>"
+
+    @property
+    def strangers(self) -> int:
+        """Connections refused so far: by the policy, or for want of a trusted PROXY header."""
+
+        return self._acceptor.refused
 
     @property
     def is_ready(self) -> bool:
         """Whether the owner has connected: reply 125 rather than 150."""
 
-        self._accept()
+        self._acceptor.accept()
         return self._accepted is not None
 
     async def _obtain_socket(self) -> socket.socket:
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._accept_waiter = waiter
-        self._accept()
+        self._acceptor.accept()
         if self._accepted is None:
-            if not self._watches:
-                # An event loop without add_reader (Windows) must look again and again.
-                self._retry_soon()
-
+            self._acceptor.watch_on()
             await self._wait(waiter, self.deadlines.open, End.ACCEPT_TIMEOUT)
 
         sock, self._accepted = self._accepted, None
@@ -324,80 +312,28 @@ class PassiveEndpoint(Endpoint):
             self._accepted.close()
             self._accepted = None
 
-    def _watch(self) -> bool:
-        try:
-            self._loop.add_reader(self._listener, self._accept)  # type: ignore[arg-type]
-        except NotImplementedError:
-            return False
-
-        return True
-
     def _stop_listening(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-
-        listener, self._listener = self._listener, None
-        if listener is None:
+        if not self._acceptor.is_open:
             return
 
-        if self._watches:
-            self._loop.remove_reader(listener)
-
-        listener.close()
+        self._acceptor.close()
         if self._key is not None:
             _in_use.discard(self._key)
 
-    def _retry_soon(self) -> None:
-        if self._retry is None and self._listener is not None:
-            self._retry = self._loop.call_later(ACCEPT_RETRY, self._accept_again)
-
-    def _accept_again(self) -> None:
-        self._retry = None
-        if self._listener is None:
+    def _judge(self, sock: socket.socket, arrival: Arrival) -> None:
+        reason = self._policy.check(arrival.host, self._control_peer)
+        if reason is not None:
+            self._acceptor.refuse(sock, arrival.host, reason)
             return
 
-        self._watches = self._watch()
-        self._accept()
-        if self._accepted is None and not self._watches:
-            self._retry_soon()
-
-    def _accept(self) -> None:
-        """Take what waits in the queue until the owner is among it. Never blocks."""
-
-        while self._listener is not None and self._accepted is None:
-            try:
-                sock, peername = self._listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno in _LOST_IN_QUEUE:
-                    continue
-
-                self._accept_failed(error)
-                return
-
-            sock.setblocking(False)
-            reason = self._policy.check(peername[0], self._control_peer)
-            if reason is None:
-                self._accepted = sock
-                self._stop_listening()
-                if self._accept_waiter is not None and not self._accept_waiter.done():
-                    self._accept_waiter.set_result(None)
-            else:
-                self.strangers += 1
-                sock.close()
-                logger.warning("%s refused on port %d: %s", peername[0], self.address.port, reason)
+        self._accepted = sock
+        self._proxied_peer = arrival.proxied
+        self._stop_listening()
+        if self._accept_waiter is not None and not self._accept_waiter.done():
+            self._accept_waiter.set_result(None)
 
     def _accept_failed(self, error: OSError) -> None:
-        if error.errno not in _NO_DESCRIPTORS:
-            self.abort(End.OPEN_FAILED, f"accept failed: {error.strerror}")
-            return
+        if self._key is not None:
+            _in_use.discard(self._key)
 
-        # The connection stays in the queue, so the loop would call again at
-        # once and for ever: leave the listener alone for a moment.
-        if self._watches and self._listener is not None:
-            self._loop.remove_reader(self._listener)
-            self._watches = False
-
-        self._retry_soon()
+        self.abort(End.OPEN_FAILED, f"accept failed: {error.strerror}")

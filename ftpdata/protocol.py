@@ -123,6 +123,7 @@ class DTP(asyncio.Protocol):
         self.close_timeout = close_timeout
         self.half_open = half_open
         self.strict_close = True
+        self.proxied_peer: HostPort | None = None
         self.bytes_received = 0
         self._transport: asyncio.Transport | None = None
         self._peername: Any = None
@@ -209,7 +210,13 @@ class DTP(asyncio.Protocol):
 
     @property
     def peer(self) -> HostPort | None:
-        """Address of the peer, or None where there is none that means anything."""
+        """Address of the peer, or None where there is none that means anything.
+
+        Behind a trusted proxy it is `proxied_peer`, what the PROXY header said.
+        """
+
+        if self.proxied_peer is not None:
+            return self.proxied_peer
 
         try:
             return HostPort(self._peername[0], self._peername[1])

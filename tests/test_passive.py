@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftpdata import listener as listener_module
 from ftpdata import passive
 from ftpdata.addresses import PeerPolicy
 from ftpdata.deadlines import Deadlines
@@ -218,10 +219,10 @@ async def test_a_port_that_another_process_listens_on_first() -> None:
     """Both may bind it; whoever listens second takes another port of the range."""
 
     ports = free_range(2)
-    real_listen_on = passive._listen_on
+    real_bind = listener_module.bind_listener
     thieves: list[socket.socket] = []
 
-    def listen_on(host: str, port: int) -> socket.socket:
+    def bind(host: str, port: int, **options: Any) -> socket.socket:
         # The other worker is in between our choice of the port and our listen.
         if not thieves:
             thief = socket.socket()
@@ -230,10 +231,10 @@ async def test_a_port_that_another_process_listens_on_first() -> None:
             thief.bind((host, port))
             thief.listen(1)
 
-        return real_listen_on(host, port)
+        return real_bind(host, port, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passive, "_listen_on", listen_on)
+        patch.setattr(passive, "bind_listener", bind)
         endpoint = await listen_passive(HOST, control_peer=HOST, ports=ports)
 
     assert endpoint.address.port != thieves[0].getsockname()[1]
@@ -583,13 +584,14 @@ class FaultyListener:
 def make_faulty(endpoint: PassiveEndpoint, error: int) -> FaultyListener:
     """Make accept fail from now on."""
 
-    listener = endpoint._listener
+    acceptor = endpoint._acceptor
+    listener = acceptor._listener
     assert listener is not None
     loop = asyncio.get_running_loop()
     loop.remove_reader(listener)
     faulty = FaultyListener(listener, error)
-    endpoint._listener = faulty  # type: ignore[assignment]
-    loop.add_reader(faulty, endpoint._accept)
+    acceptor._listener = faulty  # type: ignore[assignment]
+    loop.add_reader(faulty, acceptor.accept)
     return faulty
 
 
@@ -599,7 +601,7 @@ async def test_without_descriptors_the_listener_rests_and_recovers(
 ) -> None:
     """No busy loop and no log storm; once there is a descriptor the owner gets in."""
 
-    monkeypatch.setattr(passive, "ACCEPT_RETRY", 0.5)
+    monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.5)
     endpoint = await listen_passive(HOST, control_peer=HOST)
     listener = make_faulty(endpoint, error)
     peer = await connect(endpoint)
@@ -646,8 +648,8 @@ async def test_a_listener_that_is_broken_gives_up() -> None:
 async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a loop cannot watch a socket (Windows) the endpoint looks again and again."""
 
-    monkeypatch.setattr(passive, "ACCEPT_RETRY", 0.01)
-    monkeypatch.setattr(PassiveEndpoint, "_watch", lambda self: False)
+    monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
+    monkeypatch.setattr(listener_module, "_add_reader", lambda *args: False)
     endpoint = await listen_passive(HOST, control_peer=HOST)
     opening = asyncio.ensure_future(endpoint.open())
     await turns()

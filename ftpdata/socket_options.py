@@ -1,0 +1,140 @@
+"""The socket options of data connections, as one value with documented defaults.
+
+An option that is None is left as the system has it. One that the system does
+not know, or does not allow, is skipped without a word: a transfer without it
+is slower or dies later, and that is all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections.abc import Callable
+
+import attrs
+
+__all__ = ["SocketOptions", "set_listener_options", "set_socket_options"]
+
+_HIGHEST_DSCP = 63
+
+
+def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be positive, not {value!r}")
+
+
+def _dscp(_: object, __: attrs.Attribute[int], value: int) -> None:
+    if not 0 <= value <= _HIGHEST_DSCP:
+        raise ValueError(f"dscp is a number from 0 to {_HIGHEST_DSCP}, not {value!r}")
+
+
+def _optional(default: int | None = None) -> int | None:
+    check: Callable[..., None] = attrs.validators.optional(_positive)
+    field: int | None = attrs.field(default=default, validator=check)
+    return field
+
+
+@attrs.frozen(kw_only=True)
+class SocketOptions:
+    """What is set on the socket of every data connection.
+
+    Attributes:
+        no_delay: TCP_NODELAY. On: a listing's last short line must not wait
+            for the peer's delayed acknowledgement of the one before.
+        keepalive: SO_KEEPALIVE. On: a peer that lost its power while it was
+            to send is noticed, and a NAT between does not forget an idle
+            connection.
+        keepalive_idle: Seconds of silence before the first probe
+            (TCP_KEEPIDLE). 60: NATs forget after some minutes, the system's
+            usual two hours help nobody.
+        keepalive_interval: Seconds between two probes (TCP_KEEPINTVL). 15.
+        keepalive_count: Probes without an answer that end the connection
+            (TCP_KEEPCNT). 4, so that a dead peer is known after two minutes.
+        user_timeout: Seconds that sent data may stay unacknowledged, or the
+            peer's window closed, until the kernel ends the connection
+            (TCP_USER_TIMEOUT). None: `Deadlines` say it, with a reason.
+        not_sent_low_water: Bytes in the kernel that are not sent yet and
+            above which the socket counts as full (TCP_NOTSENT_LOWAT). It
+            bounds what a stalled reader costs in kernel memory, for more
+            wake-ups. None: no bound but the send buffer.
+        send_buffer: Bytes of SO_SNDBUF. None: the kernel adapts it to the
+            path, which a fixed size switches off.
+        receive_buffer: Bytes of SO_RCVBUF. None likewise.
+        dscp: Differentiated services code point, 0 to 63 (RFC 2474): 8 (CS1)
+            or 1 (LE, RFC 8622) mark transfers that may yield to other
+            traffic. None: unmarked.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    no_delay: bool = True
+    keepalive: bool = True
+    keepalive_idle: int | None = _optional(60)
+    keepalive_interval: int | None = _optional(15)
+    keepalive_count: int | None = _optional(4)
+    user_timeout: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
+    not_sent_low_water: int | None = _optional()
+    send_buffer: int | None = _optional()
+    receive_buffer: int | None = _optional()
+    dscp: int | None = attrs.field(default=None, validator=attrs.validators.optional(_dscp))
+
+
+def set_socket_options(sock: socket.socket, options: SocketOptions) -> None:
+    """Set the options on a connection; nothing on one that is not of TCP."""
+
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+
+    set_listener_options(sock, options)
+    _set(sock, socket.IPPROTO_TCP, "TCP_NODELAY", int(options.no_delay))
+    _set(sock, socket.SOL_SOCKET, "SO_KEEPALIVE", int(options.keepalive))
+    if options.keepalive:
+        idle = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
+        _set(sock, socket.IPPROTO_TCP, idle, options.keepalive_idle)
+        _set(sock, socket.IPPROTO_TCP, "TCP_KEEPINTVL", options.keepalive_interval)
+        _set(sock, socket.IPPROTO_TCP, "TCP_KEEPCNT", options.keepalive_count)
+
+    if options.user_timeout is not None:
+        milliseconds = max(1, round(options.user_timeout * 1000))
+        _set(sock, socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", milliseconds)
+
+    _set(sock, socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", options.not_sent_low_water)
+
+
+def set_listener_options(sock: socket.socket, options: SocketOptions) -> None:
+    """Set what must be there before the connection is.
+
+    A receive buffer decides about the window scale, which the first packet
+    tells (RFC 7323 §2.2); the first packet is to be marked, too. Connections
+    inherit it from their listener.
+    """
+
+    _set(sock, socket.SOL_SOCKET, "SO_SNDBUF", options.send_buffer)
+    _set(sock, socket.SOL_SOCKET, "SO_RCVBUF", options.receive_buffer)
+    if options.dscp is not None:
+        # The two low bits belong to congestion notification (RFC 3168).
+        if sock.family == socket.AF_INET6:
+            _set(sock, socket.IPPROTO_IPV6, "IPV6_TCLASS", options.dscp << 2)
+
+        # Also on an IPv6 socket: its peer may be one of IPv4.
+        _set(sock, socket.IPPROTO_IP, "IP_TOS", options.dscp << 2)
+
+
+# What Python's socket module learnt to know in 3.12 only.
+_NUMBERS = {
+    ("linux", "TCP_NOTSENT_LOWAT"): 25,
+    ("darwin", "TCP_NOTSENT_LOWAT"): 0x201,
+}
+
+
+def _set(sock: socket.socket, level: int, name: str, value: int | None) -> None:
+    number = getattr(socket, name, None) or _NUMBERS.get((sys.platform, name))
+    if number is None or value is None:
+        return
+
+    with contextlib.suppress(OSError):
+        sock.setsockopt(level, number, value)
