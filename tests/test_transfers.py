@@ -301,6 +301,8 @@ async def test_file_like_objects(file: Path) -> None:
             async with connection() as (dtp, peer):
                 assert await finished(send_file(dtp, source), peer) == expected
         assert mid.read(10) == CONTENT[103:113]
+        # Whatever sendfile did to it: a caller's descriptor stands where it stood.
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 0
 
 
 async def test_ascii_both_ways(tmp_path: Path) -> None:
