@@ -16,8 +16,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from .addresses import HostPort
+import anyio
+
 from .deadlines import Deadlines
 from .errors import DataConnectionError, FTPDataError, error_for_end
+from .kernel import acknowledged_on
 from .outcome import End
 from .protocol import DTP
 from .socket_options import SocketOptions, set_socket_options
@@ -28,8 +31,8 @@ __all__ = ["AcceptedEndpoint", "Endpoint"]
 DTPFactory = Callable[[], DTP]
 T = TypeVar("T")
 
-HANDSHAKE_LIMIT = 3600.0
-"""Seconds; for asyncio, which cannot wait for ever, where a deadline says so."""
+NO_LIMIT = 24 * 3600.0
+"""Seconds; for asyncio, which cannot wait for ever. The deadlines are ours."""
 
 
 class Endpoint(abc.ABC):
@@ -200,7 +203,9 @@ class Endpoint(abc.ABC):
             )
         except BaseException as error:
             # The task must have let go of the socket before it is closed.
-            await asyncio.wait((handshake,))
+            # anyio would cancel anew at every turn of the loop.
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait((handshake,))
             if not handshake.cancelled() and handshake.exception() is None:
                 handshake.result().abort(End.HANDSHAKE_FAILED)
             if isinstance(error, OSError):
@@ -220,17 +225,14 @@ class Endpoint(abc.ABC):
         loop = asyncio.get_running_loop()
         protocol = self._dtp_factory()
         protocol.strict_close = tls.strict_close
-
-        # The deadline for the handshake is ours; asyncio's own must not come first.
-        limit = HANDSHAKE_LIMIT if self.deadlines.handshake is None else self.deadlines.handshake
-        shutdown = HANDSHAKE_LIMIT if self.deadlines.close is None else self.deadlines.close
+        protocol.acknowledged_before = acknowledged_on(sock)
         if tls.server_side:
             await loop.connect_accepted_socket(
                 lambda: protocol,
                 sock,
                 ssl=tls.context,
-                ssl_handshake_timeout=limit + 1,
-                ssl_shutdown_timeout=shutdown + 1,
+                ssl_handshake_timeout=NO_LIMIT,
+                ssl_shutdown_timeout=NO_LIMIT,
             )
         else:
             await loop.create_connection(
@@ -238,8 +240,8 @@ class Endpoint(abc.ABC):
                 sock=sock,
                 ssl=tls.context,
                 server_hostname=tls.server_hostname or "",
-                ssl_handshake_timeout=limit + 1,
-                ssl_shutdown_timeout=shutdown + 1,
+                ssl_handshake_timeout=NO_LIMIT,
+                ssl_shutdown_timeout=NO_LIMIT,
             )
 
         # Not what these return: uvloop returns a protocol of its own.

@@ -19,6 +19,8 @@ if sys.platform == "linux":
 
 __all__ = [
     "acknowledged_bytes",
+    "acknowledged_on",
+    "duplicate_socket",
     "has_close_notify",
     "pending_error",
     "reset_on_close",
@@ -106,8 +108,13 @@ def unacknowledged_bytes(transport: asyncio.Transport) -> int | None:
 def acknowledged_bytes(transport: asyncio.Transport) -> int | None:
     """Bytes that the peer's kernel has acknowledged so far, TLS records included."""
 
-    sock = transport.get_extra_info("socket")
-    if sys.platform != "linux" or not _is_tcp(sock):
+    return acknowledged_on(transport.get_extra_info("socket"))
+
+
+def acknowledged_on(sock: socket.socket | None) -> int | None:
+    """Bytes that the peer's kernel has acknowledged so far on a socket."""
+
+    if sock is None or sys.platform != "linux" or not _is_tcp(sock):
         return None
 
     try:
@@ -117,6 +124,22 @@ def acknowledged_bytes(transport: asyncio.Transport) -> int | None:
 
     field = info[TCP_INFO_BYTES_ACKED]
     return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None  # noqa: PLR2004
+
+
+def duplicate_socket(transport: asyncio.Transport) -> socket.socket | None:
+    """Give a second socket for the connection, which outlives the transport's own.
+
+    The end of file of the transport's is not sent before this one is closed.
+    """
+
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return None
+
+    try:
+        return socket.fromfd(sock.fileno(), sock.family, sock.type)
+    except NO_ANSWER:
+        return None
 
 
 def _is_tcp(sock: socket.socket | None) -> bool:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Generator
@@ -40,6 +41,8 @@ from .contracts import Buffer, Consumer, Producer, PushProducer
 from .errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
 from .kernel import (
     acknowledged_bytes,
+    acknowledged_on,
+    duplicate_socket,
     has_close_notify,
     pending_error,
     reset_on_close,
@@ -69,6 +72,14 @@ _RESET_ERRNOS = frozenset({
 
 FIRST_ACKNOWLEDGED_POLL = 0.001
 LAST_ACKNOWLEDGED_POLL = 0.1
+
+ANSWER_PATIENCE = 1.0
+"""Seconds for the peer to answer a close_notify that it has.
+
+It need not (RFC 8446 §6.1, RFC 5246 §7.2.1). Most do at once; to close before
+their answer comes would reset the connection under them."""
+
+TLS_READ = 64 * 1024
 
 
 class CloseWaiter:
@@ -124,6 +135,8 @@ class DTP(asyncio.Protocol):
         self.half_open = half_open
         self.strict_close = True
         self.proxied_peer: HostPort | None = None
+        self.acknowledged_before: int | None = None
+        """What the peer's kernel had acknowledged before the TLS handshake."""
         self.bytes_received = 0
         self._transport: asyncio.Transport | None = None
         self._peername: Any = None
@@ -163,6 +176,8 @@ class DTP(asyncio.Protocol):
         self._outstanding: int | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
         self._poll_delay = FIRST_ACKNOWLEDGED_POLL
+        self._kept_socket: socket.socket | None = None
+        self._answer_timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         if self._transport is None:
@@ -619,6 +634,8 @@ class DTP(asyncio.Protocol):
             return
 
         if self._end is None:
+            if exc is None:
+                self._hold_undelivered()
             end, message = self._classify_loss(exc)
             if end is not End.CLEAN:
                 self._set_end(end, message, exc)
@@ -627,6 +644,8 @@ class DTP(asyncio.Protocol):
                 self._end = end
 
         self._conclude()
+        if self._end is End.CLEAN:
+            self._deliver_held()
 
     def eof_received(self) -> bool:
         """Take note of the peer's end of file; called by the event loop.
@@ -764,6 +783,8 @@ class DTP(asyncio.Protocol):
             return End.RESET if is_reset else End.LOST, None
 
         if self._finishing:
+            if self._undelivered():
+                return End.LOST, "the peer closed the connection before it had everything"
             return End.CLEAN, None
 
         if self._is_sending:
@@ -813,11 +834,15 @@ class DTP(asyncio.Protocol):
         """Tell everybody that the connection has ended. Runs once."""
 
         self._is_lost = True
-        for timer in (self._finish_timer, self._poll_timer):
+        for timer in (self._finish_timer, self._poll_timer, self._answer_timer):
             if timer is not None:
                 timer.cancel()
 
-        self._finish_timer = self._poll_timer = None
+        self._finish_timer = self._poll_timer = self._answer_timer = None
+        if self._kept_socket is not None:
+            self._kept_socket.close()
+            self._kept_socket = None
+
         if self._producer is not None:
             producer, self._producer = self._producer, None
             self._call_quietly(producer.stop_producing)
@@ -988,7 +1013,7 @@ class DTP(asyncio.Protocol):
         self._release_consumer()
         transport = self._transport
         if transport is not None and not self._is_sending and not self.half_open:
-            transport.close()
+            self._close_transport()
 
     def _release_consumer(self) -> None:
         consumer, future = self._consumer, self._consumer_future
@@ -1037,12 +1062,14 @@ class DTP(asyncio.Protocol):
         if not self._eof_sent and transport.can_write_eof() and not transport.is_closing():
             if self._eof_received and self._written == 0:
                 # An upload that is complete: the peer waits for nothing.
-                transport.close()
+                self._close_transport()
             else:
                 self._shut_down()
         elif not transport.can_write_eof():
             # TLS: close_notify first, then the end of file; asyncio does both.
-            transport.close()
+            if self._tls is not None and not self._eof_received:
+                self._kept_socket = duplicate_socket(transport)
+            self._close_transport()
 
         self._eof_sent = True
         if self._consumer is None:
@@ -1050,6 +1077,78 @@ class DTP(asyncio.Protocol):
 
         self._update_reading()
         self._check_finished()
+
+    def _close_transport(self) -> None:
+        """Close the transport once: asyncio's TLS transport is broken by a second time."""
+
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.close()
+
+    def _hold_undelivered(self) -> None:
+        """Hold what the TLS layer has and did not deliver.
+
+        uvloop drops it where the peer's end of file came while reading was
+        paused, and tells nothing of the close_notify behind it.
+        """
+
+        if self._tls is None or self._eof_received or self._finishing or self._is_sending:
+            return
+
+        try:
+            while data := self._tls.read(TLS_READ):
+                self.bytes_received += len(data)
+                self._held.append(data)
+                self._held_size += len(data)
+            self._eof_received = True
+        except ssl.SSLZeroReturnError:
+            self._eof_received = True
+        except (ssl.SSLError, ValueError):
+            # It ends in the middle.
+            self._eof_received = not self.strict_close
+
+    def _undelivered(self) -> int | None:
+        """Bytes sent in TLS that the peer's kernel has not acknowledged; None where unknown."""
+
+        produced: int | None = getattr(self._tls, "bytes_before_close", None)
+        if produced is None:
+            produced = getattr(self._tls, "bytes_produced", None)
+
+        acknowledged = acknowledged_on(self._kept_socket)
+        if produced is None or acknowledged is None or self.acknowledged_before is None:
+            return None
+
+        return max(0, produced - (acknowledged - self.acknowledged_before))
+
+    def _check_tls_finished(self, transport: asyncio.Transport) -> None:
+        """Watch a peer that takes the rest; give it up once it has all and does not answer."""
+
+        undelivered = self._undelivered()
+        if undelivered is None:
+            # The peer's own end can tell, or the deadline.
+            return
+
+        outstanding = undelivered + transport.get_write_buffer_size()
+        if self._outstanding is not None and outstanding < self._outstanding:
+            self._restart_finish_timer()
+
+        self._outstanding = outstanding
+        if outstanding == 0 and getattr(self._tls, "bytes_before_close", None) is not None:
+            patience = ANSWER_PATIENCE
+            if self._finish_timeout is not None:
+                patience = min(patience, self._finish_timeout / 2)
+            self._answer_timer = asyncio.get_running_loop().call_later(patience, transport.abort)
+            return
+
+        self._poll_again()
+
+    def _poll_again(self) -> None:
+        # The first look nearly always suffices on a fast network; on a slow
+        # one the interval grows with the round trip, so it costs nothing.
+        self._poll_timer = asyncio.get_running_loop().call_later(
+            self._poll_delay, self._check_finished
+        )
+        self._poll_delay = min(self._poll_delay * 2, LAST_ACKNOWLEDGED_POLL)
 
     def _restart_finish_timer(self) -> None:
         if self._finish_timer is not None:
@@ -1093,6 +1192,11 @@ class DTP(asyncio.Protocol):
             self._lost_by(error)
             return
 
+        if self._tls is not None:
+            if self._answer_timer is None:
+                self._check_tls_finished(transport)
+            return
+
         waiting = transport.get_write_buffer_size()
         unacknowledged = unacknowledged_bytes(transport)
         outstanding = waiting + (unacknowledged or 0)
@@ -1113,9 +1217,4 @@ class DTP(asyncio.Protocol):
         if transport.is_closing():
             return
 
-        # The first look nearly always suffices on a fast network; on a slow
-        # one the interval grows with the round trip, so it costs nothing.
-        self._poll_timer = asyncio.get_running_loop().call_later(
-            self._poll_delay, self._check_finished
-        )
-        self._poll_delay = min(self._poll_delay * 2, LAST_ACKNOWLEDGED_POLL)
+        self._poll_again()

@@ -26,6 +26,7 @@ from typing import Any
 import attrs
 
 from .client_hello import ClientHello, parse_client_hello
+from .contracts import Buffer
 from .errors import InvalidData, TLSNegotiationFailed
 from .outcome import End
 
@@ -160,12 +161,13 @@ class DataTLS:
             strict_close: Whether an end of file without close_notify is a cut.
         """
 
+        context.sslobject_class = _CountingObject
         if session is not None and reuse is not SessionReuse.OFF:
 
-            class Resuming(ssl.SSLObject):
+            class Resuming(_CountingObject):
                 @classmethod
                 def _create(cls, *args: Any, **options: Any) -> Any:
-                    return super()._create(*args, **{**options, "session": session})  # type: ignore[misc]
+                    return super()._create(*args, **{**options, "session": session})
 
             context.sslobject_class = Resuming
 
@@ -186,15 +188,65 @@ class DataTLS:
         return None
 
 
-class _ServerObject(ssl.SSLObject):
+class _CountingObject(ssl.SSLObject):
+    """An SSLObject that counts what goes onto the wire.
+
+    Between it and the kernel lie buffers of which no transport tells; what
+    the kernel has acknowledged is compared with these numbers.
+    """
+
+    bytes_produced: int
+    bytes_before_close: int | None
+    _outgoing: ssl.MemoryBIO
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
+        self = super()._create(incoming, outgoing, **options)  # type: ignore[misc]
+        self._outgoing = outgoing
+        self.bytes_produced = 0
+        self.bytes_before_close = None
+        return self
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake."""
+
+        before = self._outgoing.pending
+        try:
+            super().do_handshake()
+        finally:
+            self.bytes_produced += self._outgoing.pending - before
+
+    def write(self, data: Buffer) -> int:
+        """Encrypt data."""
+
+        before = self._outgoing.pending
+        try:
+            return super().write(data)
+        finally:
+            self.bytes_produced += self._outgoing.pending - before
+
+    def unwrap(self) -> None:
+        """Announce the end: whatever is to be sent was written before."""
+
+        if self.bytes_before_close is None:
+            self.bytes_before_close = self.bytes_produced
+
+        before = self._outgoing.pending
+        try:
+            super().unwrap()
+        finally:
+            self.bytes_produced += self._outgoing.pending - before
+
+
+class _ServerObject(_CountingObject):
     """An SSLObject that looks at the ClientHello before the handshake begins."""
 
     _incoming: ssl.MemoryBIO | None
     _seen: bytes
 
     @classmethod
-    def _create(cls, incoming: ssl.MemoryBIO, *args: Any, **options: Any) -> Any:
-        self = super()._create(incoming, *args, **options)  # type: ignore[misc]
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
+        self = super()._create(incoming, outgoing, **options)
         self._incoming = incoming
         self._seen = b""
         return self

@@ -1,0 +1,163 @@
+"""TLS peers that a test plays record by record, and an authority for their certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+
+import trustme
+
+from ftpdata.tls import ServerCertificate
+
+__all__ = ["HOST_NAME", "TLSPeer", "client_context", "server_certificate"]
+
+HOST_NAME = "ftp.example"
+
+
+# Made on import: what a test makes is looked for, and found, when the test is over.
+_DIRECTORY = tempfile.TemporaryDirectory()
+
+
+@functools.cache
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@functools.cache
+def _certificate_files() -> tuple[Path, Path]:
+    certificate, key = Path(_DIRECTORY.name, "server.pem"), Path(_DIRECTORY.name, "server.key")
+    issued = _authority().issue_cert(HOST_NAME, "127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    return certificate, key
+
+
+def server_certificate(version: ssl.TLSVersion | None = None) -> ServerCertificate:
+    """Give a certificate of the test's authority; its contexts speak one version, or any."""
+
+    def limit(context: ssl.SSLContext) -> None:
+        if version is not None:
+            context.maximum_version = version
+
+    certificate, key = _certificate_files()
+    return ServerCertificate(certificate=certificate, key=key, prepare=limit)
+
+
+def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    """Make a client's context that trusts the test's authority, and no other."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _authority().configure_trust(context)
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+
+    return context
+
+
+class TLSPeer:
+    """One end of a TLS connection whose bytes on the wire the test has in hand.
+
+    Args:
+        sock: A connected, non-blocking socket.
+        context: With the role's protocol.
+        server_side: Which role.
+        session: To resume, for a client.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(
+            self.incoming,
+            self.outgoing,
+            server_side=server_side,
+            server_hostname=None if server_side else HOST_NAME,
+            session=session,
+        )
+
+    async def handshake(self) -> None:
+        """Do the handshake; an end of file in its middle is an `ssl.SSLError`."""
+
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.flush()
+                await self._fill()
+            else:
+                await self.flush()
+                return
+
+    def record(self, data: bytes) -> bytes:
+        """Encrypt; return what would go onto the wire, one record for up to 16 KiB."""
+
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    def close_notify(self) -> bytes:
+        """Announce the end; return what would go onto the wire."""
+
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+
+        return self.outgoing.read()
+
+    async def put(self, raw: bytes) -> None:
+        """Put bytes onto the wire as they are."""
+
+        await asyncio.get_running_loop().sock_sendall(self.sock, raw)
+
+    async def send(self, data: bytes) -> None:
+        """Encrypt and send."""
+
+        await self.put(self.record(data))
+
+    async def receive(self) -> bytes:
+        """Receive some data; none at a close_notify.
+
+        Raises:
+            ssl.SSLEOFError: The connection ended without one.
+        """
+
+        while True:
+            try:
+                return self.tls.read(1 << 16)
+            except ssl.SSLWantReadError:
+                await self._fill()
+            except ssl.SSLZeroReturnError:
+                return b""
+
+    async def receive_all(self) -> bytes:
+        """Receive everything up to the close_notify; raises as `receive` does."""
+
+        received = bytearray()
+        while data := await self.receive():
+            received += data
+
+        return bytes(received)
+
+    async def flush(self) -> None:
+        """Send what the TLS layer wants to send."""
+
+        data = self.outgoing.read()
+        if data:
+            await self.put(data)
+
+    async def _fill(self) -> None:
+        data = await asyncio.get_running_loop().sock_recv(self.sock, 1 << 16)
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()

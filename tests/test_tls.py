@@ -1,0 +1,469 @@
+"""TLS on the data connection: who may resume, what is refused, and what counts as an end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from ftpdata import (
+    Deadlines,
+    End,
+    FTPDataError,
+    connect_active,
+    listen_passive,
+    receive_file,
+    send_file,
+)
+from ftpdata.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.errors import TLSNegotiationFailed
+from ftpdata.protocol import DTP
+from ftpdata.testing import reset, sweep, tcp_pair
+from ftpdata.tls import DataTLS, SessionReuse
+
+from .harness.connections import peer_task
+from .harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
+
+HOST = "127.0.0.1"
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+VERSIONS = [pytest.param(TLS_1_2, id="TLS1.2"), pytest.param(TLS_1_3, id="TLS1.3")]
+QUICK = Deadlines(open=5, handshake=5, first_byte=5, stall=5, close=5)
+
+
+@attrs.frozen
+class Control:
+    """A control connection whose handshake is done, with both sides' contexts."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    session: ssl.SSLSession
+
+
+def log_in(version: ssl.TLSVersion | None = None) -> Control:
+    """Do the handshake of a control connection in memory, and read the tickets behind it."""
+
+    server = server_certificate(version).session_context()
+    client = client_context(version)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(to_client, to_server, server_hostname=HOST_NAME)
+    there = server.wrap_bio(to_server, to_client, server_side=True)
+    pending = {here, there}
+    while pending:
+        for side in tuple(pending):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+                pending.discard(side)
+
+    there.write(b"230 Logged in.\r\n")
+    assert here.read()
+    assert here.session is not None
+    return Control(server, client, here.session)
+
+
+@contextlib.asynccontextmanager
+async def sockets(
+    *, send_buffer: int | None = None, receive_buffer: int | None = None
+) -> AsyncIterator[tuple[socket.socket, socket.socket]]:
+    """Give two connected sockets; the first belongs to an endpoint from then on."""
+
+    accepted, peer = await tcp_pair(send_buffer=send_buffer, receive_buffer=receive_buffer)
+    try:
+        yield accepted, peer
+    finally:
+        accepted.close()
+        peer.close()
+
+
+async def open_with(
+    tls: DataTLS,
+    accepted: socket.socket,
+    peer: TLSPeer,
+    *,
+    deadlines: Deadlines = QUICK,
+) -> DTP:
+    """Open a protected connection with a peer that does its part."""
+
+    async with (
+        AcceptedEndpoint(accepted, tls=tls, deadlines=deadlines) as endpoint,
+        peer_task(peer.handshake()) as handshake,
+    ):
+        dtp = await endpoint.open()
+        await handshake
+        return dtp
+
+
+@contextlib.asynccontextmanager
+async def protected(
+    control: Control,
+    *,
+    session: ssl.SSLSession | None = None,
+    reuse: SessionReuse = SessionReuse.WANTED,
+    strict_close: bool = True,
+    deadlines: Deadlines = QUICK,
+    send_buffer: int | None = None,
+    receive_buffer: int | None = None,
+) -> AsyncIterator[tuple[DTP, TLSPeer]]:
+    """Give a server's `DTP` and the client behind it."""
+
+    tls = DataTLS.for_server(control.server, reuse=reuse, strict_close=strict_close)
+    async with sockets(send_buffer=send_buffer, receive_buffer=receive_buffer) as (accepted, sock):
+        peer = TLSPeer(sock, control.client, session=session)
+        dtp = await open_with(tls, accepted, peer, deadlines=deadlines)
+        try:
+            yield dtp, peer
+        finally:
+            dtp.abort()
+            with contextlib.suppress(FTPDataError):
+                await dtp.wait_closed()
+
+
+async def endpoints(passive: DataTLS, active: DataTLS) -> tuple[Endpoint, Endpoint]:
+    """Make two endpoints for one connection."""
+
+    listening = await listen_passive(HOST, control_peer=HOST, tls=passive, deadlines=QUICK)
+    connecting = connect_active(
+        listening.address, control_peer=HOST, tls=active, deadlines=QUICK
+    )
+    return listening, connecting
+
+
+async def is_over(sock: socket.socket) -> bool:
+    """Wait until the other side has ended the connection, whatever comes before."""
+
+    loop = asyncio.get_running_loop()
+    try:
+        while await loop.sock_recv(sock, 4096):
+            pass
+    except ConnectionResetError:
+        return True
+
+    return True
+
+
+# Handshakes
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("server_is_passive", [True, False])
+async def test_both_roles_over_both_endpoints(
+    version: ssl.TLSVersion, server_is_passive: bool, tmp_path: Path
+) -> None:
+    """A file passes from server to client, whichever of them connects; both results tell of TLS."""
+
+    control = log_in(version)
+    server = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    client = DataTLS.for_client(
+        control.client,
+        session=control.session,
+        server_hostname=HOST_NAME,
+        reuse=SessionReuse.REQUIRED,
+    )
+    sides = (server, client) if server_is_passive else (client, server)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"0123456789" * 100_000)
+    dtps = await asyncio.gather(*(endpoint.open() for endpoint in await endpoints(*sides)))
+
+    sender, receiver = dtps if server_is_passive else (dtps[1], dtps[0])
+    sent, received = await asyncio.gather(
+        send_file(sender, source, deadlines=QUICK),
+        receive_file(receiver, target, deadlines=QUICK),
+    )
+    assert target.read_bytes() == source.read_bytes()
+    for result in (sent, received):
+        assert result.end is End.CLEAN
+        assert result.tls_version == {TLS_1_2: "TLSv1.2", TLS_1_3: "TLSv1.3"}[version]
+        assert result.tls_cipher
+        assert result.tls_resumed is True
+
+
+async def test_a_client_checks_the_name_of_the_server() -> None:
+    """A certificate of another name ends the handshake, on both sides, with 522."""
+
+    control = log_in()
+    server = DataTLS.for_server(control.server)
+    client = DataTLS.for_client(client_context(), session=None, server_hostname="other.example")
+    opened = [endpoint.open() for endpoint in await endpoints(server, client)]
+    outcomes = await asyncio.gather(*opened, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, DTP):
+            # In TLS 1.3 the server may be done before the client refuses.
+            with pytest.raises(FTPDataError):
+                await outcome.wait_closed()
+        else:
+            assert isinstance(outcome, TLSNegotiationFailed)
+            assert outcome.reply_code == 522
+
+
+@pytest.mark.parametrize("session", ["own", "none"])
+async def test_no_tickets_are_sent_on_data_connections(session: str) -> None:
+    """What a client does not read would reset its upload: nothing follows the handshake."""
+
+    control = log_in(TLS_1_3)
+    assert control.session.has_ticket
+    async with protected(control, session=control.session if session == "own" else None) as pair:
+        dtp, peer = pair
+        assert control.server.num_tickets == 0
+        # OpenSSL would take tickets out of the stream, before the data behind them.
+        dtp.write(b"the first record")
+        assert await peer.receive() == b"the first record"
+        assert peer.tls.session is None or not peer.tls.session.has_ticket or session == "own"
+        assert dtp.transport.get_extra_info("ssl_object").session_reused is (session == "own")
+
+
+# Resumption: the ticket matrix
+
+
+async def negotiate(
+    control: Control, session: ssl.SSLSession | None, reuse: SessionReuse
+) -> tuple[bool, bool]:
+    """Open a connection with a session; tell whether it was accepted, and whether resumed."""
+
+    try:
+        async with protected(control, session=session, reuse=reuse) as (dtp, _):
+            return True, bool(dtp.transport.get_extra_info("ssl_object").session_reused)
+    except TLSNegotiationFailed as error:
+        refusal = error
+
+    assert refusal.reply_code == 522
+    assert refusal.end is End.HANDSHAKE_FAILED
+    assert "resume" in str(refusal)
+    return False, False
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("whose", ["own", "own twice", "another client's", "none"])
+@pytest.mark.parametrize("reuse", SessionReuse)
+async def test_who_resumes(version: ssl.TLSVersion, whose: str, reuse: SessionReuse) -> None:
+    """Required, the own session is accepted and nothing else; else everybody is, resumed or not."""
+
+    control, other = log_in(version), log_in(version)
+    session = {"none": None, "another client's": other.session}.get(whose, control.session)
+    # A foreign session is offered to the own context by a client that uses that of another.
+    client = other.client if whose == "another client's" else control.client
+    control = attrs.evolve(control, client=client)
+    is_own = whose.startswith("own")
+    expected = (is_own or reuse is not SessionReuse.REQUIRED, is_own)
+    if reuse is SessionReuse.OFF:
+        # Who does not ask does not look: what was issued before may resume or not.
+        expected = (True, (await negotiate(control, session, reuse))[1])
+
+    for _ in range(2 if whose == "own twice" else 1):
+        assert await negotiate(control, session, reuse) == expected
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_fiftieth_transfer_resumes_as_the_first(version: ssl.TLSVersion) -> None:
+    """One ticket is good for a whole session of FTP, and one session id too."""
+
+    control = log_in(version)
+    for _ in range(50):
+        assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
+async def test_a_client_can_demand_resumption_too() -> None:
+    """A server that does not resume is refused by a client that wants to know whom it talks to."""
+
+    control = log_in()
+    server = DataTLS.for_server(control.server)
+    client = DataTLS.for_client(
+        client_context(), session=None, server_hostname=HOST_NAME, reuse=SessionReuse.REQUIRED
+    )
+    listening, connecting = await endpoints(server, client)
+    opened, refused = await asyncio.gather(
+        listening.open(), connecting.open(), return_exceptions=True
+    )
+    assert isinstance(refused, TLSNegotiationFailed)
+    assert isinstance(opened, DTP)
+    with pytest.raises(FTPDataError):
+        await opened.wait_closed()
+
+
+# Before the handshake: foreign protocols, and bytes that are none of TLS
+
+
+def client_hello(context: ssl.SSLContext) -> tuple[bytes, ssl.SSLObject, ssl.MemoryBIO]:
+    """Make a ClientHello."""
+
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=HOST_NAME)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+
+    return outgoing.read(), tls, incoming
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("protocols", [["http/1.1"], ["h2", "http/1.1"], ["smtp"]])
+async def test_foreign_protocols_are_refused(
+    version: ssl.TLSVersion, whole: bool, protocols: list[str]
+) -> None:
+    """A browser that was redirected here gets no connection, however its ClientHello is split."""
+
+    control = log_in(version)
+    control.client.set_alpn_protocols(protocols)
+    hello, _, _ = client_hello(control.client)
+    tls = DataTLS.for_server(control.server)
+    async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as endpoint:
+        opening = asyncio.ensure_future(endpoint.open())
+        loop = asyncio.get_running_loop()
+        for piece in [hello] if whole else [hello[i : i + 37] for i in range(0, len(hello), 37)]:
+            await loop.sock_sendall(sock, piece)
+            await asyncio.sleep(0)
+
+        with pytest.raises(TLSNegotiationFailed, match="foreign") as caught:
+            await opening
+        assert caught.value.reply_code == 522
+        assert await is_over(sock)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "protocols", [None, ["ftp"], ["ftp-data"], ["x-filezilla-ftp"], ["http/1.1", "ftp"]]
+)
+async def test_the_protocols_of_ftp_are_accepted(
+    version: ssl.TLSVersion, protocols: list[str] | None
+) -> None:
+    """Who offers FTP, among others, or nothing at all, is served."""
+
+    control = log_in(version)
+    if protocols is not None:
+        control.client.set_alpn_protocols(protocols)
+    assert (await negotiate(control, None, SessionReuse.WANTED))[0]
+
+
+async def test_a_split_client_hello_of_a_friend_is_accepted() -> None:
+    """A ClientHello that comes byte by byte is one all the same."""
+
+    control = log_in()
+    control.client.set_alpn_protocols(["ftp"])
+    tls = DataTLS.for_server(control.server)
+    async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as endpoint:
+        opening = asyncio.ensure_future(endpoint.open())
+        peer = TLSPeer(sock, control.client)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            peer.tls.do_handshake()
+        hello = peer.outgoing.read()
+        for i in range(len(hello)):
+            await peer.put(hello[i : i + 1])
+            await asyncio.sleep(0)
+        await peer.handshake()
+        dtp = await opening
+        assert dtp.is_connected
+        dtp.abort()
+        with pytest.raises(FTPDataError):
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03", b"\x80\x2e\x01"])
+async def test_bytes_before_the_client_hello(junk: bytes) -> None:
+    """What comes before a handshake is not data: it ends the connection, and that one only."""
+
+    control = log_in()
+    async with protected(control, session=control.session) as (other, other_peer):
+        tls = DataTLS.for_server(control.server)
+        limits = Deadlines(handshake=0.3)
+        async with (
+            sockets() as (accepted, sock),
+            AcceptedEndpoint(accepted, tls=tls, deadlines=limits) as endpoint,
+        ):
+            opening = asyncio.ensure_future(endpoint.open())
+            hello, _, _ = client_hello(control.client)
+            await asyncio.get_running_loop().sock_sendall(sock, junk + hello)
+            with pytest.raises(TLSNegotiationFailed) as caught:
+                await opening
+            assert caught.value.reply_code == 522
+            assert await is_over(sock)
+
+        other.write(b"unharmed")
+        assert await other_peer.receive() == b"unharmed"
+        assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
+async def test_a_peer_that_leaves_in_the_handshake() -> None:
+    """An end of file or a reset in the handshake is a failed handshake."""
+
+    control = log_in()
+    hello, _, _ = client_hello(control.client)
+    for cut in (socket.socket.close, reset):
+        for size in (0, 1, 5, 100, len(hello)):
+            tls = DataTLS.for_server(control.server)
+            async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as end:
+                opening = asyncio.ensure_future(end.open())
+                await asyncio.get_running_loop().sock_sendall(sock, hello[:size])
+                cut(sock)
+                with pytest.raises(FTPDataError) as caught:
+                    await opening
+                assert caught.value.reply_code in {522, 425}
+
+
+# Deadlines, abort, cancellation
+
+
+@pytest.mark.parametrize("sent", [0, 1, 60, None])
+async def test_a_stalled_handshake_ends_at_its_deadline(sent: int | None) -> None:
+    """A peer that says nothing, or half a ClientHello, or not the end, is given up in time."""
+
+    control = log_in()
+    hello, _, _ = client_hello(control.client)
+    tls = DataTLS.for_server(control.server)
+    loop = asyncio.get_running_loop()
+    async with sockets() as (accepted, sock):
+        limits = Deadlines(handshake=0.1)
+        async with AcceptedEndpoint(accepted, tls=tls, deadlines=limits) as endpoint:
+            await loop.sock_sendall(sock, hello[:sent])
+            started_at = loop.time()
+            with pytest.raises(FTPDataError) as caught:
+                await endpoint.open()
+            assert 0.09 <= loop.time() - started_at < 1.1
+            assert caught.value.end is End.HANDSHAKE_TIMEOUT
+            assert caught.value.reply_code == 522
+            assert await is_over(sock)
+
+
+async def test_abort_during_the_handshake() -> None:
+    """Who waits for the handshake is told the reason, and the peer sees the end."""
+
+    control = log_in()
+    tls = DataTLS.for_server(control.server)
+    async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as endpoint:
+        opening = asyncio.ensure_future(endpoint.open())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        endpoint.abort(End.ABORTED, "the user said so")
+        with pytest.raises(FTPDataError, match="the user said so"):
+            await opening
+        assert await is_over(sock)
+
+
+@pytest.mark.parametrize("server_side", [True, False])
+async def test_cancellation_at_each_step_of_a_handshake(server_side: bool) -> None:
+    """Whenever an open is cancelled, no task and no descriptor is left."""
+
+    control = log_in()
+    if server_side:
+        tls = DataTLS.for_server(control.server)
+        context = control.client
+    else:
+        tls = DataTLS.for_client(control.client, session=None, server_hostname=HOST_NAME)
+        context = control.server
+
+    async def scenario() -> None:
+        async with sockets() as (accepted, sock):
+            peer = TLSPeer(sock, context, server_side=not server_side)
+            async with (
+                peer_task(peer.handshake()),
+                AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK) as endpoint,
+            ):
+                dtp = await endpoint.open()
+                dtp.abort()
+                with contextlib.suppress(FTPDataError):
+                    await dtp.wait_closed()
+
+    assert await sweep(scenario) >= 2
