@@ -16,7 +16,7 @@ from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import DataConnectionError, PeerRejected
 from .outcome import End
-from .socket_options import SocketOptions, set_listener_options
+from .socket_options import SocketOptions
 from .tls import DataTLS
 
 __all__ = ["ActiveEndpoint", "connect_active"]
@@ -118,7 +118,7 @@ class ActiveEndpoint(Endpoint):
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
             sock.setblocking(False)
-            set_listener_options(sock, self._socket_options)
+            self._socket_options.set_on_listener(sock)
             if self._local_address is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(self._local_address)

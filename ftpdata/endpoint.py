@@ -15,15 +15,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from .addresses import HostPort
 import anyio
 
+from .addresses import HostPort
 from .deadlines import Deadlines
 from .errors import DataConnectionError, FTPDataError, error_for_end
 from .kernel import acknowledged_on
 from .outcome import End
 from .protocol import DTP
-from .socket_options import SocketOptions, set_socket_options
+from .socket_options import SocketOptions
 from .tls import DataTLS, negotiation_failed
 
 __all__ = ["AcceptedEndpoint", "Endpoint"]
@@ -167,7 +167,7 @@ class Endpoint(abc.ABC):
         """Make the `DTP` of a connected socket; the socket is closed on any failure."""
 
         try:
-            set_socket_options(sock, self._socket_options)
+            self._socket_options.set_on(sock)
             if self._tls is None:
                 _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
                     self._dtp_factory, sock

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
-import math
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
-from .addresses import HostPort, PeerPolicy
+from .addresses import HostPort
 from .errors import InvalidData
-from .proxy_header import PROXY_HEADER_LIMIT, ProxyHeader, parse_proxy_header
-from .socket_options import SocketOptions, set_listener_options
+from .proxy_header import ProxyHeader, TrustedProxies, parse_proxy_header
+from .socket_options import SocketOptions
 
-__all__ = ["Acceptor", "Arrival", "TrustedProxies", "bind_listener"]
+__all__ = ["Acceptor", "Arrival", "bind_listener"]
 
 ACCEPT_RETRY = 0.1
 """Seconds to leave a listener alone when the process has no file descriptor left."""
@@ -40,54 +38,6 @@ _LOST_IN_QUEUE = frozenset({
 """What became of a connection that waited, not of the listener (accept(2), "Error handling")."""
 
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-Network = str | ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _policy(networks: Iterable[Network]) -> PeerPolicy:
-    return PeerPolicy.allow(networks)
-
-
-def _check_seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{attribute.name} must be a positive, finite number, not {value!r}")
-
-
-def _check_size(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if not 0 < value <= PROXY_HEADER_LIMIT:
-        raise ValueError(f"{attribute.name} is a number up to {PROXY_HEADER_LIMIT}, not {value!r}")
-
-
-@attrs.frozen
-class TrustedProxies:
-    """Load balancers that say who is behind them, with a PROXY header (version 1 or 2).
-
-    Where this is given, every data connection must come from one of them and
-    begin with a header: what comes from elsewhere is a stranger, whatever it
-    says. The address in the header is the one that is judged. A connection
-    that a proxy makes for itself (LOCAL, a health check) is closed.
-
-    Args:
-        networks: Networks or addresses of the proxies.
-        timeout: Seconds from the connection to the end of the header.
-        size_limit: Bytes of the longest header, up to 2048.
-
-    Raises:
-        TypeError: One text instead of a list of networks.
-        ValueError: Not networks, or a limit is out of range.
-    """
-
-    _policy: PeerPolicy = attrs.field(converter=_policy, alias="networks")
-    timeout: float = attrs.field(default=5.0, kw_only=True, validator=_check_seconds)
-    size_limit: int = attrs.field(
-        default=PROXY_HEADER_LIMIT, kw_only=True, validator=_check_size
-    )
-
-    def trusts(self, host: str) -> bool:
-        """Whether this address, as the kernel tells it, is that of a trusted proxy."""
-
-        return self._policy.check(host, None) is None
-
 
 @attrs.frozen
 class Arrival:
@@ -127,7 +77,7 @@ def bind_listener(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
 
         if options is not None:
-            set_listener_options(sock, options)
+            options.set_on_listener(sock)
 
         sock.setblocking(False)
         sock.bind((host, port))

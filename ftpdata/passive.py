@@ -23,8 +23,9 @@ from .addresses import HostPort, PeerPolicy
 from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import BadAddress, DataConnectionError, PortsExhausted
-from .listener import Acceptor, Arrival, TrustedProxies, bind_listener
+from .listener import Acceptor, Arrival, bind_listener
 from .outcome import End
+from .proxy_header import TrustedProxies
 from .socket_options import SocketOptions
 from .tls import DataTLS
 

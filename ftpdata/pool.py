@@ -36,9 +36,10 @@ from .addresses import HostPort
 from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import DataConnectionError, OpenTimeout, PortsExhausted
-from .listener import Acceptor, Arrival, TrustedProxies, bind_listener
+from .listener import Acceptor, Arrival, bind_listener
 from .outcome import End
 from .passive import PortRange
+from .proxy_header import TrustedProxies
 from .socket_options import SocketOptions
 from .tls import DataTLS
 

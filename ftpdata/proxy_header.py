@@ -3,24 +3,27 @@
 HAProxy's proxy-protocol.txt; section numbers are its own.
 
 Pure. Reads the header that a proxy puts before the first byte of a connection,
-and writes one, for tests and for programs that are proxies themselves. Whether
-the sender may be believed is decided elsewhere (`ftpdata.endpoint`).
+and writes one, for tests and for programs that are proxies themselves. Who may
+be believed is a value, `TrustedProxies`; `ftpdata.listener` asks it.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
+from collections.abc import Iterable
 
 import attrs
 
-from .addresses import HostPort
+from .addresses import HostPort, PeerPolicy
 from .contracts import Buffer
 from .errors import BadAddress, InvalidData
 
 __all__ = [
     "PROXY_HEADER_LIMIT",
     "ProxyHeader",
+    "TrustedProxies",
     "format_proxy_header",
     "parse_proxy_header",
 ]
@@ -55,6 +58,54 @@ class ProxyHeader:
     source: HostPort | None
     destination: HostPort | None
     size: int
+
+
+Network = str | ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _policy(networks: Iterable[Network]) -> PeerPolicy:
+    return PeerPolicy.allow(networks)
+
+
+def _check_seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{attribute.name} must be a positive, finite number, not {value!r}")
+
+
+def _check_size(_: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not 0 < value <= PROXY_HEADER_LIMIT:
+        raise ValueError(f"{attribute.name} is a number up to {PROXY_HEADER_LIMIT}, not {value!r}")
+
+
+@attrs.frozen
+class TrustedProxies:
+    """Load balancers that say who is behind them, with a PROXY header (version 1 or 2).
+
+    Where this is given, every data connection must come from one of them and
+    begin with a header: what comes from elsewhere is a stranger, whatever it
+    says. The address in the header is the one that is judged. A connection
+    that a proxy makes for itself (LOCAL, a health check) is closed.
+
+    Args:
+        networks: Networks or addresses of the proxies.
+        timeout: Seconds from the connection to the end of the header.
+        size_limit: Bytes of the longest header, up to 2048.
+
+    Raises:
+        TypeError: One text instead of a list of networks.
+        ValueError: Not networks, or a limit is out of range.
+    """
+
+    _policy: PeerPolicy = attrs.field(converter=_policy, alias="networks")
+    timeout: float = attrs.field(default=5.0, kw_only=True, validator=_check_seconds)
+    size_limit: int = attrs.field(
+        default=PROXY_HEADER_LIMIT, kw_only=True, validator=_check_size
+    )
+
+    def trusts(self, host: str) -> bool:
+        """Whether this address, as the kernel tells it, is that of a trusted proxy."""
+
+        return self._policy.check(host, None) is None
 
 
 def parse_proxy_header(data: Buffer) -> ProxyHeader | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import attrs
 
-__all__ = ["SocketOptions", "set_listener_options", "set_socket_options"]
+__all__ = ["SocketOptions"]
 
 _HIGHEST_DSCP = 63
 
@@ -82,46 +82,46 @@ class SocketOptions:
     receive_buffer: int | None = _optional()
     dscp: int | None = attrs.field(default=None, validator=attrs.validators.optional(_dscp))
 
+    def set_on(self, sock: socket.socket) -> None:
+        """Set the options on a connection; nothing on one that is not of TCP."""
 
-def set_socket_options(sock: socket.socket, options: SocketOptions) -> None:
-    """Set the options on a connection; nothing on one that is not of TCP."""
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return
 
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
+        self.set_on_listener(sock)
+        _set(sock, socket.IPPROTO_TCP, "TCP_NODELAY", int(self.no_delay))
+        _set(sock, socket.SOL_SOCKET, "SO_KEEPALIVE", int(self.keepalive))
+        if self.keepalive:
+            idle = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
+            _set(sock, socket.IPPROTO_TCP, idle, self.keepalive_idle)
+            _set(sock, socket.IPPROTO_TCP, "TCP_KEEPINTVL", self.keepalive_interval)
+            _set(sock, socket.IPPROTO_TCP, "TCP_KEEPCNT", self.keepalive_count)
 
-    set_listener_options(sock, options)
-    _set(sock, socket.IPPROTO_TCP, "TCP_NODELAY", int(options.no_delay))
-    _set(sock, socket.SOL_SOCKET, "SO_KEEPALIVE", int(options.keepalive))
-    if options.keepalive:
-        idle = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
-        _set(sock, socket.IPPROTO_TCP, idle, options.keepalive_idle)
-        _set(sock, socket.IPPROTO_TCP, "TCP_KEEPINTVL", options.keepalive_interval)
-        _set(sock, socket.IPPROTO_TCP, "TCP_KEEPCNT", options.keepalive_count)
+        if self.user_timeout is not None:
+            milliseconds = max(1, round(self.user_timeout * 1000))
+            _set(sock, socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", milliseconds)
 
-    if options.user_timeout is not None:
-        milliseconds = max(1, round(options.user_timeout * 1000))
-        _set(sock, socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", milliseconds)
+        _set(sock, socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", self.not_sent_low_water)
 
-    _set(sock, socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", options.not_sent_low_water)
+    def set_on_listener(self, sock: socket.socket) -> None:
+        """Set what must be there before the connection is, on what listens or will connect.
 
+        A receive buffer decides about the window scale, which the first packet
+        tells (RFC 7323 §2.2); the first packet is to be marked, too. Connections
+        inherit it from their listener.
+        """
 
-def set_listener_options(sock: socket.socket, options: SocketOptions) -> None:
-    """Set what must be there before the connection is.
+        _set(sock, socket.SOL_SOCKET, "SO_SNDBUF", self.send_buffer)
+        _set(sock, socket.SOL_SOCKET, "SO_RCVBUF", self.receive_buffer)
+        if self.dscp is None:
+            return
 
-    A receive buffer decides about the window scale, which the first packet
-    tells (RFC 7323 §2.2); the first packet is to be marked, too. Connections
-    inherit it from their listener.
-    """
-
-    _set(sock, socket.SOL_SOCKET, "SO_SNDBUF", options.send_buffer)
-    _set(sock, socket.SOL_SOCKET, "SO_RCVBUF", options.receive_buffer)
-    if options.dscp is not None:
         # The two low bits belong to congestion notification (RFC 3168).
         if sock.family == socket.AF_INET6:
-            _set(sock, socket.IPPROTO_IPV6, "IPV6_TCLASS", options.dscp << 2)
+            _set(sock, socket.IPPROTO_IPV6, "IPV6_TCLASS", self.dscp << 2)
 
         # Also on an IPv6 socket: its peer may be one of IPv4.
-        _set(sock, socket.IPPROTO_IP, "IP_TOS", options.dscp << 2)
+        _set(sock, socket.IPPROTO_IP, "IP_TOS", self.dscp << 2)
 
 
 # What Python's socket module learnt to know in 3.12 only.

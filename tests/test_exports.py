@@ -16,6 +16,7 @@ PACKAGE = Path(ftpdata.__path__[0])
 
 NOT_REEXPORTED = {
     "kernel",  # what the DTP asks the system; nobody else needs it
+    "listener",  # what the passive listeners share; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it
     "listing_text",  # what the modules of listings share; nobody else needs it
     "testing",  # for tests: imported by its name, it stays out of programs
