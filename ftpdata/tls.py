@@ -26,7 +26,6 @@ from typing import Any
 import attrs
 
 from .client_hello import ClientHello, parse_client_hello
-from .contracts import Buffer
 from .errors import InvalidData, TLSNegotiationFailed
 from .outcome import End
 
@@ -216,7 +215,7 @@ class _CountingObject(ssl.SSLObject):
         finally:
             self.bytes_produced += self._outgoing.pending - before
 
-    def write(self, data: Buffer) -> int:
+    def write(self, data: Any) -> int:
         """Encrypt data."""
 
         before = self._outgoing.pending

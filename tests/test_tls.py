@@ -24,7 +24,7 @@ from ftpdata import (
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import TLSNegotiationFailed
 from ftpdata.protocol import DTP
-from ftpdata.testing import reset, sweep, tcp_pair
+from ftpdata.testing import Cut, RecordingConsumer, reset, send_then_cut, sweep, tcp_pair
 from ftpdata.tls import DataTLS, SessionReuse
 
 from .harness.connections import peer_task
@@ -467,3 +467,248 @@ async def test_cancellation_at_each_step_of_a_handshake(server_side: bool) -> No
                     await dtp.wait_closed()
 
     assert await sweep(scenario) >= 2
+
+
+# Truncation: the peer leaves at every boundary, and inside
+
+
+def names_in(directory: Path) -> list[str]:
+    """List a directory, hidden files too."""
+
+    return sorted(path.name for path in directory.iterdir())
+
+
+RECORDS = (b"first " * 50, b"second " * 300, b"last")
+
+
+def cut_points(wire: list[bytes]) -> list[int]:
+    """Give every record's beginning, and places in its header, its middle and before its end."""
+
+    points = []
+    start = 0
+    for record in wire:
+        points += [start, start + 1, start + 5, start + len(record) // 2, start + len(record) - 1]
+        start += len(record)
+
+    return points
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("append", [False, True], ids=["STOR", "APPE"])
+@pytest.mark.parametrize("cut", Cut)
+async def test_no_cut_upload_is_taken_for_a_whole_one(
+    version: ssl.TLSVersion, append: bool, cut: Cut, served_directory: Path
+) -> None:
+    """Wherever the peer stops, within a record or between two, the upload was cut."""
+
+    control = log_in(version)
+    target = served_directory / "upload"
+    index = 0
+    points = [0]
+    while index < len(points):
+        if append:
+            target.write_bytes(b"old ")
+
+        async with protected(control, session=control.session) as (dtp, peer):
+            wire = [*(peer.record(data) for data in RECORDS), peer.close_notify()]
+            points = cut_points(wire)
+            receiving = asyncio.ensure_future(
+                receive_file(dtp, target, append=append, deadlines=QUICK)
+            )
+            await send_then_cut(peer.sock, b"".join(wire)[: points[index]], cut)
+            with pytest.raises(FTPDataError) as caught:
+                await receiving
+
+        result = caught.value.result
+        assert result is not None
+        assert result.end is (End.RESET if cut is Cut.RESET else End.TLS_TRUNCATED), points[index]
+        assert result.reply_code == 426
+        if append:
+            assert (b"old " + b"".join(RECORDS)).startswith(target.read_bytes())
+        else:
+            assert names_in(served_directory) == []
+        index += 1
+
+    assert index == 5 * 4
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("cut", [Cut.CLOSE, Cut.HALF_CLOSE])
+async def test_an_upload_that_was_announced_to_end_is_whole(
+    version: ssl.TLSVersion, cut: Cut, tmp_path: Path
+) -> None:
+    """Data, close_notify and an end of file at one blow are a whole upload."""
+
+    control = log_in(version)
+    target = tmp_path / "upload"
+    async with protected(control, session=control.session) as (dtp, peer):
+        wire = [*(peer.record(data) for data in RECORDS), peer.close_notify()]
+        receiving = asyncio.ensure_future(receive_file(dtp, target, deadlines=QUICK))
+        await send_then_cut(peer.sock, b"".join(wire), cut)
+        result = await receiving
+
+    assert result.end is End.CLEAN
+    assert result.file_bytes == sum(map(len, RECORDS))
+    assert target.read_bytes() == b"".join(RECORDS)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_client_that_never_says_goodbye_is_served_where_the_host_says_so(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """Relaxed, a bare end of file is one; a reset still is not."""
+
+    control = log_in(version)
+    target = tmp_path / "upload"
+    async with protected(control, strict_close=False) as (dtp, peer):
+        await send_then_cut(peer.sock, peer.record(b"whole, perhaps"), Cut.CLOSE)
+        result = await receive_file(dtp, target, deadlines=QUICK)
+
+    assert result.end is End.CLEAN
+    assert target.read_bytes() == b"whole, perhaps"
+    async with protected(control, strict_close=False) as (dtp, peer):
+        await send_then_cut(peer.sock, peer.record(b"cut"), Cut.RESET)
+        with pytest.raises(FTPDataError) as caught:
+            await receive_file(dtp, target, deadlines=QUICK)
+
+    assert caught.value.end is End.RESET
+    assert target.read_bytes() == b"whole, perhaps"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_what_came_while_the_consumer_was_busy(
+    version: ssl.TLSVersion, is_whole: bool
+) -> None:
+    """The end of file may overtake a slow consumer; the data before it are not lost, or cut."""
+
+    control = log_in(version)
+    data = b"slow " * 20_000
+    async with protected(control) as (dtp, peer):
+        consumer = RecordingConsumer()
+        received = dtp.register_consumer(consumer)
+        consumer.pause()
+        pieces = [peer.record(data[i : i + 10_000]) for i in range(0, len(data), 10_000)]
+        goodbye = peer.close_notify() if is_whole else b""
+        await send_then_cut(peer.sock, b"".join(pieces) + goodbye, Cut.CLOSE)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if dtp.reason is None:
+            consumer.resume()
+        if is_whole:
+            await received
+            assert consumer.data == data
+            assert dtp.bytes_received == len(data)
+        else:
+            with pytest.raises(FTPDataError) as caught:
+                await received
+            assert caught.value.end is End.TLS_TRUNCATED
+
+
+# Downloads: announced, and acknowledged
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("size", [0, 1, 16384, 1_000_000])
+async def test_every_download_ends_with_a_close_notify(
+    version: ssl.TLSVersion, size: int, tmp_path: Path
+) -> None:
+    """A client that is as strict as we are sees a whole file, an empty one too."""
+
+    control = log_in(version)
+    source = tmp_path / "download"
+    source.write_bytes(b"x" * size)
+    async with protected(control, session=control.session) as (dtp, peer):
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=QUICK))
+        assert await peer.receive_all() == b"x" * size
+        await peer.put(peer.close_notify())
+        result = await sending
+        peer.sock.setblocking(False)
+        # Behind the close_notify comes an end of file, and no reset.
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+
+    assert result.end is End.CLEAN
+    assert result.bytes == size
+    assert result.tls_resumed is True
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("goodbye", ["nothing", "end of file", "close"])
+async def test_a_close_notify_need_not_be_answered(
+    version: ssl.TLSVersion, goodbye: str, tmp_path: Path
+) -> None:
+    """A client that has every byte has its file, whatever it says to the close_notify.
+
+    RFC 8446 §6.1 and RFC 5246 §7.2.1 do not want an answer to be waited for;
+    the kernel of the peer has acknowledged what was sent, which is what the
+    226 tells of.
+    """
+
+    control = log_in(version)
+    source = tmp_path / "download"
+    source.write_bytes(b"y" * 300_000)
+    loop = asyncio.get_running_loop()
+    async with protected(control, session=control.session) as (dtp, peer):
+        limits = Deadlines(close=0.4)
+        started_at = loop.time()
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
+        assert await peer.receive_all() == b"y" * 300_000
+        if goodbye == "end of file":
+            peer.sock.shutdown(socket.SHUT_WR)
+        elif goodbye == "close":
+            peer.sock.close()
+        result = await sending
+        assert loop.time() - started_at < 1.4
+
+    assert result.end is End.CLEAN
+
+
+@pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "reset", "nothing"])
+async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_path: Path) -> None:
+    """A download whose rest is still on its way when the client leaves was cut."""
+
+    control = log_in()
+    source = tmp_path / "download"
+    source.write_bytes(b"z" * 400_000)
+    buffers = {"send_buffer": 1 << 20, "receive_buffer": 8192}
+    async with protected(control, **buffers) as (dtp, peer):  # type: ignore[arg-type]
+        limits = Deadlines(close=0.3)
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
+        await peer.receive()
+        # Everything is written now, and finishing has begun; the peer has a part of it.
+        while not dtp.is_finishing:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        if goodbye == "close_notify":
+            await peer.put(peer.close_notify())
+        elif goodbye == "end of file":
+            peer.sock.shutdown(socket.SHUT_WR)
+        elif goodbye == "reset":
+            reset(peer.sock)
+        with pytest.raises(FTPDataError) as caught:
+            await sending
+
+    assert caught.value.reply_code == 426
+    assert caught.value.end in {
+        "close_notify": {End.LOST},
+        "end of file": {End.LOST},
+        "reset": {End.RESET},
+        "nothing": {End.CLOSE_TIMEOUT},
+    }[goodbye]
+
+
+async def test_a_slow_client_that_goes_on_taking_is_not_given_up(tmp_path: Path) -> None:
+    """The close deadline is one for progress: the rest may take longer than it."""
+
+    control = log_in()
+    source = tmp_path / "download"
+    source.write_bytes(b"s" * 200_000)
+    async with protected(control, send_buffer=1 << 20, receive_buffer=8192) as (dtp, peer):
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=Deadlines(close=0.25)))
+        received = 0
+        while data := await peer.receive():
+            received += len(data)
+            await asyncio.sleep(0.05)
+        await peer.put(peer.close_notify())
+        assert (await sending).end is End.CLEAN
+
+    assert received == 200_000
