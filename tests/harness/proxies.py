@@ -1,0 +1,96 @@
+"""Clients on loopback addresses, with or without a PROXY header, for the passive listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from ftpdata.addresses import HostPort
+from ftpdata.passive import PortRange
+from ftpdata.protocol import DTP
+
+__all__ = ["abandon", "connect_from", "free_ports", "is_cut", "turns", "until"]
+
+
+async def turns(count: int = 5) -> None:
+    """Let the loop run everything that is ready, and what that makes ready."""
+
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the system brings about in its own time. Bounded."""
+
+    for _ in range(2000):
+        if condition():
+            return
+
+        await asyncio.sleep(0.001)
+
+    raise AssertionError("it did not come about within two seconds")
+
+
+async def connect_from(source: str, target: HostPort, data: bytes = b"") -> socket.socket:
+    """Connect as a client with this address, and send."""
+
+    sock = socket.socket(socket.AF_INET6 if target.is_ipv6 else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        sock.bind((source, 0))
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, (target.host, target.port))
+        await loop.sock_sendall(sock, data)
+    except BaseException:
+        sock.close()
+        raise
+
+    return sock
+
+
+async def is_cut(sock: socket.socket) -> bool:
+    """Wait for the end of a connection, and close it."""
+
+    try:
+        return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+    except ConnectionResetError:
+        return True
+    finally:
+        sock.close()
+
+
+async def abandon(*things: DTP | socket.socket) -> None:
+    """Close sockets and end connections."""
+
+    for thing in things:
+        if isinstance(thing, DTP):
+            thing.abort()
+        else:
+            thing.close()
+
+    await turns()
+
+
+def free_ports(size: int, host: str = "127.0.0.1") -> PortRange:
+    """Find ports next to each other that are free now."""
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for first in range(30000, 40000, size):
+        sockets = []
+        try:
+            for port in range(first, first + size):
+                sock = socket.socket(family)
+                sockets.append(sock)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((host, port))
+                sock.listen(1)
+        except OSError:
+            continue
+        else:
+            return PortRange(first, first + size - 1)
+        finally:
+            for sock in sockets:
+                sock.close()
+
+    raise AssertionError("no free ports")
