@@ -110,6 +110,28 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser and decoder: ``nox -s fuzz -- [SECONDS FOR EACH [HARNESS...]]``.
+
+    Inputs that reach new code are kept below .nox, for the next run. One that fails is kept there
+    too; into the corpus it goes with the repair.
+    """
+
+    _install(session, "fuzz")
+    seconds, *names = session.posargs or ["60"]
+    corpus = ROOT / "tests" / "fuzz" / "corpus"
+    found = Path(session.create_tmp())
+    for name in names or sorted(path.name for path in corpus.iterdir()):
+        (found / name).mkdir(exist_ok=True)
+        session.run(
+            *("python", "-m", "tests.fuzz", name),
+            *(f"-max_total_time={seconds}", "-max_len=512", "-timeout=10", "-rss_limit_mb=1024"),
+            *("-verbosity=0", "-print_final_stats=1", f"-artifact_prefix={found / name}-"),
+            *(str(found / name), str(corpus / name)),
+        )
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Show real transfers between the reference server and Python's own ftplib."""
 

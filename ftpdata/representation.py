@@ -577,6 +577,17 @@ class TransferDecoder:
         return self.has_end_mark and all(stage.complete for stage in self._transmission)
 
     @property
+    def several_files(self) -> bool:
+        """Whether another file may follow on the connection, in block and compressed mode.
+
+        Then the file ends when it is `complete`, and the connection need not.
+        In any other mode the connection ends too, and data that still come
+        are an error.
+        """
+
+        return any(stage.several_files for stage in self._transmission)
+
+    @property
     def suspect_bytes(self) -> int:
         """Bytes so far that their sender marked as suspect (block and compressed mode)."""
 

@@ -522,7 +522,7 @@ class DeflateEncoder:
     def finish(self) -> Iterator[bytes]:
         """Yield what is held, and the trailer."""
 
-        return _cut(self._deflater.flush(), MAX_PIECE)
+        yield from _cut(self._deflater.flush(), MAX_PIECE)
 
 
 # Decoders
@@ -536,7 +536,6 @@ class _MarkedDecoder(abc.ABC):
         on_suspect: Called before data that are marked as suspect.
     """
 
-    # Whether another file may follow on the same connection.
     _several_files = False
     _name = ""
     _INPUT = MAX_PIECE
@@ -556,6 +555,12 @@ class _MarkedDecoder(abc.ABC):
         """Whether the end mark of the file was seen."""
 
         return self._complete
+
+    @property
+    def several_files(self) -> bool:
+        """Whether another file may follow on the connection (RFC 959 §3.3): block, compressed."""
+
+        return self._several_files
 
     @property
     def suspect_bytes(self) -> int:

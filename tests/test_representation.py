@@ -767,6 +767,7 @@ def test_the_end_mark_stops_the_decoder_where_the_next_file_begins() -> None:
             decoder = decoder_for(parameters)
             data = b"".join(decoder.feed(sent))
             assert decoder.complete
+            assert decoder.several_files
             assert decoder.remainder == sent[len(sent) - len(decoder.remainder) :]
             sent = decoder.take_remainder()
             received.append(data + b"".join(decoder.finish()))
@@ -775,12 +776,27 @@ def test_the_end_mark_stops_the_decoder_where_the_next_file_begins() -> None:
         assert sent == b""
 
 
+@pytest.mark.parametrize(("structure", "mode"), [("R", "S"), ("F", "Z"), ("R", "Z")])
+def test_other_end_marks_end_the_connection_too(structure: str, mode: str) -> None:
+    """Stream mode with records, and MODE Z, have one file on a connection."""
+
+    parameters = TransferParameters().with_structure(structure).with_mode(mode)
+    sent = converted(encoder_for(parameters), [b"abc"])
+    decoder = decoder_for(parameters)
+    assert not decoder.several_files
+    assert b"".join(decoder.feed(sent)) == b"abc"
+    assert decoder.complete
+    with pytest.raises(InvalidData, match="behind the end"):
+        list(decoder.feed(b"x"))
+
+
 def test_without_end_mark_there_is_no_remainder() -> None:
     """Stream mode with file structure knows no end but that of the connection."""
 
     decoder = decoder_for(TransferParameters().with_type("A"))
     assert b"".join(decoder.feed(b"a\r\n")) == b"a\n"
     assert (decoder.has_end_mark, decoder.complete) == (False, False)
+    assert not decoder.several_files
     assert (decoder.remainder, decoder.take_remainder(), decoder.suspect_bytes) == (b"", b"", 0)
 
 

@@ -1,0 +1,28 @@
+"""Fuzz one harness: ``python -m tests.fuzz NAME [options and directories of libFuzzer]``.
+
+Needs atheris. ``nox -s fuzz`` runs them all.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["ftpdata"]):
+    from tests.fuzz.harnesses import HARNESSES
+
+
+def main() -> None:
+    """Run until the options say so, or until an input fails."""
+
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    if name not in HARNESSES:
+        sys.exit(f"usage: python -m tests.fuzz {{{','.join(HARNESSES)}}} [options of libFuzzer]")
+
+    atheris.Setup(sys.argv, HARNESSES[name])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,417 @@
+"""What is fuzzed: a function for each parser and decoder of the package, and what must hold.
+
+A harness takes any bytes. It returns, or raises what no user of the package
+could catch: anything but an error of ftpdata's. It needs no fuzzer, so that
+`tests/test_fuzz_corpus.py` replays every input that was ever of interest.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+from ftpdata.addresses import (
+    HostPort,
+    PeerPolicy,
+    format_eprt,
+    format_epsv_reply,
+    format_pasv_reply,
+    format_port,
+    parse_eprt,
+    parse_epsv,
+    parse_epsv_reply,
+    parse_pasv_reply,
+    parse_port,
+)
+from ftpdata.client_hello import parse_client_hello
+from ftpdata.errors import BadArgument, FTPDataError, InvalidData
+from ftpdata.listing import (
+    ListingRules,
+    NamePolicy,
+    format_eplf_line,
+    format_list_line,
+    format_msdos_line,
+    format_nlst_line,
+)
+from ftpdata.listing_parsers import (
+    parse_eplf_line,
+    parse_list_line,
+    parse_msdos_line,
+    parse_nlst_line,
+    parse_unix_line,
+)
+from ftpdata.mlsx import (
+    entry_from_facts,
+    format_mlsx_line,
+    format_time_val,
+    parse_mlsx_line,
+    parse_time_val,
+    select_facts,
+)
+from ftpdata.parameters import TransferParameters
+from ftpdata.proxy_header import PROXY_HEADER_LIMIT, format_proxy_header, parse_proxy_header
+from ftpdata.representation import CodecOptions, ExistingCRLF, decoder_for, encoder_for
+from ftpdata.transmission import (
+    MAX_PIECE,
+    CodecLimits,
+    RestartMarker,
+    SuspectData,
+    format_mark_reply,
+    parse_deflate_level,
+    parse_mark_reply,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+CONTROL = {*range(32), 127}
+
+
+class Choices:
+    """Takes decisions off the front of the data, so that the fuzzer makes them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.rest = data
+
+    def number(self, below: int) -> int:
+        """Return a number from 0 to below `below`; 0 where the data have ended."""
+
+        number = self.rest[0] % below if self.rest else 0
+        self.rest = self.rest[1:]
+        return number
+
+
+def own_error(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Return what the call gives, or None for an error of the package's."""
+
+    try:
+        return call(*args, **kwargs)
+    except FTPDataError as raised:
+        error = raised
+
+    assert 400 <= error.reply_code < 600
+    assert len(error.message) < 1000
+    return None
+
+
+def text_of(data: bytes) -> str:
+    """Decode data as the lines of a control connection are decoded."""
+
+    return data.decode("utf-8", "surrogateescape")
+
+
+def ways(data: bytes, size: int) -> list[list[bytes]]:
+    """Split data in three ways: not at all, into bytes, and by a size."""
+
+    return [[data[i : i + n] for i in range(0, len(data), n)] for n in (len(data) or 1, 1, size)]
+
+
+# Addresses
+
+
+def fuzz_addresses(data: bytes) -> None:
+    """PORT, EPRT, and the replies to PASV and EPSV; what is parsed is written and parsed again."""
+
+    text = text_of(data)
+    for address in (
+        own_error(parse_port, text),
+        own_error(parse_eprt, text),
+        own_error(parse_pasv_reply, text),
+    ):
+        if address is None:
+            continue
+
+        assert parse_eprt(format_eprt(address)) == address
+        if not address.is_ipv6:
+            assert parse_port(format_port(address)) == address
+            assert parse_pasv_reply(format_pasv_reply(address)) == address
+
+        for policy in (PeerPolicy.exact(), PeerPolicy.same_network(), PeerPolicy.any()):
+            policy.check(address.host, "192.0.2.1", port=address.port)
+            policy.check_target(address, "192.0.2.1")
+
+    port = own_error(parse_epsv_reply, text)
+    if port is not None:
+        assert parse_epsv_reply(format_epsv_reply(port)) == port
+
+    own_error(parse_epsv, text)
+    own_error(HostPort, text, 21)
+    PeerPolicy.exact().check(text, text)
+
+
+# Listings
+
+
+def assert_one_line(line: bytes | None) -> None:
+    """No line that is written has a control character, and so no second line in it."""
+
+    assert line is None or not CONTROL.intersection(line), line
+
+
+def fuzz_listing(data: bytes) -> None:
+    """Lines of LIST in every format; an entry that is parsed is written as one line in each."""
+
+    for entry in (
+        own_error(parse_list_line, data, now=NOW),
+        own_error(parse_unix_line, data, now=NOW),
+        own_error(parse_msdos_line, data),
+        own_error(parse_eplf_line, data),
+    ):
+        if entry is None:
+            continue
+
+        assert entry.size >= 0
+        for policy in NamePolicy:
+            for rules in ListingRules:
+                assert_one_line(
+                    format_list_line(entry, now=NOW, rules=rules, name_policy=policy)
+                )
+
+            assert_one_line(format_nlst_line(entry, name_policy=policy))
+            assert_one_line(format_msdos_line(entry, name_policy=policy))
+            eplf = format_eplf_line(entry, name_policy=policy)
+            assert_one_line(eplf and eplf.replace(b"\t", b" ", 1))
+
+        line = format_list_line(entry, now=NOW)
+        if line is not None and entry.is_plain_name:
+            again = own_error(parse_unix_line, line, now=NOW)
+            assert again is None or again.type is entry.type
+
+    own_error(parse_nlst_line, data)
+
+
+def fuzz_mlsx(data: bytes) -> None:
+    """Lines of MLSD, times and OPTS MLST; what is parsed is written and parsed again."""
+
+    text = text_of(data)
+    for is_reply in (False, True):
+        parsed = own_error(parse_mlsx_line, data, is_reply=is_reply)
+        if parsed is None:
+            continue
+
+        name, facts = parsed
+        own_error(entry_from_facts, name, facts)
+        try:
+            line = format_mlsx_line(name, facts)
+        except ValueError:  # the name of a fact is none; parsers are not strict
+            continue
+
+        assert_one_line(line)
+        assert line is None or parse_mlsx_line(line)
+
+    seconds = own_error(parse_time_val, text)
+    if seconds is not None:
+        digits = 6 if seconds % 1 else 0
+        assert abs(parse_time_val(format_time_val(seconds, digits=digits)) - seconds) < 1e-3
+
+    selection = own_error(select_facts, text)
+    if selection is not None:
+        assert select_facts(";".join(selection.selected)).selected == selection.selected
+
+
+# The beginning of a connection
+
+
+def fuzz_proxy_header(data: bytes) -> None:
+    """PROXY headers; a longer beginning never takes back what a shorter one said."""
+
+    header = own_error(parse_proxy_header, data)
+    for end in range(0, min(len(data), 256), 3):
+        shorter = own_error(parse_proxy_header, data[:end])
+        assert shorter is None or shorter == header
+
+    if header is not None:
+        assert 0 < header.size <= min(len(data), PROXY_HEADER_LIMIT + 16)
+        if header.source and header.destination:
+            for version in (1, 2):
+                again = format_proxy_header(header.source, header.destination, version=version)
+                parsed = parse_proxy_header(again)
+                assert parsed is not None
+                assert (parsed.source, parsed.size) == (header.source, len(again))
+
+
+def fuzz_client_hello(data: bytes) -> None:
+    """ClientHellos; a longer beginning never takes back what a shorter one said."""
+
+    hello = own_error(parse_client_hello, data)
+    for end in range(0, min(len(data), 512), 7):
+        shorter = own_error(parse_client_hello, data[:end])
+        assert shorter is None or shorter == hello
+
+
+# Arguments of commands
+
+
+def fuzz_arguments(data: bytes) -> None:
+    """TYPE, STRU, MODE, OPTS MODE Z, and the reply 110."""
+
+    text = text_of(data)
+    parameters = TransferParameters()
+    for change in (parameters.with_type, parameters.with_structure, parameters.with_mode):
+        changed = own_error(change, text)
+        if changed is not None:
+            own_error(decoder_for, changed)
+
+    level = own_error(parse_deflate_level, text)
+    assert level is None or 0 <= level <= 9
+    try:
+        marker, own = parse_mark_reply(text)
+    except BadArgument:
+        return
+
+    assert parse_mark_reply(format_mark_reply(RestartMarker(marker, 0), own=own)) == (marker, own)
+
+
+# Representation and transmission
+
+TYPES = ["A N", "E N", "I", "A T", "E C", "L 8"]
+LIMITS = CodecLimits(record=64, marker=16, output=1 << 20, ratio=None)
+
+
+def parameters_of(choices: Choices, modes: str, structures: str = "FR") -> TransferParameters:
+    """Let the data choose TYPE, STRU and MODE."""
+
+    return (
+        TransferParameters()
+        .with_type(TYPES[choices.number(len(TYPES))])
+        .with_structure(structures[choices.number(len(structures))])
+        .with_mode(modes[choices.number(len(modes))])
+    )
+
+
+def options_of(choices: Choices) -> CodecOptions:
+    """Let the data choose options."""
+
+    bits = choices.number(256)
+    return CodecOptions(
+        existing_crlf=ExistingCRLF.DOUBLE if bits & 1 else ExistingCRLF.KEEP,
+        line_end=b"\r\n" if bits & 2 else b"\n",
+        file_encoding="utf-8" if bits & 4 else "latin-1",
+        record_length=5 if bits & 8 else None,
+        close_last_record=not bits & 16,
+        marker_interval=7 if bits & 32 else None,
+        limits=LIMITS,
+    )
+
+
+Outcome = tuple[bytes, type[FTPDataError] | None, list[RestartMarker | SuspectData], bytes]
+
+
+def decode(
+    parameters: TransferParameters, options: CodecOptions, parts: Iterable[bytes]
+) -> Outcome:
+    """Decode parts; return the file, the error, the events, and what follows the file."""
+
+    events: list[RestartMarker | SuspectData] = []
+    decoder = decoder_for(
+        parameters, options=options, on_marker=events.append, on_suspect=events.append
+    )
+    out = bytearray()
+
+    def take(pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            assert type(piece) is bytes
+            assert 0 < len(piece) <= 6 * MAX_PIECE
+            out.extend(piece)
+
+    following = b""
+    try:
+        for part in parts:
+            if decoder.complete and decoder.several_files:
+                following += decoder.take_remainder() + part
+            else:
+                take(decoder.feed(part))
+
+        following = decoder.take_remainder() + following
+        take(decoder.finish())
+        assert decoder.complete is decoder.has_end_mark
+    except FTPDataError as error:
+        # A line end more, and three bytes of UTF-8, for each that the limit allows.
+        assert len(out) <= 6 * (1 << 20)
+        return bytes(out), type(error), events, b""
+
+    return bytes(out), None, events, following
+
+
+def fuzz_decoding(data: bytes, modes: str, structures: str = "FR") -> None:
+    """Give a file or an own error, bounded, and the same however the data are split."""
+
+    choices = Choices(data)
+    parameters = parameters_of(choices, modes, structures)
+    options = options_of(choices)
+    size = 1 + choices.number(17)
+    whole, *others = (decode(parameters, options, parts) for parts in ways(choices.rest, size))
+    for other in others:
+        if whole[1] is None:
+            assert other == whole
+        else:
+            # What was good before the error may come out, or be dropped with its piece.
+            assert other[1] is not None
+            assert other[0].startswith(whole[0]) or whole[0].startswith(other[0])
+            assert modes == "Z" or other[1] is whole[1]
+
+
+def fuzz_stream(data: bytes) -> None:
+    """Stream mode: TYPE A and E in file structure, records of every type."""
+
+    fuzz_decoding(data, "S")
+
+
+def fuzz_block(data: bytes) -> None:
+    """Block mode."""
+
+    fuzz_decoding(data, "B")
+
+
+def fuzz_compressed(data: bytes) -> None:
+    """Compressed mode."""
+
+    fuzz_decoding(data, "C")
+
+
+def fuzz_deflate(data: bytes) -> None:
+    """MODE Z."""
+
+    fuzz_decoding(data, "Z")
+
+
+def fuzz_round_trip(data: bytes) -> None:
+    """Any file goes through every combination and comes back, with markers and however split."""
+
+    choices = Choices(data)
+    parameters = parameters_of(choices, "SBCZ")
+    # What changes a file on purpose is left out.
+    options = options_of(choices)
+    options = CodecOptions(
+        existing_crlf=ExistingCRLF.DOUBLE,
+        file_encoding=options.file_encoding,
+        record_length=options.record_length,
+        close_last_record=False,
+        marker_interval=options.marker_interval,
+    )
+    size = 1 + choices.number(17)
+    file = choices.rest
+    for parts in ways(file, size):
+        encoder = encoder_for(parameters, options=options)
+        try:
+            sent = b"".join(
+                itertools.chain.from_iterable((*map(encoder.feed, parts), encoder.finish()))
+            )
+        except InvalidData:
+            assert options.file_encoding == "utf-8"
+            assert parameters.type.value == "E"
+            return
+
+        for received in ways(sent, size):
+            out, error, _, following = decode(parameters, options, received)
+            assert (out, error, following) == (file, None, b"")
+
+
+HARNESSES: dict[str, Callable[[bytes], None]] = {
+    name.removeprefix("fuzz_"): function
+    for name, function in sorted(globals().items())
+    if name.startswith("fuzz_") and name != "fuzz_decoding"
+}
