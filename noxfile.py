@@ -132,6 +132,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def mutations(session: nox.Session) -> None:
+    """Delete each security check of the data connection in turn: a test must notice."""
+
+    _install(session, "test")
+    session.run("python", "-m", "tests.mutations", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Show real transfers between the reference server and Python's own ftplib."""
 
