@@ -27,7 +27,6 @@ The rules of every encoder and decoder here:
 from __future__ import annotations
 
 import abc
-import functools
 import re
 import struct
 import zlib
@@ -398,7 +397,6 @@ class CompressedEncoder:
 
     def __init__(self, filler: int, *, records: Records | None = None, offset: int = 0) -> None:
         self._filler = filler
-        self._find_runs = _runs(filler).finditer
         self._cutter = None if records is None else _RecordCutter(records, offset)
 
     def feed(self, data: Buffer, *, suspect: bool = False) -> Iterator[bytes]:
@@ -446,11 +444,12 @@ class CompressedEncoder:
 
     def _append(self, strings: list[bytes], data: bytes) -> None:
         start = 0
-        for run in self._find_runs(data):
-            begin, end = run.span()
-            _append_literals(strings, data, start, begin)
-            self._append_run(strings, data[begin], end - begin)
-            start = end
+        for begin, end in _runs(data):
+            # A shorter run costs what it saves.
+            if end - begin >= (3 if data[begin] == self._filler else 4):
+                _append_literals(strings, data, start, begin)
+                self._append_run(strings, data[begin], end - begin)
+                start = end
 
         _append_literals(strings, data, start, len(data))
 
@@ -490,11 +489,20 @@ def _append_literals(strings: list[bytes], data: bytes, start: int, end: int) ->
         strings.append(_BYTES[len(string)] + string)
 
 
-@functools.lru_cache(maxsize=8)
-def _runs(filler: int) -> re.Pattern[bytes]:
-    """Return the expression for runs that are worth it: shorter ones cost what they save."""
+def _runs(data: bytes) -> Iterator[tuple[int, int]]:
+    """Return where the same byte stands three times or more, from and to.
 
-    return re.compile(rb"%b{3,}|(.)\1{3,}" % re.escape(_BYTES[filler]), re.DOTALL)
+    As one number, the data differ from themselves shifted by a byte in nothing
+    but zeros there: an expression with a back reference takes many times as long.
+    """
+
+    number = int.from_bytes(data, "big")
+    differences = (number ^ number >> 8).to_bytes(len(data), "big")
+    # The first byte has none before it to differ from.
+    return ((run.start() - 1, run.end()) for run in _ZEROS.finditer(differences, 1))
+
+
+_ZEROS = re.compile(rb"\0{2,}")
 
 
 class DeflateEncoder:
