@@ -56,12 +56,14 @@ def tests(session: nox.Session) -> None:
     """Run the tests on every supported Python; measure their coverage on the one that runs nox."""
 
     _install(session, "test")
+    workers = () if session.posargs else ("-n", "auto")
     if session.python != HERE:
-        session.run("pytest", *session.posargs)
+        session.run("pytest", *workers, *session.posargs)
         return
 
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", *workers, *session.posargs)
+    session.run("coverage", "combine", "--quiet")
     # Some tests alone cover little, and the fast paths of Linux need Linux.
     if session.posargs or sys.platform != "linux":
         return
@@ -110,6 +112,14 @@ def interop(session: nox.Session) -> None:
 
 
 @nox.session
+def mutations(session: nox.Session) -> None:
+    """Delete each security check of the data connection in turn: a test must notice."""
+
+    _install(session, "test")
+    session.run("python", "-m", "tests.mutations", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser and decoder: ``nox -s fuzz -- [SECONDS FOR EACH [HARNESS...]]``.
 
@@ -129,14 +139,6 @@ def fuzz(session: nox.Session) -> None:
             *("-verbosity=0", "-print_final_stats=1", f"-artifact_prefix={found / name}-"),
             *(str(found / name), str(corpus / name)),
         )
-
-
-@nox.session
-def mutations(session: nox.Session) -> None:
-    """Delete each security check of the data connection in turn: a test must notice."""
-
-    _install(session, "test")
-    session.run("python", "-m", "tests.mutations", *session.posargs)
 
 
 @nox.session
