@@ -70,6 +70,9 @@ class ServerCertificate:
     def session_context(self) -> ssl.SSLContext:
         """Make the context of one control session, for its control and data connections.
 
+        A client that offers foreign application protocols only is refused on
+        both: a browser that was lured here (ALPACA, CVE-2021-3618).
+
         Reads two files and takes about a millisecond: call it in a worker
         thread, or accept that.
 
@@ -81,6 +84,8 @@ class ServerCertificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = self.minimum_version
         context.load_cert_chain(self.certificate, self.key, self.password)
+        context.set_alpn_protocols(list(FTP_PROTOCOLS))
+        context.sslobject_class = _ServerObject
         if self.prepare is not None:
             self.prepare(context)
 

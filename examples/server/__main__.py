@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from ftpdata import PortRange
+from ftpdata import PortRange, ServerCertificate
 
 from .accounts import Accounts
 from .server import Server
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advertise=options.advertise,
         allow_fxp=options.allow_fxp,
         rate=options.rate,
+        certificate=_certificate(parser, options),
+        implicit_tls=options.implicit_tls,
+        require_tls=options.require_tls,
+        require_session_reuse=options.require_session_reuse,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
@@ -96,8 +100,44 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rate", type=_rate, metavar="BYTES_PER_SECOND", help="limit of each session"
     )
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate, in PEM, for AUTH TLS")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
+    parser.add_argument(
+        "--implicit-tls", action="store_true", help="begin TLS with the connection"
+    )
+    parser.add_argument("--require-tls", action="store_true", help="let nobody in without TLS")
+    parser.add_argument(
+        "--require-session-reuse",
+        action="store_true",
+        help="let data connections resume the TLS session of the control connection, or fail",
+    )
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     return parser
+
+
+def _certificate(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> ServerCertificate | None:
+    """Return the certificate, if one is given; end the program if it cannot be used."""
+
+    if options.tls_cert is None:
+        if (
+            options.tls_key
+            or options.implicit_tls
+            or options.require_tls
+            or options.require_session_reuse
+        ):
+            parser.error("TLS needs a certificate: give --tls-cert FILE")
+        return None
+
+    certificate = ServerCertificate(certificate=options.tls_cert, key=options.tls_key)
+    try:
+        certificate.session_context()
+    except OSError as error:
+        # An ssl.SSLError is one.
+        parser.error(f"cannot use the certificate {options.tls_cert}: {error}")
+
+    return certificate
 
 
 def _port(text: str) -> int:

@@ -8,16 +8,24 @@ that it is not.
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 
 import anyio
 import anyio.abc
 import attrs
+from anyio.streams.tls import TLSStream
 
 __all__ = ["ControlConnection", "Reply", "TelnetLines", "prepare_socket", "printable"]
 
 READ_SIZE = 4096
+
+GOODBYE = 1.0
+"""Seconds for a client to answer the end of TLS. It need not, and many do not."""
+
+_LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
 
 # Telnet commands (RFC 854): those with an operand, and the two marks of a sub-negotiation.
 _IAC = 255
@@ -88,6 +96,12 @@ class TelnetLines:
         self._telnet: int | None = None
         self._in_subnegotiation = False
         self._after_cr = False
+
+    @property
+    def is_within_line(self) -> bool:
+        """Whether there are bytes of a line whose end has not come."""
+
+        return bool(self._line) or self._too_long or self._telnet is not None
 
     def feed(self, data: bytes) -> list[str | None]:
         """Return the lines that end in `data`; None stands for one that was too long."""
@@ -168,7 +182,10 @@ class ControlConnection:
         self, stream: anyio.abc.ByteStream, *, line_limit: int, send_timeout: float
     ) -> None:
         self._stream = stream
+        self._line_limit = line_limit
         self._lines = TelnetLines(line_limit)
+        self._lines_left = 0
+        self._early = b""
         self._send_timeout = send_timeout
         self._send_lock = anyio.Lock()
         self.is_lost = False
@@ -181,16 +198,75 @@ class ControlConnection:
         """
 
         while True:
+            data, self._early = self._early, b""
             try:
-                data = await self._stream.receive(READ_SIZE)
+                if not data:
+                    data = await self._stream.receive(READ_SIZE)
             except anyio.EndOfStream:
                 return
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            except _LOST:
                 self.is_lost = True
                 return
 
-            for line in self._lines.feed(data):
+            lines = self._lines.feed(data)
+            for index, line in enumerate(lines):
+                self._lines_left = len(lines) - index - 1
                 yield line
+
+    @property
+    def tls(self) -> TLSStream | None:
+        """The TLS of the connection, if there is any."""
+
+        return self._stream if isinstance(self._stream, TLSStream) else None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the client has said more than the line that `lines` gave last."""
+
+        return self._lines_left > 0 or self._lines.is_within_line
+
+    async def protect(self, context: ssl.SSLContext) -> None:
+        """Begin TLS. Nobody may wait in `lines` meanwhile.
+
+        What was read before is forgotten, not taken for a command: it may be
+        somebody else's (CVE-2011-1575). What is still to be read is taken for
+        the handshake, and fails it.
+
+        Raises:
+            ssl.SSLError: There is no agreement.
+            anyio.BrokenResourceError: The connection was lost.
+            anyio.EndOfStream: The client has left.
+        """
+
+        self._lines = TelnetLines(self._line_limit)
+        self._lines_left = 0
+        self._stream = await TLSStream.wrap(
+            self._stream, server_side=True, ssl_context=context, standard_compatible=False
+        )
+
+    async def unprotect(self) -> None:
+        """End TLS, and go on in clear (CCC). Nobody may wait in `lines` meanwhile.
+
+        Raises:
+            ssl.SSLError: The client does not end it.
+            anyio.BrokenResourceError: The connection was lost.
+            anyio.EndOfStream: The client has left.
+        """
+
+        assert isinstance(self._stream, TLSStream)
+        # What the client has said in clear behind its end of TLS is all its own.
+        stream, self._early = await self._stream.unwrap()
+        assert isinstance(stream, anyio.abc.ByteStream)
+        self._stream = stream
+
+    async def aclose(self) -> None:
+        """Close at once; say so before, where TLS wants it."""
+
+        if self.tls is not None and not self.is_lost:
+            with anyio.move_on_after(GOODBYE), contextlib.suppress(*_LOST, anyio.EndOfStream):
+                await self.tls.unwrap()
+
+        await anyio.aclose_forcefully(self._stream)
 
     async def send(self, reply: Reply) -> None:
         """Send a reply. To a connection that is lost nothing is sent, and no error raised."""
@@ -207,6 +283,6 @@ class ControlConnection:
             try:
                 with anyio.fail_after(self._send_timeout):
                     await self._stream.send(data)
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
+            except (*_LOST, TimeoutError):
                 self.is_lost = True
                 await anyio.aclose_forcefully(self._stream)

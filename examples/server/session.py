@@ -16,15 +16,18 @@ wait for a transfer, the reading task does at once:
 from __future__ import annotations
 
 import logging
+import ssl
 
 import anyio
 import anyio.abc
 
 from ftpdata import (
+    DataTLS,
     FactSelection,
     FTPDataError,
     PeerPolicy,
     RepresentationType,
+    SessionReuse,
     TokenBucket,
     TransferParameters,
     error_for_oserror,
@@ -51,6 +54,9 @@ NOT_IMPLEMENTED = frozenset({
 ABORTED = "Aborted."
 GONE = "The client is gone."
 
+SWITCHES = frozenset({"AUTH", "CCC"})
+"""Commands behind whose reply the control connection is another one."""
+
 REACH_PAST = frozenset({"NOOP", "STAT"})
 """What is answered while a transfer runs."""
 
@@ -75,6 +81,8 @@ class Session:
         hash_name: The algorithm of HASH.
         facts: Which facts MLST and MLSD show.
         data: The data connection, prepared or not.
+        has_buffer_size: Whether PBSZ was said, as PROT wants it.
+        protect_data: Whether PROT P was said.
         operation: What runs, if it is something that takes long.
     """
 
@@ -96,6 +104,9 @@ class Session:
         self.operation: Operation | None = None
         self.throttle: TokenBucket | None = None
         self.login_failures = 0
+        self.has_buffer_size = False
+        self.protect_data = False
+        self._tls: DataTLS | None = None
         self.reset()
 
         self._stream = stream
@@ -105,6 +116,10 @@ class Session:
         self._incoming, self._waiting = anyio.create_memory_object_stream[str | None](
             settings.max_waiting
         )
+        self._switched = anyio.Event()
+        self._protection: ssl.SSLContext | None = None
+        self._wants_clear = False
+        self._was_protected = False
         self._idle: anyio.CancelScope | None = None
         self._waiting_aborts = 0
         self._unknown = 0
@@ -124,6 +139,39 @@ class Session:
         self.rename_from: str | None = None
         self.hash_name = "SHA-256"
         self.facts = FactSelection(supported=FACTS)
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether the user's name and password come over TLS, or came."""
+
+        return self._was_protected
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether the control connection is protected now."""
+
+        return self._control.tls is not None
+
+    def protect(self, context: ssl.SSLContext) -> None:
+        """Begin TLS behind the reply (AUTH).
+
+        Raises:
+            EndSession: The client has said more already, in clear.
+        """
+
+        self._refuse_more()
+        self._protection = context
+
+    def unprotect(self) -> None:
+        """End TLS behind the reply (CCC)."""
+
+        self._refuse_more()
+        self._wants_clear = True
+
+    def _refuse_more(self) -> None:
+        # It may be another one who has said it (CVE-2011-1575, CVE-2011-0411).
+        if self._control.has_more or self._waiting.statistics().current_buffer_used:
+            raise EndSession(Reply(421, "Nothing may be said before the reply to this."))
 
     @property
     def is_busy(self) -> bool:
@@ -165,6 +213,14 @@ class Session:
 
         self.log("connected")
         try:
+            if self.settings.implicit_tls:
+                assert self.settings.certificate is not None
+                make_context = self.settings.certificate.session_context
+                self._protection = await anyio.to_thread.run_sync(make_context)
+                self.protect_data = True
+                if not await self._switch():
+                    return
+
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read)
                 await self._serve()
@@ -173,8 +229,12 @@ class Session:
             await self.data.aclose()
             self._incoming.close()
             self._waiting.close()
-            await anyio.aclose_forcefully(self._stream)
-            self.log("left")
+            try:
+                await self._control.aclose()
+            finally:
+                # Whatever TLS has left of it.
+                await anyio.aclose_forcefully(self._stream)
+                self.log("left")
 
     def shut_down(self) -> None:
         """End the session with 421: at once if it is idle, else behind what runs."""
@@ -207,6 +267,11 @@ class Session:
             except anyio.WouldBlock:
                 await self._incoming.send(line)
 
+            if verb in SWITCHES:
+                # What follows may be TLS, and no line at all.
+                await self._switched.wait()
+                self._switched = anyio.Event()
+
         self._is_gone = self._control.is_lost or not self._has_quit
         if self._is_gone:
             self.abort(GONE)
@@ -224,8 +289,50 @@ class Session:
                 except anyio.EndOfStream:
                     return
                 await self._run_line(line)
+                if not await self._switch():
+                    return
+                if _split(line)[0] in SWITCHES:
+                    self._switched.set()
         except EndSession as end:
             await self.reply(end.reply)
+
+    async def _switch(self) -> bool:
+        """Begin or end TLS if the last command wants it; tell whether that went well."""
+
+        context, self._protection = self._protection, None
+        wants_clear, self._wants_clear = self._wants_clear, False
+        if context is None and not wants_clear:
+            return True
+
+        try:
+            with anyio.fail_after(self.settings.handshake_timeout):
+                if wants_clear:
+                    await self._control.unprotect()
+                    return True
+
+                assert context is not None
+                await self._control.protect(context)
+        except (ssl.SSLError, OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+            # OSError: TimeoutError is one.
+            self.log("TLS failed: %s", str(error) or type(error).__name__)
+            return False
+
+        # Whoever logged in did so in clear, and may have been somebody else (RFC 2228 §3).
+        self.reset()
+        self._was_protected = True
+        self._tls = DataTLS.for_server(
+            context,
+            reuse=SessionReuse.REQUIRED
+            if self.settings.require_session_reuse
+            else SessionReuse.WANTED,
+        )
+        return True
+
+    @property
+    def data_tls(self) -> DataTLS | None:
+        """How data connections are protected: as PROT said."""
+
+        return self._tls if self.protect_data else None
 
     async def _next_line(self) -> str | None:
         if not self._is_shut_down:
@@ -277,7 +384,7 @@ class Session:
         """Look the command up; refuse what may not run here and now."""
 
         command = COMMANDS.get(verb)
-        if command is None:
+        if command is None or (command.is_protection and self.settings.certificate is None):
             if verb in NOT_IMPLEMENTED:
                 raise _Refused(502, "Not implemented.")
             self._unknown += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ftpdata import Deadlines, PortRange
+from ftpdata import Deadlines, PortRange, ServerCertificate
 
 from .accounts import Accounts
 
@@ -29,6 +29,13 @@ class Settings:
         idle_timeout: Seconds between two commands, while nothing runs.
         reply_timeout: Seconds for a client to take a reply.
         grace: Seconds for running transfers to end when the server stops.
+        certificate: For TLS (RFC 4217); None for none.
+        implicit_tls: Whether TLS begins with the connection, as on port 990,
+            rather than with AUTH TLS.
+        require_tls: Whether nobody logs in, and nothing is transferred, in clear.
+        require_session_reuse: Whether data connections must resume the TLS
+            session of their control connection: nobody else can take them.
+        handshake_timeout: Seconds for the TLS handshake of a control connection.
         max_sessions: Control connections at one time.
         max_login_failures: Wrong passwords in one session.
         max_unknown_commands: Unknown commands one after the other. A browser
@@ -48,6 +55,11 @@ class Settings:
     idle_timeout: float = 300.0
     reply_timeout: float = 30.0
     grace: float = 5.0
+    certificate: ServerCertificate | None = None
+    implicit_tls: bool = False
+    require_tls: bool = False
+    require_session_reuse: bool = False
+    handshake_timeout: float = 30.0
     max_sessions: int = 100
     max_login_failures: int = 3
     max_unknown_commands: int = 10

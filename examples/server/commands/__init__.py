@@ -1,14 +1,14 @@
 """What each command does, in the groups of RFC 959 §4.1.
 
 `access`: access control and directories. `parameters`: what the next transfer
-will be like. `transfers`: the transfers. `files`: files and their facts.
+will be like. `protection`: TLS. `transfers`: the transfers. `files`: files and their facts.
 `information`: what the server says about itself. Each module adds its commands
 to the one `table`.
 """
 
 from __future__ import annotations
 
-from . import access, files, information, parameters, transfers
+from . import access, files, information, parameters, protection, transfers
 from .table import COMMANDS, Argument, Command, EndSession
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "files",
     "information",
     "parameters",
+    "protection",
     "transfers",
 ]

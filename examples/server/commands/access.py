@@ -18,6 +18,9 @@ __all__: list[str] = []
 async def user(session: Session, argument: str) -> Reply:
     """Take the name, known or not: nobody learns from the reply which it is."""
 
+    if session.settings.require_tls and not session.is_protected:
+        return Reply(530, "Only with TLS: AUTH TLS comes first.")
+
     session.reset()
     session.pending_user = argument
     return Reply(331, "Password, please.")

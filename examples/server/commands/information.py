@@ -45,6 +45,8 @@ async def features(session: Session, _: str) -> Reply:
         *("RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8"),
         *("XCRC", "XMD5", "XSHA1", "XSHA256"),
     ]
+    if session.settings.certificate is not None:
+        lines = sorted([*lines, "AUTH TLS", "CCC", "PBSZ", "PROT"])
     return Reply(211, "End", ("Features:", *lines))
 
 
@@ -71,14 +73,15 @@ async def options(session: Session, argument: str) -> Reply:
 
 
 @command("HELP [command]", needs_login=False)
-async def show_help(_: Session, argument: str) -> Reply:
+async def show_help(session: Session, argument: str) -> Reply:
     """Tell which commands there are, or how one is written."""
 
     if argument:
         found = COMMANDS.get(argument.upper())
         return Reply(214, f"Syntax: {found.syntax}") if found else Reply(501, "Unknown command.")
 
-    names = sorted(COMMANDS)
+    has_tls = session.settings.certificate is not None
+    names = sorted(name for name in COMMANDS if has_tls or not COMMANDS[name].is_protection)
     rows = [" ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
     return Reply(214, "End", ("Commands:", *rows))
 

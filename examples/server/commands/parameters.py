@@ -112,6 +112,7 @@ async def _prepare_active(session: Session, target: HostPort) -> Reply:
             control_peer=session.peer,
             policy=session.policy,
             deadlines=session.settings.deadlines,
+            tls=session.data_tls,
             # From the address that the client knows, and that its firewall lets in.
             local_address=None if session.settings.allow_fxp else (session.local, 0),
         )
@@ -163,6 +164,7 @@ async def _prepare_passive(session: Session) -> PassiveEndpoint:
         ports=session.settings.passive_ports,
         policy=session.policy,
         deadlines=session.settings.deadlines,
+        tls=session.data_tls,
     )
     await session.data.prepare(endpoint)
     return endpoint

@@ -50,6 +50,8 @@ class Command:
         needs_login: Whether the user must have logged in.
         is_abortable: Whether it may take long: ABOR ends it, and other
             commands wait behind it.
+        is_protection: Whether it is about TLS: there is no such command on a
+            server without a certificate.
         read_only_code: Code of the reply on a server that is not writable,
             None for a command that changes nothing.
     """
@@ -59,6 +61,7 @@ class Command:
     argument: Argument
     needs_login: bool = True
     is_abortable: bool = False
+    is_protection: bool = False
     read_only_code: int | None = None
 
 
@@ -70,6 +73,7 @@ def command(
     *aliases: str,
     needs_login: bool = True,
     is_abortable: bool = False,
+    is_protection: bool = False,
     read_only_code: int | None = None,
 ) -> Callable[[Handler], Handler]:
     """Put a handler into the table.
@@ -80,6 +84,7 @@ def command(
         aliases: Other names of the command.
         needs_login: See `Command`.
         is_abortable: See `Command`.
+        is_protection: See `Command`.
         read_only_code: See `Command`.
     """
 
@@ -96,6 +101,7 @@ def command(
                 argument=kind,
                 needs_login=needs_login,
                 is_abortable=is_abortable,
+                is_protection=is_protection,
                 read_only_code=read_only_code,
             )
         return handler

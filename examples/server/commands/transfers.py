@@ -167,7 +167,21 @@ def _begin(session: Session) -> tuple[Operation, Restart]:
     """Return the transfer that runs, and which part of the file it is about."""
 
     assert session.operation is not None
-    return session.operation, session.take_restart()
+    restart = session.take_restart()
+    if session.settings.require_tls and session.data_tls is None:
+        raise Unprotected("Data connections are protected here: use PROT P.")
+
+    return session.operation, restart
+
+
+class Unprotected(FTPDataError):
+    """A transfer in clear, where there is none (RFC 4217 §10.2)."""
+
+    @property
+    def reply_code(self) -> int:
+        """The code 521."""
+
+        return 521
 
 
 def _check_restart(session: Session, restart: Restart) -> None:

@@ -1,0 +1,425 @@
+"""TLS of the example server: real clients, the switch, and what each command answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ftplib
+import io
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from ftpdata import ServerCertificate
+from tests.harness.tls import HOST_NAME, client_context, server_certificate
+from tests.server.client import PATIENCE, Client, Serving, names, serving
+
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+VERSIONS = [pytest.param(TLS_1_2, id="TLS1.2"), pytest.param(TLS_1_3, id="TLS1.3")]
+
+
+class ReusingFTP(ftplib.FTP_TLS):
+    """What Python's client becomes when it resumes the session of its control connection."""
+
+    def __init__(self, context: ssl.SSLContext, *, reuse: bool = True, implicit: bool = False):
+        super().__init__(context=context)
+        self.reuse = reuse
+        self.implicit = implicit
+        self.resumed: list[bool] = []
+
+    def connect(self, host: str = "", port: int = 0, *arguments: Any, **options: Any) -> str:
+        """Connect; begin TLS before the greeting, if it is implicit."""
+
+        if not self.implicit:
+            return super().connect(host, port, *arguments, **options)
+
+        self.host, self.port = host, port
+        raw = socket.create_connection((host, port), PATIENCE)
+        self.sock = self.context.wrap_socket(raw, server_hostname=host)
+        self.af = self.sock.family
+        self.file = self.sock.makefile("r", encoding=self.encoding)
+        self.welcome = self.getresp()
+        return self.welcome
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[Any, int | None]:
+        """Open a data connection."""
+
+        sock, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        if not self._prot_p:  # type: ignore[attr-defined]
+            return sock, size
+
+        assert isinstance(self.sock, ssl.SSLSocket)
+        session = self.sock.session if self.reuse else None
+        try:
+            wrapped = self.context.wrap_socket(sock, server_hostname=self.host, session=session)
+        except BaseException:
+            sock.close()
+            raise
+        self.resumed.append(bool(wrapped.session_reused))
+        return wrapped, size
+
+
+async def in_thread(work: Any) -> Any:
+    """Run a client that blocks."""
+
+    return await anyio.to_thread.run_sync(work)
+
+
+@contextlib.asynccontextmanager
+async def protected_server(directory: Path, **settings: Any) -> AsyncIterator[Serving]:
+    """Run a server with a certificate."""
+
+    settings.setdefault("certificate", server_certificate())
+    async with serving(directory, **settings) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def protected_client(
+    server: Serving, *, log_in: bool = True
+) -> AsyncIterator[tuple[Client, ssl.SSLContext]]:
+    """Connect a client that has said AUTH TLS and begun it."""
+
+    context = client_context()
+    async with server.connected() as client:
+        assert await client.code("AUTH TLS") == 234
+        await client.writer.start_tls(context, server_hostname=HOST_NAME)
+        if log_in:
+            await client.login()
+        yield client, context
+
+
+# Real clients
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("implicit", [False, True])
+async def test_python_s_client_does_everything(
+    version: ssl.TLSVersion, implicit: bool, served_directory: Path
+) -> None:
+    """Uploads, downloads and listings, all resumed, where all that can be required is."""
+
+    content = bytes(range(256)) * 2000
+
+    def work() -> list[bool]:
+        with ReusingFTP(client_context(version), implicit=implicit) as ftp:
+            ftp.connect(server.host, server.port, timeout=PATIENCE)
+            ftp.login("ann", "secret")
+            ftp.prot_p()
+            for number in range(3):
+                ftp.storbinary(f"STOR file{number}", io.BytesIO(content))
+                received = io.BytesIO()
+                ftp.retrbinary(f"RETR file{number}", received.write)
+                assert received.getvalue() == content
+            ftp.storbinary("APPE file0", io.BytesIO(b"more"))
+            lines: list[str] = []
+            ftp.retrlines("LIST", lines.append)
+            assert len(lines) == 3
+            assert dict(ftp.mlsd())["file0"]["size"] == str(len(content) + 4)
+            return ftp.resumed
+
+    async with protected_server(
+        served_directory, implicit_tls=implicit, require_tls=True, require_session_reuse=True
+    ) as server:
+        assert await in_thread(work) == [True] * 9
+
+    assert names(served_directory) == ["file0", "file1", "file2"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("required", [False, True])
+async def test_a_client_that_does_not_resume(
+    version: ssl.TLSVersion, required: bool, served_directory: Path
+) -> None:
+    """It is served where that is not required; where it is, 522, and nothing else is harmed."""
+
+    def work() -> None:
+        with ReusingFTP(client_context(version), reuse=False) as ftp:
+            ftp.connect(server.host, server.port, timeout=PATIENCE)
+            ftp.login("ann", "secret")
+            ftp.prot_p()
+            if not required:
+                ftp.storbinary("STOR file", io.BytesIO(b"content"))
+                return
+
+            sock, _ = ftp.ntransfercmd("STOR file")
+            sock.close()
+            with pytest.raises(ftplib.error_perm, match=r"^522"):
+                ftp.voidresp()
+            assert names(served_directory) == []
+            ftp.reuse = True
+            ftp.storbinary("STOR file", io.BytesIO(b"content"))
+
+    async with protected_server(served_directory, require_session_reuse=required) as server:
+        await in_thread(work)
+
+    assert (served_directory / "file").read_bytes() == b"content"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+@pytest.mark.parametrize("implicit", [False, True])
+async def test_curl(implicit: bool, served_directory: Path, tmp_path: Path) -> None:
+    """An upload and a download with curl, the session resumed."""
+
+    (tmp_path / "source").write_bytes(b"content" * 10_000)
+    async with protected_server(
+        served_directory, implicit_tls=implicit, require_tls=True, require_session_reuse=True
+    ) as server:
+        base = f"{'ftps' if implicit else 'ftp'}://{server.host}:{server.port}/file"
+        common = ("curl", "-sS", "-k", "--ssl-reqd", "-u", "ann:secret", "--max-time", "10")
+        for arguments in (
+            ("-T", str(tmp_path / "source"), base),
+            ("-o", str(tmp_path / "target"), base),
+        ):
+            process = await asyncio.create_subprocess_exec(
+                *common, *arguments, stderr=asyncio.subprocess.PIPE
+            )
+            _, errors = await process.communicate()
+            assert process.returncode == 0, errors
+
+    assert (tmp_path / "target").read_bytes() == b"content" * 10_000
+
+
+# The switch
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"AUTH TLS\r\nMKD injected\r\n",
+        b"AUTH TLS\r\nUSER ann\r\nPASS secret\r\nMKD injected\r\n",
+        b"AUTH TLS\r\nMKD inj",
+        b"auth tls\nMKD injected\n",
+    ],
+)
+async def test_nothing_said_in_clear_is_taken_across_the_switch(
+    line: bytes, served_directory: Path
+) -> None:
+    """What is pipelined behind AUTH ends the session; no command of it is run."""
+
+    async with protected_server(served_directory) as server, server.connected() as client:
+        await client.login()
+        client.send(line)
+        assert await client.codes(1) == [421]
+        assert await client.is_closed()
+        await server.all_left()
+
+    assert names(served_directory) == []
+
+
+async def test_what_comes_behind_the_reply_in_clear_fails_the_handshake(
+    served_directory: Path,
+) -> None:
+    """A command in the place of a ClientHello is none, and the session ends."""
+
+    async with protected_server(served_directory) as server, server.connected() as client:
+        await client.login()
+        assert await client.code("AUTH TLS") == 234
+        client.send("MKD injected")
+        await client.is_closed()
+        await server.all_left()
+
+    assert names(served_directory) == []
+
+
+async def test_a_login_in_clear_is_not_one_in_tls(served_directory: Path) -> None:
+    """AUTH makes everything as it was before the login (RFC 2228 §3)."""
+
+    async with protected_server(served_directory) as server, server.connected() as client:
+        await client.login()
+        assert await client.code("AUTH TLS") == 234
+        await client.writer.start_tls(client_context(), server_hostname=HOST_NAME)
+        assert await client.code("PWD") == 530
+        await client.login()
+        assert await client.code("PWD") == 257
+
+
+async def test_a_handshake_that_stalls_ends_the_session(served_directory: Path) -> None:
+    """On the control connection too."""
+
+    for implicit in (False, True):
+        async with protected_server(
+            served_directory, implicit_tls=implicit, handshake_timeout=0.1
+        ) as server:
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            client = Client(reader, writer, server.host)
+            if not implicit:
+                assert await client.codes(1) == [220]
+                assert await client.code("AUTH TLS") == 234
+            assert await client.is_closed()
+            await client.close()
+            await server.all_left()
+
+
+async def test_a_browser_is_not_served(served_directory: Path) -> None:
+    """A client that offers foreign application protocols only gets no control connection."""
+
+    context = client_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with (
+        protected_server(served_directory, implicit_tls=True) as server,
+    ):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection(
+                server.host, server.port, ssl=context, server_hostname=HOST_NAME
+            )
+        await server.all_left()
+
+
+async def test_the_command_channel_in_clear_again(served_directory: Path) -> None:
+    """CCC ends TLS on the control connection; data connections stay protected (RFC 4217 §6)."""
+
+    def work() -> None:
+        with ReusingFTP(client_context()) as ftp:
+            ftp.connect(server.host, server.port, timeout=PATIENCE)
+            ftp.login("ann", "secret")
+            ftp.prot_p()
+            assert isinstance(ftp.sock, ssl.SSLSocket)
+            session = ftp.sock.session
+            assert ftp.ccc()[:3] == "200"
+            assert ftp.pwd() == "/"
+            sock, _ = ftplib.FTP.ntransfercmd(ftp, "STOR file")
+            with ftp.context.wrap_socket(
+                sock, server_hostname=ftp.host, session=session
+            ) as data:
+                data.sendall(b"content")
+                data.unwrap().close()
+            assert ftp.voidresp()[:3] == "226"
+            with pytest.raises(ftplib.error_perm, match=r"^534"):
+                ftp.sendcmd("AUTH TLS")
+
+    async with protected_server(served_directory, require_session_reuse=True) as server:
+        await in_thread(work)
+
+    assert (served_directory / "file").read_bytes() == b"content"
+
+
+# Data connections
+
+
+async def test_an_upload_that_was_cut_is_not_published(served_directory: Path) -> None:
+    """A bare end of file gets 426, and leaves nothing."""
+
+    async with (
+        protected_server(served_directory) as server,
+        protected_client(server) as (client, context),
+    ):
+        assert [await client.code(line) for line in ("PBSZ 0", "PROT P")] == [200, 200]
+        data = await client.passive()
+        client.send("STOR file")
+        assert (await client.codes(1))[0] in {125, 150}
+        await data.writer.start_tls(context, server_hostname=HOST_NAME)
+        data.writer.write(b"half a fi")
+        await data.writer.drain()
+        # On a transport with TLS that is an end of file without close_notify.
+        data.writer.transport.abort()
+        assert await client.codes(1) == [426]
+        assert names(served_directory) == []
+        await client.quiet()
+
+
+async def test_a_failed_data_handshake_harms_that_transfer_only(served_directory: Path) -> None:
+    """522, and the next transfer goes through."""
+
+    async with (
+        protected_server(served_directory) as server,
+        protected_client(server) as (client, _),
+    ):
+        assert [await client.code(line) for line in ("PBSZ 0", "PROT P")] == [200, 200]
+        data = await client.passive()
+        client.send("STOR file")
+        data.writer.write(b"this is no ClientHello")
+        assert (await client.codes(1))[0] in {125, 150}
+        assert await client.codes(1) == [522]
+        await data.close()
+        assert names(served_directory) == []
+        await client.quiet()
+
+
+# What each command answers
+
+
+@pytest.mark.parametrize(
+    ("settings", "dialogue"),
+    [
+        ({}, [("AUTH GSSAPI", 504), ("AUTH", 501), ("PBSZ 0", 503), ("PROT P", 503)]),
+        ({}, [("USER ann", 331), ("PASS secret", 230), ("CCC", 533)]),
+        ({"require_tls": True}, [("USER ann", 530), ("PASS secret", 503), ("FEAT", 211)]),
+    ],
+)
+async def test_before_tls(
+    settings: dict[str, Any], dialogue: list[tuple[str, int]], served_directory: Path
+) -> None:
+    """What is refused before AUTH (RFC 2228 §3, RFC 4217 §10)."""
+
+    async with (
+        protected_server(served_directory, **settings) as server,
+        server.connected() as client,
+    ):
+        assert [(line, await client.code(line)) for line, _ in dialogue] == dialogue
+
+
+@pytest.mark.parametrize(
+    ("settings", "dialogue"),
+    [
+        ({}, [("AUTH TLS", 534), ("PROT P", 503), ("PBSZ x", 501), ("PBSZ 0", 200)]),
+        ({}, [("PBSZ 16384", 200), ("PROT S", 536), ("PROT E", 536), ("PROT X", 504)]),
+        ({}, [("PBSZ 0", 200), ("PROT P", 200), ("PROT C", 200), ("PROT p", 200)]),
+        ({"require_tls": True}, [("PBSZ 0", 200), ("PROT C", 534), ("CCC", 534)]),
+        ({"require_tls": True}, [("EPSV", 229), ("LIST", 521), ("PBSZ 0", 200), ("PROT P", 200)]),
+    ],
+)
+async def test_within_tls(
+    settings: dict[str, Any], dialogue: list[tuple[str, int]], served_directory: Path
+) -> None:
+    """What is answered and refused behind AUTH."""
+
+    async with (
+        protected_server(served_directory, **settings) as server,
+        protected_client(server) as (client, _),
+    ):
+        assert [(line, await client.code(line)) for line, _ in dialogue] == dialogue
+
+
+async def test_features_tell_of_tls(served_directory: Path) -> None:
+    """FEAT has a line for each; without a certificate there are none (RFC 4217 §6)."""
+
+    async with protected_server(served_directory) as server, server.connected() as client:
+        lines = (await client.command("FEAT")).split("\n")
+        assert {" AUTH TLS", " PBSZ", " PROT"} <= set(lines)
+        assert " AUTH" in await client.command("HELP")
+
+    async with serving(served_directory) as server, server.connected() as client:
+        assert "AUTH" not in await client.command("FEAT")
+        assert "AUTH" not in await client.command("HELP")
+        assert await client.code("AUTH TLS") == 502
+
+
+async def test_a_certificate_that_cannot_be_read(served_directory: Path, tmp_path: Path) -> None:
+    """431: later it may be there again (RFC 2228 §3)."""
+
+    gone = ServerCertificate(certificate=tmp_path / "gone.pem")
+    async with (
+        protected_server(served_directory, certificate=gone) as server,
+        server.connected() as client,
+    ):
+        assert await client.code("AUTH TLS") == 431
+        await client.quiet()
+
+
+async def test_a_change_of_level_drops_what_was_prepared(served_directory: Path) -> None:
+    """A data connection prepared in clear is not used behind PROT P."""
+
+    async with (
+        protected_server(served_directory) as server,
+        protected_client(server) as (client, _),
+    ):
+        await client.epsv()
+        assert [await client.code(line) for line in ("PBSZ 0", "PROT P")] == [200, 200]
+        assert await client.code("LIST") == 425
