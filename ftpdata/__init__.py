@@ -99,7 +99,6 @@ from .errors import (
 )
 from .files import FileSource, FileTarget, WriteMode
 from .limits import FailedAttempts, Limits, Slot, Usage, address_key
-from .listener import Acceptor, Arrival, bind_listener
 from .listing import (
     ListFormatter,
     ListingRules,
@@ -221,13 +220,11 @@ __all__ = [
     "PROXY_HEADER_LIMIT",
     "SUPPORTED_FACTS",
     "AcceptedEndpoint",
-    "Acceptor",
     "ActiveEndpoint",
     "AddressCallable",
     "AddressTable",
     "Advertisement",
     "Advertiser",
-    "Arrival",
     "AsciiDecoder",
     "AsciiEncoder",
     "AsyncIterableProducer",
@@ -356,7 +353,6 @@ __all__ = [
     "WriteMode",
     "address_key",
     "advertise",
-    "bind_listener",
     "chain_decoders",
     "chain_encoders",
     "check_supported",

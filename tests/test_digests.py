@@ -118,3 +118,14 @@ def test_hexdigest_does_not_end_it() -> None:
     assert digest.hexdigest() == hashlib.sha256(b"a").hexdigest()
     digest.update(b"b")
     assert digest.hexdigest() == hashlib.sha256(b"ab").hexdigest()
+
+
+def test_a_digest_that_the_system_forbids_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where OpenSSL knows an algorithm and refuses it, that is a 504 too."""
+
+    def refuse(name: str, *, usedforsecurity: bool) -> None:
+        raise ValueError(f"[digital envelope routines] unsupported: {name} {usedforsecurity}")
+
+    monkeypatch.setattr("hashlib.new", refuse)
+    with pytest.raises(UnsupportedParameter, match="disabled"):
+        Digest("md5")
