@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -712,3 +713,87 @@ async def test_a_slow_client_that_goes_on_taking_is_not_given_up(tmp_path: Path)
         assert (await sending).end is End.CLEAN
 
     assert received == 200_000
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_where_the_system_does_not_tell_what_was_acknowledged(
+    answers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then only an answer of the peer says that it has everything, and silence says nothing."""
+
+    monkeypatch.setattr("ftpdata.endpoint.acknowledged_on", lambda _: None)
+    monkeypatch.setattr("ftpdata.protocol.acknowledged_on", lambda _: None)
+    control = log_in()
+    source = tmp_path / "download"
+    source.write_bytes(b"w" * 100_000)
+    async with protected(control) as (dtp, peer):
+        limits = Deadlines(close=5 if answers else 0.2)
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
+        assert await peer.receive_all() == b"w" * 100_000
+        if answers:
+            await peer.put(peer.close_notify())
+            assert (await sending).end is End.CLEAN
+        else:
+            with pytest.raises(FTPDataError) as caught:
+                await sending
+            assert caught.value.end is End.CLOSE_TIMEOUT
+
+
+# Under way
+
+
+class Hesitating(RecordingConsumer):
+    """A consumer that pauses at every write, and goes on a while later."""
+
+    def write(self, data: bytes) -> None:
+        """Take data."""
+
+        super().write(data)
+        self.pause()
+        asyncio.get_running_loop().call_later(0.001, self.go_on)
+
+    def go_on(self) -> None:
+        """Go on, if there is anything to go on with."""
+
+        if self.producer is not None:
+            self.resume()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_hesitating_consumer_gets_everything(version: ssl.TLSVersion) -> None:
+    """However the pauses fall between the records and the end, nothing is lost or cut."""
+
+    control = log_in(version)
+    data = bytes(range(256)) * 8000
+    for _ in range(3):
+        async with protected(control) as (dtp, peer):
+            consumer = Hesitating()
+            received = dtp.register_consumer(consumer)
+            wire = b"".join(peer.record(data[i : i + 16000]) for i in range(0, len(data), 16000))
+            async with peer_task(send_then_cut(peer.sock, wire + peer.close_notify(), Cut.CLOSE)):
+                async with asyncio.timeout(20):
+                    await received
+
+        assert consumer.data == data
+        assert dtp.end is End.CLEAN
+
+
+@pytest.mark.parametrize("state", ["paused upload", "half-closed upload", "stalled download"])
+async def test_a_peer_that_stalls_costs_no_time(state: str) -> None:
+    """No event loop spins over a connection on which nothing can happen."""
+
+    control = log_in()
+    async with protected(control, receive_buffer=8192) as (dtp, peer):
+        if state == "stalled download":
+            dtp.write(b"x" * 1_000_000)
+        else:
+            consumer = RecordingConsumer()
+            dtp.register_consumer(consumer)
+            consumer.pause()
+            await peer.send(b"x" * 1000)
+            if state == "half-closed upload":
+                peer.sock.shutdown(socket.SHUT_WR)
+        await asyncio.sleep(0.1)
+        before = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - before < 0.1
