@@ -30,7 +30,7 @@ class Mutation:
 
     Attributes:
         name: Of the check.
-        module: File below ``ftpdata``.
+        module: Path of the file.
         check: Text of the check; it stands there once.
         instead: What replaces it.
         tests: Names of tests of which at least one must fail.
@@ -49,7 +49,7 @@ class Mutation:
             LookupError: The check does not stand there once: this list is out of date.
         """
 
-        path = root / "ftpdata" / self.module
+        path = root / self.module
         text = path.read_text()
         if text.count(self.check) != 1:
             raise LookupError(f"{self.name}: {self.module} does not have this once: {self.check}")
@@ -60,49 +60,49 @@ class Mutation:
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="resumption is required",
-        module="tls.py",
+        module="ftpdata/tls.py",
         check="if self.reuse is SessionReuse.REQUIRED and not tls.session_reused:",
         instead="if False:",
         tests="tests/test_tls.py::test_who_resumes",
     ),
     Mutation(
         name="a refused resumption ends the connection",
-        module="endpoint.py",
+        module="ftpdata/endpoint.py",
         check="        if refusal is not None:\n",
         instead="        if False:\n",
         tests="tests/test_tls.py::test_who_resumes",
     ),
     Mutation(
         name="no tickets on data connections",
-        module="tls.py",
+        module="ftpdata/tls.py",
         check="        context.num_tickets = 0\n",
         instead="",
         tests="tests/test_tls.py::test_no_tickets_are_sent_on_data_connections",
     ),
     Mutation(
         name="a bare end of file is a cut (asyncio)",
-        module="protocol.py",
+        module="ftpdata/protocol.py",
         check="if self._tls is not None and self.strict_close and not has_close_notify(self._tls):",
         instead="if False:",
         tests="tests/test_tls.py::test_no_cut_upload_is_taken_for_a_whole_one",
     ),
     Mutation(
         name="a bare end of file is a cut (uvloop)",
-        module="protocol.py",
+        module="ftpdata/protocol.py",
         check="self._eof_received = not self.strict_close",
         instead="self._eof_received = True",
         tests="tests/test_tls.py::test_no_cut_upload_is_taken_for_a_whole_one",
     ),
     Mutation(
         name="data behind an end of file is read (uvloop)",
-        module="protocol.py",
+        module="ftpdata/protocol.py",
         check="                self._hold_undelivered()\n",
         instead="                pass\n",
         tests="tests/test_tls.py::test_what_came_while_the_consumer_was_busy",
     ),
     Mutation(
         name="close_notify before the end of file",
-        module="protocol.py",
+        module="ftpdata/protocol.py",
         check="                self._kept_socket = duplicate_socket(transport)\n"
         "            self._close_transport()\n",
         instead="                self._kept_socket = duplicate_socket(transport)\n"
@@ -111,21 +111,21 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="the peer has everything before the end is clean",
-        module="protocol.py",
+        module="ftpdata/protocol.py",
         check="            if self._undelivered():\n",
         instead="            if False:\n",
         tests="tests/test_tls.py::test_a_client_that_leaves_early_has_no_whole_file",
     ),
     Mutation(
         name="foreign protocols",
-        module="tls.py",
+        module="ftpdata/tls.py",
         check="if offered and not set(offered) & set(FTP_PROTOCOLS):",
         instead="if False:",
         tests="tests/test_tls.py::test_foreign_protocols_are_refused",
     ),
     Mutation(
         name="a split ClientHello is looked at",
-        module="tls.py",
+        module="ftpdata/tls.py",
         check="        if hello is None:\n            return\n",
         instead="        if hello is None:\n"
         "            self._incoming = None\n"
@@ -134,45 +134,87 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="deadline of the handshake",
-        module="endpoint.py",
+        module="ftpdata/endpoint.py",
         check="handshake, self.deadlines.handshake, End.HANDSHAKE_TIMEOUT",
         instead="handshake, 5, End.HANDSHAKE_TIMEOUT",
         tests="tests/test_tls.py::test_a_stalled_handshake_ends_at_its_deadline",
     ),
     Mutation(
         name="bytes before the ClientHello",
-        module="endpoint.py",
+        module="ftpdata/endpoint.py",
         check="                raise negotiation_failed(error) from error\n",
         instead="                raise\n",
         tests="tests/test_tls.py::test_bytes_before_the_client_hello",
     ),
     Mutation(
         name="peer policy of who connects",
-        module="passive.py",
+        module="ftpdata/passive.py",
         check="reason = self._policy.check(arrival.host, self._control_peer)",
         instead="reason = None",
         tests="tests/test_passive.py",
     ),
     Mutation(
         name="peer policy of where to connect",
-        module="active.py",
+        module="ftpdata/active.py",
         check="reason = policy.check_target(target, control_peer)",
         instead="reason = None",
         tests="tests/test_active.py",
     ),
     Mutation(
         name="privileged ports",
-        module="addresses.py",
+        module="ftpdata/addresses.py",
         check="if port is not None and port < _FIRST_UNPRIVILEGED_PORT and ",
         instead="if False and ",
         tests="tests/test_addresses.py tests/test_active.py",
     ),
     Mutation(
         name="special targets",
-        module="addresses.py",
+        module="ftpdata/addresses.py",
         check="        if special is not None:\n",
         instead="        if False:\n",
         tests="tests/test_addresses.py",
+    ),
+    Mutation(
+        name="nothing in clear crosses AUTH",
+        module="examples/server/session.py",
+        check="        self._refuse_more()\n        self._protection = context\n",
+        instead="        self._protection = context\n",
+        tests="tests/server/test_tls.py::test_nothing_said_in_clear_is_taken_across_the_switch",
+    ),
+    Mutation(
+        name="AUTH forgets the login",
+        module="examples/server/session.py",
+        check="        self.reset()\n        self._was_protected = True\n",
+        instead="        self._was_protected = True\n",
+        tests="tests/server/test_tls.py::test_a_login_in_clear_is_not_one_in_tls",
+    ),
+    Mutation(
+        name="no login in clear where TLS is required",
+        module="examples/server/commands/access.py",
+        check="if session.settings.require_tls and not session.is_protected:",
+        instead="if False:",
+        tests="tests/server/test_tls.py::test_before_tls",
+    ),
+    Mutation(
+        name="no transfer in clear where TLS is required",
+        module="examples/server/commands/transfers.py",
+        check="if session.settings.require_tls and session.data_tls is None:",
+        instead="if False:",
+        tests="tests/server/test_tls.py::test_within_tls",
+    ),
+    Mutation(
+        name="resumption is required by the server",
+        module="examples/server/session.py",
+        check="            if self.settings.require_session_reuse\n",
+        instead="            if False\n",
+        tests="tests/server/test_tls.py::test_a_client_that_does_not_resume",
+    ),
+    Mutation(
+        name="foreign protocols on the control connection",
+        module="ftpdata/tls.py",
+        check="        context.sslobject_class = _ServerObject\n        if self.prepare",
+        instead="        if self.prepare",
+        tests="tests/server/test_tls.py::test_a_browser_is_not_served",
     ),
 )
 

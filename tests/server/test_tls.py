@@ -9,6 +9,7 @@ import io
 import shutil
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
+from examples.server.__main__ import main
 from ftpdata import ServerCertificate
 from tests.harness.tls import HOST_NAME, client_context, server_certificate
 from tests.server.client import PATIENCE, Client, Serving, names, serving
@@ -113,6 +115,8 @@ async def test_python_s_client_does_everything(
             ftp.login("ann", "secret")
             ftp.prot_p()
             for number in range(3):
+                # Over PASV and PORT: the client of FTP is that of TLS, whoever connects.
+                ftp.set_pasv(number != 1)
                 ftp.storbinary(f"STOR file{number}", io.BytesIO(content))
                 received = io.BytesIO()
                 ftp.retrbinary(f"RETR file{number}", received.write)
@@ -184,6 +188,84 @@ async def test_curl(implicit: bool, served_directory: Path, tmp_path: Path) -> N
             assert process.returncode == 0, errors
 
     assert (tmp_path / "target").read_bytes() == b"content" * 10_000
+
+
+@pytest.mark.skipif(shutil.which("lftp") is None, reason="no lftp here")
+async def test_lftp(served_directory: Path, tmp_path: Path) -> None:
+    """An upload, a listing and a download with lftp, which reads ends of TLS strictly."""
+
+    (tmp_path / "source").write_bytes(b"content" * 10_000)
+    async with protected_server(served_directory, require_tls=True) as server:
+        script = (
+            "set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes;"
+            "set ftp:ssl-protect-list yes; set net:max-retries 1; set net:timeout 10;"
+            f"open -u ann,secret ftp://{server.host}:{server.port};"
+            f"put {tmp_path}/source -o file; ls; get file -o {tmp_path}/target; quit"
+        )
+        process = await asyncio.create_subprocess_exec(
+            *("lftp", "--norc", "-c", script),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output
+        assert b"file" in output
+
+    assert (tmp_path / "target").read_bytes() == b"content" * 10_000
+
+
+# The command line
+
+
+async def test_the_options(served_directory: Path) -> None:
+    """Certificate and key on the command line; nobody gets in without TLS, or without resuming."""
+
+    assert isinstance(server_certificate().certificate, Path)
+    certificate, key = map(str, (server_certificate().certificate, server_certificate().key))
+    arguments = ("--tls-cert", certificate, "--tls-key", key, "--require-tls")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "examples.server", str(served_directory), "--anonymous"),
+        *("--port", "0", *arguments, "--require-session-reuse", "--implicit-tls"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        host, _, port = (await process.stdout.readline()).decode().split()[-1].rpartition(":")
+
+        def work() -> None:
+            with ReusingFTP(client_context(), implicit=True) as ftp:
+                ftp.connect(host, int(port))
+                ftp.login()
+                ftp.prot_p()
+                assert ftp.nlst() == []
+                assert ftp.resumed == [True]
+
+        await in_thread(work)
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--require-tls"],
+        ["--implicit-tls"],
+        ["--require-session-reuse"],
+        ["--tls-key", "x"],
+        ["--tls-cert", "/nonexistent.pem"],
+    ],
+)
+def test_options_that_make_no_sense(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server that could not keep its promise does not start."""
+
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path), "--anonymous", *options])
+    assert caught.value.code == 2
+    assert "certificate" in capsys.readouterr().err
 
 
 # The switch
