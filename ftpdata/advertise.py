@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 
 import attrs
 
@@ -29,10 +30,12 @@ Entries = (
 
 
 def _networks(entries: Entries) -> tuple[tuple[IPNetwork, str], ...]:
-    pairs: Iterable[tuple[str | IPNetwork, str]]
-    pairs = entries.items() if isinstance(entries, Mapping) else entries
+    pairs = cast(
+        "Iterable[tuple[str | IPNetwork, str]]",
+        entries.items() if isinstance(entries, Mapping) else entries,
+    )
     found = [(ipaddress.ip_network(network), host) for network, host in pairs]
-    if not all(isinstance(host, str) and host for _, host in found):
+    if not all(host for _, host in found):
         raise ValueError("a table gives an address or a name for each network")
 
     # The longest prefix first, which is the most precise.
