@@ -32,7 +32,7 @@ class Digest:
     __slots__ = ("_crc", "_hash", "name")
 
     def __init__(self, name: str) -> None:
-        self.name = _normalise(name)
+        self.name: str = _normalise(name)
         self._crc = 0
         self._hash = None
         if self.name == "crc32":

@@ -244,7 +244,7 @@ class FileSource:
         self._close = close
         self._calls = calls
         self.size = size
-        self.position = position
+        self.position: int = position
         self.raw = raw
 
     @classmethod
@@ -501,7 +501,7 @@ class FileTarget:
         self._durable = durable
         self._keep_partial = keep_partial
         self._calls = calls
-        self.position = position
+        self.position: int = position
 
     @classmethod
     async def open(

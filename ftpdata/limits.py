@@ -87,9 +87,9 @@ class _Counter:
     def __init__(self, what: str, of: str, total: int | None, per_key: int | None) -> None:
         self.what = what
         self.of = of
-        self.limit = math.inf if total is None else total
-        self.limit_per_key = math.inf if per_key is None else per_key
-        self.total = 0
+        self.limit: float = math.inf if total is None else total
+        self.limit_per_key: float = math.inf if per_key is None else per_key
+        self.total: int = 0
         self.by_key: dict[Hashable, int] = {}
 
     def take(self, key: Hashable) -> Slot:

@@ -125,8 +125,8 @@ class Acceptor:
         logger: logging.Logger,
         level: int = logging.WARNING,
     ) -> None:
-        self.refused = 0
-        self.arrivals = 0
+        self.refused: int = 0
+        self.arrivals: int = 0
         self._backlog = backlog
         self._deliver = deliver
         self._fail = fail

@@ -10,7 +10,7 @@ import re
 import stat
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import attrs
 
@@ -33,7 +33,8 @@ class EntryType(enum.Enum):
 
     # Members are singletons. Enum's own hash is written in Python, and would
     # be a quarter of the time that a line takes.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 class Permissions(int):

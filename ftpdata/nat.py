@@ -19,7 +19,7 @@ from .outcome import End
 
 __all__ = ["AddressCallable", "Advertiser"]
 
-logger = logging.getLogger("ftpdata.nat")
+logger: logging.Logger = logging.getLogger("ftpdata.nat")
 
 MAX_WARNINGS = 1000
 """Different warnings that are logged; nobody reads more, and a log is not to be filled."""

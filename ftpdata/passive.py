@@ -31,7 +31,7 @@ from .tls import DataTLS
 
 __all__ = ["PassiveEndpoint", "PortRange", "listen_passive"]
 
-logger = logging.getLogger("ftpdata.passive")
+logger: logging.Logger = logging.getLogger("ftpdata.passive")
 
 BACKLOG = 16
 """Connections that may wait between two turns of the event loop."""
@@ -268,7 +268,7 @@ class PassiveEndpoint(Endpoint):
         self._accept_waiter: asyncio.Future[None] | None = None
         host, port = listener.getsockname()[:2]
         # A link-local address comes with its zone, which is no part of what is told.
-        self.address = HostPort(host.partition("%")[0], port)
+        self.address: HostPort = HostPort(host.partition("%")[0], port)
         self._acceptor = Acceptor(
             listener,
             backlog=BACKLOG,

@@ -45,7 +45,7 @@ from .tls import DataTLS
 
 __all__ = ["ListenerPool", "PoolMetrics", "PooledEndpoint"]
 
-logger = logging.getLogger("ftpdata.pool")
+logger: logging.Logger = logging.getLogger("ftpdata.pool")
 
 BACKLOG = 512
 """Connections that may wait at one port between two turns of the event loop."""
@@ -92,9 +92,9 @@ class _Listener:
 
     def __init__(self, sock: socket.socket, trusted_proxies: TrustedProxies | None) -> None:
         host, port = sock.getsockname()[:2]
-        self.address = HostPort(host.partition("%")[0], port)
+        self.address: HostPort = HostPort(host.partition("%")[0], port)
         self.waiting: dict[str, PooledEndpoint] = {}
-        self.acceptor = Acceptor(
+        self.acceptor: Acceptor = Acceptor(
             sock,
             backlog=BACKLOG,
             deliver=self._deliver,
@@ -161,7 +161,7 @@ class ListenerPool:
         trusted_proxies: TrustedProxies | None = None,
         socket_options: SocketOptions | None = None,
     ) -> None:
-        self.hosts = (hosts,) if isinstance(hosts, str) else tuple(hosts)
+        self.hosts: tuple[str, ...] = (hosts,) if isinstance(hosts, str) else tuple(hosts)
         if not self.hosts:
             raise ValueError("a pool needs an address to listen on")
         if not 0 < expiry < math.inf or not 0 <= rest < math.inf:
@@ -436,9 +436,9 @@ class PooledEndpoint(Endpoint):
         super().__init__(
             deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
         )
-        self.address = listener.address
+        self.address: HostPort = listener.address
         self.owner = owner
-        self.since = listener.acceptor.arrivals
+        self.since: int = listener.acceptor.arrivals
         self._pool = pool
         self._listener = listener
         self._peer = peer

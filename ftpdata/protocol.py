@@ -137,7 +137,7 @@ class DTP(asyncio.Protocol):
         self.proxied_peer: HostPort | None = None
         self.acknowledged_before: int | None = None
         """What the peer's kernel had acknowledged before the TLS handshake."""
-        self.bytes_received = 0
+        self.bytes_received: int = 0
         self._transport: asyncio.Transport | None = None
         self._peername: Any = None
         self._tls: ssl.SSLObject | None = None

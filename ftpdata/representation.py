@@ -383,7 +383,7 @@ class SizeCounter:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self.size = 0
+        self.size: int = 0
 
     def feed(self, data: Buffer) -> None:
         """Count data of the file."""

@@ -94,7 +94,7 @@ class Supervisor:
         self.dtp = dtp
         self.direction = direction
         self.deadlines = deadlines
-        self.file_bytes = 0
+        self.file_bytes: int = 0
         self.total: int | None = None
         self.fast_path = FastPath.NONE
         self.throttle = throttle

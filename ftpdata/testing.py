@@ -113,12 +113,12 @@ class MemoryTransport(asyncio.Transport):
             "ssl_object": self._tls_object,
             **(extra or {}),
         })
-        self.sent = bytearray()
+        self.sent: bytearray = bytearray()
         self.calls: list[str] = []
-        self.most_buffered = 0
-        self.eof_sent = False
-        self.is_lost = False
-        self.was_aborted = False
+        self.most_buffered: int = 0
+        self.eof_sent: bool = False
+        self.is_lost: bool = False
+        self.was_aborted: bool = False
         self.auto_drain = auto_drain
         self._loop = asyncio.get_running_loop()
         self._protocol = protocol
@@ -462,7 +462,7 @@ class RecordingConsumer:
         self._pause_every = pause_every
         self._fail_at = fail_at
         self._error = error or RuntimeError("the consumer failed, as it was told to")
-        self.is_paused = False
+        self.is_paused: bool = False
         self._in_call = False
 
     @property
@@ -556,7 +556,7 @@ class _RecordingProducer:
     ) -> None:
         self.calls: list[str] = []
         self.violations: list[str] = []
-        self.is_done = False
+        self.is_done: bool = False
         self._consumer = consumer
         self._chunks = iter(chunks)
         self._fail_at = fail_at
@@ -630,7 +630,7 @@ class RecordingPushProducer(_RecordingProducer):
     """
 
     streaming = True
-    is_paused = False
+    is_paused: bool = False
 
     def pump(self, limit: int | None = None) -> None:
         """Write chunks until paused, stopped or done; at most `limit` of them."""
@@ -909,7 +909,7 @@ class _DTPForConsumer(DTP):
         super().__init__()
         self.watch = watch
         self.watched = _WatchedConsumer(consumer, watch)
-        self.is_paused = False
+        self.is_paused: bool = False
 
     def pause_producing(self) -> None:
         self._called("pause_producing")
