@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import attrs
 import pytest
 
@@ -468,6 +469,23 @@ async def test_cancellation_at_each_step_of_a_handshake(server_side: bool) -> No
                     await dtp.wait_closed()
 
     assert await sweep(scenario) >= 2
+
+
+async def test_a_cancel_scope_around_a_stalled_handshake() -> None:
+    """Cancelled at every turn of the loop, a handshake lets go of its socket all the same."""
+
+    control = log_in()
+    for server_side in (True, False):
+        tls = DataTLS.for_server(control.server)
+        if not server_side:
+            tls = DataTLS.for_client(control.client, session=None, server_hostname=HOST_NAME)
+        async with sockets() as (accepted, sock):
+            with anyio.move_on_after(0.05) as scope:
+                async with AcceptedEndpoint(accepted, tls=tls) as endpoint:
+                    await endpoint.open()
+            assert scope.cancelled_caught
+            assert accepted.fileno() == -1
+            assert await is_over(sock)
 
 
 # Truncation: the peer leaves at every boundary, and inside

@@ -195,7 +195,9 @@ async def test_lftp(served_directory: Path, tmp_path: Path) -> None:
     """An upload, a listing and a download with lftp, which reads ends of TLS strictly."""
 
     (tmp_path / "source").write_bytes(b"content" * 10_000)
-    async with protected_server(served_directory, require_tls=True) as server:
+    async with protected_server(
+        served_directory, require_tls=True, require_session_reuse=True
+    ) as server:
         script = (
             "set ssl:verify-certificate no; set ftp:ssl-force yes; set ftp:ssl-protect-data yes;"
             "set ftp:ssl-protect-list yes; set net:max-retries 1; set net:timeout 10;"
