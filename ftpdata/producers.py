@@ -300,7 +300,9 @@ class _TaskProducer(_Producer):
         asyncio.get_running_loop().call_exception_handler({
             "message": f"the source of {type(self).__name__} failed when it was closed",
             "exception": error,
-            "task": self._task,
+            # Not "task": from Python 3.12 on the handler would run in the
+            # context of that task, which is the one that runs here.
+            "producer": self,
         })
 
 
