@@ -12,10 +12,12 @@ Where to begin reading:
   `parse_port` and theirs are pure functions.
 - `ftpdata.testing`, imported by its name, has what tests of servers need.
 
-Modules, from the bottom up. Pure: `outcome`, `errors`, `parameters`, `addresses`,
-`listing`, `mlsx`, `contracts`, `representation`, `throttle`, `deadlines`, `digests`.
-On asyncio: `protocol`, `files`, `producers`, `consumers`, `adapters`, `endpoint`,
-`passive`, `active`, `stream`, `supervision`, `transfers`.
+Modules, from the bottom up. Pure: `outcome`, `errors`, `parameters`, `contracts`,
+`deadlines`, `digests`, `addresses`, `listing` (with `listing_entry`, `listing_parsers`),
+`mlsx`, `ebcdic`, `transmission`, `representation`, `proxy_header`, `client_hello`,
+`throttle`, `limits`, `advertise`. On asyncio: `protocol` (the `DTP`), `files`, `producers`,
+`consumers`, `adapters`, `tls`, `socket_options`, `endpoint`, `passive`, `pool`, `active`,
+`nat`, `stream`, `transfers`. Imports go downwards only.
 """
 
 from __future__ import annotations
