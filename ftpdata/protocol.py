@@ -567,7 +567,8 @@ class DTP(asyncio.Protocol):
         and no transfer is at work on what came.
 
         Args:
-            end: How it ended, for `end` and for the error that waiters get.
+            end: How it ended, for `end` and for the error that waiters get;
+                unless `cause` is an `FTPDataError` that knows its own.
             message: The reason in words.
             cause: The exception behind it. An `FTPDataError` becomes the
                 reason itself; an `OSError` chooses the reply code.
@@ -760,8 +761,10 @@ class DTP(asyncio.Protocol):
         self._end = end
         if isinstance(cause, FTPDataError):
             self._reason = cause
-            if cause.end is None:
+            if cause.end is None or cause.end is End.CLEAN:
                 cause.end = end
+            # A limit that is exceeded says more than that a consumer failed.
+            self._end = cause.end
         elif isinstance(cause, OSError) and end in (End.CONSUMER_FAILED, End.PRODUCER_FAILED):
             self._reason = error_for_oserror(cause, end=end)
             self._reason.__cause__ = cause

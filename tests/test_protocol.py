@@ -28,6 +28,7 @@ from ftpdata.errors import (
     InvalidData,
     LocalError,
     NotConnected,
+    QuotaExceeded,
     TransferAborted,
     TransferTimeout,
     TruncatedTransfer,
@@ -623,6 +624,23 @@ async def test_a_consumer_that_raises_ends_the_transfer(when: str) -> None:
     assert len(consumer.chunks) == (2 if when == "unregister" else 1)
     assert consumer.violations == []
     assert transport.was_aborted or when == "replay after the end"
+    await turns()
+
+
+@pytest.mark.parametrize(
+    ("known", "told"), [(None, End.CONSUMER_FAILED), (End.SIZE_LIMIT, End.SIZE_LIMIT)]
+)
+async def test_an_error_that_knows_its_end_is_the_end(known: End | None, told: End) -> None:
+    """The connection and the reason tell the same end: that of the consumer's own error."""
+
+    error = QuotaExceeded("too much", end=known)
+    dtp, transport, _, waiter = receiving(RecordingConsumer(fail_at=1, error=error))
+    transport.feed(b"one")
+    with pytest.raises(QuotaExceeded) as caught:
+        await waiter
+
+    assert caught.value is error
+    assert error.end is dtp.end is told
     await turns()
 
 
