@@ -20,7 +20,7 @@ import anyio
 from .addresses import HostPort
 from .deadlines import Deadlines
 from .errors import DataConnectionError, FTPDataError, error_for_end
-from .kernel import acknowledged_on
+from .kernel import acknowledge_at_once, acknowledged_on
 from .outcome import End
 from .protocol import DTP
 from .socket_options import SocketOptions
@@ -213,6 +213,7 @@ class Endpoint(abc.ABC):
                 raise negotiation_failed(error) from error
             raise
 
+        acknowledge_at_once(protocol.transport)
         refusal = tls.refusal(protocol.transport.get_extra_info("ssl_object"))
         if refusal is not None:
             failure = negotiation_failed(refusal)

@@ -114,6 +114,20 @@ async def test_pending_error_is_the_reset_that_nobody_read() -> None:
     await close(transport)
 
 
+@linux_only
+async def test_acknowledge_at_once_ends_the_dialogue() -> None:
+    """The kernel is told not to delay; what it delays by is its own business afterwards."""
+    ours, theirs = await tcp_pair()
+    with theirs:
+        transport = await connect(ours)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 0
+        kernel.acknowledge_at_once(transport)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
+        await close(transport)
+
+
 async def test_a_transport_without_a_socket_has_no_answers() -> None:
     """Nothing is known, and nothing is done."""
     transport = MemoryTransport(asyncio.Protocol())
@@ -121,6 +135,7 @@ async def test_a_transport_without_a_socket_has_no_answers() -> None:
     assert kernel.unacknowledged_bytes(transport) is None
     assert kernel.pending_error(transport) is None
     kernel.reset_on_close(transport)
+    kernel.acknowledge_at_once(transport)
 
 
 async def test_a_unix_socket_has_no_tcp_answers() -> None:
@@ -145,6 +160,7 @@ async def test_a_closed_socket_has_no_answers() -> None:
     assert kernel.unacknowledged_bytes(gone) is None
     assert kernel.pending_error(gone) is None
     kernel.reset_on_close(gone)
+    kernel.acknowledge_at_once(gone)
 
 
 class Scripted:
