@@ -3,7 +3,8 @@
 python -m examples.demo
 
 Starts the server on a temporary directory and moves a tree of files up and
-down through each way of opening a data connection, checks every digest, lists
+down through each way of opening a data connection, and through TLS whose data
+connections resume the control connection's session; checks every digest, lists
 the tree in three formats, resumes a download that was cut, prints a summary,
 and exits with status 0 only if all of it was right.
 """
@@ -16,6 +17,8 @@ import functools
 import hashlib
 import io
 import os
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -23,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import trustme
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.table import Table
@@ -47,12 +51,32 @@ class ExtendedFTP(ftplib.FTP):
         return self.voidcmd(f"EPRT |1|{host}|{port}|")
 
 
+class ResumingFTP(ftplib.FTP_TLS):
+    """ftplib over TLS; each data connection resumes the control connection's session."""
+
+    def ntransfercmd(
+        self, cmd: str, rest: int | str | None = None
+    ) -> tuple[socket.socket, int | None]:
+        """Open a data connection, and protect it as the server wants it."""
+
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        assert isinstance(self.sock, ssl.SSLSocket)
+        protected = self.context.wrap_socket(
+            connection, server_hostname=self.host, session=self.sock.session
+        )
+        return protected, size
+
+
 WAYS: dict[str, tuple[type[ftplib.FTP], bool]] = {
     "PASV": (ftplib.FTP, True),
     "EPSV": (ExtendedFTP, True),
     "PORT": (ftplib.FTP, False),
     "EPRT": (ExtendedFTP, False),
+    "TLS": (ResumingFTP, True),
 }
+
+AUTHORITY = trustme.CA()
+"""A throw-away authority: this process trusts it, and nobody else does."""
 
 
 def make_tree(root: Path) -> dict[str, bytes]:
@@ -82,7 +106,11 @@ def running_server(directory: Path) -> Iterator[tuple[str, int]]:
 
     command = [sys.executable, "-m", "examples.server", str(directory), "--port", "0"]
     command += ["--user", f"{USER}:{PASSWORD}", "--writable"]
-    with tempfile.TemporaryFile("w+") as log:
+    with (
+        AUTHORITY.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.tempfile() as certificate,
+        tempfile.TemporaryFile("w+") as log,
+    ):
+        command += ["--tls-cert", certificate, "--require-session-reuse"]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert server.stdout is not None
         try:
@@ -104,8 +132,15 @@ def connect(way: str, address: tuple[str, int]) -> ftplib.FTP:
 
     kind, passive = WAYS[way]
     ftp = kind(encoding="utf-8", timeout=30)
+    if isinstance(ftp, ftplib.FTP_TLS):
+        ftp.context = ssl.create_default_context()
+        AUTHORITY.configure_trust(ftp.context)
+
     ftp.connect(*address)
     ftp.login(USER, PASSWORD)
+    if isinstance(ftp, ftplib.FTP_TLS):
+        ftp.prot_p()
+
     ftp.set_pasv(passive)
     return ftp
 
