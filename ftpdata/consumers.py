@@ -22,7 +22,6 @@ The rules of every consumer here:
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -41,7 +40,7 @@ from .errors import (
     error_for_end,
     error_for_oserror,
 )
-from .files import FilePath, FileTarget, WorkerCalls, WriteMode
+from .files import FileObjectTarget, FilePath, FileTarget, WriteMode
 from .outcome import End
 from .protocol import DTP, CloseWaiter
 
@@ -458,7 +457,7 @@ class FileConsumer(_Consumer):
 
     async def _open(self) -> UploadTarget:
         if not isinstance(self._file, (str, bytes, os.PathLike)):
-            return _OpenFile(self._file, self._limiter)
+            return FileObjectTarget(self._file, self._limiter)
 
         return await FileTarget.open(
             self._file,
@@ -495,34 +494,6 @@ class FileConsumer(_Consumer):
         if self._error is not None and not self._is_told:
             self._is_told = True
             raise self._error
-
-
-class _OpenFile:
-    """A binary file object of the caller's as an `UploadTarget`: flushed, never closed."""
-
-    def __init__(self, file: BinaryIO, limiter: anyio.CapacityLimiter | None) -> None:
-        self._file = file
-        self._calls = WorkerCalls(limiter)
-
-    async def write(self, data: bytes) -> None:
-        await self._calls.run(lambda: _write_all(self._file, data))
-
-    async def commit(self) -> None:
-        await self._calls.run(self._file.flush)
-
-    async def discard(self) -> None:
-        """Leave it to the caller, whose file it is."""
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        # Raw files write what they like; buffered ones everything.
-        written = file.write(view)
-        if not written:
-            raise BlockingIOError(errno.EAGAIN, "the file took nothing")
-
-        view = view[written:]
 
 
 # Links of a chain

@@ -35,9 +35,8 @@ from .errors import (
     FTPDataError,
     QuotaExceeded,
     SizeMismatch,
-    error_for_oserror,
 )
-from .files import CHUNK, FilePath, FileSource, FileTarget, WorkerCalls, WriteMode
+from .files import CHUNK, FileObjectTarget, FilePath, FileSource, FileTarget, WriteMode
 from .listing import ListingEntry
 from .outcome import Direction, End, FastPath, TransferResult
 from .parameters import TransferParameters
@@ -848,36 +847,4 @@ def _as_upload_target(
     if hasattr(target, "commit") and hasattr(target, "discard"):
         return cast("UploadTarget", target)
 
-    return _FileObjectTarget(target, limiter)
-
-
-class _FileObjectTarget:
-    """A binary file object of the caller's as an `UploadTarget`: flushed, never closed."""
-
-    def __init__(self, file: BinaryIO, limiter: anyio.CapacityLimiter | None) -> None:
-        self._file = file
-        self._calls = WorkerCalls(limiter)
-
-    async def write(self, data: bytes) -> None:
-        def work() -> None:
-            view = memoryview(data)
-            while view:
-                # Raw files write what they like; buffered ones everything.
-                written = self._file.write(view)
-                if not written:
-                    raise BlockingIOError("the file took nothing")
-                view = view[written:]
-
-        await self._run(work)
-
-    async def commit(self) -> None:
-        await self._run(self._file.flush)
-
-    async def discard(self) -> None:
-        """Leave it to the caller, whose file it is."""
-
-    async def _run(self, work: Callable[[], None]) -> None:
-        try:
-            await self._calls.run(work)
-        except OSError as error:
-            raise error_for_oserror(error) from error
+    return FileObjectTarget(target, limiter)
