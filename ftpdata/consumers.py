@@ -38,7 +38,6 @@ from .errors import (
     QuotaExceeded,
     TruncatedTransfer,
     error_for_end,
-    error_for_oserror,
 )
 from .files import FileObjectTarget, FilePath, FileTarget, WriteMode
 from .outcome import End
@@ -437,8 +436,6 @@ class FileConsumer(_Consumer):
             await self._copy()
         except asyncio.CancelledError:
             self._fail(_closed_early())
-        except OSError as error:
-            self._fail(error_for_oserror(error, end=End.CONSUMER_FAILED), error)
         except FTPDataError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
