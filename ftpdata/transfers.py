@@ -39,9 +39,9 @@ from .errors import (
 from .files import CHUNK, FileObjectTarget, FilePath, FileSource, FileTarget, WriteMode
 from .listing import ListingEntry
 from .outcome import Direction, End, FastPath, TransferResult
-from .parameters import TransferParameters
+from .parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from .protocol import DTP
-from .representation import decoder_for, encoder_for
+from .representation import CodecOptions, decoder_for, encoder_for, listing_encoder_for
 from .supervision import Supervisor, finish_despite_cancellation
 from .throttle import TokenBucket
 
@@ -70,7 +70,7 @@ _NETWORK_ERRNOS = frozenset(
 )
 """What `loop.sendfile` raises about the connection, where it is not a `ConnectionError`."""
 
-STREAM, DEFAULT_DEADLINES = TransferParameters(), Deadlines()
+STREAM, DEFAULT_OPTIONS, DEFAULT_DEADLINES = TransferParameters(), CodecOptions(), Deadlines()
 
 
 async def send_file(
@@ -271,6 +271,8 @@ async def send_listing(
     lines: Iterable[ListingItem] | AsyncIterable[ListingItem],
     *,
     formatter: Callable[[ListingEntry], bytes | None] | None = None,
+    parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
@@ -286,15 +288,20 @@ async def send_listing(
             lines of; or lists of either, which is faster.
         formatter: Such as ``ListFormatter(now=…).format``; an entry for which
             it returns None is left out.
-        throttle: Bounds the rate.
-        progress: Called with bytes of the listing sent; the total is None.
+        parameters: TYPE, STRU and MODE. A listing is text whatever TYPE says:
+            EBCDIC with TYPE E, else ASCII (RFC 959 §4.1.3).
+        options: What the host chooses about them.
+        throttle: Bounds the rate of bytes on the connection.
+        progress: Called with bytes of the listing sent, before encoding; the
+            total is None.
         deadlines: When to give up.
 
     Raises:
         FTPDataError: The listing is not complete; carries the result and the
             reply code: 426 if the peer or a deadline cut it, 451 if `lines`
             raised (550 for an `OSError` that says so), or if an entry came
-            and there is no `formatter`.
+            and there is no `formatter`; 504 for parameters that there is no
+            encoder for.
     """
 
     transfer = Supervisor(
@@ -302,8 +309,12 @@ async def send_listing(
     )
 
     async def body() -> None:
+        encoder: Encoder | None = None
+        if not _is_plain_text(parameters):
+            encoder = listing_encoder_for(parameters, options=options)
+
         async with contextlib.aclosing(_batches(lines, formatter)) as batches:
-            await _send_chunks(transfer, batches, encoder=None)
+            await _send_chunks(transfer, batches, encoder)
 
     return await transfer.run(body)
 
@@ -721,6 +732,16 @@ async def _send_piece(transfer: Supervisor, data: Buffer) -> None:
         await transfer.wait_for_turn(len(piece))
         dtp.write(piece)
         await dtp.drain()
+
+
+def _is_plain_text(parameters: TransferParameters) -> bool:
+    """Whether lines that end in CRLF are what goes on the connection for a listing."""
+
+    return (
+        parameters.type is not RepresentationType.EBCDIC
+        and parameters.structure is Structure.FILE
+        and parameters.mode is TransmissionMode.STREAM
+    )
 
 
 async def _batches(
