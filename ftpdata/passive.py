@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import secrets
 import socket
 from collections.abc import Iterator
@@ -89,35 +88,19 @@ class PortRange:
         return PortRange(first, first + size - 1 + (worker < rest))
 
     def shuffled(self) -> Iterator[int]:
-        """Yield every port once, in an order that nobody can guess.
+        """Yield every port once, each order as likely as any other.
 
-        Constant memory, and constant work for the first one: a walk from a
-        random port with a random stride that is prime to the length, behind a
-        few independent draws which make the usual case uniform.
+        Memory and work are in proportion to the ports that are asked for, not
+        to the range: Fisher and Yates' shuffle, of which only what has been
+        exchanged is kept. A walk with a random stride would be cheaper, and
+        would prefer the free ports behind a long row of those in use.
         """
 
-        tried: set[int] = set()
-        for _ in range(min(8, len(self))):
-            port = self.first + secrets.randbelow(len(self))
-            if port not in tried:
-                tried.add(port)
-                yield port
-
-        start = secrets.randbelow(len(self))
-        stride = _stride(len(self))
-        for step in range(len(self)):
-            port = self.first + (start + step * stride) % len(self)
-            if port not in tried:
-                yield port
-
-
-def _stride(length: int) -> int:
-    """Choose a random number that has no divisor in common with `length`."""
-
-    while True:
-        stride = 1 + secrets.randbelow(length)
-        if math.gcd(stride, length) == 1:
-            return stride
+        exchanged: dict[int, int] = {}
+        for last in range(len(self) - 1, -1, -1):
+            index = secrets.randbelow(last + 1)
+            yield self.first + exchanged.get(index, index)
+            exchanged[index] = exchanged.pop(last, last)
 
 
 DYNAMIC_PORTS = PortRange(49152, 65535)
@@ -215,7 +198,11 @@ def _listen(
 ) -> tuple[socket.socket, tuple[str, int]]:
     """Listen on a free port of the range; it is noted in `_in_use`."""
 
-    for port in ports.shuffled():
+    # Without a random number for each, where none of a large range is free.
+    is_full = len(_in_use) >= len(ports) and all(
+        (host, port) in _in_use for port in range(ports.first, ports.last + 1)
+    )
+    for port in () if is_full else ports.shuffled():
         key = (host, port)
         if key in _in_use:
             continue

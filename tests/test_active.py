@@ -16,6 +16,7 @@ from ftpdata.errors import DataConnectionError, OpenTimeout, PeerRejected, Trans
 from ftpdata.outcome import End
 from ftpdata.protocol import DTP
 from ftpdata.testing import RecordingConsumer, sweep
+from tests.benchmarks.targets import attempts
 
 HOST = "127.0.0.1"
 
@@ -84,6 +85,18 @@ def test_a_refused_target_is_never_connected_to(
         connect_active(target, control_peer=control_peer, policy=policy)
     assert caught.value.end is End.PEER_REJECTED
     assert caught.value.reply_code == 425
+
+
+async def test_generated_arguments_lead_nowhere_else() -> None:
+    """PORT and EPRT of every sort, four policies: no foreign, special or privileged connect.
+
+    ``python -m tests.benchmarks.targets`` tries 100,000.
+    """
+
+    outcome = await attempts(3000)
+    assert outcome.examples == []
+    assert (outcome.foreign, outcome.privileged) == (0, 0)
+    assert outcome.connects == outcome.permitted > 100
 
 
 def test_a_policy_that_compares_needs_something_to_compare_with() -> None:

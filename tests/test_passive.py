@@ -30,6 +30,8 @@ from ftpdata.outcome import End
 from ftpdata.passive import PassiveEndpoint, PortRange, listen_passive
 from ftpdata.protocol import DTP
 from ftpdata.testing import RecordingConsumer, _open_descriptors, reset, sweep
+from tests.benchmarks.ports import chi_square, threshold
+from tests.benchmarks.theft import races
 
 HOST = "127.0.0.1"
 
@@ -169,6 +171,16 @@ def test_the_last_ports_are_no_sequence_either() -> None:
     steps = {(tail[1] - tail[0]) % len(ports) for tail in tails}
     assert len(steps) > 3
     assert len({tail[0] for tail in tails}) > 3
+
+
+def test_the_last_free_ports_cannot_be_guessed() -> None:
+    """Where most of the range is in use, each port that is left is as likely as any other."""
+
+    ports = PortRange(1000, 1099)
+    # A row of two behind a long row in use, and others here and there.
+    free = {1000, 1001, 1003, 1020, 1021, 1050, 1060, 1075, 1098, 1099}
+    counts = Counter(next(p for p in ports.shuffled() if p in free) for _ in range(20_000))
+    assert chi_square(counts, len(free)) < threshold(len(free))
 
 
 # Ports in use
@@ -420,6 +432,19 @@ async def test_a_peer_that_resets_in_the_queue_does_no_harm() -> None:
 
     with pytest.raises(TransferAborted):
         await dtp.register_consumer(RecordingConsumer())
+
+
+async def test_theft_races(caplog: pytest.LogCaptureFixture) -> None:
+    """Strangers come first, again and again: nothing is stolen, every owner gets its data.
+
+    ``python -m tests.benchmarks.theft`` runs 10,000 of them.
+    """
+
+    with caplog.at_level(logging.CRITICAL, "ftpdata.passive"):
+        outcome = await races("listener", 200)
+    assert (outcome.stolen, outcome.served) == (0, 200)
+    assert outcome.strangers > 300
+    assert passive._in_use == set()
 
 
 async def test_nobody_comes() -> None:
