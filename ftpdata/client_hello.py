@@ -1,9 +1,10 @@
 """What a TLS client offers before anything is negotiated (RFC 8446 §4.1.2, RFC 7301, RFC 6066).
 
-Pure. Reads the application protocols (ALPN) and the server name out of a
-ClientHello, and nothing else. Python's `ssl` completes a handshake with a
-client that offers foreign protocols only, as if it had offered none; who wants
-to refuse it (ALPACA, CVE-2021-3618) has to look for himself.
+Pure. Reads out of a ClientHello the application protocols (ALPN), the server
+name and whether it may be authenticated later, and nothing else. Python's `ssl`
+completes a handshake with a client that offers foreign protocols only, as if it
+had offered none; who wants to refuse it (ALPACA, CVE-2021-3618) has to look for
+himself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ HANDSHAKE_RECORD = 22
 CLIENT_HELLO = 1
 SERVER_NAME = 0
 ALPN = 16
+POST_HANDSHAKE_AUTH = 49
 HOST_NAME = 0
 
 MAX_CLIENT_HELLO = 64 * 1024
@@ -33,10 +35,13 @@ class ClientHello:
         protocols: Names of application protocols, most wanted first; empty
             where it offers none.
         server_name: Name of the host it wants, if it says so.
+        allows_post_handshake_auth: Whether it may be asked who it is after the
+            handshake (RFC 8446 §4.2.6, §4.6.2).
     """
 
     protocols: tuple[bytes, ...] = ()
     server_name: bytes | None = None
+    allows_post_handshake_auth: bool = False
 
 
 class _Incomplete(Exception):
@@ -132,6 +137,7 @@ def _handshake_message(data: bytes) -> bytes | None:
 def _extensions(data: bytes) -> ClientHello:
     protocols: list[bytes] = []
     server_name: bytes | None = None
+    allows_post_handshake_auth = False
     reader = _Reader(data)
     while reader:
         kind = reader.number(2)
@@ -146,5 +152,7 @@ def _extensions(data: bytes) -> ClientHello:
                 name_kind, name = names.number(1), names.vector(2)
                 if name_kind == HOST_NAME:
                     server_name = name
+        elif kind == POST_HANDSHAKE_AUTH:
+            allows_post_handshake_auth = True
 
-    return ClientHello(tuple(protocols), server_name)
+    return ClientHello(tuple(protocols), server_name, allows_post_handshake_auth)

@@ -10,7 +10,9 @@ Three more things that Python's `ssl` and asyncio leave to us:
 
 - After the control handshake the context sends no tickets (`num_tickets`):
   unread ones are what makes TLS 1.3 uploads end in a reset. The client goes on
-  with the ticket of its control connection.
+  with the ticket of its control connection. Where it uses one only once, as
+  curl does (RFC 8446 §C.4), it gets the next one on the control connection, too
+  (`DataTLS.renew_ticket`).
 - A client that offers only foreign application protocols is refused.
 - A stream that ends without a close_notify was cut (`ftpdata.protocol`).
 """
@@ -85,7 +87,7 @@ class ServerCertificate:
         context.minimum_version = self.minimum_version
         context.load_cert_chain(self.certificate, self.key, self.password)
         context.set_alpn_protocols(list(FTP_PROTOCOLS))
-        context.sslobject_class = _ServerObject
+        context.sslobject_class = _ControlObject
         if self.prepare is not None:
             self.prepare(context)
 
@@ -183,6 +185,43 @@ class DataTLS:
             strict_close=strict_close,
         )
 
+    def renew_ticket(self, control: ssl.SSLObject) -> bool:
+        """Have the client get a new ticket, for a further data connection. TLS 1.3.
+
+        To be called once for each data connection, before the reply that tells
+        how its transfer ended. A client that uses a ticket once only (curl,
+        and all of OpenSSL's clients that keep a cache) could else protect one
+        data connection, where resumption is required; nothing is done where
+        it is not.
+
+        A ticket is sent behind every authentication of the client, and Python
+        knows no other way to send one on a connection that is established. So
+        the client is asked for a certificate with the next thing that is sent,
+        answers that it has none, and the ticket goes out as soon as that is
+        read (RFC 8446 §4.6). A client that has one for which the host has
+        never asked will show it, and is cut off, as nobody can say whether it
+        is genuine: it needs `SessionReuse.WANTED`, as it did before.
+
+        Args:
+            control: ``ssl_object`` of the control connection; its context was
+                made by `ServerCertificate.session_context`.
+
+        Returns:
+            Whether there will be one. There is none in TLS 1.2, which needs
+            none; for a client that does not let itself be asked; and while
+            one is on its way.
+        """
+
+        if self.reuse is not SessionReuse.REQUIRED or not self.server_side:
+            return False
+
+        try:
+            control.verify_client_post_handshake()
+        except (ssl.SSLError, NotImplementedError):
+            return False
+
+        return True
+
     def refusal(self, tls: ssl.SSLObject) -> str | None:
         """Say why a connection whose handshake is done is refused, or None."""
 
@@ -277,10 +316,60 @@ class _ServerObject(_CountingObject):
         if hello is None:
             return
 
-        self._incoming, self._seen = None, b""
         offered = [name.decode("latin-1") for name in hello.protocols]
         if offered and not set(offered) & set(FTP_PROTOCOLS):
             raise ssl.SSLError(f"the client offers foreign protocols only: {offered!r:.80}")
+
+        self._meet(hello)
+        self._incoming, self._seen = None, b""
+
+    def _meet(self, hello: ClientHello) -> None:
+        """Get ready for this client."""
+
+
+class _ControlObject(_ServerObject):
+    """An SSLObject that can ask a client later who it is, if that is one that allows it.
+
+    See `DataTLS.renew_ticket`. It is no setting for the context, which would
+    have it ask clients of TLS 1.2 at once; and it cannot be set on an object
+    that there is.
+    """
+
+    _context: ssl.SSLContext
+    _sslobj: Any
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
+        self = super()._create(incoming, outgoing, **options)
+        self._context = options["context"]
+        return self
+
+    def _meet(self, hello: ClientHello) -> None:
+        context = self._context
+        if (
+            not hello.allows_post_handshake_auth
+            or context.verify_mode is not ssl.CERT_NONE
+            or not _speaks_tls_1_3(context)
+        ):
+            return
+
+        assert self._incoming is not None
+        context.verify_mode, context.post_handshake_auth = ssl.CERT_OPTIONAL, True
+        try:
+            again: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        finally:
+            context.verify_mode, context.post_handshake_auth = ssl.CERT_NONE, False
+
+        self._sslobj = again._sslobj  # noqa: SLF001 - another object of this class
+        self._sslobj.owner = self
+        # The object that was there may have taken a part of it.
+        self._incoming.read()
+        self._incoming.write(self._seen)
+
+
+def _speaks_tls_1_3(context: ssl.SSLContext) -> bool:
+    latest = {ssl.TLSVersion.MAXIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_3}
+    return context.maximum_version in latest and not context.options & ssl.OP_NO_TLSv1_3
 
 
 def negotiation_failed(reason: BaseException | str) -> TLSNegotiationFailed:

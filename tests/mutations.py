@@ -80,6 +80,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_tls.py::test_no_tickets_are_sent_on_data_connections",
     ),
     Mutation(
+        name="a further ticket, for clients that use one once",
+        module="ftpdata/tls.py",
+        check="            control.verify_client_post_handshake()\n",
+        instead="            return False\n",
+        tests="tests/test_tls.py::test_the_next_ticket_comes_on_the_control_connection",
+    ),
+    Mutation(
+        name="the server has the client take its ticket",
+        module="examples/server/commands/transfers.py",
+        check="        session.renew_ticket()\n",
+        instead="",
+        tests="tests/server/test_tls.py::test_a_ticket_is_used_once",
+    ),
+    Mutation(
+        name="no client of TLS 1.2 is asked for a certificate",
+        module="ftpdata/tls.py",
+        check="            or not _speaks_tls_1_3(context)\n",
+        instead="",
+        tests="tests/test_tls.py::test_no_client_is_asked_for_a_certificate_in_its_handshake",
+    ),
+    Mutation(
         name="a bare end of file is a cut (asyncio)",
         module="ftpdata/protocol.py",
         check="if self._tls is not None and self.strict_close and not has_close_notify(self._tls):",

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from ftpdata import ClientHello, InvalidData, parse_client_hello
 
 
-def hello(*protocols: str, server_name: str | None = None) -> bytes:
+def hello(
+    *protocols: str, server_name: str | None = None, post_handshake_auth: bool = False
+) -> bytes:
     """Give the first bytes that OpenSSL's own client sends."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    context.post_handshake_auth = post_handshake_auth
     if protocols:
         context.set_alpn_protocols(list(protocols))
 
@@ -35,6 +38,10 @@ OFFERS = [
     (
         hello("ftp-data", server_name="files.example"),
         ClientHello((b"ftp-data",), b"files.example"),
+    ),
+    (
+        hello("ftp", post_handshake_auth=True),
+        ClientHello((b"ftp",), allows_post_handshake_auth=True),
     ),
 ]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import attrs
 import pytest
+import trustme
 
 from ftpdata import (
     Deadlines,
@@ -27,7 +28,7 @@ from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import TLSNegotiationFailed
 from ftpdata.protocol import DTP
 from ftpdata.testing import Cut, RecordingConsumer, reset, send_then_cut, sweep, tcp_pair
-from ftpdata.tls import DataTLS, SessionReuse
+from ftpdata.tls import DataTLS, ServerCertificate, SessionReuse
 
 from .harness.connections import peer_task
 from .harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
@@ -40,18 +41,37 @@ QUICK = Deadlines(open=5, handshake=5, first_byte=5, stall=5, close=5)
 
 @attrs.frozen
 class Control:
-    """A control connection whose handshake is done, with both sides' contexts."""
+    """A control connection in memory whose handshake is done, with both sides' contexts."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
     session: ssl.SSLSession
+    here: ssl.SSLObject
+    there: ssl.SSLObject
+
+    def command(self) -> None:
+        """Let the client say something, and the server read it, and all that is in front."""
+
+        self.here.write(b"NOOP\r\n")
+        assert self.there.read() == b"NOOP\r\n"
+
+    def reply(self) -> None:
+        """Let the server say something, and the client read it, and all that is in front."""
+
+        self.there.write(b"200 Noted.\r\n")
+        assert self.here.read() == b"200 Noted.\r\n"
 
 
-def log_in(version: ssl.TLSVersion | None = None) -> Control:
+def log_in(
+    version: ssl.TLSVersion | None = None,
+    *,
+    client: ssl.SSLContext | None = None,
+    certificate: ServerCertificate | None = None,
+) -> Control:
     """Do the handshake of a control connection in memory, and read the tickets behind it."""
 
-    server = server_certificate(version).session_context()
-    client = client_context(version)
+    server = (certificate or server_certificate(version)).session_context()
+    client = client or client_context(version)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = client.wrap_bio(to_client, to_server, server_hostname=HOST_NAME)
     there = server.wrap_bio(to_server, to_client, server_side=True)
@@ -65,7 +85,7 @@ def log_in(version: ssl.TLSVersion | None = None) -> Control:
     there.write(b"230 Logged in.\r\n")
     assert here.read()
     assert here.session is not None
-    return Control(server, client, here.session)
+    return Control(server, client, here.session, here, there)
 
 
 @contextlib.asynccontextmanager
@@ -266,6 +286,136 @@ async def test_the_fiftieth_transfer_resumes_as_the_first(version: ssl.TLSVersio
     control = log_in(version)
     for _ in range(50):
         assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
+# Tickets for clients that use one once only
+
+
+def asked_later(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    """Make the context of a client that lets itself be asked for a certificate later, as curl."""
+
+    context = client_context(version)
+    context.post_handshake_auth = True
+    return context
+
+
+def with_foreign_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Give a client a certificate that the server has no reason to trust."""
+
+    trustme.CA().issue_cert("client.example").configure_cert(context)
+    return context
+
+
+async def test_the_next_ticket_comes_on_the_control_connection() -> None:
+    """Renewed behind each transfer, there is an unused ticket for every data connection."""
+
+    control = log_in(client=asked_later())
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    used = set()
+    for _ in range(5):
+        session = control.here.session
+        assert session is not None
+        assert session.id not in used
+        used.add(session.id)
+        assert await negotiate(control, session, SessionReuse.REQUIRED) == (True, True)
+        assert tls.renew_ticket(control.there)
+        # One that is asked for already is as good.
+        assert not tls.renew_ticket(control.there)
+        control.reply()
+        control.command()
+        control.reply()
+
+
+@pytest.mark.parametrize(
+    ("client", "reuse"),
+    [
+        (asked_later(TLS_1_2), SessionReuse.REQUIRED),
+        (asked_later(), SessionReuse.WANTED),
+        (asked_later(), SessionReuse.OFF),
+        (client_context(), SessionReuse.REQUIRED),
+    ],
+)
+async def test_nobody_is_asked_in_vain(client: ssl.SSLContext, reuse: SessionReuse) -> None:
+    """TLS 1.2 needs no new ticket; where it is not required, or cannot be had, none is."""
+
+    control = log_in(client=client)
+    tls = DataTLS.for_server(control.server, reuse=reuse)
+    assert not tls.renew_ticket(control.there)
+    control.reply()
+    control.command()
+    control.reply()
+    assert control.here.session is not None
+    assert control.here.session.id == control.session.id
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("limited", ["neither", "client", "server", "server, by an option"])
+async def test_no_client_is_asked_for_a_certificate_in_its_handshake(
+    version: ssl.TLSVersion, limited: str
+) -> None:
+    """One that has a certificate nobody knows gets in, and transfers, in all versions of TLS."""
+
+    if limited == "server, by an option":
+
+        def prepare(context: ssl.SSLContext) -> None:
+            if version is TLS_1_2:
+                with pytest.warns(DeprecationWarning, match="OP_NO"):
+                    context.options |= ssl.OP_NO_TLSv1_3
+
+        certificate = attrs.evolve(server_certificate(), prepare=prepare)
+    else:
+        certificate = server_certificate(version if limited == "server" else None)
+    client = with_foreign_certificate(asked_later(version if limited == "client" else None))
+    control = log_in(client=client, certificate=certificate)
+    assert control.server.verify_mode is ssl.CERT_NONE
+    assert not control.server.post_handshake_auth
+    for reuse in (SessionReuse.WANTED, SessionReuse.REQUIRED):
+        assert await negotiate(control, control.session, reuse) == (True, True)
+    control.reply()
+    control.command()
+
+
+async def test_a_host_that_wants_certificates_still_gets_them() -> None:
+    """Whom `prepare` asks for a certificate is asked at once, and again for each ticket."""
+
+    def prepare(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.configure_trust(context)
+
+    authority = trustme.CA()
+    certificate = attrs.evolve(server_certificate(), prepare=prepare)
+    with pytest.raises(ssl.SSLError):
+        log_in(client=asked_later(), certificate=certificate)
+
+    client = asked_later()
+    authority.issue_cert("client.example").configure_cert(client)
+    control = log_in(client=client, certificate=certificate)
+    assert control.there.getpeercert()
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    assert tls.renew_ticket(control.there)
+    control.reply()
+    control.command()
+    control.reply()
+    assert control.there.getpeercert()
+    assert control.here.session is not None
+    assert control.here.session.id != control.session.id
+
+
+def test_the_hello_of_a_client_that_can_be_asked_may_come_in_pieces() -> None:
+    """What was read of it before it was whole is not lost."""
+
+    context = server_certificate().session_context()
+    client = asked_later()
+    hello, here, to_client = client_hello(client)
+    to_server, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    there = context.wrap_bio(to_server, outgoing, server_side=True)
+    for at in range(0, len(hello), 7):
+        to_server.write(hello[at : at + 7])
+        with pytest.raises(ssl.SSLWantReadError):
+            there.do_handshake()
+    to_client.write(outgoing.read())
+    here.do_handshake()
+    assert here.version() == "TLSv1.3"
 
 
 async def test_a_client_can_demand_resumption_too() -> None:

@@ -20,6 +20,7 @@ import ssl
 
 import anyio
 import anyio.abc
+from anyio.streams.tls import TLSAttribute
 
 from ftpdata import (
     DataTLS,
@@ -333,6 +334,12 @@ class Session:
         """How data connections are protected: as PROT said."""
 
         return self._tls if self.protect_data else None
+
+    def renew_ticket(self) -> None:
+        """Let the client have what it needs to resume its TLS session once more."""
+
+        if self._control.tls is not None and self.data_tls is not None:
+            self.data_tls.renew_ticket(self._control.tls.extra(TLSAttribute.ssl_object))
 
     async def _next_line(self) -> str | None:
         if not self._is_shut_down:

@@ -27,13 +27,19 @@ VERSIONS = [pytest.param(TLS_1_2, id="TLS1.2"), pytest.param(TLS_1_3, id="TLS1.3
 
 
 class ReusingFTP(ftplib.FTP_TLS):
-    """What Python's client becomes when it resumes the session of its control connection."""
+    """What Python's client becomes when it resumes the session of its control connection.
+
+    Attributes:
+        resumed: Whether each data connection did.
+        sessions: The identifiers of the sessions that they offered.
+    """
 
     def __init__(self, context: ssl.SSLContext, *, reuse: bool = True, implicit: bool = False):
         super().__init__(context=context)
         self.reuse = reuse
         self.implicit = implicit
         self.resumed: list[bool] = []
+        self.sessions: list[bytes] = []
 
     def connect(self, host: str = "", port: int = 0, *arguments: Any, **options: Any) -> str:
         """Connect; begin TLS before the greeting, if it is implicit."""
@@ -58,6 +64,8 @@ class ReusingFTP(ftplib.FTP_TLS):
 
         assert isinstance(self.sock, ssl.SSLSocket)
         session = self.sock.session if self.reuse else None
+        if session is not None:
+            self.sessions.append(session.id)
         try:
             wrapped = self.context.wrap_socket(sock, server_hostname=self.host, session=session)
         except BaseException:
@@ -166,6 +174,32 @@ async def test_a_client_that_does_not_resume(
     assert (served_directory / "file").read_bytes() == b"content"
 
 
+async def test_a_ticket_is_used_once(served_directory: Path) -> None:
+    """A client that lets itself be asked for a certificate has a new one for each transfer."""
+
+    def work() -> list[bytes]:
+        context = client_context(TLS_1_3)
+        context.post_handshake_auth = True
+        with ReusingFTP(context) as ftp:
+            ftp.connect(server.host, server.port, timeout=PATIENCE)
+            ftp.login("ann", "secret")
+            ftp.prot_p()
+            for number in range(4):
+                ftp.storbinary(f"STOR file{number}", io.BytesIO(b"content"))
+            with pytest.raises(ftplib.error_perm, match=r"^550"):
+                ftp.retrbinary("RETR missing", print)
+            assert len(ftp.nlst()) == 4
+            return ftp.sessions
+
+    async with protected_server(
+        served_directory, require_tls=True, require_session_reuse=True
+    ) as server:
+        sessions = await in_thread(work)
+
+    assert len(sessions) == 5
+    assert len(set(sessions)) == 5
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 @pytest.mark.parametrize("implicit", [False, True])
 async def test_curl(implicit: bool, served_directory: Path, tmp_path: Path) -> None:
@@ -188,6 +222,39 @@ async def test_curl(implicit: bool, served_directory: Path, tmp_path: Path) -> N
             assert process.returncode == 0, errors
 
     assert (tmp_path / "target").read_bytes() == b"content" * 10_000
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+async def test_many_transfers_of_curl(
+    version: str, served_directory: Path, tmp_path: Path
+) -> None:
+    """All in one session, uploads behind uploads: curl uses a ticket of TLS 1.3 only once."""
+
+    sizes = [0, 1, 5_000, 300_000]
+    for number, size in enumerate(sizes):
+        (tmp_path / f"file{number}").write_bytes(b"x" * size)
+    async with protected_server(
+        served_directory, require_tls=True, require_session_reuse=True
+    ) as server:
+        url = f"ftp://{server.host}:{server.port}/"
+        common = ("curl", "-sS", "-k", "--ssl-reqd", "-u", "ann:secret", "--max-time", "30")
+        files = f"file[0-{len(sizes) - 1}]"
+        for arguments in (
+            ("-T", f"{tmp_path}/{files}", url),
+            ("-o", f"{tmp_path}/got#1", url + files),
+        ):
+            process = await asyncio.create_subprocess_exec(
+                *(*common, f"--tlsv{version}", "--tls-max", version, "--fail-early"),
+                *arguments,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            _, errors = await process.communicate()
+            assert process.returncode == 0, errors
+
+    for number, size in enumerate(sizes):
+        assert (served_directory / f"file{number}").stat().st_size == size
+        assert (tmp_path / f"got{number}").stat().st_size == size
 
 
 @pytest.mark.skipif(shutil.which("lftp") is None, reason="no lftp here")

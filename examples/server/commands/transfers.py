@@ -11,7 +11,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -189,10 +188,11 @@ def _check_restart(session: Session, restart: Restart) -> None:
         raise BadArgument("REST and RANG are for TYPE I.")
 
 
-def _connection(
-    session: Session, operation: Operation, text: str
-) -> AbstractAsyncContextManager[DTP]:
-    return session.data.connection(operation, text, session.reply)
+@contextlib.asynccontextmanager
+async def _connection(session: Session, operation: Operation, text: str) -> AsyncIterator[DTP]:
+    async with session.data.connection(operation, text, session.reply) as dtp:
+        session.renew_ticket()
+        yield dtp
 
 
 async def _receive(
