@@ -146,7 +146,8 @@ async def send_file(
             if can_sendfile and total is not None and _is_clear(dtp):
                 await _send_by_sendfile(transfer, source)
 
-            if transfer.file_bytes != total:
+            # Of an empty file there still is the end mark.
+            if encoder is not None or transfer.file_bytes != total:
                 await _send_by_reading(transfer, source, encoder)
         finally:
             source.close()

@@ -148,6 +148,27 @@ def test_retr_only_server(served: Path) -> None:
     assert len([line for line in code if line.strip()]) < 40
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_transfer_modes(loop: str) -> None:
+    """Every combination works both ways, with a server of its own."""
+    header, *rows = run("transfer_modes", "--loop", loop).splitlines()
+    cells = [row[11:].split() for row in rows if row]
+    assert header == "TYPE STRU  MODE S MODE B MODE C MODE Z"
+    assert cells == [["✓"] * 4] * 16
+
+
+def test_transfer_modes_with_a_server_that_has_none(served: Path) -> None:
+    """What does not work is said of each combination, and is the exit code."""
+    with running("server", str(served), "--port", "0", "--anonymous") as (host, port):
+        command = [sys.executable, "-m", "examples.transfer_modes", f"ftp://{host}:{port}"]
+        done = subprocess.run(
+            command, env=ENVIRONMENT, capture_output=True, text=True, timeout=50, check=False
+        )
+    assert done.returncode == 1
+    assert "✓" not in done.stdout
+    assert "TYPE E C, STRU R, MODE Z: ReplyError('553 Nothing can be changed here.')" in done.stdout
+
+
 def test_demo() -> None:
     """The demonstration ends well."""
     assert "everything arrived as it was sent" in run("demo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import socket
 from collections.abc import Awaitable
@@ -16,8 +17,8 @@ from ftpdata.parameters import (
     TransferParameters,
     TransmissionMode,
 )
-from ftpdata.representation import decoder_for
-from ftpdata.transfers import send_listing
+from ftpdata.representation import decoder_for, encoder_for
+from ftpdata.transfers import send_file, send_listing
 from tests.harness.connections import connection, peer_task, receive_all
 
 EVERY = [
@@ -89,3 +90,16 @@ async def test_a_listing_of_pages_is_refused() -> None:
 
     assert caught.value.result is not None
     assert caught.value.result.reply_code == 504
+
+
+# Files
+
+
+@every
+async def test_an_empty_file_is_its_end_mark(parameters: TransferParameters) -> None:
+    """Where there is one: nothing at all would be a file that was cut."""
+
+    async with connection() as (dtp, peer):
+        received = await sent(send_file(dtp, io.BytesIO(), parameters=parameters), peer)
+
+    assert received == b"".join(encoder_for(parameters).finish())

@@ -77,6 +77,7 @@ class Session:
         pending_user: The name that USER gave, while PASS is awaited.
         directory: The virtual path that relative paths start from.
         parameters: TYPE, STRU and MODE.
+        options: What TYPE, STRU and MODE leave open; OPTS MODE sets some of it.
         restart: What REST or RANG said, for the next transfer command.
         rename_from: What RNFR said, for an RNTO right behind it.
         hash_name: The algorithm of HASH.
@@ -135,7 +136,10 @@ class Session:
         self.pending_user: str | None = None
         self.directory = "/"
         # RFC 959 §5.1: ASCII Non-print is the default; most clients say TYPE I at once.
-        self.parameters = TransferParameters(type=RepresentationType.ASCII)
+        self.parameters = TransferParameters(
+            type=RepresentationType.ASCII, encoding=self.settings.code_page
+        )
+        self.options = self.settings.codec_options
         self.restart = Restart()
         self.rename_from: str | None = None
         self.hash_name = "SHA-256"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ftpdata import Deadlines, PortRange, ServerCertificate
+from ftpdata import CodecOptions, Deadlines, PortRange, ServerCertificate
 
 from .accounts import Accounts
 
@@ -25,6 +25,9 @@ class Settings:
             address than the client's (RFC 959 §5.2). It opens the door to
             what RFC 2577 warns of.
         rate: Bytes per second of one session, both directions together.
+        codec_options: What TYPE, STRU and MODE leave open: the restart markers
+            that are sent, the limits of what is received.
+        code_page: The EBCDIC code page of TYPE E.
         deadlines: Of data connections.
         idle_timeout: Seconds between two commands, while nothing runs.
         reply_timeout: Seconds for a client to take a reply.
@@ -51,6 +54,10 @@ class Settings:
     advertise: str | None = None
     allow_fxp: bool = False
     rate: float | None = None
+    codec_options: CodecOptions = attrs.field(
+        factory=lambda: CodecOptions(marker_interval=1024 * 1024)
+    )
+    code_page: str = "cp037"
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     idle_timeout: float = 300.0
     reply_timeout: float = 30.0

@@ -26,7 +26,7 @@ from ftpdata import DTP, DataConnectionError, End, Endpoint
 
 from .control import Reply
 
-__all__ = ["DataChannel", "Operation", "Phase", "Restart"]
+__all__ = ["WHOLE", "DataChannel", "Operation", "Phase", "Restart"]
 
 
 @attrs.frozen
@@ -41,6 +41,10 @@ class Restart:
 
     offset: int = 0
     end: int | None = None
+
+
+WHOLE = Restart()
+"""The whole file."""
 
 
 class Phase(enum.Enum):

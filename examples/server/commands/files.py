@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ftpdata import (
     Digest,
     SizeCounter,
+    TransmissionMode,
     encoder_for,
     format_time_val,
     parse_time_val,
@@ -33,8 +34,8 @@ __all__ = ["HASH_NAMES"]
 HASH_NAMES = ("SHA-256", "SHA-512", "SHA-1", "MD5", "CRC32")
 """Algorithms of HASH; the first one is what a session starts with."""
 
-MAX_ASCII_SIZE = 16 * 1024 * 1024
-"""Bytes of a file that SIZE reads in TYPE A, where the answer depends on the line ends."""
+MAX_COUNTED = 16 * 1024 * 1024
+"""Bytes of a file that SIZE reads where the answer depends on what is in it."""
 
 
 @command("DELE path", read_only_code=550)
@@ -76,15 +77,20 @@ async def rename_to(session: Session, argument: str) -> Reply:
 
 @command("SIZE path", is_abortable=True)
 async def size(session: Session, argument: str) -> Reply:
-    """Tell how many bytes RETR would send, in the type that is set (RFC 3659 §4)."""
+    """Tell how many bytes RETR would send, in the type, structure and mode set (RFC 3659 §4)."""
+
+    parameters = session.parameters
+    if parameters.mode is TransmissionMode.DEFLATE:
+        # Before compression, as REST counts too: clients compare it with what they have.
+        parameters = parameters.with_mode("S")
 
     async with session.storage.open_file(session.path(argument)) as file:
-        if session.parameters.is_identity:
+        if parameters.is_identity:
             return Reply(213, str(file.size))
-        if file.size > MAX_ASCII_SIZE:
-            return Reply(550, "Too large to be counted in TYPE A. Use TYPE I.")
+        if file.size > MAX_COUNTED:
+            return Reply(550, "Too large to be counted as it would be sent. Use TYPE I.")
 
-        counter = SizeCounter(encoder_for(session.parameters))
+        counter = SizeCounter(encoder_for(parameters, options=session.options))
         async with contextlib.aclosing(session.storage.chunks(file.fd)) as chunks:
             async for data in chunks:
                 await session.storage.run(counter.feed, data)

@@ -7,8 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 import anyio
+import attrs
 
-from ftpdata import ListFormatter, parse_time_val
+from ftpdata import ListFormatter, parse_deflate_level, parse_time_val
 
 from ..control import Reply, printable
 from ..listings import Listing
@@ -42,7 +43,7 @@ async def features(session: Session, _: str) -> Reply:
     hashes = "".join(f"{name}{'*' * (name == session.hash_name)};" for name in HASH_NAMES)
     lines = [
         *("EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", session.facts.feature),
-        *("RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8"),
+        *("MODE Z", "RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8"),
         *("XCRC", "XMD5", "XSHA1", "XSHA256"),
     ]
     if session.settings.certificate is not None:
@@ -52,7 +53,7 @@ async def features(session: Session, _: str) -> Reply:
 
 @command("OPTS command [options]", needs_login=False)
 async def options(session: Session, argument: str) -> Reply:
-    """Set options of a command (RFC 2389 §4)."""
+    """Set options of a command (RFC 2389 §4, draft-preston-ftpext-deflate §3.4)."""
 
     name, _, option = argument.partition(" ")
     match name.upper(), option.upper():
@@ -61,6 +62,13 @@ async def options(session: Session, argument: str) -> Reply:
         case "MLST", _:
             session.facts = session.facts.select(option)
             return Reply(200, session.facts.reply)
+        case "MODE", "Z":
+            session.options = session.settings.codec_options
+            return Reply(200, f"MODE Z LEVEL set to {session.options.deflate_level}.")
+        case "MODE", _:
+            level = parse_deflate_level(option)
+            session.options = attrs.evolve(session.options, deflate_level=level)
+            return Reply(200, f"MODE Z LEVEL set to {level}.")
         case "HASH", "":
             return Reply(200, session.hash_name)
         case "HASH", wanted if wanted in HASH_NAMES:

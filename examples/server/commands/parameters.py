@@ -18,7 +18,6 @@ from ftpdata import (
     Structure,
     TransferParameters,
     TransmissionMode,
-    UnsupportedParameter,
     check_supported,
     connect_active,
     format_epsv_reply,
@@ -36,13 +35,7 @@ from .table import command
 if TYPE_CHECKING:
     from ..session import Session
 
-__all__ = ["parse_offset"]
-
-SUPPORTED = {
-    (kind, Structure.FILE, TransmissionMode.STREAM)
-    for kind in (RepresentationType.ASCII, RepresentationType.IMAGE, RepresentationType.LOCAL)
-}
-"""What this server offers of all that ftpdata can do."""
+__all__ = ["can_restart", "parse_offset"]
 
 # Not str.isdigit, and not int() alone: both know digits that are not ASCII.
 _number = re.compile(r"[0-9]{1,19}")
@@ -56,6 +49,24 @@ def parse_offset(text: str) -> int | None:
 
     offset = int(text)
     return offset if offset < 2**63 else None
+
+
+def can_restart(parameters: TransferParameters) -> bool:
+    """Tell whether a transfer can begin at an offset.
+
+    In block and compressed mode an offset is a restart marker, of which this
+    server makes a position in the file in any type (RFC 959 §3.5). In the
+    others it counts bytes as the type has them (RFC 3659 §5.1): finding them in
+    a file that is converted would take converting all that is before them.
+    """
+
+    if parameters.mode in (TransmissionMode.BLOCK, TransmissionMode.COMPRESSED):
+        return True
+
+    return (
+        parameters.type in (RepresentationType.IMAGE, RepresentationType.LOCAL)
+        and parameters.structure is Structure.FILE
+    )
 
 
 @command("TYPE type")
@@ -81,9 +92,6 @@ async def set_mode(session: Session, argument: str) -> Reply:
 
 def _set(session: Session, parameters: TransferParameters, name: str, argument: str) -> Reply:
     check_supported(parameters)
-    if (parameters.type, parameters.structure, parameters.mode) not in SUPPORTED:
-        raise UnsupportedParameter(f"{name} {argument} is not supported.")
-
     session.parameters = parameters
     return Reply(200, f"{name} is {argument.upper()}.")
 
@@ -178,17 +186,17 @@ def _families(session: Session) -> tuple[int, ...]:
 
 @command("REST offset")
 async def restart(session: Session, argument: str) -> Reply:
-    """Begin the next transfer at an offset.
+    """Begin the next transfer at an offset, or at a restart marker (see `can_restart`).
 
-    Not in TYPE A, where an offset counts bytes on the wire (RFC 3659 §5.1):
-    finding it would take reading and converting all that is before it.
+    The markers of this server are offsets: those in the blocks that RETR
+    sends, and those in the 110 replies to what STOR receives.
     """
 
     offset = parse_offset(argument)
     if offset is None:
-        return Reply(501, "REST takes a number of bytes.")
-    if offset and not session.parameters.is_identity:
-        return Reply(501, "REST is for TYPE I.")
+        return Reply(501, "REST takes a number of bytes, or a marker that this server gave.")
+    if offset and not can_restart(session.parameters):
+        return Reply(501, "REST is for TYPE I and STRU F, or for MODE B and MODE C.")
 
     session.restart = Restart(offset)
     return Reply(350, f"Restarting at {offset}. Send the transfer command.")
@@ -196,7 +204,11 @@ async def restart(session: Session, argument: str) -> Reply:
 
 @command("RANG start end")
 async def byte_range(session: Session, argument: str) -> Reply:
-    """Limit the next RETR or HASH to a range; both ends belong to it (draft-bryan-ftp-range)."""
+    """Limit the next RETR, STOR or HASH to a range; both ends belong to it.
+
+    draft-bryan-ftp-range. Only where the bytes of the file are those on the
+    connection: "RANG STREAM".
+    """
 
     session.restart = Restart()
     first, _, second = argument.partition(" ")
@@ -208,7 +220,7 @@ async def byte_range(session: Session, argument: str) -> Reply:
     if start > end:
         return Reply(501, "The range ends before it begins.")
     if not session.parameters.is_identity:
-        return Reply(551, "RANG is for TYPE I.")
+        return Reply(551, "RANG is for TYPE I, STRU F and MODE S.")
 
     session.restart = Restart(start, end + 1)
     return Reply(350, f"Restarting at {start}. End byte range at {end}.")

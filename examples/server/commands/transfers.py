@@ -35,7 +35,8 @@ from ftpdata import (
 from ..control import Reply
 from ..listings import Listing, fact_formatter
 from ..storage import has_controls
-from ..transfer import Operation, Restart
+from ..transfer import WHOLE, Operation, Restart
+from .parameters import can_restart
 from .table import command
 
 if TYPE_CHECKING:
@@ -82,15 +83,15 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
 @command("STOR path", is_abortable=True, read_only_code=553)
 async def store(session: Session, argument: str) -> Reply:
-    """Receive a file. Behind REST it is written in place, else it takes its name when whole."""
+    """Receive a file, which takes its name when it is whole.
+
+    Behind REST or RANG it is written in place; RANG says how much is to come.
+    """
 
     operation, restart = _begin(session)
     _check_restart(session, restart)
-    if restart.end is not None:
-        return Reply(501, "RANG is for RETR and HASH.")
-
-    mode = WriteMode.IN_PLACE if restart.offset else WriteMode.ATOMIC
-    return await _receive(session, operation, session.path(argument), mode, offset=restart.offset)
+    mode = WriteMode.ATOMIC if restart == WHOLE else WriteMode.IN_PLACE
+    return await _receive(session, operation, session.path(argument), mode, restart=restart)
 
 
 @command("APPE path", is_abortable=True, read_only_code=553)
@@ -98,7 +99,7 @@ async def append(session: Session, argument: str) -> Reply:
     """Receive what comes behind the end of a file."""
 
     operation, restart = _begin(session)
-    if restart != Restart():
+    if restart != WHOLE:
         return Reply(450, "REST and APPE exclude each other.")
 
     path, mode = session.path(argument), WriteMode.APPEND
@@ -116,7 +117,7 @@ async def store_unique(session: Session, argument: str) -> Reply:
     """Receive a file under a name that nothing else has (RFC 1123 §4.1.2.9)."""
 
     operation, restart = _begin(session)
-    if restart != Restart():
+    if restart != WHOLE:
         return Reply(450, "REST and STOU exclude each other.")
 
     path = session.path(f"{argument or 'ftp'}.{secrets.token_hex(8)}")
@@ -184,8 +185,10 @@ class Unprotected(FTPDataError):
 
 
 def _check_restart(session: Session, restart: Restart) -> None:
-    if restart != Restart() and not session.parameters.is_identity:
-        raise BadArgument("REST and RANG are for TYPE I.")
+    if restart.offset and not can_restart(session.parameters):
+        raise BadArgument("REST is for TYPE I and STRU F, or for MODE B and MODE C.")
+    if restart.end is not None and not session.parameters.is_identity:
+        raise BadArgument("RANG is for TYPE I, STRU F and MODE S.")
 
 
 @contextlib.asynccontextmanager
@@ -201,17 +204,18 @@ async def _receive(
     path: str,
     mode: WriteMode,
     *,
-    offset: int = 0,
+    restart: Restart = WHOLE,
     announcement: str = "Send the file.",
 ) -> Reply:
     async with (
-        _open_target(session, path, mode, offset) as target,
+        _open_target(session, path, mode, restart.offset) as target,
         _connection(session, operation, announcement) as dtp,
     ):
         result = await receive_file(
             dtp,
             target,
             parameters=session.parameters,
+            expected_size=None if restart.end is None else restart.end - restart.offset,
             throttle=session.throttle,
             progress=operation.progress,
             deadlines=session.settings.deadlines,
@@ -278,6 +282,7 @@ async def _list(
                 dtp,
                 _chain(first, batches),
                 formatter=formatter,
+                parameters=session.parameters,
                 throttle=session.throttle,
                 progress=operation.progress,
                 deadlines=session.settings.deadlines,

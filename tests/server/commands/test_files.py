@@ -75,7 +75,7 @@ async def test_size_in_ascii_is_bounded(
 ) -> None:
     """A large file is not read for it."""
 
-    monkeypatch.setattr("examples.server.commands.files.MAX_ASCII_SIZE", len(CONTENT) - 1)
+    monkeypatch.setattr("examples.server.commands.files.MAX_COUNTED", len(CONTENT) - 1)
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.code("TYPE A") == 200
         assert await client.code("SIZE file") == 550

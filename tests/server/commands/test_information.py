@@ -65,6 +65,7 @@ async def test_features(served_directory: Path) -> None:
         assert all(line[0] == " " and line[1] != " " for line in lines[1:-1])
         named = {line.split()[0] for line in lines[1:-1]}
         assert {"EPRT", "EPSV", "MLST", "SIZE", "MDTM", "MFMT", "REST", "RANG", "UTF8"} <= named
+        assert {" MODE Z", " REST STREAM", " RANG STREAM"} <= set(lines)
         assert not {"AUTH", "PBSZ", "PROT"} & named
 
 
@@ -73,6 +74,10 @@ async def test_features(served_directory: Path) -> None:
     [
         ("OPTS UTF8 ON", 200), ("OPTS utf8 on", 200), ("OPTS UTF8 OFF", 501), ("OPTS", 501),
         ("OPTS XYZ", 501), ("OPTS HASH SHA-512", 200), ("OPTS HASH x", 501),
+        ("OPTS MODE Z", 200), ("OPTS MODE Z LEVEL 9", 200), ("opts mode z level 0", 200),
+        ("OPTS MODE Z ENGINE ZLIB LEVEL 1", 200), ("OPTS MODE Z LEVEL 10", 501),
+        ("OPTS MODE Z LEVEL", 501), ("OPTS MODE Z LEVEL -1", 501), ("OPTS MODE Z LEVEL ٣", 501),
+        ("OPTS MODE Z BLOCKSIZE 1", 501), ("OPTS MODE", 501), ("OPTS MODE B", 501),
         ("OPTS MLST type;size;", 200), ("SYST", 215), ("NOOP", 200), ("NOOP x", 200),
         ("SITE HELP", 214), ("SITE XYZ", 501), ("SITE", 501),
         ("ACCT x", 502), ("AUTH TLS", 502), ("XYZ", 500), ("", 500), (" NOOP", 500),

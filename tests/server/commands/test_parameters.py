@@ -32,9 +32,13 @@ def test_offsets_are_ascii_digits_below_2_to_the_63(text: str, expected: int | N
     ("line", "code"),
     [
         ("TYPE I", 200), ("TYPE A", 200), ("TYPE A N", 200), ("TYPE AN", 200), ("TYPE a t", 200),
-        ("type l 8", 200), ("TYPE L8", 200), ("TYPE L 7", 504), ("TYPE E", 504), ("TYPE X", 504),
-        ("TYPE", 501), ("STRU F", 200), ("STRU R", 504), ("STRU P", 504), ("STRU X", 504),
-        ("MODE S", 200), ("MODE B", 504), ("MODE C", 504), ("MODE Z", 504), ("MODE X", 504),
+        ("TYPE A C", 200), ("TYPE A X", 504), ("TYPE E", 200), ("TYPE E N", 200),
+        ("TYPE E T", 200), ("type ec", 200), ("TYPE E X", 504), ("TYPE I N", 504),
+        ("type l 8", 200), ("TYPE L8", 200), ("TYPE L 7", 504), ("TYPE L 36", 504),
+        ("TYPE L", 504), ("TYPE X", 504), ("TYPE", 501),
+        ("STRU F", 200), ("stru r", 200), ("STRU P", 504), ("STRU X", 504), ("STRU", 501),
+        ("MODE S", 200), ("MODE B", 200), ("mode c", 200), ("MODE Z", 200), ("MODE X", 504),
+        ("MODE", 501),
         ("ALLO 1", 200), ("ALLO 1 R 1", 200), ("ALLO x", 501), ("ALLO", 501),
         ("ALLO 9223372036854775807", 452), ("ALLO -1", 501),
         ("REST 0", 350), ("REST 9223372036854775807", 350), ("REST 9223372036854775808", 501),
@@ -60,8 +64,42 @@ async def test_parameter_that_is_refused_changes_nothing(served_directory: Path)
 
     async with serving(served_directory) as server, server.logged_in() as client:
         for line in ("TYPE E", "STRU R", "MODE Z"):
+            assert await client.code(line) == 200
+        for line in ("TYPE L 7", "TYPE A X", "STRU P", "MODE X"):
             assert await client.code(line) == 504
-        assert "TYPE I, STRU F, MODE S" in await client.command("STAT")
+        assert "TYPE E, STRU R, MODE Z" in await client.command("STAT")
+
+
+async def test_refusal_says_what_there_is(served_directory: Path) -> None:
+    """Of the byte sizes of TYPE L, and of the structures."""
+
+    async with serving(served_directory) as server, server.logged_in() as client:
+        assert "L 8" in await client.command("TYPE L 36")
+        assert "supported: F, R" in await client.command("STRU P")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        (("TYPE I", "STRU F", "MODE S"), 350), (("TYPE L 8", "STRU F", "MODE S"), 350),
+        (("TYPE I", "STRU F", "MODE Z"), 350), (("TYPE A", "STRU F", "MODE S"), 501),
+        (("TYPE E", "STRU F", "MODE S"), 501), (("TYPE A", "STRU F", "MODE Z"), 501),
+        (("TYPE I", "STRU R", "MODE S"), 501), (("TYPE I", "STRU R", "MODE Z"), 501),
+        (("TYPE A", "STRU F", "MODE B"), 350), (("TYPE E", "STRU R", "MODE B"), 350),
+        (("TYPE I", "STRU R", "MODE B"), 350), (("TYPE A", "STRU R", "MODE C"), 350),
+    ],
+)  # fmt: skip
+async def test_where_a_transfer_can_restart(
+    parameters: tuple[str, ...], code: int, served_directory: Path
+) -> None:
+    """Where a number says which byte of the file is meant; in any mode 0 is the beginning."""
+
+    async with serving(served_directory) as server, server.logged_in() as client:
+        for line in parameters:
+            assert await client.code(line) == 200
+        assert await client.code("REST 7") == code
+        assert await client.code("REST 0") == 350
+        assert await client.code("REST marker") == 501
 
 
 async def test_ascii_is_the_default(served_directory: Path) -> None:

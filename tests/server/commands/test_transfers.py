@@ -103,7 +103,7 @@ async def test_restart(directory: Path) -> None:
 
 
 async def test_restart_is_for_binary_types(directory: Path) -> None:
-    """Refused in TYPE A, whenever it was said."""
+    """Refused in TYPE A, whenever it was said; but for block and compressed mode."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.code("REST 7") == 350
@@ -131,10 +131,31 @@ async def test_range(directory: Path) -> None:
         assert await client.code("RANG 5 9") == 350
         assert await client.code("RANG 1 0") == 350
         assert await client.download("RETR file") == CONTENT
-        assert await client.code("RANG 5 9") == 350
-        assert await client.code("STOR file") == 501
         assert await client.code("TYPE A") == 200
         assert await client.code("RANG 5 9") == 551
+        assert await client.code("TYPE I") == 200
+        assert await client.code("MODE Z") == 200
+        assert await client.code("RANG 5 9") == 551
+
+
+async def test_range_of_an_upload(directory: Path) -> None:
+    """A part of a file is repaired: just so many bytes, in place, or it is not complete."""
+
+    async with serving(directory) as server, server.logged_in() as client:
+        for content, codes in ((b"12345", (226,)), (b"123", (426, 451)), (b"1234567", (451, 552))):
+            assert await client.code("RANG 5 9") == 350
+            assert int((await client.upload("STOR file", content))[:3]) in codes
+            repaired = content[:5].ljust(5, b"?")
+            stored = (directory / "file").read_bytes()
+            assert stored[:5] + stored[10:] == CONTENT[:5] + CONTENT[10:]
+            assert all(a == b for a, b in zip(repaired, stored[5:10], strict=True) if a != 0x3F)
+        assert await client.code("RANG 5 9") == 350
+        assert await client.code("STOR missing") == 553
+        assert await client.code(f"RANG {len(CONTENT) + 1} {len(CONTENT) + 9}") == 350
+        assert await client.code("STOR file") == 554
+        for line, code in (("APPE file", 450), ("STOU", 450)):
+            assert await client.code("RANG 5 9") == 350
+            assert await client.code(line) == code
 
 
 async def test_last_byte_of_a_large_sparse_file(directory: Path) -> None:

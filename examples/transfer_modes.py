@@ -1,0 +1,144 @@
+"""Move a file up and down in every type, structure and mode of RFC 959 §3, and MODE Z.
+
+python -m examples.transfer_modes [--loop asyncio|uvloop] [ftp://USER:PASSWORD@HOST:PORT]
+
+Without a URL, against the reference server, which is started on a temporary
+directory. Each file goes up in one combination and is looked at in TYPE I,
+STRU F, MODE S, so that two errors cannot make up for each other; then it comes
+down as it went up. Prints a table, and exits with status 0 only if every file
+was right both ways.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import itertools
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+import anyio
+
+from examples.control import Control, ReplyError
+from ftpdata import FTPDataError, TransferParameters, receive_file, send_file
+
+TYPES = ("A N", "A T", "A C", "E N", "E T", "E C", "I", "L 8")
+STRUCTURES = ("F", "R")
+MODES = ("S", "B", "C", "Z")
+COMBINATIONS = tuple(itertools.product(TYPES, STRUCTURES, MODES))
+
+NAME = "transfer-modes.tmp"
+
+# Long runs, which compressed mode shortens; X'FF', which stream mode escapes in records; every
+# byte. As a text: lines that are empty, one longer than a block, a form feed, ASA controls.
+NOISE = hashlib.shake_256(b"ftpdata").digest(70_000)
+BINARY = bytes(range(256)) * 9 + b"\0" * 999 + b"\xff" * 99 + NOISE
+TEXT = BINARY.replace(b"\r\n", b"\r") + b"\n\n1\fnext page\n \n+over\n" + b"x" * 70_000 + b"\n"
+
+
+class Changed(Exception):
+    """A file arrived, and was another one."""
+
+
+async def check(server: tuple[str, int, str, str], kind: str, structure: str, mode: str) -> None:
+    """Move a file up and down in one combination.
+
+    Raises:
+        Changed: It was another one then.
+        ReplyError, FTPDataError: It did not arrive.
+    """
+
+    content = TEXT if kind[0] in "AE" else BINARY
+    async with await Control.login(*server) as control:
+        parameters = await choose(control, kind, structure, mode)
+        dtp = await control.open(f"STOR {NAME}")
+        await send_file(dtp, io.BytesIO(content), parameters=parameters)
+        await control.reply("226", "250")
+
+        if await download(control, await choose(control, "I", "F", "S")) != content:
+            raise Changed("on its way up")
+        if await download(control, await choose(control, kind, structure, mode)) != content:
+            raise Changed("on its way down")
+        await control.command(f"DELE {NAME}", "250")
+
+
+async def choose(control: Control, kind: str, structure: str, mode: str) -> TransferParameters:
+    """Agree with the server on the parameters."""
+
+    for line in (f"TYPE {kind}", f"STRU {structure}", f"MODE {mode}"):
+        await control.command(line, "200")
+
+    return TransferParameters().with_type(kind).with_structure(structure).with_mode(mode)
+
+
+async def download(control: Control, parameters: TransferParameters) -> bytes:
+    """Return the file as it comes."""
+
+    received = io.BytesIO()
+    dtp = await control.open(f"RETR {NAME}")
+    await receive_file(dtp, received, parameters=parameters)
+    await control.reply("226", "250")
+    return received.getvalue()
+
+
+async def main(server: tuple[str, int, str, str]) -> bool:
+    """Print the table; return whether all went well."""
+
+    print("TYPE STRU ", *(f"MODE {mode}" for mode in MODES))
+    failures = []
+    for kind, structure in itertools.product(TYPES, STRUCTURES):
+        cells = []
+        for mode in MODES:
+            try:
+                await check(server, kind, structure, mode)
+                cells.append("✓")
+            except (Changed, ReplyError, FTPDataError, OSError) as error:
+                cells.append("✗")
+                failures.append(f"TYPE {kind}, STRU {structure}, MODE {mode}: {error!r}")
+
+        print(f"{kind:4} {structure:4} ", *(f"{cell:6}" for cell in cells), flush=True)
+
+    print(*failures, sep="\n")
+    return not failures
+
+
+@contextlib.contextmanager
+def reference_server() -> Iterator[tuple[str, int, str, str]]:
+    """Run the reference server on a temporary directory; yield where it is, and a user of it."""
+
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "examples.server", directory, "--writable"]
+        command += ["--port", "0", "--user", "demo:demo"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                host, _, port = process.stdout.readline().split()[-1].rpartition(":")
+                yield host, int(port), "demo", "demo"
+            finally:
+                process.terminate()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m examples.transfer_modes")
+    parser.add_argument("url", nargs="?", type=urlsplit)
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        if options.url is None:
+            address = stack.enter_context(reference_server())
+        else:
+            user, password = options.url.username or "anonymous", options.url.password or "guest@"
+            address = (
+                *(options.url.hostname, options.url.port or 21),
+                *(unquote(user), unquote(password)),
+            )
+        right = anyio.run(main, address, backend_options={"use_uvloop": options.loop == "uvloop"})
+
+    sys.exit(not right)
