@@ -66,7 +66,7 @@ def cases_of(client: Client) -> list[Case]:
         Case(client, capability, way)
         for capability in Capability
         for way in Way
-        if capability not in client.cannot and way in client.ways
+        if client.can(capability) and way in client.ways
     ]
 
 

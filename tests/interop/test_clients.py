@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,85 @@ def test_fifty(exchange: Exchange) -> None:
         assert all((directory / name).read_bytes() == name.encode() * 100 for name in names)
     assert exchange.recorder.count("RETR") + exchange.recorder.count("STOR") == len(steps)
     assert exchange.recorder.connections == 1
+
+
+LINES_TWICE = LINES * 200
+
+
+@clients_that(Capability.DEFLATE)
+def test_deflate(exchange: Exchange) -> None:
+    """A download, an upload and a listing go as zlib streams of the client's own zlib."""
+
+    (exchange.theirs / "down").write_bytes(LINES_TWICE)
+    (exchange.ours / "up").write_bytes(LINES_TWICE)
+    switch = ("set ftp:use-mode-z yes", "set ftp:mode-z-level 9")
+    [names] = exchange.run(
+        Get(exchange.path("down"), exchange.ours / "down", before=switch),
+        Put(exchange.ours / "up", exchange.path("up")),
+        Listing(os.fsencode(exchange.theirs.name), "LIST"),
+    )
+    assert (exchange.ours / "down").read_bytes() == LINES_TWICE
+    assert (exchange.theirs / "up").read_bytes() == LINES_TWICE
+    assert sorted(names) == [b"down", b"up"]
+    assert exchange.recorder.count("LIST") == 1
+    # On the connections there were fewer bytes than in the files.
+    said = b"".join(data for by_client, data in exchange.recorder.transcript if not by_client)
+    sizes = [int(size) for size in re.findall(rb"^226 Complete: (\d+) bytes", said, re.MULTILINE)]
+    assert len(sizes) == 3
+    assert all(size < len(LINES_TWICE) / 10 for size in sizes)
+
+
+@clients_that(Capability.LOCAL)
+def test_local(exchange: Exchange) -> None:
+    """TYPE L 8, which these clients call "tenex", is every byte as it is."""
+
+    (exchange.theirs / "down").write_bytes(CONTENT)
+    (exchange.ours / "up").write_bytes(CONTENT)
+    exchange.run(
+        Get(exchange.path("down"), exchange.ours / "down", before=("tenex",)),
+        Put(exchange.ours / "up", exchange.path("up")),
+    )
+    assert (exchange.ours / "down").read_bytes() == CONTENT
+    assert (exchange.theirs / "up").read_bytes() == CONTENT
+    assert _type(exchange, "RETR") == _type(exchange, "STOR") == "L 8"
+
+
+TEXT = b"one\ntwo\n"
+
+ON_THE_WIRE = {
+    ("TYPE E", "STRU F", "MODE S"): "969585 15 A3A696 15",
+    ("TYPE A", "STRU R", "MODE S"): "6F6E65 FF01 74776F FF01 FF02",
+    ("TYPE E", "STRU R", "MODE S"): "969585 FF01 A3A696 FF01 FF02",
+    ("TYPE I", "STRU F", "MODE B"): "00 0008 6F6E650A74776F0A 40 0000",
+    ("TYPE A", "STRU R", "MODE B"): "80 0003 6F6E65 80 0003 74776F 40 0000",
+    ("TYPE E", "STRU R", "MODE B"): "80 0003 969585 80 0003 A3A696 40 0000",
+    ("TYPE I", "STRU F", "MODE C"): "08 6F6E650A74776F0A 0040 C0",
+    ("TYPE E", "STRU R", "MODE C"): "03 969585 0080 C0 03 A3A696 0080 C0 0040 C0",
+}
+"""The bytes of a text on the connection, made by hand: RFC 959 §3.4, code page 037."""
+
+
+@clients_that(Capability.BY_HAND)
+def test_by_hand(exchange: Exchange) -> None:
+    """What these clients have no word for, "quote" says: they carry the bytes as they are."""
+
+    (exchange.theirs / "text").write_bytes(TEXT)
+    steps: list[Step] = []
+    for number, (commands, data) in enumerate(ON_THE_WIRE.items()):
+        (exchange.ours / f"sent{number}").write_bytes(bytes.fromhex(data))
+        steps += [
+            Get(
+                exchange.path("text"),
+                exchange.ours / f"got{number}",
+                before=tuple(f"quote {command}" for command in commands),
+            ),
+            Put(exchange.ours / f"sent{number}", exchange.path(f"stored{number}")),
+        ]
+
+    exchange.run(*steps)
+    for number, (commands, data) in enumerate(ON_THE_WIRE.items()):
+        assert (exchange.ours / f"got{number}").read_bytes() == bytes.fromhex(data), commands
+        assert (exchange.theirs / f"stored{number}").read_bytes() == TEXT, commands
 
 
 def _names(directory: Path) -> list[str]:

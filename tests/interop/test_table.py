@@ -31,6 +31,7 @@ class _Pigeon(Client):
     name = "pigeon post"
     ways = frozenset({Way.PASV_4, Way.EPSV_6, Way.EPSV_4})
     cannot: ClassVar = {Capability.PUT: "it flies home only"}
+    rare = frozenset({Capability.LOCAL})
     keeps_session = False
 
     def _find_version(self) -> str:
@@ -57,6 +58,8 @@ def test_column_tells_ways_and_capabilities_apart() -> None:
     assert cells["PORT"] == cells["EPRT"] == "–"
     assert cells["get"] == "✓"
     assert cells["put"] == "–"
+    assert cells[Capability.LOCAL.value] == "✓"
+    assert cells[Capability.DEFLATE.value] == "–"
     assert cells[Capability.ABORT.value] == "✓ anew"
 
 

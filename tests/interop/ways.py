@@ -11,6 +11,7 @@ __all__ = [
     "IPV4",
     "IPV6",
     "PASSIVE",
+    "RARE",
     "Abort",
     "Capability",
     "Get",
@@ -78,9 +79,16 @@ class Capability(enum.Enum):
     LAST_BYTE = "last byte of a file over 4 GiB"
     ABORT = "abort, then go on"
     FIFTY = "50 transfers in one session"
+    DEFLATE = "MODE Z: get, put, list"
+    LOCAL = "TYPE L 8: get, put"
+    BY_HAND = "TYPE E, STRU R, MODE B and C, said by hand"
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", "-")
+
+
+RARE = frozenset({Capability.DEFLATE, Capability.LOCAL, Capability.BY_HAND})
+"""What only those clients can that say so."""
 
 
 @attrs.frozen
@@ -92,12 +100,14 @@ class Get:
         local: Path here.
         offset: Bytes that are here already; with more than 0, the rest is fetched behind them.
         ascii: Whether in TYPE A.
+        before: Commands of the client that it is given before, as they are.
     """
 
     remote: bytes
     local: Path
     offset: int = 0
     ascii: bool = False
+    before: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -109,12 +119,14 @@ class Put:
         remote: Path on the server.
         offset: Bytes that are there already; with more than 0, the rest is sent behind them.
         ascii: Whether in TYPE A.
+        before: Commands of the client that it is given before, as they are.
     """
 
     local: Path
     remote: bytes
     offset: int = 0
     ascii: bool = False
+    before: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from tests.interop.clients.aioftp_client import Aioftp
 from tests.interop.clients.base import Client
 from tests.interop.clients.basic_ftp import BasicFtp
 from tests.interop.clients.curl import Curl
+from tests.interop.clients.ftp_ssl import FtpSsl
 from tests.interop.clients.inetutils_ftp import InetutilsFtp
 from tests.interop.clients.lftp import Lftp
 from tests.interop.clients.net_ftp import NetFtp
@@ -26,5 +27,6 @@ CLIENTS: tuple[Client, ...] = (
     BasicFtp(),
     Wget(),
     InetutilsFtp(),
+    FtpSsl(),
     Rclone(),
 )

@@ -20,7 +20,7 @@ import attrs
 
 from tests.interop.names import names_of_lines
 from tests.interop.served import Site, clean_environment
-from tests.interop.ways import Capability, Listing, Step, Way
+from tests.interop.ways import RARE, Capability, Listing, Step, Way
 
 __all__ = [
     "PATIENCE",
@@ -44,6 +44,7 @@ class Client(ABC):
         is_optional: Whether it may be missing where every client is wanted.
         ways: The ways that it can open data connections.
         cannot: What it cannot do, and why.
+        rare: What it can do of what few can.
         strips: The listings in which its parser takes blanks off names.
         ascii_is_raw: Whether TYPE A is all it knows of ASCII: it leaves the line ends to its user.
         keeps_session: Whether its session goes on after an abort; else it begins a new one.
@@ -53,6 +54,7 @@ class Client(ABC):
     is_optional: ClassVar[bool] = False
     ways: ClassVar[frozenset[Way]]
     cannot: ClassVar[Mapping[Capability, str]] = {}
+    rare: ClassVar[frozenset[Capability]] = frozenset()
     strips: ClassVar[frozenset[str]] = frozenset()
     ascii_is_raw: ClassVar[bool] = False
     keeps_session: ClassVar[bool] = True
@@ -62,6 +64,11 @@ class Client(ABC):
         """The version that is installed here; None if there is none."""
 
         return self._find_version()
+
+    def can(self, capability: Capability) -> bool:
+        """Tell whether it can do something."""
+
+        return capability in self.rare if capability in RARE else capability not in self.cannot
 
     def run(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         """Log in, do the steps, quit. Return the names that each `Listing` has shown.

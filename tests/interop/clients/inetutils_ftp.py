@@ -16,7 +16,6 @@ class InetutilsFtp(Tnftp):
 
     name = "inetutils-ftp"
     executable = "inetutils-ftp"
-    is_optional = True
     cannot: ClassVar = {Capability.MLSD: "it has no MLSD"}
     options = ("-i", "-n")
     prefers_extended = False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.interop.clients.base import Program, names_of
 from tests.interop.served import Site
-from tests.interop.ways import Abort, Get, Listing, Put, Step, Way
+from tests.interop.ways import Abort, Capability, Get, Listing, Put, Step, Way
 
 __all__ = ["Lftp"]
 
@@ -21,6 +21,7 @@ class Lftp(Program):
     version_pattern = r"Version (\S+)"
     # EPRT is for IPv6 only, and names "::" as the address to connect to.
     ways = frozenset(Way) - {Way.EPRT_4, Way.EPRT_6}
+    rare = frozenset({Capability.DEFLATE})
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         listings = [step for step in steps if isinstance(step, Listing)]
@@ -37,7 +38,7 @@ class Lftp(Program):
             b"set ftp:use-mlsd %s"
             % (b"yes" if any(step.command == "MLSD" for step in listings) else b"no"),
             f"open -u {site.user},{site.password} ftp://{site.netloc}/".encode(),
-            *(self._step(site, step) for step in steps),
+            *(line for step in steps for line in (*_before(step), self._step(site, step))),
             b"bye",
             b"",
         ]
@@ -65,6 +66,10 @@ class Lftp(Program):
     @staticmethod
     def _shown(site: Site, step: Listing) -> tuple[Listing, bytes]:
         return Listing(step.remote, "NLST"), (site.scratch / step.command).read_bytes()
+
+
+def _before(step: Step) -> list[bytes]:
+    return [line.encode() for line in step.before] if isinstance(step, Get | Put) else []
 
 
 def _options(step: Get | Put) -> bytes:

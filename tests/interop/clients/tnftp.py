@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from tests.interop.clients.base import PATIENCE, Program, names_of, wait_for_some
 from tests.interop.served import Site
-from tests.interop.ways import Abort, Get, Listing, Put, Step, Way
+from tests.interop.ways import Abort, Capability, Get, Listing, Put, Step, Way
 
 __all__ = ["Tnftp"]
 
@@ -23,8 +23,11 @@ class Tnftp(Program):
     name = "tnftp"
     executable = "tnftp"
     ways = frozenset(Way)
+    rare = frozenset({Capability.LOCAL, Capability.BY_HAND})
     options: ClassVar[Sequence[str]] = ("-i", "-n", "-V")
-    # The command that is a switch for EPSV and EPRT over IPv4, and whether they are on at first.
+    active_options: ClassVar[Sequence[str]] = ("-A",)
+    # The command that is a switch for EPSV and EPRT over IPv4, if there is one, and whether they
+    # are on at first.
     switch = "epsv4"
     prefers_extended = True
 
@@ -38,8 +41,9 @@ class Tnftp(Program):
         return found[1].decode() if found else "?"
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
-        mode = "-p" if site.way.is_passive else "-A"
-        with self.start_program(site, mode, f"-{site.way.family}", *self.options) as process:
+        mode = ("-p",) if site.way.is_passive else self.active_options
+        options = (*mode, f"-{site.way.family}", *self.options)
+        with self.start_program(site, *options) as process:
             assert process.stdin is not None
             for command in self._open(site):
                 process.stdin.write(command + b"\n")
@@ -67,7 +71,7 @@ class Tnftp(Program):
             f"user {site.user} {site.password}",
             "binary",
         ]
-        if (site.way.command in {"EPSV", "EPRT"}) != self.prefers_extended:
+        if self.switch and (site.way.command in {"EPSV", "EPRT"}) != self.prefers_extended:
             commands.insert(0, self.switch)
         return [command.encode() for command in commands]
 
@@ -91,7 +95,8 @@ class Tnftp(Program):
                 verb = b"ls" if step.command == "LIST" else b"nlist"
                 return [b"%s %s %s" % (verb, remote, _quoted(site.scratch / step.command))]
 
-        return [b"ascii", *commands, b"binary"] if step.ascii else commands
+        before = [line.encode() for line in step.before]
+        return [b"ascii", *commands, b"binary"] if step.ascii else [*before, *commands]
 
 
 def _read(site: Site, step: Listing) -> bytes:
