@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import logging
+import re
 import signal
 import sys
 from collections.abc import Sequence
 
 import anyio
 
-from ftpdata import PortRange, ServerCertificate
+from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
 
 from .accounts import Accounts
 from .server import Server
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writable=options.writable,
         passive_ports=options.passive_ports,
         advertise=options.advertise,
+        trusted_proxies=TrustedProxies(options.trust_proxy) if options.trust_proxy else None,
         allow_fxp=options.allow_fxp,
         rate=options.rate,
         certificate=_certificate(parser, options),
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.port,
             backend_options={"use_uvloop": options.loop == "uvloop"},
         )
-    except* OSError as errors:
+    except* (OSError, FTPDataError) as errors:
         print(f"cannot listen: {errors.exceptions[0]}", file=sys.stderr)
         code = 1
     finally:
@@ -92,7 +94,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--writable", action="store_true", help="let users change things")
     parser.add_argument("--passive-ports", type=_port_range, metavar="FIRST-LAST")
     parser.add_argument(
-        "--advertise", type=_ipv4, metavar="ADDRESS", help="IPv4 address that PASV tells"
+        "--advertise",
+        type=_ipv4_or_name,
+        metavar="ADDRESS",
+        help="IPv4 address that PASV tells, or a name, which is looked up again each minute",
+    )
+    parser.add_argument(
+        "--trust-proxy",
+        type=ipaddress.ip_network,
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="let in only who comes through these proxies, with a PROXY header",
     )
     parser.add_argument(
         "--allow-fxp", action="store_true", help="let data go to and come from third parties"
@@ -152,7 +165,11 @@ def _port_range(text: str) -> PortRange:
     return PortRange(int(first), int(last))
 
 
-def _ipv4(text: str) -> str:
+def _ipv4_or_name(text: str) -> str:
+    # What ends with a number is no name (RFC 1123 §2.1), but an address with a mistake.
+    if re.fullmatch(r"([\w-]+\.)*[\w-]*[^\W\d][\w-]*\.?", text, re.ASCII):
+        return text
+
     return str(ipaddress.IPv4Address(text))
 
 

@@ -8,16 +8,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+from collections import Counter
 
 import anyio
 import anyio.abc
 from anyio.abc import SocketAttribute
 
-from ftpdata import TokenBucket
+from ftpdata import (
+    FTPDataError,
+    HostPort,
+    InvalidData,
+    PoolMetrics,
+    ProxyHeader,
+    TokenBucket,
+    TrustedProxies,
+    Usage,
+    address_key,
+    parse_proxy_header,
+)
 
 from .control import Reply, prepare_socket
 from .session import Session
 from .settings import Settings
+from .shared import Shared
 from .storage import Storage
 
 __all__ = ["Server"]
@@ -26,6 +39,9 @@ logger = logging.getLogger("ftpdata.examples.server")
 
 ACCEPT_RETRY = 0.1
 """Seconds to wait when the system has no resources for another connection."""
+
+QUIET = 60.0
+"""Seconds between two lines of the log that say so."""
 
 _NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _LOST_IN_THE_QUEUE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
@@ -40,9 +56,12 @@ class Server:
     """
 
     def __init__(self, storage: Storage, settings: Settings) -> None:
-        self._storage = storage
         self._settings = settings
+        self._shared = Shared.of(storage, settings)
         self._sessions: set[Session] = set()
+        self._by_address: Counter[str] = Counter()
+        self._arriving = 0
+        self._quiet_until = 0.0
         self._stop = anyio.Event()
         self._has_ended = anyio.Event()
 
@@ -51,6 +70,18 @@ class Server:
         """Clients that are connected."""
 
         return len(self._sessions)
+
+    @property
+    def usage(self) -> Usage:
+        """What the clients use of what is limited."""
+
+        return self._shared.usage
+
+    @property
+    def passive_metrics(self) -> PoolMetrics | None:
+        """What the shared passive ports do; None where there are none."""
+
+        return self._shared.ports.metrics
 
     async def run(
         self,
@@ -62,19 +93,32 @@ class Server:
         """Serve until `stop` is called; then end the sessions, those with a transfer last.
 
         Args:
-            host: Address to listen on.
+            host: Address to listen on; ``::`` for all of this machine, IPv4 included.
             port: Port to listen on; 0 for any.
             task_status: Told the address and port once clients can connect
                 (``await task_group.start(server.run, host, port)``).
 
         Raises:
             OSError: It cannot listen there.
+            DataConnectionError: It cannot listen on the passive ports.
 
         Cancellation ends everything at once.
         """
 
-        listeners = await anyio.create_tcp_listener(local_host=host, local_port=port)
-        async with listeners, anyio.create_task_group() as sessions:
+        listeners = await anyio.create_tcp_listener(
+            # anyio takes "::" for IPv6 alone.
+            local_host=None if host == "::" else host,
+            local_port=port,
+        )
+        hosts = [
+            str(listener.extra(SocketAttribute.local_address)[0])
+            for listener in listeners.listeners
+        ]
+        async with (
+            listeners,
+            self._shared.ports.listening(hosts),
+            anyio.create_task_group() as sessions,
+        ):
             async with anyio.create_task_group() as accepting:
                 for listener in listeners.listeners:
                     assert isinstance(listener, anyio.abc.SocketListener)
@@ -106,35 +150,96 @@ class Server:
                 stream = await listener.accept()
             except OSError as error:
                 if error.errno in _NO_RESOURCES:
-                    logger.warning("cannot accept: %s", error.strerror)
+                    self._say_now_and_then(f"cannot accept: {error.strerror}")
                     await anyio.sleep(ACCEPT_RETRY)
                 elif error.errno not in _LOST_IN_THE_QUEUE:
                     raise
             else:
                 sessions.start_soon(self._serve, stream)
 
+    def _say_now_and_then(self, warning: str) -> None:
+        """Log what would else fill the log: it happens ten times a second, or as clients like."""
+
+        now = anyio.current_time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET
+            logger.warning("%s", warning)
+
     async def _serve(self, stream: anyio.abc.SocketStream) -> None:
         async with stream:
             try:
                 prepare_socket(stream.extra(SocketAttribute.raw_socket))
-                local = str(stream.extra(SocketAttribute.local_address)[0])
-                peer = str(stream.extra(SocketAttribute.remote_address)[0])
+                local = _unmapped(str(stream.extra(SocketAttribute.local_address)[0]))
+                peer = _unmapped(str(stream.extra(SocketAttribute.remote_address)[0]))
             except OSError:
                 # It was reset before it was looked at.
                 return
 
-            if len(self._sessions) < self._settings.max_sessions:
-                await self._run_session(stream, local, peer)
-            else:
-                logger.warning("%s: too many sessions", peer)
-                with contextlib.suppress(anyio.BrokenResourceError):
-                    # Fits into any send buffer: nothing is waited for.
-                    await stream.send(Reply(421, "Too many sessions.").encode())
+            # The scope of a link-local address says on which side of it we are, not who it is.
+            peer = peer.partition("%")[0]
+            if len(self._sessions) + self._arriving >= self._settings.max_sessions:
+                await self._refuse(stream, peer, "Too many sessions.")
+                return
 
-    async def _run_session(self, stream: anyio.abc.SocketStream, local: str, peer: str) -> None:
-        session = Session(
-            stream, local=local, peer=peer, settings=self._settings, storage=self._storage
-        )
+            reached = None
+            if self._settings.trusted_proxies is not None:
+                header = await self._header(stream, peer, self._settings.trusted_proxies)
+                if header is None:
+                    return
+                if header.source is not None and header.destination is not None:
+                    # Else it is the proxy itself, which looks whether we are there.
+                    peer, reached = header.source.host, header.destination.host
+
+            await self._greet(stream, local, peer, reached)
+
+    async def _header(
+        self, stream: anyio.abc.SocketStream, peer: str, proxies: TrustedProxies
+    ) -> ProxyHeader | None:
+        """Read who is behind the proxy; None, and a line in the log, where that cannot be told."""
+
+        if not proxies.trusts(peer):
+            logger.info("%s refused: it is not a trusted proxy", peer)
+            return None
+
+        self._arriving += 1
+        try:
+            return await read_proxy_header(stream, proxies)
+        except FTPDataError as error:
+            logger.info("%s refused: %s", peer, error.message)
+            return None
+        finally:
+            self._arriving -= 1
+
+    async def _greet(
+        self, stream: anyio.abc.SocketStream, local: str, peer: str, reached: str | None
+    ) -> None:
+        """Run a session, if this client may have one."""
+
+        address = address_key(peer)
+        blocked_for = self._shared.failures.blocked_for(peer, now=anyio.current_time())
+        if blocked_for:
+            await self._refuse(stream, peer, "Too many wrong passwords, try later.")
+        elif self._by_address[address] >= self._settings.max_sessions_per_address:
+            await self._refuse(stream, peer, "Too many sessions of one address.")
+        else:
+            self._by_address[address] += 1
+            try:
+                await self._run_session(stream, local, peer, reached)
+            finally:
+                self._by_address[address] -= 1
+                if not self._by_address[address]:
+                    del self._by_address[address]
+
+    async def _refuse(self, stream: anyio.abc.SocketStream, peer: str, reason: str) -> None:
+        self._say_now_and_then(f"{peer} refused: {reason}")
+        with contextlib.suppress(anyio.BrokenResourceError):
+            # Fits into any send buffer: nothing is waited for.
+            await stream.send(Reply(421, reason).encode())
+
+    async def _run_session(
+        self, stream: anyio.abc.SocketStream, local: str, peer: str, reached: str | None
+    ) -> None:
+        session = Session(stream, local=local, peer=peer, shared=self._shared, reached=reached)
         if self._settings.rate is not None:
             session.throttle = TokenBucket(self._settings.rate, now=anyio.current_time())
 
@@ -162,3 +267,38 @@ class Server:
             with anyio.move_on_after(self._settings.grace):
                 await self._has_ended.wait()
 
+
+async def read_proxy_header(
+    stream: anyio.abc.ByteReceiveStream, proxies: TrustedProxies
+) -> ProxyHeader:
+    """Read the header that a proxy puts before everything else, and not a byte more.
+
+    What follows may be TLS, and is not ours to touch.
+
+    Raises:
+        InvalidData: It is not one, or does not come in time.
+    """
+
+    data = b""
+    try:
+        with anyio.fail_after(proxies.timeout):
+            while (header := parse_proxy_header(data)) is None:
+                if len(data) >= proxies.size_limit:
+                    raise InvalidData(
+                        f"its PROXY header is longer than {proxies.size_limit} bytes"
+                    )
+
+                # Byte by byte: the stream keeps the others, and there are few.
+                data += await stream.receive(1)
+    except TimeoutError:
+        raise InvalidData(f"no PROXY header within {proxies.timeout:g} s") from None
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        raise InvalidData("it left before the end of its PROXY header") from None
+
+    return header
+
+
+def _unmapped(address: str) -> str:
+    """Write the address of an IPv4 client as such, also where the listener is one of IPv6."""
+
+    return HostPort(address, 1).host if address.startswith("::ffff:") else address

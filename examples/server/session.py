@@ -38,8 +38,8 @@ from .accounts import User
 from .commands import COMMANDS, Argument, Command, EndSession
 from .control import ControlConnection, Reply, printable
 from .listings import FACTS
-from .settings import Settings
-from .storage import Storage, join
+from .shared import Shared
+from .storage import join
 from .transfer import DataChannel, Operation, Restart
 
 __all__ = ["Session"]
@@ -67,10 +67,11 @@ class Session:
 
     Args:
         stream: The connection; it is closed when `run` is done.
-        local: Its own address.
+        local: The address of this machine that it came in on.
         peer: The client's address.
-        settings: Of the server.
-        storage: What is served.
+        shared: What all sessions have in common.
+        reached: The address that the client has connected to, where that is a
+            proxy's.
 
     Attributes:
         user: Who has logged in.
@@ -83,6 +84,7 @@ class Session:
         hash_name: The algorithm of HASH.
         facts: Which facts MLST and MLSD show.
         data: The data connection, prepared or not.
+        login_by: When the session ends if nobody has logged in.
         has_buffer_size: Whether PBSZ was said, as PROT wants it.
         protect_data: Whether PROT P was said.
         operation: What runs, if it is something that takes long.
@@ -94,18 +96,23 @@ class Session:
         *,
         local: str,
         peer: str,
-        settings: Settings,
-        storage: Storage,
+        shared: Shared,
+        reached: str | None = None,
     ) -> None:
+        settings = shared.settings
+        self.shared = shared
         self.settings = settings
-        self.storage = storage
+        self.storage = shared.storage
         self.local = local
         self.peer = peer
+        self.reached = reached or local
+        self.is_proxied = reached is not None
         self.policy = PeerPolicy.any() if settings.allow_fxp else PeerPolicy.exact()
         self.data = DataChannel()
         self.operation: Operation | None = None
         self.throttle: TokenBucket | None = None
         self.login_failures = 0
+        self.login_by = anyio.current_time() + settings.login_timeout
         self.has_buffer_size = False
         self.protect_data = False
         self._tls: DataTLS | None = None
@@ -347,7 +354,8 @@ class Session:
 
     async def _next_line(self) -> str | None:
         if not self._is_shut_down:
-            with anyio.move_on_after(self.settings.idle_timeout) as self._idle:
+            timeout = min(self.settings.idle_timeout, self.login_by - anyio.current_time())
+            with anyio.move_on_after(timeout) as self._idle:
                 return await self._waiting.receive()
 
         self._idle = None
@@ -429,6 +437,7 @@ class Session:
             raise
         finally:
             self.operation = None
+            operation.slots.close()
 
         # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
         self.log("%s: %s", operation.name, operation.reason)

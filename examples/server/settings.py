@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import attrs
 
-from ftpdata import CodecOptions, Deadlines, PortRange, ServerCertificate
+from ftpdata import (
+    AddressCallable,
+    AddressTable,
+    CodecOptions,
+    Deadlines,
+    Limits,
+    PortMapping,
+    PortRange,
+    ServerCertificate,
+    SocketOptions,
+    TrustedProxies,
+)
 
 from .accounts import Accounts
 
@@ -18,9 +29,17 @@ class Settings:
     Attributes:
         accounts: Who may log in.
         writable: Whether anything may be changed.
-        passive_ports: Ports for PASV and EPSV; None for any dynamic port.
-        advertise: IPv4 address that PASV tells, where clients reach this
-            machine by another address than its own.
+        passive_ports: Ports for PASV and EPSV, which all sessions share; None
+            for any dynamic port.
+        advertise: What PASV tells where clients reach this machine by another
+            address than its own: an address or a name, a table by client
+            network, or a callable.
+        exposed_port: How the passive port that clients reach follows from the
+            one listened on: what is to be added, or a function. EPSV tells it too.
+        epsv_only: Whether PASV is refused: EPSV tells no address that could be wrong.
+        trusted_proxies: Load balancers that all connections come through, control
+            and data, and whose PROXY headers say who is behind them.
+        socket_options: Of data connections.
         allow_fxp: Whether a data connection may go to, or come from, another
             address than the client's (RFC 959 §5.2). It opens the door to
             what RFC 2577 warns of.
@@ -40,7 +59,19 @@ class Settings:
             session of their control connection: nobody else can take them.
         handshake_timeout: Seconds for the TLS handshake of a control connection.
         max_sessions: Control connections at one time.
+        max_sessions_per_address: Those of one client address; by default half
+            of all, so that nobody takes every place. An IPv6 network of 64
+            bits counts as one address.
+        limits: Of transfers, data connections and listeners. A session has
+            one of each at a time, so these are for what is to be lower than
+            the limits of sessions.
+        login_timeout: Seconds from the connection to the right password.
+        login_delay: Seconds until a wrong password is answered.
         max_login_failures: Wrong passwords in one session.
+        max_failures_per_address: Wrong passwords from one address within
+            `failure_window`, over all its sessions. It is refused then, until
+            some are forgotten.
+        failure_window: Seconds.
         max_unknown_commands: Unknown commands one after the other. A browser
             that was lured to this port says nothing else (cross-protocol attacks).
         max_line: Bytes of a command line.
@@ -51,7 +82,11 @@ class Settings:
     accounts: Accounts = attrs.field(factory=Accounts)
     writable: bool = False
     passive_ports: PortRange | None = None
-    advertise: str | None = None
+    advertise: str | AddressTable | AddressCallable | None = None
+    exposed_port: PortMapping = 0
+    epsv_only: bool = False
+    trusted_proxies: TrustedProxies | None = None
+    socket_options: SocketOptions = attrs.field(factory=SocketOptions)
     allow_fxp: bool = False
     rate: float | None = None
     codec_options: CodecOptions = attrs.field(
@@ -68,7 +103,15 @@ class Settings:
     require_session_reuse: bool = False
     handshake_timeout: float = 30.0
     max_sessions: int = 100
+    max_sessions_per_address: int = attrs.field(
+        default=attrs.Factory(lambda self: max(1, self.max_sessions // 2), takes_self=True)
+    )
+    limits: Limits = attrs.field(factory=Limits)
+    login_timeout: float = 60.0
+    login_delay: float = 1.0
     max_login_failures: int = 3
+    max_failures_per_address: int = 20
+    failure_window: float = 60.0
     max_unknown_commands: int = 10
     max_line: int = 4096
     max_waiting: int = 64

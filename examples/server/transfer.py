@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import anyio
 import attrs
 
-from ftpdata import DTP, DataConnectionError, End, Endpoint
+from ftpdata import DTP, DataConnectionError, End, Endpoint, Slot
 
 from .control import Reply
 
@@ -66,6 +66,7 @@ class Operation:
         scope: The command runs within it.
         connection: The data connection, as far as it is open.
         reason: Why it was aborted.
+        slots: What it takes of what is limited; given back when it is over.
     """
 
     def __init__(self, name: str, now: float) -> None:
@@ -74,6 +75,7 @@ class Operation:
         self.phase = Phase.PREPARING
         self.connection: Endpoint | DTP | None = None
         self.reason = ""
+        self.slots = contextlib.ExitStack()
         self._started_at = now
         self._transferred = 0
         self._total: int | None = None
@@ -119,12 +121,19 @@ class DataChannel:
     def __init__(self) -> None:
         self.epsv_only = False
         self._endpoint: Endpoint | None = None
+        self._slot: Slot | None = None
 
-    async def prepare(self, endpoint: Endpoint) -> None:
-        """Use this endpoint for the next transfer; what was prepared before is closed."""
+    async def prepare(self, endpoint: Endpoint, slot: Slot | None = None) -> None:
+        """Use this endpoint for the next transfer; what was prepared before is closed.
+
+        Args:
+            endpoint: What to open.
+            slot: A place among the listeners, if it is one; given back once it
+                is opened or closed.
+        """
 
         await self.aclose()
-        self._endpoint = endpoint
+        self._endpoint, self._slot = endpoint, slot
 
     async def aclose(self) -> None:
         """Close what is prepared, if anything is."""
@@ -132,6 +141,12 @@ class DataChannel:
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             await endpoint.aclose()
+        self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.release()
 
     @contextlib.asynccontextmanager
     async def connection(
@@ -161,8 +176,11 @@ class DataChannel:
         async with endpoint:
             operation.phase = Phase.WAITING
             operation.connection = endpoint
-            await reply(Reply(125 if endpoint.is_ready else 150, text))
-            dtp = await endpoint.open()
+            try:
+                await reply(Reply(125 if endpoint.is_ready else 150, text))
+                dtp = await endpoint.open()
+            finally:
+                self._listen_no_more()
             operation.connection = dtp
             operation.phase = Phase.WORKING
             try:

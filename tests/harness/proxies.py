@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 
@@ -73,10 +74,14 @@ async def abandon(*things: DTP | socket.socket) -> None:
 
 
 def free_ports(size: int, host: str = "127.0.0.1") -> PortRange:
-    """Find ports next to each other that are free now."""
+    """Find ports next to each other that are free now, other ones in each process.
+
+    Below those that the kernel gives to clients, which could be taken again at once.
+    """
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for first in range(30000, 40000, size):
+    for step in range(0, 10000 - size, size):
+        first = 20000 + (os.getpid() * 97 + step) % (10000 - size)
         sockets = []
         try:
             for port in range(first, first + size):

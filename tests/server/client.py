@@ -73,6 +73,7 @@ class Client:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     host: str
+    source: str | None = None
 
     async def reply(self) -> str:
         """Read one reply; lines joined with a line feed."""
@@ -128,9 +129,10 @@ class Client:
         return Data(*await asyncio.open_connection(self.host, port, **options))
 
     async def passive(self) -> Data:
-        """Say EPSV, and connect."""
+        """Say EPSV, and connect from where the control connection does."""
 
-        return await self.connect(await self.epsv())
+        port = await self.epsv()
+        return await self.connect(port, local_addr=(self.source, 0) if self.source else None)
 
     async def slow_passive(self) -> Data:
         """Say EPSV, and connect with a small buffer, to read nothing until asked."""
@@ -211,22 +213,39 @@ class Serving:
     port: int
 
     @asynccontextmanager
-    async def connected(self) -> AsyncIterator[Client]:
-        """Connect a client that has read the greeting."""
+    async def arrived(
+        self, source: str | None = None, *, header: bytes = b""
+    ) -> AsyncIterator[Client]:
+        """Connect a client that has read nothing yet.
 
-        reader, writer = await asyncio.open_connection(self.host, self.port)
-        client = Client(reader, writer, self.host)
+        Args:
+            source: Its address.
+            header: What it sends first.
+        """
+
+        reader, writer = await asyncio.open_connection(
+            self.host, self.port, local_addr=(source, 0) if source else None
+        )
+        writer.write(header)
+        client = Client(reader, writer, self.host, source)
         try:
-            assert (await client.reply())[:3] == "220"
             yield client
         finally:
             await client.close()
 
     @asynccontextmanager
-    async def logged_in(self) -> AsyncIterator[Client]:
+    async def connected(self, source: str | None = None) -> AsyncIterator[Client]:
+        """Connect a client that has read the greeting."""
+
+        async with self.arrived(source) as client:
+            assert (await client.reply())[:3] == "220"
+            yield client
+
+    @asynccontextmanager
+    async def logged_in(self, source: str | None = None) -> AsyncIterator[Client]:
         """Connect a client that has logged in and said TYPE I."""
 
-        async with self.connected() as client:
+        async with self.connected(source) as client:
             await client.login()
             assert await client.code("TYPE I") == 200
             yield client
@@ -247,6 +266,7 @@ async def serving(
 
     settings.setdefault("accounts", Accounts([("ann", "secret")], anonymous=True))
     settings.setdefault("grace", 0.2)
+    settings.setdefault("login_delay", 0.0)
     storage = await anyio.to_thread.run_sync(Storage, directory)
     server = Server(storage, Settings(writable=writable, **settings))
     try:

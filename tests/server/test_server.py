@@ -26,7 +26,7 @@ async def test_too_many_sessions(served_directory: Path) -> None:
     """421 at once for the one too many; a place that gets free is given away."""
 
     async with (
-        serving(served_directory, max_sessions=2) as server,
+        serving(served_directory, max_sessions=2, max_sessions_per_address=2) as server,
         server.connected() as one,
         server.connected(),
     ):

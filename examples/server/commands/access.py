@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+import anyio
 
 from ..control import Reply
 from ..storage import has_controls, parent
@@ -34,14 +37,23 @@ async def password(session: Session, argument: str) -> Reply:
     if name is None:
         return Reply(503, "USER comes first.")
 
-    session.user = session.settings.accounts.check(name, argument)
+    settings, failures = session.settings, session.shared.failures
+    # Asked anew: other sessions of this address may have used up what it has.
+    if failures.blocked_for(session.peer, now=anyio.current_time()):
+        raise EndSession(Reply(421, "Too many wrong passwords, try later."))
+
+    session.user = settings.accounts.check(name, argument)
     if session.user is not None:
+        # Nothing is forgiven for it: who guesses may have an account, too.
+        session.login_by = math.inf
         session.log("logged in as %s", name)
         return Reply(230, "Logged in.")
 
     session.log("wrong password for %s", name)
+    failures.record(session.peer, now=anyio.current_time())
     session.login_failures += 1
-    if session.login_failures >= session.settings.max_login_failures:
+    await anyio.sleep(settings.login_delay)
+    if session.login_failures >= settings.max_login_failures:
         raise EndSession(Reply(421, "Too many wrong passwords."))
     return Reply(530, "Wrong name or password.")
 

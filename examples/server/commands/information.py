@@ -112,8 +112,19 @@ async def status(session: Session, argument: str) -> Reply:
         f"Logged in as {printable(session.user.name)}",
         f"TYPE {parameters.type.value}, STRU {structure}, MODE {parameters.mode.value}",
         printable(doing),
+        *_passive_ports(session),
     )
     return Reply(211, "End", lines)
+
+
+def _passive_ports(session: Session) -> list[str]:
+    metrics = session.shared.ports.metrics
+    if metrics is None:
+        return []
+
+    used = f"{metrics.ports} passive ports: {metrics.in_use} in use, {metrics.waiting} waiting"
+    refused = f"{metrics.strangers} strangers, {metrics.exhausted} reservations refused"
+    return [used, f"So far: {refused}, {metrics.expired} expired"]
 
 
 async def _list_here(session: Session, argument: str) -> Reply:

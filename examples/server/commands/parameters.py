@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ftpdata import (
     EPSV_ALL,
     HostPort,
-    PassiveEndpoint,
     PeerRejected,
     RepresentationType,
     Structure,
@@ -20,9 +19,6 @@ from ftpdata import (
     TransmissionMode,
     check_supported,
     connect_active,
-    format_epsv_reply,
-    format_pasv_reply,
-    listen_passive,
     parse_eprt,
     parse_epsv,
     parse_port,
@@ -122,7 +118,11 @@ async def _prepare_active(session: Session, target: HostPort) -> Reply:
             deadlines=session.settings.deadlines,
             tls=session.data_tls,
             # From the address that the client knows, and that its firewall lets in.
-            local_address=None if session.settings.allow_fxp else (session.local, 0),
+            # A proxy has that address, not we.
+            local_address=None
+            if session.settings.allow_fxp or session.is_proxied
+            else (session.local, 0),
+            socket_options=session.settings.socket_options,
         )
     except PeerRejected as error:
         session.log("PORT refused: %s", error.message)
@@ -139,15 +139,10 @@ async def passive(session: Session, _: str) -> Reply:
 
     if session.data.epsv_only:
         return Reply(503, "Only EPSV, after EPSV ALL.")
-    if ":" in session.local:
+    if ":" in session.peer:
         return Reply(502, "PASV is for IPv4. Use EPSV.")
 
-    endpoint = await _prepare_passive(session)
-    address = HostPort(
-        session.settings.advertise or endpoint.address.host, endpoint.address.port
-    )
-    code, _, text = format_pasv_reply(address).partition(" ")
-    return Reply(int(code), text)
+    return _parsed(await session.shared.ports.pasv(session))
 
 
 @command("EPSV [protocol]")
@@ -158,30 +153,18 @@ async def extended_passive(session: Session, argument: str) -> Reply:
         session.data.epsv_only = True
         return Reply(200, "Only EPSV from now on.")
 
-    endpoint = await _prepare_passive(session)
-    code, _, text = format_epsv_reply(endpoint.address.port).partition(" ")
+    return _parsed(await session.shared.ports.epsv(session))
+
+
+def _parsed(reply: str) -> Reply:
+    code, _, text = reply.partition(" ")
     return Reply(int(code), text)
-
-
-async def _prepare_passive(session: Session) -> PassiveEndpoint:
-    # First, so that a client that says PASV again never holds two ports.
-    await session.data.aclose()
-    endpoint = await listen_passive(
-        session.local,
-        control_peer=session.peer,
-        ports=session.settings.passive_ports,
-        policy=session.policy,
-        deadlines=session.settings.deadlines,
-        tls=session.data_tls,
-    )
-    await session.data.prepare(endpoint)
-    return endpoint
 
 
 def _families(session: Session) -> tuple[int, ...]:
     """Return the address families that can be used: that of the control connection."""
 
-    return (2,) if ":" in session.local else (1,)
+    return (2,) if ":" in session.peer else (1,)
 
 
 @command("REST offset")

@@ -18,6 +18,7 @@ import anyio
 from ftpdata import (
     DTP,
     BadArgument,
+    DataConnectionError,
     FileTarget,
     FileUnavailable,
     FTPDataError,
@@ -25,6 +26,7 @@ from ftpdata import (
     ListingEntry,
     TransferResult,
     WriteMode,
+    address_key,
     error_for_oserror,
     format_nlst_line,
     receive_file,
@@ -171,7 +173,33 @@ def _begin(session: Session) -> tuple[Operation, Restart]:
     if session.settings.require_tls and session.data_tls is None:
         raise Unprotected("Data connections are protected here: use PROT P.")
 
+    _take_slots(session, session.operation)
     return session.operation, restart
+
+
+def _take_slots(session: Session, operation: Operation) -> None:
+    """Count the transfer and its data connection; both are given back when it is over."""
+
+    assert session.user is not None
+    # Anybody is anonymous: each address is a user of its own.
+    user = (session.user.name, address_key(session.peer) if session.user.is_anonymous else "")
+    usage = session.shared.usage
+    try:
+        operation.slots.enter_context(usage.take_transfer(user))
+    except DataConnectionError as error:
+        raise Busy(error.message) from error
+
+    operation.slots.enter_context(usage.take_connection(session.peer))
+
+
+class Busy(FTPDataError):
+    """Too many transfers at this time; nothing is wrong with the data connection."""
+
+    @property
+    def reply_code(self) -> int:
+        """The code 450."""
+
+        return 450
 
 
 class Unprotected(FTPDataError):

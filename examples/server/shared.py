@@ -1,0 +1,47 @@
+"""What all sessions of a server have in common: settings, files, ports and counts."""
+
+from __future__ import annotations
+
+import attrs
+
+from ftpdata import FailedAttempts, Usage
+
+from .passive import PassivePorts
+from .settings import Settings
+from .storage import Storage
+
+__all__ = ["Shared"]
+
+
+@attrs.frozen(kw_only=True)
+class Shared:
+    """What a session shares with all others.
+
+    Attributes:
+        settings: Of the server.
+        storage: What is served.
+        usage: Counts listeners, data connections and transfers.
+        failures: Counts wrong passwords by address.
+        ports: Where passive data connections come from.
+    """
+
+    settings: Settings
+    storage: Storage
+    usage: Usage
+    failures: FailedAttempts
+    ports: PassivePorts
+
+    @classmethod
+    def of(cls, storage: Storage, settings: Settings) -> Shared:
+        """Begin, with nothing counted."""
+
+        usage = Usage(settings.limits)
+        return cls(
+            settings=settings,
+            storage=storage,
+            usage=usage,
+            failures=FailedAttempts(
+                settings.max_failures_per_address, window=settings.failure_window
+            ),
+            ports=PassivePorts(settings, usage),
+        )
