@@ -181,6 +181,7 @@ from .representation import (
     encoder_for,
     listing_encoder_for,
 )
+from .reuse import ReusableConnection
 from .socket_options import SocketOptions
 from .stream import DTPStream
 from .throttle import TokenBucket
@@ -322,6 +323,7 @@ __all__ = [
     "Records",
     "RepresentationType",
     "RestartMarker",
+    "ReusableConnection",
     "ServerCertificate",
     "SessionReuse",
     "SizeCounter",

@@ -273,6 +273,28 @@ class DTP(asyncio.Protocol):
         return None if self._transport is None else acknowledged_bytes(self._transport)
 
     @property
+    def bytes_undelivered(self) -> int | None:
+        """Bytes written that the peer's kernel has not acknowledged; None where unknown.
+
+        In TLS those of its records, and what waits to become some. (Known on
+        Linux; in TLS where the context is of `ftpdata.tls`.)
+        """
+
+        transport = self._transport
+        if transport is None or self._is_lost:
+            return None
+
+        if self._tls is None:
+            unacknowledged = unacknowledged_bytes(transport)
+        else:
+            unacknowledged = self._undelivered_records(transport.get_extra_info("socket"))
+
+        if unacknowledged is None:
+            return None
+
+        return transport.get_write_buffer_size() + unacknowledged
+
+    @property
     def connected(self) -> asyncio.Future[None]:
         """A new, independent future that is done once the connection is made.
 
@@ -1111,13 +1133,16 @@ class DTP(asyncio.Protocol):
             self._eof_received = not self.strict_close
 
     def _undelivered(self) -> int | None:
+        return self._undelivered_records(self._kept_socket)
+
+    def _undelivered_records(self, sock: socket.socket | None) -> int | None:
         """Bytes sent in TLS that the peer's kernel has not acknowledged; None where unknown."""
 
         produced: int | None = getattr(self._tls, "bytes_before_close", None)
         if produced is None:
             produced = getattr(self._tls, "bytes_produced", None)
 
-        acknowledged = acknowledged_on(self._kept_socket)
+        acknowledged = acknowledged_on(sock)
         if produced is None or acknowledged is None or self.acknowledged_before is None:
             return None
 

@@ -56,6 +56,9 @@ BYTES_PER_TURN = 1024 * 1024
 SMALLEST_TURN = 4096
 """Bytes that a smaller piece counts for: what is passed in the time that it takes."""
 
+FILE_DONE = 250
+"""Reply code of a complete transfer whose data connection stays open (RFC 959 §4.2)."""
+
 LOSS_TURNS = 3
 """Turns of the loop within which a transport tells why it has closed itself."""
 
@@ -77,6 +80,9 @@ class Supervisor:
         file_bytes: Bytes of the file that have passed.
         total: Bytes of the file that will pass, if known.
         fast_path: Which fast path runs.
+        foreign_bytes: Bytes on the connection that are other transfers'.
+        keep_open: Whether the connection stays open behind a clean end; for
+            `body` to say.
     """
 
     def __init__(
@@ -97,6 +103,8 @@ class Supervisor:
         self.file_bytes: int = 0
         self.total: int | None = None
         self.fast_path = FastPath.NONE
+        self.foreign_bytes: int = 0
+        self.keep_open: bool = False
         self.throttle = throttle
         self._others = others
         self._progress = progress
@@ -111,6 +119,7 @@ class Supervisor:
         self._task: asyncio.Task[object] | None = None
         self._interrupted = False
         self._since_turn = 0
+        self._moved_before = 0
 
     # The life of a transfer
 
@@ -131,7 +140,6 @@ class Supervisor:
             self._check_uncut()
             await self.supervise(body)
             await self.finish()
-            self.report_progress(last=True)
         except asyncio.CancelledError:
             await self.close(End.CANCELLED, None)
             raise
@@ -236,7 +244,7 @@ class Supervisor:
             dtp.on_cut(None)
 
     async def finish(self) -> None:
-        """End the connection in peace.
+        """End the connection in peace, unless it is to be kept open; report the last progress.
 
         Raises:
             FTPDataError: The peer has not taken everything; or the transfer
@@ -244,11 +252,14 @@ class Supervisor:
         """
 
         try:
-            await self.dtp.finish(self.deadlines.close)
+            if not self.keep_open:
+                await self.dtp.finish(self.deadlines.close)
         except FTPDataError:
             # Everything has come; what the peer does to the empty connection is no matter.
             if self.direction is Direction.SENT or self.dtp.end not in _HARMLESS_WHEN_RECEIVED:
                 raise
+
+        self.report_progress(last=True)
 
     async def fail(self, error: Exception) -> FTPDataError:
         """Reset what is still open; return the transfer's error, with its result."""
@@ -337,7 +348,7 @@ class Supervisor:
         return TransferResult(
             direction=self.direction,
             end=end,
-            bytes=dtp.bytes_sent if self.direction is Direction.SENT else dtp.bytes_received,
+            bytes=max(0, self._passed() - self.foreign_bytes),
             file_bytes=self.file_bytes,
             seconds=self._loop.time() - self._started_at,
             offset=self._offset,
@@ -349,8 +360,30 @@ class Supervisor:
             tls_version=version,
             tls_cipher=cipher,
             tls_resumed=resumed,
-            reply_code=end.reply_code if reply_code is None else reply_code,
+            reply_code=reply_code or self._reply_code(end),
         )
+
+    def _reply_code(self, end: End) -> int:
+        # RFC 959 §4.2: 226 is for "closing data connection".
+        return FILE_DONE if end is End.CLEAN and self.keep_open else end.reply_code
+
+    def _passed(self) -> int:
+        dtp = self.dtp
+        return dtp.bytes_sent if self.direction is Direction.SENT else dtp.bytes_received
+
+    def count_from(self, foreign_bytes: int) -> None:
+        """Count from here on: the connection has carried other files before.
+
+        Args:
+            foreign_bytes: Bytes that it has carried for them.
+        """
+
+        self.foreign_bytes = foreign_bytes
+        is_sent = self.direction is Direction.SENT
+        self._moved_before = self._moved() if is_sent else foreign_bytes
+        self._watch = ProgressWatch(self.deadlines, self._loop.time())
+        self.stop_watch()
+        self.start_watch()
 
     # Deadlines
 
@@ -369,7 +402,7 @@ class Supervisor:
 
     def _check_deadlines(self) -> None:
         self._timer = None
-        end = self._watch.check(self._loop.time(), self._moved())
+        end = self._watch.check(self._loop.time(), self._moved() - self._moved_before)
         if end is not None:
             self.dtp.abort(end)
             return

@@ -6,6 +6,25 @@ of file and all is stored (receiving), and raises an `FTPDataError` that carries
 the same result and the reply code for any other end. `DTP.abort` ends a
 transfer from anywhere, with a reason. Cancelling a transfer resets the
 connection and leaves no task, socket, file, thread or temporary file behind.
+
+What stands in RFC 959 about representation and transmission holds for all of
+them, by the same rules:
+
+1. In MODE B, C and Z, and with STRU R, a mark ends the file. An upload without
+   it was cut, even where the connection ended politely: `TruncatedTransfer`,
+   426, `End.INCOMPLETE`. In MODE S with STRU F there is no way to know (but
+   `expected_size`).
+2. In MODE B and C the file is over with its mark, and the connection is closed
+   then, whether the peer has or not; a `ReusableConnection` stays open (250).
+3. An `offset` is a place in the file as it is stored, in bytes, whatever TYPE,
+   STRU and MODE are. In TYPE I that is what REST has in stream mode; where
+   bytes on the connection are others than those of the file, RFC 3659 §5.3
+   would have them counted, which nobody can without the whole file, and this
+   is what other servers do as well. A restart within a line or a record goes
+   on within it: what is sent begins there, as a line or a record of its own.
+4. Restart markers (RFC 959 §3.5) are such offsets, in decimal: those that are
+   sent every `CodecOptions.marker_interval` bytes in MODE B and C, and the
+   receiver's side of those that come. `format_mark_reply` makes the reply 110.
 """
 
 from __future__ import annotations
@@ -20,7 +39,6 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
-    Iterator,
 )
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar, cast
@@ -28,7 +46,15 @@ from typing import BinaryIO, Self, TypeVar, cast
 import anyio
 
 from .consumers import ReceiveQueue
-from .contracts import Buffer, Decoder, Encoder, ProgressCallback, UploadTarget
+from .contracts import Encoder, ProgressCallback, UploadTarget
+from .conversion import (
+    DEFAULT_OPTIONS,
+    Incoming,
+    MarkerHandler,
+    Outgoing,
+    SuspectHandler,
+    send_piece,
+)
 from .deadlines import Deadlines
 from .errors import (
     BadArgument,
@@ -41,7 +67,8 @@ from .listing import ListingEntry
 from .outcome import Direction, End, FastPath, TransferResult
 from .parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from .protocol import DTP
-from .representation import CodecOptions, decoder_for, encoder_for, listing_encoder_for
+from .representation import CodecOptions, encoder_for, listing_encoder_for
+from .reuse import ReusableConnection
 from .supervision import Supervisor, finish_despite_cancellation
 from .throttle import TokenBucket
 
@@ -70,15 +97,16 @@ _NETWORK_ERRNOS = frozenset(
 )
 """What `loop.sendfile` raises about the connection, where it is not a `ConnectionError`."""
 
-STREAM, DEFAULT_OPTIONS, DEFAULT_DEADLINES = TransferParameters(), CodecOptions(), Deadlines()
+STREAM, DEFAULT_DEADLINES = TransferParameters(), Deadlines()
 
 
 async def send_file(
-    dtp: DTP,
+    dtp: DTP | ReusableConnection,
     file: FilePath | int | BinaryIO,
     *,
     dir_fd: int | None = None,
     parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
     offset: int = 0,
     length: int | None = None,
     expected_size: int | None = None,
@@ -94,11 +122,13 @@ async def send_file(
     appended meanwhile are not, and a file that shrinks is an error.
 
     Args:
-        dtp: A connected data connection; it is closed in any case.
+        dtp: A connected data connection; it is closed in any case. A
+            `ReusableConnection` stays open behind a clean end in MODE B and C.
         file: A path; or an open descriptor or binary file object, which stays
             open and belongs to the caller.
         dir_fd: Directory that a relative path starts from.
         parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
         offset: Where to start, in bytes of the file as it is stored (REST).
         length: Bytes of the file to send at most; None sends up to its end.
         expected_size: Bytes of the file that were promised to the peer, from
@@ -117,7 +147,7 @@ async def send_file(
     """
 
     transfer = Supervisor(
-        dtp,
+        _dtp_of(dtp),
         Direction.SENT,
         deadlines=deadlines,
         throttle=throttle,
@@ -130,7 +160,7 @@ async def send_file(
         if length is not None and length < 0:
             raise BadArgument(f"a length is not negative: {length}")
 
-        encoder = None if parameters.is_identity else encoder_for(parameters)
+        outgoing = _outgoing(transfer, dtp, parameters, options, offset)
         source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
         try:
             total = length
@@ -142,13 +172,14 @@ async def send_file(
                 raise SizeMismatch(f"{expected_size} bytes were promised, the file has {total}")
 
             transfer.total = total
-            can_sendfile = encoder is None and digest is None and source.raw is not None
-            if can_sendfile and total is not None and _is_clear(dtp):
+            can_sendfile = parameters.is_identity and digest is None and source.raw is not None
+            if can_sendfile and total is not None and _is_clear(transfer.dtp):
                 await _send_by_sendfile(transfer, source)
 
-            # Of an empty file there still is the end mark.
-            if encoder is not None or transfer.file_bytes != total:
-                await _send_by_reading(transfer, source, encoder)
+            if transfer.file_bytes != total:
+                await _send_by_reading(transfer, source, outgoing)
+
+            await outgoing.finish()
         finally:
             source.close()
 
@@ -156,11 +187,12 @@ async def send_file(
 
 
 async def receive_file(
-    dtp: DTP,
+    dtp: DTP | ReusableConnection,
     target: FilePath | BinaryIO | UploadTarget,
     *,
     dir_fd: int | None = None,
     parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
     offset: int = 0,
     append: bool = False,
     expected_size: int | None = None,
@@ -168,6 +200,8 @@ async def receive_file(
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
     digest: str | None = None,
+    on_marker: MarkerHandler | None = None,
+    on_suspect: SuspectHandler | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
     limiter: anyio.CapacityLimiter | None = None,
 ) -> TransferResult:
@@ -178,12 +212,14 @@ async def receive_file(
     upload that was cut leaves nothing under the final name.
 
     Args:
-        dtp: A connected data connection; it is closed in any case.
+        dtp: A connected data connection; it is closed in any case. A
+            `ReusableConnection` stays open behind a clean end in MODE B and C.
         target: A path; a binary file object, which stays open and belongs to
             the caller; or an `UploadTarget` such as `FileTarget`, of which
             `commit` or `discard` is called exactly once.
         dir_fd: Directory that a relative path starts from.
         parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
         offset: Where to write a path's first byte, in bytes (REST); in place.
         append: Write behind a path's end (APPE); in place.
         expected_size: Bytes of the file that were promised (ALLO): more or
@@ -194,6 +230,11 @@ async def receive_file(
         progress: Called with bytes of the file received, and `expected_size`.
         digest: Digest to compute over the bytes of the file: a `hashlib` name
             or ``crc32``.
+        on_marker: For MODE B and C: awaited for each restart marker, once
+            everything before it was written to the target. What it raises
+            ends the transfer.
+        on_suspect: For MODE B and C: called ahead of data that their sender
+            marked as suspect, which are stored as any other.
         deadlines: When to give up.
         limiter: Bounds the threads of this file's store.
 
@@ -204,7 +245,7 @@ async def receive_file(
     """
 
     transfer = Supervisor(
-        dtp,
+        _dtp_of(dtp),
         Direction.RECEIVED,
         deadlines=deadlines,
         throttle=throttle,
@@ -229,8 +270,16 @@ async def receive_file(
                 )
             )
 
-        receiver = _Receiver(transfer, parameters)
-        while data := await receiver.next():
+        incoming = Incoming(
+            transfer,
+            dtp,
+            parameters,
+            options=options,
+            offset=_position(opened[0], offset),
+            on_marker=on_marker,
+            on_suspect=on_suspect,
+        )
+        while data := await incoming.next():
             check_size(transfer.file_bytes + len(data), is_last=False)
             await opened[0].write(data)
             await transfer.note_file_bytes(data)
@@ -268,7 +317,7 @@ async def _discard(target: UploadTarget, failure: BaseException, timeout: float 
 
 
 async def send_listing(
-    dtp: DTP,
+    dtp: DTP | ReusableConnection,
     lines: Iterable[ListingItem] | AsyncIterable[ListingItem],
     *,
     formatter: Callable[[ListingEntry], bytes | None] | None = None,
@@ -284,7 +333,8 @@ async def send_listing(
     for the last.
 
     Args:
-        dtp: A connected data connection; it is closed in any case.
+        dtp: A connected data connection; it is closed in any case. A
+            `ReusableConnection` stays open behind a clean end in MODE B and C.
         lines: Lines without their end, or entries that `formatter` makes
             lines of; or lists of either, which is faster.
         formatter: Such as ``ListFormatter(now=…).format``; an entry for which
@@ -306,7 +356,7 @@ async def send_listing(
     """
 
     transfer = Supervisor(
-        dtp, Direction.SENT, deadlines=deadlines, throttle=throttle, progress=progress
+        _dtp_of(dtp), Direction.SENT, deadlines=deadlines, throttle=throttle, progress=progress
     )
 
     async def body() -> None:
@@ -314,17 +364,20 @@ async def send_listing(
         if not _is_plain_text(parameters):
             encoder = listing_encoder_for(parameters, options=options)
 
+        outgoing = Outgoing(transfer, dtp, encoder, parameters.mode)
         async with contextlib.aclosing(_batches(lines, formatter)) as batches:
-            await _send_chunks(transfer, batches, encoder)
+            await _send_chunks(transfer, batches, outgoing)
 
     return await transfer.run(body)
 
 
 async def send_stream(
-    dtp: DTP,
+    dtp: DTP | ReusableConnection,
     chunks: AsyncIterable[bytes],
     *,
     parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
+    offset: int = 0,
     expected_size: int | None = None,
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
@@ -334,10 +387,13 @@ async def send_stream(
     """Send what an asynchronous iterable gives: an object store, a pipe, a generator.
 
     Args:
-        dtp: A connected data connection; it is closed in any case.
+        dtp: A connected data connection; it is closed in any case. A
+            `ReusableConnection` stays open behind a clean end in MODE B and C.
         chunks: The bytes of the file. An asynchronous generator is closed in
             any case.
         parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
+        offset: Where in the file its first byte stands, in bytes (REST).
         expected_size: Bytes of the file that were promised to the peer: more
             or fewer are an error.
         throttle: Bounds the rate of bytes on the connection.
@@ -352,18 +408,19 @@ async def send_stream(
     """
 
     transfer = Supervisor(
-        dtp,
+        _dtp_of(dtp),
         Direction.SENT,
         deadlines=deadlines,
         throttle=throttle,
         progress=progress,
         digest=digest,
+        offset=offset,
     )
     transfer.total = expected_size
 
     async def body() -> None:
-        encoder = None if parameters.is_identity else encoder_for(parameters)
-        await _send_chunks(transfer, chunks, encoder)
+        outgoing = _outgoing(transfer, dtp, parameters, options, offset)
+        await _send_chunks(transfer, chunks, outgoing)
         if expected_size is not None and transfer.file_bytes != expected_size:
             raise SizeMismatch(f"{expected_size} bytes were promised, {transfer.file_bytes} sent")
 
@@ -371,14 +428,18 @@ async def send_stream(
 
 
 def receive_stream(
-    dtp: DTP,
+    dtp: DTP | ReusableConnection,
     *,
     parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
+    offset: int = 0,
     expected_size: int | None = None,
     size_limit: int | None = None,
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
     digest: str | None = None,
+    on_marker: MarkerHandler | None = None,
+    on_suspect: SuspectHandler | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> ReceivedStream:
     """Receive into an ``async for``.
@@ -394,13 +455,20 @@ def receive_stream(
     the loop; time that the loop takes is not held against it.
 
     Args:
-        dtp: A connected data connection; it is closed in any case.
+        dtp: A connected data connection; it is closed in any case. A
+            `ReusableConnection` stays open behind a clean end in MODE B and C.
         parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
+        offset: Where in the file its first byte belongs, in bytes (REST).
         expected_size: Bytes of the file that were promised (ALLO).
         size_limit: Bytes of the file that are accepted.
         throttle: Bounds the rate of bytes on the connection.
         progress: Called with bytes of the file received, and `expected_size`.
         digest: Digest to compute over the bytes of the file.
+        on_marker: For MODE B and C: awaited for each restart marker, once
+            the loop has asked for what comes behind it.
+        on_suspect: For MODE B and C: called ahead of data that their sender
+            marked as suspect, which are given out as any other.
         deadlines: When to give up.
 
     Raises:
@@ -409,15 +477,25 @@ def receive_stream(
     """
 
     transfer = Supervisor(
-        dtp,
+        _dtp_of(dtp),
         Direction.RECEIVED,
         deadlines=deadlines,
         throttle=throttle,
         progress=progress,
         digest=digest,
+        offset=offset,
     )
     transfer.total = expected_size
-    return ReceivedStream(transfer, parameters, expected_size, size_limit)
+    incoming = Incoming(
+        transfer,
+        dtp,
+        parameters,
+        options=options,
+        offset=offset,
+        on_marker=on_marker,
+        on_suspect=on_suspect,
+    )
+    return ReceivedStream(transfer, incoming, _SizeCheck(expected_size, size_limit))
 
 
 async def relay(
@@ -462,7 +540,7 @@ async def relay(
     async def body() -> None:
         queue = ReceiveQueue.attach(source)
         while data := await queue.receive():
-            await _send_piece(transfer, data)
+            await send_piece(transfer, data)
             await transfer.note_file_bytes(data)
 
         with contextlib.suppress(FTPDataError):
@@ -501,14 +579,13 @@ class ReceivedStream:
     def __init__(
         self,
         transfer: Supervisor,
-        parameters: TransferParameters,
-        expected_size: int | None,
-        size_limit: int | None,
+        incoming: Incoming,
+        check_size: _SizeCheck,
     ) -> None:
         self.result: TransferResult | None = None
         self._transfer = transfer
-        self._check_size = _SizeCheck(expected_size, size_limit)
-        self._receiver = _Receiver(transfer, parameters)
+        self._incoming = incoming
+        self._check_size = check_size
         self._failure: FTPDataError | None = None
 
     async def __aenter__(self) -> Self:
@@ -541,7 +618,6 @@ class ReceivedStream:
                 return data
 
             await transfer.finish()
-            transfer.report_progress(last=True)
         except asyncio.CancelledError:
             await self._end(End.CANCELLED)
             raise
@@ -556,7 +632,7 @@ class ReceivedStream:
         raise StopAsyncIteration
 
     async def _next(self) -> bytes:
-        data = await self._receiver.next()
+        data = await self._incoming.next()
         self._check_size(self._transfer.file_bytes + len(data), is_last=not data)
         if data:
             await self._transfer.note_file_bytes(data)
@@ -577,7 +653,28 @@ class ReceivedStream:
 ListingItem = bytes | ListingEntry | list[bytes] | list[ListingEntry]
 
 
+# Both ways
+
+
+def _dtp_of(connection: DTP | ReusableConnection) -> DTP:
+    return connection if isinstance(connection, DTP) else connection.dtp
+
+
 # Sending
+
+
+def _outgoing(
+    transfer: Supervisor,
+    dtp: DTP | ReusableConnection,
+    parameters: TransferParameters,
+    options: CodecOptions,
+    offset: int,
+) -> Outgoing:
+    encoder: Encoder | None = None
+    if not parameters.is_identity:
+        encoder = encoder_for(parameters, options=options, offset=offset)
+
+    return Outgoing(transfer, dtp, encoder, parameters.mode)
 
 
 def _is_clear(dtp: DTP) -> bool:
@@ -647,7 +744,7 @@ def _check_open(dtp: DTP) -> None:
 
 
 async def _send_by_reading(
-    transfer: Supervisor, source: FileSource, encoder: Encoder | None
+    transfer: Supervisor, source: FileSource, outgoing: Outgoing
 ) -> None:
     """Read in worker threads, one piece ahead of the network."""
 
@@ -665,7 +762,7 @@ async def _send_by_reading(
             if left > 0:
                 ahead = asyncio.ensure_future(source.read(min(CHUNK, left)))
 
-            await _send_encoded(transfer, data, encoder)
+            await outgoing.send(data)
             await transfer.note_file_bytes(data)
     finally:
         if ahead is not None:
@@ -674,8 +771,6 @@ async def _send_by_reading(
 
     if total is not None and transfer.file_bytes < total:
         raise _shrunk(transfer)
-
-    await _send_last(transfer, encoder)
 
 
 async def _outcome(task: asyncio.Task[bytes]) -> None:
@@ -692,47 +787,14 @@ def _shrunk(transfer: Supervisor) -> SizeMismatch:
 
 
 async def _send_chunks(
-    transfer: Supervisor, chunks: AsyncIterable[bytes], encoder: Encoder | None
+    transfer: Supervisor, chunks: AsyncIterable[bytes], outgoing: Outgoing
 ) -> None:
     async with contextlib.aclosing(_each(chunks)) as pieces:
         async for data in pieces:
-            await _send_encoded(transfer, data, encoder)
+            await outgoing.send(data)
             await transfer.note_file_bytes(data)
 
-    await _send_last(transfer, encoder)
-
-
-async def _send_encoded(transfer: Supervisor, data: Buffer, encoder: Encoder | None) -> None:
-    if encoder is None:
-        await _send_piece(transfer, data)
-    else:
-        for piece in encoder.feed(data):
-            await _send_piece(transfer, piece)
-
-
-async def _send_last(transfer: Supervisor, encoder: Encoder | None) -> None:
-    if encoder is not None:
-        for piece in encoder.finish():
-            await _send_piece(transfer, piece)
-
-
-async def _send_piece(transfer: Supervisor, data: Buffer) -> None:
-    """Write at the pace of the throttle and of the peer."""
-
-    dtp = transfer.dtp
-    size = transfer.piece_size
-    if len(data) <= size:
-        await transfer.wait_for_turn(len(data))
-        dtp.write(data)
-        await dtp.drain()
-        return
-
-    view = memoryview(data)
-    for start in range(0, len(view), size):
-        piece = view[start : start + size]
-        await transfer.wait_for_turn(len(piece))
-        dtp.write(piece)
-        await dtp.drain()
+    await outgoing.finish()
 
 
 def _is_plain_text(parameters: TransferParameters) -> bool:
@@ -824,43 +886,10 @@ async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None
 # Receiving
 
 
-class _Receiver:
-    """The bytes of the file that is received, decoded, piece by piece."""
+def _position(target: UploadTarget, offset: int) -> int:
+    """Return where the first byte goes, which is not `offset` where data are appended."""
 
-    def __init__(self, transfer: Supervisor, parameters: TransferParameters) -> None:
-        self._transfer = transfer
-        self._parameters = parameters
-        self._decoder: Decoder | None = None
-        self._queue: ReceiveQueue | None = None
-        self._pieces: Iterator[bytes] = iter(())
-        self._at_end = False
-
-    async def next(self) -> bytes:
-        """Return the next piece; ``b""`` behind a clean end."""
-
-        if self._queue is None:
-            if not self._parameters.is_identity:
-                self._decoder = decoder_for(self._parameters)
-            self._queue = ReceiveQueue.attach(self._transfer.dtp)
-
-        transfer = self._transfer
-        while True:
-            for piece in self._pieces:
-                return piece
-
-            if self._at_end:
-                return b""
-
-            # A throttle wants pieces that are small enough to look steady.
-            most = transfer.piece_size if transfer.throttle is not None else None
-            data = await self._queue.receive(most)
-            self._at_end = not data
-            if data:
-                await transfer.wait_for_turn(len(data))
-            if self._decoder is None:
-                return data
-
-            self._pieces = iter(self._decoder.feed(data) if data else self._decoder.finish())
+    return target.position if isinstance(target, FileTarget) else offset
 
 
 def _as_upload_target(

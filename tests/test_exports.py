@@ -15,6 +15,7 @@ import ftpdata
 PACKAGE = Path(ftpdata.__path__[0])
 
 NOT_REEXPORTED = {
+    "conversion",  # what the transfers share; nobody else needs it
     "kernel",  # what the DTP asks the system; nobody else needs it
     "listener",  # what the passive listeners share; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it

@@ -1,0 +1,327 @@
+"""What the transfers do to the bytes that they convert, while others use the event loop too.
+
+`Outgoing` takes bytes of a file to the connection; `Incoming` takes those of
+the connection to the caller, and tells about restart markers. Knows no file.
+
+No step holds the event loop for much longer than `LONGEST_STEP`, whatever the
+data are and whoever made them: what is converted at once becomes less where it
+takes long, and more where it does not. Deflate, which takes longest and lets go
+of the interpreter's lock, compresses in a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+import anyio.to_thread
+
+from .consumers import ReceiveQueue
+from .contracts import Buffer, Encoder
+from .files import CHUNK
+from .parameters import TransferParameters, TransmissionMode
+from .protocol import DTP
+from .representation import CodecOptions, TransferDecoder, decoder_for
+from .reuse import ReusableConnection
+from .supervision import Supervisor
+from .transmission import MAX_PIECE, RestartMarker, SuspectData
+
+__all__ = ["DEFAULT_OPTIONS", "Incoming", "MarkerHandler", "Outgoing", "SuspectHandler"]
+
+LONGEST_STEP = 0.001
+"""Seconds after which others have their turn."""
+
+SMALLEST_PART = 1024
+FIRST_PART = 16 * 1024
+
+INLINE_DEFLATE = 4 * 1024
+"""Bytes up to which deflate is no work; more go to a thread."""
+
+DEFAULT_OPTIONS = CodecOptions()
+
+MarkerHandler = Callable[[RestartMarker], Awaitable[None]]
+SuspectHandler = Callable[[SuspectData], None]
+
+
+class _Pace:
+    """Finds how much to convert at once, and when others are to have their turn.
+
+    Args:
+        most: Bytes to convert at once, at most.
+
+    Attributes:
+        size: Bytes to convert at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.size: int = min(FIRST_PART, most)
+        self._most = most
+        self._worked = 0.0
+        self._now = asyncio.get_running_loop().time
+
+    def parts(self, data: Buffer) -> Iterator[Buffer]:
+        """Cut data into parts of the size that is right when each is asked for."""
+
+        if len(data) <= self.size and not isinstance(data, memoryview):
+            yield data
+            return
+
+        view = memoryview(data).cast("B")
+        start = 0
+        while start < len(view):
+            part = view[start : start + self.size]
+            yield part
+            start += len(part)
+
+    def steps(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Give what a converter makes of one part; learn how long each step takes."""
+
+        iterator = iter(pieces)
+        longest = 0.0
+        while True:
+            started_at = self._now()
+            piece = next(iterator, None)
+            step = self._now() - started_at
+            self._worked += step
+            longest = max(longest, step)
+            if piece is None:
+                break
+
+            yield piece
+
+        if longest > LONGEST_STEP:
+            self.size = max(self.size // 2, SMALLEST_PART)
+        elif longest < LONGEST_STEP / 4:
+            self.size = min(self.size * 2, self._most)
+
+    async def rest(self) -> None:
+        """Let others run, where it is time to."""
+
+        if self._worked >= LONGEST_STEP:
+            self._worked = 0.0
+            await asyncio.sleep(0)
+
+
+class Outgoing:
+    """Sends the bytes of a file, encoded, at the pace of the throttle and of the peer.
+
+    Args:
+        transfer: What they are sent for; it has begun.
+        connection: Where they go.
+        encoder: Encodes them; None where they are sent as they are.
+        mode: The transmission mode.
+
+    Raises:
+        RuntimeError: Another transfer uses the connection.
+    """
+
+    def __init__(
+        self,
+        transfer: Supervisor,
+        connection: DTP | ReusableConnection,
+        encoder: Encoder | None,
+        mode: TransmissionMode,
+    ) -> None:
+        self._transfer = transfer
+        self._reusable = connection if isinstance(connection, ReusableConnection) else None
+        self._encoder = encoder
+        self._mode = mode
+        self._pace = _Pace(CHUNK)
+        if self._reusable is not None:
+            self._reusable.begin_file(transfer)
+
+    async def send(self, data: Buffer) -> None:
+        """Send data.
+
+        Raises:
+            FTPDataError: The connection has ended, or the encoder refused.
+        """
+
+        encoder = self._encoder
+        if encoder is None:
+            await send_piece(self._transfer, data)
+        elif self._mode is TransmissionMode.DEFLATE and len(data) > INLINE_DEFLATE:
+            view = memoryview(data).cast("B")
+            for start in range(0, len(view), MAX_PIECE):
+                pieces = await anyio.to_thread.run_sync(
+                    _encode, encoder, view[start : start + MAX_PIECE]
+                )
+                for piece in pieces:
+                    await send_piece(self._transfer, piece)
+        else:
+            for part in self._pace.parts(data):
+                await self._send_all(encoder.feed(part))
+
+    async def finish(self) -> None:
+        """Send the end of the file, as far as it is not that of the connection.
+
+        Called once, last. Raises as `send` does.
+        """
+
+        if self._encoder is not None:
+            await self._send_all(self._encoder.finish())
+
+        if self._reusable is not None:
+            await self._reusable.end_file(self._transfer, self._mode)
+
+    async def _send_all(self, pieces: Iterable[bytes]) -> None:
+        for piece in self._pace.steps(pieces):
+            await send_piece(self._transfer, piece)
+            await self._pace.rest()
+
+
+def _encode(encoder: Encoder, data: Buffer) -> list[bytes]:
+    return list(encoder.feed(data))
+
+
+async def send_piece(transfer: Supervisor, data: Buffer) -> None:
+    """Write at the pace of the throttle and of the peer."""
+
+    dtp = transfer.dtp
+    size = transfer.piece_size
+    if len(data) <= size:
+        await transfer.wait_for_turn(len(data))
+        dtp.write(data)
+        await dtp.drain()
+        return
+
+    view = memoryview(data)
+    for start in range(0, len(view), size):
+        piece = view[start : start + size]
+        await transfer.wait_for_turn(len(piece))
+        dtp.write(piece)
+        await dtp.drain()
+
+
+class Incoming:
+    """The bytes of the file that is received, decoded, piece by piece.
+
+    Args:
+        transfer: What they are received for.
+        connection: Where they come from.
+        parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
+        offset: Where in the file the first byte belongs, in bytes.
+        on_marker: Awaited for each restart marker, once the caller has asked
+            for what comes behind it.
+        on_suspect: Called ahead of data that their sender marked as suspect.
+    """
+
+    def __init__(
+        self,
+        transfer: Supervisor,
+        connection: DTP | ReusableConnection,
+        parameters: TransferParameters,
+        *,
+        options: CodecOptions = DEFAULT_OPTIONS,
+        offset: int = 0,
+        on_marker: MarkerHandler | None = None,
+        on_suspect: SuspectHandler | None = None,
+    ) -> None:
+        self._transfer = transfer
+        self._connection = connection
+        self._parameters = parameters
+        self._options = options
+        self._offset = offset
+        self._on_marker = on_marker
+        self._on_suspect = on_suspect
+        self._source: ReceiveQueue | ReusableConnection | None = None
+        self._decoder: TransferDecoder | None = None
+        self._pace = _Pace(CHUNK)
+        self._pieces: Iterator[bytes] = iter(())
+        self._markers: list[RestartMarker] = []
+        # Whether the pieces are the decoder's last.
+        self._is_last = False
+        self._at_end = False
+
+    async def next(self) -> bytes:
+        """Return the next piece; ``b""`` behind the end of the file.
+
+        To ask for it says that everything before it is stored.
+
+        Raises:
+            FTPDataError: The connection did not end cleanly, or what it
+                brought is not what the parameters say.
+            Whatever the handler of markers raises.
+        """
+
+        if self._source is None:
+            self._source = self._begin()
+
+        if self._at_end:
+            return b""
+
+        if self._decoder is None:
+            piece = await self._receive()
+        else:
+            piece = await self._decode(self._decoder)
+
+        if not piece:
+            self._at_end = True
+            if isinstance(self._source, ReusableConnection):
+                await self._source.end_file(self._transfer, self._parameters.mode)
+
+        return piece
+
+    async def _decode(self, decoder: TransferDecoder) -> bytes:
+        while True:
+            await self._pace.rest()
+            piece = next(self._pieces, b"")
+            if self._markers:
+                await self._tell_markers()
+
+            if piece or self._is_last:
+                return piece
+
+            self._pieces = self._pace.steps(await self._feed(decoder))
+
+    def _begin(self) -> ReceiveQueue | ReusableConnection:
+        if not self._parameters.is_identity:
+            self._decoder = decoder_for(
+                self._parameters,
+                options=self._options,
+                offset=self._offset,
+                on_marker=None if self._on_marker is None else self._markers.append,
+                on_suspect=self._on_suspect,
+            )
+            if self._decoder.has_end_mark:
+                self._pace = _Pace(MAX_PIECE)
+
+        connection = self._connection
+        if isinstance(connection, DTP):
+            return ReceiveQueue.attach(connection)
+
+        connection.begin_file(self._transfer)
+        return connection
+
+    async def _receive(self, most: int | None = None) -> bytes:
+        assert self._source is not None
+        transfer = self._transfer
+        if transfer.throttle is not None:
+            # It wants pieces that are small enough to look steady.
+            most = transfer.piece_size if most is None else min(most, transfer.piece_size)
+
+        data = await self._source.receive(most)
+        if data:
+            await transfer.wait_for_turn(len(data))
+
+        return data
+
+    async def _feed(self, decoder: TransferDecoder) -> Iterable[bytes]:
+        """Go on to the next data, or to the end: that of the file, or of the connection."""
+
+        if decoder.several_files and decoder.complete:
+            if isinstance(self._source, ReusableConnection):
+                self._source.give_back(decoder.take_remainder())
+        elif data := await self._receive(self._pace.size):
+            return decoder.feed(data)
+
+        self._is_last = True
+        return decoder.finish()
+
+    async def _tell_markers(self) -> None:
+        assert self._on_marker is not None
+        for marker in self._markers:
+            await self._on_marker(marker)
+
+        self._markers.clear()
