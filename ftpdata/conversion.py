@@ -4,9 +4,10 @@
 the connection to the caller, and tells about restart markers. Knows no file.
 
 No step holds the event loop for much longer than `LONGEST_STEP`, whatever the
-data are and whoever made them: what is converted at once becomes less where it
-takes long, and more where it does not. Deflate, which takes longest and lets go
-of the interpreter's lock, compresses in a worker thread.
+data are and whoever made them: encoders take little at once; what is given to a
+decoder at once becomes less where it takes long, and more where it does not.
+Deflate, which takes longest and lets go of the interpreter's lock, compresses
+in a worker thread.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ SuspectHandler = Callable[[SuspectData], None]
 
 
 class _Pace:
-    """Finds how much to convert at once, and when others are to have their turn.
+    """Finds how much to decode at once, and when others are to have their turn.
 
     Args:
-        most: Bytes to convert at once, at most.
+        most: Bytes to decode at once, at most.
 
     Attributes:
-        size: Bytes to convert at once.
+        size: Bytes to decode at once.
     """
 
     def __init__(self, most: int) -> None:
@@ -59,22 +60,8 @@ class _Pace:
         self._worked = 0.0
         self._now = asyncio.get_running_loop().time
 
-    def parts(self, data: Buffer) -> Iterator[Buffer]:
-        """Cut data into parts of the size that is right when each is asked for."""
-
-        if len(data) <= self.size and not isinstance(data, memoryview):
-            yield data
-            return
-
-        view = memoryview(data).cast("B")
-        start = 0
-        while start < len(view):
-            part = view[start : start + self.size]
-            yield part
-            start += len(part)
-
     def steps(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Give what a converter makes of one part; learn how long each step takes."""
+        """Give what a codec makes of one part; learn how long each step takes."""
 
         iterator = iter(pieces)
         longest = 0.0
@@ -149,8 +136,7 @@ class Outgoing:
                 for piece in pieces:
                     await send_piece(self._transfer, piece)
         else:
-            for part in self._pace.parts(data):
-                await self._send_all(encoder.feed(part))
+            await self._send_all(encoder.feed(data))
 
     async def finish(self) -> None:
         """Send the end of the file, as far as it is not that of the connection.

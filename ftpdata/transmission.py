@@ -216,6 +216,9 @@ def parse_deflate_level(argument: str) -> int:
 
 # Encoders
 
+RECORDS_INPUT = 4 * 1024
+"""Bytes of a file that are cut into records at once: a step that takes milliseconds at worst."""
+
 
 class _RecordCutter:
     """Cuts the bytes of a file into its records, and parts of them where the data are split.
@@ -284,17 +287,16 @@ class StreamRecordEncoder:
         offset: Where in the file the transfer begins, in bytes.
     """
 
-    # What an escape can make of it stays within MAX_PIECE.
-    _INPUT = MAX_PIECE // 2
-
     def __init__(self, records: Records, *, offset: int = 0) -> None:
         self._cutter = _RecordCutter(records, offset)
         self._end = records.end
+        # What an escape can make of it stays within MAX_PIECE.
+        self._input = MAX_PIECE // 2 if records.length is None else RECORDS_INPUT
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Encode data; each end of a record becomes an escape, each X'FF' two."""
 
-        for piece in _cut(data, self._INPUT):
+        for piece in _cut(data, self._input):
             if self._end is None:
                 parts = self._cutter.cut(piece)
                 yield b"".join(
@@ -326,11 +328,9 @@ class BlockEncoder:
         offset: Where in the file the transfer begins, in bytes.
     """
 
-    # Few enough that headers of empty records stay within a piece.
-    _INPUT = 32 * 1024
-
     def __init__(self, *, records: Records | None = None, offset: int = 0) -> None:
         self._cutter = None if records is None else _RecordCutter(records, offset)
+        self._input = MAX_PIECE // 2 if records is None else RECORDS_INPUT
 
     def feed(self, data: Buffer, *, suspect: bool = False) -> Iterator[bytes]:
         """Encode data.
@@ -341,7 +341,7 @@ class BlockEncoder:
         """
 
         code = _SUSPECT if suspect else 0
-        for piece in _cut(data, self._INPUT):
+        for piece in _cut(data, self._input):
             if self._cutter is None:
                 yield _block(code, piece)
             else:
@@ -392,12 +392,10 @@ class CompressedEncoder:
         offset: Where in the file the transfer begins, in bytes.
     """
 
-    # An empty record takes three bytes for its one.
-    _INPUT = 32 * 1024
-
     def __init__(self, filler: int, *, records: Records | None = None, offset: int = 0) -> None:
         self._filler = filler
         self._cutter = None if records is None else _RecordCutter(records, offset)
+        self._input = MAX_PIECE // 4 if records is None else RECORDS_INPUT
 
     def feed(self, data: Buffer, *, suspect: bool = False) -> Iterator[bytes]:
         """Encode data.
@@ -407,7 +405,7 @@ class CompressedEncoder:
             suspect: Whether to mark them as suspect, each string of them.
         """
 
-        for piece in _cut(data, self._INPUT):
+        for piece in _cut(data, self._input):
             strings: list[bytes] = []
             if self._cutter is None:
                 self._append(strings, piece)
