@@ -55,8 +55,8 @@ NOT_IMPLEMENTED = frozenset({
 ABORTED = "Aborted."
 GONE = "The client is gone."
 
-SWITCHES = frozenset({"AUTH", "CCC"})
-"""Commands behind whose reply the control connection is another one."""
+SWITCHES = frozenset({"AUTH", "CCC", "REIN"})
+"""Commands behind whose reply the control connection may be another one."""
 
 REACH_PAST = frozenset({"NOOP", "STAT"})
 """What is answered while a transfer runs."""
@@ -137,7 +137,7 @@ class Session:
         self._is_shut_down = False
 
     def reset(self) -> None:
-        """Make everything as it was before the login (REIN)."""
+        """Make everything as it was before the login (USER, AUTH)."""
 
         self.user: User | None = None
         self.pending_user: str | None = None
@@ -175,10 +175,35 @@ class Session:
         self._protection = context
 
     def unprotect(self) -> None:
-        """End TLS behind the reply (CCC)."""
+        """End TLS behind the reply (CCC).
+
+        Raises:
+            EndSession: The client has said more already, in TLS.
+        """
 
         self._refuse_more()
         self._wants_clear = True
+
+    def reinitialize(self) -> None:
+        """Make everything as it was at the greeting (REIN).
+
+        TLS ends behind the reply, as RFC 4217 §13 wants it, and AUTH may begin it
+        anew. What began with TLS (port 990) was never without, and keeps it.
+
+        Raises:
+            EndSession: The client has said more already, in TLS.
+        """
+
+        is_implicit = self.settings.implicit_tls
+        if self.speaks_tls and not is_implicit:
+            self.unprotect()
+
+        self.reset()
+        self.has_buffer_size = False
+        self.protect_data = is_implicit
+        self._was_protected = is_implicit
+        if not is_implicit:
+            self._tls = None
 
     def _refuse_more(self) -> None:
         # It may be another one who has said it (CVE-2011-1575, CVE-2011-0411).
@@ -279,8 +304,9 @@ class Session:
             except anyio.WouldBlock:
                 await self._incoming.send(line)
 
-            if verb in SWITCHES:
-                # What follows may be TLS, and no line at all.
+            if self._may_switch(verb):
+                # What follows may be TLS, and no line at all. Until then an ABOR
+                # is not seen either: it may be somebody else's.
                 await self._switched.wait()
                 self._switched = anyio.Event()
 
@@ -288,6 +314,9 @@ class Session:
         if self._is_gone:
             self.abort(GONE)
         self._incoming.close()
+
+    def _may_switch(self, verb: str) -> bool:
+        return verb in SWITCHES and self.settings.certificate is not None
 
     def _nothing_waits_behind_operation(self) -> bool:
         return self.is_busy and not self._waiting.statistics().current_buffer_used
@@ -303,7 +332,7 @@ class Session:
                 await self._run_line(line)
                 if not await self._switch():
                     return
-                if _split(line)[0] in SWITCHES:
+                if self._may_switch(_split(line)[0]):
                     self._switched.set()
         except EndSession as end:
             await self.reply(end.reply)

@@ -451,6 +451,100 @@ async def test_the_command_channel_in_clear_again(served_directory: Path) -> Non
     assert (served_directory / "file").read_bytes() == b"content"
 
 
+async def test_reinitialize_ends_tls(served_directory: Path) -> None:
+    """The reply comes in TLS, what follows in clear; PBSZ and PROT are forgotten (RFC 4217 §13)."""
+
+    def work() -> None:
+        with ReusingFTP(client_context()) as ftp:
+            ftp.connect(server.host, server.port, timeout=PATIENCE)
+            for _ in range(2):
+                ftp.login("ann", "secret")
+                ftp.prot_p()
+                ftp.nlst()
+                assert isinstance(ftp.sock, ssl.SSLSocket)
+                assert ftp.sendcmd("REIN")[:3] == "220"
+                ftp.sock.unwrap()
+                ftp.sock = socket.socket(fileno=ftp.sock.detach())
+                ftp.sock.settimeout(PATIENCE)
+                ftp.file = ftp.sock.makefile("r", encoding=ftp.encoding)
+                for line, code in (("PWD", "530"), ("PBSZ 0", "503"), ("PROT P", "503")):
+                    with pytest.raises(ftplib.Error, match=f"^{code}"):
+                        ftp.sendcmd(line)
+
+            # In clear, data connections too.
+            ftplib.FTP.login(ftp, "ann", "secret")
+            ftp._prot_p = False  # type: ignore[attr-defined]
+            assert ftp.nlst() == []
+
+    async with protected_server(served_directory) as server:
+        await in_thread(work)
+
+
+async def test_reinitialize_keeps_tls_that_was_there_from_the_start(
+    served_directory: Path,
+) -> None:
+    """Where TLS is implicit; data connections are protected again as at the start."""
+
+    def work() -> None:
+        with ReusingFTP(client_context(), implicit=True) as ftp:
+            ftp.connect(server.host, server.port)
+            ftp.login("ann", "secret", secure=False)
+            ftp.sendcmd("PBSZ 0")
+            ftp.prot_c()
+            assert ftp.nlst() == []
+            assert ftp.sendcmd("REIN")[:3] == "220"
+            with pytest.raises(ftplib.error_perm, match=r"^530"):
+                ftp.pwd()
+            with pytest.raises(ftplib.error_perm, match=r"^503"):
+                ftp.sendcmd("PROT C")
+            ftp.login("ann", "secret", secure=False)
+            ftp._prot_p = True  # type: ignore[attr-defined]
+            assert ftp.nlst() == []
+            assert ftp.resumed == [True]
+
+    async with protected_server(served_directory, implicit_tls=True) as server:
+        await in_thread(work)
+
+
+async def test_reinitialize_with_more_behind_it(served_directory: Path) -> None:
+    """In TLS nothing may be said before it has ended; in clear lines are lines."""
+
+    async with protected_server(served_directory) as server:
+        async with protected_client(server) as (client, _):
+            client.send(b"REIN\r\nUSER ann\r\n")
+            assert await client.codes(1) == [421]
+            assert await client.is_closed()
+        async with server.logged_in() as client:
+            client.send(b"REIN\r\nUSER ann\r\nPASS secret\r\nPWD\r\n")
+            assert await client.codes(4) == [220, 331, 230, 257]
+
+
+@pytest.mark.parametrize("line", ["AUTH TLS", "CCC", "REIN"])
+async def test_nothing_behind_a_switch_reaches_past_it(line: str, served_directory: Path) -> None:
+    """An ABOR behind one that waits for a transfer is not seen: it may be somebody else's."""
+
+    async with protected_server(served_directory) as server:
+        opened = server.logged_in() if line == "AUTH TLS" else protected_client(server)
+        async with opened as given:
+            client = given[0] if isinstance(given, tuple) else given
+            assert await client.code("TYPE I") == 200
+            data = await client.passive()
+            client.send("STOR file")
+            assert (await client.codes(1))[0] in {125, 150}
+            client.send(line)
+            client.send("ABOR")
+            await client.writer.drain()
+            await data.send(b"content")
+            # The transfer is whole; all that the session has left is its end.
+            assert await client.codes(1) == [226]
+            assert await client.codes(1) in ([421], [234], [200], [220])
+            with contextlib.suppress(ConnectionError):
+                await client.is_closed()
+            await server.all_left()
+
+    assert (served_directory / "file").read_bytes() == b"content"
+
+
 # Data connections
 
 

@@ -60,11 +60,11 @@ async def password(session: Session, argument: str) -> Reply:
 
 @command("REIN", needs_login=False)
 async def reinitialize(session: Session, _: str) -> Reply:
-    """Forget everything but the connection."""
+    """Forget everything but the connection. A transfer before it has come to its end."""
 
     await session.data.aclose()
     session.data.epsv_only = False
-    session.reset()
+    session.reinitialize()
     return Reply(220, "Ready for a new user.")
 
 
