@@ -13,7 +13,7 @@ import attrs
 
 from .outcome import End
 
-__all__ = ["Deadlines", "ProgressWatch"]
+__all__ = ["Deadlines", "ProgressWatch", "shared_moment"]
 
 
 def _check_positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -54,11 +54,28 @@ class Deadlines:
     close: float | None = _limit(30.0)
 
 
-ACTIVE_INTERVAL = 1.0
+ACTIVE_INTERVAL = 0.5
 """Seconds between two looks at a transfer that moves."""
 
 LOOKS_WHILE_IDLE = 8
 """Looks at a transfer that does not move, until its deadline passes."""
+
+SHARED_INTERVAL = 0.25
+"""Seconds between two moments at which all that can wait a little is looked at."""
+
+
+def shared_moment(at: float, now: float) -> float:
+    """Move a moment that is not soon forward to one that others wait for, too.
+
+    A thousand connections that stall are then looked at in a few turns of the
+    event loop, not in a thousand.
+
+    Args:
+        at: When something is to be looked at, at the latest.
+        now: The time, on the same clock, in seconds.
+    """
+
+    return at if at - now < 2 * SHARED_INTERVAL else at - at % SHARED_INTERVAL
 
 
 @attrs.define

@@ -38,6 +38,7 @@ from typing import Any, cast
 
 from .addresses import HostPort
 from .contracts import Buffer, Consumer, Producer, PushProducer
+from .deadlines import shared_moment
 from .errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
 from .kernel import (
     acknowledged_bytes,
@@ -71,7 +72,10 @@ _RESET_ERRNOS = frozenset({
 })
 
 FIRST_ACKNOWLEDGED_POLL = 0.001
-LAST_ACKNOWLEDGED_POLL = 0.1
+MOVING_ACKNOWLEDGED_POLL = 0.1
+LAST_ACKNOWLEDGED_POLL = 2.0
+"""Seconds between two looks whether the peer has taken the rest: at first, while it goes on
+taking it, and once it has stopped."""
 
 ANSWER_PATIENCE = 1.0
 """Seconds for the peer to answer a close_notify that it has.
@@ -1157,10 +1161,7 @@ class DTP(asyncio.Protocol):
             return
 
         outstanding = undelivered + transport.get_write_buffer_size()
-        if self._outstanding is not None and outstanding < self._outstanding:
-            self._restart_finish_timer()
-
-        self._outstanding = outstanding
+        self._note_progress_of_finish(outstanding)
         if outstanding == 0 and getattr(self._tls, "bytes_before_close", None) is not None:
             patience = ANSWER_PATIENCE
             if self._finish_timeout is not None:
@@ -1171,12 +1172,25 @@ class DTP(asyncio.Protocol):
         self._poll_again()
 
     def _poll_again(self) -> None:
-        # The first look nearly always suffices on a fast network; on a slow
-        # one the interval grows with the round trip, so it costs nothing.
-        self._poll_timer = asyncio.get_running_loop().call_later(
-            self._poll_delay, self._check_finished
+        # The first look nearly always suffices on a fast network. On a slow one
+        # the interval grows with the round trip, and with the time for which a
+        # peer has taken nothing: a thousand that stall cost next to nothing.
+        delay = self._poll_delay
+        self._poll_delay = min(
+            delay * (2 if delay < MOVING_ACKNOWLEDGED_POLL else 1.5), LAST_ACKNOWLEDGED_POLL
         )
-        self._poll_delay = min(self._poll_delay * 2, LAST_ACKNOWLEDGED_POLL)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._poll_timer = loop.call_at(shared_moment(now + delay, now), self._check_finished)
+
+    def _note_progress_of_finish(self, outstanding: int) -> None:
+        """Be patient, and look more often, with a slow peer that goes on taking data."""
+
+        if self._outstanding is not None and outstanding < self._outstanding:
+            self._restart_finish_timer()
+            self._poll_delay = min(self._poll_delay, MOVING_ACKNOWLEDGED_POLL)
+
+        self._outstanding = outstanding
 
     def _restart_finish_timer(self) -> None:
         if self._finish_timer is not None:
@@ -1228,11 +1242,7 @@ class DTP(asyncio.Protocol):
         waiting = transport.get_write_buffer_size()
         unacknowledged = unacknowledged_bytes(transport)
         outstanding = waiting + (unacknowledged or 0)
-        if self._outstanding is not None and outstanding < self._outstanding:
-            # A slow peer that goes on taking data is not one that is gone.
-            self._restart_finish_timer()
-
-        self._outstanding = outstanding
+        self._note_progress_of_finish(outstanding)
         if waiting == 0 and not transport.is_closing():
             if unacknowledged == 0 or (unacknowledged is None and self._eof_received):
                 transport.close()

@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 from .contracts import ProgressCallback
-from .deadlines import Deadlines, ProgressWatch
+from .deadlines import Deadlines, ProgressWatch, shared_moment
 from .digests import Digest
 from .errors import (
     FTPDataError,
@@ -402,14 +402,15 @@ class Supervisor:
 
     def _check_deadlines(self) -> None:
         self._timer = None
-        end = self._watch.check(self._loop.time(), self._moved() - self._moved_before)
+        now = self._loop.time()
+        end = self._watch.check(now, self._moved() - self._moved_before)
         if end is not None:
             self.dtp.abort(end)
             return
 
         at = self._watch.next_check_at()
         if at is not None:
-            self._timer = self._loop.call_at(at, self._check_deadlines)
+            self._timer = self._loop.call_at(shared_moment(at, now), self._check_deadlines)
 
     def _moved(self) -> int:
         if self.direction is Direction.RECEIVED:

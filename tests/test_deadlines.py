@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpdata.deadlines import Deadlines, ProgressWatch
+from ftpdata.deadlines import Deadlines, ProgressWatch, shared_moment
 from ftpdata.outcome import End
 
 NOTHING = Deadlines(
@@ -155,7 +155,7 @@ def test_excused_transfer_is_expected_to_move() -> None:
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=300), 0.0)
     watch.check(100, 0)
     watch.excuse(110)
-    assert watch.next_check_at() == 111
+    assert watch.next_check_at() == 110.5
 
 
 def test_excuse_does_not_lift_a_deadline() -> None:
@@ -169,16 +169,26 @@ def test_excuse_does_not_lift_a_deadline() -> None:
 def test_a_moving_transfer_is_looked_at_often_and_an_idle_one_rarely() -> None:
     """Ten thousand idle transfers cost little, and a stall is still found in time."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=300), 0.0)
-    assert watch.next_check_at() == 1
+    assert watch.next_check_at() == 0.5
     watch.check(1, 10)
-    assert watch.next_check_at() == 2
+    assert watch.next_check_at() == 1.5
     watch.check(2, 10)
     assert watch.next_check_at() == 2 + 300 / 8
     watch.check(39, 11)
-    assert watch.next_check_at() == 40
+    assert watch.next_check_at() == 39.5
 
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=4), 0.0)
     assert watch.next_check_at() == 0.5
+
+
+def test_what_can_wait_waits_for_the_others() -> None:
+    """Moments that are not soon come together, never later than asked for; others stay."""
+    assert {shared_moment(at, 100.0) for at in (101.5, 101.55, 101.74)} == {101.5}
+    assert shared_moment(100.49, 100.0) == 100.49
+    assert shared_moment(100.5, 100.0) == 100.5
+    for hundredths in range(1, 1000):
+        at = 100.13 + hundredths / 100
+        assert 100.13 < shared_moment(at, 100.13) <= at
 
 
 def test_the_earliest_limit_is_looked_at_first() -> None:
@@ -248,7 +258,7 @@ def test_a_steady_transfer_that_stalls_is_seen_within_the_second() -> None:
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=300), 0.0)
     last_byte_at = 1000.5
     end, now = None, 0.0
-    for _ in range(1100):
+    for _ in range(2100):
         at = watch.next_check_at()
         assert at is not None
         now = at

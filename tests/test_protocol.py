@@ -1150,6 +1150,38 @@ async def test_a_peer_that_takes_it_late_is_waited_for() -> None:
     peer.close()
 
 
+async def test_a_peer_that_takes_nothing_is_looked_at_ever_less() -> None:
+    """Thousands may stall while they finish; one that goes on is looked at often again."""
+
+    dtp, peer = await real()
+    loop = asyncio.get_running_loop()
+    delays: list[float] = []
+
+    def look() -> None:
+        dtp._poll_again()
+        assert dtp._poll_timer is not None
+        delays.append(dtp._poll_timer.when() - loop.time())
+        dtp._poll_timer.cancel()
+
+    for _ in range(25):
+        look()
+
+    assert delays[0] < 0.01
+    assert sum(delays) > 20
+    assert max(delays) < protocol.LAST_ACKNOWLEDGED_POLL + 0.01
+    # What the peer takes after a pause is found out late by little more than half of the pause.
+    assert all(delay <= 0.7 * sum(delays[:n]) + 0.1 for n, delay in enumerate(delays))
+    dtp._note_progress_of_finish(100)
+    look()
+    assert delays[-1] > 1
+    dtp._note_progress_of_finish(99)
+    look()
+    assert delays[-1] < 0.11
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
 async def test_a_reset_while_finishing_is_a_reset() -> None:
     """A peer that resets before it has all makes finish() raise at once."""
 
