@@ -14,7 +14,7 @@ import trustme
 
 from ftpdata.tls import ServerCertificate
 
-__all__ = ["HOST_NAME", "TLSPeer", "client_context", "server_certificate"]
+__all__ = ["HOST_NAME", "TLSPeer", "certificate_files", "client_context", "server_certificate"]
 
 HOST_NAME = "ftp.example"
 
@@ -29,7 +29,9 @@ def _authority() -> trustme.CA:
 
 
 @functools.cache
-def _certificate_files() -> tuple[Path, Path]:
+def certificate_files() -> tuple[Path, Path]:
+    """Give the files of a certificate of the test's authority, and of its key."""
+
     certificate, key = Path(_DIRECTORY.name, "server.pem"), Path(_DIRECTORY.name, "server.key")
     issued = _authority().issue_cert(HOST_NAME, "127.0.0.1")
     issued.cert_chain_pems[0].write_to_path(certificate)
@@ -44,7 +46,7 @@ def server_certificate(version: ssl.TLSVersion | None = None) -> ServerCertifica
         if version is not None:
             context.maximum_version = version
 
-    certificate, key = _certificate_files()
+    certificate, key = certificate_files()
     return ServerCertificate(certificate=certificate, key=key, prepare=limit)
 
 

@@ -18,7 +18,14 @@ import pytest
 from tests.interop import table
 from tests.interop.clients import CLIENTS
 from tests.interop.names import NASTY
-from tests.interop.served import LOOPBACK, Recorder, Site, has_family, reference_server
+from tests.interop.served import (
+    LOOPBACK,
+    Recorder,
+    Site,
+    has_family,
+    missing,
+    reference_server,
+)
 from tests.interop.table import Case
 from tests.interop.ways import Capability, Step
 
@@ -33,9 +40,6 @@ SLOW_RATE = 500_000
 
 There is time to abort before one is through; and a REST that does nothing cannot fill the disk.
 """
-
-EVERY_CLIENT = bool(os.environ.get("FTPDATA_REQUIRE_CLIENTS")) or os.environ.get("CI") == "true"
-"""Whether a missing client is a failure, and not a skip."""
 
 _results = pytest.StashKey[table.Results]()
 _verdict = pytest.StashKey[str]()
@@ -155,10 +159,7 @@ def exchange(
 
     client, way = case.client, case.way
     if client.version is None:
-        missing = f"{client.name} is not installed"
-        if EVERY_CLIENT and not client.is_optional:
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
+        missing(client.name, is_optional=client.is_optional)
 
     if not has_family(way.family):
         pytest.skip(f"no IPv{way.family} here")

@@ -16,10 +16,11 @@ import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 from urllib.parse import quote
 
 import attrs
+import pytest
 
 from tests.interop.ways import Way
 
@@ -31,6 +32,7 @@ __all__ = [
     "Site",
     "clean_environment",
     "has_family",
+    "missing",
     "reference_server",
 ]
 
@@ -42,6 +44,16 @@ LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 _PATIENCE = 30.0
 """Seconds for the server to start, and to stop."""
+
+
+def missing(program: str, *, is_optional: bool = False) -> NoReturn:
+    """Skip the test for want of a program; fail it where every program is wanted."""
+
+    reason = f"{program} is not installed"
+    wanted = bool(os.environ.get("FTPDATA_REQUIRE_CLIENTS")) or os.environ.get("CI") == "true"
+    if wanted and not is_optional:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 def has_family(family: int) -> bool:
