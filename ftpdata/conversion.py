@@ -13,6 +13,7 @@ in a worker thread.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import anyio.to_thread
@@ -58,7 +59,8 @@ class _Pace:
         self.size: int = min(FIRST_PART, most)
         self._most = most
         self._worked = 0.0
-        self._now = asyncio.get_running_loop().time
+        # Not the loop's time: uvloop's stands still within a step.
+        self._now = time.perf_counter
 
     def steps(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Give what a codec makes of one part; learn how long each step takes."""

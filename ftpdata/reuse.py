@@ -84,7 +84,8 @@ class ReusableConnection:
 
         Raises:
             FTPDataError: It is not known whether the peer has all that was
-                sent (only where the system does not tell, as Linux does).
+                sent (only where the system does not tell, as Linux does); or
+                the connection was never made.
             RuntimeError: A transfer runs.
         """
 
@@ -95,8 +96,8 @@ class ReusableConnection:
             elif self.dtp.reason is not None:
                 raise self.dtp.reason
         except FTPDataError:
-            # Nothing was under way that could have been lost.
-            if not self._is_delivered:
+            # Else nothing was under way that could have been lost.
+            if not (self._is_delivered and self.dtp.has_been_connected):
                 raise
 
     async def aclose(self) -> None:
