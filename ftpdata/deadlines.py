@@ -13,7 +13,7 @@ import attrs
 
 from .outcome import End
 
-__all__ = ["Deadlines", "ProgressWatch", "shared_moment"]
+__all__ = ["Deadlines", "ProgressWatch"]
 
 
 def _check_positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
