@@ -479,6 +479,9 @@ class FileTarget:
 
     Attributes:
         position: Where the next byte goes, in bytes.
+        keep_partial: Whether `discard` publishes what came of an atomic or
+            exclusive upload. May be set at any time: once a restart marker was
+            acknowledged, what is before it is to be there.
     """
 
     def __init__(
@@ -500,7 +503,7 @@ class FileTarget:
         self._dir_fd = dir_fd
         self._mode = mode
         self._durable = durable
-        self._keep_partial = keep_partial
+        self.keep_partial: bool = keep_partial
         self._calls = calls
         self.position: int = position
 
@@ -695,9 +698,9 @@ class FileTarget:
             pass
         finally:
             try:
-                if self._keep_partial and self._partial_name is not None:
+                if self.keep_partial and self._partial_name is not None:
                     self._rename()
-                elif not self._keep_partial:
+                elif not self.keep_partial:
                     self._unlink()
             finally:
                 self._close_directory()

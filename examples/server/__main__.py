@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
+from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies, ebcdic_code_page
 
 from .accounts import Accounts
 from .server import Server
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trusted_proxies=TrustedProxies(options.trust_proxy) if options.trust_proxy else None,
         allow_fxp=options.allow_fxp,
         rate=options.rate,
+        code_page=options.code_page,
+        keep_data_connection=options.keep_data_connection,
         certificate=_certificate(parser, options),
         implicit_tls=options.implicit_tls,
         require_tls=options.require_tls,
@@ -113,6 +115,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rate", type=_rate, metavar="BYTES_PER_SECOND", help="limit of each session"
     )
+    parser.add_argument(
+        "--code-page", type=_code_page, default="cp037", help="EBCDIC code page of TYPE E"
+    )
+    parser.add_argument(
+        "--keep-data-connection",
+        action="store_true",
+        help="let several files follow one another in block and compressed mode",
+    )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate, in PEM, for AUTH TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
     parser.add_argument(
@@ -171,6 +181,13 @@ def _ipv4_or_name(text: str) -> str:
         return text
 
     return str(ipaddress.IPv4Address(text))
+
+
+def _code_page(text: str) -> str:
+    try:
+        return ebcdic_code_page(text).name
+    except FTPDataError as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 def _rate(text: str) -> float:

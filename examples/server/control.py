@@ -58,6 +58,13 @@ class Reply:
     text: str
     before: Sequence[str] = ()
 
+    @classmethod
+    def parse(cls, line: str) -> Reply:
+        """Make a reply of one line: those that ftpdata formats."""
+
+        code, _, text = line.partition(" ")
+        return cls(int(code), text)
+
     def encode(self) -> bytes:
         """Return what goes over the wire, the line ends included."""
 

@@ -108,7 +108,7 @@ class Session:
         self.reached = reached or local
         self.is_proxied = reached is not None
         self.policy = PeerPolicy.any() if settings.allow_fxp else PeerPolicy.exact()
-        self.data = DataChannel()
+        self.data = DataChannel(keeps_open=settings.keep_data_connection)
         self.operation: Operation | None = None
         self.throttle: TokenBucket | None = None
         self.login_failures = 0

@@ -47,6 +47,9 @@ class Settings:
         codec_options: What TYPE, STRU and MODE leave open: the restart markers
             that are sent, the limits of what is received.
         code_page: The EBCDIC code page of TYPE E.
+        keep_data_connection: Whether a data connection stays open behind a file
+            in block or compressed mode, for the next one, with reply 250 for
+            226 (RFC 959 §3.3). Few clients expect that.
         deadlines: Of data connections.
         idle_timeout: Seconds between two commands, while nothing runs.
         reply_timeout: Seconds for a client to take a reply.
@@ -93,6 +96,7 @@ class Settings:
         factory=lambda: CodecOptions(marker_interval=1024 * 1024)
     )
     code_page: str = "cp037"
+    keep_data_connection: bool = False
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     idle_timeout: float = 300.0
     reply_timeout: float = 30.0

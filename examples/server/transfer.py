@@ -10,7 +10,9 @@ RFC 959 §3.2, §5.4. The states, and what ends each of them:
   first, and ends with exactly one reply, which `Session` sends: 226, the
   error's own, or 426 if ABOR came in time.
 
-What was prepared is used for one transfer, and closed behind it.
+What was prepared is used for one transfer, and closed behind it. Where that is
+set otherwise, it stays open behind a file in block or compressed mode, for the
+next one (250), until the client closes it or prepares another.
 """
 
 from __future__ import annotations
@@ -22,7 +24,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import anyio
 import attrs
 
-from ftpdata import DTP, DataConnectionError, End, Endpoint, Slot
+from ftpdata import (
+    DTP,
+    DataConnectionError,
+    End,
+    Endpoint,
+    FTPDataError,
+    ReusableConnection,
+    Slot,
+)
 
 from .control import Reply
 
@@ -45,6 +55,9 @@ class Restart:
 
 WHOLE = Restart()
 """The whole file."""
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds for a client to take the end of a connection whose data it has."""
 
 
 class Phase(enum.Enum):
@@ -114,12 +127,18 @@ class Operation:
 class DataChannel:
     """What the data connection of a session is to be; for one transfer at a time.
 
+    Args:
+        keeps_open: Whether a connection is kept behind a file whose mode has an
+            end mark of its own.
+
     Attributes:
         epsv_only: Whether the client has said EPSV ALL (RFC 2428 §4).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_open: bool = False) -> None:
         self.epsv_only = False
+        self._keeps_open = keeps_open
+        self._kept: ReusableConnection | None = None
         self._endpoint: Endpoint | None = None
         self._slot: Slot | None = None
 
@@ -136,12 +155,15 @@ class DataChannel:
         self._endpoint, self._slot = endpoint, slot
 
     async def aclose(self) -> None:
-        """Close what is prepared, if anything is."""
+        """Close what is prepared or kept, if anything is."""
 
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             await endpoint.aclose()
         self._listen_no_more()
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await _finish(kept)
 
     def _listen_no_more(self) -> None:
         slot, self._slot = self._slot, None
@@ -151,7 +173,7 @@ class DataChannel:
     @contextlib.asynccontextmanager
     async def connection(
         self, operation: Operation, text: str, reply: Callable[[Reply], Awaitable[None]]
-    ) -> AsyncIterator[DTP]:
+    ) -> AsyncIterator[DTP | ReusableConnection]:
         """Open the data connection for one transfer, as a context manager.
 
         Sends 125 if the connection is there already, else 150. Whatever has
@@ -167,6 +189,31 @@ class DataChannel:
                 not come. Reply 425.
         """
 
+        kept, self._kept = self._kept, None
+        if kept is not None and not kept.is_open:
+            # The client has closed its side meanwhile.
+            await _finish(kept)
+            kept = None
+
+        dtp = kept.dtp if kept is not None else await self._open(operation, text, reply)
+        operation.connection = dtp
+        operation.phase = Phase.WORKING
+        try:
+            if kept is not None:
+                await reply(Reply(125, text))
+            elif self._keeps_open:
+                kept = ReusableConnection(dtp)
+
+            yield kept or dtp
+            if kept is not None and kept.is_open:
+                self._kept = kept
+        finally:
+            if self._kept is None:
+                dtp.abort()
+
+    async def _open(
+        self, operation: Operation, text: str, reply: Callable[[Reply], Awaitable[None]]
+    ) -> DTP:
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is None:
             # RFC 959 §3.2 has a default: connect to the port that the control
@@ -178,12 +225,13 @@ class DataChannel:
             operation.connection = endpoint
             try:
                 await reply(Reply(125 if endpoint.is_ready else 150, text))
-                dtp = await endpoint.open()
+                return await endpoint.open()
             finally:
                 self._listen_no_more()
-            operation.connection = dtp
-            operation.phase = Phase.WORKING
-            try:
-                yield dtp
-            finally:
-                dtp.abort()
+
+
+async def _finish(connection: ReusableConnection) -> None:
+    """Close a connection whose files have all arrived."""
+
+    with anyio.CancelScope(shield=True), contextlib.suppress(FTPDataError):
+        await connection.finish(CLOSE_TIMEOUT)

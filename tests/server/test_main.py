@@ -104,6 +104,7 @@ def test_signals_end_it_with_a_client_connected(number: int, served_directory: P
         ["DIRECTORY", "--anonymous", "--rate", "0"],
         ["DIRECTORY", "--anonymous", "--rate", "nan"],
         ["DIRECTORY", "--anonymous", "--loop", "trio"],
+        ["DIRECTORY", "--anonymous", "--code-page", "latin-1"],
         ["DIRECTORY/missing", "--anonymous"],
     ],
 )

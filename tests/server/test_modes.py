@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 
 from examples.transfer_modes import COMBINATIONS, TEXT, check
-from ftpdata import TransferParameters, decoder_for, encoder_for
-from tests.server.client import Client, names, serving
+from ftpdata import CodecOptions, TransferParameters, decoder_for, encoder_for
+from tests.harness.tls import client_context, server_certificate
+from tests.server.client import PATIENCE, Client, names, serving
+from tests.server.test_tls import ReusingFTP
 
 combinations = pytest.mark.parametrize(
     ("kind", "structure", "mode"), COMBINATIONS, ids=["-".join(each) for each in COMBINATIONS]
@@ -152,6 +157,23 @@ async def test_restart(mode: str, served_directory: Path) -> None:
         assert (served_directory / "file").read_bytes() == stored
 
 
+async def test_level_of_deflate(served_directory: Path) -> None:
+    """OPTS sets it for what is sent; without a level it is as at first (RFC 2389 §4)."""
+
+    (served_directory / "file").write_bytes(TEXT * 3)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        parameters = await choose(client, "I", "F", "Z")
+        sizes = []
+        for option in ("", " LEVEL 0", " LEVEL 1", " LEVEL 9", ""):
+            assert await client.code(f"OPTS MODE Z{option}") == 200
+            data = await client.download("RETR file")
+            assert decoded(data, parameters) == TEXT * 3
+            sizes.append(len(data))
+        first, none, least, best, last = sizes
+        assert best < least < len(TEXT) * 3 < none
+        assert first == last
+
+
 async def test_code_page_is_a_setting(served_directory: Path) -> None:
     """A host of today's mainframes has 1047, where the brackets are elsewhere than in 037."""
 
@@ -165,3 +187,236 @@ async def test_code_page_is_a_setting(served_directory: Path) -> None:
             assert await client.download("RETR file") == expected
             assert (await client.upload("STOR new", expected))[:3] == "226"
             assert (served_directory / "new").read_bytes() == b"[]\n"
+
+
+# Restart markers
+
+
+MIB = 1024 * 1024
+CONTENT = bytes(range(256)) * 4000
+
+
+def block(descriptor: int, data: bytes) -> bytes:
+    """Return a block (RFC 959 §3.4.2)."""
+
+    return bytes((descriptor,)) + len(data).to_bytes(2, "big") + data
+
+
+def string(escape: int, data: bytes) -> bytes:
+    """Return a string of compressed mode, behind an escape (RFC 959 §3.4.3)."""
+
+    # Of filler bytes there may be none, of others at least one.
+    header = bytes((len(data),)) if data else b"\xc0"
+    return (bytes((0, escape)) if escape else b"") + header + data
+
+
+@pytest.mark.parametrize(("mode", "piece"), [("B", block), ("C", string)])
+async def test_marker_is_acknowledged_and_what_is_before_it_stays(
+    mode: str, piece: Callable[[int, bytes], bytes], served_directory: Path
+) -> None:
+    """110 says where it stands; from there the upload that was cut goes on (RFC 959 §3.5)."""
+
+    (served_directory / "file").write_bytes(b"before")
+    async with serving(served_directory) as server, server.logged_in() as client:
+        await choose(client, "A", "F", mode)
+        data = await client.passive()
+        client.send("STOR file")
+        assert await client.codes(1) == [125]
+        data.writer.write(piece(0, b"one\r\n") + piece(16, b"their-mark") + piece(0, b"two"))
+        assert await client.reply() == "110 MARK their-mark = 4"
+        assert (served_directory / "file").read_bytes() == b"before"
+        await data.close()
+        assert await client.codes(1) == [426]
+        assert (served_directory / "file").read_bytes() == b"one\ntwo"
+
+        assert await client.code("REST 4") == 350
+        data = await client.passive()
+        client.send("STOR file")
+        assert await client.codes(1) == [125]
+        data.writer.write(piece(0, b"three\r\n") + piece(16, b"next"))
+        assert await client.reply() == "110 MARK next = 10"
+        await data.send(piece(64, b""))
+        assert await client.codes(1) == [226]
+        assert (served_directory / "file").read_bytes() == b"one\nthree\n"
+        await client.quiet()
+    assert names(served_directory) == ["file"]
+
+
+@pytest.mark.parametrize("mode", ["B", "C"])
+@pytest.mark.parametrize("kind", ["A", "E", "I"])
+async def test_markers_of_a_download(kind: str, mode: str, served_directory: Path) -> None:
+    """Each is an offset from which RETR goes on behind REST, in any type."""
+
+    content = b"some text\r\nof two lines\n" * 5000
+    (served_directory / "file").write_bytes(content)
+    options = CodecOptions(marker_interval=10_001)
+    async with (
+        serving(served_directory, codec_options=options) as server,
+        server.logged_in() as client,
+    ):
+        parameters = await choose(client, kind, "F", mode)
+        marks: list[tuple[str, int]] = []
+        decoder = decoder_for(
+            parameters, on_marker=lambda marker: marks.append((marker.text, marker.offset))
+        )
+        pieces = [*decoder.feed(await client.download("RETR file")), *decoder.finish()]
+        whole = b"".join(pieces)
+        assert len(marks) > 5
+        for text, offset in (marks[0], marks[-1]):
+            assert await client.code(f"REST {text}") == 350
+            rest = decoded(await client.download("RETR file"), parameters)
+            assert whole[:offset] + rest == whole
+
+
+async def test_markers_are_sent_each_mebibyte(served_directory: Path) -> None:
+    """Unless it is set otherwise; none in stream and deflate mode."""
+
+    (served_directory / "file").write_bytes(bytes(2 * MIB + 1))
+    async with serving(served_directory) as server, server.logged_in() as client:
+        for mode, expected in (("B", 2), ("C", 2), ("S", 0)):
+            await choose(client, "I", "F", mode)
+            sent = await client.download("RETR file")
+            assert sent.count(b"1048576") + sent.count(b"2097152") == expected
+
+
+# Several files on one data connection
+
+
+async def test_several_files_on_one_connection(served_directory: Path) -> None:
+    """Up, down, and listings, in block and compressed mode: 250 until a mode that closes."""
+
+    (served_directory / "file").write_bytes(CONTENT)
+    async with (
+        serving(served_directory, keep_data_connection=True) as server,
+        server.logged_in() as client,
+    ):
+        data = await client.passive()
+        for mode in ("B", "C", "B"):
+            parameters = await choose(client, "I", "F", mode)
+            for name in ("one", "two"):
+                client.send(f"STOR {name}")
+                assert await client.codes(1) == [125]
+                data.writer.write(encoded(CONTENT, parameters))
+                assert await client.codes(1) == [250]
+                assert (served_directory / name).read_bytes() == CONTENT
+                (served_directory / name).unlink()
+            for line, expected in (("RETR file", CONTENT), ("NLST", b"file\n")):
+                client.send(line)
+                assert await client.codes(1) == [125]
+                decoder = decoder_for(parameters.with_type("A" if line == "NLST" else "I"))
+                received = b""
+                while not decoder.complete:
+                    received += b"".join(decoder.feed(await data.reader.read(65536)))
+                assert received == expected
+                assert await client.codes(1) == [250]
+
+        await choose(client, "I", "F", "S")
+        client.send("RETR file")
+        assert await client.codes(1) == [125]
+        assert await data.read() == CONTENT
+        assert await client.codes(1) == [226]
+        assert await client.code("RETR file") == 425
+
+
+async def test_files_sent_at_once_are_taken_one_by_one(served_directory: Path) -> None:
+    """What comes behind the end of a file waits for the next command."""
+
+    async with (
+        serving(served_directory, keep_data_connection=True) as server,
+        server.logged_in() as client,
+    ):
+        parameters = await choose(client, "I", "F", "B")
+        data = await client.passive()
+        data.writer.write(encoded(b"one", parameters) + encoded(b"two", parameters))
+        for name in ("one", "two"):
+            client.send(f"STOR {name}")
+            assert await client.codes(2) == [125, 250]
+        await data.send(encoded(b"three", parameters))
+        client.send("STOR three")
+        assert (await client.codes(2))[1] in (226, 250)
+        for name in ("one", "two", "three"):
+            assert (served_directory / name).read_bytes() == name.encode()
+
+
+@pytest.mark.parametrize("line", ["EPSV", "ABOR", "REIN", "QUIT", "close"])
+async def test_end_of_a_connection_that_was_kept(line: str, served_directory: Path) -> None:
+    """The server closes it in peace where another is prepared, or the session ends."""
+
+    async with (
+        serving(served_directory, keep_data_connection=True) as server,
+        server.logged_in() as client,
+    ):
+        parameters = await choose(client, "I", "F", "B")
+        data = await client.passive()
+        client.send("STOR file")
+        data.writer.write(encoded(b"content", parameters))
+        assert await client.codes(2) == [125, 250]
+        if line == "close":
+            await data.close()
+            assert await client.code("RETR file") == 425
+        else:
+            assert await client.code(line) in (229, 226, 220, 221)
+            assert await data.read() == b""
+
+
+async def test_failure_ends_a_connection_that_was_kept(served_directory: Path) -> None:
+    """A reset, as any connection; the next transfer wants another."""
+
+    async with (
+        serving(served_directory, keep_data_connection=True) as server,
+        server.logged_in() as client,
+    ):
+        parameters = await choose(client, "I", "F", "B")
+        data = await client.passive()
+        client.send("STOR file")
+        data.writer.write(encoded(b"content", parameters))
+        assert await client.codes(2) == [125, 250]
+        client.send("STOR file")
+        data.writer.write(b"\xff\xff\xff")
+        assert await client.codes(2) == [125, 451]
+        assert await data.was_reset()
+        assert await client.code("STOR file") == 425
+        assert (served_directory / "file").read_bytes() == b"content"
+
+
+async def test_connection_is_closed_behind_each_file_by_default(served_directory: Path) -> None:
+    """226 as soon as the mark is there, whether the client has closed or not."""
+
+    async with serving(served_directory) as server, server.logged_in() as client:
+        for mode in ("B", "C"):
+            parameters = await choose(client, "I", "F", mode)
+            data = await client.passive()
+            client.send("STOR file")
+            data.writer.write(encoded(b"content", parameters))
+            assert await client.codes(2) == [125, 226]
+            assert await data.read() == b""
+            assert (served_directory / "file").read_bytes() == b"content"
+
+
+# In TLS
+
+
+@pytest.mark.parametrize("mode", ["S", "B", "C", "Z"])
+async def test_modes_in_tls(mode: str, served_directory: Path) -> None:
+    """Encoded first, then encrypted."""
+
+    parameters = TransferParameters().with_mode(mode)
+
+    def work() -> None:
+        with ReusingFTP(client_context()) as ftp:
+            ftp.connect(server.host, server.port, timeout=PATIENCE)
+            ftp.login("ann", "secret")
+            ftp.prot_p()
+            ftp.voidcmd("TYPE I")
+            ftp.voidcmd(f"MODE {mode}")
+            ftp.storbinary("STOR file", io.BytesIO(encoded(TEXT, parameters)))
+            received = io.BytesIO()
+            ftp.retrbinary("RETR file", received.write)
+            assert decoded(received.getvalue(), parameters) == TEXT
+
+    async with serving(
+        served_directory, certificate=server_certificate(), require_tls=True
+    ) as server:
+        await anyio.to_thread.run_sync(work)
+
+    assert (served_directory / "file").read_bytes() == TEXT

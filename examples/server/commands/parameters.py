@@ -142,7 +142,7 @@ async def passive(session: Session, _: str) -> Reply:
     if ":" in session.peer:
         return Reply(502, "PASV is for IPv4. Use EPSV.")
 
-    return _parsed(await session.shared.ports.pasv(session))
+    return Reply.parse(await session.shared.ports.pasv(session))
 
 
 @command("EPSV [protocol]")
@@ -153,12 +153,7 @@ async def extended_passive(session: Session, argument: str) -> Reply:
         session.data.epsv_only = True
         return Reply(200, "Only EPSV from now on.")
 
-    return _parsed(await session.shared.ports.epsv(session))
-
-
-def _parsed(reply: str) -> Reply:
-    code, _, text = reply.partition(" ")
-    return Reply(int(code), text)
+    return Reply.parse(await session.shared.ports.epsv(session))
 
 
 def _families(session: Session) -> tuple[int, ...]:

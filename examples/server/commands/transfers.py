@@ -24,10 +24,13 @@ from ftpdata import (
     FTPDataError,
     ListFormatter,
     ListingEntry,
+    RestartMarker,
+    ReusableConnection,
     TransferResult,
     WriteMode,
     address_key,
     error_for_oserror,
+    format_mark_reply,
     format_nlst_line,
     receive_file,
     send_file,
@@ -73,6 +76,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
                 dtp,
                 file.fd,
                 parameters=session.parameters,
+                options=session.options,
                 offset=offset,
                 length=length,
                 throttle=session.throttle,
@@ -220,7 +224,9 @@ def _check_restart(session: Session, restart: Restart) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _connection(session: Session, operation: Operation, text: str) -> AsyncIterator[DTP]:
+async def _connection(
+    session: Session, operation: Operation, text: str
+) -> AsyncIterator[DTP | ReusableConnection]:
     async with session.data.connection(operation, text, session.reply) as dtp:
         session.renew_ticket()
         yield dtp
@@ -239,10 +245,18 @@ async def _receive(
         _open_target(session, path, mode, restart.offset) as target,
         _connection(session, operation, announcement) as dtp,
     ):
+
+        async def acknowledge(marker: RestartMarker) -> None:
+            # What is told to be here is to stay, whatever comes of the rest.
+            target.keep_partial = True
+            await session.reply(Reply.parse(format_mark_reply(marker)))
+
         result = await receive_file(
             dtp,
             target,
             parameters=session.parameters,
+            options=session.options,
+            on_marker=acknowledge,
             expected_size=None if restart.end is None else restart.end - restart.offset,
             throttle=session.throttle,
             progress=operation.progress,
@@ -311,6 +325,7 @@ async def _list(
                 _chain(first, batches),
                 formatter=formatter,
                 parameters=session.parameters,
+                options=session.options,
                 throttle=session.throttle,
                 progress=operation.progress,
                 deadlines=session.settings.deadlines,
@@ -332,4 +347,6 @@ def _complete(session: Session, operation: Operation, result: TransferResult) ->
         "%s: %d bytes in %.3f s, %s", operation.name, result.bytes, result.seconds,
         result.end.value,
     )
-    return Reply(226, f"Complete: {result.bytes} bytes in {result.seconds:.3f} seconds.")
+    # 250 where the data connection stays open.
+    text = f"Complete: {result.bytes} bytes in {result.seconds:.3f} seconds."
+    return Reply(result.reply_code, text)
