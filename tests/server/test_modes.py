@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
 
-from examples.transfer_modes import COMBINATIONS, TEXT, check
+from examples.transfer_modes import COMBINATIONS, MODES, STRUCTURES, TEXT, TYPES, check
 from ftpdata import CodecOptions, TransferParameters, decoder_for, encoder_for
 from tests.harness.tls import client_context, server_certificate
 from tests.server.client import PATIENCE, Client, names, serving
@@ -59,6 +60,14 @@ async def test_round_trip(kind: str, structure: str, mode: str, served_directory
 
     async with serving(served_directory) as server:
         await check((server.host, server.port, "ann", "secret"), kind, structure, mode)
+
+
+def test_readme_has_each_combination() -> None:
+    """Its matrix says what the tests say."""
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    for kind, structure in itertools.product(TYPES, STRUCTURES):
+        assert f"\n| {kind} | {structure} {'| ✓ ' * len(MODES)}|\n" in readme
 
 
 async def test_size_is_what_is_sent(served_directory: Path) -> None:
