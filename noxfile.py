@@ -142,6 +142,18 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the reference server and others side by side: ``nox -s bench -- --help``.
+
+    vsftpd and pure-ftpd take part where they are installed. Everything takes half an hour;
+    ``-- --quick`` takes minutes.
+    """
+
+    _install(session, "bench")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Show real transfers between the reference server and Python's own ftplib."""
 

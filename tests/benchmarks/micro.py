@@ -1,0 +1,243 @@
+"""How fast the pure functions are, and how long the import takes; on one core, the best of several.
+
+The best, not the median: what other programs take of the core only ever adds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from ftpdata import (
+    EntryType,
+    HostPort,
+    ListFormatter,
+    ListingEntry,
+    ListingRules,
+    RepresentationType,
+    Structure,
+    TransferParameters,
+    TransmissionMode,
+    decoder_for,
+    encoder_for,
+    facts_for_entry,
+    format_epsv_reply,
+    format_mlsx_line,
+    format_pasv_reply,
+    parse_eplf_line,
+    parse_list_line,
+    parse_mlsx_line,
+    parse_port,
+)
+from tests.benchmarks.report import format_number
+
+__all__ = ["Timing", "run"]
+
+ENTRIES = 5000
+MIB = 2**20
+ATTEMPTS = 7
+NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+
+@attrs.frozen
+class Timing:
+    """How often something is done in a second.
+
+    Attributes:
+        name: What.
+        unit: Of `rate`.
+        rate: How much of it in a second.
+        remark: What it compares with.
+    """
+
+    name: str
+    unit: str
+    rate: float
+    remark: str = ""
+
+
+def best_of(work: Callable[[], object], *, attempts: int = ATTEMPTS) -> float:
+    """Return the seconds of the fastest of several attempts."""
+
+    best = float("inf")
+    for _ in range(attempts):
+        began = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - began)
+
+    return best
+
+
+def entries() -> list[ListingEntry]:
+    """Make entries as a directory of files has them: each with a date and a size of its own."""
+
+    base = NOW.timestamp()
+    return [
+        ListingEntry(
+            name=f"file-{number:06d}.dat",
+            size=number * 37,
+            type=EntryType.DIRECTORY if number % 10 == 0 else EntryType.FILE,
+            modified=base - number * 977.0,
+            owner="user",
+            group="group",
+            unique=f"801g{number:x}",
+        )
+        for number in range(ENTRIES)
+    ]
+
+
+def formatters() -> Iterator[Timing]:
+    """Format entries whole directories at a time, as a server does."""
+
+    listed = entries()
+
+    def formatted(rules: ListingRules) -> Callable[[], object]:
+        def work() -> None:
+            line = ListFormatter(now=NOW, rules=rules).format
+            for entry in listed:
+                line(entry)
+
+        return work
+
+    default = ENTRIES / best_of(formatted(ListingRules.DEFAULT))
+    exact = ENTRIES / best_of(formatted(ListingRules.TWISTED))
+    yield Timing("LIST lines, today's rules", "lines", default)
+    yield Timing("LIST lines, Twisted's rules", "lines", exact)
+    if (theirs := _twisted(listed)) is not None:
+        yield Timing("LIST lines by Twisted", "lines", theirs, f"{exact / theirs:.1f} × it")
+
+    mlsx = best_of(
+        lambda: [format_mlsx_line(entry.name, facts_for_entry(entry)) for entry in listed]
+    )
+    yield Timing("MLSx lines", "lines", ENTRIES / mlsx)
+
+
+def _twisted(listed: Iterable[ListingEntry]) -> float | None:
+    """Lines a second of Twisted's own formatter."""
+
+    try:
+        from twisted.protocols.ftp import DTP
+        from twisted.python.filepath import Permissions
+    except ImportError:
+        return None
+
+    # Twisted has no types here.
+    one_line: Any = DTP()._formatOneListResponse
+    permissions = Permissions(0o644)
+    rows = [
+        (b"file.dat", entry.size, entry.type is EntryType.DIRECTORY, entry.modified)
+        for entry in listed
+    ]
+
+    def work() -> None:
+        for name, size, is_directory, modified in rows:
+            one_line(name, size, is_directory, permissions, 1, modified, "user", "group")
+
+    return ENTRIES / best_of(work)
+
+
+def parsers() -> Iterator[Timing]:
+    """Parse what the formatters write, and the addresses of commands and replies."""
+
+    listed = entries()
+    line = ListFormatter(now=NOW).format
+    unix = [made for entry in listed if (made := line(entry)) is not None]
+    mlsx = [
+        made
+        for entry in listed
+        if (made := format_mlsx_line(entry.name, facts_for_entry(entry))) is not None
+    ]
+    eplf = [f"+i8388621.{n},m{n},r,s{n},\tfile-{n}".encode() for n in range(ENTRIES)]
+    address = HostPort("192.0.2.7", 40000)
+    rates: dict[str, Callable[[], object]] = {
+        "LIST lines parsed": lambda: [parse_list_line(line, now=NOW) for line in unix],
+        "MLSx lines parsed": lambda: [parse_mlsx_line(line) for line in mlsx],
+        "EPLF lines parsed": lambda: [parse_eplf_line(line) for line in eplf],
+        "PORT parsed": lambda: [parse_port("192,0,2,7,156,64") for _ in range(ENTRIES)],
+        "PASV replies": lambda: [format_pasv_reply(address) for _ in range(ENTRIES)],
+        "EPSV replies": lambda: [format_epsv_reply(40000) for _ in range(ENTRIES)],
+    }
+    for name, work in rates.items():
+        yield Timing(name, "lines", ENTRIES / best_of(work))
+
+
+def codecs() -> Iterator[Timing]:
+    """Encode and decode text of several MiB in every type, structure and mode."""
+
+    words = os.urandom(64).hex()
+    text = "".join(f"{words[n % 60 :]} {n}\r\n" for n in range(20_000)).encode()[: 2 * MIB]
+    kinds = (RepresentationType.IMAGE, RepresentationType.ASCII, RepresentationType.EBCDIC)
+    structures = (Structure.FILE, Structure.RECORD)
+    for kind, structure, mode in itertools.product(kinds, structures, TransmissionMode):
+        yield from _codec(TransferParameters(type=kind, structure=structure, mode=mode), text)
+
+
+def _codec(parameters: TransferParameters, text: bytes) -> Iterator[Timing]:
+    name = f"TYPE {parameters.type.value}, STRU {parameters.structure.value}"
+    name = f"{name}, MODE {parameters.mode.value}"
+    pieces = [text[at : at + 256 * 1024] for at in range(0, len(text), 256 * 1024)]
+    encoded: list[bytes] = []
+
+    def encode() -> None:
+        encoded.clear()
+        encoder = encoder_for(parameters)
+        for piece in pieces:
+            encoded.extend(encoder.feed(piece))
+        encoded.extend(encoder.finish())
+
+    def decode() -> None:
+        decoder = decoder_for(parameters)
+        for piece in received:
+            for _ in decoder.feed(piece):
+                pass
+        for _ in decoder.finish():
+            pass
+
+    seconds = best_of(encode, attempts=3)
+    yield Timing(f"{name}: encoded", "MiB", len(text) / MIB / seconds)
+    wire = b"".join(encoded)
+    received = [wire[at : at + 256 * 1024] for at in range(0, len(wire), 256 * 1024)]
+    yield Timing(f"{name}: decoded", "MiB", len(text) / MIB / best_of(decode, attempts=3))
+
+
+def imports() -> Iterator[Timing]:
+    """Take the time of the import of the package, and of anyio alone."""
+
+    def milliseconds(module: str) -> float:
+        pattern = rf"\|\s+(\d+) \| {module}$"
+        found = []
+        for _ in range(3 * ATTEMPTS):
+            output = subprocess.run(
+                [sys.executable, "-X", "importtime", "-c", f"import {module}"],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stderr
+            found.append(int(re.findall(pattern, output, re.MULTILINE)[-1]) / 1000)
+        return min(found)
+
+    alone, whole = milliseconds("anyio"), milliseconds("ftpdata")
+    yield Timing("import anyio", "times", 1000 / alone, f"{alone:.1f} ms")
+    remark = f"{whole:.1f} ms, {whole / alone:.2f} × anyio alone"
+    yield Timing("import ftpdata", "times", 1000 / whole, remark)
+
+
+def run() -> str:
+    """Take all timings; return their table in Markdown."""
+
+    lines = ["| | a second | |", "| --- | ---: | --- |"]
+    for group in (imports, formatters, parsers, codecs):
+        for timing in group():
+            rate = f"{format_number(timing.rate)} {timing.unit}"
+            lines.append(f"| {timing.name} | {rate} | {timing.remark} |")
+
+    return "\n".join(lines) + "\n"

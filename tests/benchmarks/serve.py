@@ -1,0 +1,215 @@
+"""Start one of the measured servers that are written in Python.
+
+``python -m tests.benchmarks.serve NAME PORT DIRECTORY [CERTIFICATE] [--throttled]``
+serves DIRECTORY on 127.0.0.1, writable, for the user of `NAME` and `PASSWORD`,
+and says ``ready`` when it does. Every server is as its makers have set it up,
+but for limits on the number of clients and for logging, which is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import ssl
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+__all__ = ["NAME", "PASSWORD", "SERVERS", "main"]
+
+NAME, PASSWORD = "bench", "bench"
+
+PATIENCE = 1200.0
+"""Seconds that a transfer may be stalled: the stalled ones of a measure must stay."""
+
+RATE = 1e11
+"""Bytes per second of a throttle that never holds anything back."""
+
+CLIENTS = 4096
+
+
+@attrs.frozen
+class Options:
+    """What a server is started with.
+
+    Attributes:
+        port: To listen on.
+        directory: To serve.
+        certificate: With its key, in PEM; None for a server without TLS.
+        throttled: Whether transfers pass a throttle, set far above any rate.
+    """
+
+    port: int
+    directory: Path
+    certificate: Path | None
+    throttled: bool
+
+
+def _limit(options: Options) -> None:
+    """Serve as fast as blocking calls can: uploads are copied."""
+
+    from tests.benchmarks.limit import serve
+
+    serve(options.port, options.directory, options.certificate, splice=False, ready=_ready)
+
+
+def _limit_splice(options: Options) -> None:
+    """The same, but uploads are spliced."""
+
+    from tests.benchmarks.limit import serve
+
+    serve(options.port, options.directory, options.certificate, splice=True, ready=_ready)
+
+
+def _ftpdata(options: Options) -> None:
+    """Serve with the reference server, on asyncio."""
+
+    _reference_server(options, uvloop=False)
+
+
+def _ftpdata_uvloop(options: Options) -> None:
+    """Serve with the reference server, on uvloop."""
+
+    _reference_server(options, uvloop=True)
+
+
+def _reference_server(options: Options, *, uvloop: bool) -> None:
+    import anyio
+
+    from examples.server.accounts import Accounts
+    from examples.server.server import Server
+    from examples.server.settings import Settings
+    from examples.server.storage import Storage
+    from ftpdata import Deadlines, ServerCertificate
+
+    certificate = options.certificate
+    settings = Settings(
+        accounts=Accounts([(NAME, PASSWORD)]),
+        writable=True,
+        max_sessions=CLIENTS,
+        rate=RATE if options.throttled else None,
+        certificate=None if certificate is None else ServerCertificate(certificate=certificate),
+        deadlines=attrs.evolve(Deadlines(), stall=PATIENCE),
+    )
+    storage = Storage(options.directory)
+
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(Server(storage, settings).run, "127.0.0.1", options.port)
+            _ready()
+
+    anyio.run(run, backend_options={"use_uvloop": uvloop})
+
+
+def _pyftpdlib(options: Options) -> None:
+    """Serve with pyftpdlib."""
+
+    # asyncore, on Python 3.11
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pyftpdlib.authorizers import DummyAuthorizer
+    from pyftpdlib.handlers import FTPHandler, ThrottledDTPHandler, TLS_FTPHandler
+    from pyftpdlib.servers import FTPServer
+
+    authorizer = DummyAuthorizer()
+    authorizer.add_user(NAME, PASSWORD, str(options.directory), perm="elradfmwMT")
+    handler = FTPHandler
+    if options.certificate is not None:
+        handler = TLS_FTPHandler
+        handler.certfile = str(options.certificate)
+
+    if options.throttled:
+        ThrottledDTPHandler.read_limit = ThrottledDTPHandler.write_limit = RATE
+        handler.dtp_handler = ThrottledDTPHandler
+
+    handler.authorizer = authorizer
+    handler.timeout = PATIENCE
+    FTPServer.max_cons = CLIENTS
+    server = FTPServer(("127.0.0.1", options.port), handler, backlog=1024)
+    _ready()
+    server.serve_forever(handle_exit=False)
+
+
+def _aioftp(options: Options) -> None:
+    """Serve with aioftp; its TLS is implicit."""
+
+    import aioftp
+
+    context = None
+    if options.certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.certificate)
+
+    logging.getLogger("aioftp").setLevel(logging.CRITICAL)
+    user = aioftp.User(NAME, PASSWORD, base_path=options.directory)
+
+    async def run() -> None:
+        server = aioftp.Server([user], ssl=context)
+        await server.start("127.0.0.1", options.port)
+        _ready()
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def _twisted(options: Options) -> None:
+    """Serve with Twisted, which has no TLS for FTP."""
+
+    from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+    from twisted.cred.portal import Portal
+    from twisted.internet import reactor
+    from twisted.protocols import ftp
+    from twisted.python.filepath import FilePath
+
+    class Realm(ftp.FTPRealm):
+        def getHomeDirectory(self, avatarId: object) -> object:  # noqa: N802, N803 - Twisted's
+            return FilePath(str(options.directory))
+
+    # Its types are those of zope.interface, which mypy does not know.
+    users: Any = InMemoryUsernamePasswordDatabaseDontUse()
+    users.addUser(NAME, PASSWORD)
+    realm: Any = Realm
+    factory_of: Any = ftp.FTPFactory
+    factory = factory_of(Portal(realm(str(options.directory)), [users]))
+    factory.timeOut = PATIENCE
+    loop: Any = reactor
+    loop.listenTCP(options.port, factory, interface="127.0.0.1", backlog=1024)
+    _ready()
+    loop.run()
+
+
+SERVERS: dict[str, Callable[[Options], None]] = {
+    "limit": _limit,
+    "limit-splice": _limit_splice,
+    "ftpdata": _ftpdata,
+    "ftpdata-uvloop": _ftpdata_uvloop,
+    "pyftpdlib": _pyftpdlib,
+    "aioftp": _aioftp,
+    "twisted": _twisted,
+}
+
+
+def _ready() -> None:
+    print("ready", flush=True)
+
+
+def main() -> None:
+    """Serve until the process is ended."""
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=SERVERS)
+    parser.add_argument("port", type=int)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("certificate", type=Path, nargs="?")
+    parser.add_argument("--throttled", action="store_true")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    SERVERS[given.name](Options(given.port, given.directory, given.certificate, given.throttled))
+
+
+if __name__ == "__main__":
+    main()
