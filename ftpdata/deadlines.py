@@ -84,9 +84,9 @@ class ProgressWatch:
 
     Only progress counts, not activity: a peer that keeps a connection open
     and moves nothing is stalled. When something moved is known no better than
-    by the look that found it, so a stall is found late by an eighth of its
-    deadline at the most, and by `ACTIVE_INTERVAL` where the transfer moved
-    steadily before.
+    by the look that found it, so a stall is found late by half of the pause
+    before the last byte: by `ACTIVE_INTERVAL` where the transfer moved
+    steadily, and by an eighth of the deadline at the most.
 
     Args:
         deadlines: The limits.
@@ -97,7 +97,6 @@ class ProgressWatch:
     started_at: float
     _bytes: int = attrs.field(default=0, init=False)
     _has_begun: bool = attrs.field(default=False, init=False)
-    _moved_lately: bool = attrs.field(default=True, init=False)
     _checked_at: float = attrs.field(init=False)
     _progress_at: float = attrs.field(init=False)
     _window_at: float = attrs.field(init=False)
@@ -115,8 +114,7 @@ class ProgressWatch:
         """
 
         self._checked_at = now
-        self._moved_lately = transferred != self._bytes
-        if self._moved_lately:
+        if transferred != self._bytes:
             self._bytes = transferred
             self._progress_at = now
             if not self._has_begun:
@@ -146,7 +144,6 @@ class ProgressWatch:
 
         self._checked_at = self._progress_at = self._window_at = now
         self._window_bytes = self._bytes
-        self._moved_lately = True
 
     def next_check_at(self) -> float | None:
         """When to call `check` again at the latest, or None where nothing is limited.
@@ -157,9 +154,13 @@ class ProgressWatch:
         moments = []
         _, patience = self._patience
         if patience is not None:
-            step = min([patience, *self._later_patience]) / LOOKS_WHILE_IDLE
-            if self._moved_lately:
-                step = min(step, ACTIVE_INTERVAL)
+            # The longer it has not moved, the less often: what moves is known well,
+            # what has stopped costs little.
+            idle = self._checked_at - self._progress_at
+            step = min(
+                min([patience, *self._later_patience]) / LOOKS_WHILE_IDLE,
+                max(ACTIVE_INTERVAL, idle / 2),
+            )
             moments.append(min(self._progress_at + patience, self._checked_at + step))
 
         if self._is_rated:
