@@ -6,8 +6,8 @@ the connection to the caller, and tells about restart markers. Knows no file.
 No step holds the event loop for much longer than `LONGEST_STEP`, whatever the
 data are and whoever made them: encoders take little at once; what is given to a
 decoder at once becomes less where it takes long, and more where it does not.
-Deflate, which takes longest and lets go of the interpreter's lock, compresses
-in a worker thread.
+Deflate, which takes longest and lets go of the interpreter's lock, is done by a
+worker thread, both ways.
 """
 
 from __future__ import annotations
@@ -162,6 +162,23 @@ def _encode(encoder: Encoder, data: Buffer) -> list[bytes]:
     return list(encoder.feed(data))
 
 
+def _decode(pieces: Iterator[bytes]) -> tuple[bytes, Exception | None]:
+    """Join pieces up to a good size to write; give what is good before an error."""
+
+    held: list[bytes] = []
+    size = 0
+    try:
+        while size < CHUNK and (piece := next(pieces, b"")):
+            held.append(piece)
+            size += len(piece)
+    except Exception as error:
+        if not held:
+            raise
+        return b"".join(held), error
+
+    return b"".join(held), None
+
+
 async def send_piece(transfer: Supervisor, data: Buffer) -> None:
     """Write at the pace of the throttle and of the peer."""
 
@@ -218,6 +235,10 @@ class Incoming:
         self._pace = _Pace(CHUNK)
         self._pieces: Iterator[bytes] = iter(())
         self._markers: list[RestartMarker] = []
+        # Whether the next piece is a thread's to decode.
+        self._in_thread = False
+        # What a thread has come upon behind the data that it gave.
+        self._error: Exception | None = None
         # Whether the pieces are the decoder's last.
         self._is_last = False
         self._at_end = False
@@ -253,8 +274,7 @@ class Incoming:
 
     async def _decode(self, decoder: TransferDecoder) -> bytes:
         while True:
-            await self._pace.rest()
-            piece = next(self._pieces, b"")
+            piece = await self._next_piece()
             if self._markers:
                 await self._tell_markers()
 
@@ -295,6 +315,22 @@ class Incoming:
 
         return data
 
+    async def _next_piece(self) -> bytes:
+        """Have the decoder go on; ``b""`` where it has no more of what it was fed."""
+
+        if self._error is not None:
+            raise self._error
+
+        if self._in_thread:
+            piece, self._error = await anyio.to_thread.run_sync(_decode, self._pieces)
+            return piece
+
+        await self._pace.rest()
+        piece = next(self._pieces, b"")
+        # What little data have given one piece may give a thousand.
+        self._in_thread = bool(piece) and self._parameters.mode is TransmissionMode.DEFLATE
+        return piece
+
     async def _feed(self, decoder: TransferDecoder) -> Iterable[bytes]:
         """Go on to the next data, or to the end: that of the file, or of the connection."""
 
@@ -302,8 +338,11 @@ class Incoming:
             if isinstance(self._source, ReusableConnection):
                 self._source.give_back(decoder.take_remainder())
         elif data := await self._receive(self._pace.size):
+            is_long = self._parameters.mode is TransmissionMode.DEFLATE
+            self._in_thread = is_long and len(data) > INLINE_DEFLATE
             return decoder.feed(data)
 
+        self._in_thread = False
         self._is_last = True
         return decoder.finish()
 

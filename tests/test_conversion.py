@@ -189,6 +189,20 @@ async def test_much_is_deflated_in_a_thread_and_little_at_once(
     assert all(thread is here for thread, _ in calls)
 
 
+async def test_what_is_good_is_stored_before_what_is_bad_ends_the_transfer() -> None:
+    """A defect in deflate, far from the beginning: what came before it was written."""
+
+    data = bytearray(encoded(DEFLATE, os.urandom(1 << 18) + bytes(1 << 20)))
+    data[-1] ^= 1
+    sink = Sink()
+    async with connection() as (dtp, peer), peer_task(send_all(peer, bytes(data))):
+        with pytest.raises(InvalidData) as caught:
+            await receive_file(dtp, sink, parameters=DEFLATE)
+
+    assert sink.size > 1 << 20
+    assert caught.value.end is End.BAD_DATA
+
+
 async def test_what_an_encoder_in_a_thread_refuses_ends_the_transfer() -> None:
     """TYPE E of UTF-8 in MODE Z: a file that is none is 451, as without the thread."""
 
