@@ -1,31 +1,30 @@
 """The control connection as text: command lines in, replies out.
 
-RFC 959 §4.2 and §5.3, RFC 1123 §4.1.2.12 (Telnet), RFC 2640 §3.1 (CR NUL).
-Knows no commands. What a client sends is never trusted to be short, to be
-text, or to be Telnet done right; what is sent can never be taken for a line
-that it is not.
+RFC 959 §4.2 and §5.3, RFC 1123 §4.1.2.12 (Telnet), RFC 2640 §3.1 (CR NUL),
+RFC 4217 (TLS). Knows no commands. What a client sends is never trusted to be
+short, to be text, or to be Telnet done right; what is sent can never be taken
+for a line that it is not.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import cast
 
-import anyio
-import anyio.abc
 import attrs
-from anyio.streams.tls import TLSStream
 
 __all__ = ["ControlConnection", "Reply", "TelnetLines", "prepare_socket", "printable"]
 
-READ_SIZE = 4096
+READ_SIZE = 2048
+"""Bytes that are read at a time: a few commands. Each connection keeps a buffer of this size."""
 
 GOODBYE = 1.0
-"""Seconds for a client to answer the end of TLS. It need not, and many do not."""
-
-_LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
+"""Seconds for a client to take the last reply, and to answer the end of TLS. It need not."""
 
 # Telnet commands (RFC 854): those with an operand, and the two marks of a sub-negotiation.
 _IAC = 255
@@ -110,10 +109,20 @@ class TelnetLines:
 
         return bool(self._line) or self._too_long or self._telnet is not None
 
+    @property
+    def _is_at_start(self) -> bool:
+        return not (self.is_within_line or self._in_subnegotiation)
+
     def feed(self, data: bytes) -> list[str | None]:
         """Return the lines that end in `data`; None stands for one that was too long."""
 
-        lines: list[str | None] = []
+        if b"\xff" not in data and b"\0" not in data and self._is_at_start:
+            # Nearly always: whole lines, and no Telnet.
+            *ended, data = data.split(b"\n")
+            lines = [self._decode(line.removesuffix(b"\r")) for line in ended]
+        else:
+            lines = []
+
         for byte in data:
             if self._telnet is not None:
                 self._take_telnet(byte)
@@ -159,10 +168,13 @@ class TelnetLines:
 
     def _end_line(self) -> str | None:
         line = bytes(self._line.removesuffix(b"\r"))
-        too_long = self._too_long or len(line) > self._limit
+        too_long = self._too_long
         self._line.clear()
         self._too_long = self._after_cr = False
-        return None if too_long else line.decode("utf-8", "surrogateescape")
+        return None if too_long else self._decode(line)
+
+    def _decode(self, line: bytes) -> str | None:
+        return None if len(line) > self._limit else line.decode("utf-8", "surrogateescape")
 
 
 def prepare_socket(sock: socket.socket) -> None:
@@ -175,105 +187,124 @@ def prepare_socket(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-class ControlConnection:
-    """Reads lines and sends replies over a byte stream. Replies are never mixed.
+class ControlConnection(asyncio.BufferedProtocol):
+    """Reads lines and sends replies, in clear or through TLS.
+
+    Lines wait here for their turn; `watch` sees each of them as it comes.
 
     Args:
-        stream: The connection. Any byte stream will do, one with TLS too.
         line_limit: Bytes of a command line.
+        max_waiting: Lines that may wait. No more are read meanwhile.
         send_timeout: Seconds for the client to take a reply. A client that
             sends commands and reads no replies is cut off.
+        watch: Called with each line as it comes; returns True where that was
+            all there is to do about it, and it shall not wait.
+        on_end: Called once, when the client says no more: `is_lost` tells
+            whether that was an error.
+
+    Attributes:
+        is_lost: Whether the connection has failed. Nothing can be sent any more.
+        has_ended: Whether no more lines will come.
+        tls: TLS, while the connection is protected.
     """
 
     def __init__(
-        self, stream: anyio.abc.ByteStream, *, line_limit: int, send_timeout: float
+        self,
+        *,
+        line_limit: int,
+        max_waiting: int,
+        send_timeout: float,
+        watch: Callable[[str | None], bool],
+        on_end: Callable[[], None],
     ) -> None:
-        self._stream = stream
-        self._line_limit = line_limit
-        self._lines = TelnetLines(line_limit)
-        self._lines_left = 0
-        self._early = b""
-        self._send_timeout = send_timeout
-        self._send_lock = anyio.Lock()
         self.is_lost = False
+        self.has_ended = False
+        self.tls: ssl.SSLObject | None = None
+        self._line_limit = line_limit
+        self._max_waiting = max_waiting
+        self._send_timeout = send_timeout
+        self._watch = watch
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._telnet = TelnetLines(line_limit)
+        self._waiting: deque[str | None] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._is_reading = True
+        self._is_full = False
+        self._changed: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._patient_until = 0.0
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._switch: Callable[[], None] | None = None
 
-    async def lines(self) -> AsyncIterator[str | None]:
-        """Yield command lines to the end of the connection; None for one too long.
-
-        However the connection ends, the iteration just ends. `is_lost` says
-        whether that was an error, or a client that is done with sending.
-        """
-
-        while True:
-            data, self._early = self._early, b""
-            try:
-                if not data:
-                    data = await self._stream.receive(READ_SIZE)
-            except anyio.EndOfStream:
-                return
-            except _LOST:
-                self.is_lost = True
-                return
-
-            lines = self._lines.feed(data)
-            for index, line in enumerate(lines):
-                self._lines_left = len(lines) - index - 1
-                yield line
+    # Lines
 
     @property
-    def tls(self) -> TLSStream | None:
-        """The TLS of the connection, if there is any."""
+    def has_line(self) -> bool:
+        """Whether a line waits."""
 
-        return self._stream if isinstance(self._stream, TLSStream) else None
+        return bool(self._waiting)
 
     @property
     def has_more(self) -> bool:
-        """Whether the client has said more than the line that `lines` gave last."""
+        """Whether the client has said more than what was taken: a line, or a part of one."""
 
-        return self._lines_left > 0 or self._lines.is_within_line
+        return bool(self._waiting) or self._telnet.is_within_line
 
-    async def protect(self, context: ssl.SSLContext) -> None:
-        """Begin TLS. Nobody may wait in `lines` meanwhile.
+    def take_line(self) -> str | None:
+        """Take the line that has waited longest; None stands for one that was too long."""
 
-        What was read before is forgotten, not taken for a command: it may be
-        somebody else's (CVE-2011-1575). What is still to be read is taken for
-        the handshake, and fails it.
+        line = self._waiting.popleft()
+        if not self._is_reading and len(self._waiting) < self._max_waiting:
+            self._is_reading = True
+            if self._transport is not None and not self.has_ended:
+                self._transport.resume_reading()
 
-        Raises:
-            ssl.SSLError: There is no agreement.
-            anyio.BrokenResourceError: The connection was lost.
-            anyio.EndOfStream: The client has left.
-        """
+        return line
 
-        self._lines = TelnetLines(self._line_limit)
-        self._lines_left = 0
-        self._stream = await TLSStream.wrap(
-            self._stream, server_side=True, ssl_context=context, standard_compatible=False
-        )
-
-    async def unprotect(self) -> None:
-        """End TLS, and go on in clear (CCC). Nobody may wait in `lines` meanwhile.
+    async def wait(self, timeout: float) -> None:
+        """Wait until there is a line, the end, or a call of `wake`.
 
         Raises:
-            ssl.SSLError: The client does not end it.
-            anyio.BrokenResourceError: The connection was lost.
-            anyio.EndOfStream: The client has left.
+            TimeoutError: Nothing of it came in time.
         """
 
-        assert isinstance(self._stream, TLSStream)
-        # What the client has said in clear behind its end of TLS is all its own.
-        stream, self._early = await self._stream.unwrap()
-        assert isinstance(stream, anyio.abc.ByteStream)
-        self._stream = stream
+        self._patient_until = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > self._patient_until:
+            self._watch_time()
+        await self._change()
+        if self._loop.time() >= self._patient_until and not (self._waiting or self.has_ended):
+            raise TimeoutError
 
-    async def aclose(self) -> None:
-        """Close at once; say so before, where TLS wants it."""
+    def wake(self) -> None:
+        """Let `wait` return."""
 
-        if self.tls is not None and not self.is_lost:
-            with anyio.move_on_after(GOODBYE), contextlib.suppress(*_LOST, anyio.EndOfStream):
-                await self.tls.unwrap()
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
 
-        await anyio.aclose_forcefully(self._stream)
+    async def _change(self) -> None:
+        self._changed = self._loop.create_future()
+        try:
+            await self._changed
+        finally:
+            self._changed = None
+
+    def _watch_time(self) -> None:
+        # One timer at a time, which is set anew when it fires: most waits are over long before.
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._patient_until, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        if self._loop.time() < self._patient_until:
+            self._watch_time()
+        else:
+            self.wake()
+
+    # Replies
 
     async def send(self, reply: Reply) -> None:
         """Send a reply. To a connection that is lost nothing is sent, and no error raised."""
@@ -283,13 +314,235 @@ class ControlConnection:
     async def send_all(self, data: bytes) -> None:
         """Send bytes that are whole lines, under the same rules as `send`."""
 
-        async with self._send_lock:
-            if self.is_lost:
-                return
+        self.write(data)
+        if self._is_full:
+            await self._drain()
 
+    def write(self, data: bytes) -> None:
+        """Send whole lines, few enough that nobody needs to wait until the client takes them."""
+
+        if self.is_lost or self._transport is None or self._transport.is_closing():
+            return
+
+        if self.tls is None:
+            self._transport.write(data)
+            return
+
+        try:
+            self.tls.write(data)
+        except ssl.SSLError:
+            self._lose()
+        self._flush()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._send_timeout):
+                while self._is_full and not self.is_lost:
+                    await self._change()
+        except TimeoutError:
+            self._lose()
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _lose(self) -> None:
+        """Give the connection up: it has failed, or the client breaks the rules."""
+
+        self.is_lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
+    # TLS
+
+    def expect_tls(self, context: ssl.SSLContext) -> None:
+        """Take what comes from now on for TLS; `handshake` comes next.
+
+        What was read before is forgotten, not taken for a command: it may be
+        somebody else's (CVE-2011-1575).
+        """
+
+        self._waiting.clear()
+        self._telnet = TelnetLines(self._line_limit)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._switch = self._hold
+
+    async def handshake(self) -> None:
+        """Begin TLS.
+
+        Raises:
+            ssl.SSLError: There is no agreement.
+            ConnectionError: The client has left.
+        """
+
+        assert self.tls is not None
+        await self._run_switch(self.tls.do_handshake)
+        # Behind the client's last message there may be commands already.
+        self._take_protected()
+
+    async def unprotect(self) -> None:
+        """End TLS, and go on in clear (CCC).
+
+        Raises:
+            ssl.SSLError: The client does not end it.
+            ConnectionError: The client has left.
+        """
+
+        assert self.tls is not None
+        await self._run_switch(self.tls.unwrap)
+        self.tls = None
+        # What the client has said in clear behind its end of TLS is all its own.
+        self._take(self._incoming.read())
+
+    async def _run_switch(self, step: Callable[[], object]) -> None:
+        """Repeat a step of TLS with each piece that comes, until it is done."""
+
+        done = False
+        failure: ssl.SSLError | None = None
+
+        def advance() -> None:
+            nonlocal done, failure
             try:
-                with anyio.fail_after(self._send_timeout):
-                    await self._stream.send(data)
-            except (*_LOST, TimeoutError):
-                self.is_lost = True
-                await anyio.aclose_forcefully(self._stream)
+                step()
+                done = True
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLError as error:
+                failure = error
+            finally:
+                self._flush()
+
+        self._switch = advance
+        try:
+            advance()
+            while not done:
+                if failure is not None:
+                    raise failure
+                if self.has_ended:
+                    raise ConnectionError("the client has left")
+                await self._change()
+        finally:
+            self._switch = None
+
+    def _hold(self) -> None:
+        """Leave what has come to who is about to ask for it."""
+
+    def _take_protected(self) -> None:
+        """Take what has come through TLS."""
+
+        assert self.tls is not None
+        try:
+            while data := self.tls.read(READ_SIZE):
+                self._take(data)
+            # The client has ended TLS, and so all that it has to say.
+            self._end()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            self._lose()
+        finally:
+            # Also a ticket that is due.
+            self._flush()
+
+    # Called by the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of the transport."""
+
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, _: int) -> memoryview:
+        """Give room for what has come."""
+
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Cut it into lines."""
+
+        if self.has_ended:
+            return
+
+        data = bytes(self._buffer[:nbytes])
+        if self.tls is None:
+            self._take(data)
+            return
+
+        self._incoming.write(data)
+        if self._switch is not None:
+            self._switch()
+            self.wake()
+        else:
+            self._take_protected()
+
+    def eof_received(self) -> bool:
+        """Take note that the client says no more. It may still read."""
+
+        self._end()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note of the end."""
+
+        self.is_lost = self.is_lost or exc is not None or not self.has_ended
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._end()
+        self.wake()
+
+    def pause_writing(self) -> None:
+        """Let nobody send more."""
+
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Let them go on."""
+
+        self._is_full = False
+        self.wake()
+
+    def _take(self, data: bytes) -> None:
+        for line in self._telnet.feed(data):
+            if not self._watch(line):
+                self._waiting.append(line)
+
+        if len(self._waiting) >= self._max_waiting and self._is_reading:
+            self._is_reading = False
+            if self._transport is not None:
+                self._transport.pause_reading()
+
+        if self._waiting:
+            self.wake()
+
+    def _end(self) -> None:
+        if not self.has_ended:
+            self.has_ended = True
+            self._on_end()
+            self.wake()
+
+    # The end
+
+    async def aclose(self) -> None:
+        """Close behind what was sent; say so before, where TLS wants it.
+
+        A client that takes neither within a second is cut off.
+        """
+
+        try:
+            if self.tls is not None and not self.is_lost:
+                with contextlib.suppress(TimeoutError, ssl.SSLError, ConnectionError):
+                    async with asyncio.timeout(GOODBYE):
+                        await self._run_switch(self.tls.unwrap)
+
+            if self._transport is not None:
+                self._transport.close()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GOODBYE):
+                        while self._transport is not None:
+                            await self._change()
+        finally:
+            if self._transport is not None:
+                self._transport.abort()

@@ -5,9 +5,11 @@ RFC 959 §2.3. A session gets a task of its own; nothing else lives here.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
+import socket
 from collections import Counter
 
 import anyio
@@ -123,8 +125,9 @@ class Server:
                 for listener in listeners.listeners:
                     assert isinstance(listener, anyio.abc.SocketListener)
                     # Before the first connection, which inherits it.
-                    prepare_socket(listener.extra(SocketAttribute.raw_socket))
-                    accepting.start_soon(self._accept, listener, sessions)
+                    sock = listener.extra(SocketAttribute.raw_socket)
+                    prepare_socket(sock)
+                    accepting.start_soon(self._accept, sock, sessions)
 
                 address = listeners.listeners[0].extra(SocketAttribute.local_address)
                 task_status.started((str(address[0]), int(address[1])))
@@ -140,14 +143,11 @@ class Server:
 
         self._stop.set()
 
-    async def _accept(
-        self,
-        listener: anyio.abc.SocketListener,
-        sessions: anyio.abc.TaskGroup,
-    ) -> None:
+    async def _accept(self, listener: socket.socket, sessions: anyio.abc.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             try:
-                stream = await listener.accept()
+                sock, _ = await loop.sock_accept(listener)
             except OSError as error:
                 if error.errno in _NO_RESOURCES:
                     self._say_now_and_then(f"cannot accept: {error.strerror}")
@@ -155,7 +155,7 @@ class Server:
                 elif error.errno not in _LOST_IN_THE_QUEUE:
                     raise
             else:
-                sessions.start_soon(self._serve, stream)
+                sessions.start_soon(self._serve, sock)
 
     def _say_now_and_then(self, warning: str) -> None:
         """Log what would else fill the log: it happens ten times a second, or as clients like."""
@@ -165,12 +165,12 @@ class Server:
             self._quiet_until = now + QUIET
             logger.warning("%s", warning)
 
-    async def _serve(self, stream: anyio.abc.SocketStream) -> None:
-        async with stream:
+    async def _serve(self, sock: socket.socket) -> None:
+        with sock:
             try:
-                prepare_socket(stream.extra(SocketAttribute.raw_socket))
-                local = _unmapped(str(stream.extra(SocketAttribute.local_address)[0]))
-                peer = _unmapped(str(stream.extra(SocketAttribute.remote_address)[0]))
+                prepare_socket(sock)
+                local = _unmapped(str(sock.getsockname()[0]))
+                peer = _unmapped(str(sock.getpeername()[0]))
             except OSError:
                 # It was reset before it was looked at.
                 return
@@ -178,22 +178,22 @@ class Server:
             # The scope of a link-local address says on which side of it we are, not who it is.
             peer = peer.partition("%")[0]
             if len(self._sessions) + self._arriving >= self._settings.max_sessions:
-                await self._refuse(stream, peer, "Too many sessions.")
+                self._refuse(sock, peer, "Too many sessions.")
                 return
 
             reached = None
             if self._settings.trusted_proxies is not None:
-                header = await self._header(stream, peer, self._settings.trusted_proxies)
+                header = await self._header(sock, peer, self._settings.trusted_proxies)
                 if header is None:
                     return
                 if header.source is not None and header.destination is not None:
                     # Else it is the proxy itself, which looks whether we are there.
                     peer, reached = header.source.host, header.destination.host
 
-            await self._greet(stream, local, peer, reached)
+            await self._greet(sock, local, peer, reached)
 
     async def _header(
-        self, stream: anyio.abc.SocketStream, peer: str, proxies: TrustedProxies
+        self, sock: socket.socket, peer: str, proxies: TrustedProxies
     ) -> ProxyHeader | None:
         """Read who is behind the proxy; None, and a line in the log, where that cannot be told."""
 
@@ -203,7 +203,7 @@ class Server:
 
         self._arriving += 1
         try:
-            return await read_proxy_header(stream, proxies)
+            return await read_proxy_header(sock, proxies)
         except FTPDataError as error:
             logger.info("%s refused: %s", peer, error.message)
             return None
@@ -211,35 +211,35 @@ class Server:
             self._arriving -= 1
 
     async def _greet(
-        self, stream: anyio.abc.SocketStream, local: str, peer: str, reached: str | None
+        self, sock: socket.socket, local: str, peer: str, reached: str | None
     ) -> None:
         """Run a session, if this client may have one."""
 
         address = address_key(peer)
         blocked_for = self._shared.failures.blocked_for(peer, now=anyio.current_time())
         if blocked_for:
-            await self._refuse(stream, peer, "Too many wrong passwords, try later.")
+            self._refuse(sock, peer, "Too many wrong passwords, try later.")
         elif self._by_address[address] >= self._settings.max_sessions_per_address:
-            await self._refuse(stream, peer, "Too many sessions of one address.")
+            self._refuse(sock, peer, "Too many sessions of one address.")
         else:
             self._by_address[address] += 1
             try:
-                await self._run_session(stream, local, peer, reached)
+                await self._run_session(sock, local, peer, reached)
             finally:
                 self._by_address[address] -= 1
                 if not self._by_address[address]:
                     del self._by_address[address]
 
-    async def _refuse(self, stream: anyio.abc.SocketStream, peer: str, reason: str) -> None:
+    def _refuse(self, sock: socket.socket, peer: str, reason: str) -> None:
         self._say_now_and_then(f"{peer} refused: {reason}")
-        with contextlib.suppress(anyio.BrokenResourceError):
+        with contextlib.suppress(OSError):
             # Fits into any send buffer: nothing is waited for.
-            await stream.send(Reply(421, reason).encode())
+            sock.send(Reply(421, reason).encode())
 
     async def _run_session(
-        self, stream: anyio.abc.SocketStream, local: str, peer: str, reached: str | None
+        self, sock: socket.socket, local: str, peer: str, reached: str | None
     ) -> None:
-        session = Session(stream, local=local, peer=peer, shared=self._shared, reached=reached)
+        session = Session(sock, local=local, peer=peer, shared=self._shared, reached=reached)
         if self._settings.rate is not None:
             session.throttle = TokenBucket(self._settings.rate, now=anyio.current_time())
 
@@ -268,9 +268,7 @@ class Server:
                 await self._has_ended.wait()
 
 
-async def read_proxy_header(
-    stream: anyio.abc.ByteReceiveStream, proxies: TrustedProxies
-) -> ProxyHeader:
+async def read_proxy_header(sock: socket.socket, proxies: TrustedProxies) -> ProxyHeader:
     """Read the header that a proxy puts before everything else, and not a byte more.
 
     What follows may be TLS, and is not ours to touch.
@@ -279,21 +277,25 @@ async def read_proxy_header(
         InvalidData: It is not one, or does not come in time.
     """
 
+    loop = asyncio.get_running_loop()
     data = b""
     try:
-        with anyio.fail_after(proxies.timeout):
+        async with asyncio.timeout(proxies.timeout):
             while (header := parse_proxy_header(data)) is None:
                 if len(data) >= proxies.size_limit:
                     raise InvalidData(
                         f"its PROXY header is longer than {proxies.size_limit} bytes"
                     )
 
-                # Byte by byte: the stream keeps the others, and there are few.
-                data += await stream.receive(1)
+                # Byte by byte: the system keeps the others, and there are few.
+                byte = await loop.sock_recv(sock, 1)
+                if not byte:
+                    raise InvalidData("it left before the end of its PROXY header")
+                data += byte
     except TimeoutError:
         raise InvalidData(f"no PROXY header within {proxies.timeout:g} s") from None
-    except (anyio.EndOfStream, anyio.BrokenResourceError):
-        raise InvalidData("it left before the end of its PROXY header") from None
+    except OSError as error:
+        raise InvalidData(f"it was lost before the end of its PROXY header: {error}") from None
 
     return header
 

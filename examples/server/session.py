@@ -1,9 +1,8 @@
 """One client: which command runs, which wait, and what reaches past a transfer.
 
-RFC 959 §5.4. Two tasks share a session. One reads lines and puts them into a
-queue; the other takes them out, one after the other, runs each to its end and
-sends its replies: so replies come in the order of the commands. What cannot
-wait for a transfer, the reading task does at once:
+RFC 959 §5.4. The session's task takes the lines that wait, one after the
+other, runs each to its end and sends its replies: so replies come in the order
+of the commands. What cannot wait for a transfer is done as the line comes in:
 
 * ABOR ends the transfer that runs; its own reply follows in its turn, so that
   a client sees 426 and then 226 (RFC 959 §4.1.3). A transfer that still waits
@@ -15,12 +14,13 @@ wait for a transfer, the reading task does at once:
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 import ssl
 
 import anyio
-import anyio.abc
-from anyio.streams.tls import TLSAttribute
+import anyio.to_thread
 
 from ftpdata import (
     DataTLS,
@@ -52,21 +52,18 @@ NOT_IMPLEMENTED = frozenset({
 })
 """Commands of the standards that are known here and not implemented: 502, not 500."""
 
+KEEPS_RENAME = frozenset({"RNTO", "NOOP", "STAT"})
+"""What may stand between RNFR and its RNTO."""
+
 ABORTED = "Aborted."
 GONE = "The client is gone."
-
-SWITCHES = frozenset({"AUTH", "CCC", "REIN"})
-"""Commands behind whose reply the control connection may be another one."""
-
-REACH_PAST = frozenset({"NOOP", "STAT"})
-"""What is answered while a transfer runs."""
 
 
 class Session:
     """One control connection, from the greeting to its end.
 
     Args:
-        stream: The connection; it is closed when `run` is done.
+        sock: The connection; it is closed when `run` is done.
         local: The address of this machine that it came in on.
         peer: The client's address.
         shared: What all sessions have in common.
@@ -92,7 +89,7 @@ class Session:
 
     def __init__(
         self,
-        stream: anyio.abc.ByteStream,
+        sock: socket.socket,
         *,
         local: str,
         peer: str,
@@ -118,18 +115,17 @@ class Session:
         self._tls: DataTLS | None = None
         self.reset()
 
-        self._stream = stream
+        self._sock = sock
         self._control = ControlConnection(
-            stream, line_limit=settings.max_line, send_timeout=settings.reply_timeout
+            line_limit=settings.max_line,
+            max_waiting=settings.max_waiting,
+            send_timeout=settings.reply_timeout,
+            watch=self._watch,
+            on_end=self._ended,
         )
-        self._incoming, self._waiting = anyio.create_memory_object_stream[str | None](
-            settings.max_waiting
-        )
-        self._switched = anyio.Event()
         self._protection: ssl.SSLContext | None = None
         self._wants_clear = False
         self._was_protected = False
-        self._idle: anyio.CancelScope | None = None
         self._waiting_aborts = 0
         self._unknown = 0
         self._has_quit = False
@@ -207,7 +203,7 @@ class Session:
 
     def _refuse_more(self) -> None:
         # It may be another one who has said it (CVE-2011-1575, CVE-2011-0411).
-        if self._control.has_more or self._waiting.statistics().current_buffer_used:
+        if self._control.has_more:
             raise EndSession(Reply(421, "Nothing may be said before the reply to this."))
 
     @property
@@ -230,7 +226,8 @@ class Session:
     async def reply(self, reply: Reply) -> None:
         """Send a reply."""
 
-        logger.debug("%s < %d %s", self.peer, reply.code, printable(reply.text))
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s < %d %s", self.peer, reply.code, printable(reply.text))
         await self._control.send(reply)
 
     def log(self, message: str, *arguments: object) -> None:
@@ -254,31 +251,23 @@ class Session:
                 assert self.settings.certificate is not None
                 make_context = self.settings.certificate.session_context
                 self._protection = await anyio.to_thread.run_sync(make_context)
+                self._control.expect_tls(self._protection)
                 self.protect_data = True
-                if not await self._switch():
-                    return
 
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._read)
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: self._control, self._sock)
+            if await self._switch():
                 await self._serve()
-                tasks.cancel_scope.cancel()
         finally:
             await self.data.aclose()
-            self._incoming.close()
-            self._waiting.close()
-            try:
-                await self._control.aclose()
-            finally:
-                # Whatever TLS has left of it.
-                await anyio.aclose_forcefully(self._stream)
-                self.log("left")
+            await self._control.aclose()
+            self.log("left")
 
     def shut_down(self) -> None:
         """End the session with 421: at once if it is idle, else behind what runs."""
 
         self._is_shut_down = True
-        if self._idle is not None:
-            self._idle.cancel()
+        self._control.wake()
 
     def abort(self, reason: str = "Aborted by the server.") -> None:
         """Abort what runs, if anything does; the client is told the reason."""
@@ -286,54 +275,36 @@ class Session:
         if self.operation is not None:
             self.operation.abort(reason)
 
-    async def _read(self) -> None:
-        async for line in self._control.lines():
-            verb, argument = _split(line)
-            if verb == "ABOR":
-                self._waiting_aborts += 1
-                self.abort(ABORTED)
-            elif verb == "QUIT":
-                self._has_quit = True
-            elif verb in REACH_PAST and not argument and self._nothing_waits_behind_operation():
-                await self._run_line(line)
-                continue
+    def _watch(self, line: str | None) -> bool:
+        """Look at a line that has just come; tell whether that was all it wanted."""
 
-            try:
-                # At once: an ABOR is to be seen before what it was sent with is begun.
-                self._incoming.send_nowait(line)
-            except anyio.WouldBlock:
-                await self._incoming.send(line)
+        verb, argument = _split(line)
+        if verb == "ABOR":
+            self._waiting_aborts += 1
+            self.abort(ABORTED)
+        elif verb == "QUIT":
+            self._has_quit = True
+        elif self.is_busy and not argument and not self._control.has_line:
+            command = COMMANDS.get(verb)
+            if command is not None and command.at_once is not None:
+                # Nothing waits before it, and its few bytes fit into any buffer.
+                self._control.write(command.at_once(self).encode())
+                return True
 
-            if self._may_switch(verb):
-                # What follows may be TLS, and no line at all. Until then an ABOR
-                # is not seen either: it may be somebody else's.
-                await self._switched.wait()
-                self._switched = anyio.Event()
+        return False
 
+    def _ended(self) -> None:
         self._is_gone = self._control.is_lost or not self._has_quit
         if self._is_gone:
             self.abort(GONE)
-        self._incoming.close()
-
-    def _may_switch(self, verb: str) -> bool:
-        return verb in SWITCHES and self.settings.certificate is not None
-
-    def _nothing_waits_behind_operation(self) -> bool:
-        return self.is_busy and not self._waiting.statistics().current_buffer_used
 
     async def _serve(self) -> None:
         try:
             await self.reply(Reply(220, "ftpdata example server ready."))
-            while True:
-                try:
-                    line = await self._next_line()
-                except anyio.EndOfStream:
-                    return
-                await self._run_line(line)
+            while await self._wait_for_line():
+                await self._run_line(self._control.take_line())
                 if not await self._switch():
                     return
-                if self._may_switch(_split(line)[0]):
-                    self._switched.set()
         except EndSession as end:
             await self.reply(end.reply)
 
@@ -345,18 +316,20 @@ class Session:
         if context is None and not wants_clear:
             return True
 
-        try:
-            with anyio.fail_after(self.settings.handshake_timeout):
-                if wants_clear:
-                    await self._control.unprotect()
-                    return True
+        control = self._control
+        if context is not None and control.tls is None:
+            control.expect_tls(context)
 
-                assert context is not None
-                await self._control.protect(context)
-        except (ssl.SSLError, OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
-            # OSError: TimeoutError is one.
+        try:
+            async with asyncio.timeout(self.settings.handshake_timeout):
+                await (control.unprotect() if context is None else control.handshake())
+        except OSError as error:
+            # ssl.SSLError and TimeoutError are some.
             self.log("TLS failed: %s", str(error) or type(error).__name__)
             return False
+
+        if context is None:
+            return True
 
         # Whoever logged in did so in clear, and may have been somebody else (RFC 2228 §3).
         self.reset()
@@ -379,18 +352,26 @@ class Session:
         """Let the client have what it needs to resume its TLS session once more."""
 
         if self._control.tls is not None and self.data_tls is not None:
-            self.data_tls.renew_ticket(self._control.tls.extra(TLSAttribute.ssl_object))
+            self.data_tls.renew_ticket(self._control.tls)
 
-    async def _next_line(self) -> str | None:
-        if not self._is_shut_down:
-            timeout = min(self.settings.idle_timeout, self.login_by - anyio.current_time())
-            with anyio.move_on_after(timeout) as self._idle:
-                return await self._waiting.receive()
+    async def _wait_for_line(self) -> bool:
+        """Wait for the next command; False where none will come."""
 
-        self._idle = None
-        if self._is_shut_down:
-            raise EndSession(Reply(421, "The server shuts down."))
-        raise EndSession(Reply(421, "Nothing said for too long."))
+        control = self._control
+        while not self._is_shut_down:
+            if control.has_line:
+                return True
+            if control.has_ended:
+                return False
+
+            try:
+                await control.wait(
+                    min(self.settings.idle_timeout, self.login_by - anyio.current_time())
+                )
+            except TimeoutError:
+                raise EndSession(Reply(421, "Nothing said for too long.")) from None
+
+        raise EndSession(Reply(421, "The server shuts down."))
 
     # One command
 
@@ -402,11 +383,12 @@ class Session:
             return
 
         verb, argument = _split(line)
-        shown = "***" if verb == "PASS" else printable(argument)
-        logger.debug("%s > %s %s", self.peer, printable(verb), shown)
+        if logger.isEnabledFor(logging.DEBUG):
+            shown = "***" if verb == "PASS" else printable(argument)
+            logger.debug("%s > %s %s", self.peer, printable(verb), shown)
         if verb == "ABOR":
             self._waiting_aborts -= 1
-        if verb != "RNTO" and verb not in REACH_PAST:
+        if verb not in KEEPS_RENAME:
             self.rename_from = None
 
         try:

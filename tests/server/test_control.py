@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-import anyio
-import anyio.abc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from examples.server.control import ControlConnection, Reply, TelnetLines, printable
+from examples.server.control import (
+    READ_SIZE,
+    ControlConnection,
+    Reply,
+    TelnetLines,
+    printable,
+)
 
 LIMIT = 20
 
@@ -99,40 +107,118 @@ def test_printable_text_is_one_line() -> None:
     assert printable("a\r\nb\x1b[2J\udcff\u202e é") == "a\\r\\nb\\x1b[2J\\udcff\\u202e é"
 
 
-async def _connected() -> tuple[anyio.abc.SocketStream, socket.socket]:
+class _Watched:
+    """A control connection on loopback, the client's socket, and what was told of it."""
+
+    def __init__(self, **options: Any) -> None:
+        self.seen: list[str | None] = []
+        self.ends = 0
+        self.control = ControlConnection(
+            **{
+                "line_limit": 100,
+                "max_waiting": 10,
+                "send_timeout": 1.0,
+                "watch": self._watch,
+                "on_end": self._ended,
+                **options,
+            }
+        )
+
+    def _watch(self, line: str | None) -> bool:
+        self.seen.append(line)
+        return line == "NOW"
+
+    def _ended(self) -> None:
+        self.ends += 1
+
+    async def line(self) -> str | None:
+        """Wait for a line, and take it."""
+
+        while not self.control.has_line:
+            assert not self.control.has_ended
+            await self.control.wait(10)
+        return self.control.take_line()
+
+
+@asynccontextmanager
+async def _connected(**options: Any) -> AsyncIterator[tuple[_Watched, socket.socket]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        stream = await anyio.connect_tcp(*listener.getsockname())
-        client, _ = listener.accept()
-        return stream, client
+        client = socket.create_connection(listener.getsockname())
+        sock, _ = listener.accept()
+    sock.setblocking(False)
+    client.setblocking(False)
+    watched = _Watched(**options)
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: watched.control, sock)
+    with client:
+        yield watched, client
+        await watched.control.aclose()
 
 
 async def test_client_that_takes_no_replies_is_cut_off() -> None:
     """Its full buffers hold nothing up for longer than the timeout."""
 
-    stream, client = await _connected()
-    control = ControlConnection(stream, line_limit=100, send_timeout=0.05)
-    reply = Reply(200, "x" * 1_000_000)
-    with anyio.fail_after(10):
-        while not control.is_lost:
-            await control.send(reply)
-        await control.send(reply)
-    client.close()
+    async with _connected(send_timeout=0.05) as (watched, _):
+        reply = Reply(200, "x" * 1_000_000)
+        async with asyncio.timeout(10):
+            while not watched.control.is_lost:
+                await watched.control.send(reply)
+            await watched.control.send(reply)
+        assert watched.ends == 1
 
 
-async def test_lines_end_with_the_connection() -> None:
-    """A clean end and a reset both just end the iteration; only one of them is a loss."""
+@pytest.mark.parametrize("reset", [False, True])
+async def test_lines_end_with_the_connection(reset: bool) -> None:
+    """A clean end and a reset are both told of once; only one of them is a loss."""
 
-    for reset in (False, True):
-        stream, client = await _connected()
-        control = ControlConnection(stream, line_limit=100, send_timeout=1)
-        client.sendall(b"NOOP\r\nhalf")
-        lines = control.lines()
-        assert await anext(lines) == "NOOP"
+    async with _connected() as (watched, client):
+        client.send(b"NOOP\r\nhalf")
+        assert await watched.line() == "NOOP"
+        assert not watched.control.has_line
         if reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
-        assert [line async for line in lines] == []
-        assert control.is_lost is reset
-        await stream.aclose()
+        while not watched.control.has_ended:
+            await watched.control.wait(10)
+        assert watched.control.is_lost is reset
+        assert watched.ends == 1
 
 
+async def test_lines_are_watched_as_they_come() -> None:
+    """What the watcher has dealt with does not wait; everything else does, in order."""
+
+    async with _connected() as (watched, client):
+        client.send(b"A\r\nNOW\r\nB\r\nhalf")
+        assert await watched.line() == "A"
+        assert watched.seen == ["A", "NOW", "B"]
+        assert watched.control.has_more
+        assert watched.control.take_line() == "B"
+        assert watched.control.has_more
+
+
+async def test_no_more_is_read_than_may_wait() -> None:
+    """A flood stays in the system's buffers until the lines before it are taken."""
+
+    flood = b"NOOP\r\n" * 20_000
+    async with _connected(max_waiting=5) as (watched, client):
+        loop = asyncio.get_running_loop()
+        sending = asyncio.create_task(loop.sock_sendall(client, flood))
+        async with asyncio.timeout(10):
+            for _ in range(20_000):
+                assert await watched.line() == "NOOP"
+                assert len(watched.seen) <= 20_000
+                assert len(watched.control._waiting) <= 5 + READ_SIZE
+            await sending
+
+
+async def test_silence_has_an_end() -> None:
+    """Each wait has its own limit, also where one timer stands for many waits."""
+
+    async with _connected() as (watched, client):
+        client.send(b"A\r\n")
+        await watched.control.wait(100)
+        assert watched.control.take_line() == "A"
+        for timeout in (0.02, 0.04):
+            with pytest.raises(TimeoutError):
+                await watched.control.wait(timeout)
+        asyncio.get_running_loop().call_soon(watched.control.wake)
+        await watched.control.wait(100)

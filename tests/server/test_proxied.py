@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import anyio
-import anyio.abc
 import pytest
 
 from examples.server.server import read_proxy_header
@@ -268,26 +267,26 @@ async def test_ipv6_client_before_a_server_of_ipv4(served_directory: Path) -> No
 async def test_header_is_taken_to_the_byte() -> None:
     """Whatever the sizes of the pieces it comes in, all that follows stays."""
 
-    class Pieces(anyio.abc.ByteReceiveStream):
-        def __init__(self, data: bytes) -> None:
-            self.left = data
-
-        async def receive(self, max_bytes: int = 65536) -> bytes:
-            data, self.left = self.left[:max_bytes], self.left[max_bytes:]
-            if not data:
-                raise anyio.EndOfStream
-            return data
-
-        async def aclose(self) -> None:
-            raise NotImplementedError
+    def said_by_proxy(data: bytes) -> socket.socket:
+        ours, proxy = socket.socketpair()
+        ours.setblocking(False)
+        with proxy:
+            proxy.send(data)
+        return ours
 
     proxies = TrustedProxies(["127.0.0.1"])
     for said in (header(), header(version=1)):
-        stream = Pieces(said + b"more")
-        found = await read_proxy_header(stream, proxies)
-        assert found.source == CLIENT
-        assert stream.left == b"more"
-        with pytest.raises(InvalidData, match="left before the end"):
-            await read_proxy_header(Pieces(said[:-1]), proxies)
-    with pytest.raises(InvalidData, match="longer than 20 bytes"):
-        await read_proxy_header(Pieces(header()), TrustedProxies(["127.0.0.1"], size_limit=20))
+        with said_by_proxy(said + b"more") as sock:
+            found = await read_proxy_header(sock, proxies)
+            assert found.source == CLIENT
+            assert sock.recv(100) == b"more"
+        with (
+            said_by_proxy(said[:-1]) as sock,
+            pytest.raises(InvalidData, match="left before the end"),
+        ):
+            await read_proxy_header(sock, proxies)
+    with (
+        said_by_proxy(header()) as sock,
+        pytest.raises(InvalidData, match="longer than 20 bytes"),
+    ):
+        await read_proxy_header(sock, TrustedProxies(["127.0.0.1"], size_limit=20))

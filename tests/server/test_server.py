@@ -137,7 +137,7 @@ async def test_control_connection_waits_for_no_more_data(served_directory: Path)
 
     async with serving(served_directory) as server, server.connected():
         (session,) = server.server._sessions
-        sock = session._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        sock = session._sock
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
 
@@ -150,17 +150,15 @@ async def test_accept_that_fails_is_tried_again(
 
     monkeypatch.setattr("examples.server.server.ACCEPT_RETRY", 0.01)
     failures = [number] * 3
-    listeners = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    await listeners.aclose()
-    kind: Any = type(listeners.listeners[0])
-    accept = kind.accept
+    kind: Any = type(asyncio.get_running_loop())
+    accept = kind.sock_accept
 
-    async def failing(self: Any) -> Any:
+    async def failing(self: Any, sock: socket.socket) -> Any:
         if failures:
             raise OSError(failures.pop(), "no")
-        return await accept(self)
+        return await accept(self, sock)
 
-    monkeypatch.setattr(kind, "accept", failing)
+    monkeypatch.setattr(kind, "sock_accept", failing)
     async with serving(served_directory) as server, server.connected() as client:
         assert await client.code("NOOP") == 200
     assert not failures

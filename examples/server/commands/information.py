@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-@command("NOOP [anything]", needs_login=False)
-async def do_nothing(_: Session, __: str) -> Reply:
+def _nothing(_: Session) -> Reply:
+    return Reply(200, "Nothing done.")
+
+
+@command("NOOP [anything]", needs_login=False, at_once=_nothing)
+async def do_nothing(session: Session, _: str) -> Reply:
     """Do nothing."""
 
-    return Reply(200, "Nothing done.")
+    return _nothing(session)
 
 
 @command("SYST", needs_login=False)
@@ -94,13 +98,7 @@ async def show_help(session: Session, argument: str) -> Reply:
     return Reply(214, "End", ("Commands:", *rows))
 
 
-@command("STAT [path]")
-async def status(session: Session, argument: str) -> Reply:
-    """Tell how the session is, also while a transfer runs; or list a path, right here."""
-
-    if argument:
-        return await _list_here(session, argument)
-
+def _state(session: Session) -> Reply:
     assert session.user is not None
     parameters, structure = session.parameters, session.parameters.structure.value
     doing = "Nothing is being transferred."
@@ -115,6 +113,13 @@ async def status(session: Session, argument: str) -> Reply:
         *_passive_ports(session),
     )
     return Reply(211, "End", lines)
+
+
+@command("STAT [path]", at_once=_state)
+async def status(session: Session, argument: str) -> Reply:
+    """Tell how the session is, also while a transfer runs; or list a path, right here."""
+
+    return await _list_here(session, argument) if argument else _state(session)
 
 
 def _passive_ports(session: Session) -> list[str]:

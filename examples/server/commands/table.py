@@ -54,6 +54,8 @@ class Command:
             server without a certificate.
         read_only_code: Code of the reply on a server that is not writable,
             None for a command that changes nothing.
+        at_once: Answers the command without an argument while a transfer
+            runs; None for a command that waits for the transfer's end.
     """
 
     handler: Handler
@@ -63,6 +65,7 @@ class Command:
     is_abortable: bool = False
     is_protection: bool = False
     read_only_code: int | None = None
+    at_once: Callable[[Session], Reply] | None = None
 
 
 COMMANDS: dict[str, Command] = {}
@@ -75,6 +78,7 @@ def command(
     is_abortable: bool = False,
     is_protection: bool = False,
     read_only_code: int | None = None,
+    at_once: Callable[[Session], Reply] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Put a handler into the table.
 
@@ -86,6 +90,7 @@ def command(
         is_abortable: See `Command`.
         is_protection: See `Command`.
         read_only_code: See `Command`.
+        at_once: See `Command`.
     """
 
     name, _, argument = syntax.partition(" ")
@@ -103,6 +108,7 @@ def command(
                 is_abortable=is_abortable,
                 is_protection=is_protection,
                 read_only_code=read_only_code,
+                at_once=at_once,
             )
         return handler
 
