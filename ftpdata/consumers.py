@@ -592,7 +592,9 @@ class DecodingConsumer(_Consumer):
     Pauses heed the pieces that a decoder makes: a small one on the connection
     that is large in the file is handed on as the consumer behind wants it.
     At the end, what the decoder still holds is handed on in any case; after a
-    cut it is dropped.
+    cut it is dropped. Of MODE C and Z that may be as much as the decoder's
+    limits let one read of the connection expand to; `receive_file` and
+    `receive_stream` have no such burst.
 
     It is the producer that the consumer behind knows, and tells `reason` and
     takes `abort` as a `DTP` does.

@@ -48,6 +48,8 @@ from ftpdata.testing import (
     send_then_cut,
     tcp_pair,
 )
+from tests.harness.connections import connection, peer_task, receive_all
+from tests.harness.seams import until
 
 RESET = ConnectionResetError(errno.ECONNRESET, "reset")
 only_linux = pytest.mark.skipif(
@@ -1578,3 +1580,24 @@ async def test_a_list_response_is_one_line() -> None:
     assert transport.buffered == line + b"\r\n"
     dtp.abort()
     await turns()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
+async def test_undelivered_bytes_are_those_that_the_peer_s_kernel_lacks() -> None:
+    """All of them while nobody takes them, none once they were taken; unknown without a socket."""
+
+    assert DTP().bytes_undelivered is None
+    memory = DTP()
+    MemoryTransport(memory)
+    assert memory.bytes_undelivered is None
+    memory.abort()
+    async with connection(send_buffer=4096, receive_buffer=4096) as (dtp, peer):
+        assert dtp.bytes_undelivered == 0
+        dtp.write(bytes(1 << 20))
+        undelivered = dtp.bytes_undelivered
+        assert undelivered is not None
+        assert undelivered > 1 << 19
+        async with peer_task(receive_all(peer)):
+            await until(lambda: dtp.bytes_undelivered == 0)
+
+    assert dtp.bytes_undelivered is None
