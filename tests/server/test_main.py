@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from examples.server.__main__ import main
+from tests.harness.proxies import free_ports
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,6 +102,12 @@ def test_signals_end_it_with_a_client_connected(number: int, served_directory: P
         ["DIRECTORY", "--anonymous", "--passive-ports", "9-8"],
         ["DIRECTORY", "--anonymous", "--passive-ports", "9"],
         ["DIRECTORY", "--anonymous", "--advertise", "::1"],
+        ["DIRECTORY", "--anonymous", "--advertise", "192.0.2.256"],
+        ["DIRECTORY", "--anonymous", "--advertise", "192.0.2"],
+        ["DIRECTORY", "--anonymous", "--advertise", "two words"],
+        ["DIRECTORY", "--anonymous", "--advertise", ""],
+        ["DIRECTORY", "--anonymous", "--trust-proxy", "192.0.2.1/24"],
+        ["DIRECTORY", "--anonymous", "--trust-proxy", "proxy"],
         ["DIRECTORY", "--anonymous", "--rate", "0"],
         ["DIRECTORY", "--anonymous", "--rate", "nan"],
         ["DIRECTORY", "--anonymous", "--loop", "trio"],
@@ -127,4 +134,33 @@ def test_port_that_is_taken(served_directory: Path, capsys: pytest.CaptureFixtur
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main([str(served_directory), "--anonymous", "--port", port]) == 1
-    assert "cannot listen" in capsys.readouterr().err
+        assert "cannot listen" in capsys.readouterr().err
+        # Of the passive ports one is enough to begin with, but not none.
+        ports = ["--port", "0", "--passive-ports", f"{port}-{port}"]
+        assert main([str(served_directory), "--anonymous", *ports]) == 1
+        said = capsys.readouterr()
+        assert f"cannot listen: all ports from {port} to {port} are in use" in said.err
+        assert said.out == ""
+
+
+def test_every_address(served_directory: Path) -> None:
+    """``--host ::`` is IPv4 too; few ports are shared, and PASV tells what a name stands for."""
+
+    (served_directory / "file").write_bytes(b"content")
+    ports = free_ports(2)
+    arguments = [
+        *("--host", "::", "--port", "0", "--anonymous", "--advertise", "localhost"),
+        *("--passive-ports", f"{ports.first}-{ports.last}"),
+    ]
+    with started(str(served_directory), *arguments) as (_, address, port):
+        assert address == "::"
+        for host in ("127.0.0.1", "::1"):
+            with ftplib.FTP() as client:
+                client.connect(host, port, timeout=10)
+                client.login()
+                received: list[bytes] = []
+                client.retrbinary("RETR file", received.append)
+                assert b"".join(received) == b"content"
+                assert "2 passive ports: 0 in use" in client.sendcmd("STAT")
+                if host == "127.0.0.1":
+                    assert "(127,0,0,1," in client.sendcmd("PASV")

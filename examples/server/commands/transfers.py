@@ -287,7 +287,11 @@ async def _open_target(
     except FileUnavailable as error:
         raise _NotStored(error.message) from error
     except OSError as error:
-        raise _NotStored(error_for_oserror(error).message) from error
+        failure = error_for_oserror(error)
+        if isinstance(failure, FileUnavailable):
+            raise _NotStored(failure.message) from error
+        # Nothing is wrong with the name: the disk is full, or there are no descriptors.
+        raise failure from error
 
     try:
         yield target

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 
-from tests.server.client import names, serving
+from examples.server.accounts import Accounts, User
+from tests.server.client import PATIENCE, names, reset, serving
 
 
 async def test_login(served_directory: Path) -> None:
@@ -46,6 +49,124 @@ async def test_wrong_passwords_are_limited(served_directory: Path) -> None:
         assert await client.code("USER ann") == 331
         assert await client.code("PASS wrong") == 421
         assert await client.is_closed()
+
+
+async def test_wrong_passwords_of_an_address_are_counted_over_its_sessions(
+    served_directory: Path,
+) -> None:
+    """421 for its next connection, and for those that are there; nobody else is refused."""
+
+    async with (
+        serving(served_directory, max_login_failures=100, max_failures_per_address=4) as server,
+        server.connected("127.0.0.8") as waiting,
+        server.logged_in("127.0.0.8") as inside,
+    ):
+        for _ in range(2):
+            async with server.connected("127.0.0.8") as guessing:
+                for _ in range(2):
+                    assert await guessing.code("USER ann") == 331
+                    assert await guessing.code("PASS wrong") == 530
+        async with server.arrived("127.0.0.8") as refused:
+            assert await refused.command("") == "421 Too many wrong passwords, try later."
+            assert await refused.is_closed()
+        # Even the right password is not tried any more.
+        assert await waiting.code("USER ann") == 331
+        assert await waiting.code("PASS secret") == 421
+        assert await waiting.is_closed()
+        assert await inside.code("PWD") == 257
+        async with server.logged_in("127.0.0.9"):
+            pass
+
+
+async def test_a_right_password_forgives_no_wrong_ones(served_directory: Path) -> None:
+    """Who has an account could else guess for ever at others."""
+
+    async with serving(
+        served_directory, max_login_failures=100, max_failures_per_address=3
+    ) as server, server.connected() as client:
+        for _ in range(2):
+            assert await client.code("USER ann") == 331
+            assert await client.code("PASS wrong") == 530
+            await client.login("ftp")
+        assert await client.code("USER ann") == 331
+        assert await client.code("PASS wrong") == 530
+        assert await client.code("USER ann") == 331
+        assert await client.code("PASS secret") == 421
+
+
+async def test_wrong_passwords_are_forgotten(served_directory: Path) -> None:
+    """After a time, one after the other."""
+
+    async with serving(
+        served_directory, max_failures_per_address=1, failure_window=1.0
+    ) as server:
+        async with server.connected() as client:
+            assert await client.code("USER ann") == 331
+            assert await client.code("PASS wrong") == 530
+        async with server.arrived() as refused:
+            assert await refused.codes(1) == [421]
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                async with server.arrived() as client:
+                    if await client.codes(1) == [220]:
+                        await client.login()
+                        return
+
+
+async def test_guessing_in_parallel(served_directory: Path) -> None:
+    """Many sessions that guess at the same moment have no more guesses than one."""
+
+    tried = 0
+
+    class Counting(Accounts):
+        def check(self, name: str, password: str) -> User | None:
+            nonlocal tried
+            tried += 1
+            return super().check(name, password)
+
+    accounts = Counting([("ann", "secret")])
+    async with (
+        serving(
+            served_directory, accounts=accounts, max_failures_per_address=5, login_delay=0.05
+        ) as server,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        clients = [await stack.enter_async_context(server.connected()) for _ in range(20)]
+        for client in clients:
+            client.send(b"USER ann\r\nPASS wrong\r\n")
+        codes = sorted([(await client.codes(2))[1] for client in clients])
+        assert codes == [421] * 15 + [530] * 5
+        assert tried == 5
+
+
+async def test_wrong_password_is_answered_late(served_directory: Path) -> None:
+    """The right one at once; who goes away meanwhile is gone."""
+
+    loop = asyncio.get_running_loop()
+    async with serving(served_directory, login_delay=0.2) as server:
+        async with server.connected() as client:
+            began = loop.time()
+            assert await client.code("USER ann") == 331
+            assert await client.code("PASS wrong") == 530
+            assert loop.time() - began >= 0.2
+        async with server.connected() as client:
+            client.send(b"USER ann\r\nPASS wrong\r\n")
+            assert await client.codes(1) == [331]
+            reset(client.writer)
+        await server.all_left()
+
+
+async def test_who_does_not_log_in_is_sent_away(served_directory: Path) -> None:
+    """Saying something now and then does not help; who is in has the usual time."""
+
+    async with serving(served_directory, login_timeout=1.0) as server, server.logged_in() as inside:
+        async with server.connected() as client:
+            while await client.code("NOOP") == 200:
+                pass
+            assert await client.is_closed()
+        assert await inside.code("NOOP") == 200
+        assert await inside.code("REIN") == 220
+        await inside.login()
 
 
 async def test_second_user_command_logs_out(served_directory: Path) -> None:
