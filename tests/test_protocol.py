@@ -48,7 +48,7 @@ from ftpdata.testing import (
     send_then_cut,
     tcp_pair,
 )
-from tests.harness.connections import connection, peer_task, receive_all
+from tests.harness.connections import connection, peer_task
 from tests.harness.seams import until
 
 RESET = ConnectionResetError(errno.ECONNRESET, "reset")
