@@ -111,6 +111,7 @@ class ReceiveQueue(_Consumer):
         self._start = 0
         self._size = 0
         self._paused = False
+        self._held_back = False
         self._ended = False
         self._closed = False
         self._close_waiter: CloseWaiter | None = None
@@ -177,6 +178,27 @@ class ReceiveQueue(_Consumer):
         # Where nobody has given us the awaitable of the registration, a DTP tells its reason.
         self._reason = _reason_of(self._producer)
         self._wake()
+
+    def pause(self) -> None:
+        """Have nothing more delivered until `resume`; what is held can be received."""
+
+        self._held_back = True
+        if not self._paused and not self._ended:
+            assert self._producer is not None
+            self._paused = True
+            self._producer.pause_producing()
+
+    def resume(self) -> None:
+        """Go on as before `pause`."""
+
+        self._held_back = False
+        self._resume_below(self._low_water)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is paused by `pause`, all was received, and the end was not told."""
+
+        return self._held_back and not self.is_ready
 
     def close(self) -> None:
         """Take no more: drop what is held and all that still comes.
@@ -245,10 +267,14 @@ class ReceiveQueue(_Consumer):
                 data = self._join(data, max_bytes)
 
         self._size -= len(data)
-        if self._paused and self._size <= self._low_water:
-            self._resume()
+        if not self._held_back:
+            self._resume_below(self._low_water)
 
         return data
+
+    def _resume_below(self, size: int) -> None:
+        if self._paused and self._size <= size:
+            self._resume()
 
     def _resume(self) -> None:
         self._paused = False

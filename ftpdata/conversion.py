@@ -272,6 +272,24 @@ class Incoming:
 
         return piece
 
+    def pause(self) -> None:
+        """Have no more received until `resume`, as far as nothing is converted; see `is_idle`."""
+
+        if isinstance(self._source, ReceiveQueue) and self._decoder is None:
+            self._source.pause()
+
+    def resume(self) -> None:
+        """Go on as before `pause`."""
+
+        if isinstance(self._source, ReceiveQueue):
+            self._source.resume()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is paused, and `next` has given all that had come: the end has not."""
+
+        return isinstance(self._source, ReceiveQueue) and self._source.is_idle
+
     async def _decode(self, decoder: TransferDecoder) -> bytes:
         while True:
             piece = await self._next_piece()

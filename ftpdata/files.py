@@ -482,6 +482,7 @@ class FileTarget:
         keep_partial: Whether `discard` publishes what came of an atomic or
             exclusive upload. May be set at any time: once a restart marker was
             acknowledged, what is before it is to be there.
+        can_splice: Whether splice(2) may write to it: not known to be refused.
     """
 
     def __init__(
@@ -506,6 +507,8 @@ class FileTarget:
         self.keep_partial: bool = keep_partial
         self._calls = calls
         self.position: int = position
+        # What is opened to append has none (splice(2), EINVAL).
+        self.can_splice = mode is not WriteMode.APPEND
 
     @classmethod
     async def open(
@@ -621,6 +624,22 @@ class FileTarget:
             raise error_for_oserror(error) from error
 
         self.position += len(data)
+
+    async def fill(self, move: Callable[[int], int]) -> None:
+        """Let `move` write to the descriptor it is given, in a worker thread.
+
+        Args:
+            move: Returns how many bytes it has written.
+
+        Raises:
+            FTPDataError: As for `write`, of an `OSError` that `move` raises.
+        """
+
+        fd = self._open_fd()
+        try:
+            self.position += await self._calls.run(lambda: move(fd))
+        except OSError as error:
+            raise error_for_oserror(error) from error
 
     async def commit(self) -> None:
         """Publish the upload under its name. Once, instead of `discard`.

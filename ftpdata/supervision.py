@@ -427,11 +427,16 @@ class Supervisor:
     def piece_size(self) -> int:
         """Bytes to move at a time: fewer where a throttle wants a steady rate."""
 
+        return self.piece_up_to(LARGEST_PIECE)
+
+    def piece_up_to(self, largest: int) -> int:
+        """Bytes to move at a time where a fast path can move so many."""
+
         rate = _lowest_rate(self.throttle)
         if rate is None:
-            return LARGEST_PIECE
+            return largest
 
-        return max(SMALLEST_PIECE, min(LARGEST_PIECE, int(rate * THROTTLE_INTERVAL)))
+        return max(SMALLEST_PIECE, min(largest, int(rate * THROTTLE_INTERVAL)))
 
     async def wait_for_turn(self, nbytes: int) -> None:
         """Wait until the throttle lets so many bytes pass, and others had their turn.

@@ -69,6 +69,7 @@ from .parameters import RepresentationType, Structure, TransferParameters, Trans
 from .protocol import DTP
 from .representation import CodecOptions, encoder_for, listing_encoder_for
 from .reuse import ReusableConnection
+from .splicing import ENOUGH_TO_SPLICE, can_splice, splice_upload
 from .supervision import Supervisor, finish_despite_cancellation
 from .throttle import TokenBucket
 
@@ -270,19 +271,26 @@ async def receive_file(
                 )
             )
 
+        file = opened[0]
         incoming = Incoming(
             transfer,
             dtp,
             parameters,
             options=options,
-            offset=_position(opened[0], offset),
+            offset=_position(file, offset),
             on_marker=on_marker,
             on_suspect=on_suspect,
         )
         while data := await incoming.next():
             check_size(transfer.file_bytes + len(data), is_last=False)
-            await opened[0].write(data)
-            await transfer.note_file_bytes(data)
+            if digest is None and len(data) >= ENOUGH_TO_SPLICE and can_splice(transfer.dtp, file):
+                incoming.pause()
+            if incoming.is_idle:
+                await splice_upload(transfer, file, data, check_size.room)
+                incoming.resume()
+            else:
+                await file.write(data)
+                await transfer.note_file_bytes(data)
 
         check_size(transfer.file_bytes, is_last=True)
 
@@ -556,6 +564,12 @@ class _SizeCheck:
         self._expected = expected
         self._limit = limit
 
+    def room(self, size: int) -> int | None:
+        """How many bytes more there may be, behind so many; None for any number."""
+
+        bounds = [bound for bound in (self._expected, self._limit) if bound is not None]
+        return min(bounds) - size if bounds else None
+
     def __call__(self, size: int, *, is_last: bool) -> None:
         if self._limit is not None and size > self._limit:
             raise QuotaExceeded(f"the upload has more than the {self._limit} bytes allowed")
@@ -694,11 +708,9 @@ async def _send_by_sendfile(transfer: Supervisor, source: FileSource) -> None:
     loop = asyncio.get_running_loop()
     piece = FIRST_SENDFILE_PIECE
     while transfer.file_bytes < transfer.total:
-        if transfer.throttle is not None:
-            # Its rate may be changed at any time.
-            piece = transfer.piece_size
-
-        count = min(piece, transfer.total - transfer.file_bytes)
+        # The rate of a throttle may be changed at any time.
+        most = transfer.piece_up_to(piece)
+        count = min(most, transfer.total - transfer.file_bytes)
         await transfer.wait_for_turn(count)
         _check_open(dtp)
         started_at = loop.time()
@@ -714,11 +726,7 @@ async def _send_by_sendfile(transfer: Supervisor, source: FileSource) -> None:
             if not isinstance(error, ConnectionError) and error.errno not in _NETWORK_ERRNOS:
                 raise
             # It came past the transport, which does not know yet.
-            dtp.on_cut(None)
-            is_reset = isinstance(error, ConnectionError)
-            dtp.abort(End.RESET if is_reset else End.LOST, cause=error)
-            assert dtp.reason is not None
-            raise dtp.reason from error
+            raise dtp.lost_by(error) from error
 
         transfer.fast_path = FastPath.SENDFILE
         dtp.account_sent(sent)
@@ -728,12 +736,11 @@ async def _send_by_sendfile(transfer: Supervisor, source: FileSource) -> None:
         if sent < count:
             raise _shrunk(transfer)
 
-        if transfer.throttle is None:
-            seconds = loop.time() - started_at
-            if seconds < SENDFILE_PIECE_SECONDS:
-                piece = min(piece * 2, LARGEST_SENDFILE_PIECE)
-            elif seconds > 2 * SENDFILE_PIECE_SECONDS:
-                piece = max(piece // 2, CHUNK)
+        seconds = loop.time() - started_at
+        if seconds < SENDFILE_PIECE_SECONDS:
+            piece = min(piece * 2, LARGEST_SENDFILE_PIECE)
+        elif seconds > 2 * SENDFILE_PIECE_SECONDS:
+            piece = max(piece // 2, CHUNK)
 
 
 def _check_open(dtp: DTP) -> None:

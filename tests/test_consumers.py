@@ -347,6 +347,36 @@ async def test_a_queue_gives_at_most_what_is_asked_for(
     assert received == b"".join(chunks)
 
 
+async def test_a_queue_that_is_paused() -> None:
+    """What is held can be received, which does not resume it; it is idle without data and end."""
+    producer = PlainProducer()
+    queue = ReceiveQueue(100)
+    queue.register_producer(producer, True)
+    queue.write(b"x" * 101)
+    queue.pause()
+    queue.pause()
+    assert producer.calls == ["pause"]
+    assert await queue.receive() == b"x" * 101
+    idle = queue.is_idle
+    assert idle
+    assert producer.calls == ["pause"]
+    queue.resume()
+    queue.resume()
+    assert producer.calls == ["pause", "resume"]
+
+    queue.pause()
+    queue.write(b"y" * 30)
+    queue.resume()
+    assert producer.calls == ["pause", "resume", "pause"], "it holds more than a quarter"
+    await queue.receive()
+    assert producer.calls[3:] == ["resume"]
+
+    queue.unregister_producer()
+    queue.pause()
+    assert not queue.is_idle
+    assert producer.calls[4:] == []
+
+
 async def test_a_queue_tells_a_cut_after_what_came_before() -> None:
     """Data are given out first; then the reason raises, each time."""
     dtp, transport = connect()

@@ -21,7 +21,7 @@ from typing import Any, cast
 
 import pytest
 
-from ftpdata import files, supervision
+from ftpdata import files, supervision, transfers
 from ftpdata.consumers import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -667,9 +667,13 @@ async def test_an_upload_above_the_limit(served_directory: Path) -> None:
 
 
 @pytest.mark.parametrize("k", range(1, 5))
-async def test_a_disk_that_is_full(served_directory: Path, seams: Seams, k: int) -> None:
+async def test_a_disk_that_is_full(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, seams: Seams, k: int
+) -> None:
     """At the k-th write: 452, the peer sees a reset, and nothing is left."""
 
+    # Of splices, of which there are fewer, `test_splicing.py` has the like.
+    monkeypatch.setattr(transfers, "can_splice", lambda *_: False)
     failures = seams.fail("write", k, errno.ENOSPC)
     async with connection() as (dtp, peer):
 
@@ -1384,7 +1388,7 @@ class Recorder(TokenBucket):
 async def test_every_byte_has_its_turn(
     file: Path, served_directory: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
 ) -> None:
-    """On every path the throttle is asked for exactly what passes, in small pieces."""
+    """On every path the throttle is asked for exactly what passes, in pieces of its own rate."""
 
     if fallback:
         no_sendfile(monkeypatch)
@@ -1405,7 +1409,7 @@ async def test_every_byte_has_its_turn(
         assert await finished(work, peer) == CONTENT
 
     for scenario in (up, stream, down, chunks):
-        for rate, largest in ((300_000.0, 30_000), (10.0, 1024), (None, 256 * 1024)):
+        for rate, largest in ((300_000.0, 30_000), (10.0, 1024), (None, len(CONTENT))):
             bucket = Recorder(rate)
             async with connection() as (dtp, peer):
                 await scenario(dtp, peer, bucket)

@@ -7,6 +7,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,12 +28,12 @@ class _Calls:
 
 
 class Seams:
-    """Replaces functions of `os`, for `ftpdata.files` only."""
+    """Replaces functions of `os`, for one module only."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._below: Any = vars(files)["os"]
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType = files) -> None:
+        self._below: Any = vars(module)["os"]
         self._calls = _Calls(self._below)
-        monkeypatch.setattr(files, "os", self._calls)
+        monkeypatch.setattr(module, "os", self._calls)
 
     def replace(self, name: str, wrapper: Callable[..., Any]) -> None:
         """Call ``wrapper(original, *args, **kwargs)`` instead of ``os.name``."""
