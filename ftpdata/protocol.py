@@ -872,6 +872,10 @@ class DTP(asyncio.Protocol):
             self._kept_socket.close()
             self._kept_socket = None
 
+        leave = getattr(self._tls, "leave", None)
+        if leave is not None:
+            leave()
+
         if self._producer is not None:
             producer, self._producer = self._producer, None
             self._call_quietly(producer.stop_producing)

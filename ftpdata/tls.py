@@ -19,6 +19,7 @@ Three more things that Python's `ssl` and asyncio leave to us:
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import ssl
 from collections.abc import Callable
@@ -32,6 +33,9 @@ from .errors import InvalidData, TLSNegotiationFailed
 from .outcome import End
 
 __all__ = ["DataTLS", "ServerCertificate", "SessionReuse"]
+
+LEFT_OVER = 16384
+"""Bytes of a TLS record, at most."""
 
 FTP_PROTOCOLS = ("ftp-data", "ftp", "x-filezilla-ftp")
 """Application protocols of FTP: two in common use, and FileZilla's own."""
@@ -240,11 +244,13 @@ class _CountingObject(ssl.SSLObject):
 
     bytes_produced: int
     bytes_before_close: int | None
+    _received: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
 
     @classmethod
     def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
         self = super()._create(incoming, outgoing, **options)  # type: ignore[misc]
+        self._received = incoming
         self._outgoing = outgoing
         self.bytes_produced = 0
         self.bytes_before_close = None
@@ -279,6 +285,27 @@ class _CountingObject(ssl.SSLObject):
             super().unwrap()
         finally:
             self.bytes_produced += self._outgoing.pending - before
+
+
+    def leave(self) -> None:
+        """Let the session outlive a connection that is gone, however it ended.
+
+        OpenSSL forgets a session whose connection was not shut down, and a
+        client that resumes by session identifier, not by ticket (curl, in TLS
+        1.2), could not protect its next data connection. What this sends goes
+        nowhere.
+        """
+
+        if self.bytes_before_close is not None:
+            return
+
+        # What is still to be read would be taken for an error.
+        self._received.read()
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            while self.read(LEFT_OVER):
+                pass
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            self.unwrap()
 
 
 class _ServerObject(_CountingObject):

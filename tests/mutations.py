@@ -80,6 +80,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_tls.py::test_no_tickets_are_sent_on_data_connections",
     ),
     Mutation(
+        name="a session outlives its connections",
+        module="ftpdata/protocol.py",
+        check="            leave()\n",
+        instead="            pass\n",
+        tests="tests/test_tls.py::test_a_session_outlives_its_connections",
+    ),
+    Mutation(
         name="a further ticket, for clients that use one once",
         module="ftpdata/tls.py",
         check="            control.verify_client_post_handshake()\n",

@@ -288,6 +288,47 @@ async def test_the_fiftieth_transfer_resumes_as_the_first(version: ssl.TLSVersio
         assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
 
 
+def by_identifier() -> ssl.SSLContext:
+    """Make the context of a client that has no tickets, and resumes by identifier, as curl does."""
+
+    context = client_context(TLS_1_2)
+    context.options |= ssl.OP_NO_TICKET
+    return context
+
+
+@pytest.mark.parametrize("kind", ["identifier", "TLS1.2", "TLS1.3"])
+@pytest.mark.parametrize(
+    "end", ["whole", "cut", "cut in a record", "reset", "aborted", "aborted unread", "refused"]
+)
+async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
+    """However a data connection has ended, the next one resumes: the client did nothing wrong."""
+
+    client = {"identifier": by_identifier(), "TLS1.2": client_context(TLS_1_2)}
+    control = log_in(client=client.get(kind, client_context(TLS_1_3)))
+    for _ in range(3):
+        async with protected(control, session=control.session) as (dtp, peer):
+            assert dtp.transport.get_extra_info("ssl_object").session_reused
+            wire = peer.record(b"data" * 1000)
+            if end == "whole":
+                wire += peer.close_notify()
+            elif end == "cut in a record":
+                wire = wire[:-1]
+            if end == "aborted unread":
+                await peer.put(wire + b"".join(peer.record(b"more" * 4000) for _ in range(10)))
+                await asyncio.sleep(0)
+            elif end != "aborted":
+                cut = Cut.RESET if end == "reset" else Cut.CLOSE
+                await send_then_cut(peer.sock, wire, cut)
+                consumer = RecordingConsumer(fail_at=1 if end == "refused" else None)
+                received = dtp.register_consumer(consumer)
+                with contextlib.suppress(FTPDataError):
+                    await received
+                    await dtp.wait_closed()
+                assert (dtp.end is End.CLEAN) == (end == "whole")
+
+    assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
 # Tickets for clients that use one once only
 
 

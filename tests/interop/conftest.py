@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
 import pytest
+import trustme
 
 from tests.interop import table
 from tests.interop.clients import CLIENTS
@@ -48,12 +50,58 @@ _verdict = pytest.StashKey[str]()
 # Servers
 
 
-Ports = Mapping[tuple[int, bool], int]
-"""Where servers listen, by address family (4 or 6) and whether they are slow."""
+@attrs.frozen
+class ServerKind:
+    """What kind of server a test wants.
+
+    Attributes:
+        family: 4 or 6.
+        is_slow: Whether it sends at `SLOW_RATE`.
+        is_protected: Whether it wants TLS.
+        is_implicit: Whether TLS begins with the connection.
+        wants_resumption: Whether data connections must resume the control connection's session.
+    """
+
+    family: int
+    is_slow: bool
+    is_protected: bool
+    is_implicit: bool
+    wants_resumption: bool
+
+    @classmethod
+    def of(cls, case: Case) -> ServerKind:
+        """Return what a case wants."""
+
+        return cls(
+            case.way.family,
+            case.capability in {Capability.ABORT, Capability.LAST_BYTE},
+            case.protection is not None,
+            case.protection is not None and case.protection.is_implicit,
+            case.resumes,
+        )
+
+    def options(self, certificate: Path) -> list[str]:
+        """Return its options."""
+
+        options = ["--rate", str(SLOW_RATE)] if self.is_slow else []
+        if self.is_protected:
+            options += ["--tls-cert", str(certificate), "--require-tls"]
+        if self.is_implicit:
+            options += ["--implicit-tls"]
+        if self.wants_resumption:
+            options += ["--require-session-reuse"]
+        return options
 
 
-def _server_of(case: Case) -> tuple[int, bool]:
-    return case.way.family, case.capability in {Capability.ABORT, Capability.LAST_BYTE}
+@attrs.frozen
+class Running:
+    """A server that runs: its port, and where it logs."""
+
+    port: int
+    log: Path
+
+
+Servers = Mapping[ServerKind, Running]
 
 
 def _case(item: pytest.Item) -> Case | None:
@@ -78,29 +126,52 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@attrs.frozen
+class Certificate:
+    """Files: of an authority's certificate, and of one with its key that it has issued."""
+
+    authority: Path
+    server: Path
+
+
 @pytest.fixture(scope="session")
-def ports(
-    request: pytest.FixtureRequest, root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ports]:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """Make a certificate for the loopback addresses."""
+
+    directory = tmp_path_factory.mktemp("certificate")
+    made = Certificate(directory / "authority.pem", directory / "server.pem")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(made.authority)
+    issued = authority.issue_cert("localhost", *LOOPBACK.values())
+    issued.private_key_and_cert_chain_pem.write_to_path(made.server)
+    return made
+
+
+@pytest.fixture(scope="session")
+def servers(
+    request: pytest.FixtureRequest,
+    root: Path,
+    certificate: Certificate,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Servers]:
     """Run the servers that the tests want, from before the first one to behind the last one."""
 
     logs = tmp_path_factory.mktemp("logs")
     wanted = dict.fromkeys(
-        _server_of(case)
+        ServerKind.of(case)
         for item in request.session.items
         if (case := _case(item)) is not None
     )
     with contextlib.ExitStack() as stack:
-        ports = {}
-        for family, is_slow in wanted:
-            if has_family(family):
-                options = ["--rate", str(SLOW_RATE)] if is_slow else []
-                log = logs / f"IPv{family}{'-slow' if is_slow else ''}"
-                ports[family, is_slow] = stack.enter_context(
-                    reference_server(root, log, family, *options)
-                )
+        servers = {}
+        for number, kind in enumerate(wanted):
+            if has_family(kind.family):
+                log = logs / str(number)
+                options = kind.options(certificate.server)
+                port = stack.enter_context(reference_server(root, log, kind.family, *options))
+                servers[kind] = Running(port, log)
 
-        yield ports
+        yield servers
 
     left = [path for path in root.rglob(".*") if path.parent.name != "nasty"]
     assert not left, f"partial uploads were left: {left}"
@@ -120,6 +191,7 @@ class Exchange:
         ours: A directory of the client's.
         theirs: A directory of the server's.
         node: The test.
+        log: What the server logs.
     """
 
     case: Case
@@ -128,6 +200,7 @@ class Exchange:
     ours: Path
     theirs: Path
     node: pytest.Item
+    log: Path
 
     def path(self, name: str | bytes) -> bytes:
         """Return the remote path of a file in ``theirs``."""
@@ -137,23 +210,45 @@ class Exchange:
     def run(self, *steps: Step) -> list[list[bytes]]:
         """Let the client do the steps, and see that it has opened data connections as told."""
 
+        before = self.log.stat().st_size
         try:
             listings = self.case.client.run(self.site, steps)
         finally:
-            self.node.add_report_section("call", "control", self.recorder.describe())
+            logged = self.log.read_text(errors="replace")[before:]
+            self.node.add_report_section("call", "server", logged)
+            if self.case.protection is None:
+                self.node.add_report_section("call", "control", self.recorder.describe())
+
+        if self.case.protection is not None:
+            self._see_protection(logged)
+            return listings
 
         commands = {"PASV", "EPSV", "PORT", "EPRT"}
         used = {command for command in commands if self.recorder.count(command)}
         assert used == {self.site.way.command}
         return listings
 
+    def _see_protection(self, logged: str) -> None:
+        assert self.case.protection is not None
+        how = f", TLSv{self.case.protection.version}"
+        if self.case.resumes:
+            how += " resumed"
+        transfers = re.findall(r" bytes in .*, complete(.*)", logged)
+        assert transfers
+        assert all(transfer.startswith(how) for transfer in transfers), logged
+
 
 _numbers = itertools.count()
 
 
 @pytest.fixture
-def exchange(
-    request: pytest.FixtureRequest, case: Case, ports: Ports, root: Path, tmp_path: Path
+def exchange(  # noqa: PLR0917 - fixtures
+    request: pytest.FixtureRequest,
+    case: Case,
+    servers: Servers,
+    certificate: Certificate,
+    root: Path,
+    tmp_path: Path,
 ) -> Iterator[Exchange]:
     """Bring a client and a server together."""
 
@@ -169,9 +264,17 @@ def exchange(
     theirs = root / f"test{next(_numbers)}"
     for directory in (scratch, ours, theirs):
         directory.mkdir()
-    with Recorder(host, ports[_server_of(case)]) as recorder:
-        site = Site(way, host, recorder.port, scratch)
-        yield Exchange(case, site, recorder, ours, theirs, request.node)
+    server = servers[ServerKind.of(case)]
+    with Recorder(host, server.port) as recorder:
+        site = Site(
+            way,
+            host,
+            recorder.port,
+            scratch,
+            protection=case.protection,
+            authority=certificate.authority,
+        )
+        yield Exchange(case, site, recorder, ours, theirs, request.node, server.log)
 
 
 # The table

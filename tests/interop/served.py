@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import termios
@@ -22,7 +23,7 @@ from urllib.parse import quote
 import attrs
 import pytest
 
-from tests.interop.ways import Way
+from tests.interop.ways import Protection, Way
 
 __all__ = [
     "LOOPBACK",
@@ -119,6 +120,8 @@ class Site:
         host: Address of the server.
         port: Port of the server; a `Recorder` listens there.
         scratch: An empty directory here: home and working directory of the client.
+        protection: How everything is protected, if it is.
+        authority: File of the certificate that the client is to trust.
     """
 
     way: Way
@@ -127,6 +130,18 @@ class Site:
     scratch: Path
     user: str = USER
     password: str = PASSWORD
+    protection: Protection | None = None
+    authority: Path | None = None
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The TLS context for a client in Python."""
+
+        assert self.protection is not None
+        context = ssl.create_default_context(cafile=self.authority)
+        version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+        context.minimum_version = context.maximum_version = version[self.protection.version]
+        return context
 
     @property
     def netloc(self) -> str:
@@ -137,7 +152,8 @@ class Site:
     def url(self, path: bytes) -> str:
         """Return the URL of a path, without user and password."""
 
-        return f"ftp://{self.netloc}/{quote(path)}"
+        scheme = "ftps" if self.protection is not None and self.protection.is_implicit else "ftp"
+        return f"{scheme}://{self.netloc}/{quote(path)}"
 
 
 class Recorder:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from tests.interop.clients.base import Client
-from tests.interop.ways import Capability, Way
+from tests.interop.ways import Capability, Protection, Way
 
 __all__ = [
     "BEGIN",
@@ -27,14 +27,21 @@ __all__ = [
 
 @attrs.frozen
 class Case:
-    """A client, what it is to do, and how it is to open the data connection."""
+    """A client, what it is to do, and how it is to open, and protect, the data connection."""
 
     client: Client
     capability: Capability
     way: Way
+    protection: Protection | None = None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the client resumes its TLS session, and may be required to."""
+
+        return self.protection is not None and self.client.protections[self.protection]
 
     def __str__(self) -> str:
-        return f"{self.client.name}-{self.capability}-{self.way}"
+        return f"{self.client.name}-{self.capability}-{self.protection or self.way}"
 
 
 Results = dict[Case, bool]
@@ -45,13 +52,15 @@ END = "<!-- interop:end -->"
 
 WORKS = "✓"
 WORKS_IN_A_NEW_SESSION = "✓ anew"
+RESUMES = "✓ resumes"
 FAILS = "✗"
 CANNOT = "–"
 
 _LEGEND = f"""\
 {WORKS}: over every way in the client's column, each tested apart. {CANNOT}: the client cannot.
 {WORKS_IN_A_NEW_SESSION}: the client itself ends its session with the abort, and goes on in a new
-one. Each of the hostile names is exactly one entry.
+one. Each of the hostile names is exactly one entry. {RESUMES}: with `--require-tls
+--require-session-reuse`; the others, that cannot resume there, with `--require-tls` alone.
 """
 
 
@@ -62,11 +71,20 @@ class BadTable(Exception):
 def cases_of(client: Client) -> list[Case]:
     """Return all that a client is to be tested with."""
 
-    return [
+    able = [capability for capability in Capability if client.can(capability)]
+    clear = [
         Case(client, capability, way)
-        for capability in Capability
+        for capability in able
         for way in Way
-        if client.can(capability) and way in client.ways
+        if way in client.ways and not capability.wants_tls
+    ]
+    return clear + [
+        Case(client, capability, client.way_of_tls, protection)
+        for capability in able
+        for protection in Protection
+        if protection in client.protections and capability.wants_tls
+        # It takes its time; tickets that are used once make it hard in TLS 1.3 only.
+        and (capability is not Capability.TLS_FIFTY or protection is Protection.TLS_1_3)
     ]
 
 
@@ -96,10 +114,23 @@ class Column:
 
         cells = dict.fromkeys((way.command for way in Way), CANNOT)
         for way in sorted(client.ways, key=lambda way: way.family):
-            works = all(results[case] for case in cases_of(client) if case.way is way)
+            works = all(
+                results[case]
+                for case in cases_of(client)
+                if case.way is way and case.protection is None
+            )
             text = f"IPv{way.family}" if works else f"{FAILS} IPv{way.family}"
             before = cells[way.command]
             cells[way.command] = text if before == CANNOT else f"{before}, {text}"
+
+        for protection in Protection:
+            cases = [case for case in cases_of(client) if case.protection is protection]
+            if not cases:
+                cells[protection.value] = CANNOT
+            elif not all(results[case] for case in cases):
+                cells[protection.value] = FAILS
+            else:
+                cells[protection.value] = RESUMES if cases[0].resumes else WORKS
 
         for capability in Capability:
             cases = [case for case in cases_of(client) if case.capability is capability]

@@ -174,7 +174,7 @@ def test_abort(exchange: Exchange) -> None:
         assert not exchange.case.client.keeps_session
 
 
-@clients_that(Capability.FIFTY)
+@clients_that(Capability.FIFTY, Capability.TLS_FIFTY)
 def test_fifty(exchange: Exchange) -> None:
     """One control connection is good for fifty transfers."""
 
@@ -193,7 +193,8 @@ def test_fifty(exchange: Exchange) -> None:
     exchange.run(*steps)
     for directory in (exchange.ours, exchange.theirs):
         assert all((directory / name).read_bytes() == name.encode() * 100 for name in names)
-    assert exchange.recorder.count("RETR") + exchange.recorder.count("STOR") == len(steps)
+    if exchange.case.protection is None:
+        assert exchange.recorder.count("RETR") + exchange.recorder.count("STOR") == len(steps)
     assert exchange.recorder.connections == 1
 
 
@@ -274,6 +275,60 @@ def test_by_hand(exchange: Exchange) -> None:
     for number, (commands, data) in enumerate(ON_THE_WIRE.items()):
         assert (exchange.ours / f"got{number}").read_bytes() == bytes.fromhex(data), commands
         assert (exchange.theirs / f"stored{number}").read_bytes() == TEXT, commands
+
+
+# Through TLS
+
+
+@clients_that(Capability.TLS_FILES)
+def test_tls_files(exchange: Exchange) -> None:
+    """Small and large files arrive whole in both directions, and a listing, in one session."""
+
+    can_put = Capability.PUT not in exchange.case.client.cannot
+    large = CONTENT * 30
+    (exchange.theirs / "small").write_bytes(b"x")
+    (exchange.theirs / "large").write_bytes(large)
+    steps: list[Step] = []
+    for name in ("small", "large"):
+        steps.append(Get(exchange.path(name), exchange.ours / name))
+        if can_put:
+            steps.append(Put(exchange.ours / name, exchange.path(f"{name} again")))
+    steps.append(Listing(b"nasty", "LIST"))
+
+    listings = exchange.run(*steps)
+    assert len(listings[-1]) == len(NASTY)
+    assert (exchange.ours / "large").read_bytes() == large
+    if can_put:
+        assert (exchange.theirs / "small again").read_bytes() == b"x"
+        assert (exchange.theirs / "large again").read_bytes() == large
+
+
+@clients_that(Capability.TLS_EMPTY_GET)
+def test_tls_empty_get(exchange: Exchange) -> None:
+    """A download of 0 bytes is one, and the next one follows it."""
+
+    (exchange.theirs / "empty").touch()
+    (exchange.theirs / "file").write_bytes(CONTENT)
+    exchange.run(
+        Get(exchange.path("empty"), exchange.ours / "empty"),
+        Get(exchange.path("file"), exchange.ours / "file"),
+    )
+    assert (exchange.ours / "empty").read_bytes() == b""
+    assert (exchange.ours / "file").read_bytes() == CONTENT
+
+
+@clients_that(Capability.TLS_EMPTY_PUT)
+def test_tls_empty_put(exchange: Exchange) -> None:
+    """An upload of 0 bytes is one, and the next one follows it."""
+
+    (exchange.ours / "empty").touch()
+    (exchange.ours / "file").write_bytes(CONTENT)
+    exchange.run(
+        Put(exchange.ours / "empty", exchange.path("empty")),
+        Put(exchange.ours / "file", exchange.path("file")),
+    )
+    assert (exchange.theirs / "empty").read_bytes() == b""
+    assert (exchange.theirs / "file").read_bytes() == CONTENT
 
 
 def _names(directory: Path) -> list[str]:

@@ -22,7 +22,7 @@ from tests.interop.table import (
     parse_table,
     replace_section,
 )
-from tests.interop.ways import Capability, Step, Way
+from tests.interop.ways import Capability, Protection, Step, Way
 
 
 class _Pigeon(Client):
@@ -61,6 +61,31 @@ def test_column_tells_ways_and_capabilities_apart() -> None:
     assert cells[Capability.LOCAL.value] == "✓"
     assert cells[Capability.DEFLATE.value] == "–"
     assert cells[Capability.ABORT.value] == "✓ anew"
+
+
+class _Owl(_Pigeon):
+    """A client with two versions of TLS, that resumes in one."""
+
+    name = "owl post"
+    protections: ClassVar = {Protection.TLS_1_2: True, Protection.TLS_1_3: False}
+
+
+def test_column_tells_who_resumes() -> None:
+    """Where a client resumes it is said so; the servers it is pointed at require it there."""
+
+    owl = _Owl()
+    results = dict.fromkeys(cases_of(owl), True)
+    cells = Column.of(owl, "1", results).cells
+    assert cells["TLS 1.2"] == "✓ resumes"
+    assert cells["TLS 1.3"] == cells[Capability.TLS_EMPTY_GET.value] == "✓"
+    assert cells["implicit TLS"] == "–"
+    failing = next(case for case in results if case.protection is Protection.TLS_1_2)
+    assert failing.resumes
+    cells = Column.of(owl, "1", results | {failing: False}).cells
+    assert cells["TLS 1.2"] == "✗"
+    assert cells["PASV"] == "IPv4"
+    assert Column.of(PIGEON, "1", PERFECT).cells["TLS 1.2"] == "–"
+    assert not any(case.protection for case in cases_of(PIGEON))
 
 
 def test_one_failure_shows_twice() -> None:

@@ -1,4 +1,4 @@
-"""The ways to open a data connection, and what a client can be told to do over them. Pure."""
+"""The ways to open and protect data connections, and what a client can do over them. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ __all__ = [
     "Capability",
     "Get",
     "Listing",
+    "Protection",
     "Put",
     "Step",
     "Way",
@@ -62,6 +63,29 @@ IPV6 = frozenset(way for way in Way if way.family == 6)
 PASSIVE = frozenset(way for way in Way if way.is_passive)
 
 
+class Protection(enum.Enum):
+    """How control and data connections are protected. The value stands in the table."""
+
+    TLS_1_2 = "TLS 1.2"
+    TLS_1_3 = "TLS 1.3"
+    IMPLICIT = "implicit TLS"
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether TLS begins with the control connection, and not with AUTH TLS."""
+
+        return self is Protection.IMPLICIT
+
+    @property
+    def version(self) -> str:
+        """1.2 or 1.3: the only version of TLS that the client may speak."""
+
+        return "1.2" if self is Protection.TLS_1_2 else "1.3"
+
+    def __str__(self) -> str:
+        return self.value.replace(" ", "-")
+
+
 class Capability(enum.Enum):
     """What a client may be able to do. The value stands in the table, in this order."""
 
@@ -82,6 +106,16 @@ class Capability(enum.Enum):
     DEFLATE = "MODE Z: get, put, list"
     LOCAL = "TYPE L 8: get, put"
     BY_HAND = "TYPE E, STRU R, MODE B and C, said by hand"
+    TLS_FILES = "get, put and LIST through TLS"
+    TLS_EMPTY_GET = "get of 0 bytes through TLS"
+    TLS_EMPTY_PUT = "put of 0 bytes through TLS"
+    TLS_FIFTY = "50 transfers in one session through TLS"
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether it is about protected connections."""
+
+        return self.name.startswith("TLS_")
 
     def __str__(self) -> str:
         return self.name.lower().replace("_", "-")

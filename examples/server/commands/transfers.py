@@ -347,9 +347,12 @@ async def _chain(
 
 
 def _complete(session: Session, operation: Operation, result: TransferResult) -> Reply:
+    protection = ""
+    if result.tls_version is not None:
+        protection = f", {result.tls_version}{' resumed' if result.tls_resumed else ''}"
     session.log(
-        "%s: %d bytes in %.3f s, %s", operation.name, result.bytes, result.seconds,
-        result.end.value,
+        "%s: %d bytes in %.3f s, %s%s", operation.name, result.bytes, result.seconds,
+        result.end.value, protection,
     )
     # 250 where the data connection stays open.
     text = f"Complete: {result.bytes} bytes in {result.seconds:.3f} seconds."

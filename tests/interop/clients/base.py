@@ -20,7 +20,7 @@ import attrs
 
 from tests.interop.names import names_of_lines
 from tests.interop.served import Site, clean_environment
-from tests.interop.ways import RARE, Capability, Listing, Step, Way
+from tests.interop.ways import RARE, Capability, Listing, Protection, Step, Way
 
 __all__ = [
     "PATIENCE",
@@ -48,6 +48,9 @@ class Client(ABC):
         strips: The listings in which its parser takes blanks off names.
         ascii_is_raw: Whether TYPE A is all it knows of ASCII: it leaves the line ends to its user.
         keeps_session: Whether its session goes on after an abort; else it begins a new one.
+        protections: How it can be protected, and whether every data connection then resumes
+            the TLS session of the control connection.
+        way_of_tls: The way that it opens data connections then.
     """
 
     name: ClassVar[str]
@@ -58,6 +61,8 @@ class Client(ABC):
     strips: ClassVar[frozenset[str]] = frozenset()
     ascii_is_raw: ClassVar[bool] = False
     keeps_session: ClassVar[bool] = True
+    protections: ClassVar[Mapping[Protection, bool]] = {}
+    way_of_tls: ClassVar[Way] = Way.PASV_4
 
     @functools.cached_property
     def version(self) -> str | None:
@@ -205,6 +210,13 @@ def run_json(
         "user": site.user,
         "password": site.password,
         "command": site.way.command,
+        "tls": None
+        if site.protection is None
+        else {
+            "implicit": site.protection.is_implicit,
+            "version": site.protection.version,
+            "authority": str(site.authority),
+        },
         "steps": [
             {"do": type(step).__name__}
             | attrs.asdict(step, value_serializer=lambda _, __, value: plain(value))

@@ -8,10 +8,23 @@ const ftp = require("basic-ftp");
 
 const job = JSON.parse(fs.readFileSync(0, "utf8"));
 
+function protection() {
+    if (!job.tls) {
+        return {};
+    }
+    const version = "TLSv" + job.tls.version;
+    return {
+        secure: job.tls.implicit ? "implicit" : true,
+        secureOptions: {
+            ca: fs.readFileSync(job.tls.authority), minVersion: version, maxVersion: version,
+        },
+    };
+}
+
 async function open() {
     const client = new ftp.Client(25000);
     client.ftp.encoding = "latin1"; // bytes, not text
-    await client.access(job);
+    await client.access({ ...job, ...protection() });
     client.prepareTransfer =
         job.command === "PASV" ? ftp.enterPassiveModeIPv4 : ftp.enterPassiveModeIPv6;
     return client;

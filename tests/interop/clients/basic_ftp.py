@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from tests.interop.clients.base import Program, output_of, run_json
 from tests.interop.served import Site
-from tests.interop.ways import Capability, Step, Way
+from tests.interop.ways import Capability, Protection, Step, Way
 
 __all__ = ["BasicFtp"]
 
@@ -19,10 +19,14 @@ class BasicFtp(Program):
     name = "basic-ftp"
     executable = "node"
     ways = frozenset({Way.PASV_4, Way.EPSV_4, Way.EPSV_6})
-    cannot: ClassVar = {Capability.NLST: "it has no NLST"}
+    cannot: ClassVar = {
+        Capability.NLST: "it has no NLST",
+        Capability.TLS_EMPTY_PUT: "Node.js sends no close_notify where it has sent nothing else",
+    }
     ascii_is_raw = True
     # All it has is close().
     keeps_session = False
+    protections: ClassVar = dict.fromkeys(Protection, True)
 
     def _find_version(self) -> str | None:
         program = 'console.log("version " + require("basic-ftp/package.json").version)'

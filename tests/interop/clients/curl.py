@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from tests.interop.clients.base import Program, names_of
 from tests.interop.served import Site
-from tests.interop.ways import Abort, Get, Listing, Put, Step, Way
+from tests.interop.ways import Abort, Get, Listing, Protection, Put, Step, Way
 
 __all__ = ["Curl"]
 
@@ -20,6 +21,7 @@ class Curl(Program):
     ways = frozenset(Way)
     # It knows no other way to end a download early than to say ABOR and leave.
     keeps_session = False
+    protections: ClassVar = dict.fromkeys(Protection, True)
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         arguments: list[str] = ["--fail-early"]
@@ -30,6 +32,7 @@ class Curl(Program):
                 *("--silent", "--show-error"),
                 *("--user", f"{site.user}:{site.password}"),
                 *self._way(site.way),
+                *self._protection(site),
                 *self._step(site, number, step),
             ]
 
@@ -48,6 +51,17 @@ class Curl(Program):
             "PORT": ["--ftp-port", "-", "--disable-eprt"],
             "EPRT": ["--ftp-port", "-"],
         }[way.command]
+
+    @staticmethod
+    def _protection(site: Site) -> list[str]:
+        if site.protection is None:
+            return []
+
+        version = site.protection.version
+        return [
+            *("--ssl-reqd", "--cacert", str(site.authority)),
+            *(f"--tlsv{version}", "--tls-max", version),
+        ]
 
     @staticmethod
     def _step(site: Site, number: int, step: Step) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tests.interop.clients.base import Program, names_of
 from tests.interop.served import Site
-from tests.interop.ways import Abort, Capability, Get, Listing, Put, Step, Way
+from tests.interop.ways import Abort, Capability, Get, Listing, Protection, Put, Step, Way
 
 __all__ = ["Lftp"]
 
@@ -22,6 +23,7 @@ class Lftp(Program):
     # EPRT is for IPv6 only, and names "::" as the address to connect to.
     ways = frozenset(Way) - {Way.EPRT_4, Way.EPRT_6}
     rare = frozenset({Capability.DEFLATE})
+    protections: ClassVar = dict.fromkeys(Protection, True)
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         listings = [step for step in steps if isinstance(step, Listing)]
@@ -37,7 +39,8 @@ class Lftp(Program):
             b"set ftp:passive-mode %s" % (b"yes" if site.way.is_passive else b"no"),
             b"set ftp:use-mlsd %s"
             % (b"yes" if any(step.command == "MLSD" for step in listings) else b"no"),
-            f"open -u {site.user},{site.password} ftp://{site.netloc}/".encode(),
+            *self._protection(site),
+            f"open -u {site.user},{site.password} {site.url(b'')}".encode(),
             *(line for step in steps for line in (*_before(step), self._step(site, step))),
             b"bye",
             b"",
@@ -46,6 +49,18 @@ class Lftp(Program):
         script.write_bytes(b"\n".join(commands))
         self.run_program(site, "--norc", "-f", script)
         return [names_of(*self._shown(site, step)) for step in listings]
+
+    @staticmethod
+    def _protection(site: Site) -> list[bytes]:
+        if site.protection is None:
+            return []
+
+        return [
+            b"set ftp:ssl-force yes",
+            b"set ftp:ssl-protect-data yes",
+            b"set ssl:ca-file %s" % _quoted(site.authority or b""),
+            b'set ssl:priority "NORMAL:-VERS-ALL:+VERS-TLS%s"' % site.protection.version.encode(),
+        ]
 
     def _step(self, site: Site, step: Step) -> bytes:
         remote = _quoted(step.remote)

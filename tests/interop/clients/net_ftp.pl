@@ -14,8 +14,22 @@ my $ftp = Net::FTP->new(
     Port    => $job->{port},
     Passive => $job->{command} =~ /V$/ ? 1 : 0,
     Timeout => 25,
+    protection(),
 ) or die "cannot connect: $@";
+if ($job->{tls} && !$job->{tls}{implicit}) {
+    $ftp->starttls or failed("AUTH TLS");
+}
 $ftp->login($job->{user}, $job->{password}) or failed("login");
+
+sub protection {
+    my $tls = $job->{tls} or return ();
+    (my $version = "TLSv$tls->{version}") =~ tr/./_/;
+    return (
+        SSL_ca_file => $tls->{authority},
+        SSL_version => $version,
+        $tls->{implicit} ? (SSL => 1) : (),
+    );
+}
 
 sub failed { die "$_[0] failed: " . $ftp->code . " " . $ftp->message }
 

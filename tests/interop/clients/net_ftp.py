@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from tests.interop.clients.base import Program, names_of, output_of, run_json
 from tests.interop.served import Site
-from tests.interop.ways import Capability, Listing, Step, Way
+from tests.interop.ways import Capability, Listing, Protection, Step, Way
 
 __all__ = ["NetFtp"]
 
@@ -21,6 +21,14 @@ class NetFtp(Program):
     # It knows PASV and PORT for IPv4, EPSV and EPRT for IPv6.
     ways = frozenset({Way.PASV_4, Way.PORT_4, Way.EPSV_6, Way.EPRT_6})
     cannot: ClassVar = {Capability.MLSD: "it has no MLSD"}
+    # It resumes a session over PORT only, uses a ticket of TLS 1.3 once, and does not let itself
+    # be asked for a certificate.
+    way_of_tls = Way.PORT_4
+    protections: ClassVar = {
+        Protection.TLS_1_2: True,
+        Protection.TLS_1_3: False,
+        Protection.IMPLICIT: False,
+    }
 
     def _find_version(self) -> str | None:
         return output_of(

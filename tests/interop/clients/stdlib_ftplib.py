@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import ftplib
 import platform
+import ssl
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from tests.interop.clients.base import PATIENCE, Client
 from tests.interop.names import names_of_lines
 from tests.interop.served import Site
-from tests.interop.ways import Abort, Get, Listing, Put, Step, Way
+from tests.interop.ways import Abort, Get, Listing, Protection, Put, Step, Way
 
 __all__ = ["Ftplib"]
+
+
+class _Resuming(ftplib.FTP_TLS):
+    """As many programs have it, who need to resume the session of their control connection."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[Any, int | None]:
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        assert isinstance(self.sock, ssl.SSLSocket)
+        try:
+            return (
+                self.context.wrap_socket(
+                    connection, server_hostname=self.host, session=self.sock.session
+                ),
+                size,
+            )
+        except BaseException:
+            connection.close()
+            raise
 
 
 class Ftplib(Client):
@@ -20,15 +40,18 @@ class Ftplib(Client):
     name = "ftplib"
     # It knows PASV and PORT for IPv4, EPSV and EPRT for IPv6.
     ways = frozenset({Way.PASV_4, Way.PORT_4, Way.EPSV_6, Way.EPRT_6})
+    protections: ClassVar = {Protection.TLS_1_2: True, Protection.TLS_1_3: True}
 
     def _find_version(self) -> str:
         return platform.python_version()
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         listings: list[list[bytes]] = []
-        with ftplib.FTP(timeout=PATIENCE, encoding="latin-1") as ftp:
+        with self._ftp(site) as ftp:
             ftp.connect(site.host, site.port)
             ftp.login(site.user, site.password)
+            if isinstance(ftp, ftplib.FTP_TLS):
+                ftp.prot_p()
             ftp.set_pasv(site.way.is_passive)
             for step in steps:
                 names = self._step(ftp, step)
@@ -36,6 +59,13 @@ class Ftplib(Client):
                     listings.append(names)
 
         return listings
+
+    @staticmethod
+    def _ftp(site: Site) -> ftplib.FTP:
+        if site.protection is None:
+            return ftplib.FTP(timeout=PATIENCE, encoding="latin-1")
+
+        return _Resuming(context=site.context, timeout=PATIENCE, encoding="latin-1")
 
     def _step(self, ftp: ftplib.FTP, step: Step) -> list[bytes]:
         remote = step.remote.decode("latin-1")

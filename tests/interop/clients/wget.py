@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tests.interop.clients.base import Program, names_of, wait_for_some
 from tests.interop.served import Site
-from tests.interop.ways import Abort, Capability, Get, Listing, Step, Way
+from tests.interop.ways import Abort, Capability, Get, Listing, Protection, Step, Way
 
 __all__ = ["Wget"]
 
@@ -26,22 +26,29 @@ class Wget(Program):
         Capability.PUT: _NO_UPLOADS,
         Capability.RESUME_PUT: _NO_UPLOADS,
         Capability.ASCII_PUT: _NO_UPLOADS,
+        Capability.TLS_EMPTY_PUT: _NO_UPLOADS,
         Capability.NLST: "it reads LIST only",
         Capability.MLSD: "it reads LIST only",
     }
     ascii_is_raw = True
     keeps_session = False
+    # It waits 50 ms for a ticket of TLS 1.3, which at times is in vain.
+    protections: ClassVar = {
+        Protection.TLS_1_2: True,
+        Protection.TLS_1_3: False,
+        Protection.IMPLICIT: False,
+    }
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         if len(steps) > 1 and (pattern := _pattern(steps)):
-            url = f"{site.url(pattern)}/*"
+            url = f"{_url(site, pattern)}/*"
             self._run(site, "--directory-prefix", str(_get(steps[0]).local.parent), url)
             return []
 
         return [names for step in steps if (names := self._step(site, step)) is not None]
 
     def _step(self, site: Site, step: Step) -> list[bytes] | None:
-        url = site.url(step.remote)
+        url = _url(site, step.remote)
         match step:
             case Get():
                 words = ["--continue"] if step.offset else []
@@ -68,7 +75,26 @@ class Wget(Program):
             *("--no-verbose", "--tries=1", "--timeout=20", "--no-iri", "--no-config"),
             *(f"--ftp-user={site.user}", f"--ftp-password={site.password}"),
             *([] if site.way.is_passive else ["--no-passive-ftp"]),
+            *_protection(site),
         ]
+
+
+def _protection(site: Site) -> list[str]:
+    if site.protection is None:
+        return []
+
+    return [
+        f"--ca-certificate={site.authority}",
+        f"--ciphers=NORMAL:-VERS-ALL:+VERS-TLS{site.protection.version}",
+        *(["--ftps-implicit"] if site.protection.is_implicit else []),
+        *([] if Wget.protections[site.protection] else ["--no-ftps-resume-ssl"]),
+    ]
+
+
+def _url(site: Site, path: bytes) -> str:
+    # To it, explicit TLS has the scheme ftps, too.
+    rest = site.url(path).partition(":")[2]
+    return f"{'ftp' if site.protection is None else 'ftps'}:{rest}"
 
 
 def _get(step: Step) -> Get:
