@@ -47,7 +47,9 @@ from .addresses import (
     parse_port,
 )
 from .advertise import AddressTable, Advertisement, PortMapping, advertise, unreachable_reason
+from .block_mode import BlockDecoder, BlockEncoder
 from .client_hello import ClientHello, parse_client_hello
+from .compressed_mode import CompressedDecoder, CompressedEncoder
 from .consumers import (
     DecodingConsumer,
     DigestConsumer,
@@ -68,6 +70,7 @@ from .contracts import (
     UploadTarget,
 )
 from .deadlines import Deadlines, ProgressWatch
+from .deflate_mode import DeflateDecoder, DeflateEncoder, parse_deflate_level
 from .digests import Digest
 from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
 from .endpoint import AcceptedEndpoint, Endpoint
@@ -165,12 +168,21 @@ from .representation import (
     PIECE_SIZE,
     AsciiDecoder,
     AsciiEncoder,
-    CodecOptions,
     EbcdicDecoder,
     EbcdicEncoder,
     ExistingCRLF,
     IdentityDecoder,
     IdentityEncoder,
+)
+from .restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
+from .reuse import ReusableConnection
+from .socket_options import SocketOptions
+from .stream import DTPStream
+from .stream_mode import StreamRecordDecoder, StreamRecordEncoder
+from .throttle import TokenBucket
+from .tls import DataTLS, ServerCertificate, SessionReuse
+from .transfer_codecs import (
+    CodecOptions,
     SizeCounter,
     TransferDecoder,
     TransferEncoder,
@@ -181,11 +193,6 @@ from .representation import (
     encoder_for,
     listing_encoder_for,
 )
-from .reuse import ReusableConnection
-from .socket_options import SocketOptions
-from .stream import DTPStream
-from .throttle import TokenBucket
-from .tls import DataTLS, ServerCertificate, SessionReuse
 from .transfers import (
     ReceivedStream,
     receive_file,
@@ -195,24 +202,7 @@ from .transfers import (
     send_listing,
     send_stream,
 )
-from .transmission import (
-    MAX_PIECE,
-    BlockDecoder,
-    BlockEncoder,
-    CodecLimits,
-    CompressedDecoder,
-    CompressedEncoder,
-    DeflateDecoder,
-    DeflateEncoder,
-    Records,
-    RestartMarker,
-    StreamRecordDecoder,
-    StreamRecordEncoder,
-    SuspectData,
-    format_mark_reply,
-    parse_deflate_level,
-    parse_mark_reply,
-)
+from .transmission import MAX_PIECE, CodecLimits, Records
 
 __all__ = [
     "DEFAULT_FACTS",

@@ -23,10 +23,11 @@ from .contracts import Buffer, Encoder
 from .files import CHUNK
 from .parameters import TransferParameters, TransmissionMode
 from .protocol import DTP
-from .representation import CodecOptions, TransferDecoder, decoder_for
+from .restart import RestartMarker, SuspectData
 from .reuse import ReusableConnection
 from .supervision import Supervisor
-from .transmission import MAX_PIECE, RestartMarker, SuspectData
+from .transfer_codecs import CodecOptions, TransferDecoder, decoder_for
+from .transmission import MAX_PIECE
 
 __all__ = ["DEFAULT_OPTIONS", "Incoming", "MarkerHandler", "Outgoing", "SuspectHandler"]
 

@@ -67,11 +67,11 @@ from .listing import ListingEntry
 from .outcome import Direction, End, FastPath, TransferResult
 from .parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from .protocol import DTP
-from .representation import CodecOptions, encoder_for, listing_encoder_for
 from .reuse import ReusableConnection
 from .splicing import ENOUGH_TO_SPLICE, can_splice, splice_upload
 from .supervision import Supervisor, finish_despite_cancellation
 from .throttle import TokenBucket
+from .transfer_codecs import CodecOptions, encoder_for, listing_encoder_for
 
 __all__ = [
     "ReceivedStream",

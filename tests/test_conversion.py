@@ -12,13 +12,13 @@ import pytest
 from ftpdata import conversion
 from ftpdata.contracts import Buffer
 from ftpdata.conversion import FIRST_PART, LONGEST_STEP, SMALLEST_PART, _Pace
+from ftpdata.deflate_mode import DeflateEncoder
 from ftpdata.errors import InvalidData, TransferAborted
 from ftpdata.outcome import End
 from ftpdata.parameters import Structure, TransferParameters, TransmissionMode
-from ftpdata.representation import CodecOptions
 from ftpdata.testing import sweep
+from ftpdata.transfer_codecs import CodecOptions
 from ftpdata.transfers import receive_file, send_listing, send_stream
-from ftpdata.transmission import DeflateEncoder
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import decoded, encoded
 from tests.harness.seams import until

@@ -18,12 +18,15 @@ from ftpdata.representation import (
     PIECE_SIZE,
     AsciiDecoder,
     AsciiEncoder,
-    CodecOptions,
     EbcdicDecoder,
     EbcdicEncoder,
     ExistingCRLF,
     IdentityDecoder,
     IdentityEncoder,
+)
+from ftpdata.restart import RestartMarker, SuspectData
+from ftpdata.transfer_codecs import (
+    CodecOptions,
     SizeCounter,
     chain_decoders,
     chain_encoders,
@@ -32,7 +35,7 @@ from ftpdata.representation import (
     encoder_for,
     listing_encoder_for,
 )
-from ftpdata.transmission import CodecLimits, RestartMarker, SuspectData
+from ftpdata.transmission import CodecLimits
 
 # The file, what is sent with KEEP, what is sent with DOUBLE.
 ENCODED = [

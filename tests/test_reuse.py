@@ -23,9 +23,10 @@ from ftpdata.errors import (
 from ftpdata.outcome import End, TransferResult
 from ftpdata.parameters import Structure, TransferParameters, TransmissionMode
 from ftpdata.protocol import DTP
-from ftpdata.representation import CodecOptions
+from ftpdata.restart import RestartMarker
 from ftpdata.reuse import ReusableConnection
 from ftpdata.testing import half_close, reset, sweep
+from ftpdata.transfer_codecs import CodecOptions
 from ftpdata.transfers import (
     receive_file,
     receive_stream,
@@ -33,7 +34,6 @@ from ftpdata.transfers import (
     send_listing,
     send_stream,
 )
-from ftpdata.transmission import RestartMarker
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import decoded, dtp_pair, encoded
 from tests.harness.seams import until

@@ -29,9 +29,10 @@ from ftpdata.parameters import (
     TransferParameters,
     TransmissionMode,
 )
-from ftpdata.representation import CodecOptions
+from ftpdata.restart import RestartMarker, SuspectData, format_mark_reply
 from ftpdata.testing import half_close
 from ftpdata.throttle import TokenBucket
+from ftpdata.transfer_codecs import CodecOptions
 from ftpdata.transfers import (
     receive_file,
     receive_stream,
@@ -39,7 +40,7 @@ from ftpdata.transfers import (
     send_listing,
     send_stream,
 )
-from ftpdata.transmission import CodecLimits, RestartMarker, SuspectData, format_mark_reply
+from ftpdata.transmission import CodecLimits
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import EVERY, EXACT, decoded, dtp_pair, encoded, name_of
 from tests.harness.seams import until

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ftpdata.block_mode import BlockDecoder, BlockEncoder
+from ftpdata.compressed_mode import CompressedDecoder, CompressedEncoder
 from ftpdata.contracts import Buffer, Decoder, Encoder
+from ftpdata.deflate_mode import DeflateDecoder, DeflateEncoder, parse_deflate_level
 from ftpdata.errors import (
     BadArgument,
     FTPDataError,
@@ -21,24 +24,9 @@ from ftpdata.errors import (
     QuotaExceeded,
     TruncatedTransfer,
 )
-from ftpdata.transmission import (
-    MAX_PIECE,
-    BlockDecoder,
-    BlockEncoder,
-    CodecLimits,
-    CompressedDecoder,
-    CompressedEncoder,
-    DeflateDecoder,
-    DeflateEncoder,
-    Records,
-    RestartMarker,
-    StreamRecordDecoder,
-    StreamRecordEncoder,
-    SuspectData,
-    format_mark_reply,
-    parse_deflate_level,
-    parse_mark_reply,
-)
+from ftpdata.restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
+from ftpdata.stream_mode import StreamRecordDecoder, StreamRecordEncoder
+from ftpdata.transmission import MAX_PIECE, CodecLimits, Records
 
 LINES = Records(end=b"\n")
 OPEN_LINES = Records(end=b"\n", close_last=False)

@@ -22,8 +22,8 @@ from ftpdata.endpoint import AcceptedEndpoint
 from ftpdata.errors import FTPDataError
 from ftpdata.outcome import TransferResult
 from ftpdata.parameters import TransferParameters, TransmissionMode
-from ftpdata.representation import CodecOptions
 from ftpdata.testing import tcp_pair
+from ftpdata.transfer_codecs import CodecOptions
 from ftpdata.transfers import receive_file, send_stream
 from ftpdata.transmission import CodecLimits
 from tests.benchmarks.figures import Figures, percentile

@@ -26,6 +26,7 @@ from ftpdata.addresses import (
     parse_port,
 )
 from ftpdata.client_hello import parse_client_hello
+from ftpdata.deflate_mode import parse_deflate_level
 from ftpdata.errors import BadArgument, FTPDataError, InvalidData
 from ftpdata.listing import (
     ListingRules,
@@ -52,16 +53,10 @@ from ftpdata.mlsx import (
 )
 from ftpdata.parameters import TransferParameters
 from ftpdata.proxy_header import PROXY_HEADER_LIMIT, format_proxy_header, parse_proxy_header
-from ftpdata.representation import CodecOptions, ExistingCRLF, decoder_for, encoder_for
-from ftpdata.transmission import (
-    MAX_PIECE,
-    CodecLimits,
-    RestartMarker,
-    SuspectData,
-    format_mark_reply,
-    parse_deflate_level,
-    parse_mark_reply,
-)
+from ftpdata.representation import ExistingCRLF
+from ftpdata.restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
+from ftpdata.transfer_codecs import CodecOptions, decoder_for, encoder_for
+from ftpdata.transmission import MAX_PIECE, CodecLimits
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -18,8 +18,9 @@ from ftpdata.parameters import (
 )
 from ftpdata.passive import listen_passive
 from ftpdata.protocol import DTP
-from ftpdata.representation import CodecOptions, ExistingCRLF, decoder_for, encoder_for
+from ftpdata.representation import ExistingCRLF
 from ftpdata.tls import DataTLS, SessionReuse
+from ftpdata.transfer_codecs import CodecOptions, decoder_for, encoder_for
 from tests.harness.tls import HOST_NAME, client_context, server_certificate
 
 __all__ = ["EVERY", "EXACT", "decoded", "dtp_pair", "encoded", "name_of"]
