@@ -72,6 +72,7 @@ from .contracts import (
 from .deadlines import Deadlines, ProgressWatch
 from .deflate_mode import DeflateDecoder, DeflateEncoder, parse_deflate_level
 from .digests import Digest
+from .directories import DirectoryLister, DirectoryReader, list_directory
 from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
 from .endpoint import AcceptedEndpoint, Endpoint
 from .errors import (
@@ -108,6 +109,7 @@ from .listing import (
     ListFormatter,
     ListingRules,
     NamePolicy,
+    NlstFormatter,
     format_eplf_line,
     format_list_line,
     format_msdos_line,
@@ -121,6 +123,7 @@ from .listing_parsers import (
     parse_nlst_line,
     parse_unix_line,
 )
+from .listing_table import EntryTable, ListingBlock, StatusRow, TableFormatter
 from .mlsx import (
     DEFAULT_FACTS,
     SUPPORTED_FACTS,
@@ -135,6 +138,7 @@ from .mlsx import (
     perm_letters,
     select_facts,
 )
+from .mlsx_formatter import MlsxFormatter
 from .nat import AddressCallable, Advertiser
 from .outcome import Direction, End, FastPath, TransferResult, format_xferlog_line
 from .parameters import (
@@ -249,6 +253,8 @@ __all__ = [
     "Digest",
     "DigestConsumer",
     "Direction",
+    "DirectoryLister",
+    "DirectoryReader",
     "EbcdicCodePage",
     "EbcdicDecoder",
     "EbcdicEncoder",
@@ -256,6 +262,7 @@ __all__ = [
     "Encoder",
     "End",
     "Endpoint",
+    "EntryTable",
     "EntryType",
     "ExistingCRLF",
     "FTPDataError",
@@ -280,12 +287,15 @@ __all__ = [
     "Limits",
     "ListFormatter",
     "ListenerPool",
+    "ListingBlock",
     "ListingEntry",
     "ListingRules",
     "LocalError",
     "MemoryConsumer",
+    "MlsxFormatter",
     "NamePolicy",
     "NetworkProtocol",
+    "NlstFormatter",
     "NotConnected",
     "OpenTimeout",
     "PassiveEndpoint",
@@ -323,11 +333,13 @@ __all__ = [
     "SocketOptions",
     "StartableProducer",
     "StatResult",
+    "StatusRow",
     "StreamRecordDecoder",
     "StreamRecordEncoder",
     "Structure",
     "SuspectData",
     "TLSNegotiationFailed",
+    "TableFormatter",
     "TokenBucket",
     "TransferAborted",
     "TransferDecoder",
@@ -371,6 +383,7 @@ __all__ = [
     "format_proxy_header",
     "format_time_val",
     "format_xferlog_line",
+    "list_directory",
     "listen_passive",
     "listing_encoder_for",
     "parse_client_hello",

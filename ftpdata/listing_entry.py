@@ -172,8 +172,8 @@ class ListingEntry:
         return cls(
             name=name,
             size=status.st_size,
-            type=_TYPES.get(stat.S_IFMT(mode), EntryType.OTHER),
-            permissions=_permissions(mode & 0o7777),
+            type=entry_type(mode),
+            permissions=permissions_of(mode & 0o7777),
             links=status.st_nlink,
             modified=status.st_mtime,
             owner=str(status.st_uid) if owner is None else owner,
@@ -235,4 +235,11 @@ _TYPES: Final = {
     stat.S_IFSOCK: EntryType.SOCKET,
 }
 
-_permissions = lru_cache(maxsize=4096)(Permissions)
+permissions_of = lru_cache(maxsize=4096)(Permissions)
+"""The permission bits of a mode, kept: there are few."""
+
+
+def entry_type(mode: int) -> EntryType:
+    """Return the type that a mode tells of."""
+
+    return _TYPES.get(stat.S_IFMT(mode), EntryType.OTHER)

@@ -348,7 +348,9 @@ _NOT_IN_VALUE = re.compile(rb"""[^A-Za-z0-9,.:!@#$%^&()\-_+?/\\'"=]""")
 _FACT_NAME = re.compile(r"""[A-Za-z0-9,.:!@#$%^&()\-_+?/\\'"]+""")
 
 
-def _clean_value(value: str) -> str:
+def clean_value(value: str) -> str:
+    """Write what a value may not hold as ``%`` and hexadecimal digits (rule 2)."""
+
     if value.isalnum() and value.isascii():
         return value
 
@@ -387,20 +389,22 @@ def format_mlsx_line(
     if (facts.type or "").lower() in {"cdir", "pdir"} and "type" not in wanted:
         return None
 
-    parts = []
-    for fact in wanted:
-        value = facts._value(fact) if fact in _ATTRIBUTES else None  # noqa: SLF001 - same module
-        if value is not None:
-            parts.append(f"{fact}={_clean_value(value)};")
-
+    parts = [fact_text(facts, fact) for fact in wanted]
     for fact, value in facts.others:
         if not _FACT_NAME.fullmatch(fact):
             raise ValueError(f"not the name of a fact: {fact!r:.40}")
 
         if selection is None or fact.lower() in wanted:
-            parts.append(f"{fact}={_clean_value(value)};")
+            parts.append(f"{fact}={clean_value(value)};")
 
     return f"{''.join(parts)} {safe}".encode("utf-8", "surrogateescape")
+
+
+def fact_text(facts: Facts, fact: str) -> str:
+    """Return one of the supported facts as it stands in a line; empty where it is not told."""
+
+    value = facts._value(fact) if fact in _ATTRIBUTES else None  # noqa: SLF001 - same module
+    return "" if value is None else f"{fact}={clean_value(value)};"
 
 
 _ALIASES: Final = {

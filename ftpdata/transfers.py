@@ -63,7 +63,8 @@ from .errors import (
     SizeMismatch,
 )
 from .files import CHUNK, FileObjectTarget, FilePath, FileSource, FileTarget, WriteMode
-from .listing import ListingEntry
+from .listing_entry import ListingEntry
+from .listing_table import ListingBlock
 from .outcome import Direction, End, FastPath, TransferResult
 from .parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from .protocol import DTP
@@ -344,7 +345,9 @@ async def send_listing(
         dtp: A connected data connection; it is closed in any case. A
             `ReusableConnection` stays open behind a clean end in MODE B and C.
         lines: Lines without their end, or entries that `formatter` makes
-            lines of; or lists of either, which is faster.
+            lines of; or lists of either, which is faster. Fastest are blocks
+            of whole lines (`ListingBlock`), which are sent as they are:
+            `list_directory` makes them.
         formatter: Such as ``ListFormatter(now=…).format``; an entry for which
             it returns None is left out.
         parameters: TYPE, STRU and MODE. A listing is text whatever TYPE says:
@@ -664,7 +667,7 @@ class ReceivedStream:
         await self._transfer.close(end, None)
 
 
-ListingItem = bytes | ListingEntry | list[bytes] | list[ListingEntry]
+ListingItem = ListingBlock | bytes | ListingEntry | list[bytes] | list[ListingEntry]
 
 
 # Both ways
@@ -825,6 +828,14 @@ async def _batches(
     wanted = 1
     async with contextlib.aclosing(_each(lines)) as items:
         async for item in items:
+            if isinstance(item, ListingBlock):
+                if batch:
+                    yield _joined(batch)
+                    size = 0
+                yield item
+                wanted = LISTING_BATCH
+                continue
+
             for entry in item if isinstance(item, list) else (item,):
                 line = _line(entry, formatter)
                 if line is None:

@@ -39,6 +39,7 @@ from ftpdata.errors import (
     UnsupportedParameter,
 )
 from ftpdata.files import FileTarget, WriteMode
+from ftpdata.listing_table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters
 from ftpdata.protocol import DTP
@@ -382,6 +383,9 @@ async def test_listings() -> None:
         (slow(), b"a\r\nb\r\n"),
         (many, b"".join(line + b"\r\n" for line in many)),
         ([many], b"".join(line + b"\r\n" for line in many)),
+        ([ListingBlock(b"a\r\nb\r\n"), ListingBlock(b"c\r\n")], b"a\r\nb\r\nc\r\n"),
+        ([b"a", b"b", ListingBlock(b"c\r\n"), b"d"], b"a\r\nb\r\nc\r\nd\r\n"),
+        ([ListingBlock(b"a\r\n"), [b"b", b"c"], ListingBlock()], b"a\r\nb\r\nc\r\n"),
     ]
     for lines, expected in cases:
         async with connection() as (dtp, peer):

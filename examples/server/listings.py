@@ -1,7 +1,8 @@
 """What LIST, NLST, MLSD, MLST and STAT show of files and directories.
 
-RFC 959 §4.1.3, RFC 3659 §7. Directories are streamed: lines are made of one
-batch of entries at a time, whatever the number of entries.
+RFC 959 §4.1.3, RFC 3659 §7. Directories are streamed: lines are made block by
+block, whatever the number of entries. What is wrong with one is known before a
+data connection is opened.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,18 +18,19 @@ import attrs
 from ftpdata import (
     BadArgument,
     EntryType,
+    ListingBlock,
     ListingEntry,
-    facts_for_entry,
-    format_mlsx_line,
+    MlsxFormatter,
+    TableFormatter,
     perm_letters,
 )
 
-from .storage import Storage, join, parent
+from .storage import parent
 
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["FACTS", "Listing", "fact_formatter", "fact_line"]
+__all__ = ["FACTS", "Listing", "fact_line", "open_facts", "open_listing"]
 
 FACTS = ("type", "size", "modify", "perm", "unique", "unix.mode", "unix.uid", "unix.gid")
 """The facts that this server can tell."""
@@ -36,133 +38,117 @@ FACTS = ("type", "size", "modify", "perm", "unique", "unix.mode", "unix.uid", "u
 _options = re.compile(r"-[a-zA-Z1]+(?: +|$)")
 
 
-class Listing:
-    """What a listing is about: a directory, one file, or the names that match a pattern.
+@contextlib.asynccontextmanager
+async def open_listing(
+    session: Session, argument: str, formatter: TableFormatter
+) -> AsyncIterator[Listing]:
+    """Open what the argument of LIST, NLST or STAT means, as a context manager.
 
-    Made by `find` and `find_directory`, which say what is wrong before a data
-    connection is opened.
+    A directory, one file, or the names that match a pattern. ``-la`` and the
+    like are options, which change nothing: everything is shown in any case.
+    Unless there is a file of that name.
+
+    Raises:
+        OSError: There is no such file or directory, or it cannot be read.
     """
 
-    def __init__(
-        self, storage: Storage, path: str, *, single: ListingEntry | None = None, pattern: str = ""
-    ) -> None:
-        self._storage = storage
-        self._path = path
-        self._single = single
-        self._pattern = pattern
+    storage = session.storage
+    if argument.startswith("-") and not await storage.exists(session.path(argument)):
+        while option := _options.match(argument):
+            argument = argument[option.end() :]
 
-    @classmethod
-    async def find(cls, session: Session, argument: str) -> Listing:
-        """Find out what the argument of LIST, NLST or STAT means.
+    path = session.path(argument)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            lister = await stack.enter_async_context(storage.open_listing(path, formatter))
+        except OSError:
+            # Not a directory, or nothing at all, or it cannot be read.
+            if await storage.is_directory(path):
+                raise
+        else:
+            yield Listing(lister.blocks())
+            return
 
-        ``-la`` and the like are options, which change nothing: everything is
-        shown in any case. Unless there is a file of that name.
-
-        Raises:
-            OSError: There is no such file or directory.
-        """
-
-        storage = session.storage
-        entry = None
-        if argument.startswith("-"):
-            with contextlib.suppress(OSError):
-                entry = await storage.entry(session.path(argument))
-            while entry is None and (option := _options.match(argument)):
-                argument = argument[option.end() :]
-
-        path = session.path(argument)
         try:
             entry = await storage.entry(path)
         except FileNotFoundError:
             pattern = path.rpartition("/")[2]
             if not any(c in pattern for c in "*?["):
                 raise
-            await storage.status(parent(path))
-            return cls(storage, parent(path), pattern=pattern)
-
-        if await storage.is_directory(path):
-            return cls(storage, path)
-
-        return cls(storage, path, single=attrs.evolve(entry, name=argument))
-
-    @classmethod
-    async def find_directory(cls, session: Session, argument: str) -> Listing:
-        """Find the directory that the argument of MLSD means.
-
-        Raises:
-            BadArgument: It is no directory (RFC 3659 §7.2.1). Reply 501.
-            OSError: There is nothing of that name.
-        """
-
-        storage, path = session.storage, session.path(argument)
-        await storage.status(path)
-        if not await storage.is_directory(path):
-            raise BadArgument("MLSD is for directories.")
-
-        return cls(storage, path)
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether it is about a directory, or several names."""
-
-        return self._single is None
-
-    async def entries(self, *, follow: bool = False) -> AsyncGenerator[list[ListingEntry], None]:
-        """Yield the entries, in batches.
-
-        Args:
-            follow: Whether to tell of what a symbolic link leads to, and not
-                of the link.
-        """
-
-        if self._single is not None:
-            yield [self._single]
-            return
-
-        async with contextlib.aclosing(self._storage.entries(self._path)) as batches:
-            async for batch in batches:
-                found = batch
-                if self._pattern:
-                    found = [e for e in batch if fnmatch.fnmatchcase(e.text_name, self._pattern)]
-                if follow:
-                    found = [
-                        await _followed(self._storage, join(self._path, entry.text_name), entry)
-                        for entry in found
-                    ]
-                yield found
+            matches = re.compile(fnmatch.translate(pattern)).match
+            lister = await stack.enter_async_context(
+                storage.open_listing(
+                    parent(path), formatter, is_wanted=lambda name: matches(name) is not None
+                )
+            )
+            yield Listing(lister.blocks())
+        else:
+            block = formatter.format_block([attrs.evolve(entry, name=argument)])
+            yield Listing(_one(ListingBlock(block)), is_directory=False)
 
 
-def fact_formatter(session: Session) -> Callable[[ListingEntry], bytes | None]:
-    """Return what makes a line of MLSD of an entry, with the facts that the client wants."""
+@contextlib.asynccontextmanager
+async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
+    """Open the directory that the argument of MLSD means, as a context manager.
 
-    return lambda entry: _fact_line(session, entry, entry.name)
+    Raises:
+        BadArgument: It is no directory (RFC 3659 §7.2.1). Reply 501.
+        OSError: There is nothing of that name, or it cannot be read.
+    """
+
+    storage, path = session.storage, session.path(argument)
+    formatter = MlsxFormatter(selection=session.facts, perm=_permissions(session))
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            lister = await stack.enter_async_context(
+                storage.open_listing(path, formatter, follow=True)
+            )
+        except NotADirectoryError as error:
+            # Or it is something beneath a file: then there is nothing of that name.
+            await storage.status(path)
+            raise BadArgument("MLSD is for directories.") from error
+
+        yield Listing(lister.blocks())
+
+
+@attrs.frozen
+class Listing:
+    """What is listed.
+
+    Attributes:
+        blocks: The lines.
+        is_directory: Whether it is about a directory, or several names.
+    """
+
+    blocks: AsyncGenerator[ListingBlock, None]
+    is_directory: bool = True
+
+
+async def _one(block: ListingBlock) -> AsyncGenerator[ListingBlock, None]:
+    yield block
 
 
 async def fact_line(session: Session, path: str) -> str:
-    """Return the line of facts of one file or directory, with its full path (MLST)."""
+    """Return the line of facts of one file or directory, with its full path (MLST).
 
-    entry = await _followed(session.storage, path, await session.storage.entry(path))
-    line = _fact_line(session, entry, path)
+    Of a symbolic link, they are those of what it leads to (RFC 3659 §7.5.1.5);
+    one that leads nowhere, or out of the tree, stays a link.
+    """
+
+    entry = await session.storage.entry(path)
+    if entry.type is EntryType.SYMLINK:
+        with contextlib.suppress(OSError):
+            entry = ListingEntry.from_stat(entry.name, await session.storage.status(path))
+
+    formatter = MlsxFormatter(selection=session.facts, perm=_permissions(session))
+    line = formatter.format(attrs.evolve(entry, name=path))
     return (line or b"").decode("utf-8", "surrogateescape")
 
 
-def _fact_line(session: Session, entry: ListingEntry, name: str | bytes) -> bytes | None:
+def _permissions(session: Session) -> Callable[[ListingEntry], str]:
+    """Return what tells what the user may do with an entry."""
+
     writable = session.settings.writable
-    perm = perm_letters(
+    return lambda entry: perm_letters(
         is_directory=entry.is_directory, readable=True, writable=writable, removable=writable
     )
-    facts = facts_for_entry(entry, perm=perm)
-    return format_mlsx_line(name, facts, selection=session.facts)
-
-
-async def _followed(storage: Storage, path: str, entry: ListingEntry) -> ListingEntry:
-    """Return the entry of what a symbolic link leads to, as RFC 3659 §7.5.1.5 wants it.
-
-    A link that leads nowhere, or out of the tree, stays a link.
-    """
-
-    if entry.type is EntryType.SYMLINK:
-        with contextlib.suppress(OSError):
-            return ListingEntry.from_stat(entry.name, await storage.status(path))
-
-    return entry

@@ -33,7 +33,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from ftpdata import ListingEntry
+from ftpdata import DirectoryLister, ListingEntry, TableFormatter
 
 __all__ = ["OpenFile", "Storage", "has_controls", "join", "parent"]
 
@@ -45,9 +45,6 @@ MAX_STEPS = 1024
 
 CHUNK = 1024 * 1024
 """Bytes that one visit to a worker thread reads."""
-
-LISTING_BATCH = 512
-"""Entries that one visit to a worker thread brings back."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -150,6 +147,16 @@ class Storage:
 
         return await self.run(self._entry, path)
 
+    async def exists(self, path: str) -> bool:
+        """Whether there is anything of that name, a link that leads nowhere included."""
+
+        try:
+            await self.status(path, follow=False)
+        except OSError:
+            return False
+
+        return True
+
     async def is_directory(self, path: str) -> bool:
         """Whether the path leads to a directory; no error where it leads nowhere."""
 
@@ -173,20 +180,51 @@ class Storage:
         finally:
             os.close(file.fd)
 
-    async def entries(self, path: str) -> AsyncGenerator[list[ListingEntry], None]:
-        """Yield the entries of a directory in batches, in the order of the directory.
+    @contextlib.asynccontextmanager
+    async def open_listing(
+        self,
+        path: str,
+        formatter: TableFormatter,
+        *,
+        is_wanted: Callable[[str], bool] | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[DirectoryLister]:
+        """Open a directory for listing, as a context manager.
 
-        Memory is bounded by the batch, whatever the size of the directory. An
-        entry that vanishes meanwhile is left out.
+        One visit to a worker thread finds it and makes the first lines: for a
+        small directory, all of them.
+
+        Args:
+            path: The directory.
+            formatter: Makes the lines.
+            is_wanted: Says of a name whether it is listed.
+            follow: Whether to tell of what a symbolic link leads to within
+                the tree, and not of the link (RFC 3659 §7.5.1.5).
+
+        Raises:
+            NotADirectoryError: It is something else.
         """
 
-        fd = await self.run(self._open_directory, path)
+        limiter = self._threads()
+
+        def open_lister() -> DirectoryLister:
+            fd = self._open_directory(path)
+            try:
+                return DirectoryLister(
+                    fd,
+                    formatter,
+                    is_wanted=is_wanted,
+                    follow=functools.partial(self._linked, path) if follow else None,
+                    limiter=limiter,
+                )
+            finally:
+                os.close(fd)
+
+        lister = await self.run(open_lister)
         try:
-            with await self.run(os.scandir, fd) as scan:
-                while batch := await self.run(self._read_batch, scan, fd):
-                    yield batch
+            yield lister
         finally:
-            os.close(fd)
+            lister.close()
 
     async def chunks(
         self, fd: int, start: int = 0, end: int | None = None
@@ -262,12 +300,15 @@ class Storage:
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a call that may block in a worker thread of this storage."""
 
+        return await anyio.to_thread.run_sync(
+            functools.partial(call, *args, **kwargs), limiter=self._threads()
+        )
+
+    def _threads(self) -> anyio.CapacityLimiter:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(MAX_THREADS)
 
-        return await anyio.to_thread.run_sync(
-            functools.partial(call, *args, **kwargs), limiter=self._limiter
-        )
+        return self._limiter
 
     # The walk: everything below runs in a worker thread
 
@@ -376,14 +417,13 @@ class Storage:
         with self._locate(path) as (fd, name):
             return os.open(name, _READ | getattr(os, "O_DIRECTORY", 0), dir_fd=fd)
 
-    def _read_batch(self, scan: Iterator[os.DirEntry[str]], fd: int) -> list[ListingEntry]:
-        batch: list[ListingEntry] = []
-        for found in scan:
-            with contextlib.suppress(FileNotFoundError):
-                batch.append(self._make_entry(fd, os.fsencode(found.name)))
-            if len(batch) == LISTING_BATCH:
-                break
-        return batch
+    def _linked(self, directory: str, name: str) -> os.stat_result | None:
+        """Return the status of what a link leads to; None where it leads nowhere or out."""
+
+        try:
+            return self._status(join(directory, name), True)
+        except OSError:
+            return None
 
     def _open_parent(self, path: str) -> tuple[int, bytes]:
         with self._locate(path) as (fd, name):

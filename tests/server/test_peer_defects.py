@@ -8,16 +8,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import re
 import socket
+import stat
 import time
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from examples.server.storage import Storage
-from ftpdata import Deadlines, FileTarget, ListingEntry, PortRange
+from ftpdata import (
+    Deadlines,
+    DirectoryLister,
+    DirectoryReader,
+    EntryTable,
+    FileTarget,
+    ListingBlock,
+    PortRange,
+    directories,
+)
 from tests.server.client import PATIENCE, Serving, make_file, names, reset, serving
 
 # Opening the data connection
@@ -320,13 +332,13 @@ async def test_226_comes_when_the_client_has_it_all_and_once(
 ) -> None:
     """Twisted, pyftpdlib: before it was flushed. aioftp: MLSD ends with 200. Others: twice."""
 
-    async def entries(self: Storage, path: str) -> object:
+    async def blocks(self: DirectoryLister) -> AsyncGenerator[ListingBlock, None]:
         for _ in range(100):
-            yield [ListingEntry(name="x" * 200)] * 10
+            yield ListingBlock((b"x" * 200 + b"\r\n") * 10)
 
     with (served_directory / "medium").open("wb") as file:
         file.truncate(200_000)
-    monkeypatch.setattr(Storage, "entries", entries)
+    monkeypatch.setattr(DirectoryLister, "blocks", blocks)
     async with serving(served_directory) as server, server.logged_in() as client:
         data = await client.slow_passive()
         assert await client.code(verb) == 125
@@ -443,7 +455,7 @@ async def test_many_hard_links_do_not_touch_the_permissions(
 ) -> None:
     """Twisted: from 10,000 on."""
 
-    line = await _line(served_directory, ListingEntry(name="x", links=12345), monkeypatch)
+    line = await _line(served_directory, monkeypatch, links=12345)
     assert re.match(rb"-[rwx-]{9} +12345 ", line)
 
 
@@ -453,7 +465,7 @@ async def test_dates_in_the_future_show_their_year(
     """pyftpdlib, proftpd, pure-ftpd: a time of day."""
 
     future = time.time() + 40 * 86400
-    line = await _line(served_directory, ListingEntry(name="x", modified=future), monkeypatch)
+    line = await _line(served_directory, monkeypatch, modified=int(future))
     assert time.strftime(" %Y x", time.gmtime(future)).encode() in line
 
 
@@ -462,17 +474,18 @@ async def test_29_february_is_listed(
 ) -> None:
     """aioftp: fails."""
 
-    line = await _line(
-        served_directory, ListingEntry(name="x", modified=951_782_400), monkeypatch
-    )
+    line = await _line(served_directory, monkeypatch, modified=951_782_400)
     assert b" Feb 29  2000 x" in line
 
 
-async def _line(directory: Path, entry: ListingEntry, patch: pytest.MonkeyPatch) -> bytes:
-    async def entries(self: Storage, path: str) -> object:
-        yield [entry]
+async def _line(
+    directory: Path, patch: pytest.MonkeyPatch, *, links: int = 1, modified: int = 0
+) -> bytes:
+    def read(self: DirectoryReader, count: int) -> EntryTable:
+        self.at_end = True
+        return EntryTable(["x"], [(links, 0, 0, stat.S_IFREG | 0o644, 1, 0, modified, 1)])
 
-    patch.setattr(Storage, "entries", entries)
+    patch.setattr(DirectoryReader, "read", read)
     async with serving(directory) as server, server.logged_in() as client:
         return await client.download("LIST")
 
@@ -516,15 +529,17 @@ async def test_entry_that_vanishes_while_listed_is_left_out(
 
     for name in ("one", "two"):
         (served_directory / name).touch()
-    original = Storage._make_entry
 
-    def make_entry(self: Storage, fd: int, name: bytes) -> ListingEntry:
+    def read_names(*arguments: object) -> list[object]:
+        found = list(itertools.islice(*arguments))  # type: ignore[call-overload]
         (served_directory / "two").unlink(missing_ok=True)
-        return original(self, fd, name)
+        return found
 
-    monkeypatch.setattr(Storage, "_make_entry", make_entry)
+    monkeypatch.setattr(directories, "islice", read_names)
     async with serving(served_directory) as server, server.logged_in() as client:
-        assert await client.download("NLST /") == b"one\r\n"
+        lines = (await client.download("LIST /")).split(b"\r\n")
+        assert len(lines) == 2
+        assert lines[0].endswith(b" one")
 
 
 # Leaks

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from examples.server.storage import Storage
-from ftpdata import DTP, Deadlines, FileTarget, ListingEntry
+from ftpdata import DTP, Deadlines, DirectoryLister, FileTarget, ListingBlock
 from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, serving
 
 BIG = 64 * 1024 * 1024
@@ -64,7 +64,7 @@ async def scene(
         await original(self)
 
     patch.setattr(FileTarget, "commit", slow_commit)
-    patch.setattr(Storage, "entries", _endless if phase != "finishing" else _some)
+    patch.setattr(DirectoryLister, "blocks", _endless if phase != "finishing" else _some)
     async with serving.logged_in() as client:
         data = None
         if phase == "listening":
@@ -118,16 +118,16 @@ async def until(condition: Callable[[DTP], bool], serving: Serving) -> None:
             await asyncio.sleep(0)
 
 
-ENTRY = ListingEntry(name="x" * 200)
+LINE = b"x" * 200 + b"\r\n"
 
 
-async def _endless(self: Storage, path: str) -> AsyncGenerator[list[ListingEntry], None]:
+async def _endless(self: DirectoryLister) -> AsyncGenerator[ListingBlock, None]:
     while True:
-        yield [ENTRY] * 20
+        yield ListingBlock(LINE * 20)
 
 
-async def _some(self: Storage, path: str) -> AsyncGenerator[list[ListingEntry], None]:
-    yield [ENTRY] * (MEDIUM // 200)
+async def _some(self: DirectoryLister) -> AsyncGenerator[ListingBlock, None]:
+    yield ListingBlock(LINE * (MEDIUM // 200))
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -12,7 +12,7 @@ import attrs
 from ftpdata import ListFormatter, parse_deflate_level, parse_time_val
 
 from ..control import Reply, printable
-from ..listings import Listing
+from ..listings import open_listing
 from .files import HASH_NAMES
 from .table import COMMANDS, command
 
@@ -133,20 +133,19 @@ def _passive_ports(session: Session) -> list[str]:
 
 
 async def _list_here(session: Session, argument: str) -> Reply:
-    """Send a listing over the control connection, batch by batch."""
+    """Send a listing over the control connection, block by block."""
 
-    listing = await Listing.find(session, argument)
-    formatter = ListFormatter(now=time.time())
-    code = 212 if listing.is_directory else 213
-    await session.send_all(b"%d-Status:\r\n" % code)
-    try:
-        async with contextlib.aclosing(listing.entries()) as batches:
-            async for batch in batches:
-                lines = (formatter.format(entry) for entry in batch)
-                await session.send_all(b"".join(b" %s\r\n" % line for line in lines if line))
-    except OSError as error:
-        # A reply ends with the code that it began with.
-        return Reply(code, f"Incomplete: {error.strerror}.")
+    async with open_listing(session, argument, ListFormatter(now=time.time())) as listing:
+        code = 212 if listing.is_directory else 213
+        await session.send_all(b"%d-Status:\r\n" % code)
+        try:
+            async with contextlib.aclosing(listing.blocks) as blocks:
+                async for block in blocks:
+                    lines = block.splitlines(keepends=True)
+                    await session.send_all(b"".join(b" " + line for line in lines))
+        except OSError as error:
+            # A reply ends with the code that it began with.
+            return Reply(code, f"Incomplete: {error.strerror}.")
 
     return Reply(code, "End")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,7 +24,7 @@ from ftpdata import (
     FileUnavailable,
     FTPDataError,
     ListFormatter,
-    ListingEntry,
+    NlstFormatter,
     RestartMarker,
     ReusableConnection,
     TransferResult,
@@ -31,14 +32,13 @@ from ftpdata import (
     address_key,
     error_for_oserror,
     format_mark_reply,
-    format_nlst_line,
     receive_file,
     send_file,
     send_listing,
 )
 
 from ..control import Reply
-from ..listings import Listing, fact_formatter
+from ..listings import Listing, open_facts, open_listing
 from ..storage import has_controls
 from ..transfer import WHOLE, Operation, Restart
 from .parameters import can_restart
@@ -138,23 +138,21 @@ async def store_unique(session: Session, argument: str) -> Reply:
 async def list_long(session: Session, argument: str) -> Reply:
     """Send a listing as ``ls -l`` prints it."""
 
-    formatter = ListFormatter(now=time.time())
-    return await _list(session, await Listing.find(session, argument), formatter.format)
+    return await _list(session, open_listing(session, argument, ListFormatter(now=time.time())))
 
 
 @command("NLST [path]", is_abortable=True)
 async def list_names(session: Session, argument: str) -> Reply:
     """Send names."""
 
-    return await _list(session, await Listing.find(session, argument), format_nlst_line)
+    return await _list(session, open_listing(session, argument, NlstFormatter()))
 
 
 @command("MLSD [path]", is_abortable=True)
 async def list_facts(session: Session, argument: str) -> Reply:
     """Send the names and facts of a directory (RFC 3659 §7)."""
 
-    listing = await Listing.find_directory(session, argument)
-    return await _list(session, listing, fact_formatter(session), follow=True)
+    return await _list(session, open_facts(session, argument))
 
 
 @command("ABOR", needs_login=False)
@@ -312,38 +310,23 @@ class _NotStored(FTPDataError):
         return self._code
 
 
-async def _list(
-    session: Session,
-    listing: Listing,
-    formatter: Callable[[ListingEntry], bytes | None],
-    *,
-    follow: bool = False,
-) -> Reply:
+async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) -> Reply:
     operation, _ = _begin(session)
-    async with contextlib.aclosing(listing.entries(follow=follow)) as batches:
-        # A directory that cannot be read is to be known before the 150.
-        first: list[ListingEntry] = await anext(batches, [])
-        async with _connection(session, operation, "Here comes the listing.") as dtp:
-            result = await send_listing(
-                dtp,
-                _chain(first, batches),
-                formatter=formatter,
-                parameters=session.parameters,
-                options=session.options,
-                throttle=session.throttle,
-                progress=operation.progress,
-                deadlines=session.settings.deadlines,
-            )
+    async with (
+        opened as listing,
+        _connection(session, operation, "Here comes the listing.") as dtp,
+    ):
+        result = await send_listing(
+            dtp,
+            listing.blocks,
+            parameters=session.parameters,
+            options=session.options,
+            throttle=session.throttle,
+            progress=operation.progress,
+            deadlines=session.settings.deadlines,
+        )
 
     return _complete(session, operation, result)
-
-
-async def _chain(
-    first: list[ListingEntry], others: AsyncIterator[list[ListingEntry]]
-) -> AsyncIterator[list[ListingEntry]]:
-    yield first
-    async for batch in others:
-        yield batch
 
 
 def _complete(session: Session, operation: Operation, result: TransferResult) -> Reply:
