@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -279,15 +281,6 @@ async def test_who_resumes(version: ssl.TLSVersion, whose: str, reuse: SessionRe
         assert await negotiate(control, session, reuse) == expected
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_the_fiftieth_transfer_resumes_as_the_first(version: ssl.TLSVersion) -> None:
-    """One ticket is good for a whole session of FTP, and one session id too."""
-
-    control = log_in(version)
-    for _ in range(50):
-        assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
-
-
 def by_identifier() -> ssl.SSLContext:
     """Make the context of a client that has no tickets, and resumes by identifier, as curl does."""
 
@@ -296,15 +289,47 @@ def by_identifier() -> ssl.SSLContext:
     return context
 
 
-@pytest.mark.parametrize("kind", ["identifier", "TLS1.2", "TLS1.3"])
+CLIENTS = {
+    "identifier": by_identifier,
+    "TLS1.2": lambda: client_context(TLS_1_2),
+    "TLS1.3": lambda: client_context(TLS_1_3),
+}
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_the_last_transfer_resumes_as_the_first(kind: str) -> None:
+    """One session is good for all transfers, and no attempt of a stranger's changes that.
+
+    ``FTPDATA_TRANSFERS=1000`` makes it as many.
+    """
+
+    control, other = log_in(client=CLIENTS[kind]()), log_in(client=CLIENTS[kind]())
+    stranger = attrs.evolve(control, client=other.client)
+    count = int(os.environ.get("FTPDATA_TRANSFERS", "50"))
+    verdicts: Counter[tuple[str, tuple[bool, bool]]] = Counter()
+    for number in range(count):
+        tried = [("own", control, control.session)]
+        if number % 5 == 0:
+            tried += [("another client's", stranger, other.session), ("none", control, None)]
+        for whose, offering, session in tried:
+            verdict = await negotiate(offering, session, SessionReuse.REQUIRED)
+            verdicts[whose, verdict] += 1
+
+    assert verdicts == {
+        ("own", (True, True)): count,
+        ("another client's", (False, False)): (count + 4) // 5,
+        ("none", (False, False)): (count + 4) // 5,
+    }
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
 @pytest.mark.parametrize(
     "end", ["whole", "cut", "cut in a record", "reset", "aborted", "aborted unread", "refused"]
 )
 async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
     """However a data connection has ended, the next one resumes: the client did nothing wrong."""
 
-    client = {"identifier": by_identifier(), "TLS1.2": client_context(TLS_1_2)}
-    control = log_in(client=client.get(kind, client_context(TLS_1_3)))
+    control = log_in(client=CLIENTS[kind]())
     for _ in range(3):
         async with protected(control, session=control.session) as (dtp, peer):
             assert dtp.transport.get_extra_info("ssl_object").session_reused

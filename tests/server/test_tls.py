@@ -19,8 +19,9 @@ import pytest
 
 from examples.server.__main__ import main
 from ftpdata import ServerCertificate
-from tests.harness.tls import HOST_NAME, client_context, server_certificate
-from tests.server.client import PATIENCE, Client, Serving, names, serving
+from ftpdata.testing import Cut, send_then_cut
+from tests.harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
+from tests.server.client import PATIENCE, Client, Serving, make_file, names, serving
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 VERSIONS = [pytest.param(TLS_1_2, id="TLS1.2"), pytest.param(TLS_1_3, id="TLS1.3")]
@@ -172,6 +173,60 @@ async def test_a_client_that_does_not_resume(
         await in_thread(work)
 
     assert (served_directory / "file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_rules_of_filezilla(version: ssl.TLSVersion, served_directory: Path) -> None:
+    """What FileZilla wants of a server, and others forgive.
+
+    Every data connection resumes, whoever requires it; a download ends with a close_notify and
+    an end of file, never with a reset; the end of an upload is answered with a close_notify.
+    """
+
+    context = client_context(version)
+    context.set_alpn_protocols(["x-filezilla-ftp", "ftp"])
+    sizes = [0, 1, 16_384, 1_000_000]
+    content = {f"file{size}": b"z" * size for size in sizes}
+
+    async with protected_server(
+        served_directory, require_tls=True, require_session_reuse=True
+    ) as server, server.connected() as client:
+        assert await client.code("AUTH TLS") == 234
+        await client.writer.start_tls(context, server_hostname=HOST_NAME)
+        await client.login()
+        for line in ("PBSZ 0", "PROT P", "TYPE I"):
+            assert await client.code(line) == 200
+        control = client.writer.get_extra_info("ssl_object")
+        loop = asyncio.get_running_loop()
+
+        async def transfer(line: str, data: bytes) -> bytes:
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, (server.host, await client.epsv()))
+                client.send(line)
+                assert (await client.codes(1))[0] in {125, 150}
+                peer = TLSPeer(sock, context, session=control.session)
+                await peer.handshake()
+                assert peer.tls.session_reused
+                if data or line.startswith("STOR"):
+                    await peer.send(data)
+                    await peer.put(peer.close_notify())
+                # An end without a close_notify raises here, and so does a reset.
+                received = await peer.receive_all()
+                if not line.startswith("STOR"):
+                    await peer.put(peer.close_notify())
+                assert await loop.sock_recv(sock, 1) == b""
+            assert await client.codes(1) == [226]
+            return received
+
+        for name, data in content.items():
+            assert await transfer(f"STOR {name}", data) == b""
+            assert await transfer(f"RETR {name}", b"") == data
+        listing = await transfer("MLSD", b"")
+        assert len(listing.splitlines()) >= len(sizes)
+        await client.quiet()
+
+    assert {name: (served_directory / name).read_bytes() for name in content} == content
 
 
 async def test_a_ticket_is_used_once(served_directory: Path) -> None:
@@ -566,6 +621,77 @@ async def test_an_upload_that_was_cut_is_not_published(served_directory: Path) -
         assert await client.codes(1) == [426]
         assert names(served_directory) == []
         await client.quiet()
+
+
+RECORDS = (b"first " * 50, b"second " * 300, b"last")
+
+
+def cut_points(wire: list[bytes]) -> list[int]:
+    """Give every record's beginning, and places in its header and its middle, and its last byte."""
+
+    points = []
+    start = 0
+    for record in wire:
+        points += [start, start + 3, start + len(record) // 2, start + len(record) - 1]
+        start += len(record)
+
+    return points
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("command", ["STOR new", "APPE new", "APPE old", "STOU"])
+async def test_no_upload_that_was_cut_is_published(
+    version: ssl.TLSVersion, command: str, served_directory: Path
+) -> None:
+    """Wherever a client leaves without a close_notify, it is told 426, and nothing has come to be.
+
+    What APPE finds stays, with a part of what was to come behind it.
+    """
+
+    make_file(served_directory, b"old", b"old ")
+    async with (
+        protected_server(served_directory) as server,
+        protected_client(server) as (client, _),
+    ):
+        context = client_context(version)
+        lines = ("PBSZ 0", "PROT P", "TYPE I")
+        assert [await client.code(line) for line in lines] == [200, 200, 200]
+        points = [0]
+        index = 0
+        while index <= len(points):
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(sock, (server.host, await client.epsv()))
+                client.send(command)
+                assert (await client.codes(1))[0] in {125, 150}
+                peer = TLSPeer(sock, context)
+                await peer.handshake()
+                wire = [*(peer.record(data) for data in RECORDS), peer.close_notify()]
+                points = cut_points(wire)
+                # And, in the end, one that is whole.
+                stop = points[index] if index < len(points) else None
+                await send_then_cut(sock, b"".join(wire)[:stop], Cut.CLOSE)
+
+            index += 1
+            if stop is None:
+                assert await client.codes(1) == [226]
+                break
+
+            assert await client.codes(1) == [426], stop
+            assert names(served_directory) == ["old"]
+            kept = (served_directory / "old").read_bytes()
+            if command == "APPE old":
+                assert (b"old " + b"".join(RECORDS)).startswith(kept)
+            else:
+                assert kept == b"old "
+            (served_directory / "old").write_bytes(b"old ")
+
+        await client.quiet()
+
+    assert index == 4 * 4 + 1
+    [target] = [name for name in names(served_directory) if name != "old"] or ["old"]
+    assert (served_directory / target).read_bytes().removeprefix(b"old ") == b"".join(RECORDS)
 
 
 async def test_a_failed_data_handshake_harms_that_transfer_only(served_directory: Path) -> None:
