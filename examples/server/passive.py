@@ -3,11 +3,12 @@
 RFC 959 §4.1.2 (PASV), RFC 2428 §3 (EPSV). Decided here, and nowhere else:
 
 * Without a range of ports, each PASV or EPSV gets a listener of its own.
-* With a range, all sessions share its ports, which stay bound: a connection
-  belongs to whoever waits for this address on this port, so that a few ports
-  serve any number of clients.
-* With a range and FXP, again a listener of its own, in the range: a third party
-  comes from an address that nobody knows before.
+* With a small range, all sessions share its ports, which stay bound: a
+  connection belongs to whoever waits for this address on this port, so that a
+  few ports serve any number of clients.
+* With a large range, again a listener of its own, in the range: there are
+  enough, and a port that stays bound costs a file descriptor.
+* With FXP the same: a third party comes from an address that nobody knows before.
 
 The address to tell is another matter: behind NAT it is not the one listened on.
 """
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from .session import Session
 
 __all__ = ["PassivePorts"]
+
+SHARED_AT_MOST = 256
+"""Ports of a range that is shared. More would not fit beside the files and connections of the
+1024 descriptors that a process usually has."""
 
 
 class PassivePorts:
@@ -68,14 +73,15 @@ class PassivePorts:
         """
 
         settings = self._settings
-        if settings.passive_ports is None or settings.allow_fxp:
+        ports = settings.passive_ports
+        if ports is None or len(ports) > SHARED_AT_MOST or settings.allow_fxp:
             yield
             return
 
         pool = ListenerPool(
             # Which takes the IPv4 of all others, too.
             "::" if "::" in hosts else hosts,
-            settings.passive_ports,
+            ports,
             trusted_proxies=settings.trusted_proxies,
             socket_options=settings.socket_options,
         )

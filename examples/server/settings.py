@@ -29,8 +29,8 @@ class Settings:
     Attributes:
         accounts: Who may log in.
         writable: Whether anything may be changed.
-        passive_ports: Ports for PASV and EPSV, which all sessions share; None
-            for any dynamic port.
+        passive_ports: Ports for PASV and EPSV, which all sessions share if they
+            are few; None for any dynamic port.
         advertise: What PASV tells where clients reach this machine by another
             address than its own: an address or a name, a table by client
             network, or a callable.

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ftpdata import DTP, AddressTable, DataConnectionError, Limits, SocketOptions
+from ftpdata import (
+    DTP,
+    AddressTable,
+    DataConnectionError,
+    Limits,
+    PortRange,
+    SocketOptions,
+)
 from tests.harness.proxies import free_ports
 from tests.server.client import Client, Serving, reset, serving
 
@@ -151,6 +158,19 @@ async def test_shared_ports_with_third_parties(served_directory: Path) -> None:
         data = await client.connect(port, local_addr=("127.0.0.66", 0))
         assert await data.read() == b"content"
         assert await client.codes(1) == [226]
+
+
+async def test_large_range_is_not_held(served_directory: Path) -> None:
+    """It would take all descriptors there are; a port of it is as good as always."""
+
+    (served_directory / "file").write_bytes(b"content")
+    async with (
+        serving(served_directory, passive_ports=PortRange(20000, 60000)) as server,
+        server.logged_in() as client,
+    ):
+        assert server.server.passive_metrics is None
+        assert 20000 <= await client.epsv() <= 60000
+        assert await client.download("RETR file") == b"content"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
