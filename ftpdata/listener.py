@@ -31,6 +31,9 @@ ACCEPT_RETRY = 0.1
 HEADERS_AT_ONCE = 64
 """Connections of one listener whose PROXY header may be awaited at a time."""
 
+NOTES, NOTES_EVERY = 10, 60.0
+"""Refused connections of one listener that are logged one by one, in so many seconds."""
+
 _LOST_IN_QUEUE = frozenset({
     errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENETDOWN,
     errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT,
@@ -98,6 +101,8 @@ class Acceptor:
     2. After `close` nothing is delivered.
     3. Without a descriptor to accept with, it rests and tries again: no
        busy loop, no log.
+    4. All that are refused are counted, and few are logged: nobody is to fill
+       the log by connecting.
 
     Args:
         listener: A listening, non-blocking socket. Belongs to the acceptor.
@@ -135,6 +140,8 @@ class Acceptor:
         self._level = level
         self._port: int = listener.getsockname()[1]
         self._headers: dict[_HeaderReader, None] = {}
+        self._notes = 0
+        self._notes_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = listener
@@ -173,7 +180,17 @@ class Acceptor:
 
         self.refused += 1
         sock.close()
-        self._logger.log(self._level, "%s refused on port %d: %s", host, self._port, reason)
+        now = self._loop.time()
+        if now >= self._notes_until:
+            self._notes, self._notes_until = NOTES, now + NOTES_EVERY
+        if not self._notes:
+            return
+
+        self._notes -= 1
+        others = "" if self._notes else "; for a while others are only counted"
+        self._logger.log(
+            self._level, "%s refused on port %d: %s%s", host, self._port, reason, others
+        )
 
     def close(self) -> None:
         """Stop listening; close what has not said yet who it is. Idempotent."""

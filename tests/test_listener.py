@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -63,6 +64,33 @@ def strangers(endpoint: PassiveEndpoint | PooledEndpoint) -> int:
         return endpoint.strangers
 
     return endpoint._pool.metrics.strangers
+
+
+@kinds
+async def test_many_strangers_do_not_fill_the_log(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All are counted; a few are noted, and later a few again."""
+
+    caplog.set_level(logging.INFO)
+    async with expecting(kind, None, client="127.0.0.5") as endpoint:
+        for times in (1, 2):
+            for _ in range(25):
+                assert await is_cut(await connect_from("127.0.0.6", endpoint.address))
+            assert strangers(endpoint) == 25 * times
+            notes = [line for line in caplog.messages if "refused" in line]
+            assert len(notes) == 10 * times
+            assert [line.endswith("only counted") for line in notes[-10:]] == [False] * 9 + [True]
+            endpoint_acceptor(endpoint)._notes_until = 0.0
+
+
+def endpoint_acceptor(endpoint: PassiveEndpoint | PooledEndpoint) -> listener_module.Acceptor:
+    """What accepts for an endpoint."""
+
+    if isinstance(endpoint, PassiveEndpoint):
+        return endpoint._acceptor
+
+    return endpoint._listener.acceptor
 
 
 async def receive(dtp: Any) -> bytes:
