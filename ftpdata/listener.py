@@ -235,9 +235,11 @@ class Acceptor:
             self._deliver(sock, Arrival(peername[0], self.arrivals))
         elif not self._proxies.trusts(peername[0]):
             self.refuse(sock, peername[0], "it is not a trusted proxy")
-        elif len(self._headers) >= HEADERS_AT_ONCE:
-            self.refuse(sock, peername[0], "too many connections without a PROXY header")
         else:
+            if len(self._headers) >= HEADERS_AT_ONCE:
+                # The oldest: a proxy sends its header at once.
+                oldest = next(iter(self._headers))
+                oldest.give_up("too many connections without a PROXY header")
             header = _HeaderReader(
                 sock, peername[0], self.arrivals, self._proxies, self._header_done
             )
@@ -346,6 +348,11 @@ class _HeaderReader:
                 self._finish(header)
             elif not peeked:
                 self._finish(None, "closed before the end of its PROXY header")
+
+    def give_up(self, reason: str) -> None:
+        """Read no more; the connection is refused."""
+
+        self._finish(None, reason)
 
     def close(self) -> None:
         """Give up, without a word to anybody."""

@@ -280,15 +280,21 @@ async def test_a_long_header_is_refused(kind: str) -> None:
 async def test_connections_without_a_header_are_bounded(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flood costs so many descriptors, not all of them."""
+    """A flood costs so many descriptors, not all of them, and does not keep the owner out."""
 
     monkeypatch.setattr(listener_module, "HEADERS_AT_ONCE", 3)
     async with expecting(kind) as endpoint:
         peers = [await connect_from(PROXY, endpoint.address) for _ in range(3)]
         await turns()
         assert strangers(endpoint) == 0
-        assert await is_cut(await connect_from(PROXY, endpoint.address))
+        peers.append(await connect_from(PROXY, endpoint.address))
+        # The oldest has had its time.
+        assert await is_cut(peers.pop(0))
         assert strangers(endpoint) == 1
+        owner = await connect_from(PROXY, endpoint.address, format_proxy_header(SOURCE, SERVER))
+        dtp = await endpoint.open()
+        assert strangers(endpoint) == 2
+        await abandon(dtp, owner)
 
     for peer in peers:
         assert await is_cut(peer)
