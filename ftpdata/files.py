@@ -167,6 +167,10 @@ class WorkerCalls:
             await call.settle()
             raise
 
+        if self._last is call:
+            # What it has read or written is not to be kept as long as a peer stalls.
+            self._last = None
+
         return cast("T", call.result)
 
     def defer(self, cleanup: Callable[[], None]) -> bool:

@@ -293,6 +293,9 @@ async def receive_file(
                 await file.write(data)
                 await transfer.note_file_bytes(data)
 
+            # Not to be kept while the next is waited for: the peer may stall.
+            del data
+
         check_size(transfer.file_bytes, is_last=True)
 
     if not isinstance(target, (str, bytes, os.PathLike)):
@@ -553,6 +556,7 @@ async def relay(
         while data := await queue.receive():
             await send_piece(transfer, data)
             await transfer.note_file_bytes(data)
+            del data
 
         with contextlib.suppress(FTPDataError):
             await source.finish(deadlines.close)

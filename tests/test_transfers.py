@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -1310,6 +1311,27 @@ async def test_deadlines_of_a_download(
 
     async with connection(send_buffer=1 << 16, receive_buffer=1 << 16) as (dtp, _):
         await failed(send_file(dtp, big, deadlines=deadlines), TransferTimeout, end)
+
+
+@pytest.mark.parametrize("kind", ["file", "relay"])
+async def test_a_peer_that_stalls_has_nothing_held_for_it(kind: str, tmp_path: Path) -> None:
+    """What was written is let go, not kept until the next comes: thousands may stall."""
+
+    def traced() -> int:
+        return tracemalloc.get_traced_memory()[0]
+
+    async with connection() as (dtp, _), connection() as (other, _):
+        work = receive_file(dtp, tmp_path / "up") if kind == "file" else relay(dtp, other)
+        tracemalloc.start()
+        try:
+            async with peer_task(work):
+                await until(lambda: dtp._reading)
+                before = traced()
+                for _ in range(2):
+                    dtp.data_received(bytes(100_000))
+                    await until(lambda: traced() < before + 50_000)
+        finally:
+            tracemalloc.stop()
 
 
 async def test_an_iterable_that_gives_nothing_misses_the_first_byte() -> None:
