@@ -35,6 +35,7 @@ from .errors import (
     FTPDataError,
     error_for_oserror,
 )
+from .page_cache import is_in_memory, lives_in_memory
 
 __all__ = ["FileSource", "FileTarget", "WriteMode"]
 
@@ -244,10 +245,12 @@ class FileSource:
         close: Callable[[], None] | None,
         raw: io.FileIO | None,
         calls: WorkerCalls,
+        lives_in_memory: bool = False,
     ) -> None:
         self._read = read
         self._close = close
         self._calls = calls
+        self._lives_in_memory = lives_in_memory
         self.size = size
         self.position: int = position
         self.raw = raw
@@ -369,6 +372,7 @@ class FileSource:
             close=close,
             raw=io.FileIO(fd, "rb", closefd=False) if is_regular else None,
             calls=calls,
+            lives_in_memory=lives_in_memory(status),
         )
 
     @classmethod
@@ -411,6 +415,16 @@ class FileSource:
 
         self.position += len(data)
         return data
+
+    def is_in_memory(self, count: int) -> bool:
+        """Look whether the next bytes can be had without waiting for a disk or a network.
+
+        A sample, where the system tells at all; takes no time worth a thread.
+        """
+
+        return self.raw is None or is_in_memory(
+            self.raw.fileno(), self.position, count, otherwise=self._lives_in_memory
+        )
 
     def close(self) -> None:
         """Close what was opened here. Idempotent; behind a read that still runs."""

@@ -176,7 +176,7 @@ async def send_file(
             transfer.total = total
             can_sendfile = parameters.is_identity and digest is None and source.raw is not None
             if can_sendfile and total is not None and _is_clear(transfer.dtp):
-                await _send_by_sendfile(transfer, source)
+                await _send_by_sendfile(transfer, source, outgoing)
 
             if transfer.file_bytes != total:
                 await _send_by_reading(transfer, source, outgoing)
@@ -702,11 +702,15 @@ def _is_clear(dtp: DTP) -> bool:
     return dtp.transport.get_extra_info("ssl_object") is None
 
 
-async def _send_by_sendfile(transfer: Supervisor, source: FileSource) -> None:
+async def _send_by_sendfile(
+    transfer: Supervisor, source: FileSource, outgoing: Outgoing
+) -> None:
     """Let the kernel move the file, piece by piece.
 
-    Returns without having sent everything where the event loop or the file
-    cannot: the caller goes on from `source.position`.
+    It reads on the event loop's own thread, so a stretch of the file that is
+    not in memory goes through worker threads instead. Returns without having
+    sent everything where the event loop or the file cannot: the caller goes on
+    from `source.position`.
     """
 
     assert source.raw is not None
@@ -718,6 +722,11 @@ async def _send_by_sendfile(transfer: Supervisor, source: FileSource) -> None:
         # The rate of a throttle may be changed at any time.
         most = transfer.piece_up_to(piece)
         count = min(most, transfer.total - transfer.file_bytes)
+        if not source.is_in_memory(count):
+            until = min(transfer.file_bytes + LARGEST_SENDFILE_PIECE, transfer.total)
+            await _send_by_reading(transfer, source, outgoing, until=until)
+            continue
+
         await transfer.wait_for_turn(count)
         _check_open(dtp)
         started_at = loop.time()
@@ -758,12 +767,12 @@ def _check_open(dtp: DTP) -> None:
 
 
 async def _send_by_reading(
-    transfer: Supervisor, source: FileSource, outgoing: Outgoing
+    transfer: Supervisor, source: FileSource, outgoing: Outgoing, *, until: int | None = None
 ) -> None:
-    """Read in worker threads, one piece ahead of the network."""
+    """Read in worker threads, one piece ahead of the network; to the end, or so many bytes."""
 
     ahead: asyncio.Task[bytes] | None = None
-    total = transfer.total
+    total = transfer.total if until is None else until
     try:
         while total is None or transfer.file_bytes < total:
             left = total - transfer.file_bytes if total is not None else CHUNK

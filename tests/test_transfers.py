@@ -39,7 +39,7 @@ from ftpdata.errors import (
     TransferTimeout,
     UnsupportedParameter,
 )
-from ftpdata.files import FileTarget, WriteMode
+from ftpdata.files import FileSource, FileTarget, WriteMode
 from ftpdata.listing_table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters
@@ -231,6 +231,39 @@ async def test_a_loop_that_loses_its_sendfile_half_way(
         assert await finished(send_file(dtp, big), peer) == content
 
     assert calls == 2
+
+
+@pytest.mark.asyncio_only("uvloop has no sendfile")
+@pytest.mark.parametrize("there", ["", "0", "01", "101", "0101"])
+async def test_what_is_not_in_memory_is_read_by_threads(
+    big: Path, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    """The event loop moves only what is there: a disk would hold up every other transfer."""
+
+    content = os.urandom(20 * 1024 * 1024)
+    big.write_bytes(content)  # noqa: ASYNC240
+    answers = iter(there)
+    look, sendfile = FileSource.is_in_memory, asyncio.get_running_loop().sendfile
+    is_there = False
+
+    def is_in_memory(source: FileSource, count: int) -> bool:
+        nonlocal is_there
+        look(source, count)
+        is_there = next(answers, "0") == "1"
+        return is_there
+
+    async def watched(*args: Any, **kwargs: Any) -> int:
+        assert is_there
+        return await sendfile(*args, **kwargs)
+
+    monkeypatch.setattr(FileSource, "is_in_memory", is_in_memory)
+    monkeypatch.setattr(asyncio.get_running_loop(), "sendfile", watched)
+    async with connection() as (dtp, peer), peer_task(receive_all(peer)) as receiving:
+        result = await send_file(dtp, big)
+        assert await receiving == content
+
+    assert result.bytes == len(content)
+    assert result.fast_path is (FastPath.SENDFILE if "1" in there else FastPath.NONE)
 
 
 @pytest.mark.parametrize("name", ["sha256", "md5", "crc32", "SHA-1"])

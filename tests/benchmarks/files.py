@@ -82,7 +82,8 @@ def remove_uploads(root: Path) -> None:
     for directory in ("up", "slow"):
         for path in (root / directory).iterdir():
             if path != root / "slow" / "file":
-                path.unlink()
+                # A server may still be at work on what a client has left.
+                path.unlink(missing_ok=True)
 
 
 def warm_pages(root: Path, size: int) -> None:

@@ -1,0 +1,122 @@
+"""What the system says of pages of files: there, or to be waited for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftpdata import page_cache
+from ftpdata.page_cache import PROBE_STEP, is_in_memory, lives_in_memory
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+
+SIZE = 3 * PROBE_STEP
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    """Give a file on a disk, all of whose pages are in memory."""
+
+    path = tmp_path / "file"
+    path.write_bytes(bytes(SIZE))
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+        os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except OSError as error:
+        os.close(descriptor)
+        pytest.skip(f"{tmp_path} is on a file system that does not tell: {error.strerror}")
+
+    yield descriptor
+    os.close(descriptor)
+
+
+def forget(fd: int) -> None:
+    """Let the system drop all pages of the file, and bring no more than it is asked for."""
+
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_what_was_written_is_in_memory(fd: int) -> None:
+    """All of it, and every part, down to one byte or none."""
+
+    assert is_in_memory(fd, 0, SIZE, otherwise=False)
+    assert is_in_memory(fd, 5, 1, otherwise=False)
+    assert is_in_memory(fd, SIZE - 1, 1, otherwise=False)
+    assert is_in_memory(fd, 0, 0, otherwise=False)
+
+
+@pytest.mark.parametrize("gone", [0, PROBE_STEP, 2 * PROBE_STEP])
+def test_a_stretch_that_is_gone_is_seen(fd: int, gone: int) -> None:
+    """At the beginning, in the middle and at the end; one look, for it asks for the page too."""
+
+    forget(fd)
+    for start in {0, PROBE_STEP, 2 * PROBE_STEP} - {gone}:
+        os.pread(fd, PROBE_STEP, start)
+
+    assert not is_in_memory(fd, 0, SIZE, otherwise=True)
+
+
+def test_what_was_read_is_in_memory_again(fd: int) -> None:
+    """Once somebody has waited for it."""
+
+    forget(fd)
+    assert not is_in_memory(fd, 0, SIZE, otherwise=True)
+    os.pread(fd, SIZE, 0)
+    assert is_in_memory(fd, 0, SIZE, otherwise=False)
+
+
+@pytest.mark.parametrize("otherwise", [True, False])
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
+def test_a_file_system_that_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, code: int, otherwise: bool
+) -> None:
+    """The answer is what is known otherwise."""
+
+    refuse(monkeypatch, code)
+    assert is_in_memory(0, 0, SIZE, otherwise=otherwise) is otherwise
+
+
+def test_an_error_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads next, in a thread, is told of it."""
+
+    refuse(monkeypatch, errno.EIO)
+    assert not is_in_memory(0, 0, SIZE, otherwise=True)
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Let every look at a page fail."""
+
+    class Calls:
+        RWF_NOWAIT = 8
+
+        @staticmethod
+        def preadv(*_: Any) -> int:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(page_cache, "os", Calls)
+
+
+def test_a_file_system_in_memory_is_known() -> None:
+    """tmpfs, where there is one; a kernel's file is none, though it takes no place either."""
+
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        pytest.skip("there is no /dev/shm")
+
+    path = memory / f"page-cache-{os.getpid()}"
+    try:
+        path.touch()
+        assert lives_in_memory(path.stat())
+    finally:
+        path.unlink()
+
+    assert not lives_in_memory(Path("/proc/self/mountinfo").stat())
+    assert not lives_in_memory(memory.stat())
