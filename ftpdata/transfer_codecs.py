@@ -250,8 +250,8 @@ class TransferDecoder:
         self._on_marker = on_marker
         self._on_suspect = on_suspect
         if transmission:
-            transmission[0].on_marker = self._note_marker
-            transmission[0].on_suspect = self._note_suspect
+            transmission[0].on_marker = None if on_marker is None else self._note_marker
+            transmission[0].on_suspect = None if on_suspect is None else self._note_suspect
 
     @property
     def has_end_mark(self) -> bool:
@@ -321,12 +321,13 @@ class TransferDecoder:
     def _note_marker(self, marker: RestartMarker) -> None:
         # Between CR and LF there is no place in the file that a transfer could go on from.
         holds = any(isinstance(it, AsciiDecoder) and it.holds for it in self._representation)
-        if self._on_marker is not None and not holds:
+        assert self._on_marker is not None
+        if not holds:
             self._on_marker(RestartMarker(marker.text, self._offset))
 
     def _note_suspect(self, suspect: SuspectData) -> None:
-        if self._on_suspect is not None:
-            self._on_suspect(SuspectData(self._offset, suspect.size))
+        assert self._on_suspect is not None
+        self._on_suspect(SuspectData(self._offset, suspect.size))
 
 
 def check_supported(parameters: TransferParameters) -> None:

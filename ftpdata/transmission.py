@@ -355,17 +355,19 @@ class RecordingDecoder(MarkedDecoder):
         return self._record_end
 
     def _start_suspect(self, size: int) -> Iterator[bytes]:
-        yield b""
-        self._suspect += size
         if self.on_suspect is not None:
+            # Only where somebody asks: a peer could cut its data into pieces of a byte else.
+            yield b""
             self.on_suspect(SuspectData(self._output, size))
+        self._suspect += size
 
     def _end_unit(self, code: int) -> Iterator[bytes]:
         """Do what the descriptor codes of a block or string say, at its end."""
 
         if code & MARKER:
-            # Ahead of the call the reader has taken everything before the marker.
-            yield b""
+            if self.on_marker is not None:
+                # Ahead of the call the reader has taken everything before the marker.
+                yield b""
             marker = RestartMarker(marker_text(bytes(self._marker), self._name), self._output)
             self._marker.clear()
             if self.on_marker is not None:

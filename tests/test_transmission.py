@@ -290,6 +290,21 @@ def test_suspect_pieces_are_bounded() -> None:
     assert run(CompressedDecoder(0x20, records=LINES), [data]) == b"\n" * 100_000
 
 
+@pytest.mark.parametrize("mode", ["block", "compressed"])
+def test_data_are_cut_only_where_somebody_asks(mode: str) -> None:
+    """Each piece costs its taker something; a peer cannot make one of each byte."""
+
+    units = {"block": b"\x20\0\x01x\x10\0\x01m", "compressed": b"\0\x20\x01x\0\x10\x01m"}
+    decoder = MODES[mode][1](None)
+    assert list(decoder.feed(units[mode] * 1000)) == [b"x" * 1000]
+    assert decoder.suspect_bytes == 1000
+    told: list[object] = []
+    decoder = MODES[mode][1](None)
+    decoder.on_marker = decoder.on_suspect = told.append
+    assert list(decoder.feed(units[mode] * 3)) == [b"x"] * 3
+    assert len(told) == 6
+
+
 # Limits
 
 # Data that expand as much as each mode lets them.

@@ -251,6 +251,17 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
     assert names(served_directory) == ["file"]
 
 
+async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path) -> None:
+    """Nothing is before it; an empty file in place of the old one would be none of its doing."""
+
+    (served_directory / "file").write_bytes(b"before")
+    async with serving(served_directory) as server, server.logged_in() as client:
+        await choose(client, "I", "F", "B")
+        assert (await client.upload("STOR file", block(16, b"mark"))) == "110 MARK mark = 0"
+        assert await client.codes(1) == [426]
+        assert (served_directory / "file").read_bytes() == b"before"
+
+
 @pytest.mark.parametrize("mode", ["B", "C"])
 @pytest.mark.parametrize("kind", ["A", "E", "I"])
 async def test_markers_of_a_download(kind: str, mode: str, served_directory: Path) -> None:

@@ -34,8 +34,9 @@ __all__ = ["HASH_NAMES"]
 HASH_NAMES = ("SHA-256", "SHA-512", "SHA-1", "MD5", "CRC32")
 """Algorithms of HASH; the first one is what a session starts with."""
 
-MAX_COUNTED = 16 * 1024 * 1024
-"""Bytes of a file that SIZE reads where the answer depends on what is in it."""
+MAX_COUNTED = 1024 * 1024
+"""Bytes of a file that SIZE reads where the answer depends on what is in it: records of compressed
+mode take a second of work for each mebibyte, and the command is short."""
 
 
 @command("DELE path", read_only_code=550)

@@ -246,7 +246,7 @@ async def _receive(
 
         async def acknowledge(marker: RestartMarker) -> None:
             # What is told to be here is to stay, whatever comes of the rest.
-            target.keep_partial = True
+            target.keep_partial = marker.offset > 0
             await session.reply(Reply.parse(format_mark_reply(marker)))
 
         result = await receive_file(
