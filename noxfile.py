@@ -120,6 +120,19 @@ def mutations(session: nox.Session) -> None:
 
 
 @nox.session
+def attacks(session: nox.Session) -> None:
+    """Attack data connections by the thousand: ``nox -s attacks -- [NAME...]``.
+
+    Each run prints what was promised and what was measured, and fails where that is less.
+    """
+
+    _install(session, "test")
+    runs = ("theft", "targets", "ports", "leavers", "wakeups", "stalled")
+    for name in session.posargs or runs:
+        session.run("python", "-m", f"tests.benchmarks.{name}")
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser and decoder: ``nox -s fuzz -- [SECONDS FOR EACH [HARNESS...]]``.
 

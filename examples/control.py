@@ -79,6 +79,10 @@ class Control:
     async def command(self, line: str, *wanted: str) -> str:
         """Send a command and return its reply, whose code must begin as wanted."""
 
+        # A name with a line end in it would be a command more.
+        if {"\r", "\n", "\0"} & set(line):
+            raise ValueError(f"a command is one line, not {line!r:.80}")
+
         self._writer.write(f"{line}\r\n".encode(errors="surrogateescape"))
         return await self.reply(*wanted)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ftplib
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from examples.control import Control
 from examples.demo import ExtendedFTP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,6 +175,25 @@ def test_transfer_modes_with_a_server_that_has_none(served: Path) -> None:
 def test_demo() -> None:
     """The demonstration ends well."""
     assert "everything arrived as it was sent" in run("demo")
+
+
+@pytest.mark.parametrize("name", ["x\r\nDELE y", "x\nDELE y", "x\rDELE y", "x\0"])
+async def test_a_command_is_one_line(name: str) -> None:
+    """A name with a line end in it is no second command: nothing of it is sent."""
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+    connecting = asyncio.ensure_future(Control.connect(*listener.getsockname()))
+    peer, _ = await loop.sock_accept(listener)
+    peer.send(b"220 ready\r\n")
+    control = await connecting
+    with pytest.raises(ValueError, match="one line"):
+        await control.command(f"RETR {name}", "150")
+    control.close()
+    assert await loop.sock_recv(peer, 100) == b""
+    peer.close()
+    listener.close()
 
 
 README = (ROOT / "README.md").read_text("utf-8")

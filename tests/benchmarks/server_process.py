@@ -45,7 +45,6 @@ class ServerProcess:
     Args:
         directory: What it serves.
         ports: Its passive ports.
-        descriptors: How many it may have open.
         trace: Whether to note where memory is allocated.
         settings: Of the server, as far as JSON has them.
 
@@ -59,14 +58,12 @@ class ServerProcess:
         directory: Path,
         *,
         ports: PortRange | None = None,
-        descriptors: int | None = None,
         trace: bool = False,
         **settings: Any,
     ) -> None:
         told = {
             "directory": str(directory),
             "ports": None if ports is None else [ports.first, ports.last],
-            "descriptors": descriptors,
             "trace": trace,
             "settings": settings,
         }
@@ -144,9 +141,6 @@ async def _run(told: dict[str, Any]) -> None:
         **told["settings"],
     )
     server = Server(await anyio.to_thread.run_sync(Storage, told["directory"]), settings)
-    if told["descriptors"]:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (told["descriptors"],) * 2)
-
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     if told["trace"]:
         tracemalloc.start(16)
