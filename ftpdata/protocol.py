@@ -809,6 +809,9 @@ class DTP(asyncio.Protocol):
             is_reset = isinstance(
                 exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
             ) or (isinstance(exc, OSError) and exc.errno in _RESET_ERRNOS)
+            if is_reset and self._has_everything:
+                # What it has not read may be the close_notify.
+                return End.CLEAN, None
             return End.RESET if is_reset else End.LOST, None
 
         if self._finishing:
@@ -1181,6 +1184,13 @@ class DTP(asyncio.Protocol):
             # It ends in the middle.
             self._eof_received = not self.strict_close
 
+    @property
+    def _has_everything(self) -> bool:
+        """Whether the peer's kernel has acknowledged all that was sent in TLS, up to the end."""
+
+        is_announced = getattr(self._tls, "bytes_before_close", None) is not None
+        return self._finishing and is_announced and self._undelivered() == 0
+
     def _undelivered(self) -> int | None:
         return self._undelivered_records(self._kept_socket)
 
@@ -1257,7 +1267,10 @@ class DTP(asyncio.Protocol):
 
     def _lost_by(self, error: OSError) -> None:
         end, message = self._classify_loss(error)
-        self.abort(end, message, cause=error)
+        if end is not End.CLEAN:
+            self.abort(end, message, cause=error)
+        elif self._transport is not None:
+            self._transport.abort()
 
     def _finish_timed_out(self) -> None:
         self.abort(End.CLOSE_TIMEOUT)

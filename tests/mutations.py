@@ -80,6 +80,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_tls.py::test_no_tickets_are_sent_on_data_connections",
     ),
     Mutation(
+        name="a reset is a clean end only where the peer has everything",
+        module="ftpdata/protocol.py",
+        check="            if is_reset and self._has_everything:\n",
+        instead="            if is_reset and self._finishing:\n",
+        tests="tests/test_tls.py::test_a_client_that_leaves_early_has_no_whole_file",
+    ),
+    Mutation(
         name="a session outlives its connections",
         module="ftpdata/protocol.py",
         check="            leave()\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -350,6 +351,9 @@ async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
                     await received
                     await dtp.wait_closed()
                 assert (dtp.end is End.CLEAN) == (end == "whole")
+        # It is with its last reference that OpenSSL would forget the session.
+        del dtp
+        gc.collect()
 
     assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
 
@@ -868,7 +872,7 @@ async def test_every_download_ends_with_a_close_notify(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("goodbye", ["nothing", "end of file", "close"])
+@pytest.mark.parametrize("goodbye", ["nothing", "end of file", "close", "reset"])
 async def test_a_close_notify_need_not_be_answered(
     version: ssl.TLSVersion, goodbye: str, tmp_path: Path
 ) -> None:
@@ -892,10 +896,33 @@ async def test_a_close_notify_need_not_be_answered(
             peer.sock.shutdown(socket.SHUT_WR)
         elif goodbye == "close":
             peer.sock.close()
+        elif goodbye == "reset":
+            reset(peer.sock)
         result = await sending
         assert loop.time() - started_at < 1.4
 
     assert result.end is End.CLEAN
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("size", [0, 1000])
+async def test_a_client_that_knows_the_size_need_not_read_the_end(
+    version: ssl.TLSVersion, size: int, tmp_path: Path
+) -> None:
+    """Closed with the close_notify unread, its socket sends a reset; it has its file."""
+
+    control = log_in(version)
+    source = tmp_path / "download"
+    source.write_bytes(b"k" * size)
+    for _ in range(5):
+        async with protected(control, session=control.session) as (dtp, peer):
+            sending = asyncio.ensure_future(send_file(dtp, source, deadlines=QUICK))
+            if size:
+                assert await peer.receive() == b"k" * size
+            while not dtp.is_finishing:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+            peer.sock.close()
+            assert (await sending).end is End.CLEAN
 
 
 @pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "reset", "nothing"])
