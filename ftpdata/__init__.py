@@ -6,7 +6,9 @@ Where to begin reading:
   connected `DTP`.
 - `send_file`, `receive_file`, `send_listing`, `send_stream`, `receive_stream` and
   `relay` are whole transfers over it: each returns a `TransferResult`, or raises an
-  `FTPDataError` that carries one and the reply code to send.
+  `FTPDataError` that carries one and the reply code to send. `TransferParameters` and
+  `CodecOptions` say how the file is represented; a `ReusableConnection` in place of the
+  `DTP` stays open for the next file, where the mode lets it.
 - `DTP` is the connection itself, for producers and consumers of your own.
 - `format_list_line`, `format_mlsx_line` and their parsers, `format_pasv_reply`,
   `parse_port` and theirs are pure functions.
@@ -14,10 +16,12 @@ Where to begin reading:
 
 Modules, from the bottom up. Pure: `outcome`, `errors`, `parameters`, `contracts`,
 `deadlines`, `digests`, `addresses`, `listing` (with `listing_entry`, `listing_parsers`),
-`mlsx`, `ebcdic`, `transmission`, `representation`, `proxy_header`, `client_hello`,
-`throttle`, `limits`, `advertise`. On asyncio: `protocol` (the `DTP`), `files`, `producers`,
-`consumers`, `adapters`, `tls`, `socket_options`, `endpoint`, `passive`, `pool`, `active`,
-`nat`, `stream`, `transfers`. Imports go downwards only.
+`mlsx`, `ebcdic`, `representation`, `restart`, `transmission` (with `stream_mode`,
+`block_mode`, `compressed_mode`, `deflate_mode`), `transfer_codecs`, `proxy_header`,
+`client_hello`, `throttle`, `limits`, `advertise`. On asyncio: `protocol` (the `DTP`),
+`files`, `producers`, `consumers`, `adapters`, `tls`, `socket_options`, `endpoint`,
+`passive`, `pool`, `active`, `nat`, `stream`, `reuse`, `transfers`. Imports go downwards
+only.
 """
 
 from __future__ import annotations
