@@ -110,6 +110,7 @@ class Capability(enum.Enum):
     TLS_EMPTY_GET = "get of 0 bytes through TLS"
     TLS_EMPTY_PUT = "put of 0 bytes through TLS"
     TLS_FIFTY = "50 transfers in one session through TLS"
+    TLS_DEFLATE = "MODE Z through TLS"
 
     @property
     def wants_tls(self) -> bool:
@@ -121,7 +122,9 @@ class Capability(enum.Enum):
         return self.name.lower().replace("_", "-")
 
 
-RARE = frozenset({Capability.DEFLATE, Capability.LOCAL, Capability.BY_HAND})
+RARE = frozenset(
+    {Capability.DEFLATE, Capability.LOCAL, Capability.BY_HAND, Capability.TLS_DEFLATE}
+)
 """What only those clients can that say so."""
 
 

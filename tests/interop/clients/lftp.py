@@ -22,7 +22,7 @@ class Lftp(Program):
     version_pattern = r"Version (\S+)"
     # EPRT is for IPv6 only, and names "::" as the address to connect to.
     ways = frozenset(Way) - {Way.EPRT_4, Way.EPRT_6}
-    rare = frozenset({Capability.DEFLATE})
+    rare = frozenset({Capability.DEFLATE, Capability.TLS_DEFLATE})
     protections: ClassVar = dict.fromkeys(Protection, True)
 
     def _do(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
