@@ -237,8 +237,13 @@ def _statx() -> Callable[..., int] | None:
 
 
 _STATX_SIZE: Final = 256
-_STATX_BASIC_STATS: Final = 0x7FF
-_AT_SYMLINK_NOFOLLOW: Final = 0x100
+_STATX_MASK: Final = 0x35F
+"""Type, mode, links, uid, gid, modification, inode, size. To be asked for no more spares network
+file systems a round trip."""
+
+_STATX_FLAGS: Final = 0x100 | 0x800
+"""AT_SYMLINK_NOFOLLOW; AT_NO_AUTOMOUNT, as in `os.stat`: a listing must not mount what it lists."""
+
 _STATX_ROW = struct.Struct("=16xIIIH2xQQ64xq16xQ112x")
 """``struct statx`` (linux/stat.h, the same on every machine), as a `StatusRow`. Major and minor
 number of the device are one number here: there is one device, and a call for each file costs."""
@@ -267,7 +272,7 @@ class _StatxCalls(_StatCalls):
             self._make_places(len(names))
 
         # One loop in C: the calls are short, and Python's own loop would be half of the time.
-        flags, mask = repeat(_AT_SYMLINK_NOFOLLOW), repeat(_STATX_BASIC_STATS)
+        flags, mask = repeat(_STATX_FLAGS), repeat(_STATX_MASK)
         failed = [*map(self._statx, repeat(self._fd), names, flags, mask, self._places)]
         filled = memoryview(self._memory)[: len(names) * _STATX_SIZE]
         rows = cast("list[StatusRow | Gone]", [*_STATX_ROW.iter_unpack(filled)])
