@@ -27,7 +27,7 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Final
 
@@ -109,7 +109,7 @@ class ListFormatter:
     """Writes the unix lines of many entries that are listed at one moment.
 
     What entries share is kept: letters, links, owner and group as one prefix,
-    and dates to the minute. Both caches are bounded. A formatter may be used
+    and days. Both caches are bounded. A formatter may be used
     for as long as `now` is near enough the present; to make one is cheap.
 
     Args:
@@ -126,8 +126,8 @@ class ListFormatter:
     """
 
     __slots__ = (
-        *("_dates", "_days", "_group_name", "_now", "_owner_name", "_policy", "_prefixes"),
-        *("_twisted", "_year", "_zone"),
+        *("_days", "_group_name", "_last", "_now", "_offset", "_owner_name", "_policy"),
+        *("_prefixes", "_recent", "_twisted", "_year", "_zone"),
     )
 
     needs_status = True
@@ -148,12 +148,17 @@ class ListFormatter:
         self._twisted = rules is ListingRules.TWISTED
         self._policy = name_policy
         self._now = epoch_minute(now)
+        self._recent = self._now - _RECENT_MINUTES
         if self._twisted and self._zone is not UTC:
             raise ValueError("Twisted's rules know no zone but UTC")
 
         self._year = civil_date(self._now // MINUTES_PER_DAY)[0]
         self._prefixes: dict[tuple[object, ...], str] = {}
-        self._dates: dict[float, str] = {}
+        self._last: tuple[float | None, str] = (None, "")
+        self._offset: Callable[[int], int] | None = None
+        if self._zone is not UTC:
+            self._offset = lru_cache(_CACHE_LIMIT)(partial(offset_minutes, self._zone))
+
         self._days: dict[int, tuple[str, str, bool]] = {}
 
     def format(self, entry: ListingEntry) -> bytes | None:
@@ -174,16 +179,19 @@ class ListFormatter:
         """
 
         fields: list[str | int] = []
-        prefixes, dates = self._prefixes, self._dates
+        prefixes, (last, when) = self._prefixes, self._last
         for name, row in named_rows(table, self._policy, with_targets=not self._twisted):
             links, uid, gid, mode, _, size, modified, _ = row
-            try:
-                fields += prefixes[links, uid, gid, mode], size, dates[modified // 60], name
-            except KeyError:
-                key = (links, uid, gid, mode)
-                prefix = prefixes.get(key) or self._add_row(key, row)
-                fields += prefix, size, self._add_date(modified), name
+            minute = modified // 60
+            if minute != last:
+                last, when = minute, self._date(minute)
 
+            try:
+                fields += prefixes[links, uid, gid, mode], size, when, name
+            except KeyError:
+                fields += self._add_row((links, uid, gid, mode), row), size, when, name
+
+        self._last = (last, when)
         return _block(fields)
 
     def format_blocks(
@@ -204,7 +212,7 @@ class ListFormatter:
         calls. The formatting itself is one operation for all lines.
         """
 
-        prefixes, dates, twisted = self._prefixes, self._dates, self._twisted
+        prefixes, twisted, (last, when) = self._prefixes, self._twisted, self._last
         fields: list[str | int] = []
         for entry in entries:
             name = entry.name
@@ -225,11 +233,19 @@ class ListFormatter:
             key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)
             modified = entry.modified
             try:
-                fields += prefixes[key], entry.size, dates[modified // 60], name  # type: ignore[operator]
-            except (KeyError, TypeError):
-                prefix = prefixes.get(key) or self._add_prefix(key, entry)
-                fields += prefix, entry.size, self._add_date(modified), name
+                minute = modified // 60  # type: ignore[operator]
+            except TypeError:
+                minute = epoch_minute(modified) if modified else 0
 
+            if minute != last:
+                last, when = minute, self._date(int(minute))
+
+            try:
+                fields += prefixes[key], entry.size, when, name
+            except KeyError:
+                fields += self._add_prefix(key, entry), entry.size, when, name
+
+        self._last = (last, when)
         return fields
 
     def _add_row(self, key: tuple[object, ...], row: StatusRow) -> str:
@@ -254,21 +270,16 @@ class ListFormatter:
         self._prefixes[key] = prefix
         return prefix
 
-    def _add_date(self, modified: float | datetime | None) -> str:
-        minute = epoch_minute(modified) if modified else 0
-        local = minute if self._zone is UTC else minute + offset_minutes(self._zone, minute)
-        day, clock = divmod(local, MINUTES_PER_DAY)
-        day_with_year, day_only, this_year = self._days.get(day) or self._add_day(day)
-        if this_year if self._twisted else self._now - _RECENT_MINUTES < minute <= self._now:
-            when = f"{day_only}{_CLOCK[clock]}"
-        else:
-            when = day_with_year
+    def _date(self, minute: int) -> str:
+        """Write the date of a minute, which in a directory may be one for nearly every file."""
 
-        if len(self._dates) >= _CACHE_LIMIT:
-            self._dates.clear()
+        local = minute if self._offset is None else minute + self._offset(minute)
+        day = local // MINUTES_PER_DAY
+        with_year, without, this_year = self._days.get(day) or self._add_day(day)
+        if this_year if self._twisted else self._recent < minute <= self._now:
+            return without + _CLOCK[local - day * MINUTES_PER_DAY]
 
-        self._dates[minute] = when
-        return when
+        return with_year
 
     def _add_day(self, day: int) -> tuple[str, str, bool]:
         year, month, day_of_month = civil_date(day)

@@ -36,6 +36,10 @@ _IN_ORDER: Final = (0, 1, 2, 3)
 _CACHE_LIMIT: Final = 65_536
 """Entries of one cache of a formatter: some megabytes at most, then it starts afresh."""
 
+_SECONDS_PER_DAY: Final = 86_400
+_CLOCK: Final = tuple(f"{minute // 60:02d}{minute % 60:02d}" for minute in range(1440))
+_SECONDS: Final = tuple(f"{second:02d};" for second in range(60))
+
 _NOTHING: Final = "%.0s"
 """Takes a value, and writes nothing."""
 
@@ -58,8 +62,8 @@ class MlsxFormatter:
     """
 
     __slots__ = (
-        *("_group_name", "_minutes", "_order", "_owner_name", "_perm", "_policy", "_seconds"),
-        *("_selection", "_templates", "_wanted"),
+        *("_days", "_group_name", "_order", "_owner_name", "_perm", "_policy", "_selection"),
+        *("_templates", "_wanted"),
     )
 
     needs_status = True
@@ -80,8 +84,7 @@ class MlsxFormatter:
         self._owner_name = owner_name
         self._group_name = group_name
         self._templates: dict[tuple[object, ...], str] = {}
-        self._seconds: dict[float, str] = {}
-        self._minutes: dict[int, str] = {}
+        self._days: dict[int, str] = {}
         told = [_FIELDS.index(fact) for fact in self._wanted if fact in _FIELDS]
         self._order = (*told, *(index for index in _IN_ORDER if index not in told))
 
@@ -96,7 +99,8 @@ class MlsxFormatter:
     def format_block(self, entries: Iterable[ListingEntry]) -> bytes:
         """Return the lines of all entries, each with its CRLF."""
 
-        kinds, seconds = self._templates, self._seconds
+        kinds = self._templates
+        last, modify = None, ""
         templates: list[str] = []
         values: list[str | int] = []
         for entry in entries:
@@ -109,10 +113,8 @@ class MlsxFormatter:
                 name = safe
 
             modified = entry.modified
-            try:
-                modify = seconds[modified // 1]  # type: ignore[operator]
-            except (KeyError, TypeError):
-                modify = self._modify(modified)
+            if modified != last:
+                last, modify = modified, self._modify(modified)
 
             unique = entry.unique
             if unique is not None:
@@ -134,16 +136,16 @@ class MlsxFormatter:
         Byte for byte what `format_block` makes of the entries of the table.
         """
 
-        kinds, seconds = self._templates, self._seconds
+        kinds = self._templates
+        last, modify = None, ""
         templates: list[str] = []
         values: list[str | int] = []
         for name, row in named_rows(table, self._policy):
             _, uid, gid, mode, inode, size, modified, device = row
-            try:
-                values += size, seconds[modified], inode, name
-            except KeyError:
-                values += size, self._modify(modified), inode, name
+            if modified != last:
+                last, modify = modified, self._modify_at(modified)
 
+            values += size, modify, inode, name
             try:
                 templates.append(kinds[uid, gid, mode, device])
             except KeyError:
@@ -161,32 +163,41 @@ class MlsxFormatter:
         return ("".join(templates) % tuple(values)).encode("utf-8", "surrogateescape")
 
     def _modify(self, modified: datetime | float | None) -> str:
-        """Return the fact modify, and keep it."""
+        """Write the fact modify; a time that cannot be expressed is a fact that is not told."""
 
         if modified is None:
             return ""
 
-        seconds = epoch_seconds(modified) // 1
         try:
-            minute, second = divmod(int(seconds), 60)
-            start = self._minutes.get(minute) or self._add_minute(minute)
+            return self._modify_at(int(epoch_seconds(modified) // 1))
+        except (ValueError, OverflowError):  # not a number, or infinite
+            return ""
+
+    def _modify_at(self, seconds: int) -> str:
+        """Write the fact modify of whole seconds. Nearly every file may have its own."""
+
+        day = seconds // _SECONDS_PER_DAY
+        start = self._days.get(day)
+        if start is None:
+            start = self._add_day(day)
+
+        if not start:
+            return ""
+
+        second = seconds - day * _SECONDS_PER_DAY
+        minute = second // 60
+        return start + _CLOCK[minute] + _SECONDS[second - minute * 60]
+
+    def _add_day(self, day: int) -> str:
+        try:
+            text = f"modify={format_time_val(day * _SECONDS_PER_DAY).removesuffix('000000')}"
         except (ValueError, OverflowError):
-            text = ""  # a year that cannot be expressed is a fact that is not told
-        else:
-            text = f"{start}{second:02d};"
+            text = ""  # not a year from 1000 to 9999
 
-        if len(self._seconds) >= _CACHE_LIMIT:
-            self._seconds.clear()
+        if len(self._days) >= _CACHE_LIMIT:
+            self._days.clear()
 
-        self._seconds[seconds] = text
-        return text
-
-    def _add_minute(self, minute: int) -> str:
-        text = f"modify={format_time_val(minute * 60)[:-2]}"
-        if len(self._minutes) >= _CACHE_LIMIT:
-            self._minutes.clear()
-
-        self._minutes[minute] = text
+        self._days[day] = text
         return text
 
     def _add_template(self, key: tuple[object, ...], entry: ListingEntry, unique: str) -> str:

@@ -460,7 +460,7 @@ def test_blocks_equal_lines() -> None:
 
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A million owners, minutes or days do not stay in memory, and change no line."""
+    """A million owners or days do not stay in memory, and change no line."""
 
     monkeypatch.setattr(listing, "_CACHE_LIMIT", 4)
     formatter = ListFormatter(now=NOW)
@@ -468,7 +468,6 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for entry in entries:
         assert formatter.format(entry) == list_line(entry)
         assert len(formatter._prefixes) <= 4
-        assert len(formatter._dates) <= 4
         assert len(formatter._days) <= 4
 
 

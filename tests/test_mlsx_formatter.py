@@ -104,10 +104,10 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     start = datetime(2026, 1, 31, tzinfo=UTC)
     for number in range(10):
         entry = ListingEntry(
-            name="x", uid=number, modified=(start + timedelta(seconds=59 * number)).timestamp()
+            name="x", uid=number, modified=(start + timedelta(hours=23 * number)).timestamp()
         )
         line = format_mlsx_line("x", facts_for_entry(entry))
         assert line is not None
         assert formatter.format_block([entry]) == line + b"\r\n"
-    for cache in (formatter._templates, formatter._seconds, formatter._minutes):
+    for cache in (formatter._templates, formatter._days):
         assert 0 < len(cache) <= 3
