@@ -54,7 +54,7 @@ class Deadlines:
     close: float | None = _limit(30.0)
 
 
-ACTIVE_INTERVAL = 0.5
+ACTIVE_INTERVAL = 0.25
 """Seconds between two looks at a transfer that moves."""
 
 LOOKS_WHILE_IDLE = 8
@@ -84,7 +84,7 @@ class ProgressWatch:
 
     Only progress counts, not activity: a peer that keeps a connection open
     and moves nothing is stalled. When something moved is known no better than
-    by the look that found it, so a stall is found late by half of the pause
+    by the look that found it, so a stall is found late by a quarter of the pause
     before the last byte: by `ACTIVE_INTERVAL` where the transfer moved
     steadily, and by an eighth of the deadline at the most.
 
@@ -159,7 +159,7 @@ class ProgressWatch:
             idle = self._checked_at - self._progress_at
             step = min(
                 min([patience, *self._later_patience]) / LOOKS_WHILE_IDLE,
-                max(ACTIVE_INTERVAL, idle / 2),
+                max(ACTIVE_INTERVAL, idle / 4),
             )
             moments.append(min(self._progress_at + patience, self._checked_at + step))
 
