@@ -18,7 +18,7 @@ Modules, from the bottom up. Pure: `outcome`, `errors`, `parameters`, `contracts
 `deadlines`, `digests`, `addresses`, `listing` (with `listing_entry`, `listing_parsers`),
 `mlsx`, `ebcdic`, `representation`, `restart`, `transmission` (with `stream_mode`,
 `block_mode`, `compressed_mode`, `deflate_mode`), `transfer_codecs`, `proxy_header`,
-`client_hello`, `throttle`, `limits`, `advertise`. On asyncio: `protocol` (the `DTP`),
+`client_hello`, `throttle`, `limits`, `advertising`. On asyncio: `protocol` (the `DTP`),
 `files`, `producers`, `consumers`, `adapters`, `tls`, `socket_options`, `endpoint`,
 `passive`, `pool`, `active`, `nat`, `stream`, `reuse`, `transfers`. Imports go downwards
 only.
@@ -26,191 +26,195 @@ only.
 
 from __future__ import annotations
 
-from .active import ActiveEndpoint, connect_active
-from .adapters import (
-    ConsumerAdapter,
-    ConsumerOfTwisted,
-    ProducerAdapter,
-    ProducerOfTwisted,
-    TwistedConsumer,
-    TwistedProducer,
-)
-from .addresses import (
-    EPSV_ALL,
-    HostPort,
-    NetworkProtocol,
-    PeerPolicy,
-    format_eprt,
-    format_epsv_reply,
-    format_pasv_reply,
-    format_port,
-    parse_eprt,
-    parse_epsv,
-    parse_epsv_reply,
-    parse_pasv_reply,
-    parse_port,
-)
-from .advertise import AddressTable, Advertisement, PortMapping, advertise, unreachable_reason
-from .block_mode import BlockDecoder, BlockEncoder
-from .client_hello import ClientHello, parse_client_hello
-from .compressed_mode import CompressedDecoder, CompressedEncoder
-from .consumers import (
-    DecodingConsumer,
-    DigestConsumer,
-    FileConsumer,
-    MemoryConsumer,
-    ReceiveQueue,
-    SizeLimitConsumer,
-)
-from .contracts import (
-    Buffer,
-    Consumer,
-    Decoder,
-    Encoder,
-    Producer,
-    ProgressCallback,
-    PullProducer,
-    PushProducer,
-    UploadTarget,
-)
-from .deadlines import Deadlines, ProgressWatch
-from .deflate_mode import DeflateDecoder, DeflateEncoder, parse_deflate_level
-from .digests import Digest
-from .directories import DirectoryLister, DirectoryReader, list_directory
-from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
-from .endpoint import AcceptedEndpoint, Endpoint
-from .errors import (
-    BadAddress,
-    BadArgument,
-    ConnectionReset,
-    DataConnectionError,
-    FileBusy,
-    FileNameNotAllowed,
-    FileUnavailable,
-    FTPDataError,
-    InsufficientStorage,
-    InvalidData,
-    LocalError,
-    NotConnected,
-    OpenTimeout,
-    PeerRejected,
-    PortsExhausted,
-    ProtectionRequired,
-    QuotaExceeded,
-    SizeMismatch,
-    TLSNegotiationFailed,
-    TransferAborted,
-    TransferTimeout,
-    TruncatedTransfer,
-    UnsupportedNetworkProtocol,
-    UnsupportedParameter,
-    error_for_end,
-    error_for_oserror,
-)
-from .files import FileSource, FileTarget, WriteMode
-from .limits import FailedAttempts, Limits, Slot, Usage, address_key
-from .listing import (
-    ListFormatter,
-    ListingRules,
-    NamePolicy,
-    NlstFormatter,
-    format_eplf_line,
-    format_list_line,
-    format_msdos_line,
-    format_nlst_line,
-)
-from .listing_entry import EntryType, ListingEntry, Permissions, StatResult
-from .listing_parsers import (
-    parse_eplf_line,
-    parse_list_line,
-    parse_msdos_line,
-    parse_nlst_line,
-    parse_unix_line,
-)
-from .listing_table import EntryTable, ListingBlock, StatusRow, TableFormatter
-from .mlsx import (
-    DEFAULT_FACTS,
-    SUPPORTED_FACTS,
-    Facts,
-    FactSelection,
-    entry_from_facts,
-    facts_for_entry,
-    format_mlsx_line,
-    format_time_val,
-    parse_mlsx_line,
-    parse_time_val,
-    perm_letters,
-    select_facts,
-)
-from .mlsx_formatter import MlsxFormatter
-from .nat import AddressCallable, Advertiser
-from .outcome import Direction, End, FastPath, TransferResult, format_xferlog_line
-from .parameters import (
-    FormatControl,
-    Protection,
-    RepresentationType,
-    Structure,
-    TransferParameters,
-    TransmissionMode,
-)
-from .passive import PassiveEndpoint, PortRange, listen_passive
-from .pool import ListenerPool, PooledEndpoint, PoolMetrics
-from .producers import (
-    AsyncIterableProducer,
-    BytesProducer,
-    Destination,
-    EncodedProducer,
-    FileProducer,
-    IterableProducer,
-    StartableProducer,
-)
-from .protocol import DTP, CloseWaiter
-from .proxy_header import (
-    PROXY_HEADER_LIMIT,
-    ProxyHeader,
-    TrustedProxies,
-    format_proxy_header,
-    parse_proxy_header,
-)
-from .representation import (
-    PIECE_SIZE,
-    AsciiDecoder,
-    AsciiEncoder,
-    EbcdicDecoder,
-    EbcdicEncoder,
-    ExistingCRLF,
-    IdentityDecoder,
-    IdentityEncoder,
-)
-from .restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
-from .reuse import ReusableConnection
-from .socket_options import SocketOptions
-from .stream import DTPStream
-from .stream_mode import StreamRecordDecoder, StreamRecordEncoder
-from .throttle import TokenBucket
-from .tls import DataTLS, ServerCertificate, SessionReuse
-from .transfer_codecs import (
-    CodecOptions,
-    SizeCounter,
-    TransferDecoder,
-    TransferEncoder,
-    chain_decoders,
-    chain_encoders,
-    check_supported,
-    decoder_for,
-    encoder_for,
-    listing_encoder_for,
-)
-from .transfers import (
-    ReceivedStream,
-    receive_file,
-    receive_stream,
-    relay,
-    send_file,
-    send_listing,
-    send_stream,
-)
-from .transmission import MAX_PIECE, CodecLimits, Records
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .active import ActiveEndpoint, connect_active
+    from .adapters import (
+        ConsumerAdapter,
+        ConsumerOfTwisted,
+        ProducerAdapter,
+        ProducerOfTwisted,
+        TwistedConsumer,
+        TwistedProducer,
+    )
+    from .addresses import (
+        EPSV_ALL,
+        HostPort,
+        NetworkProtocol,
+        PeerPolicy,
+        format_eprt,
+        format_epsv_reply,
+        format_pasv_reply,
+        format_port,
+        parse_eprt,
+        parse_epsv,
+        parse_epsv_reply,
+        parse_pasv_reply,
+        parse_port,
+    )
+    from .advertising import AddressTable, Advertisement, PortMapping, advertise, unreachable_reason
+    from .block_mode import BlockDecoder, BlockEncoder
+    from .client_hello import ClientHello, parse_client_hello
+    from .compressed_mode import CompressedDecoder, CompressedEncoder
+    from .consumers import (
+        DecodingConsumer,
+        DigestConsumer,
+        FileConsumer,
+        MemoryConsumer,
+        ReceiveQueue,
+        SizeLimitConsumer,
+    )
+    from .contracts import (
+        Buffer,
+        Consumer,
+        Decoder,
+        Encoder,
+        Producer,
+        ProgressCallback,
+        PullProducer,
+        PushProducer,
+        UploadTarget,
+    )
+    from .deadlines import Deadlines, ProgressWatch
+    from .deflate_mode import DeflateDecoder, DeflateEncoder, parse_deflate_level
+    from .digests import Digest
+    from .directories import DirectoryLister, DirectoryReader, list_directory
+    from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
+    from .endpoint import AcceptedEndpoint, Endpoint
+    from .errors import (
+        BadAddress,
+        BadArgument,
+        ConnectionReset,
+        DataConnectionError,
+        FileBusy,
+        FileNameNotAllowed,
+        FileUnavailable,
+        FTPDataError,
+        InsufficientStorage,
+        InvalidData,
+        LocalError,
+        NotConnected,
+        OpenTimeout,
+        PeerRejected,
+        PortsExhausted,
+        ProtectionRequired,
+        QuotaExceeded,
+        SizeMismatch,
+        TLSNegotiationFailed,
+        TransferAborted,
+        TransferTimeout,
+        TruncatedTransfer,
+        UnsupportedNetworkProtocol,
+        UnsupportedParameter,
+        error_for_end,
+        error_for_oserror,
+    )
+    from .files import FileSource, FileTarget, WriteMode
+    from .limits import FailedAttempts, Limits, Slot, Usage, address_key
+    from .listing import (
+        ListFormatter,
+        ListingRules,
+        NamePolicy,
+        NlstFormatter,
+        format_eplf_line,
+        format_list_line,
+        format_msdos_line,
+        format_nlst_line,
+    )
+    from .listing_entry import EntryType, ListingEntry, Permissions, StatResult
+    from .listing_parsers import (
+        parse_eplf_line,
+        parse_list_line,
+        parse_msdos_line,
+        parse_nlst_line,
+        parse_unix_line,
+    )
+    from .listing_table import EntryTable, ListingBlock, StatusRow, TableFormatter
+    from .mlsx import (
+        DEFAULT_FACTS,
+        SUPPORTED_FACTS,
+        Facts,
+        FactSelection,
+        entry_from_facts,
+        facts_for_entry,
+        format_mlsx_line,
+        format_time_val,
+        parse_mlsx_line,
+        parse_time_val,
+        perm_letters,
+        select_facts,
+    )
+    from .mlsx_formatter import MlsxFormatter
+    from .nat import AddressCallable, Advertiser
+    from .outcome import Direction, End, FastPath, TransferResult, format_xferlog_line
+    from .parameters import (
+        FormatControl,
+        Protection,
+        RepresentationType,
+        Structure,
+        TransferParameters,
+        TransmissionMode,
+    )
+    from .passive import PassiveEndpoint, PortRange, listen_passive
+    from .pool import ListenerPool, PooledEndpoint, PoolMetrics
+    from .producers import (
+        AsyncIterableProducer,
+        BytesProducer,
+        Destination,
+        EncodedProducer,
+        FileProducer,
+        IterableProducer,
+        StartableProducer,
+    )
+    from .protocol import DTP, CloseWaiter
+    from .proxy_header import (
+        PROXY_HEADER_LIMIT,
+        ProxyHeader,
+        TrustedProxies,
+        format_proxy_header,
+        parse_proxy_header,
+    )
+    from .representation import (
+        PIECE_SIZE,
+        AsciiDecoder,
+        AsciiEncoder,
+        EbcdicDecoder,
+        EbcdicEncoder,
+        ExistingCRLF,
+        IdentityDecoder,
+        IdentityEncoder,
+    )
+    from .restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
+    from .reuse import ReusableConnection
+    from .socket_options import SocketOptions
+    from .stream import DTPStream
+    from .stream_mode import StreamRecordDecoder, StreamRecordEncoder
+    from .throttle import TokenBucket
+    from .tls import DataTLS, ServerCertificate, SessionReuse
+    from .transfer_codecs import (
+        CodecOptions,
+        SizeCounter,
+        TransferDecoder,
+        TransferEncoder,
+        chain_decoders,
+        chain_encoders,
+        check_supported,
+        decoder_for,
+        encoder_for,
+        listing_encoder_for,
+    )
+    from .transfers import (
+        ReceivedStream,
+        receive_file,
+        receive_stream,
+        relay,
+        send_file,
+        send_listing,
+        send_stream,
+    )
+    from .transmission import MAX_PIECE, CodecLimits, Records
 
 __all__ = [
     "DEFAULT_FACTS",
@@ -417,3 +421,221 @@ __all__ = [
     "translation_tables",
     "unreachable_reason",
 ]
+
+_NAMES = {
+    "active": ("ActiveEndpoint", "connect_active"),
+    "adapters": (
+        "ConsumerAdapter",
+        "ConsumerOfTwisted",
+        "ProducerAdapter",
+        "ProducerOfTwisted",
+        "TwistedConsumer",
+        "TwistedProducer",
+    ),
+    "addresses": (
+        "EPSV_ALL",
+        "HostPort",
+        "NetworkProtocol",
+        "PeerPolicy",
+        "format_eprt",
+        "format_epsv_reply",
+        "format_pasv_reply",
+        "format_port",
+        "parse_eprt",
+        "parse_epsv",
+        "parse_epsv_reply",
+        "parse_pasv_reply",
+        "parse_port",
+    ),
+    "advertising": (
+        "AddressTable",
+        "Advertisement",
+        "PortMapping",
+        "advertise",
+        "unreachable_reason",
+    ),
+    "block_mode": ("BlockDecoder", "BlockEncoder"),
+    "client_hello": ("ClientHello", "parse_client_hello"),
+    "compressed_mode": ("CompressedDecoder", "CompressedEncoder"),
+    "consumers": (
+        "DecodingConsumer",
+        "DigestConsumer",
+        "FileConsumer",
+        "MemoryConsumer",
+        "ReceiveQueue",
+        "SizeLimitConsumer",
+    ),
+    "contracts": (
+        "Buffer",
+        "Consumer",
+        "Decoder",
+        "Encoder",
+        "Producer",
+        "ProgressCallback",
+        "PullProducer",
+        "PushProducer",
+        "UploadTarget",
+    ),
+    "deadlines": ("Deadlines", "ProgressWatch"),
+    "deflate_mode": ("DeflateDecoder", "DeflateEncoder", "parse_deflate_level"),
+    "digests": ("Digest",),
+    "directories": ("DirectoryLister", "DirectoryReader", "list_directory"),
+    "ebcdic": ("EbcdicCodePage", "ebcdic_code_page", "translation_tables"),
+    "endpoint": ("AcceptedEndpoint", "Endpoint"),
+    "errors": (
+        "BadAddress",
+        "BadArgument",
+        "ConnectionReset",
+        "DataConnectionError",
+        "FTPDataError",
+        "FileBusy",
+        "FileNameNotAllowed",
+        "FileUnavailable",
+        "InsufficientStorage",
+        "InvalidData",
+        "LocalError",
+        "NotConnected",
+        "OpenTimeout",
+        "PeerRejected",
+        "PortsExhausted",
+        "ProtectionRequired",
+        "QuotaExceeded",
+        "SizeMismatch",
+        "TLSNegotiationFailed",
+        "TransferAborted",
+        "TransferTimeout",
+        "TruncatedTransfer",
+        "UnsupportedNetworkProtocol",
+        "UnsupportedParameter",
+        "error_for_end",
+        "error_for_oserror",
+    ),
+    "files": ("FileSource", "FileTarget", "WriteMode"),
+    "limits": ("FailedAttempts", "Limits", "Slot", "Usage", "address_key"),
+    "listing": (
+        "ListFormatter",
+        "ListingRules",
+        "NamePolicy",
+        "NlstFormatter",
+        "format_eplf_line",
+        "format_list_line",
+        "format_msdos_line",
+        "format_nlst_line",
+    ),
+    "listing_entry": ("EntryType", "ListingEntry", "Permissions", "StatResult"),
+    "listing_parsers": (
+        "parse_eplf_line",
+        "parse_list_line",
+        "parse_msdos_line",
+        "parse_nlst_line",
+        "parse_unix_line",
+    ),
+    "listing_table": ("EntryTable", "ListingBlock", "StatusRow", "TableFormatter"),
+    "mlsx": (
+        "DEFAULT_FACTS",
+        "SUPPORTED_FACTS",
+        "FactSelection",
+        "Facts",
+        "entry_from_facts",
+        "facts_for_entry",
+        "format_mlsx_line",
+        "format_time_val",
+        "parse_mlsx_line",
+        "parse_time_val",
+        "perm_letters",
+        "select_facts",
+    ),
+    "mlsx_formatter": ("MlsxFormatter",),
+    "nat": ("AddressCallable", "Advertiser"),
+    "outcome": ("Direction", "End", "FastPath", "TransferResult", "format_xferlog_line"),
+    "parameters": (
+        "FormatControl",
+        "Protection",
+        "RepresentationType",
+        "Structure",
+        "TransferParameters",
+        "TransmissionMode",
+    ),
+    "passive": ("PassiveEndpoint", "PortRange", "listen_passive"),
+    "pool": ("ListenerPool", "PoolMetrics", "PooledEndpoint"),
+    "producers": (
+        "AsyncIterableProducer",
+        "BytesProducer",
+        "Destination",
+        "EncodedProducer",
+        "FileProducer",
+        "IterableProducer",
+        "StartableProducer",
+    ),
+    "protocol": ("DTP", "CloseWaiter"),
+    "proxy_header": (
+        "PROXY_HEADER_LIMIT",
+        "ProxyHeader",
+        "TrustedProxies",
+        "format_proxy_header",
+        "parse_proxy_header",
+    ),
+    "representation": (
+        "PIECE_SIZE",
+        "AsciiDecoder",
+        "AsciiEncoder",
+        "EbcdicDecoder",
+        "EbcdicEncoder",
+        "ExistingCRLF",
+        "IdentityDecoder",
+        "IdentityEncoder",
+    ),
+    "restart": ("RestartMarker", "SuspectData", "format_mark_reply", "parse_mark_reply"),
+    "reuse": ("ReusableConnection",),
+    "socket_options": ("SocketOptions",),
+    "stream": ("DTPStream",),
+    "stream_mode": ("StreamRecordDecoder", "StreamRecordEncoder"),
+    "throttle": ("TokenBucket",),
+    "tls": ("DataTLS", "ServerCertificate", "SessionReuse"),
+    "transfer_codecs": (
+        "CodecOptions",
+        "SizeCounter",
+        "TransferDecoder",
+        "TransferEncoder",
+        "chain_decoders",
+        "chain_encoders",
+        "check_supported",
+        "decoder_for",
+        "encoder_for",
+        "listing_encoder_for",
+    ),
+    "transfers": (
+        "ReceivedStream",
+        "receive_file",
+        "receive_stream",
+        "relay",
+        "send_file",
+        "send_listing",
+        "send_stream",
+    ),
+    "transmission": ("MAX_PIECE", "CodecLimits", "Records"),
+}
+"""Where each public name is at home."""
+
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the module of a public name when the name is first asked for (PEP 562).
+
+        Whoever formats a listing line then waits for no asyncio and no TLS.
+        """
+
+        if name in _NAMES:
+            return importlib.import_module(f".{name}", __name__)
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+        module = importlib.import_module(f".{_HOMES[name]}", __name__)
+        value = globals()[name] = getattr(module, name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_NAMES})

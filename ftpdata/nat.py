@@ -1,6 +1,6 @@
 """The address to tell clients, where it must be asked for: names, callables, log.
 
-What to tell is decided by `ftpdata.advertise`; here stand the waits. A name is
+What to tell is decided by `ftpdata.advertising`; here stand the waits. A name is
 resolved anew after a while, since home and cloud addresses change.
 """
 
@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from .addresses import HostPort, format_epsv_reply, format_pasv_reply
-from .advertise import AddressTable, Advertisement, PortMapping, advertise
+from .advertising import AddressTable, Advertisement, PortMapping, advertise
 from .errors import BadAddress, DataConnectionError, UnsupportedNetworkProtocol
 from .outcome import End
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import subprocess
@@ -75,9 +76,56 @@ def test_each_name_is_the_same_object_everywhere() -> None:
             assert getattr(ftpdata, name) is getattr(loaded, name)
 
 
+def test_import_waits_for_nothing_that_is_not_asked_for() -> None:
+    """The package alone loads none of its modules; a pure one loads no asyncio, anyio or TLS."""
+    code = (
+        "import sys, json, ftpdata; first = [*sys.modules]; ftpdata.format_list_line;"
+        "json.dump([first, [*sys.modules]], sys.stdout)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    first, then = map(set, json.loads(done.stdout))
+    assert not [name for name in first if name.startswith("ftpdata.")]
+    assert "ftpdata.listing" in then
+    assert not {"asyncio", "anyio", "ssl"} & then
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """And a module of public names is an attribute, as after its import."""
+    with pytest.raises(AttributeError, match="no attribute 'formt_list_line'"):
+        ftpdata.formt_list_line  # type: ignore[attr-defined]  # noqa: B018
+
+    assert vars(ftpdata)["__getattr__"]("mlsx") is importlib.import_module("ftpdata.mlsx")
+    assert {"DTP", "mlsx", "__all__"} <= set(dir(ftpdata))
+
+
+def test_the_names_for_type_checkers_are_the_names() -> None:
+    """What they read as imports is what the interpreter is told, name by name."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
+    imports = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imports == vars(ftpdata)["_HOMES"]
+
+
+def test_no_public_name_is_that_of_a_module() -> None:
+    """The import of the module would put itself in the place of the name."""
+    assert not set(exported_by_package()) & set(MODULES)
+
+
 def test_import_brings_in_only_what_is_declared() -> None:
-    """`import ftpdata` loads anyio, attrs and what these need, and no other third party."""
-    code = "import sys, json, ftpdata; json.dump([*sys.modules], sys.stdout)"
+    """All of `ftpdata` loads anyio, attrs and what these need, and no other third party."""
+    code = "import sys, json; from ftpdata import *; json.dump([*sys.modules], sys.stdout)"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=PACKAGE.parent,

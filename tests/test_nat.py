@@ -11,7 +11,7 @@ import pytest
 
 from ftpdata import nat
 from ftpdata.addresses import HostPort
-from ftpdata.advertise import AddressTable
+from ftpdata.advertising import AddressTable
 from ftpdata.errors import BadAddress, DataConnectionError, UnsupportedNetworkProtocol
 from ftpdata.nat import Advertiser
 from ftpdata.outcome import End

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpdata.addresses import HostPort
-from ftpdata.advertise import AddressTable, PortMapping, advertise, unreachable_reason
+from ftpdata.advertising import AddressTable, PortMapping, advertise, unreachable_reason
 from ftpdata.errors import BadAddress
 
 BOUND = HostPort("10.0.0.5", 50000)
