@@ -81,7 +81,7 @@ class DirectoryReader:
         follow: Callable[[str], os.stat_result | None] | None = None,
         with_status: bool = True,
     ) -> None:
-        self.at_end = False
+        self.at_end: bool = False
         self._is_wanted = is_wanted
         self._follow = follow
         self._with_status = with_status

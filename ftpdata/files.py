@@ -526,7 +526,7 @@ class FileTarget:
         self._calls = calls
         self.position: int = position
         # What is opened to append has none (splice(2), EINVAL).
-        self.can_splice = mode is not WriteMode.APPEND
+        self.can_splice: bool = mode is not WriteMode.APPEND
 
     @classmethod
     async def open(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import re
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -235,7 +236,7 @@ _TYPES: Final = {
     stat.S_IFSOCK: EntryType.SOCKET,
 }
 
-permissions_of = lru_cache(maxsize=4096)(Permissions)
+permissions_of: Callable[[int], Permissions] = lru_cache(maxsize=4096)(Permissions)
 """The permission bits of a mode, kept: there are few."""
 
 

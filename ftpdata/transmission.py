@@ -137,7 +137,7 @@ class RecordCutter:
         self._length = records.length
         self._left = 0 if records.length is None else records.length - offset % records.length
         self._closes_last = records.close_last or records.end is None
-        self.is_open = False
+        self.is_open: bool = False
 
     def cut(self, piece: bytes) -> list[tuple[bytes, bool]]:
         """Return parts of records, and of each whether the record ends with it."""
