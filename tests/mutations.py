@@ -572,6 +572,62 @@ MUTATIONS: tuple[Mutation, ...] = (
         instead="",
         tests="tests/server/test_storage.py",
     ),
+    Mutation(
+        name="who may say who is behind it, on control connections",
+        module="examples/server/server.py",
+        check="        if not proxies.trusts(peer):\n",
+        instead="        if False:\n",
+        tests="tests/server/test_proxied.py::test_connections_past_the_proxy",
+    ),
+    Mutation(
+        name="the server reads PROXY headers of data connections",
+        module="examples/server/passive.py",
+        check="session.data_tls,\n            trusted_proxies=settings.trusted_proxies,",
+        instead="session.data_tls,",
+        tests="tests/server/test_proxied.py::test_client_behind_a_proxy",
+    ),
+    Mutation(
+        name="wrong passwords in sessions that are there",
+        module="examples/server/commands/access.py",
+        check="    if failures.blocked_for(session.peer, now=anyio.current_time()):\n",
+        instead="    if False:\n",
+        tests="tests/server/commands/test_access.py::test_guessing_in_parallel",
+    ),
+    Mutation(
+        name="the server counts transfers and data connections",
+        module="examples/server/commands/transfers.py",
+        check="    _take_slots(session, session.operation)\n",
+        instead="",
+        tests="tests/server/test_passive.py::test_transfers_of_one_user",
+    ),
+    Mutation(
+        name="time to log in",
+        module="examples/server/session.py",
+        check="if self.user is None and anyio.current_time() >= self.login_by:",
+        instead="if False:",
+        tests="tests/server/commands/test_access.py::test_who_does_not_log_in_is_sent_away",
+    ),
+    Mutation(
+        name="TLS ends with REIN",
+        module="examples/server/session.py",
+        check="        if self.speaks_tls and not is_implicit:\n",
+        instead="        if False:\n",
+        tests="tests/server/test_tls.py::test_reinitialize_ends_tls",
+    ),
+    Mutation(
+        name="without descriptors the server rests",
+        module="examples/server/server.py",
+        check="                    await anyio.sleep(ACCEPT_RETRY)\n",
+        instead="                    await anyio.sleep(0)\n",
+        tests="tests/server/test_starved.py",
+    ),
+    Mutation(
+        name="few refused connections are logged",
+        module="ftpdata/listener.py",
+        check="        if not self._notes:\n            return\n",
+        instead="",
+        tests="tests/test_listener.py::test_many_strangers_do_not_fill_the_log",
+    ),
 )
 
 

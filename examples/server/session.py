@@ -359,6 +359,9 @@ class Session:
 
         control = self._control
         while not self._is_shut_down:
+            # Not only where nothing is said: a client that says NOOP all the time is none.
+            if self.user is None and anyio.current_time() >= self.login_by:
+                raise EndSession(Reply(421, "Nobody has logged in."))
             if control.has_line:
                 return True
             if control.has_ended:
