@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-<<<<<<< HEAD
-import re
 import stat
-=======
->>>>>>> ee7fbad (Import a module of ftpdata when its first name is asked for)
 import subprocess
 import sys
 import tempfile
