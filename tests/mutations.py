@@ -628,6 +628,58 @@ MUTATIONS: tuple[Mutation, ...] = (
         instead="",
         tests="tests/test_listener.py::test_many_strangers_do_not_fill_the_log",
     ),
+    Mutation(
+        name="modes: REST only where it says which byte is meant",
+        module="examples/server/commands/transfers.py",
+        check="if restart.offset and not can_restart(session.parameters):",
+        instead="if False:",
+        tests="tests/server/commands/test_transfers.py::test_restart_is_for_binary_types",
+    ),
+    Mutation(
+        name="modes: RANG says how much is to come",
+        module="examples/server/commands/transfers.py",
+        check="expected_size=None if restart.end is None else restart.end - restart.offset,",
+        instead="expected_size=None,",
+        tests="tests/server/commands/test_transfers.py::test_range_of_an_upload",
+    ),
+    Mutation(
+        name="modes: what a 110 reply has promised stays",
+        module="examples/server/commands/transfers.py",
+        check="target.keep_partial = marker.offset > 0",
+        instead="pass",
+        tests="tests/server/test_modes.py"
+        "::test_marker_is_acknowledged_and_what_is_before_it_stays",
+    ),
+    Mutation(
+        name="modes: a marker before the first byte promises nothing",
+        module="examples/server/commands/transfers.py",
+        check="target.keep_partial = marker.offset > 0",
+        instead="target.keep_partial = True",
+        tests="tests/server/test_modes.py::test_marker_before_the_first_byte_keeps_nothing",
+    ),
+    Mutation(
+        name="modes: a connection that is kept ends with PROT and PASV",
+        module="examples/server/transfer.py",
+        check="            await _finish(kept)\n\n    def",
+        instead="            self._kept = kept\n\n    def",
+        tests="tests/server/test_modes.py::test_end_of_a_connection_that_was_kept"
+        " tests/server/test_modes.py"
+        "::test_connection_in_clear_is_not_kept_for_one_that_is_protected",
+    ),
+    Mutation(
+        name="modes: no piece for each byte that is marked as suspect",
+        module="ftpdata/transmission.py",
+        check="        if self.on_suspect is not None:\n",
+        instead="        if True:\n",
+        tests="tests/test_transmission.py::test_data_are_cut_only_where_somebody_asks",
+    ),
+    Mutation(
+        name="modes: SIZE does not count a large file",
+        module="examples/server/commands/files.py",
+        check="if file.size > MAX_COUNTED:",
+        instead="if False:",
+        tests="tests/server/commands/test_files.py",
+    ),
 )
 
 

@@ -14,7 +14,7 @@ from examples.transfer_modes import COMBINATIONS, MODES, STRUCTURES, TEXT, TYPES
 from ftpdata import CodecOptions, TransferParameters, decoder_for, encoder_for
 from tests.harness.tls import client_context, server_certificate
 from tests.server.client import PATIENCE, Client, names, serving
-from tests.server.test_tls import ReusingFTP
+from tests.server.test_tls import ReusingFTP, protected_client
 
 combinations = pytest.mark.parametrize(
     ("kind", "structure", "mode"), COMBINATIONS, ids=["-".join(each) for each in COMBINATIONS]
@@ -377,6 +377,28 @@ async def test_end_of_a_connection_that_was_kept(line: str, served_directory: Pa
         else:
             assert await client.code(line) in (229, 226, 220, 221)
             assert await data.read() == b""
+
+
+async def test_connection_in_clear_is_not_kept_for_one_that_is_protected(
+    served_directory: Path,
+) -> None:
+    """PROT ends it, as it ends whatever was prepared for the other level."""
+
+    async with (
+        serving(
+            served_directory, keep_data_connection=True, certificate=server_certificate()
+        ) as server,
+        protected_client(server) as (client, _),
+    ):
+        parameters = await choose(client, "I", "F", "B")
+        assert await client.code("PBSZ 0") == 200
+        data = await client.passive()
+        client.send("STOR file")
+        data.writer.write(encoded(b"content", parameters))
+        assert await client.codes(2) == [125, 250]
+        assert await client.code("PROT P") == 200
+        assert await data.read() == b""
+        assert await client.code("RETR file") == 425
 
 
 async def test_failure_ends_a_connection_that_was_kept(served_directory: Path) -> None:
