@@ -445,17 +445,17 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a private address for a public client is warned of",
-        module="ftpdata/advertise.py",
+        module="ftpdata/advertising.py",
         check="    if peer.is_global and not told.is_global:\n",
         instead="    if False:\n",
-        tests="tests/test_advertise.py tests/test_nat.py",
+        tests="tests/test_advertising.py tests/test_nat.py",
     ),
     Mutation(
         name="the address by the client's network",
-        module="ftpdata/advertise.py",
+        module="ftpdata/advertising.py",
         check="            if ip in network:\n",
         instead="            if True:\n",
-        tests="tests/test_advertise.py::test_the_most_precise_network_decides",
+        tests="tests/test_advertising.py::test_the_most_precise_network_decides",
     ),
     Mutation(
         name="only EPSV where PASV is switched off",
