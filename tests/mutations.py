@@ -680,6 +680,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         instead="if False:",
         tests="tests/server/commands/test_files.py",
     ),
+    Mutation(
+        name="replies that nobody reads",
+        module="examples/server/session.py",
+        check=" and not self._control.is_full:",
+        instead=":",
+        tests="tests/server/test_session.py::test_replies_that_nobody_reads_are_bounded",
+    ),
 )
 
 

@@ -253,6 +253,12 @@ class ControlConnection(asyncio.BufferedProtocol):
 
         return bool(self._waiting) or self._telnet.is_within_line
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the client has many replies to read before it is to get more."""
+
+        return self._is_full
+
     def take_line(self) -> str | None:
         """Take the line that has waited longest; None stands for one that was too long."""
 

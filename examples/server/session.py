@@ -286,8 +286,8 @@ class Session:
             self._has_quit = True
         elif self.is_busy and not argument and not self._control.has_line:
             command = COMMANDS.get(verb)
-            if command is not None and command.at_once is not None:
-                # Nothing waits before it, and its few bytes fit into any buffer.
+            if command is not None and command.at_once is not None and not self._control.is_full:
+                # Nothing waits before it, and there is room for its few bytes.
                 self._control.write(command.at_once(self).encode())
                 return True
 

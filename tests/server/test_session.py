@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from examples.server.commands.table import Argument, Command
 from examples.server.control import Reply
 from examples.server.session import Session
 from ftpdata import Deadlines
+from tests.harness.proxies import until
 from tests.server.client import PATIENCE, names, serving
 
 
@@ -42,6 +44,29 @@ async def test_many_pipelined_commands_are_bounded_and_all_answered(
     ):
         client.send(b"NOOP\r\nPWD\r\n" * 500)
         assert await client.codes(1000) == [200, 257] * 500
+
+
+async def test_replies_that_nobody_reads_are_bounded(served_directory: Path) -> None:
+    """Those beside a transfer too, for which nobody waits; they come when they are read."""
+
+    number = 2500
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.passive()
+        client.send("STOR file")
+        assert await client.codes(1) == [125]
+        (session,) = server.server._sessions
+        transport = session._control._transport
+        assert transport is not None
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(b"STAT\r\n" * number)
+        # Until the server reads no more.
+        await until(lambda: not session._control._is_reading)
+        assert transport.get_write_buffer_size() < 128 * 1024
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        await data.send(b"content")
+        codes = await client.codes(number + 1)
+        assert sorted(codes) == [211] * number + [226]
 
 
 async def test_long_lines_are_refused_once(served_directory: Path) -> None:
