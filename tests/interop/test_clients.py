@@ -203,9 +203,11 @@ MANY_LINES = LINES * 200
 
 @clients_that(Capability.DEFLATE, Capability.TLS_DEFLATE)
 def test_deflate(exchange: Exchange) -> None:
-    """A download, an upload and a listing go as zlib streams of the client's own zlib."""
+    """Downloads, an upload and a listing go as zlib streams; REST counts bytes of the file."""
 
+    half = len(MANY_LINES) // 2
     (exchange.theirs / "down").write_bytes(MANY_LINES)
+    (exchange.ours / "part").write_bytes(MANY_LINES[:half])
     (exchange.ours / "up").write_bytes(MANY_LINES)
     # Through TLS nobody but the client knows what is said.
     log = exchange.site.scratch / "log"
@@ -213,8 +215,10 @@ def test_deflate(exchange: Exchange) -> None:
     [names] = exchange.run(
         Get(exchange.path("down"), exchange.ours / "down", before=switch),
         Put(exchange.ours / "up", exchange.path("up")),
+        Get(exchange.path("down"), exchange.ours / "part", offset=half),
         Listing(os.fsencode(exchange.theirs.name), "LIST"),
     )
+    assert (exchange.ours / "part").read_bytes() == MANY_LINES
     assert (exchange.ours / "down").read_bytes() == MANY_LINES
     assert (exchange.theirs / "up").read_bytes() == MANY_LINES
     assert sorted(names) == [b"down", b"up"]
@@ -222,7 +226,7 @@ def test_deflate(exchange: Exchange) -> None:
     assert "---> LIST" in said
     # On the connections there were fewer bytes than in the files.
     sizes = [int(size) for size in re.findall(r"<--- 226 Complete: (\d+) bytes", said)]
-    assert len(sizes) == 3
+    assert len(sizes) == 4
     assert all(size < len(MANY_LINES) / 10 for size in sizes)
 
 

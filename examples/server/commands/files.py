@@ -82,7 +82,7 @@ async def size(session: Session, argument: str) -> Reply:
 
     parameters = session.parameters
     if parameters.mode is TransmissionMode.DEFLATE:
-        # Before compression, as REST counts too: clients compare it with what they have.
+        # Before compression, as REST counts too: the two are used together.
         parameters = parameters.with_mode("S")
 
     async with session.storage.open_file(session.path(argument)) as file:
