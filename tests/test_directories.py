@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ftpdata import directories
+from ftpdata import directories, files
 from ftpdata.directories import DirectoryLister, DirectoryReader, list_directory
 from ftpdata.listing import ListFormatter, NlstFormatter
 from ftpdata.listing_entry import EntryType, ListingEntry
@@ -411,6 +411,31 @@ async def test_cancelled_while_a_thread_reads(way: str, many: Path) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await task
     assert task.cancelled() or scope.cancelled_caught
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_a_thread_that_does_not_come_back_keeps_the_directory_open(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor could be another file's by then; it closes it when it is done."""
+
+    monkeypatch.setattr(files, "ABANDON_AFTER", 0.01)
+    closed = threading.Event()
+    close = DirectoryReader.close
+
+    def watched(self: DirectoryReader) -> None:
+        close(self)
+        closed.set()
+
+    monkeypatch.setattr(DirectoryReader, "close", watched)
+    formatter = Slow()
+    formatter.free_tables = 2  # those of the first block
+    async with contextlib.aclosing(list_directory(many, formatter)) as blocks:
+        await anext(blocks)
+        await wait_for(formatter.is_waiting)
+    assert not closed.is_set()
+    formatter.gate.set()
+    await wait_for(closed)
 
 
 async def test_cancelled_while_it_is_opened(many: Path) -> None:
