@@ -553,9 +553,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a file that shrinks",
         module="ftpdata/transfers.py",
-        check="        if sent < count:\n            raise _shrunk(transfer)\n",
-        instead="        if sent < count:\n            return\n",
-        tests="tests/test_transfers.py",
+        check="    if total is not None and transfer.file_bytes < total:\n"
+        "        raise _shrunk(transfer)\n",
+        instead="",
+        tests="tests/test_transfers.py::test_a_file_that_shrinks",
     ),
     Mutation(
         name="no control characters in listings",

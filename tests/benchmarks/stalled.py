@@ -88,6 +88,12 @@ KINDS: dict[str, Callable[[DTP, Path, int, Deadlines], Awaitable[object]]] = {
 """How peers stall. "RETR" takes nothing; "STOR" brings a little, and then no more."""
 
 
+HELD = {"RETR, TYPE A": 1024.0, "RETR, generated": 320.0, "LIST": 448.0}
+"""KiB of those that are held to less. What is not sent by the kernel alone waits here: the
+high-water mark of 256 KiB; and of a file that is converted, one piece of as many that is being
+written, one that was read, and one read ahead. Smaller ones would cost speed."""
+
+
 def resident() -> int:
     """Return the bytes of this process that are in memory."""
 
@@ -112,7 +118,7 @@ class _Server:
         self._loop = asyncio.get_running_loop()
         self._stalled: list[asyncio.Task[None]] = []
         self._ends: Counter[str] = Counter()
-        self._late: list[float] = []
+        self._late: dict[str, list[float]] = {kind: [] for kind in kinds}
 
     async def run(self) -> None:
         """Obey until the input ends."""
@@ -151,14 +157,25 @@ class _Server:
         self._tell(memory=(resident() - before) / int(count))
 
     async def _stall_on(self, dtp: DTP, kind: str, number: int) -> None:
-        started = self._loop.time()
+        # What counts is the last byte that moved. For a download that is at its
+        # start: the kernels fill themselves at once. An upload comes when its file is open.
+        moved_at = self._loop.time()
+        received = dtp.data_received
+
+        def note_received(data: bytes) -> None:
+            nonlocal moved_at
+            moved_at = self._loop.time()
+            received(data)
+
+        dtp.data_received = note_received  # type: ignore[method-assign]
+        dtp.closed.add_done_callback(lambda _: self._note_end(kind, moved_at))
         try:
             await KINDS[kind](dtp, self._directory, number, self._deadlines)
         except FTPDataError as error:
             self._ends[error.end.name if error.end is not None else str(error)] += 1
 
-        # The kernel takes something for a moment; what is late is so at the most.
-        self._late.append(self._loop.time() - started - self._stall)
+    def _note_end(self, kind: str, moved_at: float) -> None:
+        self._late[kind].append(self._loop.time() - moved_at - self._stall)
 
     async def _trace(self, count: str) -> None:
         tracemalloc.start(12)
@@ -175,7 +192,9 @@ class _Server:
 
     async def _end(self, _: str) -> None:
         await asyncio.wait(self._stalled)
-        self._tell(ends=self._ends, late=max(self._late), early=min(self._late))
+        late = {kind: max(seconds) for kind, seconds in self._late.items()}
+        early = min(min(seconds) for seconds in self._late.values())
+        self._tell(ends=self._ends, late=late, early=early)
 
     @staticmethod
     def _tell(**figures: Any) -> None:
@@ -272,7 +291,8 @@ def _measure_memory(figures: Figures, count: int, at: Path) -> None:
             half = process.stall(count // 2)
             memory = process.stall(count // 2)
 
-        figures.at_most(f"KiB each, {kind}", (half + memory) / 2 / 1024, 64.0)
+        limit = HELD.get(kind, 64.0)
+        figures.at_most(f"KiB each, {kind}", (half + memory) / 2 / 1024, limit)
         figures.at_most(f"second half to first, {kind}", memory / half, 1.25)
 
 
@@ -290,7 +310,8 @@ def _measure_together(figures: Figures, count: int, stall: float, at: Path) -> N
     expected = {"FIRST_BYTE_TIMEOUT": nothing, "STALLED": count - nothing}
     figures.equal("ends", dict(sorted(found["ends"].items())), expected)
     figures.at_least("seconds behind the deadline, at least", found["early"], 0.0)
-    figures.at_most("seconds behind the deadline, at most", found["late"], 1.0)
+    for kind, late in found["late"].items():
+        figures.at_most(f"seconds behind the deadline, {kind}", late, 1.0)
 
 
 def main(arguments: list[str]) -> int:
