@@ -304,8 +304,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
     parser.add_argument("--only", action="append", metavar="NAME[,NAME...]", help="measures")
     parser.add_argument("--servers", metavar="NAME[,NAME...]")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="less of everything, in one round")
+    parser.add_argument("--rounds", type=int, help="3, or 1 with --quick")
+    parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--long", action="store_true", help="with the measure that takes minutes")
     parser.add_argument(
         "--million", action="store_true", help="the first line of a directory of 1,000,000"
@@ -356,7 +356,7 @@ def main() -> int:
             Path(state),
             files.certificate(Path(state)),
             scale,
-            1 if options.quick else options.rounds,
+            options.rounds or (1 if options.quick else 3),
         )
         _run(bench, _select(options), kinds, options.output)
     if not options.only:
@@ -369,7 +369,8 @@ def _run(
 ) -> None:
     present = [kind for kind in kinds if not kind.missing]
     everything: dict[str, Results] = {}
-    rows = []
+    rows: list[Row] = []
+    text = ""
     peers = [kind.name for kind in present if not kind.name.startswith((OURS, LIMIT))]
     for measure in measures:
         if measure.is_slow and shutil.which("gcc") is None:
@@ -383,21 +384,21 @@ def _run(
         rows.append(row)
         if (processor := cpu_row(measure, row)) is not None:
             rows.append(processor)
-        (output / f"{measure.name}.svg").write_text(draw(measure, row, results))
         print(f"{measure.name}: {time.monotonic() - began:.0f} s", flush=True)
         for name, figure in row.figures.items():
             if figure.problem:
                 print(f"  {name}: {figure.problem}")
 
-    names = [kind.name for kind in present]
-    table = format_table(rows, names, ours=OURS, limit=LIMIT, peers=peers)
-    rounds = f"{bench.rounds} interleaved rounds, medians"
-    text = f"{machine()}; {rounds}.\n\n{table}"
-    print(f"\n{text}")
-    (output / "table.md").write_text(text)
-    raw = {"machine": machine(), "rounds": bench.rounds, "results": everything}
-    (output / "results.json").write_text(json.dumps(raw, indent=1))
-    print(f"plots and raw results: {os.path.relpath(output)}")
+        # What is measured is kept, whatever becomes of the rest.
+        (output / f"{measure.name}.svg").write_text(draw(measure, row, results))
+        names = [kind.name for kind in present]
+        table = format_table(rows, names, ours=OURS, limit=LIMIT, peers=peers)
+        text = f"{machine()}; interleaved rounds: {bench.rounds}; medians.\n\n{table}"
+        (output / "table.md").write_text(text)
+        raw = {"machine": machine(), "rounds": bench.rounds, "results": everything}
+        (output / "results.json").write_text(json.dumps(raw, indent=1))
+
+    print(f"\n{text}\nplots and raw results: {os.path.relpath(output)}")
 
 
 def _run_micro(output: Path) -> None:
