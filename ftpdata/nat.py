@@ -41,7 +41,8 @@ class Advertiser:
             be wrong, and a NAT has nothing to translate.
         resolve_every: Seconds for which the answer about a name is used. If a
             name cannot be resolved again the last answer is.
-        resolve_timeout: Seconds to wait for it.
+        resolve_timeout: Seconds to wait for it, and to ask no more after it
+            has failed: clients get their 425 at once meanwhile.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Advertiser:
         self._resolve_every = resolve_every
         self._resolve_timeout = resolve_timeout
         self._answers: dict[tuple[str, int], tuple[float, str]] = {}
+        self._failed_at: dict[tuple[str, int], float] = {}
         self._resolving = asyncio.Lock()
         self._warned: set[str] = set()
 
@@ -142,20 +144,24 @@ class Advertiser:
             if known is not None and loop.time() < asked_at + self._resolve_every:
                 return known
 
+            failed_at = self._failed_at.get(key, float("-inf"))
+            if known is None and loop.time() < failed_at + self._resolve_timeout:
+                # Who has waited for that answer does not wait for another one.
+                raise _unresolved(name)
+
             try:
                 async with asyncio.timeout(self._resolve_timeout):
                     address = await _ask_resolver(name, family)
             except (OSError, UnicodeError, IndexError) as error:
                 # TimeoutError is an OSError.
                 if known is None:
-                    raise DataConnectionError(
-                        f"the name {name!r:.80} of this server cannot be resolved",
-                        end=End.OPEN_FAILED,
-                    ) from error
+                    self._failed_at[key] = loop.time()
+                    raise _unresolved(name) from error
 
                 self._warn(f"{name!r:.80} cannot be resolved again, {known} is told still")
                 address = known
 
+            self._failed_at.pop(key, None)
             self._answers[key] = (loop.time(), address)
             return address
 
@@ -163,6 +169,12 @@ class Advertiser:
         if warning not in self._warned and len(self._warned) < MAX_WARNINGS:
             self._warned.add(warning)
             logger.warning("%s", warning)
+
+
+def _unresolved(name: str) -> DataConnectionError:
+    return DataConnectionError(
+        f"the name {name!r:.80} of this server cannot be resolved", end=End.OPEN_FAILED
+    )
 
 
 async def _ask_resolver(name: str, family: socket.AddressFamily) -> str:

@@ -169,6 +169,7 @@ async def test_a_resolver_that_is_down(
         await advertiser.advertisement(BOUND, CLIENT)
 
     names.addresses["ftp.example.org"] = "203.0.113.9"
+    advertiser._failed_at.clear()
     await advertiser.advertisement(BOUND, CLIENT)
     del names.addresses["ftp.example.org"]
     for _ in range(5):
@@ -184,6 +185,30 @@ async def test_a_resolver_that_hangs(names: Names) -> None:
     names.hangs = True
     with pytest.raises(DataConnectionError, match="cannot be resolved"):
         await advertiser.advertisement(BOUND, CLIENT)
+
+
+async def test_many_clients_wait_for_one_failure(names: Names) -> None:
+    """Not each for its own, one after the other; after a while the name is asked for anew."""
+
+    advertiser = Advertiser("ftp.example.org", resolve_timeout=0.1)
+    names.hangs = True
+    answers = await asyncio.gather(
+        *(advertiser.advertisement(BOUND, CLIENT) for _ in range(100)), return_exceptions=True
+    )
+    assert all(isinstance(answer, DataConnectionError) for answer in answers)
+    assert len(names.asked) <= 2
+
+    names.hangs = False
+    names.addresses["ftp.example.org"] = "203.0.113.9"
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                answer = await advertiser.advertisement(BOUND, CLIENT)
+            except DataConnectionError:
+                await asyncio.sleep(0.01)
+            else:
+                break
+    assert answer.address.host == "203.0.113.9"
 
 
 async def test_a_private_address_for_a_public_client_is_logged_once(
