@@ -64,6 +64,8 @@ def bind_listener(
 ) -> socket.socket:
     """Listen on a port. IPv6 only where the address is one; ``::`` takes IPv4 too.
 
+    A link-local address has its scope behind it: ``fe80::1%eth0``, or the number of it.
+
     Raises:
         OSError: What the system says.
     """
@@ -83,7 +85,7 @@ def bind_listener(
             options.set_on_listener(sock)
 
         sock.setblocking(False)
-        sock.bind((host, port))
+        sock.bind(_spelled_out(host, port))
         # Two processes may both bind the port with SO_REUSEADDR; only one can listen on it.
         sock.listen(backlog)
     except BaseException:
@@ -91,6 +93,16 @@ def bind_listener(
         raise
 
     return sock
+
+
+def _spelled_out(host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Make the address that `socket.socket.bind` takes, which reads no scope from a text."""
+
+    bare, _, scope = host.partition("%")
+    if not scope:
+        return host, port
+
+    return bare, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
 
 
 class Acceptor:

@@ -276,6 +276,21 @@ async def test_a_long_header_is_refused(kind: str) -> None:
         await abandon(peer, dtp)
 
 
+@pytest.mark.parametrize("scope", ["%1", "%lo", ""])
+def test_address_with_a_scope(scope: str) -> None:
+    """By number or by name; of an address that needs none, too."""
+
+    with contextlib.closing(listener_module.bind_listener(f"::1{scope}", 0, backlog=1)) as sock:
+        assert sock.getsockname()[0] == "::1"
+
+
+def test_scope_that_is_none() -> None:
+    """The system says so."""
+
+    with pytest.raises(OSError, match="interface"):
+        listener_module.bind_listener("fe80::1%none", 0, backlog=1)
+
+
 @kinds
 async def test_connections_without_a_header_are_bounded(
     kind: str, monkeypatch: pytest.MonkeyPatch

@@ -169,7 +169,7 @@ class Server:
         with sock:
             try:
                 prepare_socket(sock)
-                local = _unmapped(str(sock.getsockname()[0]))
+                local = _local_address(sock)
                 peer = _unmapped(str(sock.getpeername()[0]))
             except OSError:
                 # It was reset before it was looked at.
@@ -298,6 +298,14 @@ async def read_proxy_header(sock: socket.socket, proxies: TrustedProxies) -> Pro
         raise InvalidData(f"it was lost before the end of its PROXY header: {error}") from None
 
     return header
+
+
+def _local_address(sock: socket.socket) -> str:
+    """Return the address that a connection came in on, in a form to listen on again."""
+
+    host, _, *scope = sock.getsockname()
+    # Of an IPv6 address: flow and scope. The scope of a link-local one is a part of it.
+    return f"{host}%{scope[1]}" if scope and scope[1] else _unmapped(str(host))
 
 
 def _unmapped(address: str) -> str:

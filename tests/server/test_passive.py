@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import re
 import socket
 from pathlib import Path
@@ -202,6 +203,45 @@ async def test_own_ports_on_every_address(address: str, served_directory: Path) 
 
     (served_directory / "file").write_bytes(b"content")
     async with serving(served_directory, host="::") as server:
+        reader, writer = await asyncio.open_connection(address, server.port)
+        client = Client(reader, writer, address)
+        assert await client.codes(1) == [220]
+        await client.login()
+        assert await client.code("TYPE I") == 200
+        assert await client.download("RETR file") == b"content"
+        await client.close()
+
+
+def _link_local() -> str | None:
+    """Find a link-local address of this machine, with its scope."""
+
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().split("\n")
+    except OSError:
+        return None
+
+    for line in lines:
+        if line.startswith("fe80"):
+            words = line.split()
+            return f"{ipaddress.IPv6Address(int(words[0], 16))}%{words[5]}"
+
+    return None
+
+
+@pytest.mark.skipif(_link_local() is None, reason="no link-local address here")
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("everywhere", [False, True])
+async def test_link_local_address(shared: bool, everywhere: bool, served_directory: Path) -> None:
+    """Its scope is a part of it, also of that of the listener."""
+
+    address = _link_local()
+    assert address is not None
+    (served_directory / "file").write_bytes(b"content")
+    async with serving(
+        served_directory,
+        host="::" if everywhere else address,
+        passive_ports=free_ports(1) if shared else None,
+    ) as server:
         reader, writer = await asyncio.open_connection(address, server.port)
         client = Client(reader, writer, address)
         assert await client.codes(1) == [220]
