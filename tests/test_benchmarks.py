@@ -27,12 +27,12 @@ def test_a_figure_is_the_median_of_its_rounds() -> None:
     assert Figure(()).median is None
 
 
-def test_processor_time_is_counted_for_a_gib() -> None:
+def test_processor_time_is_divided_by_what_was_moved() -> None:
     """Where nothing was moved, it says nothing."""
 
-    assert Figure((1.0,), (3.0, 2 * 2**30)).cpu_per_gib == 1.5
-    assert Figure((1.0,), (3.0, 0)).cpu_per_gib is None
-    assert Figure((1.0,)).cpu_per_gib is None
+    assert Figure((1.0,), (3.0, 2)).cpu_of_each == 1.5
+    assert Figure((1.0,), (3.0, 0)).cpu_of_each is None
+    assert Figure((1.0,)).cpu_of_each is None
 
 
 @pytest.mark.parametrize(("is_better_if_more", "expected"), [(True, 2.0), (False, 0.5)])

@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import platform
+import select
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from typing import Any
 import attrs
 
 from tests.benchmarks import files, micro, plot, servers
-from tests.benchmarks.measures import MEASURES, Measure, Reading, Scale
+from tests.benchmarks.measures import MEASURES, Measure, Scale
 from tests.benchmarks.report import Figure, Row, format_table
 from tests.benchmarks.serve import PASSWORD
 from tests.benchmarks.servers import ROOT, RunningServer, ServerKind
@@ -117,9 +118,8 @@ class Bench:
 
         cpu = server.cpu_seconds()
         with client(job) as process:
-            output, _ = process.communicate(timeout=PATIENCE)
-        result = _result(output)
-        result["cpu"] = server.cpu_seconds() - cpu
+            result = _first_result(process)
+            result["cpu"] = server.cpu_seconds() - cpu
         if size and "error" not in result:
             stored = sum(path.stat().st_size for path in (self.root / "up").iterdir())
             if stored != size:
@@ -135,9 +135,7 @@ class Bench:
             process.communicate(timeout=PATIENCE)
         before = server.memory()
         with client(job) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            result = _result(process.stdout.readline())
+            result = _first_result(process)
             time.sleep(1)
             loaded = server.memory()
             process.communicate("\n", timeout=PATIENCE)
@@ -171,14 +169,19 @@ def client(job: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         yield process
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"no end of {job['measure']} within {PATIENCE} s") from error
     finally:
         process.kill()
         process.communicate()
 
 
-def _result(output: str) -> dict[str, Any]:
+def _first_result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for what the client prints first. It goes on holding its sessions."""
+
+    assert process.stdout is not None
+    if not select.select([process.stdout], [], [], PATIENCE)[0]:
+        return {"error": f"no end within {PATIENCE} s"}
+
+    output = process.stdout.readline()
     try:
         result: dict[str, Any] = json.loads(output)
     except ValueError:
@@ -224,24 +227,26 @@ def row_of(measure: Measure, results: Results) -> Row:
             values = tuple(value for result in good for value in result["y"])
         else:
             values = tuple(measure.reading.figure(result) for result in good)
-        moved = sum(result.get("bytes", 0) for result in good)
+        done = sum(result.get(measure.reading.counted, 0) for result in good)
         used = sum(result.get("cpu", 0.0) for result in good)
-        figures[name] = Figure(values, (used, moved), problem)
+        figures[name] = Figure(values, (used, done), problem)
 
     return Row(measure.title, measure.reading.value, measure.reading.is_better_if_more, figures)
 
 
 def cpu_row(measure: Measure, row: Row) -> Row | None:
-    """Give the row of processor time, for measures of throughput."""
+    """Give the row of processor time: it tells servers apart on a busy machine too."""
 
-    if measure.reading is not Reading.MIB_PER_SECOND:
+    reading = measure.reading
+    if not reading.counted:
         return None
 
+    scale, unit = (2**30, "s/GiB") if reading.counted == "bytes" else (10**6, "µs each")
     figures = {
-        name: Figure(() if figure.cpu_per_gib is None else (figure.cpu_per_gib,))
+        name: Figure(() if (each := figure.cpu_of_each) is None else (each * scale,))
         for name, figure in row.figures.items()
     }
-    return Row(f"{measure.title}: CPU of the server", "s/GiB", False, figures)
+    return Row(f"{measure.title}: CPU of the server", unit, False, figures)
 
 
 def draw(measure: Measure, row: Row, results: Results) -> str:

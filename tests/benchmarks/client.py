@@ -2,9 +2,10 @@
 
 ``python -m tests.benchmarks.client JOB``, where JOB is a JSON object of a
 server, a measure (a key of `MEASURES`) and its arguments, prints one JSON
-object of results. Downloads in clear are thrown away inside the kernel,
-uploads are sent from pages that are there already, sessions in parallel share
-one epoll loop, and nothing is looked at that the measure does not need.
+object of results, and ends with its standard input. Downloads in clear are
+thrown away inside the kernel, uploads are sent from pages that are there
+already, sessions in parallel share one epoll loop, and nothing is looked at
+that the measure does not need.
 """
 
 from __future__ import annotations
@@ -257,6 +258,7 @@ class Client:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self._sessions: list[Control] = []
         self.context: ssl.SSLContext | None = None
         if job.tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -264,9 +266,10 @@ class Client:
             self.context.verify_mode = ssl.CERT_NONE
 
     def log_in(self) -> Control:
-        """Connect and log in."""
+        """Connect and log in; the session stays until the process ends."""
 
-        return Control(self.job, self.context)
+        self._sessions.append(Control(self.job, self.context))
+        return self._sessions[-1]
 
     def log_in_often(self, count: int) -> list[Control]:
         """Make so many sessions, one after the other."""
@@ -695,16 +698,21 @@ def main() -> None:
     """Do the job that the command line holds, and print its result."""
 
     job = Job(**json.loads(sys.argv[1]))
+    client = Client(job)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
-        result = MEASURES[job.measure](Client(job), **job.arguments)
+        result = MEASURES[job.measure](client, **job.arguments)
     except (OSError, ValueError) as error:
         result = {"error": f"{error}".strip()}
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     result["client_cpu"] = used.ru_utime + used.ru_stime
     print(json.dumps(result), flush=True)
+    # The sessions stay until the server was weighed: some have a process each, and the processor
+    # time of one that has ended is not to be had.
+    sys.stdin.readline()
+    del client
 
 
 if __name__ == "__main__":

@@ -31,12 +31,23 @@ class Reading(enum.Enum):
 
         return self not in (Reading.SECONDS, Reading.MILLISECONDS, Reading.KIB, Reading.NOOP_P99)
 
+    @property
+    def counted(self) -> str:
+        """What of the result the server's processor time is divided by; nothing if by nothing."""
+
+        return _COUNTED.get(self, "")
+
     def figure(self, result: dict[str, Any]) -> float:
         """Return the figure."""
 
         return float(_FIGURES[self](result))
 
 
+_COUNTED = {
+    Reading.MIB_PER_SECOND: "bytes",
+    Reading.TRANSFERS_PER_SECOND: "transfers",
+    Reading.ENTRIES_PER_SECOND: "entries",
+}
 _FIGURES: dict[Reading, Callable[[dict[str, Any]], float]] = {
     Reading.MIB_PER_SECOND: lambda result: result["bytes"] / MIB / result["seconds"],
     Reading.TRANSFERS_PER_SECOND: lambda result: result["transfers"] / result["seconds"],

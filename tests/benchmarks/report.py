@@ -16,8 +16,9 @@ class Figure:
 
     Attributes:
         values: Of the rounds.
-        cpu: Seconds of processor time of the server in all rounds, and bytes
-            moved by them; None where that says nothing.
+        cpu: Seconds of processor time of the server in all rounds, and how
+            many bytes, files or entries were moved; None where that says
+            nothing.
         problem: Why there are no values.
     """
 
@@ -32,12 +33,10 @@ class Figure:
         return statistics.median(self.values) if self.values else None
 
     @property
-    def cpu_per_gib(self) -> float | None:
-        """Return seconds of processor time for a GiB; None where that says nothing."""
+    def cpu_of_each(self) -> float | None:
+        """Return seconds of processor time for one of them; None where that says nothing."""
 
-        if self.cpu is None or not self.cpu[1]:
-            return None
-        return self.cpu[0] / self.cpu[1] * 2**30
+        return self.cpu[0] / self.cpu[1] if self.cpu is not None and self.cpu[1] else None
 
 
 @attrs.frozen
