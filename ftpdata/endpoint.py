@@ -62,6 +62,9 @@ class Endpoint(abc.ABC):
         self._proxied_peer: HostPort | None = None
         self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
         self._opening = False
+        self._has_socket = False
+        self._begun: asyncio.Task[DTP] | None = None
+        self._called: asyncio.Future[None] | None = None
         self._given_up: FTPDataError | None = None
         self._abort_waiter: asyncio.Future[None] | None = None
 
@@ -80,6 +83,26 @@ class Endpoint(abc.ABC):
     @abc.abstractmethod
     def is_ready(self) -> bool:
         """Whether the connection is there already: reply 125 rather than 150."""
+
+    def begin(self) -> None:
+        """Begin to open, before `open` is called for the result. The endpoint owns the task.
+
+        For passive connections with TLS. Most clients negotiate once they have
+        the reply to their transfer command; some (aioftp) do it before they
+        send the command, and wait for it, and curl waits for 200 ms.
+
+        No deadline passes before `open` is called: until then `abort` and
+        `aclose` end it. Does nothing where it was begun, opened or given up.
+        """
+
+        if self._opening or self._begun is not None or self._given_up is not None:
+            return
+
+        loop = asyncio.get_running_loop()
+        self._called = loop.create_future()
+        self._begun = loop.create_task(self._open())
+        # What it raises is for `open`, if that is ever called.
+        self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def open(self) -> DTP:
         """Give the connected `DTP`. Once.
@@ -103,9 +126,30 @@ class Endpoint(abc.ABC):
         if self._given_up is not None:
             raise self._given_up
 
+        if self._begun is None:
+            return await self._open()
+
+        assert self._called is not None
+        self._called.set_result(None)
+        self._deadlines_begin()
+        try:
+            # Who cancels this cancels that, and it is waited for.
+            dtp = await self._begun
+        except BaseException:
+            self._drop_begun()
+            raise
+
+        self._begun = None
+        return dtp
+
+    async def _open(self) -> DTP:
+        if self._given_up is not None:
+            raise self._given_up
+
         self._abort_waiter = asyncio.get_running_loop().create_future()
         try:
             sock = await self._obtain_socket()
+            self._has_socket = True
             return await self._connect_protocol(sock)
         finally:
             self._abort_waiter.cancel()
@@ -122,11 +166,26 @@ class Endpoint(abc.ABC):
             self._abort_waiter.set_result(None)
 
         self._release()
+        self._drop_begun()
 
     async def aclose(self) -> None:
         """Release the listener, the port and a connection nobody has taken."""
 
         self.abort(End.ABORTED, "the data connection was given up")
+        if self._begun is not None:
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait((self._begun,))
+                self._drop_begun()
+
+    def _drop_begun(self) -> None:
+        """Abort what was begun and opened, and not called for."""
+
+        task = self._begun
+        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
+            task.result().abort(End.ABORTED, "the data connection was given up")
+
+    def _deadlines_begin(self) -> None:
+        """Take note that `open` was called for what was begun."""
 
     @abc.abstractmethod
     async def _obtain_socket(self) -> socket.socket:
@@ -148,6 +207,11 @@ class Endpoint(abc.ABC):
 
         assert self._abort_waiter is not None
         try:
+            if self._called is not None:
+                await asyncio.wait(
+                    (future, self._abort_waiter, self._called),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
             await asyncio.wait(
                 (future, self._abort_waiter),
                 timeout=timeout,

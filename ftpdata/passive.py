@@ -279,6 +279,9 @@ class PassiveEndpoint(Endpoint):
     def is_ready(self) -> bool:
         """Whether the owner has connected: reply 125 rather than 150."""
 
+        if self._has_socket:
+            return True
+
         self._acceptor.accept()
         return self._accepted is not None
 

@@ -457,6 +457,8 @@ class PooledEndpoint(Endpoint):
     def is_ready(self) -> bool:
         """Whether the owner has connected: reply 125 rather than 150."""
 
+        if self._has_socket:
+            return True
         if self._accepted is None and not self._is_over:
             self._listener.acceptor.accept()
 
@@ -472,7 +474,8 @@ class PooledEndpoint(Endpoint):
             self._accept_waiter.set_result(None)
 
     async def _obtain_socket(self) -> socket.socket:
-        self._timer.cancel()
+        if self._called is None:
+            self._timer.cancel()
         if not self.is_ready:
             self._accept_waiter = asyncio.get_running_loop().create_future()
             try:
@@ -484,6 +487,9 @@ class PooledEndpoint(Endpoint):
         sock, self._accepted = self._accepted, None
         assert sock is not None
         return sock
+
+    def _deadlines_begin(self) -> None:
+        self._timer.cancel()
 
     def _expire(self) -> None:
         self._pool.expired()

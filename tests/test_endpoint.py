@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
+import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from ftpdata.deadlines import Deadlines
 from ftpdata.endpoint import AcceptedEndpoint
-from ftpdata.errors import DataConnectionError, TransferAborted
+from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
 from ftpdata.outcome import End
+from ftpdata.passive import PassiveEndpoint, listen_passive
+from ftpdata.pool import ListenerPool, PooledEndpoint
 from ftpdata.protocol import DTP
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
+from ftpdata.tls import DataTLS
+
+from .harness.connections import peer_task
+from .harness.proxies import free_ports
+from .harness.tls import TLSPeer, client_context, server_certificate
+
+HOST = "127.0.0.1"
 
 
 async def turns(count: int = 5) -> None:
@@ -223,5 +235,176 @@ async def test_opening_can_be_cancelled_anywhere() -> None:
             sock.close()
             if dtp is not None:
                 dtp.abort()
+
+    assert await sweep(scenario) >= 2
+
+
+# Begun before it is called for
+
+
+@contextlib.asynccontextmanager
+async def begun(
+    deadlines: Deadlines | None = None, *, expiry: float | None = None
+) -> AsyncIterator[tuple[PassiveEndpoint | PooledEndpoint, ssl.SSLContext]]:
+    """Give a passive endpoint with TLS that is begun, pooled if it has an expiry; a context."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    options: dict[str, Any] = {"control_peer": HOST, "deadlines": deadlines, "tls": tls}
+    async with contextlib.AsyncExitStack() as stack:
+        endpoint: PassiveEndpoint | PooledEndpoint
+        if expiry is None:
+            endpoint = await listen_passive(HOST, **options)
+        else:
+            pool = ListenerPool(HOST, free_ports(1), expiry=expiry)
+            endpoint = (await stack.enter_async_context(pool)).reserve(**options)
+        await stack.enter_async_context(endpoint)
+        endpoint.begin()
+        yield endpoint, client_context()
+
+
+@contextlib.asynccontextmanager
+async def protected_peer(
+    endpoint: PassiveEndpoint | PooledEndpoint, context: ssl.SSLContext
+) -> AsyncIterator[TLSPeer]:
+    """Connect to an endpoint."""
+
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        address = (endpoint.address.host, endpoint.address.port)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        yield TLSPeer(sock, context)
+
+
+@pytest.mark.parametrize("expiry", [None, 5.0])
+async def test_a_client_may_negotiate_before_it_is_called_for(expiry: float | None) -> None:
+    """The connection is there when it is wanted, with what came over it meanwhile."""
+
+    async with begun(expiry=expiry) as (endpoint, context):
+        endpoint.begin()
+        ready = [endpoint.is_ready]
+        async with protected_peer(endpoint, context) as peer:
+            await peer.handshake()
+            await peer.send(b"early")
+            await turns()
+            ready.append(endpoint.is_ready)
+            assert ready == [False, True]
+            dtp = await endpoint.open()
+            endpoint.begin()
+            with pytest.raises(RuntimeError):
+                await endpoint.open()
+            consumer = RecordingConsumer()
+            received = dtp.register_consumer(consumer)
+            await peer.put(peer.close_notify())
+            await received
+            assert consumer.data == b"early"
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("expiry", [None, 5.0])
+async def test_a_client_may_negotiate_when_it_is_called_for(expiry: float | None) -> None:
+    """Most wait for the reply; and no deadline passes before there is anybody to wait."""
+
+    limits = Deadlines(open=0.05, handshake=0.05)
+    async with begun(limits, expiry=expiry) as (endpoint, context):
+        await asyncio.sleep(0.1)
+        async with protected_peer(endpoint, context) as peer:
+            await asyncio.sleep(0.1)
+            opening = asyncio.ensure_future(endpoint.open())
+            await peer.handshake()
+            dtp = await opening
+            assert dtp.is_connected
+            dtp.abort()
+            with pytest.raises(TransferAborted):
+                await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("expiry", [None, 5.0])
+@pytest.mark.parametrize("connects", [False, True])
+async def test_deadlines_begin_when_it_is_called_for(
+    expiry: float | None, connects: bool
+) -> None:
+    """A client that does not come, or does not negotiate, is given up in time."""
+
+    limits = Deadlines(open=0.1, handshake=0.1)
+    async with (
+        begun(limits, expiry=expiry) as (endpoint, context),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        if connects:
+            await stack.enter_async_context(protected_peer(endpoint, context))
+        await turns()
+        started_at = asyncio.get_running_loop().time()
+        with pytest.raises(FTPDataError) as caught:
+            await endpoint.open()
+        assert 0.09 <= asyncio.get_running_loop().time() - started_at < 1.1
+        assert caught.value.end is (End.HANDSHAKE_TIMEOUT if connects else End.ACCEPT_TIMEOUT)
+
+
+async def test_what_was_begun_in_a_pool_expires_all_the_same() -> None:
+    """A client that says PASV and stays away holds no port for ever."""
+
+    async with begun(expiry=0.02) as (endpoint, _):
+        await asyncio.sleep(0.1)
+        with pytest.raises(FTPDataError) as caught:
+            await endpoint.open()
+        assert caught.value.end is End.ACCEPT_TIMEOUT
+
+
+@pytest.mark.parametrize("when", ["at once", "listening", "connected", "negotiated"])
+@pytest.mark.parametrize("how", ["abort", "aclose", "cancel"])
+async def test_what_was_begun_is_given_up(when: str, how: str) -> None:
+    """Whoever gives it up, and when: the peer sees the end, and nothing is left."""
+
+    async with begun() as (endpoint, context), contextlib.AsyncExitStack() as stack:
+        peer = None
+        if when != "at once":
+            await turns()
+        if when in {"connected", "negotiated"}:
+            peer = await stack.enter_async_context(protected_peer(endpoint, context))
+            await turns()
+        if when == "negotiated" and peer is not None:
+            await peer.handshake()
+            await turns()
+        if how == "cancel":
+            opening = asyncio.ensure_future(endpoint.open())
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        elif how == "abort":
+            endpoint.abort(End.ABORTED, "the user said so")
+        await endpoint.aclose()
+        with pytest.raises((TransferAborted, RuntimeError)):
+            await endpoint.open()
+        if peer is not None:
+            with pytest.raises(OSError, match=r"reset|EOF|closed"):
+                await peer.handshake() if when == "connected" else await peer.receive()
+
+
+async def test_a_begun_handshake_that_fails_is_told_when_it_is_called_for() -> None:
+    """522, and nothing before."""
+
+    async with begun() as (endpoint, context), protected_peer(endpoint, context) as peer:
+        await peer.put(b"this is no ClientHello")
+        # An alert comes, or a reset: both are an OSError.
+        with contextlib.suppress(OSError):
+            await peer.receive()
+        with pytest.raises(FTPDataError) as caught:
+            await endpoint.open()
+        assert caught.value.reply_code == 522
+
+
+async def test_opening_what_was_begun_can_be_cancelled_anywhere() -> None:
+    """Whenever it is cancelled, no task, socket or port is left."""
+
+    async def scenario() -> None:
+        async with (
+            begun() as (endpoint, context),
+            protected_peer(endpoint, context) as peer,
+            peer_task(peer.handshake()),
+        ):
+            dtp = await endpoint.open()
+            dtp.abort()
+            with contextlib.suppress(FTPDataError):
+                await dtp.wait_closed()
 
     assert await sweep(scenario) >= 2

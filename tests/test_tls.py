@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
@@ -290,7 +290,7 @@ def by_identifier() -> ssl.SSLContext:
     return context
 
 
-CLIENTS = {
+CLIENTS: dict[str, Callable[[], ssl.SSLContext]] = {
     "identifier": by_identifier,
     "TLS1.2": lambda: client_context(TLS_1_2),
     "TLS1.3": lambda: client_context(TLS_1_3),
@@ -309,6 +309,7 @@ async def test_the_last_transfer_resumes_as_the_first(kind: str) -> None:
     count = int(os.environ.get("FTPDATA_TRANSFERS", "50"))
     verdicts: Counter[tuple[str, tuple[bool, bool]]] = Counter()
     for number in range(count):
+        tried: list[tuple[str, Control, ssl.SSLSession | None]]
         tried = [("own", control, control.session)]
         if number % 5 == 0:
             tried += [("another client's", stranger, other.session), ("none", control, None)]

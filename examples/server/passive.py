@@ -132,6 +132,9 @@ class PassivePorts:
             raise
 
         await session.data.prepare(endpoint, slot)
+        if session.data_tls is not None:
+            # Some clients negotiate before they say what they want.
+            endpoint.begin()
         return endpoint
 
     async def _endpoint(self, session: Session) -> PassiveEndpoint | PooledEndpoint:

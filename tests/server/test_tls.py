@@ -229,6 +229,38 @@ async def test_the_rules_of_filezilla(version: ssl.TLSVersion, served_directory:
     assert {name: (served_directory / name).read_bytes() for name in content} == content
 
 
+async def test_a_client_that_negotiates_before_it_says_what_it_wants(
+    served_directory: Path,
+) -> None:
+    """The handshake begins when the connection is there; what is not used then is closed."""
+
+    make_file(served_directory, b"file", b"content")
+    async with (
+        protected_server(served_directory) as server,
+        protected_client(server) as (client, context),
+    ):
+        for line in ("PBSZ 0", "PROT P", "TYPE I"):
+            assert await client.code(line) == 200
+        for line in ("RETR file", "PROT C"):
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(sock, (server.host, await client.epsv()))
+                peer = TLSPeer(sock, context)
+                async with asyncio.timeout(PATIENCE):
+                    await peer.handshake()
+                    if line == "PROT C":
+                        assert await client.code(line) == 200
+                        with pytest.raises(OSError, match=r"reset|EOF"):
+                            await peer.receive()
+                        continue
+
+                    assert await client.code(line) == 125
+                    assert await peer.receive_all() == b"content"
+                    await peer.put(peer.close_notify())
+            assert await client.codes(1) == [226]
+
+
 async def test_a_ticket_is_used_once(served_directory: Path) -> None:
     """A client that lets itself be asked for a certificate has a new one for each transfer."""
 

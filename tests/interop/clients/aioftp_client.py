@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, ClassVar, Literal
 
 import aioftp
 
 from tests.interop.clients.base import PATIENCE, Client
 from tests.interop.served import Site
-from tests.interop.ways import Abort, Capability, Get, Listing, Put, Step, Way
+from tests.interop.ways import Abort, Capability, Get, Listing, Protection, Put, Step, Way
 
 __all__ = ["Aioftp"]
+
+
+class _Client(aioftp.Client):
+    """Remembers its connections: it does not wait until they are closed, which TLS wants."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.streams: list[Any] = []
+
+    async def get_stream(  # type: ignore[override] # as `await` uses it
+        self, *arguments: Any, **options: Any
+    ) -> Any:
+        stream = await super().get_stream(*arguments, **options)
+        self.streams.append(stream)
+        return stream
 
 
 class Aioftp(Client):
@@ -24,6 +40,7 @@ class Aioftp(Client):
     cannot: ClassVar = {Capability.NLST: "it has no NLST"}
     strips = frozenset({"LIST"})
     ascii_is_raw = True
+    protections: ClassVar = dict.fromkeys(Protection, True)
 
     def _find_version(self) -> str:
         return importlib.metadata.version("aioftp")
@@ -33,17 +50,12 @@ class Aioftp(Client):
 
     async def _run(self, site: Site, steps: Sequence[Step]) -> list[list[bytes]]:
         listings = []
-        async with (
-            asyncio.timeout(PATIENCE),
-            aioftp.Client.context(
-                site.host,
-                site.port,
-                site.user,
-                site.password,
-                encoding="latin-1",
-                passive_commands=(site.way.command.lower(),),
-            ) as client,
-        ):
+        client = _Client(
+            encoding="latin-1",
+            passive_commands=(site.way.command.lower(),),
+            ssl=site.context if site.protection is Protection.IMPLICIT else None,
+        )
+        async with asyncio.timeout(PATIENCE), self._session(client, site):
             for step in steps:
                 if isinstance(step, Listing):
                     listings.append(await self._list(client, step))
@@ -51,6 +63,24 @@ class Aioftp(Client):
                     await self._transfer(client, step)
 
         return listings
+
+    @contextlib.asynccontextmanager
+    async def _session(self, client: _Client, site: Site) -> AsyncIterator[None]:
+        try:
+            await client.connect(site.host, site.port)
+            if site.protection is Protection.IMPLICIT:
+                await client.command("PBSZ 0", "200")
+                await client.command("PROT P", "200")
+            elif site.protection is not None:
+                await client.upgrade_to_tls(site.context)
+            await client.login(site.user, site.password)
+            yield
+            await client.quit()
+        finally:
+            client.close()
+            for stream in (client.stream, *client.streams):
+                with contextlib.suppress(OSError):
+                    await stream.writer.wait_closed()
 
     async def _transfer(self, client: aioftp.Client, step: Get | Put | Abort) -> None:
         remote = step.remote.decode("latin-1")
