@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     )
     from .contracts import (
         Buffer,
+        BufferedConsumer,
         Consumer,
         Decoder,
         Encoder,
@@ -238,6 +239,7 @@ __all__ = [
     "BlockDecoder",
     "BlockEncoder",
     "Buffer",
+    "BufferedConsumer",
     "BytesProducer",
     "ClientHello",
     "CloseWaiter",
@@ -467,6 +469,7 @@ _NAMES = {
     ),
     "contracts": (
         "Buffer",
+        "BufferedConsumer",
         "Consumer",
         "Decoder",
         "Encoder",

@@ -154,7 +154,7 @@ class ReceiveQueue(_Consumer):
     def is_ready(self) -> bool:
         """Whether `receive` would return, or raise, without suspending."""
 
-        return bool(self._chunks) or self._ended or self._closed
+        return self._size > 0 or self._ended or self._closed
 
     def write(self, data: bytes) -> None:
         """Hold data until they are received."""
@@ -164,10 +164,8 @@ class ReceiveQueue(_Consumer):
 
         self._chunks.append(data)
         self._size += len(data)
-        if self._size > self.high_water and not self._paused:
-            assert self._producer is not None
-            self._paused = True
-            self._producer.pause_producing()
+        if self._size > self.high_water:
+            self._pause_producer()
 
         self._wake()
 
@@ -183,10 +181,8 @@ class ReceiveQueue(_Consumer):
         """Have nothing more delivered until `resume`; what is held can be received."""
 
         self._held_back = True
-        if not self._paused and not self._ended:
-            assert self._producer is not None
-            self._paused = True
-            self._producer.pause_producing()
+        if not self._ended:
+            self._pause_producer()
 
     def resume(self) -> None:
         """Go on as before `pause`."""
@@ -232,7 +228,7 @@ class ReceiveQueue(_Consumer):
         Cancellation loses nothing.
         """
 
-        while not self._chunks:
+        while not self._size:
             if self._closed:
                 raise anyio.ClosedResourceError
 
@@ -271,6 +267,12 @@ class ReceiveQueue(_Consumer):
             self._resume_below(self._low_water)
 
         return data
+
+    def _pause_producer(self) -> None:
+        if not self._paused:
+            assert self._producer is not None
+            self._paused = True
+            self._producer.pause_producing()
 
     def _resume_below(self, size: int) -> None:
         if self._paused and self._size <= size:

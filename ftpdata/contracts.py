@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 __all__ = [
     "Buffer",
+    "BufferedConsumer",
     "Consumer",
     "Decoder",
     "Encoder",
@@ -81,6 +82,21 @@ class Consumer(Protocol):
 
     def write(self, data: bytes) -> None:
         """Take data. May call ``producer.pause_producing()``; must not block."""
+
+
+class BufferedConsumer(Consumer, Protocol):
+    """A consumer that offers memory of its own to be read into.
+
+    Between `register_producer` and `unregister_producer`, each
+    `buffer_updated` follows a `get_buffer`. What could not be read there comes
+    by `write` all the same.
+    """
+
+    def get_buffer(self) -> memoryview:
+        """Give memory to read into; not empty unless the producer was paused."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note that so many bytes were read into it. As for `write`."""
 
 
 class Encoder(Protocol):

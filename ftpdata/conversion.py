@@ -18,9 +18,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import anyio.to_thread
 
+from .buffering import LARGEST_BLOCK, ReceiveBuffer
 from .consumers import ReceiveQueue
 from .contracts import Buffer, Encoder
 from .files import CHUNK
+from .outcome import FastPath
 from .parameters import TransferParameters, TransmissionMode
 from .protocol import DTP
 from .restart import RestartMarker, SuspectData
@@ -211,6 +213,8 @@ class Incoming:
         on_marker: Awaited for each restart marker, once the caller has asked
             for what comes behind it.
         on_suspect: Called ahead of data that their sender marked as suspect.
+        in_place: Whether what `next` gives may be a view, which is valid
+            until the next call; what it points to is used again.
     """
 
     def __init__(
@@ -223,10 +227,12 @@ class Incoming:
         offset: int = 0,
         on_marker: MarkerHandler | None = None,
         on_suspect: SuspectHandler | None = None,
+        in_place: bool = False,
     ) -> None:
         self._transfer = transfer
         self._connection = connection
         self._parameters = parameters
+        self._in_place = in_place
         self._options = options
         self._offset = offset
         self._on_marker = on_marker
@@ -316,6 +322,8 @@ class Incoming:
 
         connection = self._connection
         if isinstance(connection, DTP):
+            if self._in_place and self._decoder is None:
+                return ReceiveBuffer.attach(connection, LARGEST_BLOCK)
             return ReceiveQueue.attach(connection)
 
         connection.begin_file(self._transfer)
@@ -330,6 +338,7 @@ class Incoming:
 
         data = await self._source.receive(most)
         if data:
+            self._note_path()
             await transfer.wait_for_turn(len(data))
 
         return data
@@ -349,6 +358,11 @@ class Incoming:
         # What little data have given one piece may give a thousand.
         self._in_thread = bool(piece) and self._parameters.mode is TransmissionMode.DEFLATE
         return piece
+
+    def _note_path(self) -> None:
+        is_direct = isinstance(self._source, ReceiveBuffer) and self._source.is_direct
+        if is_direct and self._transfer.fast_path is FastPath.NONE:
+            self._transfer.fast_path = FastPath.BUFFERED
 
     async def _feed(self, decoder: TransferDecoder) -> Iterable[bytes]:
         """Go on to the next data, or to the end: that of the file, or of the connection."""

@@ -37,7 +37,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from .addresses import HostPort
-from .contracts import Buffer, Consumer, Producer, PushProducer
+from .contracts import Buffer, BufferedConsumer, Consumer, Producer, PushProducer
 from .deadlines import shared_moment
 from .errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
 from .kernel import (
@@ -84,6 +84,7 @@ It need not (RFC 8446 §6.1, RFC 5246 §7.2.1). Most do at once; to close before
 their answer comes would reset the connection under them."""
 
 TLS_READ = 64 * 1024
+SPARE_READ = 64 * 1024
 
 
 class CloseWaiter:
@@ -495,7 +496,8 @@ class DTP(asyncio.Protocol):
         """Deliver what the peer sends to `consumer`.
 
         May be called before the connection is made, and after it has ended:
-        what was received until then is replayed.
+        what was received until then is replayed. A `BufferedConsumer` is read
+        into, past `data_received`, where the transport can.
 
         Returns:
             An awaitable that resolves when the peer's end of file has come
@@ -529,6 +531,7 @@ class DTP(asyncio.Protocol):
             raise
 
         self._deliver_held()
+        self._read_directly()
         self._update_reading()
         return CloseWaiter(future)
 
@@ -639,6 +642,7 @@ class DTP(asyncio.Protocol):
             self._cut()
             return
 
+        self._read_directly()
         if self._tls is None:
             # In TLS, the last part of the handshake goes out with the first
             # read, and neither would come; what is read then is held.
@@ -1030,6 +1034,22 @@ class DTP(asyncio.Protocol):
 
     # Private: receiving
 
+    def _read_directly(self) -> None:
+        """Let the transport read into the consumer's memory, if it offers some."""
+
+        transport = self._transport
+        if transport is None or self._end is not None or transport.is_closing():
+            return
+
+        if hasattr(self._consumer, "get_buffer"):
+            transport.set_protocol(_DirectReader(self))
+
+    def direct_consumer(self) -> BufferedConsumer | None:
+        """Give the consumer that offers memory, while it wants data and none are held for it."""
+
+        wanted = not self._consumer_paused and not self._held and self._end is None
+        return cast("BufferedConsumer", self._consumer) if wanted else None
+
     def _update_reading(self) -> None:
         """Bring the transport in line with whether data are wanted now."""
 
@@ -1314,3 +1334,46 @@ class DTP(asyncio.Protocol):
             return
 
         self._poll_again()
+
+
+class _DirectReader(asyncio.BufferedProtocol):
+    """Stands for the `DTP` as the transport's protocol; lets it read into a consumer's memory.
+
+    All else, and what is read while the consumer wants nothing, goes the DTP's
+    usual way. Every event loop reads between `get_buffer` and `buffer_updated`
+    and does nothing else there, so that the answer stays true.
+    """
+
+    def __init__(self, dtp: DTP) -> None:
+        self._dtp = dtp
+        self._consumer: BufferedConsumer | None = None
+        self._spare: memoryview | None = None
+        self.data_received = dtp.data_received
+        # asyncio declares them as methods.
+        for name in ("connection_lost", "eof_received", "pause_writing", "resume_writing"):
+            setattr(self, name, getattr(dtp, name))
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the consumer knows better
+        """Give the consumer's memory, or some of our own."""
+
+        self._consumer = self._dtp.direct_consumer()
+        if self._consumer is not None:
+            return self._consumer.get_buffer()
+
+        self._spare = memoryview(bytearray(SPARE_READ))
+        return self._spare
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Tell who has the data now."""
+
+        dtp, consumer = self._dtp, self._consumer
+        if consumer is None:
+            assert self._spare is not None
+            dtp.data_received(bytes(self._spare[:nbytes]))
+            return
+
+        dtp.account_received(nbytes)
+        try:
+            consumer.buffer_updated(nbytes)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
+            dtp.abort(End.CONSUMER_FAILED, cause=error)

@@ -281,6 +281,7 @@ async def receive_file(
             offset=_position(file, offset),
             on_marker=on_marker,
             on_suspect=on_suspect,
+            in_place=isinstance(file, FileTarget),
         )
         while data := await incoming.next():
             check_size(transfer.file_bytes + len(data), is_last=False)

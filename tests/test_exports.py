@@ -16,6 +16,7 @@ import ftpdata
 PACKAGE = Path(ftpdata.__path__[0])
 
 NOT_REEXPORTED = {
+    "buffering",  # a way of `receive_file`; nobody else needs it
     "conversion",  # what the transfers share; nobody else needs it
     "kernel",  # what the DTP asks the system; nobody else needs it
     "listener",  # what the passive listeners share; nobody else needs it

@@ -122,7 +122,7 @@ async def test_both_ways_give_the_same(
     assert (served_directory / "plain").read_bytes() == CONTENT[:size]
     assert (fast.bytes, fast.file_bytes, fast.end) == (size, size, End.CLEAN)
     assert (plain.bytes, plain.file_bytes, plain.end) == (size, size, End.CLEAN)
-    assert plain.fast_path is FastPath.NONE
+    assert plain.fast_path is not FastPath.SPLICE
     if size > MIB:
         assert fast.fast_path is FastPath.SPLICE
 
@@ -133,7 +133,7 @@ async def test_a_small_file_does_not_pay_for_it(served_directory: Path, seams: S
     opened = seams.fail("pipe2", 1)
     result = await upload(served_directory / "up", CONTENT[: splicing.ENOUGH_TO_SPLICE - 1])
     assert not opened
-    assert result.fast_path is FastPath.NONE
+    assert result.fast_path is not FastPath.SPLICE
 
 
 async def test_a_large_file_takes_it_by_itself(served_directory: Path) -> None:
@@ -187,7 +187,7 @@ async def test_where_it_begins(served_directory: Path, eager: None) -> None:
     path.write_bytes(b"0123456789")
     result = await upload(path, CONTENT, append=True)
     assert path.read_bytes() == b"0123456789" + CONTENT
-    assert result.fast_path is FastPath.NONE
+    assert result.fast_path is not FastPath.SPLICE
 
     target = await FileTarget.open(served_directory / "new", mode=WriteMode.EXCLUSIVE)
     await upload(target, CONTENT)
@@ -201,10 +201,10 @@ async def test_what_must_see_the_bytes_takes_the_other_way(
     """A digest; a target of the caller's own."""
 
     result = await upload(served_directory / "up", CONTENT, digest="crc32")
-    assert result.fast_path is FastPath.NONE
+    assert result.fast_path is not FastPath.SPLICE
     with (served_directory / "raw").open("wb", buffering=0) as raw:
         result = await upload(raw, CONTENT)
-    assert result.fast_path is FastPath.NONE
+    assert result.fast_path is not FastPath.SPLICE
     assert (served_directory / "raw").read_bytes() == CONTENT
 
 
@@ -285,7 +285,7 @@ async def test_a_system_that_refuses(
 
     seams.replace(name, refuse)
     result = await upload(served_directory / "up", CONTENT)
-    assert result.fast_path is FastPath.NONE
+    assert result.fast_path is not FastPath.SPLICE
     assert (served_directory / "up").read_bytes() == CONTENT
 
 
@@ -296,7 +296,7 @@ async def test_a_user_with_too_many_pipes(
 
     monkeypatch.setattr(splicing, "PIPE_SIZE", 1 << 31)
     result = await upload(served_directory / "up", CONTENT)
-    assert result.fast_path is FastPath.NONE
+    assert result.fast_path is not FastPath.SPLICE
     assert (served_directory / "up").read_bytes() == CONTENT
 
 

@@ -1526,13 +1526,13 @@ async def test_a_disk_that_hangs_bounds_what_is_held(
     """The peer is stopped: held is no more than the high-water mark and one read."""
 
     queues: list[ReceiveQueue] = []
-    attach = ReceiveQueue.attach
+    register = ReceiveQueue.register_producer
 
-    def attached(dtp: DTP) -> ReceiveQueue:
-        queues.append(attach(dtp))
-        return queues[0]
+    def registered(queue: ReceiveQueue, *arguments: Any) -> None:
+        queues.append(queue)
+        register(queue, *arguments)
 
-    monkeypatch.setattr(ReceiveQueue, "attach", attached)
+    monkeypatch.setattr(ReceiveQueue, "register_producer", registered)
     hang = Hang(seams, "write")
     async with connection() as (dtp, peer), peer_task(send_all(peer, bytes(64 * BIG))) as sending:
         task = asyncio.create_task(receive_file(dtp, tmp_path / "up"))
