@@ -35,7 +35,7 @@ from .errors import (
     FTPDataError,
     error_for_oserror,
 )
-from .page_cache import is_in_memory, lives_in_memory
+from .page_cache import is_in_memory, lives_in_memory, read_from_memory
 
 __all__ = ["FileSource", "FileTarget", "WriteMode"]
 
@@ -251,6 +251,7 @@ class FileSource:
         self._close = close
         self._calls = calls
         self._lives_in_memory = lives_in_memory
+        self._buffer: bytearray | None = None
         self.size = size
         self.position: int = position
         self.raw = raw
@@ -416,6 +417,28 @@ class FileSource:
         self.position += len(data)
         return data
 
+    def read_now(self, count: int = CHUNK) -> memoryview | None:
+        """Read the next bytes without a thread, if they are in memory.
+
+        Returns:
+            At most `count` of them, in memory that is used again once nobody
+            has a view of it. None where `read` is to tell: they are not there,
+            this is the end, or nobody knows.
+        """
+
+        if self.raw is None:
+            return None
+
+        if self._buffer is None or len(self._buffer) < count or _has_views(self._buffer):
+            self._buffer = bytearray(count)
+
+        data = memoryview(self._buffer)[:count]
+        size = read_from_memory(
+            self.raw.fileno(), self.position, data, lives_there=self._lives_in_memory
+        )
+        self.position += size
+        return data[:size] if size else None
+
     def is_in_memory(self, count: int) -> bool:
         """Look whether the next bytes can be had without waiting for a disk or a network.
 
@@ -438,6 +461,16 @@ class FileSource:
         close, self._close = self._close, None
         if close is not None:
             close()
+
+
+def _has_views(buffer: bytearray) -> bool:
+    try:
+        # Only what nobody looks at can change its size.
+        buffer.append(buffer.pop())
+    except BufferError:
+        return True
+
+    return False
 
 
 _BUFFERED = (io.BufferedReader, io.BufferedRandom)

@@ -17,7 +17,7 @@ import stat
 import sys
 from pathlib import Path
 
-__all__ = ["is_in_memory", "lives_in_memory"]
+__all__ = ["is_in_memory", "lives_in_memory", "read_from_memory"]
 
 PROBE_STEP = 1024 * 1024
 """Bytes from one page that is looked at to the next.
@@ -57,6 +57,33 @@ def is_in_memory(fd: int, start: int, count: int, *, otherwise: bool) -> bool:
         return otherwise and error.errno in _DO_NOT_KNOW
 
     return True
+
+
+def read_from_memory(fd: int, start: int, into: memoryview, *, lives_there: bool) -> int:
+    """Read bytes of a file that are in memory, without any wait.
+
+    Args:
+        fd: The file.
+        start: The first of the bytes.
+        into: Where they go.
+        lives_there: Whether they can be nowhere else; see `lives_in_memory`.
+
+    Returns:
+        How many there are; 0 where the first is not, at the end of the file,
+        and where the system does not tell: a thread is to read.
+    """
+
+    if sys.platform != "linux":
+        return 0
+
+    for flags in (os.RWF_NOWAIT, 0) if lives_there else (os.RWF_NOWAIT,):
+        try:
+            return os.preadv(fd, [into], start, flags)
+        except OSError as error:
+            if error.errno not in _DO_NOT_KNOW:
+                return 0
+
+    return 0
 
 
 def lives_in_memory(status: os.stat_result) -> bool:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from .contracts import ProgressCallback
+from .contracts import Buffer, ProgressCallback
 from .deadlines import Deadlines, ProgressWatch, shared_moment
 from .digests import Digest
 from .errors import (
@@ -473,7 +473,7 @@ class Supervisor:
         if self.throttle is not None:
             self.throttle.unused(nbytes)
 
-    async def note_file_bytes(self, data: bytes) -> None:
+    async def note_file_bytes(self, data: Buffer) -> None:
         """Count bytes of the file, digest them, report progress."""
 
         if self._digest is not None:

@@ -46,7 +46,7 @@ from typing import BinaryIO, Self, TypeVar, cast
 import anyio
 
 from .consumers import ReceiveQueue
-from .contracts import Encoder, ProgressCallback, UploadTarget
+from .contracts import Buffer, Encoder, ProgressCallback, UploadTarget
 from .conversion import (
     DEFAULT_OPTIONS,
     Incoming,
@@ -770,24 +770,29 @@ def _check_open(dtp: DTP) -> None:
 async def _send_by_reading(
     transfer: Supervisor, source: FileSource, outgoing: Outgoing, *, until: int | None = None
 ) -> None:
-    """Read in worker threads, one piece ahead of the network; to the end, or so many bytes."""
+    """Read what is in memory; else in worker threads, one piece ahead of the network.
+
+    To the end, or so many bytes.
+    """
 
     ahead: asyncio.Task[bytes] | None = None
     total = transfer.total if until is None else until
     try:
         while total is None or transfer.file_bytes < total:
             left = total - transfer.file_bytes if total is not None else CHUNK
-            data = await (ahead if ahead is not None else source.read(min(CHUNK, left)))
-            ahead = None
+            data: Buffer | None = source.read_now(min(CHUNK, left)) if ahead is None else None
+            if data is None:
+                data = await (ahead if ahead is not None else source.read(min(CHUNK, left)))
+                ahead = None
+                left = total - transfer.file_bytes - len(data) if total is not None else CHUNK
+                if data and left > 0:
+                    ahead = asyncio.ensure_future(source.read(min(CHUNK, left)))
             if not data:
                 break
 
-            left = total - transfer.file_bytes - len(data) if total is not None else CHUNK
-            if left > 0:
-                ahead = asyncio.ensure_future(source.read(min(CHUNK, left)))
-
             await outgoing.send(data)
             await transfer.note_file_bytes(data)
+            del data
     finally:
         if ahead is not None:
             ahead.cancel()

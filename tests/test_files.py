@@ -944,3 +944,42 @@ async def test_cancellation_by_anyio(tmp_path: Path, seams: Seams, impatient: No
 
     hang.go_on()
     await until(lambda: names(tmp_path) == [])
+
+
+# Reading without a thread
+
+
+async def test_what_is_in_memory_needs_no_thread(tmp_path: Path, seams: Seams) -> None:
+    """The same bytes, one read like the other; what nobody has a view of is used again."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    source = await FileSource.open(path, offset=1)
+    try:
+        first = source.read_now(1000)
+        if first is None:
+            pytest.skip(f"{tmp_path} is on a file system that does not tell")
+        assert bytes(first) == CONTENT[1:1001]
+        kept, buffer = first[10:20], source._buffer
+        del first
+        assert bytes(source.read_now(1000) or b"") == CONTENT[1001:2001]
+        assert bytes(kept) == CONTENT[11:21]
+        assert source._buffer is not buffer
+        buffer = source._buffer
+        assert bytes(source.read_now(500) or b"") == CONTENT[2001:2501]
+        assert source._buffer is buffer
+        assert await source.read(100) == CONTENT[2501:2601]
+        assert bytes(source.read_now(len(CONTENT)) or b"") == CONTENT[2601:]
+        assert source.read_now() is None
+        assert source.position == len(CONTENT)
+    finally:
+        source.close()
+
+
+async def test_what_is_no_file_needs_a_thread() -> None:
+    """Nobody knows how long it takes."""
+
+    source = await FileSource.open(io.BytesIO(CONTENT))
+    assert source.read_now() is None
+    assert await source.read(10) == CONTENT[:10]
+    source.close()

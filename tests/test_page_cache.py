@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ftpdata import page_cache
-from ftpdata.page_cache import PROBE_STEP, is_in_memory, lives_in_memory
+from ftpdata.page_cache import PROBE_STEP, is_in_memory, lives_in_memory, read_from_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
@@ -120,3 +120,43 @@ def test_a_file_system_in_memory_is_known() -> None:
 
     assert not lives_in_memory(Path("/proc/self/mountinfo").stat())
     assert not lives_in_memory(memory.stat())
+
+
+def test_reading_what_is_there(fd: int) -> None:
+    """As much as is asked for and there is; nothing at the end, and of what is gone."""
+
+    os.pwrite(fd, b"abc", SIZE)
+    into = bytearray(10)
+    assert read_from_memory(fd, SIZE - 2, memoryview(into), lives_there=False) == 5
+    assert into == b"\0\0abc\0\0\0\0\0"
+    assert read_from_memory(fd, SIZE, memoryview(into)[:2], lives_there=False) == 2
+    assert into == b"ababc\0\0\0\0\0"
+    assert read_from_memory(fd, SIZE + 3, memoryview(into), lives_there=False) == 0
+    os.fsync(fd)
+    forget(fd)
+    assert read_from_memory(fd, 0, memoryview(into), lives_there=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "lives_there", "expected"),
+    [(errno.EOPNOTSUPP, True, 7), (errno.EOPNOTSUPP, False, 0), (errno.EIO, True, 0)],
+)
+def test_reading_where_the_system_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, code: int, lives_there: bool, expected: int
+) -> None:
+    """What lives in memory is read all the same; all else is for a thread, errors too."""
+
+    def preadv(_fd: int, buffers: Any, _start: int, flags: int) -> int:
+        if flags:
+            raise OSError(code, os.strerror(code))
+        return len(buffers[0])
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert read_from_memory(0, 0, memoryview(bytes(7)), lives_there=lives_there) == expected
+
+
+def test_reading_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other systems tell nothing: a thread is to read."""
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert read_from_memory(0, 0, memoryview(bytes(7)), lives_there=True) == 0

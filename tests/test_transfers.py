@@ -86,6 +86,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no file be in memory: worker threads read it."""
+
+    monkeypatch.setattr(files, "read_from_memory", lambda *_, **__: 0)
+
+
+@pytest.fixture
 def big(tmp_path: Path) -> Path:
     """Give a file that no buffers between two sockets can hold."""
 
@@ -966,7 +973,7 @@ async def test_a_peer_that_closes_without_reading_to_the_end(file: Path) -> None
         await failed(task, ConnectionReset, End.RESET)
 
 
-async def test_a_source_that_fails(file: Path, seams: Seams) -> None:
+async def test_a_source_that_fails(file: Path, seams: Seams, from_disk: None) -> None:
     """A read error in the middle: 451, and a reset for the peer."""
 
     seams.fail("pread", 2, errno.EIO)
@@ -1135,7 +1142,7 @@ async def test_a_stream_is_aborted_while_its_throttle_sleeps() -> None:
 
 
 async def test_abort_at_each_stage_of_a_download(
-    big: Path, seams: Seams, impatient: None, monkeypatch: pytest.MonkeyPatch
+    big: Path, seams: Seams, impatient: None, from_disk: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the source is opened, hangs in a read, sends, and finishes."""
 
@@ -1655,7 +1662,7 @@ async def test_a_cancelled_transfer_is_reset_for_the_peer(
 
 
 async def test_a_cancellation_while_a_failed_transfer_cleans_up(
-    big: Path, impatient: None, seams: Seams, monkeypatch: pytest.MonkeyPatch
+    big: Path, impatient: None, seams: Seams, from_disk: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not swallowed, however much is going wrong already."""
 
