@@ -39,6 +39,9 @@ STALLED_WINDOW = 16 * 1024
 LONG_ENOUGH = 1.2
 """Seconds after which no further file is moved for one figure."""
 
+PATIENCE = 10.0
+"""Seconds after which a download that is compared with others is cut."""
+
 Result = dict[str, Any]
 Wait = tuple[int, int]
 Steps = Generator[Wait, None, None]
@@ -463,10 +466,22 @@ def _hold_on_demand(client: Client, name: str, clients: int, told: _Pipes) -> No
 
 
 def _rate(client: Client, name: str, size: int) -> float:
-    """MiB a second of a download."""
+    """MiB a second of a download; of its beginning, where it is very slow."""
 
-    result = retr(client, name=name, size=size, files=2)
-    return float(result["bytes"] / result["seconds"] / 2**20)
+    control = client.log_in()
+    moved, began = 0, time.perf_counter()
+    data = control.transfer(f"RETR {name}")
+    data.settimeout(PATIENCE)
+    with contextlib.suppress(TimeoutError):
+        while moved < size and time.perf_counter() - began < PATIENCE:
+            count = data.recv_into(DISCARDED, 0, socket.MSG_TRUNC)
+            if not count:
+                raise ValueError(f"{moved} bytes came, not {size}")
+            moved += count
+
+    data.close()
+    control.close()
+    return moved / (time.perf_counter() - began) / 2**20
 
 
 def _middle(values: list[float]) -> float:
