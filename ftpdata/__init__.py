@@ -150,6 +150,13 @@ if TYPE_CHECKING:
     from .mlsx_formatter import MlsxFormatter
     from .nat import AddressCallable, Advertiser
     from .outcome import Direction, End, FastPath, TransferResult, format_xferlog_line
+    from .page_cache import (
+        CachedDirectory,
+        is_in_memory,
+        lives_in_memory,
+        read_cached,
+        read_from_memory,
+    )
     from .parameters import (
         FormatControl,
         Protection,
@@ -158,7 +165,7 @@ if TYPE_CHECKING:
         TransferParameters,
         TransmissionMode,
     )
-    from .passive import PassiveEndpoint, PortRange, listen_passive
+    from .passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
     from .pool import ListenerPool, PooledEndpoint, PoolMetrics
     from .producers import (
         AsyncIterableProducer,
@@ -241,6 +248,7 @@ __all__ = [
     "Buffer",
     "BufferedConsumer",
     "BytesProducer",
+    "CachedDirectory",
     "ClientHello",
     "CloseWaiter",
     "CodecLimits",
@@ -309,6 +317,7 @@ __all__ = [
     "NotConnected",
     "OpenTimeout",
     "PassiveEndpoint",
+    "PassiveListener",
     "PeerPolicy",
     "PeerRejected",
     "Permissions",
@@ -393,9 +402,11 @@ __all__ = [
     "format_proxy_header",
     "format_time_val",
     "format_xferlog_line",
+    "is_in_memory",
     "list_directory",
     "listen_passive",
     "listing_encoder_for",
+    "lives_in_memory",
     "parse_client_hello",
     "parse_deflate_level",
     "parse_eplf_line",
@@ -413,6 +424,8 @@ __all__ = [
     "parse_time_val",
     "parse_unix_line",
     "perm_letters",
+    "read_cached",
+    "read_from_memory",
     "receive_file",
     "receive_stream",
     "relay",
@@ -551,6 +564,13 @@ _NAMES = {
     "mlsx_formatter": ("MlsxFormatter",),
     "nat": ("AddressCallable", "Advertiser"),
     "outcome": ("Direction", "End", "FastPath", "TransferResult", "format_xferlog_line"),
+    "page_cache": (
+        "CachedDirectory",
+        "is_in_memory",
+        "lives_in_memory",
+        "read_cached",
+        "read_from_memory",
+    ),
     "parameters": (
         "FormatControl",
         "Protection",
@@ -559,7 +579,7 @@ _NAMES = {
         "TransferParameters",
         "TransmissionMode",
     ),
-    "passive": ("PassiveEndpoint", "PortRange", "listen_passive"),
+    "passive": ("PassiveEndpoint", "PassiveListener", "PortRange", "listen_passive"),
     "pool": ("ListenerPool", "PoolMetrics", "PooledEndpoint"),
     "producers": (
         "AsyncIterableProducer",

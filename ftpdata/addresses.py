@@ -17,6 +17,7 @@ Knows no sockets: an address is accepted or refused before anything is opened.
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -69,6 +70,10 @@ class NetworkProtocol(enum.IntEnum):
     IPV6 = 2
 
 
+# A server asks about the same few addresses again and again, several times for each transfer.
+_parse_ip = functools.lru_cache(maxsize=1024)(ipaddress.ip_address)
+
+
 def _plain_ip(address: str | IPAddress) -> IPAddress:
     """Parse an address without a scope; one that is mapped into IPv6 becomes IPv4.
 
@@ -79,7 +84,7 @@ def _plain_ip(address: str | IPAddress) -> IPAddress:
     """
 
     if isinstance(address, str):
-        address = ipaddress.ip_address(address)
+        address = _parse_ip(address)
     elif not isinstance(address, ipaddress.IPv4Address | ipaddress.IPv6Address):
         raise TypeError("not text")
 
@@ -93,9 +98,14 @@ def _plain_ip(address: str | IPAddress) -> IPAddress:
     return address.ipv4_mapped or address
 
 
+@functools.lru_cache(maxsize=1024)
+def _spelling(address: str) -> str:
+    return str(_plain_ip(address))
+
+
 def _host(address: str | IPAddress) -> str:
     try:
-        return str(_plain_ip(address))
+        return _spelling(address) if type(address) is str else str(_plain_ip(address))
     except (TypeError, ValueError):
         raise BadAddress(
             f"an IPv4 or IPv6 address without a scope is expected, not {address!r:.60}"
@@ -136,7 +146,7 @@ class HostPort:
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         """The address as a value of `ipaddress`."""
 
-        return ipaddress.ip_address(self.host)
+        return _parse_ip(self.host)
 
     @property
     def is_ipv6(self) -> bool:
@@ -422,6 +432,7 @@ class _Peer:
     scope: str | None = None
 
     @classmethod
+    @functools.lru_cache(maxsize=1024)
     def parse(cls, text: str | IPAddress) -> _Peer | None:
         host, _, scope = str(text).partition("%")
         try:

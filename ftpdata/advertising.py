@@ -7,6 +7,7 @@ and so needs no address), RFC 6890 for what is private.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
@@ -126,6 +127,12 @@ def unreachable_reason(host: str, client: str) -> str | None:
         BadAddress: One of them is not an address. Reply 501.
     """
 
+    return _unreachable_reason(host, client)
+
+
+# Asked for every PASV, about the same few addresses.
+@functools.lru_cache(maxsize=1024)
+def _unreachable_reason(host: str, client: str) -> str | None:
     told, peer = _ip(host), _ip(client)
     if told.is_unspecified:
         return f"{told} means every address of this machine, no client can connect to it"

@@ -20,9 +20,9 @@ import anyio
 from .addresses import HostPort
 from .deadlines import Deadlines
 from .errors import DataConnectionError, FTPDataError, error_for_end
-from .kernel import acknowledge_at_once, acknowledged_on
+from .kernel import acknowledge_at_once, acknowledged_on, reset_socket_on_close
 from .outcome import End
-from .protocol import DTP
+from .protocol import DTP, peer_of
 from .socket_options import SocketOptions
 from .tls import DataTLS, negotiation_failed
 
@@ -30,6 +30,8 @@ __all__ = ["AcceptedEndpoint", "Endpoint"]
 
 DTPFactory = Callable[[], DTP]
 T = TypeVar("T")
+
+DEFAULT_OPTIONS = SocketOptions()
 
 NO_LIMIT = 24 * 3600.0
 """Seconds; for asyncio, which cannot wait for ever. The deadlines are ours."""
@@ -39,7 +41,8 @@ class Endpoint(abc.ABC):
     """A data connection that is to be. For one connection.
 
     An asynchronous context manager: leaving it closes what `open` has not
-    given away. The `DTP` that was opened belongs to the caller.
+    given away. The `DTP` that was opened belongs to the caller, who may also
+    give the endpoint to a transfer (`ftpdata.send_file`) and leave it to open.
 
     Args:
         deadlines: `open`, `handshake` and `close` are heeded here.
@@ -58,15 +61,23 @@ class Endpoint(abc.ABC):
     ) -> None:
         self.deadlines = deadlines
         self._tls = tls
-        self._socket_options = socket_options or SocketOptions()
+        self._socket_options = socket_options or DEFAULT_OPTIONS
+        self._has_options = False
         self._proxied_peer: HostPort | None = None
         self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
         self._opening = False
         self._has_socket = False
+        self._on_release: Callable[[], object] | None = None
         self._begun: asyncio.Task[DTP] | None = None
-        self._called: asyncio.Future[None] | None = None
+        self._is_called = True
+        self._timeout: float | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._given_up: FTPDataError | None = None
-        self._abort_waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._connected: socket.socket | None = None
+        self._watched: int | None = None
+        self._kept: DTP | None = None
+        self._ahead = b""
 
     async def __aenter__(self) -> Self:
         return self
@@ -84,6 +95,56 @@ class Endpoint(abc.ABC):
     def is_ready(self) -> bool:
         """Whether the connection is there already: reply 125 rather than 150."""
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the connection is not protected (PROT C)."""
+
+        return self._tls is None
+
+    @property
+    def dtp(self) -> DTP | None:
+        """The DTP that was opened, where it stayed the endpoint's."""
+
+        return self._kept
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection has been made: what `open` waits for first."""
+
+        return self._connected is not None or self._kept is not None
+
+    async def open(self, *, keep: bool = False, ahead: bytes = b"") -> DTP:
+        """Give the connected `DTP`. Once.
+
+        Args:
+            keep: The DTP stays the endpoint's: `abort` and `aclose` end it, too.
+            ahead: What was received already, over the socket that `connect` gave.
+
+        Raises:
+            OpenTimeout: The peer did not connect or answer in time. Reply 425.
+            DataConnectionError: It could not be opened, or was given up by
+                `abort` or `aclose`. Reply 425.
+            TLSNegotiationFailed: It could not be protected, or did not resume
+                the session it must resume. Reply 522.
+            FTPDataError: The reason given to `abort`.
+            RuntimeError: `open` was called before.
+
+        Cancellation closes whatever was opened so far, the listener included.
+        """
+
+        if self._connected is not None:
+            sock, self._connected = self._connected, None
+            self._ahead = ahead
+            dtp = await self._connect_protocol(sock)
+        else:
+            self._note_opening()
+            dtp = await (self._open() if self._begun is None else self._open_begun(self._begun))
+
+        if keep:
+            self._kept = dtp
+
+        return dtp
+
     def begin(self) -> None:
         """Begin to open, before `open` is called for the result. The endpoint owns the task.
 
@@ -98,43 +159,42 @@ class Endpoint(abc.ABC):
         if self._opening or self._begun is not None or self._given_up is not None:
             return
 
-        loop = asyncio.get_running_loop()
-        self._called = loop.create_future()
-        self._begun = loop.create_task(self._open())
+        self._is_called = False
+        self._begun = asyncio.get_running_loop().create_task(self._open())
         # What it raises is for `open`, if that is ever called.
         self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def open(self) -> DTP:
-        """Give the connected `DTP`. Once.
+    async def connect(self) -> socket.socket:
+        """Give the connected socket, for what needs no DTP; `open` may follow. Once.
+
+        The socket stays the endpoint's, which closes it in `abort` and
+        `aclose`; or makes the DTP of it in `open`, whatever went over it.
 
         Raises:
-            OpenTimeout: The peer did not connect or answer in time. Reply 425.
-            DataConnectionError: It could not be opened, or was given up by
-                `abort` or `aclose`. Reply 425.
-            TLSNegotiationFailed: It could not be protected, or did not resume
-                the session it must resume. Reply 522.
-            FTPDataError: The reason given to `abort`.
-            RuntimeError: `open` was called before.
-
-        Cancellation closes whatever was opened so far, the listener included.
+            As for `open`. RuntimeError: Or it was begun.
         """
 
+        self._note_opening()
+        if self._begun is not None:
+            raise RuntimeError("an endpoint that was begun has no socket to give")
+
+        return await self._connect()
+
+    def _note_opening(self) -> None:
+        self._check_given_up()
         if self._opening:
             raise RuntimeError("an endpoint is for one connection, and has been opened")
 
         self._opening = True
-        if self._given_up is not None:
-            raise self._given_up
 
-        if self._begun is None:
-            return await self._open()
-
-        assert self._called is not None
-        self._called.set_result(None)
+    async def _open_begun(self, task: asyncio.Task[DTP]) -> DTP:
+        self._is_called = True
+        if self._waiter is not None:
+            self._start_deadline()
         self._deadlines_begin()
         try:
             # Who cancels this cancels that, and it is waited for.
-            dtp = await self._begun
+            dtp = await task
         except BaseException:
             self._drop_begun()
             raise
@@ -143,30 +203,109 @@ class Endpoint(abc.ABC):
         return dtp
 
     async def _open(self) -> DTP:
+        self._check_given_up()
+        sock = await self._connect()
+        self._connected = None
+        return await self._connect_protocol(sock)
+
+    async def _connect(self) -> socket.socket:
+        try:
+            self._connected = await self._obtain_socket()
+            self._has_socket = True
+            if not self._has_options:
+                self._socket_options.set_on(self._connected)
+        finally:
+            self._let_go()
+
+        self._check_given_up()
+        return self._connected
+
+    @property
+    def peer(self) -> HostPort | None:
+        """Address of the peer, once `connect` has found it; see `DTP.peer`."""
+
+        if self._proxied_peer is not None:
+            return self._proxied_peer
+
+        try:
+            return peer_of(self._connected.getpeername()) if self._connected is not None else None
+        except OSError:
+            return None
+
+    async def wait_readable(self, timeout: float) -> None:
+        """Wait until there is something to read from the socket that `connect` gave.
+
+        Args:
+            timeout: Seconds after which it returns in any case.
+
+        Raises:
+            FTPDataError: The reason given to `abort`.
+        """
+
+        assert self._connected is not None
+        self._watched = self._connected.fileno()
+        try:
+            asyncio.get_running_loop().add_reader(self._watched, self._wake)
+        except NotImplementedError:
+            # asyncio on Windows. What is to be read is found by the DTP there.
+            self._watched = None
+            return
+
+        try:
+            await self._sleep(timeout)
+        finally:
+            self._watch_no_more()
+
+    def finish(self) -> None:
+        """Close the socket that `connect` gave: everything has gone over it."""
+
+        sock, self._connected = self._connected, None
+        if sock is not None:
+            sock.close()
+
+    def received(self, data: bytes, peer: HostPort | None) -> DTP:
+        """Make the DTP of a connection that has ended, and over which `data` came."""
+
+        dtp = self._dtp_factory()
+        dtp.proxied_peer = peer
+        dtp.receive_past(data)
+        return dtp
+
+    def _check_given_up(self) -> None:
         if self._given_up is not None:
+            self._drop_socket()
             raise self._given_up
 
-        self._abort_waiter = asyncio.get_running_loop().create_future()
-        try:
-            sock = await self._obtain_socket()
-            self._has_socket = True
-            return await self._connect_protocol(sock)
-        finally:
-            self._abort_waiter.cancel()
-            self._release()
-
     def abort(self, end: End = End.ABORTED, message: str | None = None) -> None:
-        """Give up: an `open` that waits raises, a later one too. Releases at once."""
+        """Give up: an `open` that waits raises, a later one too. Releases at once.
+
+        A connection that is still the endpoint's is reset.
+        """
+
+        if self._kept is not None:
+            self._kept.abort(end, message)
 
         if self._given_up is not None:
             return
 
         self._given_up = error_for_end(end, message)
-        if self._abort_waiter is not None and not self._abort_waiter.done():
-            self._abort_waiter.set_result(None)
-
-        self._release()
+        self._wake()
+        self._let_go()
+        self._drop_socket()
         self._drop_begun()
+
+    def _watch_no_more(self) -> None:
+        fd, self._watched = self._watched, None
+        if fd is not None:
+            asyncio.get_running_loop().remove_reader(fd)
+
+    def _drop_socket(self) -> None:
+        # Before its number can be another's.
+        self._watch_no_more()
+        sock, self._connected = self._connected, None
+        if sock is not None:
+            reset_socket_on_close(sock)
+            sock.close()
 
     async def aclose(self) -> None:
         """Release the listener, the port and a connection nobody has taken."""
@@ -176,6 +315,17 @@ class Endpoint(abc.ABC):
             with anyio.CancelScope(shield=True):
                 await asyncio.wait((self._begun,))
                 self._drop_begun()
+
+    def on_release(self, callback: Callable[[], object]) -> None:
+        """Have `callback` called once the endpoint listens, or tries to connect, no more."""
+
+        self._on_release = callback
+
+    def _let_go(self) -> None:
+        self._release()
+        callback, self._on_release = self._on_release, None
+        if callback is not None:
+            callback()
 
     def _drop_begun(self) -> None:
         """Abort what was begun and opened, and not called for."""
@@ -205,36 +355,60 @@ class Endpoint(abc.ABC):
             FTPDataError: The reason given to `abort`.
         """
 
-        assert self._abort_waiter is not None
+        future.add_done_callback(self._wake)
         try:
-            if self._called is not None:
-                await asyncio.wait(
-                    (future, self._abort_waiter, self._called),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            await asyncio.wait(
-                (future, self._abort_waiter),
-                timeout=timeout,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if self._given_up is not None:
-                raise self._given_up
-
-            if not future.done():
-                raise error_for_end(timeout_end, f"{timeout_end.value} ({timeout:g} s)")
-
+            await self._wait_until_woken(timeout, timeout_end)
             return future.result()
         finally:
             future.cancel()
+
+    async def _wait_until_woken(self, timeout: float | None, timeout_end: End) -> None:
+        """Wait for a call of `_wake`, as `_wait` does for a future."""
+
+        if not await self._sleep(timeout):
+            raise error_for_end(timeout_end, f"{timeout_end.value} ({timeout:g} s)")
+
+    async def _sleep(self, timeout: float | None) -> bool:
+        """Wait until `_wake` is called; False where the deadline passes before.
+
+        Raises:
+            FTPDataError: The reason given to `abort`.
+        """
+
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiter = waiter
+        self._timeout = timeout
+        if self._is_called:
+            self._start_deadline()
+        try:
+            is_in_time = await waiter
+            if self._given_up is not None:
+                raise self._given_up
+
+            return is_in_time
+        finally:
+            self._waiter = None
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    def _start_deadline(self) -> None:
+        if self._timeout is not None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(self._timeout, self._wake, None)
+
+    def _wake(self, cause: object = True) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(cause is not None)
 
     async def _connect_protocol(self, sock: socket.socket) -> DTP:
         """Make the `DTP` of a connected socket; the socket is closed on any failure."""
 
         try:
-            self._socket_options.set_on(sock)
             if self._tls is None:
                 _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-                    self._dtp_factory, sock
+                    self._make_dtp, sock
                 )
             else:
                 protocol = await self._negotiate(sock, self._tls)
@@ -252,6 +426,14 @@ class Endpoint(abc.ABC):
 
         protocol.proxied_peer = self._proxied_peer
         return protocol
+
+    def _make_dtp(self) -> DTP:
+        dtp = self._dtp_factory()
+        if self._ahead:
+            # Before there is a transport: uvloop reads at once.
+            dtp.data_received(self._ahead)
+
+        return dtp
 
     async def _negotiate(self, sock: socket.socket, tls: DataTLS) -> DTP:
         """Make the `DTP` of a connection once it is protected as `tls` wants it.

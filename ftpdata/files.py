@@ -373,7 +373,7 @@ class FileSource:
             close=close,
             raw=io.FileIO(fd, "rb", closefd=False) if is_regular else None,
             calls=calls,
-            lives_in_memory=lives_in_memory(status),
+            lives_in_memory=is_regular and lives_in_memory(fd),
         )
 
     @classmethod

@@ -24,9 +24,12 @@ __all__ = [
     "acknowledged_on",
     "duplicate_socket",
     "has_close_notify",
+    "has_unread",
     "pending_error",
     "reset_on_close",
+    "reset_socket_on_close",
     "unacknowledged_bytes",
+    "unacknowledged_on",
 ]
 
 LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -58,8 +61,12 @@ def reset_on_close(transport: asyncio.Transport) -> None:
     """Make the close that follows a reset (SO_LINGER of zero seconds)."""
 
     sock = transport.get_extra_info("socket")
-    if sock is None:
-        return
+    if sock is not None:
+        reset_socket_on_close(sock)
+
+
+def reset_socket_on_close(sock: socket.socket) -> None:
+    """Do the same for a socket without a transport."""
 
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
@@ -106,8 +113,13 @@ def unacknowledged_bytes(transport: asyncio.Transport) -> int | None:
     the number of TIOCOUTQ.)
     """
 
-    sock = transport.get_extra_info("socket")
-    if sys.platform != "linux" or not _is_tcp(sock):
+    return unacknowledged_on(transport.get_extra_info("socket"))
+
+
+def unacknowledged_on(sock: socket.socket | None) -> int | None:
+    """Do the same for a socket without a transport."""
+
+    if sock is None or sys.platform != "linux" or not _is_tcp(sock):
         return None
 
     try:
@@ -121,6 +133,21 @@ def unacknowledged_bytes(transport: asyncio.Transport) -> int | None:
         return None
 
     return queued
+
+
+def has_unread(sock: socket.socket) -> bool:
+    """Whether closing the socket now would be a reset, as there is something to read.
+
+    Also where it fails, and somebody has to be told why.
+    """
+
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except (BlockingIOError, TypeError):
+        # TypeError: uvloop's sockets cannot be read; it has read all there is by itself.
+        return False
+    except NO_ANSWER:
+        return True
 
 
 def acknowledged_bytes(transport: asyncio.Transport) -> int | None:

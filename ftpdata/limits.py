@@ -12,6 +12,7 @@ attempts that failed with `FailedAttempts`.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import math
 from collections import OrderedDict
@@ -40,6 +41,12 @@ def address_key(address: str, *, ipv6_prefix: int = 64) -> str:
         BadAddress: Not an address. Reply 501.
     """
 
+    return _key(address, ipv6_prefix)
+
+
+# The same few addresses are counted again and again.
+@functools.lru_cache(maxsize=1024)
+def _key(address: str, ipv6_prefix: int) -> str:
     ip = HostPort(address.partition("%")[0], 1).ip
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)

@@ -23,7 +23,7 @@ from .errors import InvalidData
 from .proxy_header import ProxyHeader, TrustedProxies, parse_proxy_header
 from .socket_options import SocketOptions
 
-__all__ = ["Acceptor", "Arrival", "bind_listener"]
+__all__ = ["INHERITS_OPTIONS", "Acceptor", "Arrival", "bind_listener"]
 
 ACCEPT_RETRY = 0.1
 """Seconds to leave a listener alone when the process has no file descriptor left."""
@@ -33,6 +33,11 @@ HEADERS_AT_ONCE = 64
 
 NOTES, NOTES_EVERY = 10, 60.0
 """Refused connections of one listener that are logged one by one, in so many seconds."""
+
+INHERITS_OPTIONS = sys.platform == "linux"
+"""Whether connections have what was set on their listener, so that it need not be set on each."""
+
+DEFAULT_OPTIONS = SocketOptions()
 
 _LOST_IN_QUEUE = frozenset({
     errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENETDOWN,
@@ -81,7 +86,9 @@ def bind_listener(
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
 
-        if options is not None:
+        if INHERITS_OPTIONS:
+            (options or DEFAULT_OPTIONS).set_on(sock)
+        elif options is not None:
             options.set_on_listener(sock)
 
         sock.setblocking(False)
@@ -220,7 +227,7 @@ class Acceptor:
             return
 
         if self._watches:
-            self._loop.remove_reader(listener)
+            self._loop.remove_reader(listener.fileno())
 
         listener.close()
 
@@ -283,7 +290,7 @@ class Acceptor:
         # The connection stays in the queue, so the loop would call again at
         # once and for ever: leave the listener alone for a moment.
         if self._watches and self._listener is not None:
-            self._loop.remove_reader(self._listener)
+            self._loop.remove_reader(self._listener.fileno())
             self._watches = False
 
         self._retry_soon()
@@ -383,7 +390,7 @@ class _HeaderReader:
         if self._retry is not None:
             self._retry.cancel()
         if self._watches:
-            self._loop.remove_reader(self.sock)
+            self._loop.remove_reader(self.sock.fileno())
 
     def _finish(self, header: ProxyHeader | None, reason: str = "") -> None:
         self._stop()
@@ -396,7 +403,8 @@ def _add_reader(
     """Watch a socket; return whether the event loop can (asyncio's on Windows cannot)."""
 
     try:
-        loop.add_reader(sock, callback)
+        # Its number: asyncio would ask the socket for its description, to throw it away.
+        loop.add_reader(sock.fileno(), callback)
     except NotImplementedError:
         return False
 

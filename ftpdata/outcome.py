@@ -123,6 +123,7 @@ class FastPath(enum.Enum):
     SENDFILE = "sendfile"
     SPLICE = "splice"
     BUFFERED = "buffered"
+    DIRECT = "direct"
 
 
 @attrs.frozen(kw_only=True)

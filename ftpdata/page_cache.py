@@ -1,23 +1,28 @@
-"""Whether bytes of a file are in memory, so that the event loop may touch them without a wait.
+"""What is in memory of files: looked at, opened and read without a thread or a wait.
 
-`loop.sendfile` reads the file on the loop's own thread: a page that a disk or a
-network file system has to bring first holds up every other transfer. Linux
-tells before: a read with RWF_NOWAIT gives a page that is there, and fails at
-once for one that is not (preadv2(2)). Other systems tell nothing; there, files
-count as being in memory.
+The event loop must not wait for a disk or a network file system, and a hop to a
+worker thread and back takes longer than to open and to read a small file that
+is in memory. Linux can be asked for just that: openat2(2) with RESOLVE_CACHED
+and preadv2(2) with RWF_NOWAIT do what they can do at once, and say so where they
+cannot. Other systems tell nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
-import stat
+import struct
 import sys
-from pathlib import Path
+from typing import Any
 
-__all__ = ["is_in_memory", "lives_in_memory", "read_from_memory"]
+__all__ = [
+    "CachedDirectory",
+    "is_in_memory",
+    "lives_in_memory",
+    "read_cached",
+    "read_from_memory",
+]
 
 PROBE_STEP = 1024 * 1024
 """Bytes from one page that is looked at to the next.
@@ -26,10 +31,25 @@ The system reads ahead, and forgets, in longer stretches than a page; to look at
 every page would cost more than to send it.
 """
 
-_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs"})
-"""File systems that are memory, and so do not care for RWF_NOWAIT (before Linux 6.x)."""
-
 _DO_NOT_KNOW = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+_OPENAT2 = 437
+"""The number of the system call, on every architecture (Linux 5.6)."""
+
+# linux/openat2.h: stay on this mount and beneath the directory, follow no links, wait for nothing.
+_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH, _CACHED = 0x01, 0x02, 0x04, 0x08, 0x20
+_RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH | _CACHED
+_OPEN_HOW = struct.Struct("=QQQ")
+
+# linux/magic.h
+_IN_MEMORY = frozenset({0x01021994, 0x858458F6})
+"""tmpfs and ramfs: they have no disk, and do not know RWF_NOWAIT."""
+
+_LOCAL = _IN_MEMORY | {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010}
+"""And ext2 to ext4, xfs, btrfs, f2fs: to open what is cached asks nobody else."""
+
+_STATFS_SIZE = 256
+"""Bytes: more than a ``struct statfs`` has, whose first word is the kind of file system."""
 
 
 def is_in_memory(fd: int, start: int, count: int, *, otherwise: bool) -> bool:
@@ -86,27 +106,112 @@ def read_from_memory(fd: int, start: int, into: memoryview, *, lives_there: bool
     return 0
 
 
-def lives_in_memory(status: os.stat_result) -> bool:
+def lives_in_memory(fd: int) -> bool:
     """Whether a file is on a file system that has no other place than memory.
 
-    Reads a file of the kernel's the first time: for worker threads.
-
     Args:
-        status: Of the file.
+        fd: The file.
     """
 
-    return sys.platform == "linux" and _is_memory(status.st_dev) and stat.S_ISREG(status.st_mode)
+    return _file_system(fd) in _IN_MEMORY
 
 
-@functools.lru_cache(maxsize=64)
-def _is_memory(device: int) -> bool:
-    """Find a device among the mounts of this process (proc(5), mountinfo)."""
+class CachedDirectory:
+    """Opens the files beneath a directory that can be opened at once.
 
-    number = f"{os.major(device)}:{os.minor(device)}"
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
-            before, _, behind = line.partition(" - ")
-            if before.split(" ", 3)[2] == number:
-                return behind.partition(" ")[0] in _MEMORY
+    Args:
+        directory: Descriptor of the directory; it stays the caller's.
 
-    return False
+    Attributes:
+        is_available: Whether this system and its file system can do it.
+    """
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self.is_available: bool = _file_system(directory) in _LOCAL
+
+    def open(self, path: bytes) -> int | None:
+        """Open a file for reading, if that needs no disk.
+
+        A FIFO is not waited for; whoever wants a regular file looks what it is.
+
+        Args:
+            path: Its path from the directory on. One that leads out of it,
+                over a symbolic link or to another file system is not opened.
+
+        Returns:
+            A descriptor that belongs to the caller; None where it cannot be
+            opened at once, for whatever reason.
+        """
+
+        if not self.is_available or b"\0" in path:
+            return None
+
+        how = _OPEN_HOW.pack(
+            os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW, 0, _RESOLVE
+        )
+        fd: int = _library().syscall(_OPENAT2, self._directory, path, how, len(how))
+        if fd >= 0:
+            return fd
+
+        if _library().errno() in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
+            # An old kernel, or a sandbox that does not know the call.
+            self.is_available = False
+
+        return None
+
+
+def read_cached(fd: int, count: int, position: int) -> bytes | None:
+    """Read bytes of a file, if all of them are there and in memory.
+
+    Args:
+        fd: The file.
+        count: How many.
+        position: The first of them.
+
+    Returns:
+        The bytes; None where a thread is to read, or the file is shorter.
+    """
+
+    buffer = bytearray(count)
+    with memoryview(buffer) as view:
+        size = read_from_memory(fd, position, view, lives_there=False) if count else 0
+        if size == 0 < count and lives_in_memory(fd):
+            size = read_from_memory(fd, position, view, lives_there=True)
+
+    return bytes(buffer) if size == count else None
+
+
+class _Library:
+    """The C library, as far as Python's own modules leave it out."""
+
+    def __init__(self) -> None:
+        # It takes milliseconds to import, and most programs never come here.
+        import ctypes  # noqa: PLC0415
+
+        library = ctypes.CDLL(None, use_errno=True)
+        self.syscall: Any = library.syscall
+        self.syscall.restype = ctypes.c_long
+        self.syscall.argtypes = (
+            *(ctypes.c_long, ctypes.c_int),
+            *(ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t),
+        )
+        self.fstatfs: Any = library.fstatfs
+        self.fstatfs.argtypes = (ctypes.c_int, ctypes.c_char_p)
+        self.errno = ctypes.get_errno
+
+
+_library = functools.lru_cache(maxsize=1)(_Library)
+
+
+def _file_system(fd: int) -> int | None:
+    """Return the kind of file system that a descriptor is on; None where nobody can say so."""
+
+    if sys.platform != "linux":
+        return None
+
+    status = bytes(_STATFS_SIZE)
+    if _library().fstatfs(fd, status) != 0:
+        return None
+
+    return int(struct.unpack_from("@l", status)[0])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import secrets
 import socket
 from collections.abc import Iterator
@@ -22,13 +23,13 @@ from .addresses import HostPort, PeerPolicy
 from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import BadAddress, DataConnectionError, PortsExhausted
-from .listener import Acceptor, Arrival, bind_listener
+from .listener import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from .outcome import End
 from .proxy_header import TrustedProxies
 from .socket_options import SocketOptions
 from .tls import DataTLS
 
-__all__ = ["PassiveEndpoint", "PortRange", "listen_passive"]
+__all__ = ["PassiveEndpoint", "PassiveListener", "PortRange", "listen_passive"]
 
 logger: logging.Logger = logging.getLogger("ftpdata.passive")
 
@@ -172,13 +173,11 @@ async def listen_passive(
         if key is None:
             listener.listen(BACKLOG)
         return PassiveEndpoint(
-            listener,
-            key,
+            _Listener(listener, key, trusted_proxies),
             control_peer=control_peer,
             policy=policy,
             deadlines=deadlines or Deadlines(),
             tls=tls,
-            trusted_proxies=trusted_proxies,
             socket_options=socket_options,
             dtp_factory=dtp_factory,
         )
@@ -225,6 +224,184 @@ def _listen(
     )
 
 
+class _Listener:
+    """A listening socket, and the endpoint that waits for a connection to it."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        key: tuple[str, int] | None,
+        trusted_proxies: TrustedProxies | None,
+        *,
+        is_kept: bool = False,
+    ) -> None:
+        host, port = sock.getsockname()[:2]
+        # A link-local address comes with its zone, which is no part of what is told.
+        self.address: HostPort = HostPort(host.partition("%")[0], port)
+        self.endpoint: PassiveEndpoint | None = None
+        self.is_kept = is_kept
+        self.key = key
+        self.acceptor: Acceptor = Acceptor(
+            sock,
+            backlog=BACKLOG,
+            deliver=self._deliver,
+            fail=self._failed,
+            proxies=trusted_proxies,
+            logger=logger,
+        )
+
+    def let_go(self, endpoint: PassiveEndpoint, *, has_come: bool) -> None:
+        """Wait for this endpoint's connection no more; listen on only where that is safe.
+
+        A connection that has not come may still be on its way, and must not be
+        taken for the next one. And whoever else has connected knows the port.
+        """
+
+        if self.endpoint is endpoint:
+            self.endpoint = None
+            if not (self.is_kept and has_come and self.acceptor.refused == 0):
+                self.close()
+
+    def close(self) -> None:
+        """Listen no more. Idempotent."""
+
+        if self.acceptor.is_open:
+            self.acceptor.close()
+            if self.key is not None:
+                _in_use.discard(self.key)
+
+    def _deliver(self, sock: socket.socket, arrival: Arrival) -> None:
+        if self.endpoint is None:
+            self.acceptor.refuse(sock, arrival.host, "nobody waits for it")
+        else:
+            self.endpoint.judge(sock, arrival)
+
+    def _failed(self, error: OSError) -> None:
+        if self.key is not None:
+            _in_use.discard(self.key)
+        if self.endpoint is not None:
+            self.endpoint.abort(End.OPEN_FAILED, f"accept failed: {error.strerror}")
+
+
+class PassiveListener:
+    """Listens for the passive data connections of one control session, one after the other.
+
+    To make a listener for each transfer takes longer than a small transfer. This
+    one stays for a moment, so that transfers in quick succession share a port;
+    it is replaced when the moment is over, when a connection was awaited in vain,
+    and when anybody else has connected, who knows the port now.
+
+    Args:
+        host: See `listen_passive`, as for all that follows.
+        control_peer: Address of the control connection's peer.
+        ports: Ports to choose from.
+        policy: Who may connect.
+        trusted_proxies: The proxies that all connections come through.
+        socket_options: See `SocketOptions`.
+        lifetime: Seconds that one port is listened on, unless somebody is
+            waited for.
+
+    Raises:
+        ValueError: The policy needs a `control_peer`; or no time.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        control_peer: str | None = None,
+        ports: PortRange | None = None,
+        policy: PeerPolicy | None = None,
+        trusted_proxies: TrustedProxies | None = None,
+        socket_options: SocketOptions | None = None,
+        lifetime: float = 1.0,
+    ) -> None:
+        self._policy = policy if policy is not None else PeerPolicy.exact()
+        if control_peer is None and not self._policy.accepts_any:
+            raise ValueError("control_peer is needed: the peer policy compares with it")
+        if not 0 < lifetime < math.inf:
+            raise ValueError(f"expected a number of seconds, not {lifetime!r}")
+
+        self._host = host
+        self._control_peer = control_peer
+        self._ports = ports if ports is not None else DYNAMIC_PORTS
+        self._trusted_proxies = trusted_proxies
+        self._socket_options = socket_options
+        self._lifetime = lifetime
+        self._listener: _Listener | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def reserve(
+        self,
+        *,
+        deadlines: Deadlines | None = None,
+        tls: DataTLS | None = None,
+        dtp_factory: DTPFactory | None = None,
+    ) -> PassiveEndpoint:
+        """Listen for the next connection (PASV, EPSV).
+
+        Args:
+            deadlines: See `listen_passive`, as for all that follows.
+            tls: How the connection is protected.
+            dtp_factory: Makes the protocol.
+
+        Raises:
+            PortsExhausted: Every port of the range is in use. At once. Reply 425.
+            DataConnectionError: The address is not one of this machine's. Reply 425.
+            RuntimeError: The endpoint before has neither its connection, nor
+                was it closed.
+        """
+
+        listener = self._listener
+        if listener is not None:
+            if listener.endpoint is not None:
+                raise RuntimeError("one connection at a time: another one is waited for")
+
+            # What has come by now cannot be the one that is to come.
+            listener.acceptor.accept()
+            if listener.acceptor.refused or not listener.acceptor.is_open:
+                self.close()
+                listener = None
+
+        if listener is None:
+            listener = self._listener = self._listen()
+
+        return PassiveEndpoint(
+            listener,
+            control_peer=self._control_peer,
+            policy=self._policy,
+            deadlines=deadlines or Deadlines(),
+            tls=tls,
+            socket_options=self._socket_options,
+            dtp_factory=dtp_factory,
+        )
+
+    def close(self) -> None:
+        """Listen no more, unless an endpoint waits, which then closes it. Idempotent."""
+
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.is_kept = False
+            if listener.endpoint is None:
+                listener.close()
+
+    def _listen(self) -> _Listener:
+        sock, key = _listen(self._host, self._ports, self._socket_options)
+        try:
+            listener = _Listener(sock, key, self._trusted_proxies, is_kept=True)
+        except BaseException:
+            sock.close()
+            _in_use.discard(key)
+            raise
+
+        self._timer = asyncio.get_running_loop().call_later(self._lifetime, self.close)
+        return listener
+
+
 class PassiveEndpoint(Endpoint):
     """A listener for one data connection. Made by `listen_passive`.
 
@@ -234,46 +411,38 @@ class PassiveEndpoint(Endpoint):
 
     def __init__(
         self,
-        listener: socket.socket,
-        key: tuple[str, int] | None,
+        listener: _Listener,
         *,
         control_peer: str | None,
         policy: PeerPolicy,
         deadlines: Deadlines,
         tls: DataTLS | None = None,
-        trusted_proxies: TrustedProxies | None = None,
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
         super().__init__(
             deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
         )
-        self._key = key
+        self.address: HostPort = listener.address
         self._control_peer = control_peer
         self._policy = policy
         self._accepted: socket.socket | None = None
-        self._accept_waiter: asyncio.Future[None] | None = None
-        host, port = listener.getsockname()[:2]
-        # A link-local address comes with its zone, which is no part of what is told.
-        self.address: HostPort = HostPort(host.partition("%")[0], port)
-        self._acceptor = Acceptor(
-            listener,
-            backlog=BACKLOG,
-            deliver=self._judge,
-            fail=self._accept_failed,
-            proxies=trusted_proxies,
-            logger=logger,
-        )
+        self._listener = listener
+        self._acceptor = listener.acceptor
+        self._refused_before = listener.acceptor.refused
+        # A socket that was made elsewhere has what its maker has set.
+        self._has_options = INHERITS_OPTIONS and listener.key is not None
+        listener.endpoint = self
 
     def __repr__(self) -> str:
-        state = "listening" if self._acceptor.is_open else "closed"
+        state = "listening" if self._listener.endpoint is self else "closed"
         return f"<PassiveEndpoint {state} on {self.address} strangers={self.strangers}>"
 
     @property
     def strangers(self) -> int:
         """Connections refused so far: by the policy, or for want of a trusted PROXY header."""
 
-        return self._acceptor.refused
+        return self._acceptor.refused - self._refused_before
 
     @property
     def is_ready(self) -> bool:
@@ -282,36 +451,29 @@ class PassiveEndpoint(Endpoint):
         if self._has_socket:
             return True
 
-        self._acceptor.accept()
+        if self._accepted is None:
+            self._acceptor.accept()
+
         return self._accepted is not None
 
     async def _obtain_socket(self) -> socket.socket:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._accept_waiter = waiter
-        self._acceptor.accept()
-        if self._accepted is None:
+        if not self.is_ready:
             self._acceptor.watch_on()
-            await self._wait(waiter, self.deadlines.open, End.ACCEPT_TIMEOUT)
+            await self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
 
         sock, self._accepted = self._accepted, None
         assert sock is not None
         return sock
 
     def _release(self) -> None:
-        self._stop_listening()
+        self._listener.let_go(self, has_come=False)
         if self._accepted is not None:
             self._accepted.close()
             self._accepted = None
 
-    def _stop_listening(self) -> None:
-        if not self._acceptor.is_open:
-            return
+    def judge(self, sock: socket.socket, arrival: Arrival) -> None:
+        """Take a connection, or refuse it; called by the listener."""
 
-        self._acceptor.close()
-        if self._key is not None:
-            _in_use.discard(self._key)
-
-    def _judge(self, sock: socket.socket, arrival: Arrival) -> None:
         reason = self._policy.check(arrival.host, self._control_peer)
         if reason is not None:
             self._acceptor.refuse(sock, arrival.host, reason)
@@ -319,12 +481,5 @@ class PassiveEndpoint(Endpoint):
 
         self._accepted = sock
         self._proxied_peer = arrival.proxied
-        self._stop_listening()
-        if self._accept_waiter is not None and not self._accept_waiter.done():
-            self._accept_waiter.set_result(None)
-
-    def _accept_failed(self, error: OSError) -> None:
-        if self._key is not None:
-            _in_use.discard(self._key)
-
-        self.abort(End.OPEN_FAILED, f"accept failed: {error.strerror}")
+        self._listener.let_go(self, has_come=True)
+        self._wake()

@@ -36,7 +36,7 @@ from .addresses import HostPort
 from .deadlines import Deadlines
 from .endpoint import DTPFactory, Endpoint
 from .errors import DataConnectionError, OpenTimeout, PortsExhausted
-from .listener import Acceptor, Arrival, bind_listener
+from .listener import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from .outcome import End
 from .passive import PortRange
 from .proxy_header import TrustedProxies
@@ -443,8 +443,8 @@ class PooledEndpoint(Endpoint):
         self._listener = listener
         self._peer = peer
         self._accepted: socket.socket | None = None
-        self._accept_waiter: asyncio.Future[None] | None = None
         self._is_over = False
+        self._has_options = INHERITS_OPTIONS
         self._expiry = expiry
         self._timer = asyncio.get_running_loop().call_later(expiry, self._expire)
 
@@ -470,16 +470,14 @@ class PooledEndpoint(Endpoint):
         self._pool.connected(self._listener, self._peer)
         self._accepted = sock
         self._proxied_peer = arrival.proxied
-        if self._accept_waiter is not None and not self._accept_waiter.done():
-            self._accept_waiter.set_result(None)
+        self._wake()
 
     async def _obtain_socket(self) -> socket.socket:
-        if self._called is None:
+        if self._is_called:
             self._timer.cancel()
         if not self.is_ready:
-            self._accept_waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._wait(self._accept_waiter, self.deadlines.open, End.ACCEPT_TIMEOUT)
+                await self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
             except OpenTimeout:
                 self._pool.expired()
                 raise

@@ -45,6 +45,7 @@ from .kernel import (
     acknowledged_on,
     duplicate_socket,
     has_close_notify,
+    has_unread,
     pending_error,
     reset_on_close,
     unacknowledged_bytes,
@@ -76,6 +77,9 @@ MOVING_ACKNOWLEDGED_POLL = 0.1
 LAST_ACKNOWLEDGED_POLL = 2.0
 """Seconds between two looks whether the peer has taken the rest: at first, while it goes on
 taking it, and once it has stopped."""
+
+MOST_UNREAD_LOOKS = 3
+"""Times that a connection stays open for what its peer should not have sent to be read."""
 
 ANSWER_PATIENCE = 1.0
 """Seconds for the peer to answer a close_notify that it has.
@@ -112,6 +116,15 @@ def _retrieve(future: asyncio.Future[None]) -> None:
 
     if not future.cancelled():
         future.exception()
+
+
+def peer_of(peername: Any) -> HostPort | None:
+    """Make sense of what a socket calls its peer; None where there is none."""
+
+    try:
+        return HostPort(peername[0], peername[1])
+    except (BadAddress, TypeError, LookupError):
+        return None
 
 
 class DTP(asyncio.Protocol):
@@ -181,6 +194,7 @@ class DTP(asyncio.Protocol):
         self._outstanding: int | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
         self._poll_delay = FIRST_ACKNOWLEDGED_POLL
+        self._unread_looks = 0
         self._kept_socket: socket.socket | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
 
@@ -238,10 +252,7 @@ class DTP(asyncio.Protocol):
         if self.proxied_peer is not None:
             return self.proxied_peer
 
-        try:
-            return HostPort(self._peername[0], self._peername[1])
-        except (BadAddress, TypeError, LookupError):
-            return None
+        return peer_of(self._peername)
 
     @property
     def bytes_sent(self) -> int:
@@ -629,6 +640,20 @@ class DTP(asyncio.Protocol):
 
         self._cut()
 
+    def receive_past(self, data: bytes) -> None:
+        """Be the record of a connection that was never a transport's, and has ended cleanly.
+
+        Args:
+            data: All that came before its end. It is held for the consumer.
+        """
+
+        self.bytes_received = len(data)
+        self._eof_received = self._is_lost = True
+        self._end = End.CLEAN
+        if data:
+            self._held.append(data)
+            self._held_size = len(data)
+
     # Callbacks of the transport: connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -986,10 +1011,11 @@ class DTP(asyncio.Protocol):
 
         self._on_cut = callback
 
-    def account_sent(self, nbytes: int) -> None:
-        """Count bytes that a fast path sent past `write` (``loop.sendfile``)."""
+    def account_sent(self, nbytes: int, *, eof: bool = False) -> None:
+        """Count bytes, and the end of file, that a fast path sent past `write`."""
 
         self._written += nbytes
+        self._eof_sent = self._eof_sent or eof
 
     def lend_socket(self) -> socket.socket | None:
         """Give a second socket, for a fast path that reads past the transport.
@@ -1246,6 +1272,10 @@ class DTP(asyncio.Protocol):
 
         self._poll_again()
 
+    def _has_unread(self, transport: asyncio.Transport) -> bool:
+        sock = transport.get_extra_info("socket")
+        return not self._eof_received and sock is not None and has_unread(sock)
+
     def _poll_again(self) -> None:
         # The first look nearly always suffices on a fast network. On a slow one
         # the interval grows with the round trip, and with the time for which a
@@ -1323,6 +1353,12 @@ class DTP(asyncio.Protocol):
         self._note_progress_of_finish(outstanding)
         if waiting == 0 and not transport.is_closing():
             if unacknowledged == 0 or (unacknowledged is None and self._eof_received):
+                if self._unread_looks < MOST_UNREAD_LOOKS and self._has_unread(transport):
+                    # To close over it would be a reset, behind a file that is whole.
+                    self._unread_looks += 1
+                    self._poll_again()
+                    return
+
                 transport.close()
                 return
 

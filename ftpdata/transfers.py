@@ -1,4 +1,4 @@
-"""Whole transfers over a connected `DTP`: files, listings, streams, relays.
+"""Whole transfers over a `DTP`, or over an endpoint: files, listings, streams, relays.
 
 Every function here ends the connection, truthfully: it returns a
 `TransferResult` once the peer has everything (sending) or has announced the end
@@ -39,6 +39,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
+    Iterator,
 )
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar, cast
@@ -56,6 +57,8 @@ from .conversion import (
     send_piece,
 )
 from .deadlines import Deadlines
+from .direct import DIRECT_LIMIT, receive_directly, send_directly
+from .endpoint import Endpoint
 from .errors import (
     BadArgument,
     FTPDataError,
@@ -103,7 +106,7 @@ STREAM, DEFAULT_DEADLINES = TransferParameters(), Deadlines()
 
 
 async def send_file(
-    dtp: DTP | ReusableConnection,
+    dtp: DTP | Endpoint | ReusableConnection,
     file: FilePath | int | BinaryIO,
     *,
     dir_fd: int | None = None,
@@ -124,8 +127,9 @@ async def send_file(
     appended meanwhile are not, and a file that shrinks is an error.
 
     Args:
-        dtp: A connected data connection; it is closed in any case. A
-            `ReusableConnection` stays open behind a clean end in MODE B and C.
+        dtp: A connected data connection, or an endpoint that is opened here; it
+            is closed in any case. A `ReusableConnection` stays open behind a
+            clean end in MODE B and C.
         file: A path; or an open descriptor or binary file object, which stays
             open and belongs to the caller.
         dir_fd: Directory that a relative path starts from.
@@ -145,9 +149,26 @@ async def send_file(
     Raises:
         FTPDataError: The transfer is not complete; carries the result and the
             reply code: 426 if the peer or a deadline cut it, 451 if the file
-            did (`SizeMismatch` if it shrank), 550 if it cannot be read.
+            did (`SizeMismatch` if it shrank), 550 if it cannot be read; 425 or
+            522 if an endpoint could not be opened.
     """
 
+    ahead: int | None = None
+    if isinstance(dtp, Endpoint):
+        size = -1 if length is None else length
+        is_plain = dtp.is_clear and parameters.is_identity and digest is None
+        if is_plain and isinstance(file, int) and 0 <= size <= DIRECT_LIMIT:
+            with _opening(dtp, Direction.SENT):
+                done = await send_directly(
+                    dtp, file, offset=offset, length=size, throttle=throttle, progress=progress
+                )
+            if isinstance(done, TransferResult):
+                return done
+            ahead = done
+
+        dtp = await _open(dtp)
+
+    connection = dtp
     transfer = Supervisor(
         _dtp_of(dtp),
         Direction.SENT,
@@ -162,7 +183,7 @@ async def send_file(
         if length is not None and length < 0:
             raise BadArgument(f"a length is not negative: {length}")
 
-        outgoing = _outgoing(transfer, dtp, parameters, options, offset)
+        outgoing = _outgoing(transfer, connection, parameters, options, offset)
         source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
         try:
             total = length
@@ -174,6 +195,11 @@ async def send_file(
                 raise SizeMismatch(f"{expected_size} bytes were promised, the file has {total}")
 
             transfer.total = total
+            if ahead is not None:
+                transfer.dtp.account_sent(ahead, eof=ahead == total)
+                transfer.file_bytes = ahead
+                source.position += ahead
+
             can_sendfile = parameters.is_identity and digest is None and source.raw is not None
             if can_sendfile and total is not None and _is_clear(transfer.dtp):
                 await _send_by_sendfile(transfer, source, outgoing)
@@ -189,7 +215,7 @@ async def send_file(
 
 
 async def receive_file(
-    dtp: DTP | ReusableConnection,
+    dtp: DTP | Endpoint | ReusableConnection,
     target: FilePath | BinaryIO | UploadTarget,
     *,
     dir_fd: int | None = None,
@@ -214,8 +240,9 @@ async def receive_file(
     upload that was cut leaves nothing under the final name.
 
     Args:
-        dtp: A connected data connection; it is closed in any case. A
-            `ReusableConnection` stays open behind a clean end in MODE B and C.
+        dtp: A connected data connection, or an endpoint that is opened here; it
+            is closed in any case. A `ReusableConnection` stays open behind a
+            clean end in MODE B and C.
         target: A path; a binary file object, which stays open and belongs to
             the caller; or an `UploadTarget` such as `FileTarget`, of which
             `commit` or `discard` is called exactly once.
@@ -246,6 +273,11 @@ async def receive_file(
             452 or 550 if it could not be stored, 552 beyond `size_limit`.
     """
 
+    if isinstance(dtp, Endpoint):
+        with _opening(dtp, Direction.RECEIVED):
+            dtp = await _open_for_upload(dtp, parameters)
+
+    connection = dtp
     transfer = Supervisor(
         _dtp_of(dtp),
         Direction.RECEIVED,
@@ -275,7 +307,7 @@ async def receive_file(
         file = opened[0]
         incoming = Incoming(
             transfer,
-            dtp,
+            connection,
             parameters,
             options=options,
             offset=_position(file, offset),
@@ -330,7 +362,7 @@ async def _discard(target: UploadTarget, failure: BaseException, timeout: float 
 
 
 async def send_listing(
-    dtp: DTP | ReusableConnection,
+    dtp: DTP | Endpoint | ReusableConnection,
     lines: Iterable[ListingItem] | AsyncIterable[ListingItem],
     *,
     formatter: Callable[[ListingEntry], bytes | None] | None = None,
@@ -346,8 +378,9 @@ async def send_listing(
     for the last.
 
     Args:
-        dtp: A connected data connection; it is closed in any case. A
-            `ReusableConnection` stays open behind a clean end in MODE B and C.
+        dtp: A connected data connection, or an endpoint that is opened here; it
+            is closed in any case. A `ReusableConnection` stays open behind a
+            clean end in MODE B and C.
         lines: Lines without their end, or entries that `formatter` makes
             lines of; or lists of either, which is faster. Fastest are blocks
             of whole lines (`ListingBlock`), which are sent as they are:
@@ -370,6 +403,10 @@ async def send_listing(
             encoder for.
     """
 
+    if isinstance(dtp, Endpoint):
+        dtp = await _open(dtp)
+
+    connection = dtp
     transfer = Supervisor(
         _dtp_of(dtp), Direction.SENT, deadlines=deadlines, throttle=throttle, progress=progress
     )
@@ -379,7 +416,7 @@ async def send_listing(
         if not _is_plain_text(parameters):
             encoder = listing_encoder_for(parameters, options=options)
 
-        outgoing = Outgoing(transfer, dtp, encoder, parameters.mode)
+        outgoing = Outgoing(transfer, connection, encoder, parameters.mode)
         async with contextlib.aclosing(_batches(lines, formatter)) as batches:
             await _send_chunks(transfer, batches, outgoing)
 
@@ -387,7 +424,7 @@ async def send_listing(
 
 
 async def send_stream(
-    dtp: DTP | ReusableConnection,
+    dtp: DTP | Endpoint | ReusableConnection,
     chunks: AsyncIterable[bytes],
     *,
     parameters: TransferParameters = STREAM,
@@ -402,8 +439,9 @@ async def send_stream(
     """Send what an asynchronous iterable gives: an object store, a pipe, a generator.
 
     Args:
-        dtp: A connected data connection; it is closed in any case. A
-            `ReusableConnection` stays open behind a clean end in MODE B and C.
+        dtp: A connected data connection, or an endpoint that is opened here; it
+            is closed in any case. A `ReusableConnection` stays open behind a
+            clean end in MODE B and C.
         chunks: The bytes of the file. An asynchronous generator is closed in
             any case.
         parameters: TYPE, STRU and MODE.
@@ -422,6 +460,10 @@ async def send_stream(
             raised.
     """
 
+    if isinstance(dtp, Endpoint):
+        dtp = await _open(dtp)
+
+    connection = dtp
     transfer = Supervisor(
         _dtp_of(dtp),
         Direction.SENT,
@@ -434,7 +476,7 @@ async def send_stream(
     transfer.total = expected_size
 
     async def body() -> None:
-        outgoing = _outgoing(transfer, dtp, parameters, options, offset)
+        outgoing = _outgoing(transfer, connection, parameters, options, offset)
         await _send_chunks(transfer, chunks, outgoing)
         if expected_size is not None and transfer.file_bytes != expected_size:
             raise SizeMismatch(f"{expected_size} bytes were promised, {transfer.file_bytes} sent")
@@ -676,6 +718,43 @@ ListingItem = ListingBlock | bytes | ListingEntry | list[bytes] | list[ListingEn
 
 
 # Both ways
+
+
+async def _open(endpoint: Endpoint) -> DTP:
+    with _opening(endpoint, Direction.SENT):
+        return await endpoint.open(keep=True)
+
+
+async def _open_for_upload(endpoint: Endpoint, parameters: TransferParameters) -> DTP:
+    is_over_with_connection = (
+        parameters.mode is TransmissionMode.STREAM and parameters.structure is Structure.FILE
+    )
+    if is_over_with_connection:
+        return await receive_directly(endpoint)
+
+    # The file may be over before the connection is.
+    return await endpoint.open(keep=True)
+
+
+@contextlib.contextmanager
+def _opening(endpoint: Endpoint, direction: Direction) -> Iterator[None]:
+    """Close what does not open, and give its error the result that every error has."""
+
+    try:
+        yield
+    except FTPDataError as error:
+        if error.result is None:
+            error.result = TransferResult(
+                direction=direction,
+                end=error.end or End.OPEN_FAILED,
+                reason=str(error),
+                reply_code=error.reply_code,
+            )
+        endpoint.abort(error.end or End.OPEN_FAILED)
+        raise
+    except BaseException:
+        endpoint.abort(End.CANCELLED)
+        raise
 
 
 def _dtp_of(connection: DTP | ReusableConnection) -> DTP:

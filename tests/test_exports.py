@@ -18,9 +18,9 @@ PACKAGE = Path(ftpdata.__path__[0])
 NOT_REEXPORTED = {
     "buffering",  # a way of `receive_file`; nobody else needs it
     "conversion",  # what the transfers share; nobody else needs it
+    "direct",  # a way of `send_file` and `receive_file`; nobody else needs it
     "kernel",  # what the DTP asks the system; nobody else needs it
     "listener",  # what the passive listeners share; nobody else needs it
-    "page_cache",  # what the transfers ask the system; nobody else needs it
     "splicing",  # a way of `receive_file`; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it
     "listing_text",  # what the modules of listings share; nobody else needs it

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from ftpdata import page_cache
-from ftpdata.page_cache import PROBE_STEP, is_in_memory, lives_in_memory, read_from_memory
+from ftpdata.page_cache import (
+    PROBE_STEP,
+    CachedDirectory,
+    is_in_memory,
+    lives_in_memory,
+    read_cached,
+    read_from_memory,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
@@ -114,12 +121,13 @@ def test_a_file_system_in_memory_is_known() -> None:
     path = memory / f"page-cache-{os.getpid()}"
     try:
         path.touch()
-        assert lives_in_memory(path.stat())
+        with path.open() as file:
+            assert lives_in_memory(file.fileno())
     finally:
         path.unlink()
 
-    assert not lives_in_memory(Path("/proc/self/mountinfo").stat())
-    assert not lives_in_memory(memory.stat())
+    with Path("/proc/self/mountinfo").open() as file:
+        assert not lives_in_memory(file.fileno())
 
 
 def test_reading_what_is_there(fd: int) -> None:
@@ -160,3 +168,166 @@ def test_reading_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert read_from_memory(0, 0, memoryview(bytes(7)), lives_there=True) == 0
+
+# Opening and reading
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[int]:
+    """A directory with a file, another directory, a link and a FIFO."""
+
+    (tmp_path / "file").write_bytes(b"0123456789")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "file").write_bytes(b"inner")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "fifo")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+def _content(fd: int | None) -> bytes:
+    assert fd is not None
+    try:
+        return os.read(fd, 100)
+    finally:
+        os.close(fd)
+
+
+def test_what_is_cached_is_opened(directory: int) -> None:
+    """Beneath the directory, at any depth."""
+
+    files = CachedDirectory(directory)
+    assert files.is_available
+    assert _content(files.open(b"file")) == b"0123456789"
+    assert _content(files.open(b"inner/file")) == b"inner"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"missing", b"link", b"/etc/passwd", b"../file", b"inner/../../x", b"fi\0le", b"", b"file/x"],
+)
+def test_everything_else_is_left_to_a_thread(path: bytes, directory: int) -> None:
+    """What is not there, links, and every way out of the directory: never a descriptor."""
+
+    assert CachedDirectory(directory).open(path) is None
+
+
+def test_a_fifo_is_not_waited_for(directory: int) -> None:
+    """It is opened, like everything that there is; nothing blocks."""
+
+    fd = CachedDirectory(directory).open(b"fifo")
+    assert fd is not None
+    os.close(fd)
+
+
+def test_descriptors_are_not_inherited(directory: int) -> None:
+    """By a program that is started meanwhile."""
+
+    fd = CachedDirectory(directory).open(b"file")
+    assert fd is not None
+    assert not os.get_inheritable(fd)
+    os.close(fd)
+
+
+def test_a_kernel_without_the_call_is_asked_once(
+    directory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old kernels, and sandboxes."""
+
+    calls = 0
+
+    class Library:
+        def syscall(self, *_: Any) -> int:
+            nonlocal calls
+            calls += 1
+            return -1
+
+        def errno(self) -> int:
+            return errno.ENOSYS
+
+    files = CachedDirectory(directory)
+    monkeypatch.setattr(page_cache, "_library", Library)
+    assert files.open(b"file") is None
+    assert files.open(b"file") is None
+    assert calls == 1
+
+
+def test_a_foreign_file_system_is_not_asked(
+    directory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open a file may be a question to another machine."""
+
+    monkeypatch.setattr(page_cache, "_file_system", lambda _: 0x6969)
+    assert CachedDirectory(directory).open(b"file") is None
+
+
+def test_another_system_cannot(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is for a thread there."""
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not CachedDirectory(directory).is_available
+    assert read_cached(directory, 1, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("position", "count", "expected"),
+    [
+        (0, 10, b"0123456789"),
+        (3, 4, b"3456"),
+        (0, 0, b""),
+        (0, 11, None),
+        (8, 5, None),
+        (20, 5, None),
+    ],
+)
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_small_files_are_read_whole_or_not_at_all(
+    *,
+    position: int,
+    count: int,
+    expected: bytes | None,
+    in_memory: bool,
+    directory: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a file system that knows how to tell and on one without a disk."""
+
+    real = os.preadv
+    if in_memory:
+
+        def preadv(fd: int, buffers: Any, offset: int, flags: int = 0) -> int:
+            if flags:
+                raise OSError(errno.EOPNOTSUPP, "no")
+            return real(fd, buffers, offset)
+
+        monkeypatch.setattr(os, "preadv", preadv)
+        monkeypatch.setattr(page_cache, "lives_in_memory", lambda _: True)
+
+    fd = os.open("file", os.O_RDONLY, dir_fd=directory)
+    os.fsync(fd)
+    try:
+        assert read_cached(fd, count, position) == expected
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EOPNOTSUPP, errno.EIO, errno.EISDIR])
+def test_what_is_not_cached_is_left_to_a_thread(
+    number: int, directory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So is what nobody can tell of, and every error: the thread will meet it again."""
+
+    def preadv(*_: Any) -> int:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    monkeypatch.setattr(page_cache, "_file_system", lambda _: 0xEF53)
+    assert read_cached(directory, 10, 0) is None
+
+
+def test_half_a_file_in_memory_is_none(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is on the disk: it is not taken for the end of the file."""
+
+    monkeypatch.setattr(os, "preadv", lambda *_: 4)
+    assert read_cached(directory, 10, 0) is None

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 from collections import Counter
 from itertools import pairwise
 from typing import Any
@@ -22,13 +23,15 @@ from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
     BadAddress,
     DataConnectionError,
+    FTPDataError,
     OpenTimeout,
     PortsExhausted,
     TransferAborted,
 )
 from ftpdata.outcome import End
-from ftpdata.passive import PassiveEndpoint, PortRange, listen_passive
+from ftpdata.passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
 from ftpdata.protocol import DTP
+from ftpdata.socket_options import SocketOptions
 from ftpdata.testing import RecordingConsumer, _open_descriptors, reset, sweep
 from tests.benchmarks.ports import chi_square, threshold
 from tests.benchmarks.theft import races
@@ -684,3 +687,157 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
     dtp.abort()
     peer.close()
     await turns()
+
+
+# Listening for several connections, one after the other
+
+
+async def _used(listener: PassiveListener, source: str = HOST) -> PassiveEndpoint:
+    """Reserve, connect, open and close."""
+
+    endpoint = listener.reserve()
+    peer = await connect(endpoint, source)
+    dtp = await endpoint.open()
+    dtp.abort()
+    peer.close()
+    with pytest.raises(FTPDataError):
+        await dtp.wait_closed()
+    return endpoint
+
+
+async def test_connections_in_quick_succession_share_a_port() -> None:
+    """And each one has its own endpoint."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    ports = {(await _used(listener)).address.port for _ in range(5)}
+    assert len(ports) == 1
+    assert len(passive._in_use) == 1
+    listener.close()
+    listener.close()
+    assert passive._in_use == set()
+
+
+async def test_connections_of_a_kept_listener_have_the_socket_options() -> None:
+    """They inherit them."""
+
+    options = SocketOptions(keepalive_idle=77, receive_buffer=50_000)
+    listener = PassiveListener(HOST, control_peer=HOST, socket_options=options)
+    endpoint = listener.reserve()
+    peer = await connect(endpoint)
+    dtp = await endpoint.open()
+    sock = dtp.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    if sys.platform == "linux":
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 77
+    dtp.abort()
+    peer.close()
+    listener.close()
+
+
+async def test_a_connection_awaited_in_vain_ends_the_port() -> None:
+    """It may still come, and must not be taken for the next one."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    first = listener.reserve()
+    await first.aclose()
+    late = socket.socket()
+    late.setblocking(False)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.get_running_loop().sock_connect(late, (HOST, first.address.port))
+    late.close()
+    second = listener.reserve()
+    assert second.address != first.address
+    await second.aclose()
+    listener.close()
+    assert passive._in_use == set()
+
+
+@pytest.mark.parametrize("source", [HOST, "127.0.0.2"])
+@pytest.mark.parametrize("during", [False, True])
+async def test_a_port_that_somebody_has_found_is_given_up(source: str, during: bool) -> None:
+    """Whoever connects when nobody is waited for, or is a stranger, gets no second try."""
+
+    if during and source == HOST:
+        pytest.skip("that one is the owner's")
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    first = await _used(listener)
+    if during:
+        second = listener.reserve()
+        assert second.address == first.address
+        probe = await connect(second, source)
+        assert await is_closed_by_peer(probe)
+        peer = await connect(second)
+        dtp = await second.open()
+        dtp.abort()
+        peer.close()
+    else:
+        probe = await connect(first, source)
+        third = listener.reserve()
+        assert await is_closed_by_peer(probe)
+        assert third.address != first.address
+        await third.aclose()
+    last = listener.reserve()
+    assert last.address != first.address
+    await last.aclose()
+    probe.close()
+    listener.close()
+    assert passive._in_use == set()
+
+
+async def test_a_port_is_kept_for_a_moment() -> None:
+    """Then it is closed; at once if nobody is waited for, else behind whom is waited for."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=0.01)
+    async with asyncio.timeout(10):
+        await _used(listener)
+        while passive._in_use:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        endpoint = listener.reserve()
+        while listener._listener is not None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        peer = await connect(endpoint)
+        dtp = await endpoint.open()
+    assert passive._in_use == set()
+    dtp.abort()
+    peer.close()
+    listener.close()
+
+
+async def test_one_connection_at_a_time() -> None:
+    """A second reservation while the first one waits is a mistake of the caller's."""
+
+    listener = PassiveListener(HOST, control_peer=HOST)
+    endpoint = listener.reserve()
+    with pytest.raises(RuntimeError, match="one connection at a time"):
+        listener.reserve()
+    await endpoint.aclose()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"control_peer": HOST, "lifetime": 0}, {"control_peer": HOST, "lifetime": -1}]
+)
+async def test_what_is_no_listener(options: dict[str, Any]) -> None:
+    """The policy needs somebody to compare with, and a moment is longer than nothing."""
+
+    with pytest.raises(ValueError, match=r"control_peer|seconds"):
+        PassiveListener(HOST, **options)
+
+
+async def test_a_kept_listener_whose_accept_fails() -> None:
+    """Who waits is told, and the next one gets another port."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    endpoint = listener.reserve()
+    assert listener._listener is not None
+    opening = asyncio.ensure_future(endpoint.open())
+    await turns()
+    listener._listener.acceptor._accept_failed(OSError(errno.EINVAL, "broken"))
+    with pytest.raises(DataConnectionError, match="accept failed"):
+        await opening
+    other = listener.reserve()
+    assert other.address != endpoint.address
+    await other.aclose()
+    listener.close()
+    assert passive._in_use == set()

@@ -40,6 +40,9 @@ def printable(text: str) -> str:
     Python writes it in a literal.
     """
 
+    if text.isprintable():
+        return text
+
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -67,19 +70,23 @@ class Reply:
     def encode(self) -> bytes:
         """Return what goes over the wire, the line ends included."""
 
-        lines = []
-        if self.before:
-            first, *others = self.before
-            # A line that begins with a digit could be taken for the last one.
-            lines = [f"{self.code}-{first}", *(f" {line}" for line in others)]
-        lines.append(f"{self.code} {self.text}")
+        if not self.before:
+            return _encode_line(f"{self.code} {self.text}")
+
+        first, *others = self.before
+        # A line that begins with a digit could be taken for the last one.
+        within = (f" {line}" for line in others)
+        lines = (f"{self.code}-{first}", *within, f"{self.code} {self.text}")
         return b"".join(_encode_line(line) for line in lines)
 
 
 def _encode_line(line: str) -> bytes:
     """Encode one line. Names keep their bytes; control characters cannot make a second line."""
 
-    safe = "".join(c if c >= " " and c != "\x7f" else ascii(c)[1:-1] for c in line)
+    safe = line
+    if not line.isprintable():
+        safe = "".join(c if c >= " " and c != "\x7f" else ascii(c)[1:-1] for c in line)
+
     return safe.encode("utf-8", "surrogateescape") + b"\r\n"
 
 

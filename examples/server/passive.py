@@ -24,10 +24,10 @@ from ftpdata import (
     HostPort,
     ListenerPool,
     PassiveEndpoint,
+    PassiveListener,
     PooledEndpoint,
     PoolMetrics,
     Usage,
-    listen_passive,
 )
 
 from .settings import Settings
@@ -126,7 +126,7 @@ class PassivePorts:
         await session.data.aclose()
         slot = self._usage.take_listener(session.peer)
         try:
-            endpoint = await self._endpoint(session)
+            endpoint = self._endpoint(session)
         except BaseException:
             slot.release()
             raise
@@ -137,7 +137,7 @@ class PassivePorts:
             endpoint.begin()
         return endpoint
 
-    async def _endpoint(self, session: Session) -> PassiveEndpoint | PooledEndpoint:
+    def _endpoint(self, session: Session) -> PassiveEndpoint | PooledEndpoint:
         settings = self._settings
         if self._pool is not None:
             return self._pool.reserve(
@@ -148,13 +148,14 @@ class PassivePorts:
                 tls=session.data_tls,
             )
 
-        return await listen_passive(
-            session.local,
-            control_peer=session.peer,
-            ports=settings.passive_ports,
-            policy=session.policy,
-            deadlines=settings.deadlines,
-            tls=session.data_tls,
-            trusted_proxies=settings.trusted_proxies,
-            socket_options=settings.socket_options,
-        )
+        if session.listener is None:
+            session.listener = PassiveListener(
+                session.local,
+                control_peer=session.peer,
+                ports=settings.passive_ports,
+                policy=session.policy,
+                trusted_proxies=settings.trusted_proxies,
+                socket_options=settings.socket_options,
+            )
+
+        return session.listener.reserve(deadlines=settings.deadlines, tls=session.data_tls)

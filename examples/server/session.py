@@ -26,6 +26,7 @@ from ftpdata import (
     DataTLS,
     FactSelection,
     FTPDataError,
+    PassiveListener,
     PeerPolicy,
     RepresentationType,
     SessionReuse,
@@ -84,6 +85,8 @@ class Session:
         login_by: When the session ends if nobody has logged in.
         has_buffer_size: Whether PBSZ was said, as PROT wants it.
         protect_data: Whether PROT P was said.
+        listener: Where passive data connections come in, if it is a listener
+            of this session's own.
         operation: What runs, if it is something that takes long.
     """
 
@@ -106,6 +109,7 @@ class Session:
         self.is_proxied = reached is not None
         self.policy = PeerPolicy.any() if settings.allow_fxp else PeerPolicy.exact()
         self.data = DataChannel(keeps_open=settings.keep_data_connection)
+        self.listener: PassiveListener | None = None
         self.operation: Operation | None = None
         self.throttle: TokenBucket | None = None
         self.login_failures = 0
@@ -260,6 +264,8 @@ class Session:
                 await self._serve()
         finally:
             await self.data.aclose()
+            if self.listener is not None:
+                self.listener.close()
             await self._control.aclose()
             self.log("left")
 
@@ -438,10 +444,12 @@ class Session:
         return command
 
     async def _run_operation(self, command: Command, verb: str, argument: str) -> Reply:
-        operation = Operation(f"{verb} {argument}".rstrip(), anyio.current_time())
         if self._waiting_aborts or self._is_gone:
-            operation.abort(GONE if self._is_gone else ABORTED)
+            # Not 426, see below.
+            self.take_restart()
+            return Reply(450, GONE if self._is_gone else ABORTED)
 
+        operation = Operation(f"{verb} {argument}".rstrip(), anyio.current_time())
         self.operation = operation
         try:
             with operation.scope:

@@ -10,7 +10,8 @@ Rules of this file:
 2. A symbolic link is read and walked like the rest of the path. One that is
    absolute, or that climbs above the served directory, is refused.
 3. Every call that touches the disk runs in a worker thread, with a limit of
-   its own: a slow disk stops neither the event loop nor another storage.
+   its own: a slow disk stops neither the event loop nor another storage. What
+   is known not to touch it, as it is in memory, is opened at once.
 4. Names are bytes on the disk and text with surrogate escapes everywhere
    else, so that a name that is not UTF-8 can be listed and fetched again.
 
@@ -33,7 +34,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from ftpdata import DirectoryLister, ListingEntry, TableFormatter
+from ftpdata import CachedDirectory, DirectoryLister, ListingEntry, TableFormatter
 
 __all__ = ["OpenFile", "Storage", "has_controls", "join", "parent"]
 
@@ -128,6 +129,7 @@ class Storage:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        self._cached = CachedDirectory(self._root)
         self._limiter: anyio.CapacityLimiter | None = None
 
     def close(self) -> None:
@@ -174,7 +176,9 @@ class Storage:
             OSError: EPERM where it is neither file nor directory.
         """
 
-        file = await self.run(self._open_file, path)
+        file = self._open_cached(path)
+        if file is None:
+            file = await self.run(self._open_file, path)
         try:
             yield file
         finally:
@@ -309,6 +313,21 @@ class Storage:
             self._limiter = anyio.CapacityLimiter(MAX_THREADS)
 
         return self._limiter
+
+    def _open_cached(self, path: str) -> OpenFile | None:
+        """Open a file that is in memory, if it is one; the system itself keeps it from leaving."""
+
+        fd = self._cached.open(_to_disk(path.lstrip("/")))
+        if fd is None:
+            return None
+
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            return OpenFile(fd, status)
+
+        # What is wrong with it, the walk will say.
+        os.close(fd)
+        return None
 
     # The walk: everything below runs in a worker thread
 

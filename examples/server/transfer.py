@@ -18,7 +18,6 @@ next one (250), until the client closes it or prepares another.
 from __future__ import annotations
 
 import contextlib
-import enum
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
@@ -36,7 +35,7 @@ from ftpdata import (
 
 from .control import Reply
 
-__all__ = ["WHOLE", "DataChannel", "Operation", "Phase", "Restart"]
+__all__ = ["WHOLE", "DataChannel", "Operation", "Restart"]
 
 
 @attrs.frozen
@@ -60,14 +59,6 @@ CLOSE_TIMEOUT = 1.0
 """Seconds for a client to take the end of a connection whose data it has."""
 
 
-class Phase(enum.Enum):
-    """How far an operation is, in words for STAT."""
-
-    PREPARING = "preparing"
-    WAITING = "waiting for the data connection"
-    WORKING = "at work"
-
-
 class Operation:
     """A command that takes long, and that ABOR can end: a transfer, or a digest.
 
@@ -85,7 +76,6 @@ class Operation:
     def __init__(self, name: str, now: float) -> None:
         self.name = name
         self.scope = anyio.CancelScope()
-        self.phase = Phase.PREPARING
         self.connection: Endpoint | DTP | None = None
         self.reason = ""
         self.slots = contextlib.ExitStack()
@@ -118,8 +108,11 @@ class Operation:
         """Say how far it is, for STAT."""
 
         of_total = "" if self._total is None else f" of {self._total}"
+        doing = "at work"
+        if isinstance(self.connection, Endpoint) and not self.connection.is_open:
+            doing = "waiting for the data connection"
         return (
-            f"{self.name}: {self.phase.value}, {self._transferred}{of_total} bytes"
+            f"{self.name}: {doing}, {self._transferred}{of_total} bytes"
             f" in {now - self._started_at:.1f} seconds"
         )
 
@@ -140,7 +133,6 @@ class DataChannel:
         self._keeps_open = keeps_open
         self._kept: ReusableConnection | None = None
         self._endpoint: Endpoint | None = None
-        self._slot: Slot | None = None
 
     async def prepare(self, endpoint: Endpoint, slot: Slot | None = None) -> None:
         """Use this endpoint for the next transfer; what was prepared before is closed.
@@ -152,7 +144,9 @@ class DataChannel:
         """
 
         await self.aclose()
-        self._endpoint, self._slot = endpoint, slot
+        self._endpoint = endpoint
+        if slot is not None:
+            endpoint.on_release(slot.release)
 
     async def aclose(self) -> None:
         """Close what is prepared or kept, if anything is."""
@@ -160,21 +154,15 @@ class DataChannel:
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             await endpoint.aclose()
-        self._listen_no_more()
         kept, self._kept = self._kept, None
         if kept is not None:
             await _finish(kept)
 
-    def _listen_no_more(self) -> None:
-        slot, self._slot = self._slot, None
-        if slot is not None:
-            slot.release()
-
     @contextlib.asynccontextmanager
     async def connection(
         self, operation: Operation, text: str, reply: Callable[[Reply], Awaitable[None]]
-    ) -> AsyncIterator[DTP | ReusableConnection]:
-        """Open the data connection for one transfer, as a context manager.
+    ) -> AsyncIterator[Endpoint | ReusableConnection]:
+        """Prepare the data connection for one transfer, as a context manager.
 
         Sends 125 if the connection is there already, else 150. Whatever has
         not ended cleanly when the context is left is aborted with a reset.
@@ -195,25 +183,13 @@ class DataChannel:
             await _finish(kept)
             kept = None
 
-        dtp = kept.dtp if kept is not None else await self._open(operation, text, reply)
-        operation.connection = dtp
-        operation.phase = Phase.WORKING
-        try:
-            if kept is not None:
-                await reply(Reply(125, text))
-            elif self._keeps_open:
-                kept = ReusableConnection(dtp)
+        if kept is not None:
+            operation.connection = kept.dtp
+            await reply(Reply(125, text))
+            async with self._keeping(kept):
+                yield kept
+            return
 
-            yield kept or dtp
-            if kept is not None and kept.is_open:
-                self._kept = kept
-        finally:
-            if self._kept is None:
-                dtp.abort()
-
-    async def _open(
-        self, operation: Operation, text: str, reply: Callable[[Reply], Awaitable[None]]
-    ) -> DTP:
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is None:
             # RFC 959 §3.2 has a default: connect to the port that the control
@@ -221,13 +197,27 @@ class DataChannel:
             raise DataConnectionError("Use PASV, EPSV, PORT or EPRT first.")
 
         async with endpoint:
-            operation.phase = Phase.WAITING
             operation.connection = endpoint
-            try:
-                await reply(Reply(125 if endpoint.is_ready else 150, text))
-                return await endpoint.open()
-            finally:
-                self._listen_no_more()
+            await reply(Reply(125 if endpoint.is_ready else 150, text))
+            if not self._keeps_open:
+                yield endpoint
+                return
+
+            operation.connection = dtp = await endpoint.open()
+            async with self._keeping(ReusableConnection(dtp)) as kept:
+                yield kept
+
+    @contextlib.asynccontextmanager
+    async def _keeping(self, connection: ReusableConnection) -> AsyncIterator[ReusableConnection]:
+        """Keep the connection for the next file if it is open behind this one."""
+
+        try:
+            yield connection
+            if connection.is_open:
+                self._kept = connection
+        finally:
+            if self._kept is None:
+                connection.dtp.abort()
 
 
 async def _finish(connection: ReusableConnection) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ftpdata import (
-    DTP,
     AddressTable,
     DataConnectionError,
+    Endpoint,
     Limits,
     PortRange,
     SocketOptions,
@@ -359,9 +359,10 @@ async def test_socket_options_of_data_connections(served_directory: Path) -> Non
             await client.quiet()
             (session,) = server.server._sessions
             assert session.operation is not None
-            dtp = session.operation.connection
-            assert isinstance(dtp, DTP)
-            sock = dtp.transport.get_extra_info("socket")
+            endpoint = session.operation.connection
+            assert isinstance(endpoint, Endpoint)
+            sock = endpoint._connected
+            assert sock is not None
             assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 8 << 2
             await data.send(b"")
             assert await client.codes(1) == [226]

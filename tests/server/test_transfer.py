@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from examples.server.storage import Storage
-from ftpdata import DTP, Deadlines, DirectoryLister, FileTarget, ListingBlock
+from ftpdata import DTP, Deadlines, DirectoryLister, Endpoint, FileTarget, ListingBlock, direct
 from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, serving
 
 BIG = 64 * 1024 * 1024
@@ -63,6 +63,8 @@ async def scene(
         await finish.wait()
         await original(self)
 
+    # The phases are those of a transfer that has its connection's DTP.
+    patch.setattr(direct, "MOMENT", 0)
     patch.setattr(FileTarget, "commit", slow_commit)
     patch.setattr(DirectoryLister, "blocks", _endless if phase != "finishing" else _some)
     async with serving.logged_in() as client:
@@ -112,8 +114,9 @@ async def until(condition: Callable[[DTP], bool], serving: Serving) -> None:
     (session,) = serving.server._sessions
     async with asyncio.timeout(PATIENCE):
         while True:
-            dtp = session.operation and session.operation.connection
-            if isinstance(dtp, DTP) and condition(dtp):
+            connection = session.operation.connection if session.operation else None
+            dtp = connection.dtp if isinstance(connection, Endpoint) else connection
+            if dtp is not None and condition(dtp):
                 return
             await asyncio.sleep(0)
 
@@ -200,6 +203,7 @@ async def test_abor_before_the_transfer_has_begun(
     async with serving(served_directory) as server, server.logged_in() as client:
         data = await client.passive()
         monkeypatch.setattr(Storage, "run", run)
+        monkeypatch.setattr(Storage, "_open_cached", lambda *_: None)
         client.send(LINES[verb].format("big"))
         await waiting.wait()
         client.send("ABOR")

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ftpdata import (
-    DTP,
     BadArgument,
     DataConnectionError,
+    Endpoint,
     FileTarget,
     FileUnavailable,
     FTPDataError,
@@ -58,27 +58,26 @@ async def retrieve(session: Session, argument: str) -> Reply:
     _check_restart(session, restart)
     async with session.storage.open_file(session.path(argument)) as file:
         offset = restart.offset
-        length = None
+        end = file.size
         if restart.end is not None:
             # A range behind the end is 0 bytes long, not an error (draft-bryan-ftp-range §4.3).
-            offset = min(offset, file.size)
-            length = min(restart.end, file.size) - offset
+            end = min(restart.end, file.size)
+            offset = min(offset, end)
         elif offset > file.size:
             return Reply(554, f"The file has {file.size} bytes.")
 
         text = "Here comes the file."
         if session.parameters.is_identity:
             # Clients look for "(123 bytes)" to show how far they are.
-            size = file.size - offset if length is None else length
-            text = f"Here comes the file ({size} bytes)."
-        async with _connection(session, operation, text) as dtp:
+            text = f"Here comes the file ({end - offset} bytes)."
+        async with _connection(session, operation, text) as connection:
             result = await send_file(
-                dtp,
+                connection,
                 file.fd,
                 parameters=session.parameters,
                 options=session.options,
                 offset=offset,
-                length=length,
+                length=end - offset,
                 throttle=session.throttle,
                 progress=operation.progress,
                 deadlines=session.settings.deadlines,
@@ -224,10 +223,10 @@ def _check_restart(session: Session, restart: Restart) -> None:
 @contextlib.asynccontextmanager
 async def _connection(
     session: Session, operation: Operation, text: str
-) -> AsyncIterator[DTP | ReusableConnection]:
-    async with session.data.connection(operation, text, session.reply) as dtp:
+) -> AsyncIterator[Endpoint | ReusableConnection]:
+    async with session.data.connection(operation, text, session.reply) as connection:
         session.renew_ticket()
-        yield dtp
+        yield connection
 
 
 async def _receive(
@@ -241,7 +240,7 @@ async def _receive(
 ) -> Reply:
     async with (
         _open_target(session, path, mode, restart.offset) as target,
-        _connection(session, operation, announcement) as dtp,
+        _connection(session, operation, announcement) as connection,
     ):
 
         async def acknowledge(marker: RestartMarker) -> None:
@@ -250,7 +249,7 @@ async def _receive(
             await session.reply(Reply.parse(format_mark_reply(marker)))
 
         result = await receive_file(
-            dtp,
+            connection,
             target,
             parameters=session.parameters,
             options=session.options,
@@ -314,10 +313,10 @@ async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) 
     operation, _ = _begin(session)
     async with (
         opened as listing,
-        _connection(session, operation, "Here comes the listing.") as dtp,
+        _connection(session, operation, "Here comes the listing.") as connection,
     ):
         result = await send_listing(
-            dtp,
+            connection,
             listing.blocks,
             parameters=session.parameters,
             options=session.options,

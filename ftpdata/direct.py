@@ -1,0 +1,181 @@
+"""Small files straight between the file and the socket, without a transport.
+
+What fits into a socket's buffer needs no flow control, no protocol and no turn
+of the event loop; their making costs more than the transfer. Both functions here
+do nothing but the good case, in which everything goes through at once. Where it
+does not, the transfer goes on in the ordinary way from where they came to: that
+knows all about waiting, deadlines and failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from .contracts import ProgressCallback
+from .endpoint import Endpoint
+from .kernel import has_unread, unacknowledged_on
+from .outcome import Direction, End, FastPath, TransferResult
+from .page_cache import read_cached
+from .protocol import DTP
+from .throttle import TokenBucket
+
+__all__ = ["DIRECT_LIMIT", "receive_directly", "send_directly"]
+
+DIRECT_LIMIT = 64 * 1024
+"""Bytes of a file that is small."""
+
+LOOKS = 3
+"""Turns of the event loop in which the peer may acknowledge: a peer nearby does in the first."""
+
+MOMENT = 0.02
+"""Seconds that a small upload is waited for; then its peer is one to be watched."""
+
+
+async def send_directly(
+    endpoint: Endpoint,
+    fd: int,
+    *,
+    offset: int,
+    length: int,
+    throttle: TokenBucket | None,
+    progress: ProgressCallback | None,
+) -> TransferResult | int | None:
+    """Send a small file that is in memory, and close the connection.
+
+    Args:
+        endpoint: What to send it over, in clear.
+        fd: The file.
+        offset: Where to start, in bytes.
+        length: Bytes to send, at most `DIRECT_LIMIT`; the file must have them.
+        throttle: Bounds the rate.
+        progress: Told once.
+
+    Returns:
+        The result of a clean end: the peer's kernel has acknowledged all. Or
+        the bytes that the socket took, where that is not so (yet), with the end
+        of file behind them if it took all; None if nothing was sent. The
+        endpoint is then to be opened, and the transfer to be gone on with.
+
+    Raises:
+        FTPDataError: The connection did not come; see `Endpoint.connect`.
+    """
+
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    sock = await endpoint.connect()
+    data = read_cached(fd, length, offset)
+    if data is None or len(data) < length:
+        return None
+
+    if throttle is not None and throttle.reserve(length, loop.time()) > 0:
+        throttle.unused(length)
+        return None
+
+    sent = _push(sock, data)
+    if throttle is not None:
+        throttle.unused(length - (sent or 0))
+
+    if sent != length or not await _is_delivered(sock):
+        return sent
+
+    peer = endpoint.peer
+    endpoint.finish()
+    if progress is not None:
+        progress(length, length)
+
+    return TransferResult(
+        direction=Direction.SENT,
+        end=End.CLEAN,
+        bytes=length,
+        file_bytes=length,
+        seconds=loop.time() - started_at,
+        offset=offset,
+        fast_path=FastPath.DIRECT,
+        peer=None if peer is None else str(peer),
+    )
+
+
+def _push(sock: socket.socket, data: bytes) -> int | None:
+    """Send data, and the end of file behind all of it; return the bytes taken."""
+
+    try:
+        sent = sock.send(data) if data else 0
+    except OSError:
+        # Full, or lost: who goes on will meet it again, and knows what to do.
+        return None
+
+    if sent == len(data):
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_WR)
+
+    return sent
+
+
+async def _is_delivered(sock: socket.socket) -> bool:
+    """Whether the peer's kernel has it all, now or in a moment."""
+
+    for _ in range(LOOKS):
+        if unacknowledged_on(sock) == 0:
+            return not has_unread(sock)
+
+        await asyncio.sleep(0)
+
+    return False
+
+
+async def receive_directly(endpoint: Endpoint) -> DTP:
+    """Open an endpoint for an upload; where it is small, receive it right away.
+
+    Args:
+        endpoint: In clear, or not: what is protected is opened as ever.
+
+    Returns:
+        The DTP. It has ended already where a small file and its end came
+        within a moment; what has come is held for its consumer in any case.
+
+    Raises:
+        FTPDataError: The connection did not come, see `Endpoint.connect`.
+    """
+
+    data, ending = b"", None
+    if endpoint.is_clear:
+        data, ending = await _take(endpoint)
+        if ending is True:
+            peer = endpoint.peer
+            endpoint.finish()
+            return endpoint.received(data, peer)
+
+    dtp = await endpoint.open(keep=True, ahead=data)
+    if isinstance(ending, OSError):
+        # The system tells of it once only.
+        dtp.lost_by(ending)
+
+    return dtp
+
+
+async def _take(endpoint: Endpoint) -> tuple[bytes, OSError | bool]:
+    """Take what comes soon; tell whether it ended cleanly, or the error that it ended with."""
+
+    sock = await endpoint.connect()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + MOMENT
+    data = b""
+    while len(data) < DIRECT_LIMIT:
+        try:
+            piece = sock.recv(DIRECT_LIMIT - len(data))
+        except BlockingIOError:
+            patience = deadline - loop.time()
+            if patience <= 0:
+                break
+
+            await endpoint.wait_readable(patience)
+        except OSError as error:
+            return data, error
+        else:
+            if not piece:
+                return data, True
+            data += piece
+
+    return data, False
