@@ -51,12 +51,28 @@ def _install(session: nox.Session, *groups: str) -> None:
     session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
 
 
+def _share(python: str) -> tuple[str, ...]:
+    """Return what one Python runs, so that every Python and every loop has its turn in time.
+
+    Not every pair of them: the Python that runs nox tests all of it on asyncio, the next one all
+    of it on uvloop, and the others the package alone. With arguments of your own, all is run.
+    """
+
+    others = [version for version in PYTHONS if version != HERE]
+    if python == HERE:
+        return ("--loop", "asyncio")
+    if python == others[0]:
+        return ("--loop", "uvloop")
+
+    return ("--loop", "asyncio", "--ignore", "tests/server")
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests on every supported Python; measure their coverage on the one that runs nox."""
 
     _install(session, "test")
-    workers = () if session.posargs else ("-n", "auto")
+    workers = () if session.posargs else ("-n", "auto", *_share(str(session.python)))
     if session.python != HERE:
         session.run("pytest", *workers, *session.posargs)
         return

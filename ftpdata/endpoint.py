@@ -375,8 +375,9 @@ class Endpoint(abc.ABC):
             FTPDataError: The reason given to `abort`.
         """
 
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
+        # To look whether the connection has come may have been the end of it.
+        self._check_given_up()
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
         self._timeout = timeout
         if self._is_called:

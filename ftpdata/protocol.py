@@ -1067,7 +1067,9 @@ class DTP(asyncio.Protocol):
         if transport is None or self._end is not None or transport.is_closing():
             return
 
-        if hasattr(self._consumer, "get_buffer"):
+        # Not in TLS: where a buffer is full when the peer's end of file comes, asyncio's and
+        # uvloop's TLS ends the connection before it reads the rest.
+        if self._tls is None and hasattr(self._consumer, "get_buffer"):
             transport.set_protocol(_DirectReader(self))
 
     def direct_consumer(self) -> BufferedConsumer | None:

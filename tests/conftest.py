@@ -36,11 +36,27 @@ hypothesis.settings.load_profile("ftpdata")
 _LOOP_FIXTURE = "loop_name"
 
 
-def pytest_report_header() -> list[str]:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the loops be chosen."""
+
+    parser.addoption(
+        "--loop",
+        action="append",
+        choices=sorted(LOOP_FACTORIES),
+        help="event loop of async tests; may be given again (default: all)",
+    )
+
+
+def _loops(config: pytest.Config) -> list[str]:
+    chosen = config.getoption("--loop")
+    return [name for name in LOOP_FACTORIES if not chosen or name in chosen]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say which of the checks this system allows."""
 
     return [
-        "event loops: " + ", ".join(name for name, make in LOOP_FACTORIES.items() if make),
+        "event loops: " + ", ".join(name for name in _loops(config) if LOOP_FACTORIES[name]),
         f"blocking calls: {'detected' if CAN_SEE_BLOCKING else 'NOT DETECTED HERE'}",
         f"leaked descriptors: {'detected' if CAN_SEE_DESCRIPTORS else 'NOT DETECTED HERE'}",
     ]
@@ -77,7 +93,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         [
             pytest.param(name, marks=pytest.mark.skipif(make is None, reason=f"no {name} here"))
             for name, make in LOOP_FACTORIES.items()
-            if name == "asyncio" or not only_asyncio
+            if name in _loops(metafunc.config) and (name == "asyncio" or not only_asyncio)
         ],
     )
 
