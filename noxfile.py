@@ -54,17 +54,20 @@ def _install(session: nox.Session, *groups: str) -> None:
 def _share(python: str) -> tuple[str, ...]:
     """Return what one Python runs, so that every Python and every loop has its turn in time.
 
-    Not every pair of them: the Python that runs nox tests all of it on asyncio, the next one all
-    of it on uvloop, and the others the package alone. With arguments of your own, all is run.
+    Not every pair of them: the Python that runs nox tests all of it on asyncio; on uvloop the
+    newest of the others tests the package, and the rest the server. With arguments of your own,
+    all of it is run on both.
     """
 
     others = [version for version in PYTHONS if version != HERE]
     if python == HERE:
         return ("--loop", "asyncio")
-    if python == others[0]:
+    if len(others) == 1:
         return ("--loop", "uvloop")
+    if python == others[-1]:
+        return ("--loop", "uvloop", "--ignore", "tests/server")
 
-    return ("--loop", "asyncio", "--ignore", "tests/server")
+    return ("--loop", "uvloop", "tests/server")
 
 
 @nox.session(python=PYTHONS)

@@ -73,6 +73,16 @@ def test_a_block_is_its_lines(
     assert formatter.format_block(iter(listed)) == block
 
 
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), -float("inf"), 2**63, -(2**63)])
+def test_a_time_that_cannot_be_told_is_not(moment: float) -> None:
+    """The fact is left out, and the line is there."""
+
+    entry = ListingEntry(name="a", size=1, modified=moment)
+    line = MlsxFormatter().format_block([entry])
+    assert b"modify=" not in line
+    assert line.endswith(b" a\r\n")
+
+
 def test_without_permissions() -> None:
     """The fact is not told."""
 

@@ -202,7 +202,7 @@ async def test_both_roles_over_both_endpoints(
         receive_file(receiver, target, deadlines=QUICK),
     )
     assert target.read_bytes() == source.read_bytes()
-    assert received.fast_path is FastPath.BUFFERED
+    assert received.fast_path is FastPath.NONE
     for result in (sent, received):
         assert result.end is End.CLEAN
         assert result.tls_version == {TLS_1_2: "TLSv1.2", TLS_1_3: "TLSv1.3"}[version]
