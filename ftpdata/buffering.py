@@ -40,7 +40,7 @@ class ReceiveBuffer(ReceiveQueue):
 
     def __init__(self, high_water: int = LARGEST_BLOCK) -> None:
         super().__init__(high_water)
-        self.is_direct = False
+        self.is_direct: bool = False
         self._block: memoryview | None = None
         self._other: memoryview | None = None
         self._block_size = FIRST_BLOCK

@@ -388,7 +388,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="without descriptors a listener rests",
         module="ftpdata/listener.py",
-        check="            self._loop.remove_reader(self._listener)\n"
+        check="            self._loop.remove_reader(self._listener.fileno())\n"
         "            self._watches = False\n",
         instead="            pass\n",
         tests="tests/test_passive.py::test_without_descriptors_the_listener_rests_and_recovers",
@@ -515,17 +515,45 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_transfers.py tests/test_supervision.py",
     ),
     Mutation(
+        name="a port that was awaited in vain, or found, is not kept",
+        module="ftpdata/passive.py",
+        check="if not (self.is_kept and has_come and self.acceptor.refused == 0):",
+        instead="if not self.is_kept:",
+        tests="tests/test_passive.py::test_a_connection_awaited_in_vain_ends_the_port",
+    ),
+    Mutation(
+        name="what came before the reservation is not its owner's",
+        module="ftpdata/passive.py",
+        check="            if listener.acceptor.refused or not listener.acceptor.is_open:\n",
+        instead="            if not listener.acceptor.is_open:\n",
+        tests="tests/test_passive.py::test_a_port_that_somebody_has_found_is_given_up",
+    ),
+    Mutation(
+        name="a small file that is sent directly has arrived",
+        module="ftpdata/direct.py",
+        check="if sent != length or not await _is_delivered(sock):",
+        instead="if sent != length:",
+        tests="tests/test_direct.py::test_the_way_on_from_everything_else",
+    ),
+    Mutation(
+        name="a small upload that was reset is cut",
+        module="ftpdata/direct.py",
+        check="        dtp.lost_by(ending)\n",
+        instead="        pass\n",
+        tests="tests/test_direct.py::test_an_upload_that_is_reset",
+    ),
+    Mutation(
         name="deadline of who connects",
         module="ftpdata/passive.py",
-        check="self._wait(waiter, self.deadlines.open, End.ACCEPT_TIMEOUT)",
-        instead="self._wait(waiter, None, End.ACCEPT_TIMEOUT)",
+        check="self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)",
+        instead="self._wait_until_woken(None, End.ACCEPT_TIMEOUT)",
         tests="tests/test_passive.py::test_nobody_comes",
     ),
     Mutation(
         name="deadline of who connects to a pool",
         module="ftpdata/pool.py",
-        check="self._wait(self._accept_waiter, self.deadlines.open, End.ACCEPT_TIMEOUT)",
-        instead="self._wait(self._accept_waiter, None, End.ACCEPT_TIMEOUT)",
+        check="self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)",
+        instead="self._wait_until_woken(None, End.ACCEPT_TIMEOUT)",
         tests="tests/test_pool.py::test_nobody_comes",
     ),
     Mutation(
@@ -583,8 +611,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="the server reads PROXY headers of data connections",
         module="examples/server/passive.py",
-        check="session.data_tls,\n            trusted_proxies=settings.trusted_proxies,",
-        instead="session.data_tls,",
+        check="policy=session.policy,\n"
+        "                trusted_proxies=settings.trusted_proxies,",
+        instead="policy=session.policy,",
         tests="tests/server/test_proxied.py::test_client_behind_a_proxy",
     ),
     Mutation(
@@ -661,8 +690,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="modes: a connection that is kept ends with PROT and PASV",
         module="examples/server/transfer.py",
-        check="            await _finish(kept)\n\n    def",
-        instead="            self._kept = kept\n\n    def",
+        check="            await _finish(kept)\n\n    @",
+        instead="            self._kept = kept\n\n    @",
         tests="tests/server/test_modes.py::test_end_of_a_connection_that_was_kept"
         " tests/server/test_modes.py"
         "::test_connection_in_clear_is_not_kept_for_one_that_is_protected",
