@@ -20,18 +20,21 @@ import anyio
 from .addresses import HostPort
 from .deadlines import Deadlines
 from .errors import DataConnectionError, FTPDataError, error_for_end
-from .kernel import acknowledge_at_once, acknowledged_on, reset_socket_on_close
+from .kernel import (
+    acknowledge_at_once,
+    acknowledged_on,
+    reset_socket_on_close,
+    watch_readable,
+)
 from .outcome import End
 from .protocol import DTP, peer_of
-from .socket_options import SocketOptions
+from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 from .tls import DataTLS, negotiation_failed
 
 __all__ = ["AcceptedEndpoint", "Endpoint"]
 
 DTPFactory = Callable[[], DTP]
 T = TypeVar("T")
-
-DEFAULT_OPTIONS = SocketOptions()
 
 NO_LIMIT = 24 * 3600.0
 """Seconds; for asyncio, which cannot wait for ever. The deadlines are ours."""
@@ -61,7 +64,7 @@ class Endpoint(abc.ABC):
     ) -> None:
         self.deadlines = deadlines
         self._tls = tls
-        self._socket_options = socket_options or DEFAULT_OPTIONS
+        self._socket_options = socket_options or DEFAULT_SOCKET_OPTIONS
         self._has_options = False
         self._proxied_peer: HostPort | None = None
         self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
@@ -243,14 +246,11 @@ class Endpoint(abc.ABC):
         """
 
         assert self._connected is not None
-        self._watched = self._connected.fileno()
-        try:
-            asyncio.get_running_loop().add_reader(self._watched, self._wake)
-        except NotImplementedError:
-            # asyncio on Windows. What is to be read is found by the DTP there.
-            self._watched = None
+        if not watch_readable(asyncio.get_running_loop(), self._connected, self._wake):
+            # What is to be read is found by the DTP there.
             return
 
+        self._watched = self._connected.fileno()
         try:
             await self._sleep(timeout)
         finally:

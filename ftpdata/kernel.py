@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import sys
+from collections.abc import Callable
 
 if sys.platform == "linux":
     import fcntl
@@ -30,6 +31,7 @@ __all__ = [
     "reset_socket_on_close",
     "unacknowledged_bytes",
     "unacknowledged_on",
+    "watch_readable",
 ]
 
 LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -185,6 +187,20 @@ def duplicate_socket(transport: asyncio.Transport) -> socket.socket | None:
         return socket.fromfd(sock.fileno(), sock.family, sock.type)
     except NO_ANSWER:
         return None
+
+
+def watch_readable(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], object]
+) -> bool:
+    """Watch a socket; return whether the event loop can (asyncio's on Windows cannot)."""
+
+    try:
+        # Its number: asyncio would ask the socket for its description, to throw it away.
+        loop.add_reader(sock.fileno(), callback)
+    except NotImplementedError:
+        return False
+
+    return True
 
 
 def _is_tcp(sock: socket.socket | None) -> bool:

@@ -20,8 +20,9 @@ import attrs
 
 from .addresses import HostPort
 from .errors import InvalidData
+from .kernel import watch_readable
 from .proxy_header import ProxyHeader, TrustedProxies, parse_proxy_header
-from .socket_options import SocketOptions
+from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 
 __all__ = ["INHERITS_OPTIONS", "Acceptor", "Arrival", "bind_listener"]
 
@@ -36,8 +37,6 @@ NOTES, NOTES_EVERY = 10, 60.0
 
 INHERITS_OPTIONS = sys.platform == "linux"
 """Whether connections have what was set on their listener, so that it need not be set on each."""
-
-DEFAULT_OPTIONS = SocketOptions()
 
 _LOST_IN_QUEUE = frozenset({
     errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENETDOWN,
@@ -87,7 +86,7 @@ def bind_listener(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
 
         if INHERITS_OPTIONS:
-            (options or DEFAULT_OPTIONS).set_on(sock)
+            (options or DEFAULT_SOCKET_OPTIONS).set_on(sock)
         elif options is not None:
             options.set_on_listener(sock)
 
@@ -297,7 +296,7 @@ class Acceptor:
 
     def _watch(self) -> bool:
         assert self._listener is not None
-        return _add_reader(self._loop, self._listener, self.accept)
+        return watch_readable(self._loop, self._listener, self.accept)
 
     def _retry_soon(self) -> None:
         if self._retry is None and self._listener is not None:
@@ -337,7 +336,7 @@ class _HeaderReader:
             proxies.timeout, self._finish, None, f"no PROXY header within {proxies.timeout:g} s"
         )
         self._retry: asyncio.TimerHandle | None = None
-        self._watches = _add_reader(self._loop, sock, self.read)
+        self._watches = watch_readable(self._loop, sock, self.read)
         if not self._watches:
             self._read_again()
 
@@ -395,17 +394,3 @@ class _HeaderReader:
     def _finish(self, header: ProxyHeader | None, reason: str = "") -> None:
         self._stop()
         self._done(self, header, reason)
-
-
-def _add_reader(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], None]
-) -> bool:
-    """Watch a socket; return whether the event loop can (asyncio's on Windows cannot)."""
-
-    try:
-        # Its number: asyncio would ask the socket for its description, to throw it away.
-        loop.add_reader(sock.fileno(), callback)
-    except NotImplementedError:
-        return False
-
-    return True

@@ -124,6 +124,10 @@ class SocketOptions:
         _set(sock, socket.IPPROTO_IP, "IP_TOS", self.dscp << 2)
 
 
+DEFAULT_SOCKET_OPTIONS: SocketOptions = SocketOptions()
+"""What is set where nothing else is said."""
+
+
 # What Python's socket module learnt to know in 3.12 only.
 _NUMBERS = {
     ("linux", "TCP_NOTSENT_LOWAT"): 25,

@@ -333,7 +333,7 @@ async def test_a_loop_without_add_reader(kind: str, monkeypatch: pytest.MonkeyPa
     """Where a loop cannot watch a socket (Windows) listener and header are looked at again."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.005)
-    monkeypatch.setattr(listener_module, "_add_reader", lambda *args: False)
+    monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)
     async with expecting(kind) as endpoint:
         opening = asyncio.ensure_future(endpoint.open())
         header = format_proxy_header(SOURCE, SERVER)

@@ -677,7 +677,7 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
     """Where a loop cannot watch a socket (Windows) the endpoint looks again and again."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
-    monkeypatch.setattr(listener_module, "_add_reader", lambda *args: False)
+    monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)
     endpoint = await listen_passive(HOST, control_peer=HOST)
     opening = asyncio.ensure_future(endpoint.open())
     await turns()

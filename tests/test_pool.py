@@ -653,7 +653,7 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
     """Where a loop cannot watch a socket (Windows) the pool looks again and again."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
-    monkeypatch.setattr(listener_module, "_add_reader", lambda *args: False)
+    monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)
     async with ListenerPool(HOST, free_ports(1)) as pool:
         endpoint = pool.reserve(control_peer=ME)
         opening = asyncio.ensure_future(endpoint.open())
