@@ -600,7 +600,7 @@ class PeerPolicy:
         if candidate is None:
             return f"{str(candidate_ip)!r:.60} is not an address"
 
-        if self._naming(candidate.ip):
+        if candidate_ip == control_ip or self._naming(candidate.ip):
             return None
 
         control = None if control_ip is None else _Peer.parse(control_ip)

@@ -108,9 +108,14 @@ def advertise(
             Reply 501.
     """
 
-    port = exposed_port(bound.port) if callable(exposed_port) else bound.port + exposed_port
-    address = HostPort(bound.host if host is None else host, port)
+    address = HostPort(bound.host if host is None else host, expose(bound.port, exposed_port))
     return Advertisement(address, unreachable_reason(address.host, client))
+
+
+def expose(port: int, exposed_port: PortMapping) -> int:
+    """Return the port that the NAT exposes for a bound one; see `advertise`."""
+
+    return exposed_port(port) if callable(exposed_port) else port + exposed_port
 
 
 def unreachable_reason(host: str, client: str) -> str | None:

@@ -29,6 +29,8 @@ DIRECT_LIMIT = 64 * 1024
 LOOKS = 3
 """Turns of the event loop in which the peer may acknowledge: a peer nearby does in the first."""
 
+MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
+
 MOMENT = 0.02
 """Seconds that a small upload is waited for; then its peer is one to be watched."""
 
@@ -101,7 +103,8 @@ def _push(sock: socket.socket, data: bytes) -> int | None:
     """Send data, and the end of file behind all of it; return the bytes taken."""
 
     try:
-        sent = sock.send(data) if data else 0
+        # The end of file, which comes at once, goes into the same packet.
+        sent = sock.send(data, MSG_MORE) if data else 0
     except OSError:
         # Full, or lost: who goes on will meet it again, and knows what to do.
         return None

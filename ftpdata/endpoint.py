@@ -70,6 +70,7 @@ class Endpoint(abc.ABC):
         self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
         self._opening = False
         self._has_socket = False
+        self._is_finished = False
         self._on_release: Callable[[], object] | None = None
         self._begun: asyncio.Task[DTP] | None = None
         self._is_called = True
@@ -261,6 +262,7 @@ class Endpoint(abc.ABC):
 
         sock, self._connected = self._connected, None
         if sock is not None:
+            self._is_finished = True
             sock.close()
 
     def received(self, data: bytes, peer: HostPort | None) -> DTP:
@@ -309,6 +311,9 @@ class Endpoint(abc.ABC):
 
     async def aclose(self) -> None:
         """Release the listener, the port and a connection nobody has taken."""
+
+        if self._is_finished:
+            return
 
         self.abort(End.ABORTED, "the data connection was given up")
         if self._begun is not None:

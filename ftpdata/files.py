@@ -35,7 +35,8 @@ from .errors import (
     FTPDataError,
     error_for_oserror,
 )
-from .page_cache import is_in_memory, lives_in_memory, read_from_memory
+from .page_cache import is_in_memory, read_from_memory
+from .page_cache import lives_in_memory as _lives_in_memory
 
 __all__ = ["FileSource", "FileTarget", "WriteMode"]
 
@@ -50,6 +51,9 @@ DEFAULT_THREADS = 64
 
 CHUNK = 256 * 1024
 """Bytes of one read. Below, the hop to the thread costs more than the copy."""
+
+SHORT = 64 * 1024
+"""Bytes that are copied in less time than it takes to have a thread do it."""
 
 _default_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
     "ftpdata.files.limiter"
@@ -141,15 +145,24 @@ class WorkerCalls:
 
     Args:
         limiter: Bounds the threads; by default the event loop's own.
+
+    Attributes:
+        lives_in_memory: Whether the files have no disk that could be waited for.
     """
 
     def __init__(self, limiter: anyio.CapacityLimiter | None = None) -> None:
+        self.lives_in_memory: bool = False
         self._limiter = limiter
         self._last: _Call | None = None
         self._lock = threading.Lock()
 
-    async def run(self, func: Callable[[], T]) -> T:
+    async def run(self, func: Callable[[], T], *, is_short: bool = False) -> T:
         """Run `func` in a thread.
+
+        Args:
+            func: What is to be done.
+            is_short: Whether all that it could wait for is a disk. Without one, it
+                takes less time than a thread.
 
         Raises:
             Whatever `func` raises.
@@ -157,6 +170,9 @@ class WorkerCalls:
         Cancellation waits for the thread, see the module. Where no thread was
         free yet, `func` does not run at all.
         """
+
+        if is_short and self.lives_in_memory:
+            return func()
 
         call = self._last = _Call(func, self._lock)
         try:
@@ -373,7 +389,7 @@ class FileSource:
             close=close,
             raw=io.FileIO(fd, "rb", closefd=False) if is_regular else None,
             calls=calls,
-            lives_in_memory=is_regular and lives_in_memory(fd),
+            lives_in_memory=is_regular and _lives_in_memory(fd),
         )
 
     @classmethod
@@ -564,7 +580,7 @@ class FileTarget:
     @classmethod
     async def open(
         cls,
-        path: FilePath,
+        path: FilePath | Callable[[], tuple[FilePath, int | None]],
         *,
         dir_fd: int | None = None,
         mode: WriteMode = WriteMode.ATOMIC,
@@ -573,12 +589,16 @@ class FileTarget:
         durable: bool = False,
         keep_partial: bool = False,
         limiter: anyio.CapacityLimiter | None = None,
+        lives_in_memory: bool = False,
     ) -> FileTarget:
         """Open a file for receiving.
 
         Args:
             path: Where the upload goes. A symbolic link is replaced by an
-                atomic upload, and refused by the others.
+                atomic upload, and refused by the others. Or a function that
+                finds out, in the worker thread: it returns the path, and the
+                directory that it starts from (None for the current one), whose
+                descriptor belongs to the target then.
             dir_fd: Directory that a relative path starts from; a copy is kept.
             mode: What happens to a file of that name.
             offset: Where to start, in bytes (REST); needs `WriteMode.IN_PLACE`.
@@ -589,6 +609,8 @@ class FileTarget:
             keep_partial: Let `discard` publish what came of an atomic or
                 exclusive upload, for a client that will go on with REST.
             limiter: Bounds the threads.
+            lives_in_memory: Whether the directory is known to have no disk
+                (tmpfs): then no thread is needed to open the file.
 
         Raises:
             FileUnavailable: It may not be written, or is a directory. Reply 550.
@@ -605,12 +627,16 @@ class FileTarget:
             raise BadArgument(f"an upload in mode {mode.value!r} cannot start at offset {offset}")
 
         calls = WorkerCalls(limiter)
+        calls.lives_in_memory = lives_in_memory
         opened: list[FileTarget] = []
 
         def work() -> FileTarget:
-            directory = os.dup(dir_fd) if dir_fd is not None else None
+            if callable(path):
+                found, directory = path()
+            else:
+                found, directory = path, os.dup(dir_fd) if dir_fd is not None else None
             try:
-                name = os.fsencode(path)
+                name = os.fsencode(found)
                 fd, partial_name = _open_target(
                     name, directory, mode, permissions, may_be_new=not offset
                 )
@@ -639,6 +665,7 @@ class FileTarget:
                 keep_partial=keep_partial,
                 calls=calls,
             )
+            calls.lives_in_memory = _lives_in_memory(fd)
             opened.append(target)
             return target
 
@@ -648,7 +675,7 @@ class FileTarget:
 
         try:
             with _errors_of_names():
-                return await calls.run(work)
+                return await calls.run(work, is_short=True)
         except asyncio.CancelledError:
             await calls.clean_up(discard, at_once=True)
             raise
@@ -664,13 +691,8 @@ class FileTarget:
 
         fd = self._open_fd()
 
-        def work() -> None:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-
         try:
-            await self._calls.run(work)
+            await self._calls.run(lambda: _write_all(fd, data), is_short=len(data) <= SHORT)
         except OSError as error:
             raise error_for_oserror(error) from error
 
@@ -692,8 +714,12 @@ class FileTarget:
         except OSError as error:
             raise error_for_oserror(error) from error
 
-    async def commit(self) -> None:
+    async def commit(self, last: bytes = b"") -> None:
         """Publish the upload under its name. Once, instead of `discard`.
+
+        Args:
+            last: What is to be written before that: a small file takes one
+                visit to a worker thread.
 
         Raises:
             FTPDataError: The system refused; nothing was published, and
@@ -711,6 +737,7 @@ class FileTarget:
             fd, self._fd = self._open_fd(), None
             try:
                 try:
+                    _write_all(fd, last)
                     if self._durable:
                         os.fsync(fd)
                 finally:
@@ -728,7 +755,7 @@ class FileTarget:
                 self._close_directory()
 
         try:
-            await self._calls.run(work)
+            await self._calls.run(work, is_short=len(last) <= SHORT)
         except OSError as error:
             raise error_for_oserror(error) from error
         except asyncio.CancelledError:
@@ -854,6 +881,12 @@ class FileObjectTarget:
             await self._calls.run(work)
         except OSError as error:
             raise error_for_oserror(error) from error
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _open_target(

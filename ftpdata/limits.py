@@ -115,12 +115,6 @@ class _Counter:
         self.by_key[key] = used + 1
         return Slot(self, key)
 
-    def give_back(self, key: Hashable) -> None:
-        self.total -= 1
-        self.by_key[key] -= 1
-        if not self.by_key[key]:
-            del self.by_key[key]
-
 
 class Slot:
     """One of what is limited. Given back by `release`, or at the end of its ``with`` block."""
@@ -146,8 +140,15 @@ class Slot:
         """Give it back. Idempotent."""
 
         counter, self._counter = self._counter, None
-        if counter is not None:
-            counter.give_back(self._key)
+        if counter is None:
+            return
+
+        counter.total -= 1
+        left = counter.by_key[self._key] - 1
+        if left:
+            counter.by_key[self._key] = left
+        else:
+            del counter.by_key[self._key]
 
 
 class Usage:

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from .addresses import HostPort, format_epsv_reply, format_pasv_reply
-from .advertising import AddressTable, Advertisement, PortMapping, advertise
+from .advertising import AddressTable, Advertisement, PortMapping, advertise, expose
 from .errors import BadAddress, DataConnectionError, UnsupportedNetworkProtocol
 from .outcome import End
 
@@ -115,8 +115,7 @@ class Advertiser:
             BadAddress: The exposed port is none. Reply 501.
         """
 
-        told = advertise(bound, bound.host, exposed_port=self._exposed_port)
-        return format_epsv_reply(told.address.port)
+        return format_epsv_reply(expose(bound.port, self._exposed_port))
 
     # Private
 

@@ -117,18 +117,22 @@ def lives_in_memory(fd: int) -> bool:
 
 
 class CachedDirectory:
-    """Opens the files beneath a directory that can be opened at once.
+    """Opens what is beneath a directory and can be opened at once.
 
     Args:
         directory: Descriptor of the directory; it stays the caller's.
 
     Attributes:
         is_available: Whether this system and its file system can do it.
+        lives_in_memory: Whether there is no disk: what was opened can be changed
+            at once, too.
     """
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
-        self.is_available: bool = _file_system(directory) in _LOCAL
+        kind = _file_system(directory)
+        self.is_available: bool = kind in _LOCAL
+        self.lives_in_memory: bool = kind in _IN_MEMORY
 
     def open(self, path: bytes) -> int | None:
         """Open a file for reading, if that needs no disk.
@@ -144,12 +148,20 @@ class CachedDirectory:
             opened at once, for whatever reason.
         """
 
+        return self._open(
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
+        )
+
+    def open_directory(self, path: bytes) -> int | None:
+        """Open a directory to walk on from, under the same rules as `open`."""
+
+        return self._open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def _open(self, path: bytes, flags: int) -> int | None:
         if not self.is_available or b"\0" in path:
             return None
 
-        how = _OPEN_HOW.pack(
-            os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW, 0, _RESOLVE
-        )
+        how = _OPEN_HOW.pack(flags, 0, _RESOLVE)
         fd: int = _library().syscall(_OPENAT2, self._directory, path, how, len(how))
         if fd >= 0:
             return fd
@@ -173,11 +185,16 @@ def read_cached(fd: int, count: int, position: int) -> bytes | None:
         The bytes; None where a thread is to read, or the file is shorter.
     """
 
+    if sys.platform != "linux" or count == 0:
+        return None if count else b""
+
     buffer = bytearray(count)
-    with memoryview(buffer) as view:
-        size = read_from_memory(fd, position, view, lives_there=False) if count else 0
-        if size == 0 < count and lives_in_memory(fd):
-            size = read_from_memory(fd, position, view, lives_there=True)
+    try:
+        size = os.preadv(fd, (buffer,), position, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in _DO_NOT_KNOW or not lives_in_memory(fd):
+            return None
+        size = os.preadv(fd, (buffer,), position)
 
     return bytes(buffer) if size == count else None
 

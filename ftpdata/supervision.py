@@ -151,6 +151,32 @@ class Supervisor:
 
         return self.result(End.CLEAN)
 
+    def conclude(self, size: int, check: Callable[..., None]) -> TransferResult:
+        """Do what `run` does for an upload that was over before the transfer began.
+
+        Args:
+            size: Bytes of the file that came.
+            check: Called with `size`, and ``is_last=True``; may raise.
+
+        Returns:
+            The result of a clean end.
+
+        Raises:
+            FTPDataError: The upload is not what it should be; carries the result.
+        """
+
+        self.file_bytes = size
+        try:
+            check(size, is_last=True)
+            self.report_progress(last=True)
+        except Exception as error:
+            failure = self.failure(error)
+            if failure is error:
+                raise
+            raise failure from error
+
+        return self.result(End.CLEAN)
+
     async def supervise(self, body: Callable[[], Awaitable[T]]) -> T:
         """Run `body` within the deadlines, and interrupt it when a connection is cut.
 

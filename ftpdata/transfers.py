@@ -39,7 +39,6 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
-    Iterator,
 )
 from types import TracebackType
 from typing import BinaryIO, Self, TypeVar, cast
@@ -158,7 +157,7 @@ async def send_file(
         size = -1 if length is None else length
         is_plain = dtp.is_clear and parameters.is_identity and digest is None
         if is_plain and isinstance(file, int) and 0 <= size <= DIRECT_LIMIT:
-            with _opening(dtp, Direction.SENT):
+            with _Opening(dtp, Direction.SENT):
                 done = await send_directly(
                     dtp, file, offset=offset, length=size, throttle=throttle, progress=progress
                 )
@@ -273,23 +272,10 @@ async def receive_file(
             452 or 550 if it could not be stored, 552 beyond `size_limit`.
     """
 
-    if isinstance(dtp, Endpoint):
-        with _opening(dtp, Direction.RECEIVED):
-            dtp = await _open_for_upload(dtp, parameters)
-
-    connection = dtp
-    transfer = Supervisor(
-        _dtp_of(dtp),
-        Direction.RECEIVED,
-        deadlines=deadlines,
-        throttle=throttle,
-        progress=progress,
-        digest=digest,
-        offset=offset,
-    )
-    transfer.total = expected_size
     check_size = _SizeCheck(expected_size, size_limit)
     opened: list[UploadTarget] = []
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        opened.append(_as_upload_target(target, limiter))
 
     async def body() -> None:
         if isinstance(target, (str, bytes, os.PathLike)):
@@ -315,34 +301,38 @@ async def receive_file(
             on_suspect=on_suspect,
             in_place=isinstance(file, FileTarget),
         )
-        while data := await incoming.next():
-            check_size(transfer.file_bytes + len(data), is_last=False)
-            if digest is None and len(data) >= ENOUGH_TO_SPLICE and can_splice(transfer.dtp, file):
-                incoming.pause()
-            if incoming.is_idle:
-                await splice_upload(transfer, file, data, check_size.room)
-                incoming.resume()
-            else:
-                await file.write(data)
-                await transfer.note_file_bytes(data)
-
-            # Not to be kept while the next is waited for: the peer may stall.
-            del data
-
-        check_size(transfer.file_bytes, is_last=True)
-
-    if not isinstance(target, (str, bytes, os.PathLike)):
-        opened.append(_as_upload_target(target, limiter))
+        await _store(transfer, incoming, file, check_size, may_splice=digest is None)
 
     try:
-        result = await transfer.run(body)
+        if isinstance(dtp, Endpoint):
+            with _Opening(dtp, Direction.RECEIVED):
+                dtp = await _open_for_upload(dtp, parameters)
+
+        connection = dtp
+        transfer = Supervisor(
+            _dtp_of(dtp),
+            Direction.RECEIVED,
+            deadlines=deadlines,
+            throttle=throttle,
+            progress=progress,
+            digest=digest,
+            offset=offset,
+        )
+        transfer.total = expected_size
+        is_plain = parameters.is_identity and digest is None
+        last = _take_whole(transfer, opened) if is_plain else None
+        if last is None:
+            result = await transfer.run(body)
+        else:
+            result = transfer.conclude(len(last), check_size)
     except BaseException as error:
         if opened:
             await _discard(opened[0], error, deadlines.close)
         raise
 
+    file = opened[0]
     try:
-        await opened[0].commit()
+        await (file.commit(last) if last and isinstance(file, FileTarget) else file.commit())
     except Exception as error:
         failure = transfer.failure(error)
         if failure is error:
@@ -721,7 +711,7 @@ ListingItem = ListingBlock | bytes | ListingEntry | list[bytes] | list[ListingEn
 
 
 async def _open(endpoint: Endpoint) -> DTP:
-    with _opening(endpoint, Direction.SENT):
+    with _Opening(endpoint, Direction.SENT):
         return await endpoint.open(keep=True)
 
 
@@ -736,25 +726,32 @@ async def _open_for_upload(endpoint: Endpoint, parameters: TransferParameters) -
     return await endpoint.open(keep=True)
 
 
-@contextlib.contextmanager
-def _opening(endpoint: Endpoint, direction: Direction) -> Iterator[None]:
-    """Close what does not open, and give its error the result that every error has."""
+class _Opening:
+    """Closes what does not open, and gives its error the result that every error has."""
 
-    try:
-        yield
-    except FTPDataError as error:
-        if error.result is None:
-            error.result = TransferResult(
-                direction=direction,
-                end=error.end or End.OPEN_FAILED,
-                reason=str(error),
-                reply_code=error.reply_code,
-            )
-        endpoint.abort(error.end or End.OPEN_FAILED)
-        raise
-    except BaseException:
-        endpoint.abort(End.CANCELLED)
-        raise
+    def __init__(self, endpoint: Endpoint, direction: Direction) -> None:
+        self._endpoint = endpoint
+        self._direction = direction
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            return
+
+        end = End.CANCELLED
+        if isinstance(error, FTPDataError):
+            end = error.end or End.OPEN_FAILED
+            if error.result is None:
+                error.result = TransferResult(
+                    direction=self._direction,
+                    end=end,
+                    reason=str(error),
+                    reply_code=error.reply_code,
+                )
+
+        self._endpoint.abort(end)
 
 
 def _dtp_of(connection: DTP | ReusableConnection) -> DTP:
@@ -1000,6 +997,42 @@ async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None
 
 
 # Receiving
+
+
+def _take_whole(transfer: Supervisor, opened: list[UploadTarget]) -> bytes | None:
+    """Take what came, if it is over and small and there is a file to put it into, all at once."""
+
+    is_whole = transfer.dtp.is_past and transfer.throttle is None
+    if not is_whole or not opened or not isinstance(opened[0], FileTarget):
+        return None
+
+    transfer.fast_path = FastPath.DIRECT
+    return transfer.dtp.take_held()
+
+
+async def _store(
+    transfer: Supervisor,
+    incoming: Incoming,
+    file: UploadTarget,
+    check_size: _SizeCheck,
+    *,
+    may_splice: bool,
+) -> None:
+    while data := await incoming.next():
+        check_size(transfer.file_bytes + len(data), is_last=False)
+        if may_splice and len(data) >= ENOUGH_TO_SPLICE and can_splice(transfer.dtp, file):
+            incoming.pause()
+        if incoming.is_idle:
+            await splice_upload(transfer, file, data, check_size.room)
+            incoming.resume()
+        else:
+            await file.write(data)
+            await transfer.note_file_bytes(data)
+
+        # Not to be kept while the next is waited for: the peer may stall.
+        del data
+
+    check_size(transfer.file_bytes, is_last=True)
 
 
 def _position(target: UploadTarget, offset: int) -> int:

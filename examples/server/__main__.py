@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_tls=options.require_tls,
         require_session_reuse=options.require_session_reuse,
     )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(
+        level=logging.WARNING if options.quiet else logging.INFO, format="%(asctime)s %(message)s"
+    )
     try:
         storage = Storage(options.directory)
     except OSError as error:
@@ -135,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         help="let data connections resume the TLS session of the control connection, or fail",
     )
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
+    parser.add_argument("--quiet", action="store_true", help="log warnings only, no transfers")
     return parser
 
 

@@ -71,6 +71,7 @@ class Reply:
         """Return what goes over the wire, the line ends included."""
 
         if not self.before:
+            # Nearly always, and for every command.
             return _encode_line(f"{self.code} {self.text}")
 
         first, *others = self.before
@@ -242,6 +243,8 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._changed: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._patient_until = 0.0
+        self._held = b""
+        self._let_go: asyncio.Handle | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._switch: Callable[[], None] | None = None
@@ -288,7 +291,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         if self._timer is None or self._timer.when() > self._patient_until:
             self._watch_time()
         await self._change()
-        if self._loop.time() >= self._patient_until and not (self._waiting or self.has_ended):
+        if not (self._waiting or self.has_ended) and self._loop.time() >= self._patient_until:
             raise TimeoutError
 
     def wake(self) -> None:
@@ -322,7 +325,19 @@ class ControlConnection(asyncio.BufferedProtocol):
     async def send(self, reply: Reply) -> None:
         """Send a reply. To a connection that is lost nothing is sent, and no error raised."""
 
-        await self.send_all(reply.encode())
+        self.write(reply.encode())
+        if self._is_full:
+            await self._drain()
+
+    def hold(self, reply: Reply) -> None:
+        """Send a reply together with the next one, at the latest on the loop's next turn.
+
+        Of a transfer that is over in no time, 150 and 226 are one packet.
+        """
+
+        self._held += reply.encode()
+        if self._let_go is None:
+            self._let_go = self._loop.call_soon(self.write, b"")
 
     async def send_all(self, data: bytes) -> None:
         """Send bytes that are whole lines, under the same rules as `send`."""
@@ -333,6 +348,11 @@ class ControlConnection(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> None:
         """Send whole lines, few enough that nobody needs to wait until the client takes them."""
+
+        if self._let_go is not None:
+            data, self._held = self._held + data, b""
+            self._let_go.cancel()
+            self._let_go = None
 
         if self.is_lost or self._transport is None or self._transport.is_closing():
             return
@@ -545,6 +565,8 @@ class ControlConnection(asyncio.BufferedProtocol):
         """
 
         try:
+            if self._let_go is not None:
+                self.write(b"")
             if self.tls is not None and not self.is_lost:
                 with contextlib.suppress(TimeoutError, ssl.SSLError, ConnectionError):
                     async with asyncio.timeout(GOODBYE):

@@ -41,7 +41,7 @@ from .control import ControlConnection, Reply, printable
 from .listings import FACTS
 from .shared import Shared
 from .storage import join
-from .transfer import DataChannel, Operation, Restart
+from .transfer import WHOLE, DataChannel, Operation, Restart
 
 __all__ = ["Session"]
 
@@ -113,7 +113,8 @@ class Session:
         self.operation: Operation | None = None
         self.throttle: TokenBucket | None = None
         self.login_failures = 0
-        self.login_by = anyio.current_time() + settings.login_timeout
+        self._clock = asyncio.get_running_loop().time
+        self.login_by = self._clock() + settings.login_timeout
         self.has_buffer_size = False
         self.protect_data = False
         self._tls: DataTLS | None = None
@@ -147,7 +148,7 @@ class Session:
             type=RepresentationType.ASCII, encoding=self.settings.code_page
         )
         self.options = self.settings.codec_options
-        self.restart = Restart()
+        self.restart = WHOLE
         self.rename_from: str | None = None
         self.hash_name = "SHA-256"
         self.facts = FactSelection(supported=FACTS)
@@ -224,20 +225,42 @@ class Session:
     def take_restart(self) -> Restart:
         """Return what REST or RANG said; it is good for this one command."""
 
-        restart, self.restart = self.restart, Restart()
+        restart, self.restart = self.restart, WHOLE
         return restart
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply."""
 
+        self._log_reply(reply)
+        await self._control.send(reply)
+
+    async def announce(self, reply: Reply, *, hold: bool) -> None:
+        """Send the preliminary reply of a transfer.
+
+        Args:
+            reply: The reply.
+            hold: Whether it can wait for what follows in this turn of the event loop.
+        """
+
+        if hold:
+            self._log_reply(reply)
+            self._control.hold(reply)
+        else:
+            await self.reply(reply)
+
+        if self._control.tls is not None and self.data_tls is not None:
+            # What the client needs to resume its TLS session once more.
+            self.data_tls.renew_ticket(self._control.tls)
+
+    def _log_reply(self, reply: Reply) -> None:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s < %d %s", self.peer, reply.code, printable(reply.text))
-        await self._control.send(reply)
 
     def log(self, message: str, *arguments: object) -> None:
         """Log one line about this client; what came from it cannot make a second one."""
 
-        logger.info("%s: %s", self.peer, printable(message % arguments))
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s: %s", self.peer, printable(message % arguments))
 
     async def send_all(self, data: bytes) -> None:
         """Send lines of a reply that is too long to be held in memory."""
@@ -260,7 +283,7 @@ class Session:
 
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(lambda: self._control, self._sock)
-            if await self._switch():
+            if not self._is_to_switch or await self._switch():
                 await self._serve()
         finally:
             await self.data.aclose()
@@ -309,19 +332,22 @@ class Session:
             await self.reply(Reply(220, "ftpdata example server ready."))
             while await self._wait_for_line():
                 await self._run_line(self._control.take_line())
-                if not await self._switch():
+                if self._is_to_switch and not await self._switch():
                     return
         except EndSession as end:
             await self.reply(end.reply)
 
+    @property
+    def _is_to_switch(self) -> bool:
+        """Whether the last command wants TLS to begin or to end."""
+
+        return self._protection is not None or self._wants_clear
+
     async def _switch(self) -> bool:
-        """Begin or end TLS if the last command wants it; tell whether that went well."""
+        """Begin or end TLS; tell whether that went well."""
 
         context, self._protection = self._protection, None
-        wants_clear, self._wants_clear = self._wants_clear, False
-        if context is None and not wants_clear:
-            return True
-
+        self._wants_clear = False
         control = self._control
         if context is not None and control.tls is None:
             control.expect_tls(context)
@@ -354,19 +380,13 @@ class Session:
 
         return self._tls if self.protect_data else None
 
-    def renew_ticket(self) -> None:
-        """Let the client have what it needs to resume its TLS session once more."""
-
-        if self._control.tls is not None and self.data_tls is not None:
-            self.data_tls.renew_ticket(self._control.tls)
-
     async def _wait_for_line(self) -> bool:
         """Wait for the next command; False where none will come."""
 
         control = self._control
         while not self._is_shut_down:
             # Not only where nothing is said: a client that says NOOP all the time is none.
-            if self.user is None and anyio.current_time() >= self.login_by:
+            if self.user is None and self._clock() >= self.login_by:
                 raise EndSession(Reply(421, "Nobody has logged in."))
             if control.has_line:
                 return True
@@ -374,9 +394,7 @@ class Session:
                 return False
 
             try:
-                await control.wait(
-                    min(self.settings.idle_timeout, self.login_by - anyio.current_time())
-                )
+                await control.wait(min(self.settings.idle_timeout, self.login_by - self._clock()))
             except TimeoutError:
                 raise EndSession(Reply(421, "Nothing said for too long.")) from None
 
@@ -449,7 +467,7 @@ class Session:
             self.take_restart()
             return Reply(450, GONE if self._is_gone else ABORTED)
 
-        operation = Operation(f"{verb} {argument}".rstrip(), anyio.current_time())
+        operation = Operation(f"{verb} {argument}".rstrip(), self._clock())
         self.operation = operation
         try:
             with operation.scope:
@@ -459,7 +477,9 @@ class Session:
             raise
         finally:
             self.operation = None
-            operation.slots.close()
+            operation.release()
+            if operation.connection is not None:
+                await self.data.settle()
 
         # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
         self.log("%s: %s", operation.name, operation.reason)

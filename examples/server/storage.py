@@ -28,13 +28,20 @@ import os
 import stat
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 import attrs
 
-from ftpdata import CachedDirectory, DirectoryLister, ListingEntry, TableFormatter
+from ftpdata import (
+    CachedDirectory,
+    DirectoryLister,
+    FileTarget,
+    ListingEntry,
+    TableFormatter,
+    WriteMode,
+)
 
 __all__ = ["OpenFile", "Storage", "has_controls", "join", "parent"]
 
@@ -59,10 +66,16 @@ _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) 
 
 @attrs.frozen
 class OpenFile:
-    """A regular file, open for reading."""
+    """A regular file, open for reading; closed at the end of its ``with`` block."""
 
     fd: int
     status: os.stat_result
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
 
     @property
     def size(self) -> int:
@@ -167,9 +180,8 @@ class Storage:
         except OSError:
             return False
 
-    @contextlib.asynccontextmanager
-    async def open_file(self, path: str) -> AsyncIterator[OpenFile]:
-        """Open a regular file for reading, as a context manager.
+    async def open_file(self, path: str) -> OpenFile:
+        """Open a regular file for reading.
 
         Raises:
             IsADirectoryError: It is a directory.
@@ -177,12 +189,7 @@ class Storage:
         """
 
         file = self._open_cached(path)
-        if file is None:
-            file = await self.run(self._open_file, path)
-        try:
-            yield file
-        finally:
-            os.close(file.fd)
+        return file if file is not None else await self.run(self._open_file, path)
 
     @contextlib.asynccontextmanager
     async def open_listing(
@@ -252,24 +259,24 @@ class Storage:
 
     # Changing
 
-    @contextlib.asynccontextmanager
-    async def directory_of(self, path: str) -> AsyncIterator[tuple[int, bytes]]:
-        """Open the directory that holds a file to be written, as a context manager.
+    async def open_target(self, path: str, mode: WriteMode, offset: int) -> FileTarget:
+        """Open a file for an upload: the one that a symbolic link at the end of `path` leads to.
 
-        Yields:
-            A descriptor of the directory, and the name of the file in it: the
-            name that a symbolic link at the end of `path` leads to.
+        Args:
+            path: The file.
+            mode: What happens to one that is there.
+            offset: Where to begin to write, in bytes.
 
         Raises:
-            IsADirectoryError: The path leads to a directory.
-            OSError: EPERM where it leads to neither file nor directory.
+            FTPDataError: As `FileTarget.open`; `FileUnavailable` where the path
+                leads to anything but a file.
         """
 
-        fd, name = await self.run(self._open_parent, path)
-        try:
-            yield fd, name
-        finally:
-            os.close(fd)
+        found = self._find_in_memory(path)
+        find = functools.partial(self._find_target, path) if found is None else lambda: found
+        return await FileTarget.open(
+            find, mode=mode, offset=offset, lives_in_memory=found is not None
+        )
 
     async def make_directory(self, path: str) -> None:
         """Make a directory."""
@@ -326,6 +333,31 @@ class Storage:
             return OpenFile(fd, status)
 
         # What is wrong with it, the walk will say.
+        os.close(fd)
+        return None
+
+    def _find_in_memory(self, path: str) -> tuple[bytes, int] | None:
+        """Do as `_find_target`, if there is no disk to be waited for, and no link at the end."""
+
+        directory, _, last = path.rpartition("/")
+        name = _to_disk(last)
+        if not name or not self._cached.lives_in_memory:
+            return None
+
+        fd = self._cached.open_directory(_to_disk(directory.lstrip("/")) or b".")
+        if fd is None:
+            return None
+
+        try:
+            is_file = stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            is_file = True
+        except (OSError, ValueError):
+            is_file = False
+        if is_file:
+            return name, fd
+
+        # What is wrong with it, or where it leads, the walk will say.
         os.close(fd)
         return None
 
@@ -444,11 +476,13 @@ class Storage:
         except OSError:
             return None
 
-    def _open_parent(self, path: str) -> tuple[int, bytes]:
+    def _find_target(self, path: str) -> tuple[bytes, int]:
+        """Return the name of a file to be written, and a descriptor of the directory it is in."""
+
         with self._locate(path) as (fd, name):
             with contextlib.suppress(FileNotFoundError):
                 _require_file(os.stat(name, dir_fd=fd, follow_symlinks=False))
-            return os.dup(fd), name
+            return name, os.dup(fd)
 
     def _rename(self, old: str, new: str) -> None:
         with (

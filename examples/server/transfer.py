@@ -18,7 +18,7 @@ next one (250), until the client closes it or prepares another.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import attrs
@@ -70,7 +70,7 @@ class Operation:
         scope: The command runs within it.
         connection: The data connection, as far as it is open.
         reason: Why it was aborted.
-        slots: What it takes of what is limited; given back when it is over.
+        slots: What it takes of what is limited, for `release` to give back.
     """
 
     def __init__(self, name: str, now: float) -> None:
@@ -78,7 +78,7 @@ class Operation:
         self.scope = anyio.CancelScope()
         self.connection: Endpoint | DTP | None = None
         self.reason = ""
-        self.slots = contextlib.ExitStack()
+        self.slots: list[Slot] = []
         self._started_at = now
         self._transferred = 0
         self._total: int | None = None
@@ -97,6 +97,12 @@ class Operation:
             self.scope.cancel()
         else:
             self.connection.abort(End.ABORTED, reason)
+
+    def release(self) -> None:
+        """Give back what it has taken: it is over."""
+
+        while self.slots:
+            self.slots.pop().release()
 
     def progress(self, transferred: int, total: int | None, /) -> None:
         """Take note of progress; an `ftpdata.ProgressCallback`."""
@@ -158,66 +164,61 @@ class DataChannel:
         if kept is not None:
             await _finish(kept)
 
-    @contextlib.asynccontextmanager
-    async def connection(
-        self, operation: Operation, text: str, reply: Callable[[Reply], Awaitable[None]]
-    ) -> AsyncIterator[Endpoint | ReusableConnection]:
-        """Prepare the data connection for one transfer, as a context manager.
+    async def take(
+        self, operation: Operation, text: str, announce: Callable[[Reply], Awaitable[None]]
+    ) -> Endpoint | ReusableConnection:
+        """Use the data connection for one transfer; `settle` follows, however that ends.
 
-        Sends 125 if the connection is there already, else 150. Whatever has
-        not ended cleanly when the context is left is aborted with a reset.
+        Announces 125 if the connection is there already, else 150.
 
         Args:
             operation: The transfer.
             text: Text of that reply.
-            reply: Sends it.
+            announce: Sends it.
 
         Raises:
             DataConnectionError: Nothing is prepared, or the connection did
                 not come. Reply 425.
         """
 
-        kept, self._kept = self._kept, None
-        if kept is not None and not kept.is_open:
+        if self._kept is not None and not self._kept.is_open:
             # The client has closed its side meanwhile.
+            kept, self._kept = self._kept, None
             await _finish(kept)
-            kept = None
 
-        if kept is not None:
-            operation.connection = kept.dtp
-            await reply(Reply(125, text))
-            async with self._keeping(kept):
-                yield kept
-            return
+        if self._kept is not None:
+            operation.connection = self._kept.dtp
+            await announce(Reply(125, text))
+            return self._kept
 
-        endpoint, self._endpoint = self._endpoint, None
+        endpoint = self._endpoint
         if endpoint is None:
             # RFC 959 §3.2 has a default: connect to the port that the control
             # connection came from. No client has listened there for decades.
             raise DataConnectionError("Use PASV, EPSV, PORT or EPRT first.")
 
-        async with endpoint:
-            operation.connection = endpoint
-            await reply(Reply(125 if endpoint.is_ready else 150, text))
-            if not self._keeps_open:
-                yield endpoint
-                return
+        operation.connection = endpoint
+        await announce(Reply(125 if endpoint.is_ready else 150, text))
+        if not self._keeps_open:
+            return endpoint
 
-            operation.connection = dtp = await endpoint.open()
-            async with self._keeping(ReusableConnection(dtp)) as kept:
-                yield kept
+        operation.connection = dtp = await endpoint.open()
+        self._kept = ReusableConnection(dtp)
+        return self._kept
 
-    @contextlib.asynccontextmanager
-    async def _keeping(self, connection: ReusableConnection) -> AsyncIterator[ReusableConnection]:
-        """Keep the connection for the next file if it is open behind this one."""
+    async def settle(self) -> None:
+        """Close what a transfer has used, now that it is over.
 
-        try:
-            yield connection
-            if connection.is_open:
-                self._kept = connection
-        finally:
-            if self._kept is None:
-                connection.dtp.abort()
+        What has not ended cleanly is reset. A connection that is open behind its
+        file is kept for the next one.
+        """
+
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            await endpoint.aclose()
+        if self._kept is not None and not self._kept.is_open:
+            self._kept.dtp.abort()
+            self._kept = None
 
 
 async def _finish(connection: ReusableConnection) -> None:

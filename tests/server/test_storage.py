@@ -41,7 +41,7 @@ def storage(served_directory: Path, outside: Path) -> Iterator[Storage]:
 
 
 async def _read(storage: Storage, path: str) -> bytes:
-    async with storage.open_file(path) as file:
+    with await storage.open_file(path) as file:
         return b"".join([data async for data in storage.chunks(file.fd)])
 
 
@@ -78,7 +78,7 @@ async def test_files_are_read(storage: Storage) -> None:
 
     assert await _read(storage, "/file") == b"content"
     assert await _read(storage, "/sub/inner") == b"inner content"
-    async with storage.open_file("/file") as file:
+    with await storage.open_file("/file") as file:
         assert file.size == 7
         assert [data async for data in storage.chunks(file.fd, 2, 4)] == [b"nt"]
         assert [data async for data in storage.chunks(file.fd, 7)] == []
@@ -90,7 +90,7 @@ async def test_reading_goes_chunk_by_chunk(
     """No chunk is larger than its bound, and none is lost."""
 
     monkeypatch.setattr(storage_module, "CHUNK", 3)
-    async with storage.open_file("/file") as file:
+    with await storage.open_file("/file") as file:
         assert [data async for data in storage.chunks(file.fd)] == [b"con", b"ten", b"t"]
 
 
@@ -365,5 +365,8 @@ async def _list(storage: Storage, path: str) -> list[str]:
 
 
 async def _enter(storage: Storage, path: str) -> int:
-    async with storage.directory_of(path) as (fd, _):
+    _, fd = await storage.run(storage._find_target, path)
+    try:
         return os.fstat(fd).st_ino
+    finally:
+        os.close(fd)

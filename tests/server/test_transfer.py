@@ -15,6 +15,7 @@ import pytest
 
 from examples.server.storage import Storage
 from ftpdata import DTP, Deadlines, DirectoryLister, Endpoint, FileTarget, ListingBlock, direct
+from ftpdata.files import WorkerCalls
 from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, serving
 
 BIG = 64 * 1024 * 1024
@@ -195,14 +196,15 @@ async def test_abor_before_the_transfer_has_begun(
 
     (served_directory / "big").touch()
 
-    async def run(self: Storage, *_: object) -> None:
+    async def run(self: Storage | WorkerCalls, *_: object, **__: object) -> None:
         waiting.set()
         await asyncio.Event().wait()
 
     waiting = asyncio.Event()
     async with serving(served_directory) as server, server.logged_in() as client:
         data = await client.passive()
-        monkeypatch.setattr(Storage, "run", run)
+        for waits_for_the_disk in (Storage, WorkerCalls):
+            monkeypatch.setattr(waits_for_the_disk, "run", run)
         monkeypatch.setattr(Storage, "_open_cached", lambda *_: None)
         client.send(LINES[verb].format("big"))
         await waiting.wait()

@@ -85,7 +85,7 @@ async def size(session: Session, argument: str) -> Reply:
         # Before compression, as REST counts too: the two are used together.
         parameters = parameters.with_mode("S")
 
-    async with session.storage.open_file(session.path(argument)) as file:
+    with await session.storage.open_file(session.path(argument)) as file:
         if parameters.is_identity:
             return Reply(213, str(file.size))
         if file.size > MAX_COUNTED:
@@ -185,7 +185,7 @@ async def _digest(
     assert session.operation is not None
     computed = Digest(name)
     done = 0
-    async with session.storage.open_file(path) as file:
+    with await session.storage.open_file(path) as file:
         start = min(start, file.size)
         end = file.size if end is None else min(end, file.size)
         async with contextlib.aclosing(session.storage.chunks(file.fd, start, end)) as chunks:

@@ -7,10 +7,9 @@ raises says how it ended, and with which code.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import secrets
 import time
-from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -56,7 +55,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
     operation, restart = _begin(session)
     _check_restart(session, restart)
-    async with session.storage.open_file(session.path(argument)) as file:
+    with await session.storage.open_file(session.path(argument)) as file:
         offset = restart.offset
         end = file.size
         if restart.end is not None:
@@ -70,18 +69,17 @@ async def retrieve(session: Session, argument: str) -> Reply:
         if session.parameters.is_identity:
             # Clients look for "(123 bytes)" to show how far they are.
             text = f"Here comes the file ({end - offset} bytes)."
-        async with _connection(session, operation, text) as connection:
-            result = await send_file(
-                connection,
-                file.fd,
-                parameters=session.parameters,
-                options=session.options,
-                offset=offset,
-                length=end - offset,
-                throttle=session.throttle,
-                progress=operation.progress,
-                deadlines=session.settings.deadlines,
-            )
+        result = await send_file(
+            await _connect(session, operation, text),
+            file.fd,
+            parameters=session.parameters,
+            options=session.options,
+            offset=offset,
+            length=end - offset,
+            throttle=session.throttle,
+            progress=operation.progress,
+            deadlines=session.settings.deadlines,
+        )
 
     return _complete(session, operation, result)
 
@@ -186,11 +184,11 @@ def _take_slots(session: Session, operation: Operation) -> None:
     user = (session.user.name, address_key(session.peer) if session.user.is_anonymous else "")
     usage = session.shared.usage
     try:
-        operation.slots.enter_context(usage.take_transfer(user))
+        operation.slots.append(usage.take_transfer(user))
     except DataConnectionError as error:
         raise Busy(error.message) from error
 
-    operation.slots.enter_context(usage.take_connection(session.peer))
+    operation.slots.append(usage.take_connection(session.peer))
 
 
 class Busy(FTPDataError):
@@ -220,13 +218,12 @@ def _check_restart(session: Session, restart: Restart) -> None:
         raise BadArgument("RANG is for TYPE I, STRU F and MODE S.")
 
 
-@contextlib.asynccontextmanager
-async def _connection(
-    session: Session, operation: Operation, text: str
-) -> AsyncIterator[Endpoint | ReusableConnection]:
-    async with session.data.connection(operation, text, session.reply) as connection:
-        session.renew_ticket()
-        yield connection
+async def _connect(
+    session: Session, operation: Operation, text: str, *, is_upload: bool = False
+) -> Endpoint | ReusableConnection:
+    # Who is to send waits for the reply; who receives has the data to read.
+    announce = functools.partial(session.announce, hold=not is_upload)
+    return await session.data.take(operation, text, announce)
 
 
 async def _receive(
@@ -238,36 +235,35 @@ async def _receive(
     restart: Restart = WHOLE,
     announcement: str = "Send the file.",
 ) -> Reply:
-    async with (
-        _open_target(session, path, mode, restart.offset) as target,
-        _connection(session, operation, announcement) as connection,
-    ):
+    target = await _open_target(session, path, mode, restart.offset)
+    try:
+        connection = await _connect(session, operation, announcement, is_upload=True)
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await target.discard()
+        raise
 
-        async def acknowledge(marker: RestartMarker) -> None:
-            # What is told to be here is to stay, whatever comes of the rest.
-            target.keep_partial = marker.offset > 0
-            await session.reply(Reply.parse(format_mark_reply(marker)))
+    async def acknowledge(marker: RestartMarker) -> None:
+        # What is told to be here is to stay, whatever comes of the rest.
+        target.keep_partial = marker.offset > 0
+        await session.reply(Reply.parse(format_mark_reply(marker)))
 
-        result = await receive_file(
-            connection,
-            target,
-            parameters=session.parameters,
-            options=session.options,
-            on_marker=acknowledge,
-            expected_size=None if restart.end is None else restart.end - restart.offset,
-            throttle=session.throttle,
-            progress=operation.progress,
-            deadlines=session.settings.deadlines,
-        )
-
+    result = await receive_file(
+        connection,
+        target,
+        parameters=session.parameters,
+        options=session.options,
+        on_marker=acknowledge,
+        expected_size=None if restart.end is None else restart.end - restart.offset,
+        throttle=session.throttle,
+        progress=operation.progress,
+        deadlines=session.settings.deadlines,
+    )
     return _complete(session, operation, result)
 
 
-@contextlib.asynccontextmanager
-async def _open_target(
-    session: Session, path: str, mode: WriteMode, offset: int
-) -> AsyncIterator[FileTarget]:
-    """Open a file for an upload, as a context manager; discard what is not committed."""
+async def _open_target(session: Session, path: str, mode: WriteMode, offset: int) -> FileTarget:
+    """Open a file for an upload; who has it commits or discards it."""
 
     if has_controls(path):
         raise _NotStored("A new name has no control characters.")
@@ -276,8 +272,7 @@ async def _open_target(
         if offset:
             # What is not there cannot be gone on with, and is not to be made.
             await session.storage.status(path)
-        async with session.storage.directory_of(path) as (directory, name):
-            target = await FileTarget.open(name, dir_fd=directory, mode=mode, offset=offset)
+        return await session.storage.open_target(path, mode, offset)
     except BadArgument as error:
         # 501 is for what does not parse; this is an offset behind the end of the file.
         raise _NotStored(error.message, code=554) from error
@@ -289,12 +284,6 @@ async def _open_target(
             raise _NotStored(failure.message) from error
         # Nothing is wrong with the name: the disk is full, or there are no descriptors.
         raise failure from error
-
-    try:
-        yield target
-    finally:
-        with anyio.CancelScope(shield=True):
-            await target.discard()
 
 
 class _NotStored(FTPDataError):
@@ -311,12 +300,9 @@ class _NotStored(FTPDataError):
 
 async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) -> Reply:
     operation, _ = _begin(session)
-    async with (
-        opened as listing,
-        _connection(session, operation, "Here comes the listing.") as connection,
-    ):
+    async with opened as listing:
         result = await send_listing(
-            connection,
+            await _connect(session, operation, "Here comes the listing."),
             listing.blocks,
             parameters=session.parameters,
             options=session.options,
