@@ -2,9 +2,9 @@
 
 What fits into a socket's buffer needs no flow control, no protocol and no turn
 of the event loop; their making costs more than the transfer. Both functions here
-do nothing but the good case, in which everything goes through at once. Where it
-does not, the transfer goes on in the ordinary way from where they came to: that
-knows all about waiting, deadlines and failures.
+do nothing but the good case, in which everything goes through at once, in clear
+or in TLS. Where it does not, the transfer goes on in the ordinary way from where
+they came to: that knows all about waiting, deadlines and failures.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import socket
 
 from .contracts import ProgressCallback
 from .endpoint import Endpoint
-from .kernel import has_unread, unacknowledged_on
+from .kernel import describe_tls, has_unread, unacknowledged_on
 from .outcome import Direction, End, FastPath, TransferResult
 from .page_cache import read_cached
-from .protocol import DTP
+from .protocol import ANSWER_PATIENCE, DTP
 from .throttle import TokenBucket
+from .tls_transport import TLSChannel
 
 __all__ = ["DIRECT_LIMIT", "receive_directly", "send_directly"]
 
@@ -47,7 +48,7 @@ async def send_directly(
     """Send a small file that is in memory, and close the connection.
 
     Args:
-        endpoint: What to send it over, in clear.
+        endpoint: What to send it over.
         fd: The file.
         offset: Where to start, in bytes.
         length: Bytes to send, at most `DIRECT_LIMIT`; the file must have them.
@@ -75,18 +76,32 @@ async def send_directly(
         throttle.unused(length)
         return None
 
-    sent = _push(sock, data)
+    channel = endpoint.channel
+    if channel is None:
+        sent = _push(sock, data)
+    else:
+        channel.write(data)
+        channel.announce_end()
+        records = channel.take()
+        # What the socket does not take now, it will take from the transport.
+        endpoint.leave_unsent(records[_push(sock, records) or 0 :])
+        sent = length
+
     if throttle is not None:
         throttle.unused(length - (sent or 0))
 
-    if sent != length or not await _is_delivered(sock):
+    if sent != length or not await _is_delivered(sock, channel):
         return sent
+
+    if channel is not None:
+        await _await_answer(endpoint, sock, channel)
 
     peer = endpoint.peer
     endpoint.finish()
     if progress is not None:
         progress(length, length)
 
+    version, cipher, resumed = describe_tls(None if channel is None else channel.object)
     return TransferResult(
         direction=Direction.SENT,
         end=End.CLEAN,
@@ -96,6 +111,9 @@ async def send_directly(
         offset=offset,
         fast_path=FastPath.DIRECT,
         peer=None if peer is None else str(peer),
+        tls_version=version,
+        tls_cipher=cipher,
+        tls_resumed=resumed,
     )
 
 
@@ -116,11 +134,14 @@ def _push(sock: socket.socket, data: bytes) -> int | None:
     return sent
 
 
-async def _is_delivered(sock: socket.socket) -> bool:
+async def _is_delivered(sock: socket.socket, channel: TLSChannel | None) -> bool:
     """Whether the peer's kernel has it all, now or in a moment."""
 
     for _ in range(LOOKS):
-        if unacknowledged_on(sock) == 0:
+        if channel is not None:
+            if channel.undelivered(sock) == 0:
+                return True
+        elif unacknowledged_on(sock) == 0:
             return not has_unread(sock)
 
         await asyncio.sleep(0)
@@ -128,11 +149,30 @@ async def _is_delivered(sock: socket.socket) -> bool:
     return False
 
 
+async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSChannel) -> None:
+    """Wait until the peer has announced its own end, or closed, for as long as is polite.
+
+    To close before its announcement comes would reset the connection under it.
+    """
+
+    loop = asyncio.get_running_loop()
+    until = loop.time() + ANSWER_PATIENCE
+    with contextlib.suppress(OSError, EOFError):
+        while (patience := until - loop.time()) > 0:
+            try:
+                _, has_announced = _receive(sock, channel)
+            except BlockingIOError:
+                await endpoint.wait_readable(patience)
+            else:
+                if has_announced:
+                    return
+
+
 async def receive_directly(endpoint: Endpoint) -> DTP:
     """Open an endpoint for an upload; where it is small, receive it right away.
 
     Args:
-        endpoint: In clear, or not: what is protected is opened as ever.
+        endpoint: What it comes over.
 
     Returns:
         The DTP. It has ended already where a small file and its end came
@@ -142,13 +182,11 @@ async def receive_directly(endpoint: Endpoint) -> DTP:
         FTPDataError: The connection did not come, see `Endpoint.connect`.
     """
 
-    data, ending = b"", None
-    if endpoint.is_clear:
-        data, ending = await _take(endpoint)
-        if ending is True:
-            peer = endpoint.peer
-            endpoint.finish()
-            return endpoint.received(data, peer)
+    data, ending = await _take(endpoint)
+    if ending is True:
+        peer = endpoint.peer
+        endpoint.finish()
+        return endpoint.received(data, peer)
 
     dtp = await endpoint.open(keep=True, ahead=data)
     if isinstance(ending, OSError):
@@ -162,23 +200,54 @@ async def _take(endpoint: Endpoint) -> tuple[bytes, OSError | bool]:
     """Take what comes soon; tell whether it ended cleanly, or the error that it ended with."""
 
     sock = await endpoint.connect()
+    channel = endpoint.channel
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MOMENT
     data = b""
     while len(data) < DIRECT_LIMIT:
         try:
-            piece = sock.recv(DIRECT_LIMIT - len(data))
+            piece, has_ended = _receive(sock, channel)
         except BlockingIOError:
             patience = deadline - loop.time()
             if patience <= 0:
                 break
 
             await endpoint.wait_readable(patience)
+        except EOFError:
+            # The transport will find the same, and who has it says what it means.
+            break
         except OSError as error:
             return data, error
         else:
-            if not piece:
-                return data, True
             data += piece
+            if not has_ended:
+                continue
+            if channel is not None:
+                channel.announce_end()
+                _push(sock, channel.take())
+            return data, True
 
     return data, False
+
+
+def _receive(sock: socket.socket, channel: TLSChannel | None) -> tuple[bytes, bool]:
+    """Receive what there is; tell whether it is followed by a clean end.
+
+    Raises:
+        EOFError: By one that was not announced, as TLS wants it.
+        OSError: As the system says, or TLS; BlockingIOError where there is nothing.
+    """
+
+    if channel is None:
+        data = sock.recv(DIRECT_LIMIT)
+        return data, not data
+
+    while True:
+        data, has_announced = channel.read()
+        if data or has_announced:
+            return data, has_announced
+
+        records = sock.recv(DIRECT_LIMIT)
+        if not records:
+            raise EOFError
+        channel.feed(records)

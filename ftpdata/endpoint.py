@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -30,14 +31,18 @@ from .outcome import End
 from .protocol import DTP, peer_of
 from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 from .tls import DataTLS, negotiation_failed
+from .tls_transport import TLSChannel, TLSTransport
 
 __all__ = ["AcceptedEndpoint", "Endpoint"]
 
 DTPFactory = Callable[[], DTP]
 T = TypeVar("T")
 
-NO_LIMIT = 24 * 3600.0
-"""Seconds; for asyncio, which cannot wait for ever. The deadlines are ours."""
+READ_SIZE = 64 * 1024
+"""Bytes that are received at a time."""
+
+UNWATCHED_POLL = 0.01
+"""Seconds between two looks at a socket that the event loop cannot watch (Windows)."""
 
 
 class Endpoint(abc.ABC):
@@ -72,13 +77,15 @@ class Endpoint(abc.ABC):
         self._has_socket = False
         self._is_finished = False
         self._on_release: Callable[[], object] | None = None
-        self._begun: asyncio.Task[DTP] | None = None
+        self._begun: asyncio.Task[socket.socket] | None = None
         self._is_called = True
         self._timeout: float | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._given_up: FTPDataError | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._connected: socket.socket | None = None
+        self._channel: TLSChannel | None = None
+        self._unsent: bytes | None = None
         self._watched: int | None = None
         self._kept: DTP | None = None
         self._ahead = b""
@@ -104,6 +111,12 @@ class Endpoint(abc.ABC):
         """Whether the connection is not protected (PROT C)."""
 
         return self._tls is None
+
+    @property
+    def channel(self) -> TLSChannel | None:
+        """The TLS of the socket that `connect` gave; None in clear."""
+
+        return self._channel
 
     @property
     def dtp(self) -> DTP | None:
@@ -136,14 +149,13 @@ class Endpoint(abc.ABC):
         Cancellation closes whatever was opened so far, the listener included.
         """
 
-        if self._connected is not None:
-            sock, self._connected = self._connected, None
-            self._ahead = ahead
-            dtp = await self._connect_protocol(sock)
-        else:
-            self._note_opening()
-            dtp = await (self._open() if self._begun is None else self._open_begun(self._begun))
+        if self._connected is None or not self._opening:
+            await self.connect()
 
+        sock, self._connected = self._connected, None
+        assert sock is not None
+        self._ahead = ahead
+        dtp = await self._connect_protocol(sock)
         if keep:
             self._kept = dtp
 
@@ -164,7 +176,7 @@ class Endpoint(abc.ABC):
             return
 
         self._is_called = False
-        self._begun = asyncio.get_running_loop().create_task(self._open())
+        self._begun = asyncio.get_running_loop().create_task(self._connect())
         # What it raises is for `open`, if that is ever called.
         self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
 
@@ -172,17 +184,17 @@ class Endpoint(abc.ABC):
         """Give the connected socket, for what needs no DTP; `open` may follow. Once.
 
         The socket stays the endpoint's, which closes it in `abort` and
-        `aclose`; or makes the DTP of it in `open`, whatever went over it.
+        `aclose`; or makes the DTP of it in `open`, whatever went over it. In
+        TLS, the handshake is done; what goes over the socket goes through `channel`.
 
         Raises:
-            As for `open`. RuntimeError: Or it was begun.
+            As for `open`.
         """
 
         self._note_opening()
-        if self._begun is not None:
-            raise RuntimeError("an endpoint that was begun has no socket to give")
-
-        return await self._connect()
+        return await (
+            self._connect() if self._begun is None else self._connect_begun(self._begun)
+        )
 
     def _note_opening(self) -> None:
         self._check_given_up()
@@ -191,38 +203,32 @@ class Endpoint(abc.ABC):
 
         self._opening = True
 
-    async def _open_begun(self, task: asyncio.Task[DTP]) -> DTP:
+    async def _connect_begun(self, task: asyncio.Task[socket.socket]) -> socket.socket:
         self._is_called = True
         if self._waiter is not None:
             self._start_deadline()
         self._deadlines_begin()
-        try:
-            # Who cancels this cancels that, and it is waited for.
-            dtp = await task
-        except BaseException:
-            self._drop_begun()
-            raise
-
+        # Who cancels this cancels that, and it is waited for.
+        sock = await task
         self._begun = None
-        return dtp
-
-    async def _open(self) -> DTP:
         self._check_given_up()
-        sock = await self._connect()
-        self._connected = None
-        return await self._connect_protocol(sock)
+        return sock
 
     async def _connect(self) -> socket.socket:
+        self._check_given_up()
         try:
-            self._connected = await self._obtain_socket()
+            self._connected = sock = await self._obtain_socket()
             self._has_socket = True
             if not self._has_options:
-                self._socket_options.set_on(self._connected)
+                self._socket_options.set_on(sock)
         finally:
             self._let_go()
 
         self._check_given_up()
-        return self._connected
+        if self._tls is not None:
+            await self._negotiate(sock, self._tls)
+
+        return sock
 
     @property
     def peer(self) -> HostPort | None:
@@ -236,11 +242,14 @@ class Endpoint(abc.ABC):
         except OSError:
             return None
 
-    async def wait_readable(self, timeout: float) -> None:
+    async def wait_readable(self, timeout: float | None) -> bool:
         """Wait until there is something to read from the socket that `connect` gave.
 
         Args:
-            timeout: Seconds after which it returns in any case.
+            timeout: Seconds after which it returns in any case; None for none.
+
+        Returns:
+            Whether it is worth a look: it was not the time that was over.
 
         Raises:
             FTPDataError: The reason given to `abort`.
@@ -248,14 +257,19 @@ class Endpoint(abc.ABC):
 
         assert self._connected is not None
         if not watch_readable(asyncio.get_running_loop(), self._connected, self._wake):
-            # What is to be read is found by the DTP there.
-            return
+            await self._sleep(UNWATCHED_POLL if timeout is None else min(timeout, UNWATCHED_POLL))
+            return timeout is None or timeout > UNWATCHED_POLL
 
         self._watched = self._connected.fileno()
         try:
-            await self._sleep(timeout)
+            return await self._sleep(timeout)
         finally:
             self._watch_no_more()
+
+    def leave_unsent(self, data: bytes) -> None:
+        """Leave the end of what `channel` gave, its announced end included, to the DTP."""
+
+        self._unsent = data
 
     def finish(self) -> None:
         """Close the socket that `connect` gave: everything has gone over it."""
@@ -270,7 +284,7 @@ class Endpoint(abc.ABC):
 
         dtp = self._dtp_factory()
         dtp.proxied_peer = peer
-        dtp.receive_past(data)
+        dtp.receive_past(data, None if self._channel is None else self._channel.object)
         return dtp
 
     def _check_given_up(self) -> None:
@@ -294,7 +308,6 @@ class Endpoint(abc.ABC):
         self._wake()
         self._let_go()
         self._drop_socket()
-        self._drop_begun()
 
     def _watch_no_more(self) -> None:
         fd, self._watched = self._watched, None
@@ -319,7 +332,6 @@ class Endpoint(abc.ABC):
         if self._begun is not None:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait((self._begun,))
-                self._drop_begun()
 
     def on_release(self, callback: Callable[[], object]) -> None:
         """Have `callback` called once the endpoint listens, or tries to connect, no more."""
@@ -331,13 +343,6 @@ class Endpoint(abc.ABC):
         callback, self._on_release = self._on_release, None
         if callback is not None:
             callback()
-
-    def _drop_begun(self) -> None:
-        """Abort what was begun and opened, and not called for."""
-
-        task = self._begun
-        if task is not None and task.done() and not task.cancelled() and task.exception() is None:
-            task.result().abort(End.ABORTED, "the data connection was given up")
 
     def _deadlines_begin(self) -> None:
         """Take note that `open` was called for what was begun."""
@@ -411,13 +416,13 @@ class Endpoint(abc.ABC):
     async def _connect_protocol(self, sock: socket.socket) -> DTP:
         """Make the `DTP` of a connected socket; the socket is closed on any failure."""
 
+        loop = asyncio.get_running_loop()
         try:
-            if self._tls is None:
-                _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-                    self._make_dtp, sock
-                )
-            else:
-                protocol = await self._negotiate(sock, self._tls)
+            dtp = self._dtp_factory()
+            if self._ahead:
+                # Before there is a transport: uvloop reads at once.
+                dtp.data_received(self._ahead)
+            await loop.connect_accepted_socket(lambda: self._above_socket(dtp), sock)
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
@@ -427,78 +432,96 @@ class Endpoint(abc.ABC):
             raise
 
         if self._given_up is not None:
-            protocol.abort(self._given_up.end or End.ABORTED, cause=self._given_up)
+            dtp.abort(self._given_up.end or End.ABORTED, cause=self._given_up)
             raise self._given_up
 
-        protocol.proxied_peer = self._proxied_peer
-        return protocol
-
-    def _make_dtp(self) -> DTP:
-        dtp = self._dtp_factory()
-        if self._ahead:
-            # Before there is a transport: uvloop reads at once.
-            dtp.data_received(self._ahead)
-
+        dtp.proxied_peer = self._proxied_peer
         return dtp
 
-    async def _negotiate(self, sock: socket.socket, tls: DataTLS) -> DTP:
-        """Make the `DTP` of a connection once it is protected as `tls` wants it.
+    def _above_socket(self, dtp: DTP) -> asyncio.BaseProtocol:
+        """Return what is the protocol of the socket's transport."""
+
+        if self._tls is None:
+            return dtp
+
+        assert self._channel is not None
+        dtp.strict_close = self._tls.strict_close
+        dtp.acknowledged_before = self._channel.acknowledged_before
+        return TLSTransport(
+            self._channel, dtp, unsent=self._unsent or b"", is_ending=self._unsent is not None
+        )
+
+    async def _negotiate(self, sock: socket.socket, tls: DataTLS) -> None:
+        """Protect the connection as `tls` wants it; the socket is closed on any failure.
 
         Raises:
-            TLSNegotiationFailed: It is not. Reply 522.
+            TLSNegotiationFailed: It is not protected. Reply 522.
         """
 
-        handshake = asyncio.ensure_future(self._handshake(sock, tls))
         try:
-            protocol = await self._wait(
-                handshake, self.deadlines.handshake, End.HANDSHAKE_TIMEOUT
-            )
+            channel = TLSChannel(tls)
+            channel.acknowledged_before = acknowledged_on(sock)
+            await self._shake_hands(sock, channel)
         except BaseException as error:
-            # The task must have let go of the socket before it is closed.
-            # anyio would cancel anew at every turn of the loop.
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait((handshake,))
-            if not handshake.cancelled() and handshake.exception() is None:
-                handshake.result().abort(End.HANDSHAKE_FAILED)
+            self._watch_no_more()
+            self._connected = None
+            sock.close()
             if isinstance(error, OSError):
                 # ssl.SSLError is one, and so is a peer that leaves in the middle.
                 raise negotiation_failed(error) from error
             raise
 
-        acknowledge_at_once(protocol.transport)
-        refusal = tls.refusal(protocol.transport.get_extra_info("ssl_object"))
+        refusal = tls.refusal(channel.object)
         if refusal is not None:
-            failure = negotiation_failed(refusal)
-            protocol.abort(End.HANDSHAKE_FAILED, cause=failure)
-            raise failure
+            self._drop_socket()
+            raise negotiation_failed(refusal)
 
-        return protocol
+        acknowledge_at_once(sock)
+        self._channel = channel
 
-    async def _handshake(self, sock: socket.socket, tls: DataTLS) -> DTP:
+    async def _shake_hands(self, sock: socket.socket, channel: TLSChannel) -> None:
         loop = asyncio.get_running_loop()
-        protocol = self._dtp_factory()
-        protocol.strict_close = tls.strict_close
-        protocol.acknowledged_before = acknowledged_on(sock)
-        if tls.server_side:
-            await loop.connect_accepted_socket(
-                lambda: protocol,
-                sock,
-                ssl=tls.context,
-                ssl_handshake_timeout=NO_LIMIT,
-                ssl_shutdown_timeout=NO_LIMIT,
-            )
-        else:
-            await loop.create_connection(
-                lambda: protocol,
-                sock=sock,
-                ssl=tls.context,
-                server_hostname=tls.server_hostname or "",
-                ssl_handshake_timeout=NO_LIMIT,
-                ssl_shutdown_timeout=NO_LIMIT,
-            )
+        limit = self.deadlines.handshake
+        until: float | None = None
+        while True:
+            self._check_given_up()
+            try:
+                is_done = channel.handshake()
+            finally:
+                # An alert, if nothing else.
+                await self._send_all(sock, channel.take())
+            if is_done:
+                return
 
-        # Not what these return: uvloop returns a protocol of its own.
-        return protocol
+            data: bytes | None = None
+            while data is None:
+                try:
+                    data = sock.recv(READ_SIZE)
+                except BlockingIOError:
+                    if until is None and self._is_called and limit is not None:
+                        until = loop.time() + limit
+                    patience = limit if until is None else until - loop.time()
+                    is_late = patience is not None and patience <= 0
+                    if is_late or not await self.wait_readable(patience):
+                        raise error_for_end(
+                            End.HANDSHAKE_TIMEOUT,
+                            f"{End.HANDSHAKE_TIMEOUT.value} ({limit:g} s)",
+                        ) from None
+
+            if not data:
+                raise ConnectionResetError(errno.ECONNRESET, "the peer left in the handshake")
+            channel.feed(data)
+
+    async def _send_all(self, sock: socket.socket, data: bytes) -> None:
+        try:
+            sent = sock.send(data) if data else 0
+        except BlockingIOError:
+            sent = 0
+
+        if sent < len(data):
+            # More than a socket takes at once: never, but for a tiny buffer.
+            async with asyncio.timeout(self.deadlines.handshake):
+                await asyncio.get_running_loop().sock_sendall(sock, data[sent:])
 
 
 class AcceptedEndpoint(Endpoint):

@@ -23,6 +23,7 @@ __all__ = [
     "acknowledge_at_once",
     "acknowledged_bytes",
     "acknowledged_on",
+    "describe_tls",
     "duplicate_socket",
     "has_close_notify",
     "has_unread",
@@ -59,6 +60,15 @@ def has_close_notify(tls: ssl.SSLObject) -> bool:
         return False
 
 
+def describe_tls(tls: ssl.SSLObject | None) -> tuple[str | None, str | None, bool | None]:
+    """Return version, cipher, and whether the session was resumed; all None in clear."""
+
+    if tls is None:
+        return None, None, None
+
+    return tls.version(), (tls.cipher() or (None,))[0], tls.session_reused
+
+
 def reset_on_close(transport: asyncio.Transport) -> None:
     """Make the close that follows a reset (SO_LINGER of zero seconds)."""
 
@@ -77,7 +87,7 @@ def reset_socket_on_close(sock: socket.socket) -> None:
         return
 
 
-def acknowledge_at_once(transport: asyncio.Transport) -> None:
+def acknowledge_at_once(sock: socket.socket) -> None:
     """Let the kernel acknowledge what comes next without delay (Linux: TCP_QUICKACK).
 
     After a TLS handshake it takes the connection for a dialogue and delays:
@@ -85,7 +95,6 @@ def acknowledge_at_once(transport: asyncio.Transport) -> None:
     40 ms, behind an upload that fits in one segment.
     """
 
-    sock = transport.get_extra_info("socket")
     if sys.platform != "linux" or not _is_tcp(sock):
         return
 

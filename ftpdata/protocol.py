@@ -243,6 +243,12 @@ class DTP(asyncio.Protocol):
         return self._transport
 
     @property
+    def tls(self) -> ssl.SSLObject | None:
+        """What knows how the connection is protected; None in clear, and before there is one."""
+
+        return self._tls
+
+    @property
     def peer(self) -> HostPort | None:
         """Address of the peer, or None where there is none that means anything.
 
@@ -654,13 +660,15 @@ class DTP(asyncio.Protocol):
         self._held_size = 0
         return data
 
-    def receive_past(self, data: bytes) -> None:
+    def receive_past(self, data: bytes, tls: ssl.SSLObject | None) -> None:
         """Be the record of a connection that was never a transport's, and has ended cleanly.
 
         Args:
             data: All that came before its end. It is held for the consumer.
+            tls: How it was protected; None if it was not.
         """
 
+        self._tls = tls
         self.bytes_received = len(data)
         self._eof_received = self._is_lost = True
         self._end = End.CLEAN
@@ -682,11 +690,7 @@ class DTP(asyncio.Protocol):
             return
 
         self._read_directly()
-        if self._tls is None:
-            # In TLS, the last part of the handshake goes out with the first
-            # read, and neither would come; what is read then is held.
-            self._update_reading()
-
+        self._update_reading()
         self._transport.set_write_buffer_limits(high=self.high_water)
         if self._connected_future is not None and not self._connected_future.done():
             self._connected_future.set_result(None)
@@ -1081,9 +1085,7 @@ class DTP(asyncio.Protocol):
         if transport is None or self._end is not None or transport.is_closing():
             return
 
-        # Not in TLS: where a buffer is full when the peer's end of file comes, asyncio's and
-        # uvloop's TLS ends the connection before it reads the rest.
-        if self._tls is None and hasattr(self._consumer, "get_buffer"):
+        if hasattr(self._consumer, "get_buffer"):
             transport.set_protocol(_DirectReader(self))
 
     def direct_consumer(self) -> BufferedConsumer | None:

@@ -29,6 +29,7 @@ from .errors import (
     TruncatedTransfer,
     error_for_oserror,
 )
+from .kernel import describe_tls
 from .outcome import Direction, End, FastPath, TransferResult
 from .protocol import DTP
 from .throttle import TokenBucket
@@ -364,13 +365,7 @@ class Supervisor:
         """Describe the transfer as it is now."""
 
         dtp = self.dtp
-        version = cipher = resumed = None
-        tls = dtp.transport.get_extra_info("ssl_object") if dtp.has_been_connected else None
-        if tls is not None:
-            version = tls.version()
-            cipher = (tls.cipher() or (None,))[0]
-            resumed = tls.session_reused
-
+        version, cipher, resumed = describe_tls(dtp.tls)
         return TransferResult(
             direction=self.direction,
             end=end,

@@ -155,7 +155,7 @@ async def send_file(
     ahead: int | None = None
     if isinstance(dtp, Endpoint):
         size = -1 if length is None else length
-        is_plain = dtp.is_clear and parameters.is_identity and digest is None
+        is_plain = parameters.is_identity and digest is None
         if is_plain and isinstance(file, int) and 0 <= size <= DIRECT_LIMIT:
             with _Opening(dtp, Direction.SENT):
                 done = await send_directly(

@@ -123,7 +123,7 @@ async def test_acknowledge_at_once_ends_the_dialogue() -> None:
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 0
-        kernel.acknowledge_at_once(transport)
+        kernel.acknowledge_at_once(sock)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
         await close(transport)
 
@@ -135,7 +135,6 @@ async def test_a_transport_without_a_socket_has_no_answers() -> None:
     assert kernel.unacknowledged_bytes(transport) is None
     assert kernel.pending_error(transport) is None
     kernel.reset_on_close(transport)
-    kernel.acknowledge_at_once(transport)
 
 
 async def test_a_unix_socket_has_no_tcp_answers() -> None:
@@ -160,7 +159,7 @@ async def test_a_closed_socket_has_no_answers() -> None:
     assert kernel.unacknowledged_bytes(gone) is None
     assert kernel.pending_error(gone) is None
     kernel.reset_on_close(gone)
-    kernel.acknowledge_at_once(gone)
+    kernel.acknowledge_at_once(sock)
 
 
 class Scripted:

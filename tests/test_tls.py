@@ -29,6 +29,7 @@ from ftpdata import (
     receive_file,
     send_file,
 )
+from ftpdata.consumers import MemoryConsumer
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import TLSNegotiationFailed
 from ftpdata.protocol import DTP
@@ -202,7 +203,7 @@ async def test_both_roles_over_both_endpoints(
         receive_file(receiver, target, deadlines=QUICK),
     )
     assert target.read_bytes() == source.read_bytes()
-    assert received.fast_path is FastPath.NONE
+    assert received.fast_path is FastPath.BUFFERED
     for result in (sent, received):
         assert result.end is End.CLEAN
         assert result.tls_version == {TLS_1_2: "TLSv1.2", TLS_1_3: "TLSv1.3"}[version]
@@ -507,7 +508,7 @@ async def test_a_client_can_demand_resumption_too() -> None:
     assert isinstance(refused, TLSNegotiationFailed)
     assert isinstance(opened, DTP)
     with pytest.raises(FTPDataError):
-        await opened.wait_closed()
+        await opened.register_consumer(MemoryConsumer())
 
 
 # Before the handshake: foreign protocols, and bytes that are none of TLS
