@@ -28,7 +28,7 @@ from typing import Any
 
 import attrs
 
-from .client_hello import ClientHello, parse_client_hello
+from .client_hello import ClientHello, may_offer_protocols, parse_client_hello
 from .errors import InvalidData, TLSNegotiationFailed
 from .outcome import End
 
@@ -311,6 +311,7 @@ class _CountingObject(ssl.SSLObject):
 class _ServerObject(_CountingObject):
     """An SSLObject that looks at the ClientHello before the handshake begins."""
 
+    needs_details = False
     _incoming: ssl.MemoryBIO | None
     _seen: bytes
 
@@ -334,6 +335,10 @@ class _ServerObject(_CountingObject):
 
     def _look_at(self, data: bytes) -> None:
         self._seen += data
+        if not self.needs_details and not may_offer_protocols(self._seen):
+            self._incoming, self._seen = None, b""
+            return
+
         try:
             hello = parse_client_hello(self._seen)
         except InvalidData:
@@ -362,6 +367,7 @@ class _ControlObject(_ServerObject):
     that there is.
     """
 
+    needs_details = True
     _context: ssl.SSLContext
     _sslobj: Any
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpdata import ClientHello, InvalidData, parse_client_hello
+from ftpdata.client_hello import may_offer_protocols
 
 
 def hello(
@@ -59,6 +60,21 @@ def test_every_part_is_incomplete(data: bytes, offer: ClientHello) -> None:
     """As long as one byte is missing, nothing is told and nothing is wrong."""
     for end in range(len(data)):
         assert parse_client_hello(data[:end]) is None
+
+
+@pytest.mark.parametrize(("data", "offer"), OFFERS)
+def test_a_look_never_misses_an_offer(data: bytes, offer: ClientHello) -> None:
+    """Only a whole ClientHello without the number of the extension needs not be read."""
+    for end in range(len(data)):
+        assert may_offer_protocols(data[:end])
+    assert may_offer_protocols(data) or not offer.protocols
+    assert may_offer_protocols(b"\x17" + data[1:])
+
+
+def test_a_look_spares_reading() -> None:
+    """Random bytes may be the number; those of one of a hundred clients are."""
+    assert not all(may_offer_protocols(hello()) for _ in range(5))
+    assert not all(may_offer_protocols(memoryview(hello() + b"more")) for _ in range(5))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
@@ -116,6 +132,13 @@ def test_names_of_another_kind_are_passed_over() -> None:
     body += len(extensions).to_bytes(2, "big") + extensions
     data = record(b"\x01" + len(body).to_bytes(3, "big") + body)
     assert parse_client_hello(data) == ClientHello()
+
+
+@given(st.integers(1, 400))
+def test_an_offer_that_two_records_share_is_not_missed(size: int) -> None:
+    """The number of the extension may be split by the head of a record."""
+    message = OFFERS[1][0][5:]
+    assert may_offer_protocols(record(message[:size]) + record(message[size:]))
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(record))
