@@ -641,7 +641,8 @@ class FileTarget:
                     name, directory, mode, permissions, may_be_new=not offset
                 )
                 try:
-                    position = _start_position(fd, mode, offset)
+                    status = os.fstat(fd)
+                    position = _start_position(fd, status, mode, offset)
                 except BaseException:
                     os.close(fd)
                     new = partial_name or (name if mode is WriteMode.EXCLUSIVE else None)
@@ -665,7 +666,8 @@ class FileTarget:
                 keep_partial=keep_partial,
                 calls=calls,
             )
-            calls.lives_in_memory = _lives_in_memory(fd)
+            # A pipe may be anywhere, and make its writer wait.
+            calls.lives_in_memory = stat.S_ISREG(status.st_mode) and _lives_in_memory(fd)
             opened.append(target)
             return target
 
@@ -951,8 +953,7 @@ def _check_writable(name: bytes, dir_fd: int | None) -> None:
         raise FileUnavailable("Permission denied")
 
 
-def _start_position(fd: int, mode: WriteMode, offset: int) -> int:
-    status = os.fstat(fd)
+def _start_position(fd: int, status: os.stat_result, mode: WriteMode, offset: int) -> int:
     if mode is WriteMode.APPEND:
         return status.st_size
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -18,6 +19,7 @@ from ftpdata.deadlines import Deadlines
 from ftpdata.direct import DIRECT_LIMIT
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import FTPDataError, QuotaExceeded, SizeMismatch
+from ftpdata.files import FileTarget, WriteMode
 from ftpdata.outcome import Direction, End, FastPath
 from ftpdata.parameters import TransferParameters
 from ftpdata.passive import listen_passive
@@ -25,6 +27,7 @@ from ftpdata.testing import reset, sweep, tcp_pair
 from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import receive_file, send_file
 from tests.harness.connections import read_until_cut, receive_all
+from tests.harness.seams import Seams
 
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux alone can do")
 
@@ -70,6 +73,20 @@ async def pair(**options: Any) -> Any:
             yield endpoint, peer
         finally:
             peer.close()
+
+
+async def test_what_an_endpoint_that_does_not_open_was_to_bring_is_discarded(
+    tmp_path: Path,
+) -> None:
+    """A target is committed or discarded in any case; nothing is left of it."""
+
+    endpoint = await listen_passive(
+        "127.0.0.1", control_peer="127.0.0.1", deadlines=Deadlines(open=0.02)
+    )
+    target = await FileTarget.open(tmp_path / "new")
+    with pytest.raises(FTPDataError):
+        await receive_file(endpoint, target)
+    assert names(tmp_path) == []
 
 
 # Sending
@@ -281,6 +298,79 @@ async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
     await receive_file(Counted(sock), tmp_path / "new")
     assert (tmp_path / "new").read_bytes() == b"data"
     assert made == 0
+
+
+@pytest.mark.parametrize("size", SIZES[:-1])
+@pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.APPEND])
+async def test_a_small_upload_to_a_target_takes_the_shortest_way(
+    size: int, mode: WriteMode, tmp_path: Path
+) -> None:
+    """It is written and published in one step; the result is that of any transfer."""
+
+    (tmp_path / "new").write_bytes(b"old")
+    told: list[tuple[int, int | None]] = []
+    async with pair() as (endpoint, peer):
+        peer.sendall(content(size))
+        peer.shutdown(socket.SHUT_WR)
+        result = await receive_file(
+            endpoint,
+            await FileTarget.open(tmp_path / "new", mode=mode),
+            expected_size=size,
+            progress=lambda *numbers: told.append(numbers),
+        )
+    before = b"old" if mode is WriteMode.APPEND else b""
+    assert (tmp_path / "new").read_bytes() == before + content(size)
+    assert (result.end, result.direction, result.fast_path) == (
+        *(End.CLEAN, Direction.RECEIVED),
+        FastPath.DIRECT,
+    )
+    assert (result.bytes, result.file_bytes, result.reply_code) == (size, size, 226)
+    assert result.peer is not None
+    assert told == [(size, size)]
+
+
+@pytest.mark.parametrize(
+    ("hindrance", "code"),
+    [("too few", 451), ("too many", 552), ("progress", 451), ("commit", 452)],
+)
+async def test_a_small_upload_that_is_not_to_be(
+    hindrance: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error has the result, and nothing is left."""
+
+    options: dict[str, Any] = {}
+    if hindrance == "too few":
+        options = {"expected_size": 11}
+    elif hindrance == "too many":
+        options = {"size_limit": 9}
+    elif hindrance == "progress":
+        options = {"progress": lambda *_: 1 / 0}
+    else:
+        Seams(monkeypatch).fail("write", 1, errno.ENOSPC)
+    async with pair() as (endpoint, peer):
+        peer.send(content(10))
+        peer.shutdown(socket.SHUT_WR)
+        target = await FileTarget.open(tmp_path / "new")
+        with pytest.raises(FTPDataError) as caught:
+            await receive_file(endpoint, target, **options)
+    assert caught.value.reply_code == code
+    assert caught.value.result is not None
+    assert (caught.value.result.bytes, caught.value.result.file_bytes) == (10, 10)
+    assert caught.value.result.direction is Direction.RECEIVED
+    assert names(tmp_path) == []
+
+
+async def test_a_small_upload_with_a_digest(tmp_path: Path) -> None:
+    """It takes the long way, and has it."""
+
+    async with pair() as (endpoint, peer):
+        peer.send(b"123456789")
+        peer.shutdown(socket.SHUT_WR)
+        target = await FileTarget.open(tmp_path / "new")
+        result = await receive_file(endpoint, target, digest="crc32")
+    assert result.digest == "cbf43926"
+    assert result.fast_path is not FastPath.DIRECT
+    assert (tmp_path / "new").read_bytes() == b"123456789"
 
 
 async def test_an_upload_in_ascii(tmp_path: Path) -> None:

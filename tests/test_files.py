@@ -10,11 +10,13 @@ import io
 import os
 import resource
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from ftpdata import files
@@ -543,6 +545,102 @@ async def test_dir_fd_of_a_target(served_directory: Path) -> None:
     assert names(served_directory) == ["file"]
 
 
+async def test_a_target_that_is_found_in_the_thread(served_directory: Path) -> None:
+    """Who finds it gives the descriptor away; what it raises is told as any error of a name."""
+
+    def find() -> tuple[bytes, int]:
+        found.append(os.open(served_directory, os.O_RDONLY))
+        return b"file", found[-1]
+
+    found: list[int] = []
+    before = descriptors()
+    target = await FileTarget.open(find)
+    await target.write(CONTENT)
+    await target.commit()
+    assert (served_directory / "file").read_bytes() == CONTENT
+    with pytest.raises(BadArgument):
+        await FileTarget.open(find, mode=WriteMode.IN_PLACE, offset=10**6)
+    assert len(found) == 2
+    assert descriptors() == before
+
+    def lose() -> tuple[bytes, int]:
+        raise IsADirectoryError(errno.EISDIR, "is a directory")
+
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(lose)
+
+
+@pytest.mark.parametrize("mode", WriteMode)
+async def test_what_a_commit_writes(served_directory: Path, mode: WriteMode) -> None:
+    """Behind what was written before, and before it is published."""
+
+    path = served_directory / "file"
+    if mode is not WriteMode.EXCLUSIVE:
+        path.write_bytes(OLD)
+    target = await FileTarget.open(path, mode=mode)
+    await target.write(CONTENT)
+    await target.commit(b"the last")
+    expected = OLD + CONTENT if mode is WriteMode.APPEND else CONTENT
+    assert path.read_bytes() == expected + b"the last"
+
+
+async def test_a_commit_that_cannot_write(served_directory: Path, seams: Seams) -> None:
+    """Nothing is published, and nothing is left."""
+
+    before = descriptors()
+    target = await FileTarget.open(served_directory / "file")
+    seams.fail("write", 1, errno.ENOSPC)
+    with pytest.raises(FTPDataError) as caught:
+        await target.commit(b"the last")
+    assert caught.value.reply_code == 452
+    assert names(served_directory) == []
+    assert descriptors() == before
+
+
+@pytest.fixture
+def memory_directory() -> Iterator[Path]:
+    """A directory that has no disk."""
+
+    if not Path("/dev/shm").is_mount():
+        pytest.skip("there is no tmpfs here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+@pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_small_upload_to_memory_needs_no_thread(
+    is_known: bool, memory_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To open it neither, where that is known before; a large one has one as ever."""
+
+    original = anyio.to_thread.run_sync
+    visits = 0
+
+    async def run_sync(*args: Any, **kwargs: Any) -> Any:
+        nonlocal visits
+        visits += 1
+        return await original(*args, **kwargs)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run_sync)
+    path = memory_directory / "file"
+    target = await FileTarget.open(path, lives_in_memory=is_known)
+    assert visits == (0 if is_known else 1)
+    await target.write(CONTENT)
+    await target.commit(b"the last")
+    assert visits == (0 if is_known else 1)
+    assert path.read_bytes() == CONTENT + b"the last"
+    assert names(memory_directory) == ["file"]
+
+    target = await FileTarget.open(path, lives_in_memory=True)
+    await target.write(bytes(files.SHORT + 1))
+    await target.commit(bytes(files.SHORT + 1))
+    assert visits == (2 if is_known else 3)
+    assert path.read_bytes() == bytes(2 * files.SHORT + 2)
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(memory_directory, lives_in_memory=True)
+
+
 async def test_durable_flushes_before_it_publishes(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -983,3 +1081,17 @@ async def test_what_is_no_file_needs_a_thread() -> None:
     assert source.read_now() is None
     assert await source.read(10) == CONTENT[:10]
     source.close()
+
+
+@pytest.mark.blocking_allowed("to make the pipe")
+async def test_a_pipe_in_memory_is_waited_for_in_a_thread(memory_directory: Path) -> None:
+    """Its reader may be slow; that it has no disk does not matter."""
+
+    os.mkfifo(memory_directory / "pipe")
+    reader = os.open(memory_directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    target = await FileTarget.open(memory_directory / "pipe", mode=WriteMode.IN_PLACE)
+    assert not target._calls.lives_in_memory
+    await target.write(CONTENT[:100])
+    await target.commit(b"the last")
+    assert os.read(reader, 1000) == CONTENT[:100] + b"the last"
+    os.close(reader)

@@ -84,6 +84,25 @@ async def test_many_strangers_do_not_fill_the_log(
             endpoint_acceptor(endpoint)._notes_until = 0.0
 
 
+@kinds
+async def test_strangers_in_the_queue_do_not_hold_the_owner_up(kind: str) -> None:
+    """One turn of the loop takes them all, up to the owner, and no system call more."""
+
+    async with expecting(kind, None, client="127.0.0.5") as endpoint:
+        acceptor = endpoint_acceptor(endpoint)
+        assert acceptor._listener is not None
+        asyncio.get_running_loop().remove_reader(acceptor._listener.fileno())
+        others = [await connect_from("127.0.0.6", endpoint.address) for _ in range(5)]
+        owner = await connect_from("127.0.0.5", endpoint.address)
+        acceptor._accept_wanted()
+        assert acceptor.arrivals == 6
+        assert strangers(endpoint) == 5
+        assert endpoint.is_ready
+        acceptor._watches = False
+        for sock in (*others, owner):
+            sock.close()
+
+
 def endpoint_acceptor(endpoint: PassiveEndpoint | PooledEndpoint) -> listener_module.Acceptor:
     """What accepts for an endpoint."""
 

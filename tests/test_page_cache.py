@@ -213,6 +213,38 @@ def test_everything_else_is_left_to_a_thread(path: bytes, directory: int) -> Non
     assert CachedDirectory(directory).open(path) is None
 
 
+@pytest.mark.parametrize("path", [b".", b"inner"])
+def test_directories_are_opened_to_walk_on(path: bytes, directory: int) -> None:
+    """Under the same rules as files."""
+
+    fd = CachedDirectory(directory).open_directory(path)
+    assert fd is not None
+    try:
+        assert not os.get_inheritable(fd)
+        assert os.stat("file", dir_fd=fd).st_size in (5, 10)
+        with pytest.raises(OSError):
+            os.read(fd, 1)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("path", [b"missing", b"file", b"link", b"/", b"..", b"a\0"])
+def test_what_is_no_directory_beneath_is_not_opened(path: bytes, directory: int) -> None:
+    """What is not there, files, links, and every way out."""
+
+    assert CachedDirectory(directory).open_directory(path) is None
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(0x01021994, True), (0xEF53, False), (None, False)])
+def test_a_directory_without_a_disk_is_known(
+    kind: int | None, expected: bool, directory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its file system."""
+
+    monkeypatch.setattr(page_cache, "_file_system", lambda _: kind)
+    assert CachedDirectory(directory).lives_in_memory is expected
+
+
 def test_a_fifo_is_not_waited_for(directory: int) -> None:
     """It is opened, like everything that there is; nothing blocks."""
 

@@ -166,6 +166,56 @@ async def test_client_that_takes_no_replies_is_cut_off() -> None:
         assert watched.ends == 1
 
 
+async def test_a_reply_that_is_held_goes_out_with_the_next_one() -> None:
+    """In one piece, and in order, whoever sends the next one."""
+
+    async with _connected() as (watched, client):
+        written: list[bytes] = []
+        transport = watched.control._transport
+        assert transport is not None
+        watched.control._transport = Recording(transport, written)  # type: ignore[assignment]
+        watched.control.hold(Reply(150, "Here it comes."))
+        watched.control.write(b"200 In the middle.\r\n")
+        await watched.control.send(Reply(226, "Done."))
+        await asyncio.sleep(0)
+        assert written == [b"150 Here it comes.\r\n200 In the middle.\r\n", b"226 Done.\r\n"]
+        watched.control._transport = transport
+        assert client.recv(100).startswith(b"150 Here")
+
+
+async def test_a_reply_that_is_held_does_not_wait_for_another() -> None:
+    """It goes out on the next turn, all that is held at once; at the end it is not lost."""
+
+    loop = asyncio.get_running_loop()
+    async with _connected() as (watched, client):
+        watched.control.hold(Reply(150, "One."))
+        watched.control.hold(Reply(150, "Two."))
+        assert await loop.sock_recv(client, 100) == b"150 One.\r\n150 Two.\r\n"
+        watched.control.hold(Reply(150, "Three."))
+        assert await loop.sock_recv(client, 100) == b"150 Three.\r\n"
+        watched.control.hold(Reply(221, "Bye."))
+        client.shutdown(socket.SHUT_WR)
+        await watched.control.aclose()
+        assert await loop.sock_recv(client, 100) == b"221 Bye.\r\n"
+
+
+class Recording:
+    """Stands for a transport, and notes what is written to it."""
+
+    def __init__(self, transport: asyncio.Transport, written: list[bytes]) -> None:
+        self._transport = transport
+        self._written = written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Note it, and hand it on."""
+
+        self._written.append(data)
+        self._transport.write(data)
+
+
 @pytest.mark.parametrize("reset", [False, True])
 async def test_lines_end_with_the_connection(reset: bool) -> None:
     """A clean end and a reset are both told of once; only one of them is a loss."""

@@ -14,7 +14,7 @@ import pytest
 
 from examples.server import storage as storage_module
 from examples.server.storage import Storage, join, parent
-from ftpdata import EntryType, NlstFormatter, directories
+from ftpdata import EntryType, NlstFormatter, WriteMode, directories
 from tests.server.client import make_file, names
 
 
@@ -353,6 +353,32 @@ async def test_uploads_get_the_directory_and_the_name(
     for path in ("/sub", "/", "/fifo", "/file/x", "/missing/x"):
         with pytest.raises(OSError):
             await _enter(storage, path)
+
+
+@pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
+async def test_targets_in_memory_are_found_at_once(
+    storage: Storage, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing else could be meant; everything else is for the walk."""
+
+    assert storage._find_in_memory("/sub/new") is None
+    monkeypatch.setattr(storage._cached, "lives_in_memory", True)
+    if not storage._cached.is_available:
+        pytest.skip("the system does not know openat2")
+    (served_directory / "link").symlink_to("file")
+    (served_directory / "away").symlink_to("/etc")
+    os.mkfifo(served_directory / "fifo")
+    for path, directory in (("/file", "."), ("/new", "."), ("/sub/new", "sub")):
+        found = storage._find_in_memory(path)
+        assert found is not None
+        assert found[0].decode() == path.rpartition("/")[2]
+        assert os.fstat(found[1]).st_ino == (served_directory / directory).stat().st_ino
+        os.close(found[1])
+    for path in ("/", "/sub", "/link", "/fifo", "/away/x", "/missing/x", "/file/x", "/a\0b"):
+        assert storage._find_in_memory(path) is None
+    target = await storage.open_target("/sub/new", WriteMode.ATOMIC, 0)
+    await target.commit(b"new")
+    assert (served_directory / "sub/new").read_bytes() == b"new"
 
 
 async def _list(storage: Storage, path: str) -> list[str]:
