@@ -102,9 +102,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="the server has the client take its ticket",
-        module="examples/server/commands/transfers.py",
-        check="        session.renew_ticket()\n",
-        instead="",
+        module="examples/server/session.py",
+        check="            self.data_tls.renew_ticket(self._control.tls)\n",
+        instead="            pass\n",
         tests="tests/server/test_tls.py::test_a_ticket_is_used_once",
     ),
     Mutation(
@@ -170,9 +170,16 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="deadline of the handshake",
         module="ftpdata/endpoint.py",
-        check="handshake, self.deadlines.handshake, End.HANDSHAKE_TIMEOUT",
-        instead="handshake, 5, End.HANDSHAKE_TIMEOUT",
+        check="limit = self.deadlines.handshake\n",
+        instead="limit = 5.0\n",
         tests="tests/test_tls.py::test_a_stalled_handshake_ends_at_its_deadline",
+    ),
+    Mutation(
+        name="a look at a ClientHello misses no offer",
+        module="ftpdata/client_hello.py",
+        check="return not end <= min(in_record, len(data)) or",
+        instead="return",
+        tests="tests/test_client_hello.py",
     ),
     Mutation(
         name="bytes before the ClientHello",
@@ -531,7 +538,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small file that is sent directly has arrived",
         module="ftpdata/direct.py",
-        check="if sent != length or not await _is_delivered(sock):",
+        check="if sent != length or not await _is_delivered(sock, channel):",
         instead="if sent != length:",
         tests="tests/test_direct.py::test_the_way_on_from_everything_else",
     ),
@@ -633,7 +640,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="time to log in",
         module="examples/server/session.py",
-        check="if self.user is None and anyio.current_time() >= self.login_by:",
+        check="if self.user is None and self._clock() >= self.login_by:",
         instead="if False:",
         tests="tests/server/commands/test_access.py::test_who_does_not_log_in_is_sent_away",
     ),
@@ -690,8 +697,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="modes: a connection that is kept ends with PROT and PASV",
         module="examples/server/transfer.py",
-        check="            await _finish(kept)\n\n    @",
-        instead="            self._kept = kept\n\n    @",
+        check="            await _finish(kept)\n\n    async def take(",
+        instead="            self._kept = kept\n\n    async def take(",
         tests="tests/server/test_modes.py::test_end_of_a_connection_that_was_kept"
         " tests/server/test_modes.py"
         "::test_connection_in_clear_is_not_kept_for_one_that_is_protected",
