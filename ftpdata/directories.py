@@ -23,16 +23,23 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import lru_cache
-from itertools import islice, repeat
-from operator import itemgetter
-from typing import Final, Self, cast
+from itertools import islice, repeat, starmap
+from typing import Final, Literal, Self, cast
 
 import anyio
+import attrs
 
 from .files import FilePath, WorkerCalls
-from .listing_table import EntryTable, ListingBlock, StatusRow, TableFormatter
+from .listing_table import (
+    EntryTable,
+    ListingBlock,
+    StatusColumns,
+    StatusRow,
+    TableFormatter,
+    folded,
+)
 from .supervision import finish_despite_cancellation
 
 __all__ = ["DirectoryLister", "DirectoryReader", "list_directory"]
@@ -128,34 +135,36 @@ class DirectoryReader:
         if not self._with_status:
             return EntryTable(names)
 
-        maybe_rows = self._calls.rows(found, raw.split(b"\0"))
-        rows = [row for row in maybe_rows if row]
-        if len(rows) < len(maybe_rows):
-            found = [entry for entry, row in zip(found, maybe_rows, strict=True) if row]
-            names = [name for name, row in zip(names, maybe_rows, strict=True) if row]
+        rows, gone = self._calls.rows(found, raw.split(b"\0"))
+        for place in reversed(gone):
+            del found[place], names[place]
 
         table = EntryTable(names, rows, device_number=self._calls.device_number)
-        if any(map(stat.S_ISLNK, {*map(_mode, rows)})):
-            self._add_links(table, found)
+        (modes,), _ = folded(table.columns[3])
+        if any(map(stat.S_ISLNK, {*modes})):
+            return self._with_links(table, found)
 
         return table
 
-    def _add_links(self, table: EntryTable, found: list[os.DirEntry[str]]) -> None:
+    def _with_links(self, table: EntryTable, found: list[os.DirEntry[str]]) -> EntryTable:
         """Replace links by what they lead to, or say where they lead."""
 
-        for place, row in enumerate(table.rows):
-            if not stat.S_ISLNK(_mode(row)):
+        rows = [*table.rows]
+        for place, row in enumerate(rows):
+            if not stat.S_ISLNK(row[3]):
                 continue
 
             if self._follow is not None:
                 status = self._follow(table.names[place])
                 if status is not None:
-                    table.rows[place] = self._calls.row(status)
+                    rows[place] = self._calls.row(status)
                 continue
 
             with contextlib.suppress(OSError):
                 target = os.readlink(found[place].path, dir_fd=self._fd)
                 table.targets[place] = _text(target)
+
+        return attrs.evolve(table, rows=rows)
 
     def close(self) -> None:
         """Close the directory. Idempotent."""
@@ -187,19 +196,23 @@ def _text(name: str) -> str:
 
 # Status
 
-_mode = itemgetter(3)
-
-Gone = tuple[()]
-"""What there is to say of an entry that has vanished meanwhile."""
-
 
 class _StatCalls:
     """Asks for the status of entries as `os.stat` does."""
 
-    def rows(self, found: list[os.DirEntry[str]], _names: list[bytes]) -> list[StatusRow | Gone]:
-        """Return what the system says of each entry."""
+    def rows(
+        self, found: list[os.DirEntry[str]], _names: list[bytes]
+    ) -> tuple[Sequence[StatusRow], list[int]]:
+        """Return what the system says of entries, and the places of those that have vanished."""
 
-        return [self._row_of(entry) for entry in found]
+        rows, gone = [], []
+        for place, entry in enumerate(found):
+            try:
+                rows.append(self.row(entry.stat(follow_symlinks=False)))
+            except FileNotFoundError:
+                gone.append(place)
+
+        return rows, gone
 
     def row(self, status: os.stat_result) -> StatusRow:
         """Make a row of what `os.stat` says."""
@@ -211,12 +224,6 @@ class _StatCalls:
         """Return the device number of what a row has for its device."""
 
         return device
-
-    def _row_of(self, entry: os.DirEntry[str]) -> StatusRow | Gone:
-        try:
-            return self.row(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
-            return ()
 
 
 @lru_cache(maxsize=1)
@@ -244,15 +251,18 @@ file systems a round trip."""
 _STATX_FLAGS: Final = 0x100 | 0x800
 """AT_SYMLINK_NOFOLLOW; AT_NO_AUTOMOUNT, as in `os.stat`: a listing must not mount what it lists."""
 
-_STATX_ROW = struct.Struct("=16xIIIH2xQQ64xq16xQ112x")
-"""``struct statx`` (linux/stat.h, the same on every machine), as a `StatusRow`. Major and minor
-number of the device are one number here: there is one device, and a call for each file costs."""
+_STATX_COLUMNS: Final[tuple[tuple[Literal["H", "I", "Q", "q"], int], ...]] = (
+    *(("I", 4), ("I", 5), ("I", 6), ("H", 14), ("Q", 4), ("Q", 5), ("q", 14), ("Q", 17)),
+)
+"""Where ``struct statx`` (linux/stat.h, the same on every machine) has the fields of a `StatusRow`,
+each with its type, in items of that type. Major and minor number of the device are one number here:
+there is one device, and a call for each file costs."""
 
 _PAIR, _ONE = struct.Struct("=II"), struct.Struct("=Q")
 
 
 class _StatxCalls(_StatCalls):
-    """Asks statx, which writes into a table of its own; `os.stat` where that fails.
+    """Asks statx, which writes into a table of its own; `os.stat` where that fails for one of many.
 
     Args:
         fd: The directory.
@@ -265,23 +275,27 @@ class _StatxCalls(_StatCalls):
         self._memory = bytearray(LARGEST_BATCH * _STATX_SIZE)
         self._places: list[object] = []
 
-    def rows(self, found: list[os.DirEntry[str]], names: list[bytes]) -> list[StatusRow | Gone]:
-        """Return what the system says of each entry."""
+    def rows(
+        self, found: list[os.DirEntry[str]], names: list[bytes]
+    ) -> tuple[Sequence[StatusRow], list[int]]:
+        """Return what the system says of entries, and the places of those that have vanished."""
 
         if len(self._places) < len(names):
             self._make_places(len(names))
 
-        # One loop in C: the calls are short, and Python's own loop would be half of the time.
+        # One loop in C, without tuples of its own: the calls are short, and Python's loop would be
+        # half of the time.
         flags, mask = repeat(_STATX_FLAGS), repeat(_STATX_MASK)
-        failed = [*map(self._statx, repeat(self._fd), names, flags, mask, self._places)]
-        filled = memoryview(self._memory)[: len(names) * _STATX_SIZE]
-        rows = cast("list[StatusRow | Gone]", [*_STATX_ROW.iter_unpack(filled)])
-        if any(failed):
-            for place, has_failed in enumerate(failed):
-                if has_failed:
-                    rows[place] = self._row_of(found[place])
+        calls = zip(repeat(self._fd), names, flags, mask, self._places)
+        if any([*starmap(self._statx, calls)]):
+            return super().rows(found, names)
 
-        return rows
+        # A copy: a table stays what it is when the next one is read.
+        filled = memoryview(memoryview(self._memory)[: len(names) * _STATX_SIZE].tobytes())
+        return StatusColumns([
+            filled.cast(form)[start :: _STATX_SIZE // struct.calcsize(form)]
+            for form, start in _STATX_COLUMNS
+        ]), []
 
     def row(self, status: os.stat_result) -> StatusRow:
         """Make a row of what `os.stat` says."""

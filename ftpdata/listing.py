@@ -32,7 +32,16 @@ from itertools import islice
 from typing import Final
 
 from .listing_entry import EntryType, ListingEntry, Permissions, StatResult
-from .listing_table import EntryTable, ListingBlock, StatusRow, TableFormatter, named_rows
+from .listing_table import (
+    Column,
+    EntryTable,
+    ListingBlock,
+    StatusRow,
+    TableFormatter,
+    are_plain,
+    folded,
+    shown,
+)
 from .listing_text import (
     MINUTES_PER_DAY,
     MONTHS,
@@ -178,20 +187,19 @@ class ListFormatter:
         Byte for byte what `format_block` makes of the entries of the table.
         """
 
-        fields: list[str | int] = []
-        prefixes, (last, when) = self._prefixes, self._last
-        for name, row in named_rows(table, self._policy, with_targets=not self._twisted):
-            links, uid, gid, mode, _, size, modified, _ = row
-            minute = modified // 60
-            if minute != last:
-                last, when = minute, self._date(minute)
+        table = shown(table, self._policy, with_targets=not self._twisted)
+        count = len(table.names)
+        if not count:
+            return b""
 
-            try:
-                fields += prefixes[links, uid, gid, mode], size, when, name
-            except KeyError:
-                fields += self._add_row((links, uid, gid, mode), row), size, when, name
-
-        self._last = (last, when)
+        links, uids, gids, modes, _, sizes, modified, _ = table.columns
+        fields: list[str | int] = [""] * (count * _FIELDS)
+        kinds, times = folded(links, uids, gids, modes)
+        fields[::_FIELDS] = self._row_prefixes(kinds) * times
+        fields[1::_FIELDS] = sizes
+        (moments,), times = folded(modified)
+        fields[2::_FIELDS] = self._dates(moments) * times
+        fields[3::_FIELDS] = table.names
         return _block(fields)
 
     def format_blocks(
@@ -248,7 +256,18 @@ class ListFormatter:
         self._last = (last, when)
         return fields
 
-    def _add_row(self, key: tuple[object, ...], row: StatusRow) -> str:
+    def _row_prefixes(self, kinds: Sequence[Column]) -> list[str]:
+        """Return the prefixes of rows, of which these are links, uid, gid and mode."""
+
+        prefixes = self._prefixes
+        try:
+            return [*map(prefixes.__getitem__, zip(*kinds, strict=True))]
+        except KeyError:
+            return [prefixes.get(key) or self._add_row(key) for key in zip(*kinds, strict=True)]
+
+    def _add_row(self, key: tuple[int, ...]) -> str:
+        links, uid, gid, mode = key
+        row = (links, uid, gid, mode, 0, 0, 0, 0)
         entry = EntryTable([], []).nameless(row, self._owner_name, self._group_name)
         return self._add_prefix(key, entry)
 
@@ -269,6 +288,21 @@ class ListFormatter:
 
         self._prefixes[key] = prefix
         return prefix
+
+    def _dates(self, modified: Column) -> list[str]:
+        """Write the dates of many files."""
+
+        dates = []
+        last, when = self._last
+        for seconds in modified:
+            minute = seconds // 60
+            if minute != last:
+                last, when = minute, self._date(minute)
+
+            dates.append(when)
+
+        self._last = (last, when)
+        return dates
 
     def _date(self, minute: int) -> str:
         """Write the date of a minute, which in a directory may be one for nearly every file."""
@@ -387,13 +421,15 @@ class NlstFormatter:
     def format_table(self, table: EntryTable) -> bytes:
         """Return the lines of a whole table, each with its CRLF."""
 
-        return self._lines(table.names)
+        return _name_lines(table.names) if are_plain(table.names) else self._lines(table.names)
 
-    def _lines(self, names: Sequence[str | bytes]) -> bytes:
+    def _lines(self, names: Iterable[str | bytes]) -> bytes:
         safe = (safe_name(name, self._policy) for name in names)
-        lines = [name for name in safe if name is not None]
-        lines.append("")
-        return "\r\n".join(lines).encode("utf-8", "surrogateescape")
+        return _name_lines([name for name in safe if name is not None])
+
+
+def _name_lines(names: Iterable[str]) -> bytes:
+    return "\r\n".join([*names, ""]).encode("utf-8", "surrogateescape")
 
 
 def format_msdos_line(

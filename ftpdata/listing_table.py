@@ -3,14 +3,16 @@
 Pure. A `ListingEntry` for each file is comfortable, and most of the time that a
 large listing takes. `EntryTable` holds the names and what the system says about
 them side by side; the formatters of every format make lines of it at once
-(`ListFormatter.format_table` and the like), the same as of its `entries`.
+(`ListFormatter.format_table` and the like), the same as of its `entries`. They
+go by columns, not by rows: what is one loop in Python by rows is a few loops in
+C, and in a column it is quickly seen that all files have the same.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, Protocol, cast, overload
 
 import attrs
 
@@ -22,6 +24,55 @@ __all__ = ["EntryTable", "ListingBlock", "StatusRow", "TableFormatter"]
 StatusRow = tuple[int, int, int, int, int, int, int, int]
 """What a listing shows of a file: links, uid, gid, mode, inode, size in bytes, last modification
 in whole seconds since the epoch, device. A plain tuple: there are millions of them."""
+
+
+_FIELDS: Final = 8
+
+Column = Sequence[int]
+"""One field of many rows, in their order."""
+
+
+class StatusColumns(Sequence[StatusRow]):
+    """Rows that are held as columns.
+
+    Args:
+        columns: One for each field of a `StatusRow`, in that order; all of one length.
+    """
+
+    __slots__ = ("columns",)
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    @overload
+    def __getitem__(self, place: int) -> StatusRow: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> StatusColumns: ...
+
+    def __getitem__(self, place: int | slice) -> StatusRow | StatusColumns:
+        if isinstance(place, slice):
+            return StatusColumns([column[place] for column in self.columns])
+
+        return cast("StatusRow", tuple(column[place] for column in self.columns))
+
+    def __iter__(self) -> Iterator[StatusRow]:
+        return cast("Iterator[StatusRow]", zip(*self.columns, strict=True))
+
+
+def folded(*columns: Column) -> tuple[Sequence[Column], int]:
+    """Give one row, and how often, where these columns have the same in all rows; else all, once.
+
+    To compare a column with itself takes a tenth of the time that it takes to go through it.
+    """
+
+    if all(column[1:] == column[:-1] for column in columns):
+        return [column[:1] for column in columns], len(columns[0])
+
+    return columns, 1
 
 
 class ListingBlock(bytes):
@@ -42,9 +93,18 @@ class EntryTable:
     """
 
     names: list[str]
-    rows: list[StatusRow] = attrs.field(factory=list)
+    rows: Sequence[StatusRow] = attrs.field(factory=list)
     targets: dict[int, str] = attrs.field(factory=dict)
     device_number: Callable[[int], int] = int
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The rows, field by field."""
+
+        if isinstance(self.rows, StatusColumns):
+            return self.rows.columns
+
+        return [*zip(*self.rows, strict=True)] or [()] * _FIELDS
 
     def entries(
         self,
@@ -102,33 +162,34 @@ class TableFormatter(Protocol):
         """Return the same lines for a table of them."""
 
 
-def named_rows(
-    table: EntryTable, policy: NamePolicy, *, with_targets: bool = False
-) -> Iterable[tuple[str, StatusRow]]:
-    """Give each row with its name, made safe; without those that the policy skips.
+def are_plain(names: Iterable[str]) -> bool:
+    """Whether all names are shown as they are. In nearly all directories they are: it is quick."""
 
-    Names are judged together first: nearly all directories have only ordinary ones.
+    return "".join(names).isprintable()
+
+
+def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) -> EntryTable:
+    """Give the same table as it is shown: names made safe, without those that the policy skips.
 
     Args:
         table: The entries, with their rows.
         policy: What becomes of control characters in a name or target.
-        with_targets: Whether a symbolic link shows where it leads.
+        with_targets: Whether the name of a symbolic link says where it leads.
     """
 
-    names, rows = table.names, table.rows
-    is_plain = "".join(names).isprintable()
     targets = table.targets if with_targets else {}
-    if is_plain and not targets:
-        return zip(names, rows, strict=True)
+    if not targets and are_plain(table.names):
+        return table
 
-    pairs = []
-    for index, row in enumerate(rows):
-        name = safe_name(names[index], policy)
+    names, rows = [], []
+    for index, row in enumerate(table.rows):
+        name = safe_name(table.names[index], policy)
         if name is not None and index in targets and stat.S_ISLNK(row[3]):
             target = safe_name(targets[index], policy)
             name = None if target is None else f"{name} -> {target}"
 
         if name is not None:
-            pairs.append((name, row))
+            names.append(name)
+            rows.append(row)
 
-    return pairs
+    return EntryTable(names, rows, {}, table.device_number)

@@ -7,14 +7,14 @@ block are filled in by one operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Final
 
 from .listing_entry import ListingEntry
-from .listing_table import EntryTable, named_rows
-from .listing_text import NamePolicy, epoch_seconds, safe_name
+from .listing_table import Column, EntryTable, folded, shown
+from .listing_text import MINUTES_PER_DAY, NamePolicy, epoch_seconds, safe_name
 from .mlsx import (
     SUPPORTED_FACTS,
     FactSelection,
@@ -37,7 +37,9 @@ _CACHE_LIMIT: Final = 65_536
 """Entries of one cache of a formatter: some megabytes at most, then it starts afresh."""
 
 _SECONDS_PER_DAY: Final = 86_400
-_CLOCK: Final = tuple(f"{minute // 60:02d}{minute % 60:02d}" for minute in range(1440))
+_CLOCK: Final = tuple(
+    f"{minute // 60:02d}{minute % 60:02d}" for minute in range(MINUTES_PER_DAY)
+)
 _SECONDS: Final = tuple(f"{second:02d};" for second in range(60))
 
 _NOTHING: Final = "%.0s"
@@ -136,24 +138,38 @@ class MlsxFormatter:
         Byte for byte what `format_block` makes of the entries of the table.
         """
 
-        kinds = self._templates
-        last, modify = None, ""
-        templates: list[str] = []
-        values: list[str | int] = []
-        for name, row in named_rows(table, self._policy):
-            _, uid, gid, mode, inode, size, modified, device = row
-            if modified != last:
-                last, modify = modified, self._modify_at(modified)
+        table = shown(table, self._policy)
+        count = len(table.names)
+        if not count:
+            return b""
 
-            values += size, modify, inode, name
-            try:
-                templates.append(kinds[uid, gid, mode, device])
-            except KeyError:
-                entry = table.nameless(row, self._owner_name, self._group_name)
-                unique = f"unique={table.device_number(device):x}g%x;"
-                templates.append(self._add_template((uid, gid, mode, device), entry, unique))
-
+        _, uids, gids, modes, inodes, sizes, modified, devices = table.columns
+        kinds, times = folded(uids, gids, modes, devices)
+        templates = self._row_templates(table, kinds) * times
+        (moments,), times = folded(modified)
+        values: list[str | int] = [""] * (count * len(_IN_ORDER))
+        values[0 :: len(_IN_ORDER)] = sizes
+        values[1 :: len(_IN_ORDER)] = self._modify_all(moments) * times
+        values[2 :: len(_IN_ORDER)] = inodes
+        values[3 :: len(_IN_ORDER)] = table.names
         return self._block(templates, values)
+
+    def _row_templates(self, table: EntryTable, kinds: Sequence[Column]) -> list[str]:
+        """Return the templates of rows, of which these are uid, gid, mode and device."""
+
+        templates = self._templates
+        try:
+            return [*map(templates.__getitem__, zip(*kinds, strict=True))]
+        except KeyError:
+            keys = zip(*kinds, strict=True)
+            return [templates.get(key) or self._add_row(table, key) for key in keys]
+
+    def _add_row(self, table: EntryTable, key: tuple[int, ...]) -> str:
+        uid, gid, mode, device = key
+        row = (1, uid, gid, mode, 0, 0, 0, device)
+        entry = table.nameless(row, self._owner_name, self._group_name)
+        unique = f"unique={table.device_number(device):x}g%x;"
+        return self._add_template(key, entry, unique)
 
     def _block(self, templates: list[str], values: list[str | int]) -> bytes:
         if self._order != _IN_ORDER:
@@ -173,20 +189,29 @@ class MlsxFormatter:
         except (ValueError, OverflowError):  # not a number, or infinite
             return ""
 
+    def _modify_all(self, moments: Column) -> list[str]:
+        """Write the fact modify of many files."""
+
+        facts = []
+        last, fact = None, ""
+        for seconds in moments:
+            if seconds != last:
+                last, fact = seconds, self._modify_at(seconds)
+
+            facts.append(fact)
+
+        return facts
+
     def _modify_at(self, seconds: int) -> str:
         """Write the fact modify of whole seconds. Nearly every file may have its own."""
 
-        day = seconds // _SECONDS_PER_DAY
-        start = self._days.get(day)
-        if start is None:
-            start = self._add_day(day)
+        minute = seconds // 60
+        try:
+            start = self._days[minute // MINUTES_PER_DAY]
+        except KeyError:
+            start = self._add_day(minute // MINUTES_PER_DAY)
 
-        if not start:
-            return ""
-
-        second = seconds - day * _SECONDS_PER_DAY
-        minute = second // 60
-        return start + _CLOCK[minute] + _SECONDS[second - minute * 60]
+        return start and start + _CLOCK[minute % MINUTES_PER_DAY] + _SECONDS[seconds % 60]
 
     def _add_day(self, day: int) -> str:
         try:

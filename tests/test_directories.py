@@ -19,7 +19,7 @@ from ftpdata import directories, files
 from ftpdata.directories import DirectoryLister, DirectoryReader, list_directory
 from ftpdata.listing import ListFormatter, NlstFormatter
 from ftpdata.listing_entry import EntryType, ListingEntry
-from ftpdata.listing_table import EntryTable, TableFormatter
+from ftpdata.listing_table import EntryTable, StatusColumns, TableFormatter
 from ftpdata.mlsx_formatter import MlsxFormatter
 
 NOW = 1_769_879_045
@@ -123,6 +123,39 @@ def test_devices_are_right(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
         name: plain[name] for name in fast.keys() & plain
     }
     assert len(fast.keys() & plain) > 3
+
+
+def test_a_table_stays_what_it_is(calls: str, directory: Path) -> None:
+    """When the next one is read, into the same memory."""
+
+    tables, expected = [], []
+    with contextlib.closing(DirectoryReader(directory)) as reader:
+        while not reader.at_end:
+            tables.append(reader.read(3))
+            expected.append([*tables[-1].rows])
+    assert len(tables) > 3
+    assert [[*table.rows] for table in tables] == expected
+
+
+@on_linux
+def test_columns_are_what_statx_wrote(directory: Path) -> None:
+    """Without a row for each file; in their whole width."""
+
+    with (directory / "large").open("wb") as file:
+        file.truncate(2**40 + 1)
+    os.utime(directory / "large", (0, 2**33 + 1))
+    for path in directory.iterdir():
+        if path.is_symlink():
+            path.unlink()
+    with contextlib.closing(DirectoryReader(directory)) as reader:
+        table = reader.read(100)
+    assert isinstance(table.rows, StatusColumns)
+    row = table.rows[table.names.index("large")]
+    status = (directory / "large").stat()
+    assert row[:7] == (
+        *(status.st_nlink, status.st_uid, status.st_gid, status.st_mode, status.st_ino),
+        *(2**40 + 1, 2**33 + 1),
+    )
 
 
 def test_a_descriptor_stays_the_callers(calls: str, directory: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from ftpdata.listing import ListFormatter, ListingRules, NamePolicy, NlstFormatter
 from ftpdata.listing_entry import EntryType, ListingEntry, Permissions
-from ftpdata.listing_table import EntryTable, ListingBlock, StatusRow, TableFormatter
+from ftpdata.listing_table import (
+    EntryTable,
+    ListingBlock,
+    StatusColumns,
+    StatusRow,
+    TableFormatter,
+    folded,
+    shown,
+)
 from ftpdata.mlsx import FactSelection, perm_letters
 from ftpdata.mlsx_formatter import MlsxFormatter
 
@@ -39,14 +47,16 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size
 
 @st.composite
 def tables(draw: st.DrawFn) -> EntryTable:
-    """Give tables, most of them of a few entries that have much in common."""
+    """Give tables, most of them of a few entries that have much in common; by rows or columns."""
 
     listed = draw(st.lists(st.tuples(names, rows | st.just(FILE)), max_size=8))
     places = st.integers(0, max(0, len(listed) - 1))
     targets = draw(st.dictionaries(places, names, max_size=3)) if listed else {}
-    return EntryTable(
-        [name for name, _ in listed], [row for _, row in listed], targets, lambda number: number * 7
-    )
+    held: Sequence[StatusRow] = [row for _, row in listed]
+    if draw(st.booleans()) and listed:
+        held = StatusColumns([*zip(*held, strict=True)])
+
+    return EntryTable([name for name, _ in listed], held, targets, lambda number: number * 7)
 
 
 Maker = Callable[[NamePolicy], TableFormatter]
@@ -109,6 +119,47 @@ def test_entries_say_what_the_rows_say() -> None:
             modified=NOW, owner="user10", group="20", target="file", unique="2g4e", uid=10, gid=20,
         ),
     ]  # fmt: skip
+
+
+OTHER: StatusRow = (2, 10, 20, stat.S_IFDIR | 0o755, 79, 40, NOW - 90, 0x1B)
+
+
+def test_rows_by_columns_are_rows() -> None:
+    """One by one, in parts, and all."""
+
+    rows = [FILE, OTHER, FILE]
+    by_columns = StatusColumns([*zip(*rows, strict=True)])
+    assert [*by_columns] == rows
+    assert (len(by_columns), by_columns[1], by_columns[-1]) == (3, OTHER, FILE)
+    assert [*by_columns[1:]] == rows[1:]
+    assert OTHER in by_columns
+    assert EntryTable(["a", "b", "c"], rows).columns == EntryTable([], by_columns).columns
+    assert [*EntryTable([]).columns] == [()] * len(FILE)
+
+
+@pytest.mark.parametrize("kind", [tuple, lambda column: memoryview(bytes(column))])
+def test_columns_are_folded_where_all_rows_are_the_same(
+    kind: Callable[[tuple[int, ...]], Sequence[int]],
+) -> None:
+    """And nowhere else, be it the last row that differs."""
+
+    same, differs = kind((5, 5, 5)), kind((5, 5, 6))
+    columns, times = folded(same, kind((7, 7, 7)))
+    assert ([[*column] for column in columns], times) == ([[5], [7]], 3)
+    columns, times = folded(same, differs)
+    assert ([[*column] for column in columns], times) == ([[5, 5, 5], [5, 5, 6]], 1)
+    columns, times = folded(kind((5,)))
+    assert ([[*column] for column in columns], times) == ([[5]], 1)
+
+
+def test_ordinary_names_are_shown_as_they_are() -> None:
+    """Without a new table; what a policy skips is left out with its row."""
+
+    table = EntryTable(["a", "b"], [FILE, OTHER])
+    assert shown(table, NamePolicy.SKIP) is table
+    odd = EntryTable(["a\n", "b"], [FILE, OTHER])
+    assert shown(odd, NamePolicy.SKIP) == EntryTable(["b"], [OTHER])
+    assert shown(odd, NamePolicy.REPLACE) == EntryTable(["a?", "b"], [FILE, OTHER])
 
 
 def test_names_without_rows() -> None:

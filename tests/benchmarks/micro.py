@@ -44,6 +44,7 @@ from ftpdata import (
     parse_mlsx_line,
     parse_port,
 )
+from ftpdata.listing_table import StatusColumns
 from tests.benchmarks.report import format_number
 
 __all__ = ["Timing", "run"]
@@ -105,14 +106,14 @@ def entries(seconds_between: float = 977.0) -> list[ListingEntry]:
 
 
 def formatters() -> Iterator[Timing]:
-    """Format whole directories, as entries and as the rows that a server has."""
+    """Format whole directories, as entries and as the columns that a server has."""
 
     listed = entries()
     of_one_day = entries(1.0)
     default = partial(ListFormatter, now=NOW)
     exact = partial(ListFormatter, now=NOW, rules=ListingRules.TWISTED)
     yield Timing("LIST lines, today's rules", "lines", _blocks(default, listed))
-    yield Timing("LIST lines, today's rules, of rows", "lines", _tables(default, listed))
+    yield Timing("LIST lines, today's rules, of columns", "lines", _tables(default, listed))
     yield Timing("the same, files of one day", "lines", _tables(default, of_one_day))
     for name, some in (("", listed), (", files of one day", of_one_day)):
         rate = _blocks(exact, some)
@@ -121,7 +122,7 @@ def formatters() -> Iterator[Timing]:
         yield Timing(f"LIST lines, Twisted's rules{name}", "lines", rate, remark)
 
     yield Timing("MLSx lines", "lines", _blocks(MlsxFormatter, listed))
-    yield Timing("MLSx lines, of rows", "lines", _tables(MlsxFormatter, listed))
+    yield Timing("MLSx lines, of columns", "lines", _tables(MlsxFormatter, listed))
     single = best_of(
         lambda: [format_mlsx_line(entry.name, facts_for_entry(entry)) for entry in listed]
     )
@@ -143,7 +144,13 @@ def _tables(make: Callable[[], TableFormatter], listed: list[ListingEntry]) -> f
     rows = [_row(number, entry) for number, entry in enumerate(listed)]
     names = [entry.text_name for entry in listed]
     starts = range(0, len(listed), BATCH)
-    tables = [EntryTable(names[at : at + BATCH], rows[at : at + BATCH]) for at in starts]
+    tables = [
+        EntryTable(
+            names[at : at + BATCH],
+            StatusColumns([*zip(*rows[at : at + BATCH], strict=True)]),
+        )
+        for at in starts
+    ]
 
     def work() -> None:
         formatter = make()
