@@ -24,6 +24,7 @@ NOT_REEXPORTED = {
     "splicing",  # a way of `receive_file`; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it
     "listing_text",  # what the modules of listings share; nobody else needs it
+    "tls_transport",  # a way of the endpoints; nobody else needs it
     "testing",  # for tests: imported by its name, it stays out of programs
 }
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_"))
