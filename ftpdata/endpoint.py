@@ -446,7 +446,6 @@ class Endpoint(abc.ABC):
 
         assert self._channel is not None
         dtp.strict_close = self._tls.strict_close
-        dtp.acknowledged_before = self._channel.acknowledged_before
         return TLSTransport(
             self._channel, dtp, unsent=self._unsent or b"", is_ending=self._unsent is not None
         )

@@ -42,7 +42,6 @@ from .deadlines import shared_moment
 from .errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
 from .kernel import (
     acknowledged_bytes,
-    acknowledged_on,
     duplicate_socket,
     has_close_notify,
     has_unread,
@@ -153,8 +152,6 @@ class DTP(asyncio.Protocol):
         self.half_open = half_open
         self.strict_close = True
         self.proxied_peer: HostPort | None = None
-        self.acknowledged_before: int | None = None
-        """What the peer's kernel had acknowledged before the TLS handshake."""
         self.bytes_received: int = 0
         self._transport: asyncio.Transport | None = None
         self._peername: Any = None
@@ -697,8 +694,8 @@ class DTP(asyncio.Protocol):
 
         if self._producer is not None:
             self._start_producer()
-        elif self._had_producer:
-            # It had nothing to send, and said so before there was a connection.
+        elif self._had_producer or self._eof_sent:
+            # It had nothing to send, or nothing more, and said so before there was a connection.
             self._begin_finish(self.close_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -1252,8 +1249,12 @@ class DTP(asyncio.Protocol):
     def _has_everything(self) -> bool:
         """Whether the peer's kernel has acknowledged all that was sent in TLS, up to the end."""
 
-        is_announced = getattr(self._tls, "bytes_before_close", None) is not None
-        return self._finishing and is_announced and self._undelivered() == 0
+        return self._finishing and self._has_announced_end and self._undelivered() == 0
+
+    @property
+    def _has_announced_end(self) -> bool:
+        channel = getattr(self._transport, "channel", None)
+        return channel is not None and channel.has_announced_end
 
     def _undelivered(self) -> int | None:
         return self._undelivered_records(self._kept_socket)
@@ -1261,15 +1262,9 @@ class DTP(asyncio.Protocol):
     def _undelivered_records(self, sock: socket.socket | None) -> int | None:
         """Bytes sent in TLS that the peer's kernel has not acknowledged; None where unknown."""
 
-        produced: int | None = getattr(self._tls, "bytes_before_close", None)
-        if produced is None:
-            produced = getattr(self._tls, "bytes_produced", None)
-
-        acknowledged = acknowledged_on(sock)
-        if produced is None or acknowledged is None or self.acknowledged_before is None:
-            return None
-
-        return max(0, produced - (acknowledged - self.acknowledged_before))
+        # Only our own TLS tells (`ftpdata.tls_transport`).
+        channel = getattr(self._transport, "channel", None)
+        return None if channel is None or sock is None else channel.undelivered(sock)
 
     def _check_tls_finished(self, transport: asyncio.Transport) -> None:
         """Watch a peer that takes the rest; give it up once it has all and does not answer."""
@@ -1281,7 +1276,7 @@ class DTP(asyncio.Protocol):
 
         outstanding = undelivered + transport.get_write_buffer_size()
         self._note_progress_of_finish(outstanding)
-        if outstanding == 0 and getattr(self._tls, "bytes_before_close", None) is not None:
+        if outstanding == 0 and self._has_announced_end:
             patience = ANSWER_PATIENCE
             if self._finish_timeout is not None:
                 patience = min(patience, self._finish_timeout / 2)

@@ -171,10 +171,10 @@ class DataTLS:
             strict_close: Whether an end of file without close_notify is a cut.
         """
 
-        context.sslobject_class = _CountingObject
+        context.sslobject_class = _LeavingObject
         if session is not None and reuse is not SessionReuse.OFF:
 
-            class Resuming(_CountingObject):
+            class Resuming(_LeavingObject):
                 @classmethod
                 def _create(cls, *args: Any, **options: Any) -> Any:
                     return super()._create(*args, **{**options, "session": session})
@@ -235,15 +235,10 @@ class DataTLS:
         return None
 
 
-class _CountingObject(ssl.SSLObject):
-    """An SSLObject that counts what goes onto the wire.
+class _LeavingObject(ssl.SSLObject):
+    """An SSLObject whose session outlives it."""
 
-    Between it and the kernel lie buffers of which no transport tells; what
-    the kernel has acknowledged is compared with these numbers.
-    """
-
-    bytes_produced: int
-    bytes_before_close: int | None
+    _has_announced: bool
     _received: ssl.MemoryBIO
     _outgoing: ssl.MemoryBIO
 
@@ -252,40 +247,14 @@ class _CountingObject(ssl.SSLObject):
         self = super()._create(incoming, outgoing, **options)  # type: ignore[misc]
         self._received = incoming
         self._outgoing = outgoing
-        self.bytes_produced = 0
-        self.bytes_before_close = None
+        self._has_announced = False
         return self
 
-    def do_handshake(self) -> None:
-        """Go on with the handshake."""
-
-        before = self._outgoing.pending
-        try:
-            super().do_handshake()
-        finally:
-            self.bytes_produced += self._outgoing.pending - before
-
-    def write(self, data: Any) -> int:
-        """Encrypt data."""
-
-        before = self._outgoing.pending
-        try:
-            return super().write(data)
-        finally:
-            self.bytes_produced += self._outgoing.pending - before
-
     def unwrap(self) -> None:
-        """Announce the end: whatever is to be sent was written before."""
+        """Announce the end."""
 
-        if self.bytes_before_close is None:
-            self.bytes_before_close = self.bytes_produced
-
-        before = self._outgoing.pending
-        try:
-            super().unwrap()
-        finally:
-            self.bytes_produced += self._outgoing.pending - before
-
+        self._has_announced = True
+        super().unwrap()
 
     def leave(self) -> None:
         """Let the session outlive a connection that is gone, however it ended.
@@ -296,7 +265,7 @@ class _CountingObject(ssl.SSLObject):
         nowhere.
         """
 
-        if self.bytes_before_close is not None:
+        if self._has_announced:
             return
 
         # What is still to be read would be taken for an error.
@@ -308,7 +277,7 @@ class _CountingObject(ssl.SSLObject):
             self.unwrap()
 
 
-class _ServerObject(_CountingObject):
+class _ServerObject(_LeavingObject):
     """An SSLObject that looks at the ClientHello before the handshake begins."""
 
     needs_details = False

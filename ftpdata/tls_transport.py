@@ -14,6 +14,7 @@ not need. So a data connection has this:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import threading
@@ -27,6 +28,11 @@ __all__ = ["TLSChannel", "TLSTransport"]
 
 READ = 256 * 1024
 """Bytes that are received, or decrypted, at a time."""
+
+MOST_ANSWERS = 16 * 1024
+"""Bytes that TLS itself may have to say to a peer that takes nothing.
+
+New keys and new tickets are answered, and a peer can ask for keys without an end."""
 
 
 class _Memory(threading.local):
@@ -50,6 +56,7 @@ class TLSChannel:
         object: What knows version, cipher, certificates and session.
         acknowledged_before: Bytes that the peer's kernel had acknowledged before
             the handshake, where it tells.
+        has_announced_end: Whether this side has.
     """
 
     def __init__(self, tls: DataTLS) -> None:
@@ -62,6 +69,10 @@ class TLSChannel:
             server_hostname=tls.server_hostname,
         )
         self.acknowledged_before: int | None = None
+        self.has_announced_end: bool = False
+        self._failure: ssl.SSLError | None = None
+        # Bytes that were taken to be sent; in the end, those before the announcement of the end.
+        self._taken = 0
 
     def feed(self, data: Buffer) -> None:
         """Take what came from the socket."""
@@ -71,13 +82,19 @@ class TLSChannel:
     def take(self) -> bytes:
         """Return what is to be sent."""
 
-        return self._outgoing.read() if self._outgoing.pending else b""
+        if not self._outgoing.pending:
+            return b""
+
+        data = self._outgoing.read()
+        if not self.has_announced_end:
+            self._taken += len(data)
+        return data
 
     @property
     def holds_data(self) -> bool:
-        """Whether there may be more to read without a further `feed`."""
+        """Whether there may be more to read, or to be told, without a further `feed`."""
 
-        return bool(self._incoming.pending or self.object.pending())
+        return bool(self._failure or self._incoming.pending or self.object.pending())
 
     def handshake(self) -> bool:
         """Go on with the handshake; return whether it is done.
@@ -113,6 +130,10 @@ class TLSChannel:
             ssl.SSLError: It is not what the peer can have sent.
         """
 
+        if self._failure is not None:
+            # OpenSSL would tell of an end of file.
+            raise self._failure
+
         size = 0
         try:
             while size < len(memory):
@@ -124,7 +145,8 @@ class TLSChannel:
             pass
         except ssl.SSLZeroReturnError:
             return size, True
-        except ssl.SSLError:
+        except ssl.SSLError as error:
+            self._failure = error
             if not size:
                 raise
 
@@ -137,30 +159,46 @@ class TLSChannel:
         return bytes(_memory.decrypted[:size]), has_announced
 
     def undelivered(self, sock: socket.socket) -> int | None:
-        """Bytes before the announced end that the peer's kernel has not acknowledged.
+        """Bytes on their way to a peer whose kernel has not acknowledged them.
 
-        None where there was none, and where the system does not tell.
+        The announcement of the end is none of them. None where the system does not tell.
         """
 
-        produced: int | None = getattr(self.object, "bytes_before_close", None)
         acknowledged = acknowledged_on(sock)
-        if produced is None or acknowledged is None or self.acknowledged_before is None:
+        if acknowledged is None or self.acknowledged_before is None:
             return None
 
-        return max(0, produced - (acknowledged - self.acknowledged_before))
+        return max(0, self._taken - (acknowledged - self.acknowledged_before))
 
     def announce_end(self) -> bool:
-        """Say that nothing more is sent (close_notify); return whether the peer has said so."""
+        """Say that nothing more is sent (close_notify); return whether the peer has said so.
+
+        What has come and was not read is dropped.
+        """
+
+        # OpenSSL takes data for an error in what follows, and reads nothing more behind one.
+        with contextlib.suppress(ssl.SSLError):
+            while self.read_into(_memory.decrypted)[0]:
+                pass
+
+        if not self.has_announced_end:
+            self._taken += self._outgoing.pending
+            self.has_announced_end = True
 
         try:
             self.object.unwrap()
-        except (ssl.SSLWantReadError, ssl.SSLSyscallError):
-            return False
         except ssl.SSLError:
-            # Such as data that it has sent in spite of its own end.
+            # Whatever the peer has done, it has not said so.
             return False
 
         return True
+
+    def leave(self) -> None:
+        """Let the session outlive a connection that is gone."""
+
+        leave = getattr(self.object, "leave", None)
+        if leave is not None:
+            leave()
 
 
 class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
@@ -177,6 +215,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         unsent: What the channel gave and the socket has not taken.
         is_ending: Whether the end was announced already; it is the last of
             what was sent.
+
+    Attributes:
+        channel: As above.
     """
 
     def __init__(
@@ -188,13 +229,16 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         is_ending: bool = False,
     ) -> None:
         super().__init__()
-        self._channel = channel
+        self.channel = channel
         self._protocol = cast("asyncio.Protocol | asyncio.BufferedProtocol", protocol)
         self._unsent = unsent
         self._below: asyncio.Transport | None = None
         self._is_closing = is_ending
         self._is_paused = False
         self._delivery: asyncio.Handle | None = None
+        # Whether something may be there that was not delivered: data, an end or a failure.
+        self._has_more = channel.holds_data
+        self._answered = 0
         # Whether the connection below has ended, and whether the protocol was told of an end.
         self._has_ended = False
         self._is_at_end = False
@@ -205,7 +249,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Tell what asyncio's TLS transports tell, and what the one below does."""
 
-        tls = self._channel.object
+        tls = self.channel.object
         if name == "ssl_object":
             return tls
         if name == "sslcontext":
@@ -232,19 +276,19 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def is_closing(self) -> bool:
         """Whether the end was announced, or the connection is gone."""
 
-        return self._is_closing
+        return self._is_closing or (self._below is not None and self._below.is_closing())
 
     def is_reading(self) -> bool:
         """Whether data are delivered."""
 
-        return not (self._is_paused or self._is_closing)
+        return not (self._is_paused or self.is_closing())
 
     def pause_reading(self) -> None:
         """Deliver nothing until `resume_reading`."""
 
         if not self._is_paused:
             self._is_paused = True
-            if not self._is_closing:
+            if not self.is_closing():
                 self._lower.pause_reading()
 
     def resume_reading(self) -> None:
@@ -252,18 +296,18 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
         if self._is_paused:
             self._is_paused = False
-            if not self._is_closing:
+            if not self.is_closing():
                 self._lower.resume_reading()
                 self._deliver_soon()
 
     def write(self, data: Buffer) -> None:
         """Send data. Behind `close` nothing is."""
 
-        if self._is_closing:
+        if self.is_closing():
             return
 
         try:
-            self._channel.write(data)
+            self.channel.write(data)
         except ssl.SSLError as error:
             self._fail(error)
         else:
@@ -292,11 +336,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def close(self) -> None:
         """Announce the end behind what was written, send it, and wait for the peer's."""
 
-        if self._is_closing:
+        if self.is_closing():
             return
 
         self._is_closing = True
-        is_answered = self._channel.announce_end()
+        is_answered = self.channel.announce_end()
         self._flush()
         if is_answered or self._has_ended:
             self._lower.close()
@@ -317,9 +361,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._below = cast("asyncio.Transport", transport)
         self._protocol.connection_made(self)
         unsent, self._unsent = self._unsent, b""
+        if self._lower.is_closing():
+            return
+
         if unsent:
             self._lower.write(unsent)
-        if self._is_closing and not self._lower.is_closing():
+        if self._is_closing:
             self._end_sending()
         else:
             self._deliver_soon()
@@ -351,7 +398,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
 
-        self._channel.feed(_memory.received[:nbytes])
+        if self._is_at_end and not self._is_closing:
+            # Nothing counts behind the peer's end.
+            return
+
+        self.channel.feed(_memory.received[:nbytes])
+        self._has_more = True
         if self._is_closing:
             self._await_end()
         elif self._is_paused:
@@ -363,7 +415,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Take note that the peer has closed, whether it has announced it or not."""
 
-        self._has_ended = True
+        self._has_ended = self._has_more = True
         if self._is_closing:
             self._lower.close()
         else:
@@ -379,9 +431,24 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._below
 
     def _flush(self) -> None:
-        data = self._channel.take()
+        data = self.channel.take()
         if data and not self._lower.is_closing():
             self._lower.write(data)
+
+    def _answer(self) -> None:
+        """Send what TLS itself has to say, to new keys or a new ticket, but not without limit."""
+
+        data = self.channel.take()
+        if not data:
+            return
+
+        if not self._lower.get_write_buffer_size():
+            self._answered = 0
+        self._lower.write(data)
+        if self._lower.get_write_buffer_size():
+            self._answered += len(data)
+        if self._answered > MOST_ANSWERS:
+            self._fail(ssl.SSLError("the peer asks TLS for answers and does not take them"))
 
     def _end_sending(self) -> None:
         try:
@@ -392,7 +459,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._lower.resume_reading()
 
     def _deliver_soon(self) -> None:
-        if self._delivery is None and (self._channel.holds_data or self._has_ended):
+        if self._delivery is None and self._has_more:
             self._delivery = asyncio.get_running_loop().call_soon(self._deliver)
 
     def _deliver(self) -> None:
@@ -402,31 +469,30 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._delivery.cancel()
             self._delivery = None
 
-        is_over = False
-        while not (is_over or self._is_paused or self._is_closing or self._is_at_end):
-            try:
+        try:
+            while self._has_more and not (self._is_paused or self._is_at_end or self.is_closing()):
                 size, has_announced = self._deliver_some()
-            except ssl.SSLError as error:
-                self._fail(error)
-                return
+                self._has_more = size > 0
+                if not size and (has_announced or self._has_ended):
+                    self._tell_end()
+        except Exception as error:  # noqa: BLE001 - TLS's or the protocol's, it ends the connection
+            self._fail(error)
 
-            is_over = size == 0
-            if is_over and (has_announced or self._has_ended):
-                self._tell_end()
-
-        if not self._is_closing:
-            # An answer that TLS itself gives, to new keys or a new ticket.
-            self._flush()
+        if not self.is_closing():
+            self._answer()
 
     def _deliver_some(self) -> tuple[int, bool]:
         protocol = self._protocol
         if isinstance(protocol, asyncio.BufferedProtocol):
-            size, has_announced = self._channel.read_into(memoryview(protocol.get_buffer(-1)))
+            buffer = memoryview(protocol.get_buffer(-1))
+            if not buffer:
+                raise RuntimeError(f"{protocol!r} gives no memory to read into")
+            size, has_announced = self.channel.read_into(buffer)
             if size:
                 protocol.buffer_updated(size)
         else:
             memory = _memory.decrypted
-            size, has_announced = self._channel.read_into(memory)
+            size, has_announced = self.channel.read_into(memory)
             if size:
                 protocol.data_received(bytes(memory[:size]))
 
@@ -441,12 +507,14 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Read on behind our own end, for the peer's; nobody wants the data before it."""
 
         try:
-            size, has_announced = self._channel.read_into(_memory.decrypted)
+            size, has_announced = self.channel.read_into(_memory.decrypted)
             while size and not has_announced:
-                size, has_announced = self._channel.read_into(_memory.decrypted)
+                size, has_announced = self.channel.read_into(_memory.decrypted)
         except ssl.SSLError:
             has_announced = True
 
+        # It is said behind our end, where nothing is.
+        self.channel.take()
         if has_announced:
             self._lower.close()
 

@@ -7,16 +7,30 @@ import contextlib
 import functools
 import socket
 import ssl
+import struct
 import tempfile
 from pathlib import Path
 
 import trustme
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from ftpdata.tls import ServerCertificate
 
-__all__ = ["HOST_NAME", "TLSPeer", "certificate_files", "client_context", "server_certificate"]
+__all__ = [
+    "HOST_NAME",
+    "RecordWriter",
+    "TLSPeer",
+    "certificate_files",
+    "client_context",
+    "server_certificate",
+]
 
 HOST_NAME = "ftp.example"
+
+HANDSHAKE, APPLICATION_DATA = 22, 23
+"""Types of records (RFC 8446 §5.1)."""
 
 
 # Made on import: what a test makes is looked for, and found, when the test is over.
@@ -163,3 +177,46 @@ class TLSPeer:
             self.incoming.write(data)
         else:
             self.incoming.write_eof()
+
+
+class RecordWriter:
+    """Writes records of TLS 1.3 that no library writes, from the end of a handshake on.
+
+    Args:
+        keys: The file of the `keylog_filename` of the context of the client
+            whose records these are. Its last handshake is meant.
+    """
+
+    def __init__(self, keys: Path) -> None:
+        lines = [line.split() for line in keys.read_text().splitlines()]
+        self._secret = bytes.fromhex(
+            [line[2] for line in lines if line[0] == "CLIENT_TRAFFIC_SECRET_0"][-1]
+        )
+        # What the client of OpenSSL chooses where it may: TLS_AES_256_GCM_SHA384.
+        assert len(self._secret) == hashes.SHA384.digest_size
+        self._number = 0
+
+    def data(self, data: bytes) -> bytes:
+        """Make a record of data; it may be empty."""
+
+        return self._record(APPLICATION_DATA, data)
+
+    def key_update(self, *, requested: bool) -> bytes:
+        """Change the keys; the other side is to do so, too, if it is requested."""
+
+        record = self._record(HANDSHAKE, bytes((24, 0, 0, 1, requested)))
+        self._secret = self._expand("traffic upd", hashes.SHA384.digest_size)
+        self._number = 0
+        return record
+
+    def _record(self, kind: int, content: bytes) -> bytes:
+        head = struct.pack("!BHH", APPLICATION_DATA, 0x0303, len(content) + 1 + 16)
+        number = self._number.to_bytes(12, "big")
+        nonce = bytes(a ^ b for a, b in zip(self._expand("iv", 12), number, strict=True))
+        self._number += 1
+        return head + AESGCM(self._expand("key", 32)).encrypt(nonce, content + bytes((kind,)), head)
+
+    def _expand(self, label: str, size: int) -> bytes:
+        name = b"tls13 " + label.encode()
+        info = struct.pack("!HB", size, len(name)) + name + b"\0"
+        return HKDFExpand(hashes.SHA384(), size, info).derive(self._secret)
