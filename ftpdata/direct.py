@@ -90,11 +90,10 @@ async def send_directly(
     if throttle is not None:
         throttle.unused(length - (sent or 0))
 
-    if sent != length or not await _is_delivered(sock, channel):
-        return sent
-
     if channel is not None:
         await _await_answer(endpoint, sock, channel)
+    if sent != length or not await _is_delivered(sock, channel):
+        return sent
 
     peer = endpoint.peer
     endpoint.finish()
@@ -152,7 +151,8 @@ async def _is_delivered(sock: socket.socket, channel: TLSChannel | None) -> bool
 async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSChannel) -> None:
     """Wait until the peer has announced its own end, or closed, for as long as is polite.
 
-    To close before its announcement comes would reset the connection under it.
+    To close before its announcement comes would reset the connection under it. It
+    also brings the acknowledgement, which the peer's kernel delays in a dialogue.
     """
 
     loop = asyncio.get_running_loop()

@@ -213,8 +213,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         channel: The handshake is done.
         protocol: Whose transport it is.
         unsent: What the channel gave and the socket has not taken.
-        is_ending: Whether the end was announced already; it is the last of
-            what was sent.
+        is_ending: Whether the end was announced already: it is the last of
+            `unsent`, or was sent, and the end of file behind it.
 
     Attributes:
         channel: As above.
@@ -364,12 +364,14 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._lower.is_closing():
             return
 
-        if unsent:
+        if not self._is_closing:
+            self._deliver_soon()
+        elif unsent:
             self._lower.write(unsent)
-        if self._is_closing:
             self._end_sending()
         else:
-            self._deliver_soon()
+            # The end of file went out behind it.
+            self._lower.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the protocol, and why."""

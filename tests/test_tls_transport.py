@@ -915,7 +915,10 @@ async def test_writers_are_paused_and_resumed() -> None:
 @VERSIONS
 @pytest.mark.parametrize("taken", [0, 1000, None])
 async def test_the_rest_of_what_a_channel_gave(version: ssl.TLSVersion, taken: int | None) -> None:
-    """Is sent, with the end that was announced already; the peer's is waited for."""
+    """Is sent, with the end that was announced already; the peer's is waited for.
+
+    Where there is no rest, the end of file was sent, too.
+    """
 
     protocol = Recorder()
     loop = asyncio.get_running_loop()
@@ -931,6 +934,8 @@ async def test_the_rest_of_what_a_channel_gave(version: ssl.TLSVersion, taken: i
         records = channel.take()
         await loop.sock_sendall(sock, records[:taken])
         unsent = b"" if taken is None else records[taken:]
+        if not unsent:
+            sock.shutdown(socket.SHUT_WR)
         _, transport = await loop.connect_accepted_socket(
             lambda: TLSTransport(channel, protocol, unsent=unsent, is_ending=True), sock
         )
