@@ -114,6 +114,10 @@ def has_controls(path: str) -> bool:
     UTF-8 are none.
     """
 
+    # Nearly always: nothing that is printable is one.
+    if path.isprintable():
+        return False
+
     return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in path)
 
 
