@@ -176,7 +176,7 @@ class DTP(asyncio.Protocol):
         self._pull_scheduled = False
         self._write_paused = False
         self._eof_sent = False
-        self._drain_waiters: deque[asyncio.Future[None]] = deque()
+        self._drain_waiters: list[asyncio.Future[None]] = []
         # Receiving.
         self._consumer: Consumer | None = None
         self._consumer_future: asyncio.Future[None] | None = None
@@ -457,6 +457,19 @@ class DTP(asyncio.Protocol):
         line = format_list_line(entry, now=now, rules=rules, name_policy=name_policy)
         if line is not None:
             self.send_line(line)
+
+    def limit_waiting(self, nbytes: int) -> None:
+        """Let fewer bytes wait than `high_water`, from now on, before a producer is paused.
+
+        Args:
+            nbytes: So many; more than `high_water` are not allowed by this.
+
+        Does nothing where there is no open connection.
+        """
+
+        transport = self._transport
+        if transport is not None and self._end is None and not transport.is_closing():
+            transport.set_write_buffer_limits(high=min(nbytes, self.high_water))
 
     async def drain(self) -> None:
         """Wait until more may be written.

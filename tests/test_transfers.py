@@ -1411,7 +1411,7 @@ async def test_a_slow_but_steady_peer_is_not_given_up() -> None:
 
     loop = asyncio.get_running_loop()
     content = bytes(200_000)
-    async with connection(send_buffer=4096, receive_buffer=4096) as (dtp, peer):
+    async with connection(send_buffer=1 << 18, receive_buffer=4096) as (dtp, peer):
         task = asyncio.create_task(
             send_stream(dtp, chunked(content), deadlines=Deadlines(close=0.5))
         )
