@@ -31,7 +31,6 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any, cast
@@ -183,7 +182,7 @@ class DTP(asyncio.Protocol):
         self._had_consumer = False
         self._consumer_paused = False
         self._delivering = False
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._held_size = 0
         self._reading = True
         self._eof_received = False
@@ -1135,7 +1134,7 @@ class DTP(asyncio.Protocol):
             and not self._consumer_paused
             and self._reason is None
         ):
-            data = self._held.popleft()
+            data = self._held.pop(0)
             self._held_size -= len(data)
             self._deliver(data)
 
