@@ -465,10 +465,7 @@ class Supervisor:
             FTPDataError: The connection has ended.
         """
 
-        size = self._least_size
-        if len(data) > size:
-            size = self.sending_size()
-        if len(data) <= self.piece_up_to(size):
+        if len(data) <= self.piece_up_to(self.sending_size()):
             await self._send_piece(data)
             return
 

@@ -855,6 +855,22 @@ async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
 
 
 @linux_only
+async def test_many_small_pieces_wait_as_little() -> None:
+    """Of a source that is never asked how much it is to make."""
+
+    async def work() -> None:
+        while True:
+            await transfer.send(bytes(1000))
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.3)
+        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
+        task.cancel()
+
+
+@linux_only
 async def test_one_large_piece_waits_as_little() -> None:
     """It is cut: only the first parts of it are in the transport."""
 
