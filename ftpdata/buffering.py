@@ -11,6 +11,7 @@ import asyncio
 from typing import cast
 
 from .consumers import ReceiveQueue
+from .memory import new_block
 
 __all__ = ["LARGEST_BLOCK", "ReceiveBuffer"]
 
@@ -54,7 +55,7 @@ class ReceiveBuffer(ReceiveQueue):
         """Give the memory to read into; never empty unless it has paused."""
 
         if self._block is None:
-            self._block = memoryview(bytearray(self._block_size))
+            self._block = memoryview(new_block(self._block_size))
             if self._timer is None:
                 self._watch()
 

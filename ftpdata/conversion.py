@@ -131,7 +131,7 @@ class Outgoing:
 
         encoder = self._encoder
         if encoder is None:
-            await send_piece(self._transfer, data)
+            await self._transfer.send(data)
         elif self._mode is TransmissionMode.DEFLATE and len(data) > INLINE_DEFLATE:
             view = memoryview(data).cast("B")
             for start in range(0, len(view), MAX_PIECE):
@@ -139,7 +139,7 @@ class Outgoing:
                     _encode, encoder, view[start : start + MAX_PIECE]
                 )
                 for piece in pieces:
-                    await send_piece(self._transfer, piece)
+                    await self._transfer.send(piece)
         else:
             await self._send_all(encoder.feed(data))
 
@@ -157,7 +157,7 @@ class Outgoing:
 
     async def _send_all(self, pieces: Iterable[bytes]) -> None:
         for piece in self._pace.steps(pieces):
-            await send_piece(self._transfer, piece)
+            await self._transfer.send(piece)
             await self._pace.rest()
 
 
@@ -180,25 +180,6 @@ def _decode(pieces: Iterator[bytes]) -> tuple[bytes, Exception | None]:
         return b"".join(held), error
 
     return b"".join(held), None
-
-
-async def send_piece(transfer: Supervisor, data: Buffer) -> None:
-    """Write at the pace of the throttle and of the peer."""
-
-    dtp = transfer.dtp
-    size = transfer.piece_size
-    if len(data) <= size:
-        await transfer.wait_for_turn(len(data))
-        dtp.write(data)
-        await dtp.drain()
-        return
-
-    view = memoryview(data)
-    for start in range(0, len(view), size):
-        piece = view[start : start + size]
-        await transfer.wait_for_turn(len(piece))
-        dtp.write(piece)
-        await dtp.drain()
 
 
 class Incoming:

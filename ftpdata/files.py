@@ -17,9 +17,11 @@ import contextlib
 import enum
 import errno
 import io
+import mmap
 import os
 import secrets
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar, cast
@@ -35,6 +37,7 @@ from .errors import (
     FTPDataError,
     error_for_oserror,
 )
+from .memory import is_viewed, new_block
 from .page_cache import is_in_memory, read_from_memory
 from .page_cache import lives_in_memory as _lives_in_memory
 
@@ -267,7 +270,7 @@ class FileSource:
         self._close = close
         self._calls = calls
         self._lives_in_memory = lives_in_memory
-        self._buffer: bytearray | None = None
+        self._buffer: mmap.mmap | None = None
         self.size = size
         self.position: int = position
         self.raw = raw
@@ -442,13 +445,15 @@ class FileSource:
             this is the end, or nobody knows.
         """
 
-        if self.raw is None:
+        if self.raw is None or sys.platform != "linux":
             return None
 
-        if self._buffer is None or len(self._buffer) < count or _has_views(self._buffer):
-            self._buffer = bytearray(count)
+        buffer = self._buffer
+        if buffer is None or not count <= len(buffer) <= 2 * count or is_viewed(buffer):
+            # Not a much larger one either: it stays as long as a peer stalls.
+            buffer = self._buffer = new_block(count)
 
-        data = memoryview(self._buffer)[:count]
+        data = memoryview(buffer)[:count]
         size = read_from_memory(
             self.raw.fileno(), self.position, data, lives_there=self._lives_in_memory
         )
@@ -477,16 +482,6 @@ class FileSource:
         close, self._close = self._close, None
         if close is not None:
             close()
-
-
-def _has_views(buffer: bytearray) -> bool:
-    try:
-        # Only what nobody looks at can change its size.
-        buffer.append(buffer.pop())
-    except BufferError:
-        return True
-
-    return False
 
 
 _BUFFERED = (io.BufferedReader, io.BufferedRandom)

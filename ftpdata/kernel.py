@@ -27,9 +27,11 @@ __all__ = [
     "duplicate_socket",
     "has_close_notify",
     "has_unread",
+    "limit_unsent",
     "pending_error",
     "reset_on_close",
     "reset_socket_on_close",
+    "room_to_send",
     "unacknowledged_bytes",
     "unacknowledged_on",
     "watch_readable",
@@ -47,6 +49,13 @@ FIN_SENT = (b"\x04", b"\x09", b"\x0b")
 TCP_INFO_LENGTH = 128
 TCP_INFO_BYTES_ACKED = slice(120, 128)
 """Where ``tcpi_bytes_acked`` lies in ``struct tcp_info`` (linux/tcp.h, since 4.1)."""
+
+TCP_NOTSENT_LOWAT = 25
+"""Python's socket module knows it from 3.12 on."""
+
+SO_MEMINFO = 55
+MEMINFO = struct.Struct("@12xI4xI")
+"""Of its words: the size of the send buffer, and what is in it (linux/sock_diag.h)."""
 
 
 def has_close_notify(tls: ssl.SSLObject) -> bool:
@@ -144,6 +153,53 @@ def unacknowledged_on(sock: socket.socket | None) -> int | None:
         return None
 
     return queued
+
+
+def room_to_send(transport: asyncio.Transport) -> int | None:
+    """Bytes that the system can take at once, behind what waits in the transport.
+
+    A cautious guess: the system counts memory, not bytes. Nobody else fills
+    the room, so it is there until it is used. None where the system does not
+    tell. (Linux: SO_MEMINFO, since 4.12.)
+    """
+
+    sock = transport.get_extra_info("socket")
+    if sock is None or sys.platform != "linux":
+        return None
+
+    try:
+        info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
+        most, queued = MEMINFO.unpack(info)
+    except (*NO_ANSWER, struct.error):
+        return None
+
+    room: int = (most - queued) * 2 // 3 - transport.get_write_buffer_size()
+    return max(0, room)
+
+
+def limit_unsent(transport: asyncio.Transport, nbytes: int) -> int:
+    """Let the system hold so many bytes that it has not sent yet (Linux: TCP_NOTSENT_LOWAT).
+
+    Args:
+        transport: Of the connection.
+        nbytes: Above these it takes no more. 0 for its own limit, which is
+            some megabytes where the network is fast.
+
+    Returns:
+        What the limit was before.
+    """
+
+    sock = transport.get_extra_info("socket")
+    if sock is None or sys.platform != "linux" or not _is_tcp(sock):
+        return 0
+
+    try:
+        before: int = sock.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, nbytes)
+    except NO_ANSWER:
+        return 0
+
+    return before
 
 
 def has_unread(sock: socket.socket) -> bool:

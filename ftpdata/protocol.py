@@ -31,7 +31,6 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any, cast
@@ -173,14 +172,14 @@ class DTP(asyncio.Protocol):
         self._pull_scheduled = False
         self._write_paused = False
         self._eof_sent = False
-        self._drain_waiters: deque[asyncio.Future[None]] = deque()
+        self._drain_waiters: list[asyncio.Future[None]] = []
         # Receiving.
         self._consumer: Consumer | None = None
         self._consumer_future: asyncio.Future[None] | None = None
         self._had_consumer = False
         self._consumer_paused = False
         self._delivering = False
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._held_size = 0
         self._reading = True
         self._eof_received = False
@@ -460,6 +459,19 @@ class DTP(asyncio.Protocol):
         line = format_list_line(entry, now=now, rules=rules, name_policy=name_policy)
         if line is not None:
             self.send_line(line)
+
+    def limit_waiting(self, nbytes: int) -> None:
+        """Let fewer bytes wait than `high_water`, from now on, before a producer is paused.
+
+        Args:
+            nbytes: So many; more than `high_water` are not allowed by this.
+
+        Does nothing where there is no open connection.
+        """
+
+        transport = self._transport
+        if transport is not None and self._end is None and not transport.is_closing():
+            transport.set_write_buffer_limits(high=min(nbytes, self.high_water))
 
     async def drain(self) -> None:
         """Wait until more may be written.
@@ -1135,7 +1147,7 @@ class DTP(asyncio.Protocol):
             and not self._consumer_paused
             and self._reason is None
         ):
-            data = self._held.popleft()
+            data = self._held.pop(0)
             self._held_size -= len(data)
             self._deliver(data)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ from .errors import (
     TruncatedTransfer,
     error_for_oserror,
 )
-from .kernel import describe_tls
+from .kernel import describe_tls, limit_unsent, room_to_send
 from .outcome import Direction, End, FastPath, TransferResult
 from .protocol import DTP
 from .throttle import TokenBucket
@@ -46,6 +47,18 @@ THROTTLE_INTERVAL = 0.1
 
 SMALLEST_PIECE = 1024
 LARGEST_PIECE = 256 * 1024
+
+FIRST_PIECES = 64 * 1024
+"""Bytes that a system takes of any connection, whatever its peer does."""
+
+UNREAD = 128 * 1024
+"""Bytes that a peer's system may acknowledge although the peer reads nothing."""
+
+STALLED_PIECE = 8 * 1024
+STALLED_TLS_PIECE = 32 * 1024
+"""Bytes of a piece that the system has no room for: it stays here as long as the peer stalls.
+
+In TLS, asyncio keeps 64 KiB of records in any case, which are not to be made of many pieces."""
 
 INLINE_DIGEST = 16 * 1024
 """Bytes up to which a digest is computed at once; larger pieces go to a thread."""
@@ -121,6 +134,12 @@ class Supervisor:
         self._interrupted = False
         self._since_turn = 0
         self._moved_before = 0
+        # What the system had room for when it was asked, less what was sent since. What another
+        # connection has brought is in memory already: the system may have all of it.
+        self._room = sys.maxsize if others else 0
+        self._least_size = STALLED_PIECE
+        # That of the connection, while it is not to fill the system's memory.
+        self._unsent_limit: int | None = None
 
     # The life of a transfer
 
@@ -458,6 +477,67 @@ class Supervisor:
             return largest
 
         return max(SMALLEST_PIECE, min(largest, int(rate * THROTTLE_INTERVAL)))
+
+    async def send(self, data: Buffer) -> None:
+        """Send data at the pace of the throttle and of the peer, piece by piece.
+
+        Raises:
+            FTPDataError: The connection has ended.
+        """
+
+        if len(data) <= self.piece_up_to(self.sending_size()):
+            await self._send_piece(data)
+            return
+
+        view = memoryview(data)
+        while view:
+            size = self.piece_up_to(self.sending_size())
+            await self._send_piece(view[:size])
+            view = view[size:]
+
+    async def _send_piece(self, data: Buffer) -> None:
+        await self.wait_for_turn(len(data))
+        self.dtp.write(data)
+        self._room -= len(data)
+        await self.dtp.drain()
+
+    def sending_size(self, behind: int = 0) -> int:
+        """Say how many bytes to make ready for `send`: as many as the system has room for.
+
+        So what is read, converted or made goes on its way at once, in large
+        pieces, and little is held where the peer has stopped to take any.
+
+        Args:
+            behind: Bytes that are ready already, and will be sent before.
+        """
+
+        if self._room - behind < self._least_size:
+            self._find_room()
+
+        return max(self._least_size, min(self._room - behind, LARGEST_PIECE))
+
+    def _find_room(self) -> None:
+        transport = self.dtp.transport
+        room = room_to_send(transport)
+        if room is None:
+            self._room = sys.maxsize
+            return
+
+        acknowledged = self.dtp.bytes_acknowledged
+        if acknowledged is not None and acknowledged <= UNREAD:
+            # It may have stalled from the beginning, as thousands at a time do. Together they
+            # would use up all that the system has for sending, and then there is no room.
+            room = min(room, FIRST_PIECES - (self.dtp.bytes_sent - acknowledged))
+            if self._unsent_limit is None:
+                self._unsent_limit = limit_unsent(transport, FIRST_PIECES)
+        elif self._unsent_limit is not None:
+            limit_unsent(transport, self._unsent_limit)
+            self._unsent_limit = None
+
+        self._room = room
+        if transport.get_extra_info("ssl_object") is not None:
+            self._least_size = STALLED_TLS_PIECE
+        self.dtp.limit_waiting(self._least_size)
 
     async def wait_for_turn(self, nbytes: int) -> None:
         """Wait until the throttle lets so many bytes pass, and others had their turn.

@@ -53,7 +53,6 @@ from .conversion import (
     MarkerHandler,
     Outgoing,
     SuspectHandler,
-    send_piece,
 )
 from .deadlines import Deadlines
 from .direct import DIRECT_LIMIT, receive_directly, send_directly
@@ -407,7 +406,7 @@ async def send_listing(
             encoder = listing_encoder_for(parameters, options=options)
 
         outgoing = Outgoing(transfer, connection, encoder, parameters.mode)
-        async with contextlib.aclosing(_batches(lines, formatter)) as batches:
+        async with contextlib.aclosing(_batches(lines, formatter, transfer)) as batches:
             await _send_chunks(transfer, batches, outgoing)
 
     return await transfer.run(body)
@@ -587,7 +586,7 @@ async def relay(
     async def body() -> None:
         queue = ReceiveQueue.attach(source)
         while data := await queue.receive():
-            await send_piece(transfer, data)
+            await transfer.send(data)
             await transfer.note_file_bytes(data)
             del data
 
@@ -855,14 +854,16 @@ async def _send_by_reading(
     total = transfer.total if until is None else until
     try:
         while total is None or transfer.file_bytes < total:
-            left = total - transfer.file_bytes if total is not None else CHUNK
-            data: Buffer | None = source.read_now(min(CHUNK, left)) if ahead is None else None
+            size = transfer.sending_size()
+            left = total - transfer.file_bytes if total is not None else size
+            data: Buffer | None = source.read_now(min(size, left)) if ahead is None else None
             if data is None:
-                data = await (ahead if ahead is not None else source.read(min(CHUNK, left)))
+                data = await (ahead if ahead is not None else source.read(min(size, left)))
                 ahead = None
-                left = total - transfer.file_bytes - len(data) if total is not None else CHUNK
+                size = transfer.sending_size(len(data))
+                left = total - transfer.file_bytes - len(data) if total is not None else size
                 if data and left > 0:
-                    ahead = asyncio.ensure_future(source.read(min(CHUNK, left)))
+                    ahead = asyncio.ensure_future(source.read(min(size, left)))
             if not data:
                 break
 
@@ -915,12 +916,14 @@ def _is_plain_text(parameters: TransferParameters) -> bool:
 async def _batches(
     lines: Iterable[ListingItem] | AsyncIterable[ListingItem],
     formatter: Callable[[ListingEntry], bytes | None] | None,
+    transfer: Supervisor,
 ) -> AsyncGenerator[bytes, None]:
     """Gather lines into writes of some size; the first goes out at once."""
 
     batch: list[bytes] = []
     size = 0
     wanted = 1
+    most = min(LISTING_BATCH, transfer.sending_size())
     async with contextlib.aclosing(_each(lines)) as items:
         async for item in items:
             if isinstance(item, ListingBlock):
@@ -928,7 +931,7 @@ async def _batches(
                     yield _joined(batch)
                     size = 0
                 yield item
-                wanted = LISTING_BATCH
+                wanted = most = min(LISTING_BATCH, transfer.sending_size())
                 continue
 
             for entry in item if isinstance(item, list) else (item,):
@@ -938,14 +941,15 @@ async def _batches(
 
                 batch.append(line)
                 size += len(line) + 2
-                if size >= LISTING_BATCH:
+                if size >= most:
                     yield _joined(batch)
                     size = 0
+                    wanted = most = min(LISTING_BATCH, transfer.sending_size())
 
             if size >= wanted:
                 yield _joined(batch)
                 size = 0
-                wanted = LISTING_BATCH
+                wanted = most = min(LISTING_BATCH, transfer.sending_size())
 
     if batch:
         yield _joined(batch)

@@ -85,6 +85,41 @@ async def test_unacknowledged_bytes_wait_for_a_peer_that_is_full() -> None:
         await close(transport)
 
 
+@linux_only
+async def test_there_is_room_to_send_until_it_is_used() -> None:
+    """What is promised is taken at once; a peer that takes nothing leaves none."""
+
+    ours, theirs = await tcp_pair()
+    with theirs:
+        transport = await connect(ours)
+        room = kernel.room_to_send(transport)
+        assert room is not None
+        assert room > 8192
+        transport.write(bytes(8192))
+        assert transport.get_write_buffer_size() == 0
+        while room := kernel.room_to_send(transport):
+            transport.write(bytes(room))
+        transport.write(bytes(1 << 20))
+        assert kernel.room_to_send(transport) == 0
+        await close(transport)
+
+
+@linux_only
+async def test_what_is_not_sent_is_limited() -> None:
+    """To so many bytes and what the peer's system takes, until the limit is as before."""
+
+    ours, theirs = await tcp_pair()
+    with theirs:
+        transport = await connect(ours)
+        assert kernel.limit_unsent(transport, 16384) == 0
+        transport.write(bytes(1 << 22))
+        taken = (1 << 22) - transport.get_write_buffer_size()
+        assert taken < 1 << 20
+        assert kernel.limit_unsent(transport, 0) == 16384
+        assert kernel.limit_unsent(transport, 0) == 0
+        await close(transport)
+
+
 async def test_reset_on_close_resets() -> None:
     """A peer sees a reset, not an end of file."""
     ours, theirs = await tcp_pair()

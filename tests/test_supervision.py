@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import socket
+import sys
 from typing import Any
 
 import anyio
 import pytest
 
+from ftpdata import kernel, supervision
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
     BadArgument,
@@ -29,6 +32,9 @@ from ftpdata.protocol import DTP
 from ftpdata.supervision import Supervisor, finish_despite_cancellation
 from ftpdata.testing import MemoryTransport, sweep
 from ftpdata.throttle import TokenBucket
+from tests.harness.connections import connection, receive_all
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
 
 
 def supervised(
@@ -812,3 +818,89 @@ async def test_a_transfer_has_no_task_of_its_own() -> None:
 
     await supervised().run(body)
     assert seen == [own_task()]
+
+
+# What is made ready for a peer
+
+
+async def _send_pieces(transfer: Supervisor, sizes: list[int], *, total: int) -> None:
+    """Make and send pieces of the sizes that are told, as a converted file is."""
+
+    sent = 0
+    while sent < total:
+        size = transfer.sending_size()
+        sizes.append(size)
+        await transfer.send(bytes(size))
+        sent += size
+
+
+@linux_only
+async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
+    """What a system takes in any case goes out in one piece; then pieces are small."""
+
+    sizes: list[int] = []
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        task = asyncio.create_task(_send_pieces(transfer, sizes, total=1 << 24))
+        before = -1
+        while len(sizes) != before:
+            before = len(sizes)
+            await asyncio.sleep(0.05)
+        assert sizes[0] == supervision.FIRST_PIECES
+        assert set(sizes[2:]) == {supervision.STALLED_PIECE}
+        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
+        # Nor is the system's own memory filled.
+        assert dtp.bytes_sent < 1 << 20
+        task.cancel()
+
+
+@linux_only
+async def test_many_small_pieces_wait_as_little() -> None:
+    """Of a source that is never asked how much it is to make."""
+
+    async def work() -> None:
+        while True:
+            await transfer.send(bytes(1000))
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.3)
+        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
+        task.cancel()
+
+
+@linux_only
+async def test_one_large_piece_waits_as_little() -> None:
+    """It is cut: only the first parts of it are in the transport."""
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        task = asyncio.create_task(transfer.send(bytes(1 << 24)))
+        await asyncio.sleep(0.1)
+        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
+        task.cancel()
+
+
+@linux_only
+async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
+    """And the system holds as much as it likes; what it was told before is as it was."""
+
+    sizes: list[int] = []
+    async with connection() as (dtp, peer):
+        sock = dtp.transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, kernel.TCP_NOTSENT_LOWAT, 1 << 22)
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        receiving = asyncio.create_task(receive_all(peer))
+        await _send_pieces(transfer, sizes, total=1 << 24)
+        await dtp.finish()
+        assert len(await receiving) == sum(sizes)
+        assert max(sizes) == supervision.LARGEST_PIECE
+        assert max(sizes[:2]) < supervision.LARGEST_PIECE
+        assert transfer._unsent_limit is None
+
+
+async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
+    """There the high-water mark alone bounds what waits."""
+
+    assert supervised().sending_size() == supervision.LARGEST_PIECE

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -21,7 +20,7 @@ import attrs
 __all__ = ["ControlConnection", "Reply", "TelnetLines", "prepare_socket", "printable"]
 
 READ_SIZE = 2048
-"""Bytes that are read at a time: a few commands. Each connection keeps a buffer of this size."""
+"""Bytes that are read at a time: a few commands."""
 
 GOODBYE = 1.0
 """Seconds for a client to take the last reply, and to answer the end of TLS. It need not."""
@@ -234,9 +233,9 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._watch = watch
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._buffer: memoryview | None = None
         self._telnet = TelnetLines(line_limit)
-        self._waiting: deque[str | None] = deque()
+        self._waiting: list[str | None] = []
         self._transport: asyncio.Transport | None = None
         self._is_reading = True
         self._is_full = False
@@ -245,8 +244,9 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._patient_until = 0.0
         self._held = b""
         self._let_go: asyncio.Handle | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        # What is read of TLS, and what is to be sent of it; none without.
+        self._incoming: ssl.MemoryBIO | None = None
+        self._outgoing: ssl.MemoryBIO | None = None
         self._switch: Callable[[], None] | None = None
 
     # Lines
@@ -272,7 +272,7 @@ class ControlConnection(asyncio.BufferedProtocol):
     def take_line(self) -> str | None:
         """Take the line that has waited longest; None stands for one that was too long."""
 
-        line = self._waiting.popleft()
+        line = self._waiting.pop(0)
         if not self._is_reading and len(self._waiting) < self._max_waiting:
             self._is_reading = True
             if self._transport is not None and not self.has_ended:
@@ -376,7 +376,7 @@ class ControlConnection(asyncio.BufferedProtocol):
             self._lose()
 
     def _flush(self) -> None:
-        data = self._outgoing.read()
+        data = self._outgoing.read() if self._outgoing is not None else b""
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -399,6 +399,7 @@ class ControlConnection(asyncio.BufferedProtocol):
 
         self._waiting.clear()
         self._telnet = TelnetLines(self._line_limit)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._switch = self._hold
 
@@ -424,10 +425,12 @@ class ControlConnection(asyncio.BufferedProtocol):
         """
 
         assert self.tls is not None
+        assert self._incoming is not None
         await self._run_switch(self.tls.unwrap)
-        self.tls = None
         # What the client has said in clear behind its end of TLS is all its own.
-        self._take(self._incoming.read())
+        rest = self._incoming.read()
+        self.tls = self._incoming = self._outgoing = None
+        self._take(rest)
 
     async def _run_switch(self, step: Callable[[], object]) -> None:
         """Repeat a step of TLS with each piece that comes, until it is done."""
@@ -487,18 +490,21 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, _: int) -> memoryview:
-        """Give room for what has come."""
+        """Give room for what has come, until `buffer_updated` takes it at once."""
 
+        self._buffer = memoryview(bytearray(READ_SIZE))
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Cut it into lines."""
 
+        buffer, self._buffer = self._buffer, None
+        assert buffer is not None
         if self.has_ended:
             return
 
-        data = bytes(self._buffer[:nbytes])
-        if self.tls is None:
+        data = bytes(buffer[:nbytes])
+        if self._incoming is None:
             self._take(data)
             return
 

@@ -56,6 +56,8 @@ NOT_IMPLEMENTED = frozenset({
 KEEPS_RENAME = frozenset({"RNTO", "NOOP", "STAT"})
 """What may stand between RNFR and its RNTO."""
 
+ALL_FACTS = FactSelection(supported=FACTS)
+
 ABORTED = "Aborted."
 GONE = "The client is gone."
 
@@ -151,7 +153,7 @@ class Session:
         self.restart = WHOLE
         self.rename_from: str | None = None
         self.hash_name = "SHA-256"
-        self.facts = FactSelection(supported=FACTS)
+        self.facts = ALL_FACTS
 
     @property
     def is_protected(self) -> bool:

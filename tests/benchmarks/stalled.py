@@ -87,12 +87,6 @@ KINDS: dict[str, Callable[[DTP, Path, int, Deadlines], Awaitable[object]]] = {
 """How peers stall. "RETR" takes nothing; "STOR" brings a little, and then no more."""
 
 
-HELD = {"RETR, TYPE A": 1024.0, "RETR, generated": 320.0, "LIST": 448.0}
-"""KiB of those that are held to less. What is not sent by the kernel alone waits here: the
-high-water mark of 256 KiB; and of a file that is converted, one piece of as many that is being
-written, one that was read, and one read ahead. Smaller ones would cost speed."""
-
-
 def resident() -> int:
     """Return the bytes of this process that are in memory."""
 
@@ -290,8 +284,7 @@ def _measure_memory(figures: Figures, count: int, at: Path) -> None:
             half = process.stall(count // 2)
             memory = process.stall(count // 2)
 
-        limit = HELD.get(kind, 64.0)
-        figures.at_most(f"KiB each, {kind}", (half + memory) / 2 / 1024, limit)
+        figures.at_most(f"KiB each, {kind}", (half + memory) / 2 / 1024, 64.0)
         figures.at_most(f"second half to first, {kind}", memory / half, 1.25)
 
 

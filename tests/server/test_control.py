@@ -216,6 +216,18 @@ class Recording:
         self._transport.write(data)
 
 
+async def test_a_client_that_says_nothing_costs_no_buffers() -> None:
+    """What is read into is let go with each read; what TLS needs is made for TLS."""
+
+    async with _connected() as (watched, client):
+        client.send(b"NOOP\r\n")
+        assert await watched.line() == "NOOP"
+        control = watched.control
+        assert control._buffer is None
+        assert control._incoming is None
+        assert control._outgoing is None
+
+
 @pytest.mark.parametrize("reset", [False, True])
 async def test_lines_end_with_the_connection(reset: bool) -> None:
     """A clean end and a reset are both told of once; only one of them is a loss."""

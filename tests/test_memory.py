@@ -1,0 +1,49 @@
+"""Blocks of memory: as large as they are wanted, and back at the system once nobody looks."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import pytest
+
+from ftpdata.memory import is_viewed, new_block
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux resizes and tells")
+
+
+@linux_only
+def test_a_view_is_known() -> None:
+    """Also one of a part, and one that was made of another."""
+
+    block = new_block(5000)
+    assert len(block) == 5000
+    assert not is_viewed(block)
+    view = memoryview(block)[:10]
+    view[:2] = b"ab"
+    part = view[1:]
+    view.release()
+    assert is_viewed(block)
+    assert bytes(part[:1]) == b"b"
+    part.release()
+    assert not is_viewed(block)
+    assert block[:2] == b"ab"
+
+
+@linux_only
+def test_what_is_given_up_is_no_longer_resident() -> None:
+    """Although what was taken behind it stays; an allocator would keep the holes."""
+
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    before = resident()
+    blocks = [new_block(16 * 1024) for _ in range(1024)]
+    for block in blocks:
+        block[:] = b"x" * len(block)
+    full = resident()
+    assert full - before > 12 * 1024 * 1024
+    del blocks[::2]
+    assert full - resident() > 6 * 1024 * 1024
