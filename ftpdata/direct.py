@@ -84,7 +84,7 @@ async def send_directly(
         channel.announce_end()
         records = channel.take()
         # What the socket does not take now, it will take from the transport.
-        endpoint.leave_unsent(records[_push(sock, records) or 0 :])
+        endpoint.leave_unsent(records[_push(sock, records) or 0 :], length)
         sent = length
 
     if throttle is not None:

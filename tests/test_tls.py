@@ -363,6 +363,34 @@ async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
     assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
 
 
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_begun: bool) -> None:
+    """A command that fails before its transfer begins does not cost the client its session."""
+
+    control = log_in(client=CLIENTS[kind]())
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    for _ in range(2):
+        async with sockets() as (accepted, sock):
+            peer = TLSPeer(sock, control.client, session=control.session)
+            async with (
+                AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK) as endpoint,
+                peer_task(peer.handshake()) as handshake,
+            ):
+                if is_begun:
+                    endpoint.begin()
+                else:
+                    await endpoint.connect()
+                await handshake
+                while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0)
+                assert endpoint.channel.object.session_reused
+        del endpoint
+        gc.collect()
+
+    assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
 # Tickets for clients that use one once only
 
 
