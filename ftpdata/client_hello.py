@@ -14,7 +14,7 @@ import attrs
 from .contracts import Buffer
 from .errors import InvalidData
 
-__all__ = ["ClientHello", "may_offer_protocols", "parse_client_hello"]
+__all__ = ["ClientHello", "parse_client_hello"]
 
 HANDSHAKE_RECORD = 22
 CLIENT_HELLO = 1

@@ -22,6 +22,7 @@ NOT_REEXPORTED = {
     "kernel",  # what the DTP asks the system; nobody else needs it
     "listener",  # what the passive listeners share; nobody else needs it
     "splicing",  # a way of `receive_file`; nobody else needs it
+    "tls_transport",  # the TLS of the endpoints; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it
     "listing_text",  # what the modules of listings share; nobody else needs it
     "testing",  # for tests: imported by its name, it stays out of programs
