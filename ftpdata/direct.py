@@ -84,7 +84,7 @@ async def send_directly(
         channel.announce_end()
         records = channel.take()
         # What the socket does not take now, it will take from the transport.
-        endpoint.leave_unsent(records[_push(sock, records) or 0 :])
+        endpoint.leave_unsent(records[_push(sock, records) or 0 :], length)
         sent = length
 
     if throttle is not None:
@@ -156,16 +156,17 @@ async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSCha
     """
 
     loop = asyncio.get_running_loop()
-    until = loop.time() + ANSWER_PATIENCE
+    limit = endpoint.deadlines.close
+    until = loop.time() + (ANSWER_PATIENCE if limit is None else min(ANSWER_PATIENCE, limit / 2))
     with contextlib.suppress(OSError, EOFError):
         while (patience := until - loop.time()) > 0:
-            try:
-                _, has_announced = _receive(sock, channel)
-            except BlockingIOError:
-                await endpoint.wait_readable(patience)
-            else:
-                if has_announced:
+            with contextlib.suppress(BlockingIOError):
+                if _receive(sock, channel)[1]:
                     return
+            # Nothing is said behind our end.
+            channel.take()
+            # Others get their turn, however much it sends.
+            await endpoint.wait_readable(patience)
 
 
 async def receive_directly(endpoint: Endpoint) -> DTP:
@@ -235,19 +236,21 @@ def _receive(sock: socket.socket, channel: TLSChannel | None) -> tuple[bytes, bo
 
     Raises:
         EOFError: By one that was not announced, as TLS wants it.
-        OSError: As the system says, or TLS; BlockingIOError where there is nothing.
+        OSError: As the system says, or TLS; BlockingIOError where there is nothing (yet).
     """
 
     if channel is None:
         data = sock.recv(DIRECT_LIMIT)
         return data, not data
 
-    while True:
-        data, has_announced = channel.read()
-        if data or has_announced:
-            return data, has_announced
-
+    data, has_announced = channel.read()
+    if not (data or has_announced):
         records = sock.recv(DIRECT_LIMIT)
         if not records:
             raise EOFError
         channel.feed(records)
+        data, has_announced = channel.read()
+        if not (data or has_announced):
+            raise BlockingIOError
+
+    return data, has_announced

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import errno
 import socket
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -78,7 +80,9 @@ class Endpoint(abc.ABC):
         self._is_finished = False
         self._on_release: Callable[[], object] | None = None
         self._begun: asyncio.Task[socket.socket] | None = None
-        self._is_called = True
+        self._is_given = False
+        # When `open` was called for what was begun, if it was begun; None before.
+        self._called_at: float | None = 0.0
         self._timeout: float | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._given_up: FTPDataError | None = None
@@ -86,6 +90,7 @@ class Endpoint(abc.ABC):
         self._connected: socket.socket | None = None
         self._channel: TLSChannel | None = None
         self._unsent: bytes | None = None
+        self._written_ahead = 0
         self._watched: int | None = None
         self._kept: DTP | None = None
         self._ahead = b""
@@ -149,7 +154,7 @@ class Endpoint(abc.ABC):
         Cancellation closes whatever was opened so far, the listener included.
         """
 
-        if self._connected is None or not self._opening:
+        if self._connected is None or not self._is_given:
             await self.connect()
 
         sock, self._connected = self._connected, None
@@ -175,7 +180,7 @@ class Endpoint(abc.ABC):
         if self._opening or self._begun is not None or self._given_up is not None:
             return
 
-        self._is_called = False
+        self._called_at = None
         self._begun = asyncio.get_running_loop().create_task(self._connect())
         # What it raises is for `open`, if that is ever called.
         self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -192,9 +197,11 @@ class Endpoint(abc.ABC):
         """
 
         self._note_opening()
-        return await (
+        sock = await (
             self._connect() if self._begun is None else self._connect_begun(self._begun)
         )
+        self._is_given = True
+        return sock
 
     def _note_opening(self) -> None:
         self._check_given_up()
@@ -204,7 +211,7 @@ class Endpoint(abc.ABC):
         self._opening = True
 
     async def _connect_begun(self, task: asyncio.Task[socket.socket]) -> socket.socket:
-        self._is_called = True
+        self._called_at = asyncio.get_running_loop().time()
         if self._waiter is not None:
             self._start_deadline()
         self._deadlines_begin()
@@ -257,8 +264,7 @@ class Endpoint(abc.ABC):
 
         assert self._connected is not None
         if not watch_readable(asyncio.get_running_loop(), self._connected, self._wake):
-            await self._sleep(UNWATCHED_POLL if timeout is None else min(timeout, UNWATCHED_POLL))
-            return timeout is None or timeout > UNWATCHED_POLL
+            return await self._wait_a_moment(timeout)
 
         self._watched = self._connected.fileno()
         try:
@@ -266,10 +272,24 @@ class Endpoint(abc.ABC):
         finally:
             self._watch_no_more()
 
-    def leave_unsent(self, data: bytes) -> None:
-        """Leave the end of what `channel` gave, its announced end included, to the DTP."""
+    async def _wait_a_moment(self, timeout: float | None) -> bool:
+        """Do as `wait_readable` for what the event loop cannot tell of."""
 
-        self._unsent = data
+        moment = asyncio.get_running_loop().call_later(UNWATCHED_POLL, self._wake)
+        try:
+            return await self._sleep(timeout)
+        finally:
+            moment.cancel()
+
+    def leave_unsent(self, data: bytes, written: int) -> None:
+        """Leave it to the DTP to finish what went through `channel`, its announced end included.
+
+        Args:
+            data: The end of what `channel` gave; empty where the socket has taken all.
+            written: Bytes that went in.
+        """
+
+        self._unsent, self._written_ahead = data, written
 
     def finish(self) -> None:
         """Close the socket that `connect` gave: everything has gone over it."""
@@ -319,6 +339,8 @@ class Endpoint(abc.ABC):
         self._watch_no_more()
         sock, self._connected = self._connected, None
         if sock is not None:
+            if self._channel is not None:
+                self._channel.leave()
             reset_socket_on_close(sock)
             sock.close()
 
@@ -390,7 +412,7 @@ class Endpoint(abc.ABC):
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiter = waiter
         self._timeout = timeout
-        if self._is_called:
+        if self._called_at is not None:
             self._start_deadline()
         try:
             is_in_time = await waiter
@@ -417,13 +439,18 @@ class Endpoint(abc.ABC):
         """Make the `DTP` of a connected socket; the socket is closed on any failure."""
 
         loop = asyncio.get_running_loop()
+        dtp: DTP | None = None
         try:
-            dtp = self._dtp_factory()
+            dtp = made = self._dtp_factory()
             if self._ahead:
                 # Before there is a transport: uvloop reads at once.
                 dtp.data_received(self._ahead)
-            await loop.connect_accepted_socket(lambda: self._above_socket(dtp), sock)
+            await loop.connect_accepted_socket(lambda: self._above_socket(made), sock)
         except BaseException as error:
+            if dtp is not None:
+                # uvloop does not tell it, although it may have told it that it is connected.
+                dtp.abort(End.CANCELLED)
+                dtp.connection_lost(None)
             sock.close()
             if isinstance(error, OSError):
                 raise DataConnectionError(
@@ -446,6 +473,8 @@ class Endpoint(abc.ABC):
 
         assert self._channel is not None
         dtp.strict_close = self._tls.strict_close
+        if self._unsent is not None:
+            dtp.account_sent(self._written_ahead, eof=True)
         return TLSTransport(
             self._channel, dtp, unsent=self._unsent or b"", is_ending=self._unsent is not None
         )
@@ -479,48 +508,54 @@ class Endpoint(abc.ABC):
         self._channel = channel
 
     async def _shake_hands(self, sock: socket.socket, channel: TLSChannel) -> None:
-        loop = asyncio.get_running_loop()
-        limit = self.deadlines.handshake
-        until: float | None = None
+        began_at = asyncio.get_running_loop().time()
         while True:
             self._check_given_up()
             try:
                 is_done = channel.handshake()
-            finally:
-                # An alert, if nothing else.
-                await self._send_all(sock, channel.take())
+            except ssl.SSLError:
+                # The alert is for the peer. Where it has left, the error is the same.
+                with contextlib.suppress(OSError):
+                    sock.send(channel.take())
+                raise
+
+            data = channel.take()
+            while data:
+                try:
+                    data = data[sock.send(data) :]
+                except BlockingIOError:
+                    # More than a socket takes at once: never, but for a tiny buffer.
+                    await self._wait_in_handshake(self._wait_a_moment, began_at)
             if is_done:
                 return
 
-            data: bytes | None = None
-            while data is None:
+            while not data:
                 try:
                     data = sock.recv(READ_SIZE)
                 except BlockingIOError:
-                    if until is None and self._is_called and limit is not None:
-                        until = loop.time() + limit
-                    patience = limit if until is None else until - loop.time()
-                    is_late = patience is not None and patience <= 0
-                    if is_late or not await self.wait_readable(patience):
-                        raise error_for_end(
-                            End.HANDSHAKE_TIMEOUT,
-                            f"{End.HANDSHAKE_TIMEOUT.value} ({limit:g} s)",
-                        ) from None
-
-            if not data:
-                raise ConnectionResetError(errno.ECONNRESET, "the peer left in the handshake")
+                    await self._wait_in_handshake(self.wait_readable, began_at)
+                else:
+                    if not data:
+                        raise ConnectionResetError(
+                            errno.ECONNRESET, "the peer left in the handshake"
+                        )
             channel.feed(data)
 
-    async def _send_all(self, sock: socket.socket, data: bytes) -> None:
-        try:
-            sent = sock.send(data) if data else 0
-        except BlockingIOError:
-            sent = 0
+    async def _wait_in_handshake(
+        self, wait: Callable[[float | None], Awaitable[bool]], began_at: float
+    ) -> None:
+        """Wait with one of the methods above, within the time for all of the handshake."""
 
-        if sent < len(data):
-            # More than a socket takes at once: never, but for a tiny buffer.
-            async with asyncio.timeout(self.deadlines.handshake):
-                await asyncio.get_running_loop().sock_sendall(sock, data[sent:])
+        limit = self.deadlines.handshake
+        patience = limit
+        if limit is not None and self._called_at is not None:
+            now = asyncio.get_running_loop().time()
+            patience = max(began_at, self._called_at) + limit - now
+        is_late = patience is not None and patience <= 0
+        if is_late or not await wait(patience):
+            raise error_for_end(
+                End.HANDSHAKE_TIMEOUT, f"{End.HANDSHAKE_TIMEOUT.value} ({limit:g} s)"
+            )
 
 
 class AcceptedEndpoint(Endpoint):

@@ -473,7 +473,7 @@ class PooledEndpoint(Endpoint):
         self._wake()
 
     async def _obtain_socket(self) -> socket.socket:
-        if self._is_called:
+        if self._called_at is not None:
             self._timer.cancel()
         if not self.is_ready:
             try:

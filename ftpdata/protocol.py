@@ -9,8 +9,8 @@ adapts both onto the transport's ``pause_writing``/``resume_writing`` and
 Invariants, on which everything above relies:
 
 1. Reading is paused from ``connection_made`` until a consumer is registered
-   (in TLS, from the first read). What a transport delivers all the same is
-   held and replayed; the replay honours `pause_producing`.
+   (in the event loop's own TLS, from the first read). What a transport delivers
+   all the same is held and replayed; the replay honours `pause_producing`.
 2. How the connection ended is one `End`, fixed once: by `abort`, or by what
    the transport said. Everything that fails afterwards is a consequence of it
    and does not replace it.
@@ -155,6 +155,8 @@ class DTP(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peername: Any = None
         self._tls: ssl.SSLObject | None = None
+        # What our own TLS knows (`ftpdata.tls_transport`, above this module).
+        self._channel: Any = None
         self._end: End | None = None
         self._reason: FTPDataError | None = None
         self._is_lost = False
@@ -295,7 +297,7 @@ class DTP(asyncio.Protocol):
         """Bytes written that the peer's kernel has not acknowledged; None where unknown.
 
         In TLS those of its records, and what waits to become some. (Known on
-        Linux; in TLS where the context is of `ftpdata.tls`.)
+        Linux; in TLS where an endpoint has made the connection.)
         """
 
         transport = self._transport
@@ -693,13 +695,17 @@ class DTP(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._peername = transport.get_extra_info("peername")
         self._tls = transport.get_extra_info("ssl_object")
+        self._channel = getattr(transport, "channel", None)
         if self._end is not None:
             # Given up while it was being made.
             self._cut()
             return
 
         self._read_directly()
-        self._update_reading()
+        if not self._is_foreign_tls:
+            # There the last part of the handshake goes out with the first
+            # read, and neither would come; what is read then is held.
+            self._update_reading()
         self._transport.set_write_buffer_limits(high=self.high_water)
         if self._connected_future is not None and not self._connected_future.done():
             self._connected_future.set_result(None)
@@ -1094,7 +1100,9 @@ class DTP(asyncio.Protocol):
         if transport is None or self._end is not None or transport.is_closing():
             return
 
-        if hasattr(self._consumer, "get_buffer"):
+        # Where a buffer is full when the peer's end of file comes, asyncio's and
+        # uvloop's TLS ends the connection before it reads the rest.
+        if not self._is_foreign_tls and hasattr(self._consumer, "get_buffer"):
             transport.set_protocol(_DirectReader(self))
 
     def direct_consumer(self) -> BufferedConsumer | None:
@@ -1235,18 +1243,24 @@ class DTP(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.close()
 
+    @property
+    def _is_foreign_tls(self) -> bool:
+        """Whether the event loop's own TLS is below, to which a host has given the DTP."""
+
+        return self._tls is not None and self._channel is None
+
     def _hold_undelivered(self) -> None:
-        """Hold what the TLS layer has and did not deliver.
+        """Hold what the event loop's own TLS has and did not deliver.
 
         uvloop drops it where the peer's end of file came while reading was
         paused, and tells nothing of the close_notify behind it.
         """
 
-        if self._tls is None or self._eof_received or self._finishing or self._is_sending:
+        if not self._is_foreign_tls or self._eof_received or self._finishing or self._is_sending:
             return
 
         try:
-            while data := self._tls.read(TLS_READ):
+            while data := cast("ssl.SSLObject", self._tls).read(TLS_READ):
                 self.bytes_received += len(data)
                 self._held.append(data)
                 self._held_size += len(data)
@@ -1265,8 +1279,7 @@ class DTP(asyncio.Protocol):
 
     @property
     def _has_announced_end(self) -> bool:
-        channel = getattr(self._transport, "channel", None)
-        return channel is not None and channel.has_announced_end
+        return self._channel is not None and bool(self._channel.has_announced_end)
 
     def _undelivered(self) -> int | None:
         return self._undelivered_records(self._kept_socket)
@@ -1274,9 +1287,11 @@ class DTP(asyncio.Protocol):
     def _undelivered_records(self, sock: socket.socket | None) -> int | None:
         """Bytes sent in TLS that the peer's kernel has not acknowledged; None where unknown."""
 
-        # Only our own TLS tells (`ftpdata.tls_transport`).
-        channel = getattr(self._transport, "channel", None)
-        return None if channel is None or sock is None else channel.undelivered(sock)
+        if self._channel is None or sock is None:
+            return None
+
+        undelivered: int | None = self._channel.undelivered(sock)
+        return undelivered
 
     def _check_tls_finished(self, transport: asyncio.Transport) -> None:
         """Watch a peer that takes the rest; give it up once it has all and does not answer."""

@@ -37,6 +37,11 @@ __all__ = ["DataTLS", "ServerCertificate", "SessionReuse"]
 LEFT_OVER = 16384
 """Bytes of a TLS record, at most."""
 
+MOST_LOOKED_AT = 4 * 1024 * 1024
+"""Bytes of a ClientHello that are looked at, all that has come again with each piece.
+
+One of 2,800 bytes may come byte by byte."""
+
 FTP_PROTOCOLS = ("ftp-data", "ftp", "x-filezilla-ftp")
 """Application protocols of FTP: two in common use, and FileZilla's own."""
 
@@ -283,12 +288,14 @@ class _ServerObject(_LeavingObject):
     needs_details = False
     _incoming: ssl.MemoryBIO | None
     _seen: bytes
+    _looked_at: int
 
     @classmethod
     def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
         self = super()._create(incoming, outgoing, **options)
         self._incoming = incoming
         self._seen = b""
+        self._looked_at = 0
         return self
 
     def do_handshake(self) -> None:
@@ -304,6 +311,10 @@ class _ServerObject(_LeavingObject):
 
     def _look_at(self, data: bytes) -> None:
         self._seen += data
+        self._looked_at += len(self._seen)
+        if self._looked_at > MOST_LOOKED_AT:
+            raise ssl.SSLError("the ClientHello comes in too many pieces")
+
         if not self.needs_details and not may_offer_protocols(self._seen):
             self._incoming, self._seen = None, b""
             return

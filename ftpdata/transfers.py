@@ -194,7 +194,8 @@ async def send_file(
 
             transfer.total = total
             if ahead is not None:
-                transfer.dtp.account_sent(ahead, eof=ahead == total)
+                if not transfer.dtp.is_finishing:
+                    transfer.dtp.account_sent(ahead, eof=ahead == total)
                 transfer.file_bytes = ahead
                 source.position += ahead
 

@@ -7,11 +7,13 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from ftpdata import direct
@@ -20,14 +22,17 @@ from ftpdata.direct import DIRECT_LIMIT
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import FTPDataError, QuotaExceeded, SizeMismatch
 from ftpdata.files import FileTarget, WriteMode
-from ftpdata.outcome import Direction, End, FastPath
+from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import TransferParameters
 from ftpdata.passive import listen_passive
-from ftpdata.testing import reset, sweep, tcp_pair
+from ftpdata.testing import Cut, reset, send_then_cut, sweep, tcp_pair
 from ftpdata.throttle import TokenBucket
+from ftpdata.tls import DataTLS
+from ftpdata.tls_transport import TLSChannel
 from ftpdata.transfers import receive_file, send_file
-from tests.harness.connections import read_until_cut, receive_all
+from tests.harness.connections import peer_task, read_until_cut, receive_all
 from tests.harness.seams import Seams
+from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
 
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux alone can do")
 
@@ -503,3 +508,569 @@ async def test_an_upload_can_be_cancelled_anywhere(tmp_path: Path) -> None:
         assert set(await asyncio.to_thread(names, tmp_path)) <= {"new"}
 
     assert await sweep(scenario, check=nothing_hidden) >= 2
+
+
+# In TLS
+
+VERSIONS = pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(ssl.TLSVersion.TLSv1_2, id="TLS1.2"),
+        pytest.param(ssl.TLSVersion.TLSv1_3, id="TLS1.3"),
+    ],
+)
+ROLES = pytest.mark.parametrize("server_side", [True, False])
+
+
+class Counted(AcceptedEndpoint):
+    """An endpoint that counts the protocols it makes."""
+
+    made = 0
+
+    async def _connect_protocol(self, sock: socket.socket) -> Any:
+        self.made += 1
+        return await super()._connect_protocol(sock)
+
+
+@contextlib.asynccontextmanager
+async def protected(
+    version: ssl.TLSVersion | None = None,
+    *,
+    server_side: bool = True,
+    strict_close: bool = True,
+    deadlines: Deadlines | None = None,
+    context: ssl.SSLContext | None = None,
+    **buffers: Any,
+) -> AsyncIterator[tuple[Counted, TLSPeer]]:
+    """Give a protected endpoint, and its peer, who negotiates by itself."""
+
+    server = server_certificate(version).session_context()
+    client = context or client_context(version)
+    if server_side:
+        tls = DataTLS.for_server(server, strict_close=strict_close)
+    else:
+        tls = DataTLS.for_client(client, session=None, server_hostname=HOST_NAME)
+        # As `DataTLS.for_server` does: tickets would come in front of the data.
+        server.num_tickets = 0
+    sock, there = await tcp_pair(**buffers)
+    with there:
+        peer = TLSPeer(there, client if server_side else server, server_side=not server_side)
+        async with Counted(sock, tls=tls, deadlines=deadlines) as endpoint:
+            yield endpoint, peer
+
+
+async def take_and_answer(peer: TLSPeer) -> bytes:
+    """Be the peer of a download."""
+
+    await peer.handshake()
+    data = await peer.receive_all()
+    await peer.put(peer.close_notify())
+    return data
+
+
+def without_tls(result: TransferResult) -> TransferResult:
+    """Give what is the same on every way."""
+
+    return attrs.evolve(
+        result, tls_version=None, tls_cipher=None, tls_resumed=None, seconds=0.0, peer=None
+    )
+
+
+@ONLY_LINUX
+@VERSIONS
+@ROLES
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_small_file_in_tls_takes_the_shortest_way(
+    version: ssl.TLSVersion,
+    server_side: bool,
+    size: int,
+    file: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In both roles: the peer has every byte and the announced end, the result is as in clear."""
+
+    monkeypatch.setattr(direct, "unacknowledged_on", lambda _: 0)
+    monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    async with protected(version, server_side=server_side) as (endpoint, peer):
+        taking = asyncio.ensure_future(take_and_answer(peer))
+        result = await send_file(endpoint, file, length=size)
+        assert await taking == content(size)
+        # No reset comes behind the announced end.
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+        assert endpoint.made == 0
+    async with pair() as (endpoint, plain):
+        in_clear = await send_file(endpoint, file, length=size)
+        assert await receive_all(plain) == content(size)
+    assert result.fast_path is FastPath.DIRECT
+    assert without_tls(result) == without_tls(in_clear)
+    assert result.tls_version == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
+    assert result.tls_cipher
+    assert result.tls_resumed is False
+    assert result.peer is not None
+
+
+@VERSIONS
+@ROLES
+@pytest.mark.parametrize("size", [0, 1, 1024, DIRECT_LIMIT - 1])
+@pytest.mark.parametrize("goodbye", [Cut.CLOSE, Cut.HALF_CLOSE, None])
+async def test_a_small_upload_in_tls_needs_no_transport(
+    version: ssl.TLSVersion, server_side: bool, size: int, goodbye: Cut | None, tmp_path: Path
+) -> None:
+    """In both roles, whether an end of file follows the announced end or not; it is answered."""
+
+    async with protected(version, server_side=server_side) as (endpoint, peer):
+        async with peer_task(peer.handshake()) as handshake:
+            await endpoint.connect()
+            await handshake
+        endpoint._is_given = endpoint._opening = False
+        endpoint.connect = lambda: given(endpoint)  # type: ignore[method-assign]
+        wire = (peer.record(content(size)) if size else b"") + peer.close_notify()
+        if goodbye is None:
+            await peer.put(wire)
+        else:
+            await send_then_cut(peer.sock, wire, goodbye)
+        result = await receive_file(endpoint, tmp_path / "new")
+        if goodbye is not Cut.CLOSE:
+            assert await peer.receive() == b""
+        assert endpoint.made == 0
+    async with pair() as (clear, plain):
+        plain.send(content(size))
+        plain.shutdown(socket.SHUT_WR)
+        in_clear = await receive_file(clear, tmp_path / "other")
+    assert (tmp_path / "new").read_bytes() == content(size)
+    assert without_tls(result) == without_tls(in_clear)
+    assert result.tls_version
+    assert result.tls_cipher
+    assert result.tls_resumed is False
+
+
+async def given(endpoint: Endpoint) -> socket.socket:
+    """Give the socket that is there."""
+
+    assert endpoint._connected is not None
+    endpoint._is_given = endpoint._opening = True
+    return endpoint._connected
+
+
+@VERSIONS
+@pytest.mark.parametrize("hindrance", ["not cached", "not acknowledged", "full buffer", "throttle"])
+async def test_the_way_on_in_tls(
+    version: ssl.TLSVersion, hindrance: str, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte comes once, and the announced end, whatever was sent already."""
+
+    options: dict[str, Any] = {}
+    buffers: dict[str, Any] = {}
+    if hindrance == "not cached":
+        monkeypatch.setattr(direct, "read_cached", lambda *_: None)
+    elif hindrance == "not acknowledged":
+        monkeypatch.setattr(direct, "_is_delivered", refuse)
+    elif hindrance == "full buffer":
+        buffers = {"send_buffer": 4096, "receive_buffer": 4096}
+    else:
+        now = asyncio.get_running_loop().time()
+        options = {"throttle": TokenBucket(10 * DIRECT_LIMIT, burst=DIRECT_LIMIT // 2, now=now)}
+    async with protected(version, **buffers) as (endpoint, peer):
+        taking = asyncio.ensure_future(take_and_answer(peer))
+        result = await send_file(endpoint, file, length=DIRECT_LIMIT, **options)
+        assert await taking == content(DIRECT_LIMIT)
+        assert endpoint.made == 1
+    assert result.end is End.CLEAN
+    assert result.fast_path is not FastPath.DIRECT
+    assert (result.bytes, result.file_bytes) == (DIRECT_LIMIT, DIRECT_LIMIT)
+    assert result.tls_version
+
+
+async def refuse(*_: object) -> bool:
+    """Stand for a look that has seen no acknowledgement."""
+
+    return False
+
+
+def look_that_waits_for(monkeypatch: pytest.MonkeyPatch, what: Callable[[], Any]) -> None:
+    """Let something happen before the shortest way is left, for want of an acknowledgement."""
+
+    async def look(*_: object) -> bool:
+        await what()
+        return False
+
+    monkeypatch.setattr(direct, "_is_delivered", look)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+
+
+@ONLY_LINUX
+@VERSIONS
+@pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "close"])
+async def test_a_peer_that_has_all_may_leave_before_the_way_on_begins(
+    version: ssl.TLSVersion, goodbye: str, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is served, announced or not: nothing is missing."""
+
+    async with protected(version) as (endpoint, peer):
+
+        async def leave() -> None:
+            assert await peer.receive_all() == content(1000)
+            if goodbye == "close_notify":
+                await peer.put(peer.close_notify())
+            elif goodbye == "end of file":
+                peer.sock.shutdown(socket.SHUT_WR)
+            else:
+                peer.sock.close()
+
+        look_that_waits_for(monkeypatch, leave)
+        async with peer_task(peer.handshake()):
+            result = await send_file(endpoint, file, length=1000)
+    assert (result.end, result.bytes) == (End.CLEAN, 1000)
+
+
+@ONLY_LINUX
+@VERSIONS
+@pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "reset"])
+async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
+    version: ssl.TLSVersion, goodbye: str, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it says so before the way on begins."""
+
+    buffers: dict[str, Any] = {"send_buffer": 1 << 20, "receive_buffer": 4096}
+    async with protected(version, deadlines=Deadlines(close=0.2), **buffers) as (endpoint, peer):
+
+        async def leave() -> None:
+            await handshake
+            if goodbye == "close_notify":
+                await peer.put(peer.close_notify())
+            elif goodbye == "end of file":
+                peer.sock.shutdown(socket.SHUT_WR)
+            else:
+                reset(peer.sock)
+
+        look_that_waits_for(monkeypatch, leave)
+        async with peer_task(peer.handshake()) as handshake:
+            with pytest.raises(FTPDataError) as caught:
+                await send_file(endpoint, file, length=DIRECT_LIMIT, deadlines=Deadlines(close=0.2))
+    assert caught.value.reply_code == 426
+    assert caught.value.end is (End.RESET if goodbye == "reset" else End.LOST)
+
+
+@ONLY_LINUX
+@VERSIONS
+async def test_a_reset_behind_a_complete_download(
+    version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is no matter: the peer has its file."""
+
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    delivered = direct._is_delivered
+    async with protected(version) as (endpoint, peer):
+
+        async def is_delivered(*arguments: Any) -> bool:
+            while not await delivered(*arguments):
+                pass
+            reset(peer.sock)
+            return True
+
+        monkeypatch.setattr(direct, "_is_delivered", is_delivered)
+        async with peer_task(peer.handshake()):
+            result = await send_file(endpoint, file, length=1000)
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+
+
+@pytest.mark.parametrize("limit", [0.1, None])
+async def test_an_answer_is_not_waited_for_long(
+    limit: float | None, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the time in which the peer may do nothing, at most."""
+
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.05 if limit is None else 30)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
+    async with (
+        protected(deadlines=Deadlines(close=limit)) as (endpoint, peer),
+        peer_task(peer.handshake()),
+        asyncio.timeout(10),
+    ):
+        result = await send_file(endpoint, file, length=1000)
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+
+
+async def test_a_peer_that_talks_on_takes_no_turns(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its answer is waited for, others are served, however much it sends instead."""
+
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.05)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
+    turns = 0
+    received = 0
+
+    def receive(*_: object) -> tuple[bytes, bool]:
+        nonlocal received
+        received += 1
+        return b"data", False
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += received > 0
+
+    async with protected() as (endpoint, peer):
+        async with peer_task(peer.handshake()) as handshake:
+            await endpoint.connect()
+            await handshake
+        await peer.send(b"what for?")
+        monkeypatch.setattr(direct, "_receive", receive)
+        assert endpoint.channel is not None
+        async with peer_task(count()):
+            sock = await given(endpoint)
+            await direct._await_answer(endpoint, sock, endpoint.channel)
+    assert turns >= received - 1 > 0
+
+
+async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:
+    """New keys, again and again, are nothing that has come: each look reads once."""
+
+    context = client_context(ssl.TLSVersion.TLSv1_3)
+    context.keylog_filename = str(tmp_path / "keys")
+    async with protected(context=context) as (endpoint, peer):
+        async with peer_task(peer.handshake()) as handshake:
+            sock = await endpoint.connect()
+            await handshake
+        writer = RecordWriter(tmp_path / "keys")
+        updates = b"".join(writer.key_update(requested=True) for _ in range(5000))
+        await peer.put(updates + writer.data(b"data"))
+        assert endpoint.channel is not None
+        looks = 0
+        while True:
+            try:
+                data, has_ended = direct._receive(sock, endpoint.channel)
+            except BlockingIOError:
+                looks += 1
+                await endpoint.wait_readable(5)
+            else:
+                break
+        assert (data, has_ended) == (b"data", False)
+        assert looks >= len(updates) // DIRECT_LIMIT
+
+
+@VERSIONS
+@pytest.mark.parametrize("cut", Cut)
+@pytest.mark.parametrize("size", [0, 1000, DIRECT_LIMIT + 1])
+async def test_an_upload_without_an_announced_end_is_cut(
+    version: ssl.TLSVersion, cut: Cut, size: int, tmp_path: Path
+) -> None:
+    """426, and nothing of it is published."""
+
+    async with protected(version) as (endpoint, peer):
+
+        async def sending() -> None:
+            await peer.handshake()
+            await send_then_cut(peer.sock, peer.record(content(size)) if size else b"", cut)
+
+        async with peer_task(sending()):
+            with pytest.raises(FTPDataError) as caught:
+                await receive_file(endpoint, tmp_path / "new")
+    assert caught.value.reply_code == 426
+    assert caught.value.end is (End.RESET if cut is Cut.RESET else End.TLS_TRUNCATED)
+    assert not names(tmp_path)
+
+
+async def test_an_upload_without_an_announced_end_where_the_host_allows_it(tmp_path: Path) -> None:
+    """Is whole."""
+
+    async with protected(strict_close=False) as (endpoint, peer):
+
+        async def sending() -> None:
+            await peer.handshake()
+            await send_then_cut(peer.sock, peer.record(content(1000)), Cut.CLOSE)
+
+        async with peer_task(sending()):
+            result = await receive_file(endpoint, tmp_path / "new")
+    assert result.end is End.CLEAN
+    assert (tmp_path / "new").read_bytes() == content(1000)
+
+
+@VERSIONS
+async def test_an_upload_with_a_bad_record(version: ssl.TLSVersion, tmp_path: Path) -> None:
+    """Is cut, whatever good came before."""
+
+    async with protected(version) as (endpoint, peer):
+
+        async def sending() -> None:
+            await peer.handshake()
+            await peer.put(peer.record(b"good") + b"\x17\x03\x03\x00\x20" + bytes(32))
+
+        async with peer_task(sending()):
+            with pytest.raises(FTPDataError, match=r"(?i)bad record mac") as caught:
+                await receive_file(endpoint, tmp_path / "new")
+    assert caught.value.reply_code == 426
+    assert caught.value.end is End.LOST
+    assert not names(tmp_path)
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [DIRECT_LIMIT, DIRECT_LIMIT + 1, 5 * DIRECT_LIMIT])
+async def test_a_larger_upload_in_tls(version: ssl.TLSVersion, size: int, tmp_path: Path) -> None:
+    """Goes on in the ordinary way."""
+
+    async with protected(version) as (endpoint, peer):
+
+        async def sending() -> None:
+            await peer.handshake()
+            await peer.put(peer.record(content(size)) + peer.close_notify())
+
+        async with peer_task(sending()):
+            result = await receive_file(endpoint, tmp_path / "new")
+    assert (result.end, result.bytes) == (End.CLEAN, size)
+    assert result.tls_version
+    assert (tmp_path / "new").read_bytes() == content(size)
+
+
+@pytest.mark.parametrize(
+    ("cut_at", "end"),
+    [(0, End.FIRST_BYTE_TIMEOUT), (500, End.FIRST_BYTE_TIMEOUT), (-1, End.STALLED)],
+)
+async def test_an_upload_in_tls_that_stalls(cut_at: int, end: End, tmp_path: Path) -> None:
+    """Between two records or in one, its deadlines are those of any transfer."""
+
+    async with protected() as (endpoint, peer):
+
+        async def sending() -> None:
+            await peer.handshake()
+            record = peer.record(content(1000))
+            await peer.put(record[:cut_at] if cut_at >= 0 else record)
+
+        async with peer_task(sending()):
+            with pytest.raises(FTPDataError) as caught:
+                await receive_file(
+                    endpoint, tmp_path / "new", deadlines=Deadlines(first_byte=0.05, stall=0.05)
+                )
+    assert caught.value.end is end
+    assert not names(tmp_path)
+
+
+async def test_a_download_in_tls_that_stalls(file: int) -> None:
+    """Is given up when its peer has taken nothing for as long as it may."""
+
+    limits = Deadlines(close=0.1)
+    buffers: dict[str, Any] = {"send_buffer": 4096, "receive_buffer": 4096}
+    async with (
+        protected(deadlines=limits, **buffers) as (endpoint, peer),
+        peer_task(peer.handshake()),
+    ):
+        with pytest.raises(FTPDataError) as caught:
+            await send_file(endpoint, file, length=DIRECT_LIMIT, deadlines=limits)
+    assert caught.value.end is End.CLOSE_TIMEOUT
+    assert caught.value.reply_code == 426
+
+
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("directly", [True, False])
+async def test_a_download_in_tls_can_be_cancelled_anywhere(
+    answers: bool, directly: bool, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each suspension, in the handshake, on the shortest way and on the way on."""
+
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.02)
+    monkeypatch.setattr("ftpdata.protocol.ANSWER_PATIENCE", 0.02)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    if directly:
+        monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
+    else:
+        monkeypatch.setattr(direct, "_is_delivered", refuse)
+    server = DataTLS.for_server(server_certificate().session_context())
+    client = client_context()
+
+    async def scenario() -> None:
+        sock, there = await tcp_pair()
+        with there:
+            peer = TLSPeer(there, client)
+            async with peer_task(take_and_answer(peer) if answers else peer.handshake()):
+                await send_file(AcceptedEndpoint(sock, tls=server), file, length=1000)
+
+    assert await sweep(scenario) >= 4
+
+
+@pytest.mark.parametrize("size", [1000, 2 * DIRECT_LIMIT])
+async def test_an_upload_in_tls_can_be_cancelled_anywhere(size: int, tmp_path: Path) -> None:
+    """At each suspension: nothing is left, neither descriptor nor hidden file."""
+
+    server = DataTLS.for_server(server_certificate().session_context())
+    client = client_context()
+
+    async def scenario() -> None:
+        sock, there = await tcp_pair()
+        with there:
+            peer = TLSPeer(there, client)
+
+            async def sending() -> None:
+                await peer.handshake()
+                await peer.put(peer.record(content(size)) + peer.close_notify())
+
+            async with peer_task(sending()):
+                await receive_file(AcceptedEndpoint(sock, tls=server), tmp_path / "new")
+
+    async def nothing_hidden() -> None:
+        assert set(await asyncio.to_thread(names, tmp_path)) <= {"new"}
+
+    assert await sweep(scenario, check=nothing_hidden) >= 3
+
+
+@pytest.mark.parametrize("moment", ["handshake", "sent", "answer"])
+async def test_a_download_in_tls_can_be_aborted_through_its_endpoint(
+    moment: str, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each of its phases, with the reason that was given."""
+
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    reached = asyncio.Event()
+    async with protected() as (endpoint, peer):
+
+        def undelivered(*_: object) -> int:
+            reached.set()
+            if moment == "sent":
+                endpoint.abort(End.ABORTED, "no more")
+            return moment == "sent"
+
+        monkeypatch.setattr(TLSChannel, "undelivered", undelivered)
+        sending = asyncio.ensure_future(send_file(endpoint, file, length=1000))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if moment != "handshake":
+            await peer.handshake()
+            await reached.wait()
+        if moment != "sent":
+            for _ in range(3):
+                await asyncio.sleep(0)
+            endpoint.abort(End.ABORTED, "no more")
+        with pytest.raises(FTPDataError, match="no more") as caught:
+            await sending
+        assert caught.value.result is not None
+        assert caught.value.result.end is End.ABORTED
+        assert endpoint.made == 0
+
+
+@pytest.mark.parametrize("moment", ["handshake", "waiting", "running"])
+async def test_an_upload_in_tls_can_be_aborted_through_its_endpoint(
+    moment: str, tmp_path: Path
+) -> None:
+    """In each of its phases; nothing is published."""
+
+    async with protected() as (endpoint, peer):
+        receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "new"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if moment != "handshake":
+            await peer.handshake()
+            await peer.send(b"data")
+            while moment == "running" and not endpoint.made:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+            for _ in range(3):
+                await asyncio.sleep(0)
+        endpoint.abort(End.ABORTED, "no more")
+        with pytest.raises(FTPDataError, match="no more") as caught:
+            await receiving
+        assert caught.value.result is not None
+        assert caught.value.result.end is End.ABORTED
+    assert not names(tmp_path)

@@ -408,3 +408,233 @@ async def test_opening_what_was_begun_can_be_cancelled_anywhere() -> None:
                 await dtp.wait_closed()
 
     assert await sweep(scenario) >= 2
+
+
+@pytest.mark.parametrize("before", ["begin", "connect", "begin, connect"])
+@pytest.mark.parametrize("how", ["open", "abort", "aclose", "cancel"])
+async def test_every_order_of_begin_connect_and_open(before: str, how: str) -> None:
+    """There is one connection; and whoever gives it up in between, nothing is left."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    sock, there = await tcp_pair()
+    with there:
+        peer = TLSPeer(there, client_context())
+        async with (
+            AcceptedEndpoint(sock, tls=tls) as endpoint,
+            peer_task(peer.handshake()) as handshake,
+        ):
+            if "begin" in before:
+                endpoint.begin()
+            if "connect" in before:
+                assert await endpoint.connect() is sock
+                endpoint.begin()
+                assert endpoint.is_open
+                with pytest.raises(RuntimeError, match="one connection"):
+                    await endpoint.connect()
+            await handshake
+            if how == "open":
+                dtp = await endpoint.open()
+                assert dtp.is_connected
+                with pytest.raises(RuntimeError, match="one connection"):
+                    await endpoint.connect()
+                await peer.put(peer.close_notify())
+                await dtp.register_consumer(RecordingConsumer())
+                await dtp.wait_closed()
+                return
+
+            if how == "cancel":
+                opening = asyncio.ensure_future(endpoint.open())
+                opening.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await opening
+            elif how == "abort":
+                endpoint.abort(End.ABORTED, "the user said so")
+            else:
+                await endpoint.aclose()
+            if how != "cancel":
+                with pytest.raises(TransferAborted):
+                    await endpoint.open()
+                endpoint.begin()
+        assert sock.fileno() == -1
+
+
+# The handshake
+
+
+@contextlib.asynccontextmanager
+async def negotiating(
+    deadlines: Deadlines | None = None, *, is_full: bool = False
+) -> AsyncIterator[tuple[AcceptedEndpoint, TLSPeer]]:
+    """Give an endpoint and its peer before the handshake; its socket may have no room."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    sock, there = await tcp_pair(send_buffer=4096, receive_buffer=4096)
+    with there:
+        if is_full:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sock.send(bytes(4096))
+        async with AcceptedEndpoint(sock, tls=tls, deadlines=deadlines) as endpoint:
+            yield endpoint, TLSPeer(there, client_context())
+
+
+def hello(peer: TLSPeer) -> bytes:
+    """Give a peer's ClientHello."""
+
+    with contextlib.suppress(ssl.SSLWantReadError):
+        peer.tls.do_handshake()
+
+    return peer.outgoing.read()
+
+
+async def test_a_second_open_does_not_take_the_socket_of_a_handshake() -> None:
+    """It is a programming error, and the first goes on."""
+
+    async with negotiating() as (endpoint, peer):
+        opening = asyncio.ensure_future(endpoint.open())
+        await turns()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="one connection"):
+                await endpoint.open()
+        await peer.handshake()
+        dtp = await opening
+        assert dtp.is_connected
+        dtp.abort()
+        with pytest.raises(TransferAborted):
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_a_handshake_in_drops_has_no_more_time(is_begun: bool) -> None:
+    """A peer that goes on sending a byte now and then is given up as one that is silent."""
+
+    loop = asyncio.get_running_loop()
+    async with negotiating(Deadlines(handshake=0.3)) as (endpoint, peer):
+        message = hello(peer)
+
+        async def sending() -> None:
+            for i in range(len(message) - 1):
+                await peer.put(message[i : i + 1])
+                await asyncio.sleep(0.02)
+
+        async with peer_task(sending()):
+            if is_begun:
+                endpoint.begin()
+                await asyncio.sleep(0.1)
+            started_at = loop.time()
+            with pytest.raises(FTPDataError) as caught:
+                await endpoint.open()
+            assert 0.29 <= loop.time() - started_at < 0.55
+    assert caught.value.end is End.HANDSHAKE_TIMEOUT
+    assert caught.value.reply_code == 522
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+@pytest.mark.parametrize("is_full", [True, False])
+async def test_a_handshake_waits_for_whatever_it_needs(
+    is_watched: bool, is_full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for room, also where the event loop cannot watch a socket, and before it is called."""
+
+    if not is_watched:
+        monkeypatch.setattr("ftpdata.endpoint.watch_readable", lambda *_: False)
+    loop = asyncio.get_running_loop()
+    async with negotiating(is_full=is_full) as (endpoint, peer):
+        endpoint.begin()
+        await turns()
+        message = hello(peer)
+        await peer.put(message[:50])
+        await turns()
+        await peer.put(message[50:])
+        if is_full:
+            await asyncio.sleep(0.05)
+            while (await loop.sock_recv(peer.sock, 1 << 16)).endswith(b"\0"):
+                pass
+            # The first record of the answer is lost, with it the handshake, and that is told.
+            peer.sock.close()
+            with pytest.raises(FTPDataError) as caught:
+                await endpoint.open()
+            assert caught.value.reply_code == 522
+            return
+
+        async with asyncio.timeout(5):
+            await peer.handshake()
+        dtp = await endpoint.open()
+        dtp.write(b"data")
+        assert await peer.receive() == b"data"
+        dtp.abort()
+        with pytest.raises(TransferAborted):
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("how", ["deadline", "abort", "aclose", "cancel"])
+async def test_a_handshake_without_room_is_given_up(how: str) -> None:
+    """By whatever gives up any other; the event loop watches nothing that is closed."""
+
+    limit = Deadlines(handshake=0.1 if how == "deadline" else None)
+    async with negotiating(limit, is_full=True) as (endpoint, peer):
+        await peer.put(hello(peer))
+        opening = asyncio.ensure_future(endpoint.open())
+        await turns()
+        if how == "abort":
+            endpoint.abort(End.ABORTED, "the user said so")
+        elif how == "aclose":
+            await endpoint.aclose()
+        elif how == "cancel":
+            opening.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises((FTPDataError, asyncio.CancelledError)) as caught:
+                await opening
+        if how == "deadline":
+            assert isinstance(caught.value, FTPDataError)
+            assert caught.value.end is End.HANDSHAKE_TIMEOUT
+        other, another = socket.socketpair()
+        with other, another:
+            # It may have the number of the one that is closed.
+            other.setblocking(False)
+            another.setblocking(False)
+            receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(other, 10))
+            await asyncio.get_running_loop().sock_sendall(another, b"data")
+            assert await receiving == b"data"
+
+
+async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> None:
+    """The reason is that of TLS, not that of the socket."""
+
+    class Broken(socket.socket):
+        def send(self, *_: Any) -> int:
+            raise BrokenPipeError
+
+    sock, there = await tcp_pair()
+    tls = DataTLS.for_server(server_certificate().session_context())
+    with there:
+        there.send(b"GET / HTTP/1.1\r\n\r\n")
+        broken = Broken(fileno=sock.detach())
+        async with AcceptedEndpoint(broken, tls=tls) as endpoint:
+            with pytest.raises(FTPDataError, match=r"(?i)http.request") as caught:
+                await endpoint.open()
+    assert caught.value.reply_code == 522
+
+
+async def test_a_dtp_that_is_connected_when_its_open_is_cancelled() -> None:
+    """Is told that it has no connection, on every loop."""
+
+    made: list[DTP] = []
+
+    class Telling(DTP):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            opening.cancel()
+
+    def factory() -> DTP:
+        made.append(Telling())
+        return made[0]
+
+    sock, there = await tcp_pair()
+    with there:
+        opening = asyncio.ensure_future(AcceptedEndpoint(sock, dtp_factory=factory).open())
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        with pytest.raises(FTPDataError):
+            await made[0].wait_closed()
+    assert made[0].end is End.CANCELLED

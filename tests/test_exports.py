@@ -21,10 +21,11 @@ NOT_REEXPORTED = {
     "direct",  # a way of `send_file` and `receive_file`; nobody else needs it
     "kernel",  # what the DTP asks the system; nobody else needs it
     "listener",  # what the passive listeners share; nobody else needs it
+    "memory",  # what files and uploads are read into; nobody else needs it
     "splicing",  # a way of `receive_file`; nobody else needs it
+    "tls_transport",  # the TLS of the endpoints; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it
     "listing_text",  # what the modules of listings share; nobody else needs it
-    "tls_transport",  # a way of the endpoints; nobody else needs it
     "testing",  # for tests: imported by its name, it stays out of programs
 }
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_"))

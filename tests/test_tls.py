@@ -29,6 +29,7 @@ from ftpdata import (
     receive_file,
     send_file,
 )
+from ftpdata.buffering import ReceiveBuffer
 from ftpdata.consumers import MemoryConsumer
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import TLSNegotiationFailed
@@ -363,6 +364,34 @@ async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
     assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
 
 
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_begun: bool) -> None:
+    """A command that fails before its transfer begins does not cost the client its session."""
+
+    control = log_in(client=CLIENTS[kind]())
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    for _ in range(2):
+        async with sockets() as (accepted, sock):
+            peer = TLSPeer(sock, control.client, session=control.session)
+            async with (
+                AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK) as endpoint,
+                peer_task(peer.handshake()) as handshake,
+            ):
+                if is_begun:
+                    endpoint.begin()
+                else:
+                    await endpoint.connect()
+                await handshake
+                while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0)
+                assert endpoint.channel.object.session_reused
+        del endpoint
+        gc.collect()
+
+    assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
 # Tickets for clients that use one once only
 
 
@@ -563,6 +592,26 @@ async def test_the_protocols_of_ftp_are_accepted(
     if protocols is not None:
         control.client.set_alpn_protocols(protocols)
     assert (await negotiate(control, None, SessionReuse.WANTED))[0]
+
+
+def test_a_client_hello_cannot_be_split_without_an_end() -> None:
+    """Each piece has all looked at that has come: a record for each byte would take minutes."""
+
+    tls, incoming = DataTLS.for_server(log_in().server), ssl.MemoryBIO()
+    server = tls.context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
+    for byte in b"\x01\0\xff\xff\x03\x03" + bytes(500):
+        incoming.write(b"\x16\x03\x01\0\x01" + bytes((byte,)))
+        with pytest.raises(ssl.SSLWantReadError):
+            server.do_handshake()
+
+    def go_on() -> None:
+        for _ in range(1500):
+            incoming.write(b"\x16\x03\x01\0\x01\0")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                server.do_handshake()
+
+    with pytest.raises(ssl.SSLError, match="pieces"):
+        go_on()
 
 
 async def test_a_split_client_hello_of_a_friend_is_accepted() -> None:
@@ -847,6 +896,58 @@ async def test_what_came_while_the_consumer_was_busy(
             with pytest.raises(FTPDataError) as caught:
                 await received
             assert caught.value.end is End.TLS_TRUNCATED
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_the_tls_of_the_event_loop(
+    version: ssl.TLSVersion, is_whole: bool, is_early: bool
+) -> None:
+    """A host may give a DTP to it: the handshake ends without a consumer, and no data are lost."""
+
+    context = server_certificate(version).session_context()
+    context.num_tickets = 0
+    loop = asyncio.get_running_loop()
+    data = b"slow " * 20_000
+
+    async def take() -> bytes:
+        taken = b""
+        while piece := await buffer.receive():
+            taken += piece
+        await received
+        return taken
+
+    async with sockets() as (accepted, sock):
+        peer = TLSPeer(sock, client_context(version))
+        dtp = DTP()
+        async with peer_task(peer.handshake()) as handshake, asyncio.timeout(10):
+            await loop.connect_accepted_socket(lambda: dtp, accepted, ssl=context)
+            await handshake
+            pieces = [peer.record(data[i : i + 10_000]) for i in range(0, len(data), 10_000)]
+            goodbye = peer.close_notify() if is_whole else b""
+            buffer = ReceiveBuffer()
+            if is_early:
+                received = dtp.register_consumer(buffer)
+                buffer.pause()
+            await send_then_cut(peer.sock, b"".join(pieces) + goodbye, Cut.CLOSE)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if not is_early:
+                received = dtp.register_consumer(buffer)
+                buffer.pause()
+            assert not buffer.is_direct
+            if dtp.reason is None:
+                buffer.resume()
+            if is_whole:
+                assert await take() == data
+            else:
+                with pytest.raises(FTPDataError) as caught:
+                    await take()
+                assert caught.value.end is End.TLS_TRUNCATED
+        dtp.abort()
+        with contextlib.suppress(FTPDataError):
+            await dtp.wait_closed()
 
 
 # Downloads: announced, and acknowledged
