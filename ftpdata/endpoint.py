@@ -61,6 +61,29 @@ class Endpoint(abc.ABC):
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
     """
 
+    # As it is before anything has happened, and as most of it stays.
+    _has_options: bool = False
+    _proxied_peer: HostPort | None = None
+    _opening: bool = False
+    _has_socket: bool = False
+    _is_finished: bool = False
+    _on_release: Callable[[], object] | None = None
+    _begun: asyncio.Task[socket.socket] | None = None
+    _is_given: bool = False
+    # When `open` was called for what was begun, if it was begun; None before.
+    _called_at: float | None = 0.0
+    _timeout: float | None = None
+    _deadline: asyncio.TimerHandle | None = None
+    _given_up: FTPDataError | None = None
+    _waiter: asyncio.Future[bool] | None = None
+    _connected: socket.socket | None = None
+    _channel: TLSChannel | None = None
+    _unsent: bytes | None = None
+    _written_ahead: int = 0
+    _watched: int | None = None
+    _kept: DTP | None = None
+    _ahead: bytes = b""
+
     def __init__(
         self,
         *,
@@ -72,28 +95,7 @@ class Endpoint(abc.ABC):
         self.deadlines = deadlines
         self._tls = tls
         self._socket_options = socket_options or DEFAULT_SOCKET_OPTIONS
-        self._has_options = False
-        self._proxied_peer: HostPort | None = None
         self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
-        self._opening = False
-        self._has_socket = False
-        self._is_finished = False
-        self._on_release: Callable[[], object] | None = None
-        self._begun: asyncio.Task[socket.socket] | None = None
-        self._is_given = False
-        # When `open` was called for what was begun, if it was begun; None before.
-        self._called_at: float | None = 0.0
-        self._timeout: float | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._given_up: FTPDataError | None = None
-        self._waiter: asyncio.Future[bool] | None = None
-        self._connected: socket.socket | None = None
-        self._channel: TLSChannel | None = None
-        self._unsent: bytes | None = None
-        self._written_ahead = 0
-        self._watched: int | None = None
-        self._kept: DTP | None = None
-        self._ahead = b""
 
     async def __aenter__(self) -> Self:
         return self

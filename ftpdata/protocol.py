@@ -139,6 +139,53 @@ class DTP(asyncio.Protocol):
             been received, with nothing being sent, closes the connection.
     """
 
+    # As it is before anything has happened. On the class: of a connection that is made and
+    # stalls, of which there may be thousands, most of it stays so.
+    strict_close: bool = True
+    proxied_peer: HostPort | None = None
+    bytes_received: int = 0
+    _transport: asyncio.Transport | None = None
+    _peername: Any = None
+    _tls: ssl.SSLObject | None = None
+    # What our own TLS knows (`ftpdata.tls_transport`, above this module).
+    _channel: Any = None
+    _end: End | None = None
+    _reason: FTPDataError | None = None
+    _is_lost: bool = False
+    _on_cut: Callable[[], None] | None = None
+    _connected_future: asyncio.Future[None] | None = None
+    _closed_future: asyncio.Future[None] | None = None
+    # Sending.
+    _written: int = 0
+    _sent: int = 0
+    _producer: Producer | None = None
+    _streaming: bool = False
+    _had_producer: bool = False
+    _producer_paused: bool = False
+    _pull_outstanding: bool = False
+    _pull_scheduled: bool = False
+    _write_paused: bool = False
+    _eof_sent: bool = False
+    # Receiving.
+    _consumer: Consumer | None = None
+    _consumer_future: asyncio.Future[None] | None = None
+    _had_consumer: bool = False
+    _consumer_paused: bool = False
+    _delivering: bool = False
+    _held_size: int = 0
+    _reading: bool = True
+    _eof_received: bool = False
+    # Finishing.
+    _finishing: bool = False
+    _finish_timeout: float | None = None
+    _finish_timer: asyncio.TimerHandle | None = None
+    _outstanding: int | None = None
+    _poll_timer: asyncio.TimerHandle | None = None
+    _poll_delay: float = FIRST_ACKNOWLEDGED_POLL
+    _unread_looks: int = 0
+    _kept_socket: socket.socket | None = None
+    _answer_timer: asyncio.TimerHandle | None = None
+
     def __init__(
         self,
         *,
@@ -149,52 +196,8 @@ class DTP(asyncio.Protocol):
         self.high_water = high_water
         self.close_timeout = close_timeout
         self.half_open = half_open
-        self.strict_close = True
-        self.proxied_peer: HostPort | None = None
-        self.bytes_received: int = 0
-        self._transport: asyncio.Transport | None = None
-        self._peername: Any = None
-        self._tls: ssl.SSLObject | None = None
-        # What our own TLS knows (`ftpdata.tls_transport`, above this module).
-        self._channel: Any = None
-        self._end: End | None = None
-        self._reason: FTPDataError | None = None
-        self._is_lost = False
-        self._on_cut: Callable[[], None] | None = None
-        self._connected_future: asyncio.Future[None] | None = None
-        self._closed_future: asyncio.Future[None] | None = None
-        # Sending.
-        self._written = 0
-        self._sent = 0
-        self._producer: Producer | None = None
-        self._streaming = False
-        self._had_producer = False
-        self._producer_paused = False
-        self._pull_outstanding = False
-        self._pull_scheduled = False
-        self._write_paused = False
-        self._eof_sent = False
         self._drain_waiters: list[asyncio.Future[None]] = []
-        # Receiving.
-        self._consumer: Consumer | None = None
-        self._consumer_future: asyncio.Future[None] | None = None
-        self._had_consumer = False
-        self._consumer_paused = False
-        self._delivering = False
         self._held: list[bytes] = []
-        self._held_size = 0
-        self._reading = True
-        self._eof_received = False
-        # Finishing.
-        self._finishing = False
-        self._finish_timeout: float | None = None
-        self._finish_timer: asyncio.TimerHandle | None = None
-        self._outstanding: int | None = None
-        self._poll_timer: asyncio.TimerHandle | None = None
-        self._poll_delay = FIRST_ACKNOWLEDGED_POLL
-        self._unread_looks = 0
-        self._kept_socket: socket.socket | None = None
-        self._answer_timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
         if self._transport is None:

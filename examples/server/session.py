@@ -92,6 +92,23 @@ class Session:
         operation: What runs, if it is something that takes long.
     """
 
+    # As it is at the greeting, and as most of it stays.
+    listener: PassiveListener | None = None
+    operation: Operation | None = None
+    throttle: TokenBucket | None = None
+    login_failures = 0
+    has_buffer_size = False
+    protect_data = False
+    _tls: DataTLS | None = None
+    _protection: ssl.SSLContext | None = None
+    _wants_clear = False
+    _was_protected = False
+    _waiting_aborts = 0
+    _unknown = 0
+    _has_quit = False
+    _is_gone = False
+    _is_shut_down = False
+
     def __init__(
         self,
         sock: socket.socket,
@@ -111,15 +128,8 @@ class Session:
         self.is_proxied = reached is not None
         self.policy = PeerPolicy.any() if settings.allow_fxp else PeerPolicy.exact()
         self.data = DataChannel(keeps_open=settings.keep_data_connection)
-        self.listener: PassiveListener | None = None
-        self.operation: Operation | None = None
-        self.throttle: TokenBucket | None = None
-        self.login_failures = 0
         self._clock = asyncio.get_running_loop().time
         self.login_by = self._clock() + settings.login_timeout
-        self.has_buffer_size = False
-        self.protect_data = False
-        self._tls: DataTLS | None = None
         self.reset()
 
         self._sock = sock
@@ -130,14 +140,6 @@ class Session:
             watch=self._watch,
             on_end=self._ended,
         )
-        self._protection: ssl.SSLContext | None = None
-        self._wants_clear = False
-        self._was_protected = False
-        self._waiting_aborts = 0
-        self._unknown = 0
-        self._has_quit = False
-        self._is_gone = False
-        self._is_shut_down = False
 
     def reset(self) -> None:
         """Make everything as it was before the login (USER, AUTH)."""

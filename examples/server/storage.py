@@ -69,19 +69,14 @@ class OpenFile:
     """A regular file, open for reading; closed at the end of its ``with`` block."""
 
     fd: int
-    status: os.stat_result
+    size: int
+    """Bytes in the file when it was opened."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
-
-    @property
-    def size(self) -> int:
-        """Bytes in the file when it was opened."""
-
-        return self.status.st_size
 
 
 def join(directory: str, path: str) -> str:
@@ -334,7 +329,7 @@ class Storage:
 
         status = os.fstat(fd)
         if stat.S_ISREG(status.st_mode):
-            return OpenFile(fd, status)
+            return OpenFile(fd, status.st_size)
 
         # What is wrong with it, the walk will say.
         os.close(fd)
@@ -466,7 +461,7 @@ class Storage:
         except BaseException:
             os.close(file)
             raise
-        return OpenFile(file, status)
+        return OpenFile(file, status.st_size)
 
     def _open_directory(self, path: str) -> int:
         with self._locate(path) as (fd, name):
