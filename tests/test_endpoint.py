@@ -616,6 +616,34 @@ async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> N
     assert caught.value.reply_code == 522
 
 
+async def test_a_dtp_whose_connection_is_lost_while_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tells those who wait for it already, as the endpoint tells who has opened it."""
+
+    async def connect(*_: Any) -> Any:
+        raise ConnectionResetError(104, "it was reset")
+
+    dtp = DTP()
+    received = dtp.register_consumer(RecordingConsumer())
+    sock, there = await tcp_pair()
+    loop = asyncio.get_running_loop()
+
+    class Loop:
+        def __getattr__(self, name: str) -> Any:
+            return connect if name == "connect_accepted_socket" else getattr(loop, name)
+
+    with there:
+        endpoint = AcceptedEndpoint(sock, dtp_factory=lambda: dtp)
+        monkeypatch.setattr("ftpdata.endpoint.asyncio.get_running_loop", Loop)
+        with pytest.raises(DataConnectionError, match="it was reset"):
+            await endpoint.open()
+        monkeypatch.undo()
+        with pytest.raises(FTPDataError, match="it was reset"):
+            await received
+    assert dtp.end is End.OPEN_FAILED
+
+
 async def test_a_dtp_that_is_connected_when_its_open_is_cancelled() -> None:
     """Is told that it has no connection, on every loop."""
 
