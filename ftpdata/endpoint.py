@@ -451,7 +451,11 @@ class Endpoint(abc.ABC):
         except BaseException as error:
             if dtp is not None:
                 # uvloop does not tell it, although it may have told it that it is connected.
-                dtp.abort(End.CANCELLED)
+                has_failed = isinstance(error, Exception)
+                dtp.abort(
+                    End.OPEN_FAILED if has_failed else End.CANCELLED,
+                    cause=error if has_failed else None,
+                )
                 dtp.connection_lost(None)
             sock.close()
             if isinstance(error, OSError):

@@ -592,6 +592,7 @@ async def test_a_small_file_in_tls_takes_the_shortest_way(
     monkeypatch.setattr(direct, "unacknowledged_on", lambda _: 0)
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 30)
     async with protected(version, server_side=server_side) as (endpoint, peer):
         taking = asyncio.ensure_future(take_and_answer(peer))
         result = await send_file(endpoint, file, length=size)

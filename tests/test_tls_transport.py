@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ftpdata import protocol as protocol_module
 from ftpdata import tls_transport
@@ -20,7 +22,7 @@ from ftpdata.errors import FTPDataError
 from ftpdata.kernel import acknowledged_on
 from ftpdata.outcome import End
 from ftpdata.protocol import DTP
-from ftpdata.testing import Cut, reset, send_then_cut, tcp_pair
+from ftpdata.testing import Cut, MemoryTransport, reset, send_then_cut, tcp_pair
 from ftpdata.tls import DataTLS
 from ftpdata.tls_transport import TLSChannel, TLSTransport
 
@@ -589,6 +591,72 @@ async def test_a_protocol_may_stay_open_behind_the_end() -> None:
         transport.close()
         assert await peer.receive() == b""
         assert await protocol.lost is None
+
+
+# The handshake of two channels is the same each time: the examples share their contexts.
+SERVER_TLS, CLIENT_TLS = for_server(), for_client()
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["feed", "pause", "resume", "turn"]), st.integers(1, 40_000)),
+        max_size=40,
+    ),
+    size=st.one_of(st.none(), st.integers(1, 50_000)),
+    records=st.lists(st.integers(1, 20_000), max_size=8),
+    ending=st.sampled_from(["announced", "announced and closed", "closed"]),
+)
+async def test_whatever_the_order(
+    steps: list[tuple[str, int]], size: int | None, records: list[int], ending: str
+) -> None:
+    """Of what comes and who pauses: all data are delivered, then the end, once, and not before."""
+
+    server, client = TLSChannel(SERVER_TLS), TLSChannel(CLIENT_TLS)
+    shake_hands(server, client)
+    for length in records:
+        client.write(CONTENT[:length])
+    if ending != "closed":
+        client.announce_end()
+    wire = client.take()
+    expected = b"".join(CONTENT[:length] for length in records)
+
+    protocol = recorder(size)
+    transport = TLSTransport(server, protocol)
+    lower = MemoryTransport(asyncio.Protocol())
+    transport.connection_made(lower)
+
+    def feed(count: int) -> None:
+        nonlocal wire
+        piece, wire = wire[:count], wire[count:]
+        if piece:
+            transport.get_buffer(-1)[: len(piece)] = piece
+            transport.buffer_updated(len(piece))
+
+    for step, count in steps:
+        before = bytes(protocol.data)
+        is_paused = not transport.is_reading()
+        if step == "feed":
+            feed(count)
+        elif step == "pause":
+            transport.pause_reading()
+        elif step == "resume":
+            transport.resume_reading()
+        else:
+            await asyncio.sleep(0)
+        if is_paused:
+            assert protocol.data == before
+        assert expected.startswith(protocol.data)
+        assert not protocol.ended.done() or protocol.data == expected
+
+    if not transport.is_closing():
+        feed(len(wire))
+        if ending != "announced":
+            transport.eof_received()
+        transport.resume_reading()
+    await protocol.ended
+    assert protocol.data == expected
+    assert lower.is_closing()
+    transport.connection_lost(None)
 
 
 # Its end
