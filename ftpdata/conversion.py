@@ -28,7 +28,7 @@ from .protocol import DTP
 from .restart import RestartMarker, SuspectData
 from .reuse import ReusableConnection
 from .supervision import Supervisor
-from .transfer_codecs import CodecOptions, TransferDecoder, decoder_for
+from .transfer_codecs import ENCODED_AT_ONCE, CodecOptions, TransferDecoder, decoder_for
 from .transmission import MAX_PIECE
 
 __all__ = ["DEFAULT_OPTIONS", "Incoming", "MarkerHandler", "Outgoing", "SuspectHandler"]
@@ -119,8 +119,21 @@ class Outgoing:
         self._encoder = encoder
         self._mode = mode
         self._pace = _Pace(CHUNK)
+        self._has_blocks = mode in (TransmissionMode.BLOCK, TransmissionMode.COMPRESSED)
         if self._reusable is not None:
             self._reusable.begin_file(transfer)
+
+    def size_of(self, nbytes: int) -> int:
+        """Say how many bytes to `send` at once, where so many are wanted.
+
+        In MODE B and C as many as `SizeCounter` counts at once: how large a file
+        is on the connection is not to depend on the peer's pace.
+        """
+
+        if not self._has_blocks:
+            return nbytes
+
+        return max(ENCODED_AT_ONCE, nbytes // ENCODED_AT_ONCE * ENCODED_AT_ONCE)
 
     async def send(self, data: Buffer) -> None:
         """Send data.
@@ -140,6 +153,10 @@ class Outgoing:
                 )
                 for piece in pieces:
                     await self._transfer.send(piece)
+        elif self._has_blocks:
+            view = memoryview(data).cast("B")
+            for start in range(0, len(view), ENCODED_AT_ONCE):
+                await self._send_all(encoder.feed(view[start : start + ENCODED_AT_ONCE]))
         else:
             await self._send_all(encoder.feed(data))
 

@@ -44,7 +44,7 @@ from .representation import (
 )
 from .restart import RestartMarker, SuspectData
 from .stream_mode import StreamRecordDecoder, StreamRecordEncoder
-from .transmission import CodecLimits, Records, at_least_one
+from .transmission import MAX_PIECE, CodecLimits, Records, at_least_one
 
 __all__ = [
     "CodecOptions",
@@ -58,6 +58,11 @@ __all__ = [
     "encoder_for",
     "listing_encoder_for",
 ]
+
+
+ENCODED_AT_ONCE: int = MAX_PIECE
+"""Bytes of a file that are encoded at once where the result depends on it: in MODE B and C, of
+text, some blocks end where a piece does."""
 
 
 class SizeCounter:
@@ -80,10 +85,17 @@ class SizeCounter:
         self.size: int = 0
 
     def feed(self, data: Buffer) -> None:
-        """Count data of the file."""
+        """Count data of the file.
 
-        for piece in self._encoder.feed(data):
-            self.size += len(piece)
+        Args:
+            data: For MODE B and C as many as a multiple of 64 KiB, but for the
+                last ones: `send_file` cuts a file there, too.
+        """
+
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), ENCODED_AT_ONCE):
+            for piece in self._encoder.feed(view[start : start + ENCODED_AT_ONCE]):
+                self.size += len(piece)
 
     def finish(self) -> int:
         """Count what the encoder still held; return the size of the whole. Called once, last."""

@@ -855,13 +855,13 @@ async def _send_by_reading(
     total = transfer.total if until is None else until
     try:
         while total is None or transfer.file_bytes < total:
-            size = transfer.sending_size()
+            size = outgoing.size_of(transfer.sending_size())
             left = total - transfer.file_bytes if total is not None else size
             data: Buffer | None = source.read_now(min(size, left)) if ahead is None else None
             if data is None:
                 data = await (ahead if ahead is not None else source.read(min(size, left)))
                 ahead = None
-                size = transfer.sending_size(len(data))
+                size = outgoing.size_of(transfer.sending_size(len(data)))
                 left = total - transfer.file_bytes - len(data) if total is not None else size
                 if data and left > 0:
                     ahead = asyncio.ensure_future(source.read(min(size, left)))
