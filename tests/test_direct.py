@@ -1040,8 +1040,11 @@ async def test_a_download_in_tls_can_be_aborted_through_its_endpoint(
             await asyncio.sleep(0)
         if moment != "handshake":
             await peer.handshake()
+            await peer.receive_all()
+        if moment == "sent":
+            await peer.put(peer.close_notify())
             await reached.wait()
-        if moment != "sent":
+        else:
             for _ in range(3):
                 await asyncio.sleep(0)
             endpoint.abort(End.ABORTED, "no more")
