@@ -1040,7 +1040,7 @@ async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_pa
 
     control = log_in()
     source = tmp_path / "download"
-    source.write_bytes(b"z" * 400_000)
+    source.write_bytes(b"z" * 60_000)
     buffers = {"send_buffer": 1 << 20, "receive_buffer": 8192}
     async with protected(control, **buffers) as (dtp, peer):  # type: ignore[arg-type]
         limits = Deadlines(close=0.3)
