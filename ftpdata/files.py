@@ -689,7 +689,7 @@ class FileTarget:
         fd = self._open_fd()
 
         try:
-            await self._calls.run(lambda: _write_all(fd, data), is_short=len(data) <= SHORT)
+            await self._calls.run(lambda: _write_all(fd, data))
         except OSError as error:
             raise error_for_oserror(error) from error
 
