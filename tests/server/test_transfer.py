@@ -20,7 +20,7 @@ from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, s
 
 BIG = 64 * 1024 * 1024
 MEDIUM = 200_000
-SMALL = 50_000
+SMALL = 50_000  # what a system takes of any peer, so that all of it is written
 
 
 VERBS = ["RETR", "STOR", "LIST"]
@@ -53,7 +53,7 @@ async def scene(
     and the transfer has not ended.
     """
 
-    for name, size in (("big", BIG), ("medium", MEDIUM)):
+    for name, size in (("big", BIG), ("medium", MEDIUM), ("small", SMALL)):
         with (directory / name).open("wb") as file:
             file.truncate(size)
 
@@ -76,7 +76,7 @@ async def scene(
         else:
             data = await client.slow_passive()
 
-        client.send(LINES[verb].format("medium" if phase == "finishing" else "big"))
+        client.send(LINES[verb].format("small" if phase == "finishing" else "big"))
         assert await client.codes(1) == [150 if phase == "listening" else 125]
         if data is not None and phase in ("transferring", "finishing"):
             if verb == "STOR":
@@ -132,7 +132,6 @@ async def _endless(self: DirectoryLister) -> AsyncGenerator[ListingBlock, None]:
 
 
 async def _some(self: DirectoryLister) -> AsyncGenerator[ListingBlock, None]:
-    # What a system takes of any peer, so that all of it is written.
     yield ListingBlock(LINE * (SMALL // len(LINE)))
 
 
@@ -359,7 +358,7 @@ async def test_quit_waits_for_the_transfer(
         it.finish.set()
         if verb != "STOR":
             size = len(await it.data.read())
-            assert size == (MEDIUM if verb == "RETR" else SMALL // len(LINE) * len(LINE))
+            assert size == (SMALL if verb == "RETR" else SMALL // len(LINE) * len(LINE))
         assert await it.client.codes(2) == [226, 221]
         assert await it.client.is_closed()
 
