@@ -42,7 +42,7 @@ class StatusColumns(Sequence[StatusRow]):
     __slots__ = ("columns",)
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self.columns = columns
+        self.columns: Sequence[Column] = columns
 
     def __len__(self) -> int:
         return len(self.columns[0])
