@@ -114,12 +114,6 @@ class Endpoint(abc.ABC):
         """Whether the connection is there already: reply 125 rather than 150."""
 
     @property
-    def is_clear(self) -> bool:
-        """Whether the connection is not protected (PROT C)."""
-
-        return self._tls is None
-
-    @property
     def channel(self) -> TLSChannel | None:
         """The TLS of the socket that `connect` gave; None in clear."""
 

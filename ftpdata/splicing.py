@@ -49,7 +49,7 @@ def can_splice(dtp: DTP, target: UploadTarget) -> bool:
         sys.platform == "linux"
         and isinstance(target, FileTarget)
         and target.can_splice
-        and dtp.transport.get_extra_info("ssl_object") is None
+        and dtp.tls is None
     )
 
 

@@ -535,7 +535,7 @@ class Supervisor:
             self._unsent_limit = None
 
         self._room = room
-        if transport.get_extra_info("ssl_object") is not None:
+        if self.dtp.tls is not None:
             self._least_size = STALLED_TLS_PIECE
         self.dtp.limit_waiting(self._least_size)
 

@@ -200,7 +200,7 @@ async def send_file(
                 source.position += ahead
 
             can_sendfile = parameters.is_identity and digest is None and source.raw is not None
-            if can_sendfile and total is not None and _is_clear(transfer.dtp):
+            if can_sendfile and total is not None and transfer.dtp.tls is None:
                 await _send_by_sendfile(transfer, source, outgoing)
 
             if transfer.file_bytes != total:
@@ -773,10 +773,6 @@ def _outgoing(
         encoder = encoder_for(parameters, options=options, offset=offset)
 
     return Outgoing(transfer, dtp, encoder, parameters.mode)
-
-
-def _is_clear(dtp: DTP) -> bool:
-    return dtp.transport.get_extra_info("ssl_object") is None
 
 
 async def _send_by_sendfile(
