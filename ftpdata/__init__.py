@@ -176,6 +176,7 @@ if TYPE_CHECKING:
         IterableProducer,
         StartableProducer,
     )
+    from .prompt import PromptFuture
     from .protocol import DTP, CloseWaiter
     from .proxy_header import (
         PROXY_HEADER_LIMIT,
@@ -331,6 +332,7 @@ __all__ = [
     "ProducerOfTwisted",
     "ProgressCallback",
     "ProgressWatch",
+    "PromptFuture",
     "Protection",
     "ProtectionRequired",
     "ProxyHeader",
@@ -590,6 +592,7 @@ _NAMES = {
         "IterableProducer",
         "StartableProducer",
     ),
+    "prompt": ("PromptFuture",),
     "protocol": ("DTP", "CloseWaiter"),
     "proxy_header": (
         "PROXY_HEADER_LIMIT",

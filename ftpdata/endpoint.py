@@ -30,6 +30,7 @@ from .kernel import (
     watch_readable,
 )
 from .outcome import End
+from .prompt import PromptFuture
 from .protocol import DTP, peer_of
 from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 from .tls import DataTLS, negotiation_failed
@@ -64,6 +65,7 @@ class Endpoint(abc.ABC):
     # As it is before anything has happened, and as most of it stays.
     _has_options: bool = False
     _proxied_peer: HostPort | None = None
+    _peername: object = None
     _opening: bool = False
     _has_socket: bool = False
     _is_finished: bool = False
@@ -75,7 +77,7 @@ class Endpoint(abc.ABC):
     _timeout: float | None = None
     _deadline: asyncio.TimerHandle | None = None
     _given_up: FTPDataError | None = None
-    _waiter: asyncio.Future[bool] | None = None
+    _waiter: PromptFuture[bool] | None = None
     _connected: socket.socket | None = None
     _channel: TLSChannel | None = None
     _unsent: bytes | None = None
@@ -239,6 +241,8 @@ class Endpoint(abc.ABC):
 
         if self._proxied_peer is not None:
             return self._proxied_peer
+        if self._peername is not None:
+            return peer_of(self._peername)
 
         try:
             return peer_of(self._connected.getpeername()) if self._connected is not None else None
@@ -259,7 +263,7 @@ class Endpoint(abc.ABC):
         """
 
         assert self._connected is not None
-        if not watch_readable(asyncio.get_running_loop(), self._connected, self._wake):
+        if not watch_readable(asyncio.get_running_loop(), self._connected, self._wake_promptly):
             return await self._wait_a_moment(timeout)
 
         self._watched = self._connected.fileno()
@@ -405,7 +409,7 @@ class Endpoint(abc.ABC):
 
         # To look whether the connection has come may have been the end of it.
         self._check_given_up()
-        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiter: PromptFuture[bool] = PromptFuture(loop=asyncio.get_running_loop())
         self._waiter = waiter
         self._timeout = timeout
         if self._called_at is not None:
@@ -430,6 +434,10 @@ class Endpoint(abc.ABC):
     def _wake(self, cause: object = True) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(cause is not None)
+
+    def _wake_promptly(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_prompt_result(True)
 
     async def _connect_protocol(self, sock: socket.socket) -> DTP:
         """Make the `DTP` of a connected socket; the socket is closed on any failure."""

@@ -56,11 +56,13 @@ class Arrival:
         number: How many connections the listener had accepted, this one
             included.
         proxied: Address and port of who is behind the proxy; None without one.
+        peername: What the socket calls its peer; None behind a proxy.
     """
 
     host: str
     number: int
     proxied: HostPort | None = None
+    peername: object = None
 
 
 def bind_listener(
@@ -264,7 +266,7 @@ class Acceptor:
         self.arrivals += 1
         sock.setblocking(False)
         if self._proxies is None:
-            self._deliver(sock, Arrival(peername[0], self.arrivals))
+            self._deliver(sock, Arrival(peername[0], self.arrivals, peername=peername))
         elif not self._proxies.trusts(peername[0]):
             self.refuse(sock, peername[0], "it is not a trusted proxy")
         else:

@@ -481,5 +481,6 @@ class PassiveEndpoint(Endpoint):
 
         self._accepted = sock
         self._proxied_peer = arrival.proxied
+        self._peername = arrival.peername
         self._listener.let_go(self, has_come=True)
         self._wake()

@@ -470,6 +470,7 @@ class PooledEndpoint(Endpoint):
         self._pool.connected(self._listener, self._peer)
         self._accepted = sock
         self._proxied_peer = arrival.proxied
+        self._peername = arrival.peername
         self._wake()
 
     async def _obtain_socket(self) -> socket.socket:

@@ -826,7 +826,8 @@ async def test_a_peer_that_talks_on_takes_no_turns(
         async with peer_task(count()):
             sock = await given(endpoint)
             await direct._await_answer(endpoint, sock, endpoint.channel)
-    assert turns >= received - 1 > 0
+    # The first two are there before it waits, or as soon as it does.
+    assert turns >= received - 2 > 0
 
 
 async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:

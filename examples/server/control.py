@@ -17,6 +17,8 @@ from typing import cast
 
 import attrs
 
+from ftpdata import PromptFuture
+
 __all__ = ["ControlConnection", "Reply", "TelnetLines", "prepare_socket", "printable"]
 
 READ_SIZE = 2048
@@ -239,9 +241,10 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._is_reading = True
         self._is_full = False
-        self._changed: asyncio.Future[None] | None = None
+        self._changed: PromptFuture[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._patient_until = 0.0
+        self._is_prompt = False
         self._held = b""
         self._let_go: asyncio.Handle | None = None
         # What is read of TLS, and what is to be sent of it; none without.
@@ -300,8 +303,23 @@ class ControlConnection(asyncio.BufferedProtocol):
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
 
+    def _wake_promptly(self) -> None:
+        """Let `wait` return now, and the line be answered before this does."""
+
+        if self._changed is None or self._changed.done():
+            return
+
+        self._is_prompt = True
+        try:
+            self._changed.set_prompt_result(None)
+        finally:
+            self._is_prompt = False
+            if self._held:
+                # What it is held for takes longer.
+                self.write(b"")
+
     async def _change(self) -> None:
-        self._changed = self._loop.create_future()
+        self._changed = PromptFuture(loop=self._loop)
         try:
             await self._changed
         finally:
@@ -336,7 +354,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         """
 
         self._held += reply.encode()
-        if self._let_go is None:
+        if not self._is_prompt and self._let_go is None:
             self._let_go = self._loop.call_soon(self.write, b"")
 
     async def send_all(self, data: bytes) -> None:
@@ -349,8 +367,9 @@ class ControlConnection(asyncio.BufferedProtocol):
     def write(self, data: bytes) -> None:
         """Send whole lines, few enough that nobody needs to wait until the client takes them."""
 
-        if self._let_go is not None:
+        if self._held:
             data, self._held = self._held + data, b""
+        if self._let_go is not None:
             self._let_go.cancel()
             self._let_go = None
 
@@ -506,14 +525,16 @@ class ControlConnection(asyncio.BufferedProtocol):
         data = bytes(buffer[:nbytes])
         if self._incoming is None:
             self._take(data)
-            return
-
-        self._incoming.write(data)
-        if self._switch is not None:
-            self._switch()
-            self.wake()
         else:
-            self._take_protected()
+            self._incoming.write(data)
+            if self._switch is None:
+                self._take_protected()
+            else:
+                self._switch()
+                self.wake()
+
+        if self._waiting:
+            self._wake_promptly()
 
     def eof_received(self) -> bool:
         """Take note that the client says no more. It may still read."""
@@ -553,9 +574,6 @@ class ControlConnection(asyncio.BufferedProtocol):
             if self._transport is not None:
                 self._transport.pause_reading()
 
-        if self._waiting:
-            self.wake()
-
     def _end(self) -> None:
         if not self.has_ended:
             self.has_ended = True
@@ -571,7 +589,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         """
 
         try:
-            if self._let_go is not None:
+            if self._held:
                 self.write(b"")
             if self.tls is not None and not self.is_lost:
                 with contextlib.suppress(TimeoutError, ssl.SSLError, ConnectionError):

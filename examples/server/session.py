@@ -108,6 +108,7 @@ class Session:
     _has_quit = False
     _is_gone = False
     _is_shut_down = False
+    _aborted = ("", "")
 
     def __init__(
         self,
@@ -334,12 +335,30 @@ class Session:
     async def _serve(self) -> None:
         try:
             await self.reply(Reply(220, "ftpdata example server ready."))
-            while await self._wait_for_line():
-                await self._run_line(self._control.take_line())
-                if self._is_to_switch and not await self._switch():
-                    return
+            is_over = False
+            while not is_over:
+                # One for many commands: to make one for each takes as long as to look it up.
+                with anyio.CancelScope() as self._scope:
+                    is_over = await self._run_lines()
+                if self._scope.cancelled_caught:
+                    # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
+                    self.log("%s: %s", *self._aborted)
+                    await self.reply(Reply(450, self._aborted[1]))
         except EndSession as end:
             await self.reply(end.reply)
+
+    async def _run_lines(self) -> bool:
+        """Run commands until the session is over, or one was aborted; return whether it is over."""
+
+        while await self._wait_for_line():
+            await self._run_line(self._control.take_line())
+            if self._is_to_switch and not await self._switch():
+                return True
+            if self._scope.cancel_called:
+                # The command was as good as over, and has its reply.
+                return False
+
+        return True
 
     @property
     def _is_to_switch(self) -> bool:
@@ -422,6 +441,7 @@ class Session:
         if verb not in KEEPS_RENAME:
             self.rename_from = None
 
+        reply: Reply | None
         try:
             command = self._find(verb, argument)
             if command.is_abortable:
@@ -439,7 +459,8 @@ class Session:
             logger.exception("%s: %s failed", self.peer, printable(verb))
             reply = Reply(451, "Internal error.")
 
-        await self.reply(reply)
+        if reply is not None:
+            await self.reply(reply)
 
     def _find(self, verb: str, argument: str) -> Command:
         """Look the command up; refuse what may not run here and now."""
@@ -465,29 +486,30 @@ class Session:
 
         return command
 
-    async def _run_operation(self, command: Command, verb: str, argument: str) -> Reply:
+    async def _run_operation(self, command: Command, verb: str, argument: str) -> Reply | None:
+        """Run what takes long; return the reply, if it was not sent already."""
+
         if self._waiting_aborts or self._is_gone:
-            # Not 426, see below.
+            # Not 426, see above.
             self.take_restart()
             return Reply(450, GONE if self._is_gone else ABORTED)
 
-        operation = Operation(f"{verb} {argument}".rstrip(), self._clock())
+        operation = Operation(f"{verb} {argument}".rstrip(), self._clock(), self._scope)
         self.operation = operation
         try:
-            with operation.scope:
-                return await command.handler(self, argument)
+            # Who waits for it waits no longer than for the reply.
+            await self.reply(await command.handler(self, argument))
         except FTPDataError as error:
             self.log("%s: %s", operation.name, error.message)
             raise
         finally:
             self.operation = None
+            self._aborted = operation.name, operation.reason
             operation.release()
             if operation.connection is not None:
                 await self.data.settle()
 
-        # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
-        self.log("%s: %s", operation.name, operation.reason)
-        return Reply(450, operation.reason)
+        return None
 
 
 class _Refused(FTPDataError):

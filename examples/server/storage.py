@@ -66,7 +66,7 @@ _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) 
 
 @attrs.frozen
 class OpenFile:
-    """A regular file, open for reading; closed at the end of its ``with`` block."""
+    """A regular file, open for reading; closed by `release`, or behind its ``with`` block."""
 
     fd: int
     size: int
@@ -76,6 +76,11 @@ class OpenFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Close it. Once."""
+
         os.close(self.fd)
 
 

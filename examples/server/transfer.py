@@ -34,6 +34,7 @@ from ftpdata import (
 )
 
 from .control import Reply
+from .storage import OpenFile
 
 __all__ = ["WHOLE", "DataChannel", "Operation", "Restart"]
 
@@ -65,20 +66,19 @@ class Operation:
     Args:
         name: The command, as STAT shows it.
         now: Time of its start, in seconds of a monotonic clock.
+        scope: It runs within it.
 
     Attributes:
-        scope: The command runs within it.
         connection: The data connection, as far as it is open.
         reason: Why it was aborted.
-        slots: What it takes of what is limited, for `release` to give back.
     """
 
-    def __init__(self, name: str, now: float) -> None:
+    def __init__(self, name: str, now: float, scope: anyio.CancelScope) -> None:
         self.name = name
-        self.scope = anyio.CancelScope()
         self.connection: Endpoint | DTP | None = None
         self.reason = ""
-        self.slots: list[Slot] = []
+        self._scope = scope
+        self._kept: list[Slot | OpenFile] = []
         self._started_at = now
         self._transferred = 0
         self._total: int | None = None
@@ -94,15 +94,20 @@ class Operation:
 
         self.reason = reason
         if self.connection is None:
-            self.scope.cancel()
+            self._scope.cancel()
         else:
             self.connection.abort(End.ABORTED, reason)
+
+    def keep(self, taken: Slot | OpenFile) -> None:
+        """Keep what it has taken until it is over, and its end is told."""
+
+        self._kept.append(taken)
 
     def release(self) -> None:
         """Give back what it has taken: it is over."""
 
-        while self.slots:
-            self.slots.pop().release()
+        while self._kept:
+            self._kept.pop().release()
 
     def progress(self, transferred: int, total: int | None, /) -> None:
         """Take note of progress; an `ftpdata.ProgressCallback`."""

@@ -55,31 +55,32 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
     operation, restart = _begin(session)
     _check_restart(session, restart)
-    with await session.storage.open_file(session.path(argument)) as file:
-        offset = restart.offset
-        end = file.size
-        if restart.end is not None:
-            # A range behind the end is 0 bytes long, not an error (draft-bryan-ftp-range §4.3).
-            end = min(restart.end, file.size)
-            offset = min(offset, end)
-        elif offset > file.size:
-            return Reply(554, f"The file has {file.size} bytes.")
+    file = await session.storage.open_file(session.path(argument))
+    operation.keep(file)
+    offset = restart.offset
+    end = file.size
+    if restart.end is not None:
+        # A range behind the end is 0 bytes long, not an error (draft-bryan-ftp-range §4.3).
+        end = min(restart.end, file.size)
+        offset = min(offset, end)
+    elif offset > file.size:
+        return Reply(554, f"The file has {file.size} bytes.")
 
-        text = "Here comes the file."
-        if session.parameters.is_identity:
-            # Clients look for "(123 bytes)" to show how far they are.
-            text = f"Here comes the file ({end - offset} bytes)."
-        result = await send_file(
-            await _connect(session, operation, text),
-            file.fd,
-            parameters=session.parameters,
-            options=session.options,
-            offset=offset,
-            length=end - offset,
-            throttle=session.throttle,
-            progress=operation.progress,
-            deadlines=session.settings.deadlines,
-        )
+    text = "Here comes the file."
+    if session.parameters.is_identity:
+        # Clients look for "(123 bytes)" to show how far they are.
+        text = f"Here comes the file ({end - offset} bytes)."
+    result = await send_file(
+        await _connect(session, operation, text),
+        file.fd,
+        parameters=session.parameters,
+        options=session.options,
+        offset=offset,
+        length=end - offset,
+        throttle=session.throttle,
+        progress=operation.progress,
+        deadlines=session.settings.deadlines,
+    )
 
     return _complete(session, operation, result)
 
@@ -184,11 +185,11 @@ def _take_slots(session: Session, operation: Operation) -> None:
     user = (session.user.name, address_key(session.peer) if session.user.is_anonymous else "")
     usage = session.shared.usage
     try:
-        operation.slots.append(usage.take_transfer(user))
+        operation.keep(usage.take_transfer(user))
     except DataConnectionError as error:
         raise Busy(error.message) from error
 
-    operation.slots.append(usage.take_connection(session.peer))
+    operation.keep(usage.take_connection(session.peer))
 
 
 class Busy(FTPDataError):
