@@ -15,6 +15,7 @@ import socket
 
 from .contracts import ProgressCallback
 from .endpoint import Endpoint
+from .files import FileTarget
 from .kernel import describe_tls, has_unread, unacknowledged_on
 from .outcome import Direction, End, FastPath, TransferResult
 from .page_cache import read_cached
@@ -95,18 +96,27 @@ async def send_directly(
     if sent != length or not await _is_delivered(sock, channel):
         return sent
 
-    peer = endpoint.peer
+    result = _clean_end(endpoint, Direction.SENT, length, started_at, offset)
     endpoint.finish()
     if progress is not None:
         progress(length, length)
 
+    return result
+
+
+def _clean_end(
+    endpoint: Endpoint, direction: Direction, size: int, started_at: float, offset: int
+) -> TransferResult:
+    """Describe a transfer that has ended as it should."""
+
+    channel, peer = endpoint.channel, endpoint.peer
     version, cipher, resumed = describe_tls(None if channel is None else channel.object)
     return TransferResult(
-        direction=Direction.SENT,
+        direction=direction,
         end=End.CLEAN,
-        bytes=length,
-        file_bytes=length,
-        seconds=loop.time() - started_at,
+        bytes=size,
+        file_bytes=size,
+        seconds=asyncio.get_running_loop().time() - started_at,
         offset=offset,
         fast_path=FastPath.DIRECT,
         peer=None if peer is None else str(peer),
@@ -169,35 +179,46 @@ async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSCha
             await endpoint.wait_readable(patience)
 
 
-async def receive_directly(endpoint: Endpoint) -> DTP:
+async def receive_directly(
+    endpoint: Endpoint, target: FileTarget | None, *, offset: int
+) -> tuple[bytes, TransferResult] | DTP:
     """Open an endpoint for an upload; where it is small, receive it right away.
 
     Args:
         endpoint: What it comes over.
+        target: The file that is to hold just what comes; None for any other.
+        offset: Where in the file the transfer starts, for the result.
 
     Returns:
-        The DTP. It has ended already where a small file and its end came
-        within a moment; what has come is held for its consumer in any case.
+        The bytes of the file and the result, where a small file and its clean
+        end came within a moment; nothing is written yet. In any other case the
+        DTP, which holds what has come for its consumer. Without a target it is
+        the DTP also of a connection that has ended.
 
     Raises:
         FTPDataError: The connection did not come, see `Endpoint.connect`.
     """
 
-    data, ending = await _take(endpoint)
-    if ending is True:
-        peer = endpoint.peer
-        endpoint.finish()
-        return endpoint.received(data, peer)
+    started_at = asyncio.get_running_loop().time()
+    data, ending = await _take(endpoint, target)
+    if ending is not True:
+        dtp = await endpoint.open(keep=True, ahead=data)
+        if isinstance(ending, OSError):
+            # The system tells of it once only.
+            dtp.lost_by(ending)
+        return dtp
 
-    dtp = await endpoint.open(keep=True, ahead=data)
-    if isinstance(ending, OSError):
-        # The system tells of it once only.
-        dtp.lost_by(ending)
+    if target is None:
+        return endpoint.received(data)
 
-    return dtp
+    result = _clean_end(endpoint, Direction.RECEIVED, len(data), started_at, offset)
+    endpoint.finish()
+    return data, result
 
 
-async def _take(endpoint: Endpoint) -> tuple[bytes, OSError | bool]:
+async def _take(
+    endpoint: Endpoint, target: FileTarget | None
+) -> tuple[bytes, OSError | bool]:
     """Take what comes soon; tell whether it ended cleanly, or the error that it ended with."""
 
     sock = await endpoint.connect()
@@ -209,6 +230,10 @@ async def _take(endpoint: Endpoint) -> tuple[bytes, OSError | bool]:
         try:
             piece, has_ended = _receive(sock, channel)
         except BlockingIOError:
+            if target is not None and target.begin_in_memory():
+                # It may have come meanwhile.
+                continue
+
             patience = deadline - loop.time()
             if patience <= 0:
                 break

@@ -292,19 +292,24 @@ class Endpoint(abc.ABC):
         self._unsent, self._written_ahead = data, written
 
     def finish(self) -> None:
-        """Close the socket that `connect` gave: everything has gone over it."""
+        """Close the socket that `connect` gave: everything has gone over it.
+
+        That is done on the next turn of the event loop, behind what is to be
+        said about it in this one: the system takes as long for it as for a reply.
+        """
 
         sock, self._connected = self._connected, None
         if sock is not None:
             self._is_finished = True
-            sock.close()
+            asyncio.get_running_loop().call_soon(sock.close)
 
-    def received(self, data: bytes, peer: HostPort | None) -> DTP:
-        """Make the DTP of a connection that has ended, and over which `data` came."""
+    def received(self, data: bytes) -> DTP:
+        """Make the DTP of a connection that has ended, and over which `data` came; `finish` it."""
 
         dtp = self._dtp_factory()
-        dtp.proxied_peer = peer
+        dtp.proxied_peer = self.peer
         dtp.receive_past(data, None if self._channel is None else self._channel.object)
+        self.finish()
         return dtp
 
     def _check_given_up(self) -> None:

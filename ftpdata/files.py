@@ -537,7 +537,7 @@ class FileTarget:
     Made by `open`; an `ftpdata.contracts.UploadTarget`. An atomic upload that
     does not end cleanly leaves nothing under the final name, whatever ended
     it; a process that is killed leaves the hidden file,
-    ``.NAME.RANDOM.part``.
+    ``.NAME.RANDOM.part``, which is made for the first bytes that come.
 
     Attributes:
         position: Where the next byte goes, in bytes.
@@ -549,26 +549,26 @@ class FileTarget:
 
     def __init__(
         self,
-        fd: int,
         *,
-        name: bytes,
-        partial_name: bytes | None,
         dir_fd: int | None,
         mode: WriteMode,
-        position: int,
+        permissions: int,
         durable: bool,
         keep_partial: bool,
         calls: WorkerCalls,
     ) -> None:
-        self._fd: int | None = fd
-        self._name = name
-        self._partial_name = partial_name
+        self._fd: int | None = None
+        self._is_settled = False
+        self._name = b""
+        self._partial_name: bytes | None = None
         self._dir_fd = dir_fd
         self._mode = mode
+        self._permissions = permissions
+        self._inherited: int | None = None
         self._durable = durable
         self.keep_partial: bool = keep_partial
         self._calls = calls
-        self.position: int = position
+        self.position: int = 0
         # What is opened to append has none (splice(2), EINVAL).
         self.can_splice: bool = mode is not WriteMode.APPEND
 
@@ -630,39 +630,21 @@ class FileTarget:
                 found, directory = path()
             else:
                 found, directory = path, os.dup(dir_fd) if dir_fd is not None else None
-            try:
-                name = os.fsencode(found)
-                fd, partial_name = _open_target(
-                    name, directory, mode, permissions, may_be_new=not offset
-                )
-                try:
-                    status = os.fstat(fd)
-                    position = _start_position(fd, status, mode, offset)
-                except BaseException:
-                    os.close(fd)
-                    new = partial_name or (name if mode is WriteMode.EXCLUSIVE else None)
-                    if new is not None:
-                        with contextlib.suppress(OSError):
-                            os.unlink(new, dir_fd=directory)
-                    raise
-            except BaseException:
-                if directory is not None:
-                    os.close(directory)
-                raise
 
             target = cls(
-                fd,
-                name=name,
-                partial_name=partial_name,
                 dir_fd=directory,
                 mode=mode,
-                position=position,
+                permissions=permissions,
                 durable=durable,
                 keep_partial=keep_partial,
                 calls=calls,
             )
-            # A pipe may be anywhere, and make its writer wait.
-            calls.lives_in_memory = stat.S_ISREG(status.st_mode) and _lives_in_memory(fd)
+            try:
+                target._begin(found, offset)
+            except BaseException:
+                target._close_directory()
+                raise
+
             opened.append(target)
             return target
 
@@ -677,6 +659,26 @@ class FileTarget:
             await calls.clean_up(discard, at_once=True)
             raise
 
+    def begin_in_memory(self) -> bool:
+        """Make the hidden file of an atomic upload now, if there is no disk to be waited for.
+
+        It would be made for the first bytes: this is for the time until they come.
+
+        Returns:
+            Whether it was made.
+        """
+
+        if self._fd is not None or self._is_settled or not self._calls.lives_in_memory:
+            return False
+
+        try:
+            self._make_hidden()
+        except OSError:
+            # What is wrong, the first bytes will meet.
+            return False
+
+        return True
+
     async def write(self, data: bytes) -> None:
         """Write bytes behind what was written before. All of them, or it raises.
 
@@ -686,10 +688,9 @@ class FileTarget:
             LocalError: The system failed otherwise. Reply 451.
         """
 
-        fd = self._open_fd()
-
+        self._check_unsettled()
         try:
-            await self._calls.run(lambda: _write_all(fd, data))
+            await self._calls.run(lambda: _write_all(self._open_fd(), data))
         except OSError as error:
             raise error_for_oserror(error) from error
 
@@ -705,9 +706,9 @@ class FileTarget:
             FTPDataError: As for `write`, of an `OSError` that `move` raises.
         """
 
-        fd = self._open_fd()
+        self._check_unsettled()
         try:
-            self.position += await self._calls.run(lambda: move(fd))
+            self.position += await self._calls.run(lambda: move(self._open_fd()))
         except OSError as error:
             raise error_for_oserror(error) from error
 
@@ -728,11 +729,12 @@ class FileTarget:
         Cancellation: it is published whole or not at all.
         """
 
-        self._open_fd()
+        self._check_unsettled()
 
         def work() -> None:
-            fd, self._fd = self._open_fd(), None
+            self._is_settled = True
             try:
+                fd, self._fd = self._open_fd(), None
                 try:
                     _write_all(fd, last)
                     if self._durable:
@@ -757,7 +759,7 @@ class FileTarget:
             raise error_for_oserror(error) from error
         except asyncio.CancelledError:
             # Where no thread had begun with it, nothing was published, and is not to be.
-            if self._fd is not None:
+            if not self._is_settled:
                 await self._calls.clean_up(self.discard_now, at_once=True)
             raise
 
@@ -772,7 +774,7 @@ class FileTarget:
             FTPDataError: The system refused. Carries the reply code.
         """
 
-        if self._fd is not None:
+        if not self._is_settled:
             try:
                 await self._calls.clean_up(self.discard_now)
             except OSError as error:
@@ -781,12 +783,14 @@ class FileTarget:
     def discard_now(self) -> None:
         """Do what `discard` does, in the calling thread. Idempotent."""
 
-        fd, self._fd = self._fd, None
-        if fd is None:
+        if self._is_settled:
             return
 
+        self._is_settled = True
+        fd, self._fd = self._fd, None
         try:
-            os.close(fd)
+            if fd is not None:
+                os.close(fd)
         except OSError:
             # It is thrown away; what could not be written does not matter.
             pass
@@ -799,11 +803,62 @@ class FileTarget:
             finally:
                 self._close_directory()
 
-    def _open_fd(self) -> int:
-        if self._fd is None:
+    def _check_unsettled(self) -> None:
+        if self._is_settled:
             raise ValueError("this upload was committed or discarded already")
 
-        return self._fd
+    # In a worker thread
+
+    def _begin(self, path: FilePath, offset: int) -> None:
+        """Open the file; of an atomic upload, find out whether a hidden one may be made."""
+
+        self._name = name = os.fsencode(path)
+        directory, base = os.path.split(name)
+        if not base:
+            raise FileUnavailable("is a directory" if name else "expected a name")
+
+        if self._mode is WriteMode.ATOMIC:
+            self._inherited = _permissions_of_replaced(name, self._dir_fd)
+            if not _may_write(directory or b".", self._dir_fd):
+                # Or so it is said: the system has the last word, and the reason.
+                self._make_hidden()
+            return
+
+        self._fd = _open_named(
+            name, self._dir_fd, self._mode, self._permissions, may_be_new=not offset
+        )
+        try:
+            self._note_file_system(self._fd)
+            self.position = _start_position(self._fd, self._mode, offset)
+        except BaseException:
+            os.close(self._fd)
+            with contextlib.suppress(OSError):
+                self._unlink()
+            raise
+
+    def _open_fd(self) -> int:
+        return self._make_hidden() if self._fd is None else self._fd
+
+    def _make_hidden(self) -> int:
+        """Make the hidden file beside the one that an atomic upload replaces."""
+
+        directory, base = os.path.split(self._name)
+        # The hidden name is longer; names end at 255 bytes on nearly every system.
+        hidden = b".%s.%s.part" % (base[:200], secrets.token_hex(8).encode())
+        partial = os.path.join(directory, hidden)  # noqa: PTH118 - pathlib knows no bytes
+        fd = os.open(partial, _NEW, self._permissions, dir_fd=self._dir_fd)
+        self._fd, self._partial_name = fd, partial
+        self._note_file_system(fd)
+        if self._inherited is not None and hasattr(os, "fchmod"):
+            with contextlib.suppress(OSError):
+                os.fchmod(fd, self._inherited)
+
+        return fd
+
+    def _note_file_system(self, fd: int) -> None:
+        # A pipe may be anywhere, and make its writer wait.
+        is_file = self._mode is WriteMode.ATOMIC or stat.S_ISREG(os.fstat(fd).st_mode)
+        self._calls.lives_in_memory = is_file and _lives_in_memory(fd)
 
     def _rename(self) -> None:
         assert self._partial_name is not None
@@ -886,53 +941,50 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _open_target(
+_WRITE = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_LINK = _WRITE | getattr(os, "O_NOFOLLOW", 0)
+_NEW = _NO_LINK | os.O_CREAT | os.O_EXCL
+
+
+def _open_named(
     name: bytes, dir_fd: int | None, mode: WriteMode, permissions: int, *, may_be_new: bool
-) -> tuple[int, bytes | None]:
-    """Open the descriptor to write to, and tell its hidden name where it has one."""
+) -> int:
+    """Open a file to write to it under its own name."""
 
-    directory, base = os.path.split(name)
-    if not base:
-        raise FileUnavailable("is a directory" if name else "expected a name")
-
-    common = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    no_follow = getattr(os, "O_NOFOLLOW", 0)
-    new = common | os.O_CREAT | os.O_EXCL | no_follow
     if mode is WriteMode.EXCLUSIVE:
-        return os.open(name, new, permissions, dir_fd=dir_fd), None
+        return os.open(name, _NEW, permissions, dir_fd=dir_fd)
 
-    if mode is not WriteMode.ATOMIC:
-        flags = common | no_follow | getattr(os, "O_NONBLOCK", 0)
-        if may_be_new:
-            flags |= os.O_CREAT
-        if mode is WriteMode.APPEND:
-            flags |= os.O_APPEND
-        fd = os.open(name, flags, permissions, dir_fd=dir_fd)
-        try:
-            if hasattr(os, "set_blocking"):
-                os.set_blocking(fd, True)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd, None
+    flags = _NO_LINK | getattr(os, "O_NONBLOCK", 0)
+    if may_be_new:
+        flags |= os.O_CREAT
+    if mode is WriteMode.APPEND:
+        flags |= os.O_APPEND
+    fd = os.open(name, flags, permissions, dir_fd=dir_fd)
+    try:
+        if hasattr(os, "set_blocking"):
+            os.set_blocking(fd, True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _permissions_of_replaced(name: bytes, dir_fd: int | None) -> int | None:
+    """Return the permissions of the file that is to be replaced; None where there is none."""
 
     replaced = _status(name, dir_fd)
-    if replaced is not None and stat.S_ISDIR(replaced.st_mode):
+    if replaced is None:
+        return None
+    if stat.S_ISDIR(replaced.st_mode):
         raise FileUnavailable("is a directory")
+    if not stat.S_ISREG(replaced.st_mode):
+        return None
 
-    if replaced is not None and stat.S_ISREG(replaced.st_mode):
-        # Renaming asks nobody's leave; a file that may not be written is to stay.
-        _check_writable(name, dir_fd)
+    # Renaming asks nobody's leave; a file that may not be written is to stay.
+    if not _may_write(name, dir_fd):
+        raise FileUnavailable("Permission denied")
 
-    # The hidden name is longer; names end at 255 bytes on nearly every system.
-    hidden = b".%s.%s.part" % (base[:200], secrets.token_hex(8).encode())
-    partial = os.path.join(directory, hidden)  # noqa: PTH118 - pathlib knows no bytes
-    fd = os.open(partial, new, permissions, dir_fd=dir_fd)
-    if replaced is not None and stat.S_ISREG(replaced.st_mode) and hasattr(os, "fchmod"):
-        with contextlib.suppress(OSError):
-            os.fchmod(fd, replaced.st_mode & 0o777)
-
-    return fd, partial
+    return replaced.st_mode & 0o777
 
 
 def _status(name: bytes, dir_fd: int | None) -> os.stat_result | None:
@@ -942,13 +994,13 @@ def _status(name: bytes, dir_fd: int | None) -> os.stat_result | None:
         return None
 
 
-def _check_writable(name: bytes, dir_fd: int | None) -> None:
+def _may_write(name: bytes, dir_fd: int | None) -> bool:
     effective = os.access in os.supports_effective_ids
-    if not os.access(name, os.W_OK, dir_fd=dir_fd, effective_ids=effective):
-        raise FileUnavailable("Permission denied")
+    return os.access(name, os.W_OK, dir_fd=dir_fd, effective_ids=effective)
 
 
-def _start_position(fd: int, status: os.stat_result, mode: WriteMode, offset: int) -> int:
+def _start_position(fd: int, mode: WriteMode, offset: int) -> int:
+    status = os.fstat(fd)
     if mode is WriteMode.APPEND:
         return status.st_size
 

@@ -660,20 +660,6 @@ class DTP(asyncio.Protocol):
 
         self._cut()
 
-    @property
-    def is_past(self) -> bool:
-        """Whether it is the record of a connection that was never a transport's."""
-
-        return self._is_lost and self._transport is None and self._end is End.CLEAN
-
-    def take_held(self) -> bytes:
-        """Take what has come and no consumer has had; for who registers none."""
-
-        data = b"".join(self._held)
-        self._held.clear()
-        self._held_size = 0
-        return data
-
     def receive_past(self, data: bytes, tls: ssl.SSLObject | None) -> None:
         """Be the record of a connection that was never a transport's, and has ended cleanly.
 

@@ -35,7 +35,7 @@ from .outcome import Direction, End, FastPath, TransferResult
 from .protocol import DTP
 from .throttle import TokenBucket
 
-__all__ = ["Supervisor", "finish_despite_cancellation"]
+__all__ = ["Supervisor", "finish_despite_cancellation", "local_failure"]
 
 T = TypeVar("T")
 
@@ -165,32 +165,6 @@ class Supervisor:
             raise
         except Exception as error:
             failure = await self.fail(error)
-            if failure is error:
-                raise
-            raise failure from error
-
-        return self.result(End.CLEAN)
-
-    def conclude(self, size: int, check: Callable[..., None]) -> TransferResult:
-        """Do what `run` does for an upload that was over before the transfer began.
-
-        Args:
-            size: Bytes of the file that came.
-            check: Called with `size`, and ``is_last=True``; may raise.
-
-        Returns:
-            The result of a clean end.
-
-        Raises:
-            FTPDataError: The upload is not what it should be; carries the result.
-        """
-
-        self.file_bytes = size
-        try:
-            check(size, is_last=True)
-            self.report_progress(last=True)
-        except Exception as error:
-            failure = self.failure(error)
             if failure is error:
                 raise
             raise failure from error
@@ -351,16 +325,7 @@ class Supervisor:
 
         reason = self._find_cut(error)
         if reason is None:
-            local = End.PRODUCER_FAILED if self.direction is Direction.SENT else End.CONSUMER_FAILED
-            if isinstance(error, FTPDataError):
-                reason = error
-                if reason.end is None or reason.end is End.CLEAN:
-                    # Clean is how an earlier transfer ended, that had this connection.
-                    reason.end = _ENDS.get(type(error), local)
-            elif isinstance(error, OSError):
-                reason = error_for_oserror(error, end=local)
-            else:
-                reason = LocalError(f"{local.value}: {error!r:.200}", end=local)
+            reason = local_failure(error, self.direction)
 
         assert reason.end is not None
         reason.result = self.result(reason.end, str(reason), reply_code=reason.reply_code)
@@ -617,6 +582,22 @@ _ENDS: dict[type[FTPDataError], End] = {
     InvalidData: End.BAD_DATA,
     TruncatedTransfer: End.INCOMPLETE,
 }
+
+
+def local_failure(error: Exception, direction: Direction) -> FTPDataError:
+    """Turn what was raised on this side into the error of a transfer, with its `end`."""
+
+    local = End.PRODUCER_FAILED if direction is Direction.SENT else End.CONSUMER_FAILED
+    if isinstance(error, FTPDataError):
+        if error.end is None or error.end is End.CLEAN:
+            # Clean is how an earlier transfer ended, that had this connection.
+            error.end = _ENDS.get(type(error), local)
+        return error
+
+    if isinstance(error, OSError):
+        return error_for_oserror(error, end=local)
+
+    return LocalError(f"{local.value}: {error!r:.200}", end=local)
 
 
 async def finish_despite_cancellation(work: Awaitable[None], timeout: float | None) -> None:

@@ -44,6 +44,7 @@ from types import TracebackType
 from typing import BinaryIO, Self, TypeVar, cast
 
 import anyio
+import attrs
 
 from .consumers import ReceiveQueue
 from .contracts import Buffer, Encoder, ProgressCallback, UploadTarget
@@ -71,7 +72,7 @@ from .parameters import RepresentationType, Structure, TransferParameters, Trans
 from .protocol import DTP
 from .reuse import ReusableConnection
 from .splicing import ENOUGH_TO_SPLICE, can_splice, splice_upload
-from .supervision import Supervisor, finish_despite_cancellation
+from .supervision import Supervisor, finish_despite_cancellation, local_failure
 from .throttle import TokenBucket
 from .transfer_codecs import CodecOptions, encoder_for, listing_encoder_for
 
@@ -305,8 +306,17 @@ async def receive_file(
 
     try:
         if isinstance(dtp, Endpoint):
+            is_plain = parameters.is_identity and digest is None and throttle is None
+            as_it_is = opened[0] if opened and is_plain else None
+            if not isinstance(as_it_is, FileTarget):
+                as_it_is = None
+
             with _Opening(dtp, Direction.RECEIVED):
-                dtp = await _open_for_upload(dtp, parameters)
+                arrived = await _open_for_upload(dtp, parameters, as_it_is, offset)
+            if isinstance(arrived, tuple):
+                assert as_it_is is not None
+                return await _store_whole(*arrived, as_it_is, check_size, progress)
+            dtp = arrived
 
         connection = dtp
         transfer = Supervisor(
@@ -319,20 +329,14 @@ async def receive_file(
             offset=offset,
         )
         transfer.total = expected_size
-        is_plain = parameters.is_identity and digest is None
-        last = _take_whole(transfer, opened) if is_plain else None
-        if last is None:
-            result = await transfer.run(body)
-        else:
-            result = transfer.conclude(len(last), check_size)
+        result = await transfer.run(body)
     except BaseException as error:
         if opened:
             await _discard(opened[0], error, deadlines.close)
         raise
 
-    file = opened[0]
     try:
-        await (file.commit(last) if last and isinstance(file, FileTarget) else file.commit())
+        await opened[0].commit()
     except Exception as error:
         failure = transfer.failure(error)
         if failure is error:
@@ -601,20 +605,20 @@ class _SizeCheck:
     """Holds an upload to the size that was promised, and to the one that is allowed."""
 
     def __init__(self, expected: int | None, limit: int | None) -> None:
-        self._expected = expected
+        self.expected = expected
         self._limit = limit
 
     def room(self, size: int) -> int | None:
         """How many bytes more there may be, behind so many; None for any number."""
 
-        bounds = [bound for bound in (self._expected, self._limit) if bound is not None]
+        bounds = [bound for bound in (self.expected, self._limit) if bound is not None]
         return min(bounds) - size if bounds else None
 
     def __call__(self, size: int, *, is_last: bool) -> None:
         if self._limit is not None and size > self._limit:
             raise QuotaExceeded(f"the upload has more than the {self._limit} bytes allowed")
 
-        expected = self._expected
+        expected = self.expected
         if expected is not None and (size > expected or (is_last and size < expected)):
             raise SizeMismatch(
                 f"{expected} bytes were promised, {size}{'' if is_last else ' or more'} came"
@@ -715,12 +719,14 @@ async def _open(endpoint: Endpoint) -> DTP:
         return await endpoint.open(keep=True)
 
 
-async def _open_for_upload(endpoint: Endpoint, parameters: TransferParameters) -> DTP:
+async def _open_for_upload(
+    endpoint: Endpoint, parameters: TransferParameters, target: FileTarget | None, offset: int
+) -> tuple[bytes, TransferResult] | DTP:
     is_over_with_connection = (
         parameters.mode is TransmissionMode.STREAM and parameters.structure is Structure.FILE
     )
     if is_over_with_connection:
-        return await receive_directly(endpoint)
+        return await receive_directly(endpoint, target, offset=offset)
 
     # The file may be over before the connection is.
     return await endpoint.open(keep=True)
@@ -1000,15 +1006,31 @@ async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None
 # Receiving
 
 
-def _take_whole(transfer: Supervisor, opened: list[UploadTarget]) -> bytes | None:
-    """Take what came, if it is over and small and there is a file to put it into, all at once."""
+async def _store_whole(
+    data: bytes,
+    result: TransferResult,
+    file: FileTarget,
+    check_size: _SizeCheck,
+    progress: ProgressCallback | None,
+) -> TransferResult:
+    """Store a small upload, all of which has come; return its result."""
 
-    is_whole = transfer.dtp.is_past and transfer.throttle is None
-    if not is_whole or not opened or not isinstance(opened[0], FileTarget):
-        return None
+    try:
+        check_size(len(data), is_last=True)
+        if progress is not None:
+            progress(len(data), check_size.expected)
+        await file.commit(data)
+    except Exception as error:
+        failure = local_failure(error, Direction.RECEIVED)
+        assert failure.end is not None
+        failure.result = attrs.evolve(
+            result, end=failure.end, reason=str(failure), reply_code=failure.reply_code
+        )
+        if failure is error:
+            raise
+        raise failure from error
 
-    transfer.fast_path = FastPath.DIRECT
-    return transfer.dtp.take_held()
+    return result
 
 
 async def _store(

@@ -612,7 +612,7 @@ def memory_directory() -> Iterator[Path]:
 async def test_a_small_upload_to_memory_needs_no_thread(
     is_known: bool, memory_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To open it neither, where that is known before; what is written before the end has one."""
+    """Where that is known before; what is written before the end has one."""
 
     original = anyio.to_thread.run_sync
     visits = 0
@@ -627,17 +627,80 @@ async def test_a_small_upload_to_memory_needs_no_thread(
     target = await FileTarget.open(path, lives_in_memory=is_known)
     assert visits == (0 if is_known else 1)
     await target.commit(b"all of it")
-    assert visits == (0 if is_known else 1)
+    assert visits == (0 if is_known else 2)
     assert path.read_bytes() == b"all of it"
     assert names(memory_directory) == ["file"]
 
     target = await FileTarget.open(path, lives_in_memory=True)
     await target.write(b"some")
     await target.commit(bytes(files.SHORT + 1))
-    assert visits == (2 if is_known else 3)
+    assert visits == (2 if is_known else 4)
     assert path.read_bytes() == b"some" + bytes(files.SHORT + 1)
     with pytest.raises(FileUnavailable):
         await FileTarget.open(memory_directory, lives_in_memory=True)
+
+
+async def test_the_hidden_file_is_made_for_the_first_bytes(served_directory: Path) -> None:
+    """Until then there is nothing that a process which is killed would leave behind."""
+
+    target = await FileTarget.open(served_directory / "file")
+    target.begin_in_memory()
+    assert names(served_directory) == []
+    await target.write(b"")
+    assert len(names(served_directory)) == 1
+    await target.discard()
+    assert names(served_directory) == []
+
+
+@pytest.mark.parametrize("keep_partial", [False, True])
+async def test_an_upload_of_which_nothing_came(served_directory: Path, keep_partial: bool) -> None:
+    """It leaves what was there; one that ended cleanly is an empty file."""
+
+    path = served_directory / "file"
+    path.write_bytes(OLD)
+    target = await FileTarget.open(path, keep_partial=keep_partial)
+    await target.discard()
+    assert path.read_bytes() == OLD
+    target = await FileTarget.open(path, keep_partial=keep_partial)
+    await target.commit()
+    assert path.read_bytes() == b""
+    assert names(served_directory) == ["file"]
+
+
+@pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
+async def test_a_hidden_file_can_be_made_ahead(memory_directory: Path, seams: Seams) -> None:
+    """Where there is no disk; once, and what is wrong is for the first bytes to say."""
+
+    target = await FileTarget.open(memory_directory / "file", lives_in_memory=True)
+    target.begin_in_memory()
+    target.begin_in_memory()
+    assert len(names(memory_directory)) == 1
+    await target.commit(b"all")
+    target.begin_in_memory()
+    assert names(memory_directory) == ["file"]
+
+    target = await FileTarget.open(memory_directory / "other", lives_in_memory=True)
+    failed = seams.fail("open", 1, errno.ENOSPC)
+    target.begin_in_memory()
+    assert failed
+    await target.commit(b"all")
+    assert (memory_directory / "other").read_bytes() == b"all"
+
+
+async def test_where_no_file_may_be_made(served_directory: Path, seams: Seams) -> None:
+    """That is known before anything comes, and nothing is left."""
+
+    before = descriptors()
+    seams.replace("access", lambda *_, **__: False)
+    failed = seams.fail("open", 1, errno.EROFS)
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(served_directory / "file")
+    assert failed
+    assert descriptors() == before
+    # The system has the last word.
+    target = await FileTarget.open(served_directory / "file")
+    await target.commit(b"all")
+    assert names(served_directory) == ["file"]
 
 
 async def test_durable_flushes_before_it_publishes(
@@ -817,6 +880,7 @@ async def test_a_hidden_file_that_cannot_be_removed(tmp_path: Path, seams: Seams
     before = descriptors()
     failed = seams.fail("unlink", 1, errno.EACCES)
     target = await FileTarget.open(tmp_path / "file")
+    await target.write(b"some")
     with pytest.raises(FileUnavailable):
         await target.discard()
 
@@ -919,7 +983,8 @@ async def test_an_open_that_hangs_is_closed_when_it_comes_back(
     path = tmp_path / "file"
     path.write_bytes(OLD)
     before = descriptors()
-    for start in (lambda: FileSource.open(path), lambda: FileTarget.open(path)):
+    new, mode = tmp_path / "new", WriteMode.EXCLUSIVE
+    for start in (lambda: FileSource.open(path), lambda: FileTarget.open(new, mode=mode)):
         with pytest.MonkeyPatch.context() as patch:
             hang = Hang(Seams(patch), "fstat")
             task: asyncio.Task[Any] = asyncio.create_task(start())

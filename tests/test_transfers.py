@@ -1184,7 +1184,7 @@ async def test_abort_at_each_stage_of_an_upload(tmp_path: Path, impatient: None)
     """While the target is opened, the peer is waited for, a write hangs, at the end too."""
 
     before = await descriptors_of_loop()
-    for seam, content in (("fstat", b""), ("write", b"x"), ("write", b"x" * 1_000_000)):
+    for seam, content in (("access", b""), ("write", b"x"), ("write", b"x" * 1_000_000)):
         for ends in (False, True):
             with pytest.MonkeyPatch.context() as patch:
                 hang = Hang(Seams(patch), seam)
@@ -1203,6 +1203,7 @@ async def test_abort_at_each_stage_of_an_upload(tmp_path: Path, impatient: None)
 
     async with connection() as (dtp, peer):
         task = asyncio.create_task(receive_file(dtp, tmp_path / "up"))
+        await asyncio.get_running_loop().sock_sendall(peer, b"some")
         await until(lambda: len(names(tmp_path)) == 1)
         dtp.abort(End.ABORTED, "ABOR")
         await failed(task, TransferAborted, End.ABORTED)
