@@ -16,7 +16,7 @@ import socket
 from .contracts import ProgressCallback
 from .endpoint import Endpoint
 from .files import FileTarget
-from .kernel import describe_tls, has_unread, unacknowledged_on
+from .kernel import acknowledge_at_once, describe_tls, has_unread, unacknowledged_on
 from .outcome import Direction, End, FastPath, TransferResult
 from .page_cache import read_cached
 from .protocol import ANSWER_PATIENCE, DTP
@@ -27,6 +27,9 @@ __all__ = ["DIRECT_LIMIT", "receive_directly", "send_directly"]
 
 DIRECT_LIMIT = 64 * 1024
 """Bytes of a file that is small."""
+
+READ_EARLY = 8 * 1024
+"""Bytes that are read before the connection is there, and stay while the peer does nothing."""
 
 LOOKS = 3
 """Turns of the event loop in which the peer may acknowledge: a peer nearby does in the first."""
@@ -68,9 +71,12 @@ async def send_directly(
 
     loop = asyncio.get_running_loop()
     started_at = loop.time()
+    # Where TLS is to be negotiated, the peer is at work now. And may be for long.
+    data = read_cached(fd, length, offset) if length <= READ_EARLY else None
     sock = await endpoint.connect()
-    data = read_cached(fd, length, offset)
-    if data is None or len(data) < length:
+    if data is None:
+        data = read_cached(fd, length, offset)
+    if data is None:
         return None
 
     if throttle is not None and throttle.reserve(length, loop.time()) > 0:
@@ -91,13 +97,17 @@ async def send_directly(
     if throttle is not None:
         throttle.unused(length - (sent or 0))
 
-    if channel is not None:
+    lingers = channel is not None and endpoint.lingers and await _is_delivered(sock, channel)
+    if channel is not None and not lingers:
         await _await_answer(endpoint, sock, channel)
-    if sent != length or not await _is_delivered(sock, channel):
+    if sent != length or not (lingers or await _is_delivered(sock, channel)):
         return sent
 
     result = _clean_end(endpoint, Direction.SENT, length, started_at, offset)
-    endpoint.finish()
+    if lingers:
+        endpoint.linger(_answer_patience(endpoint))
+    else:
+        endpoint.finish()
     if progress is not None:
         progress(length, length)
 
@@ -166,8 +176,7 @@ async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSCha
     """
 
     loop = asyncio.get_running_loop()
-    limit = endpoint.deadlines.close
-    until = loop.time() + (ANSWER_PATIENCE if limit is None else min(ANSWER_PATIENCE, limit / 2))
+    until = loop.time() + _answer_patience(endpoint)
     with contextlib.suppress(OSError, EOFError):
         while (patience := until - loop.time()) > 0:
             with contextlib.suppress(BlockingIOError):
@@ -177,6 +186,13 @@ async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSCha
             channel.take()
             # Others get their turn, however much it sends.
             await endpoint.wait_readable(patience)
+
+
+def _answer_patience(endpoint: Endpoint) -> float:
+    """Return for how many seconds it is polite to wait for the peer's own end of TLS."""
+
+    limit = endpoint.deadlines.close
+    return ANSWER_PATIENCE if limit is None else min(ANSWER_PATIENCE, limit / 2)
 
 
 async def receive_directly(
@@ -223,6 +239,8 @@ async def _take(
 
     sock = await endpoint.connect()
     channel = endpoint.channel
+    if channel is not None:
+        acknowledge_at_once(sock)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MOMENT
     data = b""

@@ -60,7 +60,15 @@ class Endpoint(abc.ABC):
         tls: How the connection is protected (PROT P); None for clear (PROT C).
         socket_options: What is set on the socket; by default `SocketOptions()`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
+
+    Attributes:
+        lingers: Whether a transfer is over once the peer's kernel has all of a
+            small file, although the peer has not ended TLS yet. Whoever sets
+            this calls `aclose` later, say when the next connection is prepared:
+            until then, or for a second, the peer may say its last word.
     """
+
+    lingers: bool = False
 
     # As it is before anything has happened, and as most of it stays.
     _has_options: bool = False
@@ -70,6 +78,7 @@ class Endpoint(abc.ABC):
     _has_socket: bool = False
     _is_finished: bool = False
     _on_release: Callable[[], object] | None = None
+    _begins: bool = False
     _begun: asyncio.Task[socket.socket] | None = None
     _is_given: bool = False
     # When `open` was called for what was begun, if it was begun; None before.
@@ -83,6 +92,7 @@ class Endpoint(abc.ABC):
     _unsent: bytes | None = None
     _written_ahead: int = 0
     _watched: int | None = None
+    _farewell: asyncio.TimerHandle | None = None
     _kept: DTP | None = None
     _ahead: bytes = b""
 
@@ -155,6 +165,7 @@ class Endpoint(abc.ABC):
         if self._connected is None or not self._is_given:
             await self.connect()
 
+        self._watch_no_more()
         sock, self._connected = self._connected, None
         assert sock is not None
         self._ahead = ahead
@@ -169,19 +180,35 @@ class Endpoint(abc.ABC):
 
         For passive connections with TLS. Most clients negotiate once they have
         the reply to their transfer command; some (aioftp) do it before they
-        send the command, and wait for it, and curl waits for 200 ms.
+        send the command, and wait for it, and curl waits for 200 ms. So it is
+        the first bytes of the peer that begin it.
 
         No deadline passes before `open` is called: until then `abort` and
-        `aclose` end it. Does nothing where it was begun, opened or given up.
+        `aclose` end it. Does nothing where it was begun, opened or given up, and
+        for a connection that this side makes.
         """
 
-        if self._opening or self._begun is not None or self._given_up is not None:
-            return
+        self._begins = True
+        self._begin_once_arrived()
 
+    def _begin_once_arrived(self) -> None:
+        """Have the first bytes of a connection that has come begin it, if that is wanted."""
+
+        is_due = self._begins and self._given_up is None and not self._opening
+        sock = self._arrived() if is_due and self._begun is None else None
+        if sock is not None and not self._watch(sock):
+            self._begin_now()
+
+    def _begin_now(self) -> None:
         self._called_at = None
         self._begun = asyncio.get_running_loop().create_task(self._connect())
         # What it raises is for `open`, if that is ever called.
         self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    def _arrived(self) -> socket.socket | None:
+        """Return the connection that has come and that nobody has taken, if there is one."""
+
+        return None
 
     async def connect(self) -> socket.socket:
         """Give the connected socket, for what needs no DTP; `open` may follow. Once.
@@ -226,6 +253,9 @@ class Endpoint(abc.ABC):
             self._has_socket = True
             if not self._has_options:
                 self._socket_options.set_on(sock)
+        except BaseException:
+            self._watch_no_more()
+            raise
         finally:
             self._let_go()
 
@@ -263,14 +293,31 @@ class Endpoint(abc.ABC):
         """
 
         assert self._connected is not None
-        if not watch_readable(asyncio.get_running_loop(), self._connected, self._wake_promptly):
+        if not self._watch(self._connected):
             return await self._wait_a_moment(timeout)
 
-        self._watched = self._connected.fileno()
-        try:
-            return await self._sleep(timeout)
-        finally:
-            self._watch_no_more()
+        return await self._sleep(timeout)
+
+    def _watch(self, sock: socket.socket) -> bool:
+        """Have `_readable` called when there is something to read, if the event loop can tell."""
+
+        if self._watched is None:
+            if not watch_readable(asyncio.get_running_loop(), sock, self._readable):
+                return False
+            # It stays so for the next wait: to begin and to end it are system calls.
+            self._watched = sock.fileno()
+
+        return True
+
+    def _readable(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_prompt_result(True)
+            return
+
+        # Nobody reads it now, so the event loop would call at every turn.
+        self._watch_no_more()
+        if self._connected is None:
+            self._begin_now()
 
     async def _wait_a_moment(self, timeout: float | None) -> bool:
         """Do as `wait_readable` for what the event loop cannot tell of."""
@@ -298,10 +345,38 @@ class Endpoint(abc.ABC):
         said about it in this one: the system takes as long for it as for a reply.
         """
 
+        self._watch_no_more()
         sock, self._connected = self._connected, None
         if sock is not None:
             self._is_finished = True
             asyncio.get_running_loop().call_soon(sock.close)
+
+    @property
+    def is_lingering(self) -> bool:
+        """Whether everything has gone over the connection, and the peer may still end it."""
+
+        return self._farewell is not None
+
+    def linger(self, patience: float) -> None:
+        """Do as `finish`, but not before `aclose`, or so many seconds."""
+
+        self._watch_no_more()
+        self._is_finished = True
+        self._farewell = asyncio.get_running_loop().call_later(patience, self._leave)
+
+    def _leave(self) -> None:
+        """Close the socket that lingers."""
+
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
+        sock, self._connected = self._connected, None
+        self._channel = None
+        if sock is not None:
+            # To close over the peer's last word would be a reset.
+            with contextlib.suppress(OSError):
+                sock.recv(READ_SIZE)
+            sock.close()
 
     def received(self, data: bytes) -> DTP:
         """Make the DTP of a connection that has ended, and over which `data` came; `finish` it."""
@@ -329,7 +404,11 @@ class Endpoint(abc.ABC):
         if self._given_up is not None:
             return
 
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
         self._given_up = error_for_end(end, message)
+        self._watch_no_more()
         self._wake()
         self._let_go()
         self._drop_socket()
@@ -353,6 +432,9 @@ class Endpoint(abc.ABC):
         """Release the listener, the port and a connection nobody has taken."""
 
         if self._is_finished:
+            if self._farewell is not None:
+                # As in `finish`.
+                asyncio.get_running_loop().call_soon(self._leave)
             return
 
         self.abort(End.ABORTED, "the data connection was given up")
@@ -440,15 +522,13 @@ class Endpoint(abc.ABC):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(cause is not None)
 
-    def _wake_promptly(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_prompt_result(True)
-
     async def _connect_protocol(self, sock: socket.socket) -> DTP:
         """Make the `DTP` of a connected socket; the socket is closed on any failure."""
 
         loop = asyncio.get_running_loop()
         dtp: DTP | None = None
+        if self._channel is not None:
+            acknowledge_at_once(sock)
         try:
             dtp = made = self._dtp_factory()
             if self._ahead:
@@ -517,7 +597,6 @@ class Endpoint(abc.ABC):
             self._drop_socket()
             raise negotiation_failed(refusal)
 
-        acknowledge_at_once(sock)
         self._channel = channel
 
     async def _shake_hands(self, sock: socket.socket, channel: TLSChannel) -> None:
@@ -618,6 +697,9 @@ class AcceptedEndpoint(Endpoint):
         """Whether the connection is still to be given away."""
 
         return self._sock is not None
+
+    def _arrived(self) -> socket.socket | None:
+        return self._sock
 
     async def _obtain_socket(self) -> socket.socket:
         assert self._sock is not None

@@ -483,4 +483,8 @@ class PassiveEndpoint(Endpoint):
         self._proxied_peer = arrival.proxied
         self._peername = arrival.peername
         self._listener.let_go(self, has_come=True)
+        self._begin_once_arrived()
         self._wake()
+
+    def _arrived(self) -> socket.socket | None:
+        return self._accepted

@@ -471,7 +471,11 @@ class PooledEndpoint(Endpoint):
         self._accepted = sock
         self._proxied_peer = arrival.proxied
         self._peername = arrival.peername
+        self._begin_once_arrived()
         self._wake()
+
+    def _arrived(self) -> socket.socket | None:
+        return self._accepted
 
     async def _obtain_socket(self) -> socket.socket:
         if self._called_at is not None:

@@ -794,6 +794,116 @@ async def test_an_answer_is_not_waited_for_long(
     assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
 
 
+# A connection that lingers
+
+
+async def lingering(
+    endpoint: Endpoint, peer: TLSPeer, file: int, monkeypatch: pytest.MonkeyPatch
+) -> TransferResult:
+    """Send a small file to a peer that takes it, and says nothing."""
+
+    monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    endpoint.lingers = True
+    async with peer_task(peer.handshake()):
+        result = await send_file(endpoint, file, length=1000)
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+    assert result.tls_version
+    assert endpoint.is_lingering
+    return result
+
+
+async def turn_until(condition: Callable[[], bool]) -> None:
+    """Let the event loop turn, a bounded number of times, until something is so."""
+
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0)
+
+
+@VERSIONS
+async def test_a_peer_may_end_tls_behind_the_result(
+    version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has everything, and can say so until the endpoint is closed: it sees no reset."""
+
+    async with protected(version) as (endpoint, peer):
+        await lingering(endpoint, peer, file, monkeypatch)
+        sock = await peer_socket_of(endpoint)
+        assert await peer.receive_all() == content(1000)
+        await peer.put(peer.close_notify())
+        await endpoint.aclose()
+        await turn_until(lambda: sock.fileno() == -1)
+        assert not endpoint.is_lingering
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+        await endpoint.aclose()
+
+
+async def peer_socket_of(endpoint: Endpoint) -> socket.socket:
+    """Give the socket that an endpoint has."""
+
+    assert endpoint._connected is not None
+    return endpoint._connected
+
+
+async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to close it: its time passes."""
+
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.02)
+    async with protected() as (endpoint, peer):
+        await lingering(endpoint, peer, file, monkeypatch)
+        sock = await peer_socket_of(endpoint)
+        await turn_until(lambda: sock.fileno() == -1)
+        assert not endpoint.is_lingering
+
+
+async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once. To the peer that is an end of file: it has the announced end."""
+
+    async with protected() as (endpoint, peer):
+        await lingering(endpoint, peer, file, monkeypatch)
+        sock = await peer_socket_of(endpoint)
+        endpoint.abort()
+        assert sock.fileno() == -1
+        assert not endpoint.is_lingering
+        assert await peer.receive_all() == content(1000)
+
+
+async def test_what_is_not_delivered_does_not_linger(
+    file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer of the peer is waited for, and brings the acknowledgement."""
+
+    answered = False
+
+    def undelivered(*_: object) -> int:
+        return 0 if answered else 1
+
+    async def answer(peer: TLSPeer) -> None:
+        nonlocal answered
+        await take_and_answer(peer)
+        answered = True
+
+    monkeypatch.setattr(TLSChannel, "undelivered", undelivered)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    async with protected() as (endpoint, peer):
+        endpoint.lingers = True
+        async with peer_task(answer(peer)):
+            await send_file(endpoint, file, length=1000)
+        assert answered
+        assert not endpoint.is_lingering
+
+
+async def test_nothing_lingers_in_clear(file: int) -> None:
+    """There is no last word to wait for."""
+
+    async with pair() as (endpoint, peer):
+        endpoint.lingers = True
+        await send_file(endpoint, file, length=1000)
+        assert await receive_all(peer) == content(1000)
+        assert not endpoint.is_lingering
+
+
 async def test_a_peer_that_talks_on_takes_no_turns(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

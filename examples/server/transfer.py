@@ -144,6 +144,7 @@ class DataChannel:
         self._keeps_open = keeps_open
         self._kept: ReusableConnection | None = None
         self._endpoint: Endpoint | None = None
+        self._leaving: Endpoint | None = None
 
     async def prepare(self, endpoint: Endpoint, slot: Slot | None = None) -> None:
         """Use this endpoint for the next transfer; what was prepared before is closed.
@@ -162,6 +163,9 @@ class DataChannel:
     async def aclose(self) -> None:
         """Close what is prepared or kept, if anything is."""
 
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None:
+            await leaving.aclose()
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
             await endpoint.aclose()
@@ -205,6 +209,7 @@ class DataChannel:
         operation.connection = endpoint
         await announce(Reply(125 if endpoint.is_ready else 150, text))
         if not self._keeps_open:
+            endpoint.lingers = True
             return endpoint
 
         operation.connection = dtp = await endpoint.open()
@@ -219,7 +224,10 @@ class DataChannel:
         """
 
         endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
+        if endpoint is not None and endpoint.is_lingering:
+            # The client has everything, and has yet to end TLS. See `aclose`.
+            self._leaving = endpoint
+        elif endpoint is not None:
             await endpoint.aclose()
         if self._kept is not None and not self._kept.is_open:
             self._kept.dtp.abort()

@@ -18,8 +18,9 @@ import anyio.to_thread
 import pytest
 
 from examples.server.__main__ import main
-from ftpdata import ServerCertificate
+from ftpdata import ServerCertificate, direct
 from ftpdata.testing import Cut, send_then_cut
+from ftpdata.tls_transport import TLSChannel
 from tests.harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
 from tests.server.client import PATIENCE, Client, Serving, make_file, names, serving
 
@@ -74,6 +75,14 @@ class ReusingFTP(ftplib.FTP_TLS):
             raise
         self.resumed.append(bool(wrapped.session_reused))
         return wrapped, size
+
+
+def send_on(sock: socket.socket) -> None:
+    """Send until the other side says that it is closed."""
+
+    sock.settimeout(PATIENCE)
+    while True:
+        sock.sendall(b"more")
 
 
 async def in_thread(work: Any) -> Any:
@@ -259,6 +268,44 @@ async def test_a_client_that_negotiates_before_it_says_what_it_wants(
                     assert await peer.receive_all() == b"content"
                     await peer.put(peer.close_notify())
             assert await client.codes(1) == [226]
+
+
+@pytest.mark.parametrize("then", ["EPSV", "QUIT", "nothing"])
+async def test_a_reply_does_not_wait_for_the_end_of_tls(
+    then: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may answer that behind the 226; the connection is closed before long."""
+
+    # Whether the system acknowledges at once is its own affair.
+    monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.05 if then == "nothing" else PATIENCE)
+    make_file(served_directory, b"file", b"content")
+    loop = asyncio.get_running_loop()
+    async with (
+        protected_server(served_directory) as server,
+        protected_client(server) as (client, context),
+    ):
+        for line in ("PBSZ 0", "PROT P", "TYPE I"):
+            assert await client.code(line) == 200
+        for _ in range(2):
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, (server.host, await client.epsv()))
+                peer = TLSPeer(sock, context)
+                async with asyncio.timeout(PATIENCE):
+                    assert await client.code("RETR file") in (125, 150)
+                    await peer.handshake()
+                    assert await client.codes(1) == [226]
+                    assert await peer.receive_all() == b"content"
+                    if then == "EPSV":
+                        await client.epsv()
+                    elif then == "QUIT":
+                        assert await client.code("QUIT") == 221
+                    # The socket there is closed, so that whatever is said is too much.
+                    with pytest.raises(ConnectionError):
+                        await anyio.to_thread.run_sync(send_on, sock)
+            if then == "QUIT":
+                return
 
 
 async def test_a_ticket_is_used_once(served_directory: Path) -> None:

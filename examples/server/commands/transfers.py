@@ -222,8 +222,9 @@ def _check_restart(session: Session, restart: Restart) -> None:
 async def _connect(
     session: Session, operation: Operation, text: str, *, is_upload: bool = False
 ) -> Endpoint | ReusableConnection:
-    # Who is to send waits for the reply; who receives has the data to read.
-    announce = functools.partial(session.announce, hold=not is_upload)
+    # Who is to send, or to negotiate, waits for the reply; who receives has the data to read.
+    hold = not is_upload and session.data_tls is None
+    announce = functools.partial(session.announce, hold=hold)
     return await session.data.take(operation, text, announce)
 
 
