@@ -9,9 +9,10 @@ line of ``ls -l`` (`format_list_line`), of MS-DOS (`format_msdos_line`) or EPLF
 is `ftpdata.mlsx`.
 
 Split by size only: the entry is `ftpdata.listing_entry`, many of them at a time
-`ftpdata.listing_table`, what all formats share about names and dates
-`ftpdata.listing_text`, and the other half of each pair, its parser, stands in
-`ftpdata.listing_parsers`. A round-trip property holds each pair together.
+`ftpdata.listing_table`, their dates `ftpdata.listing_dates`, what all formats
+share about names and dates `ftpdata.listing_text`, and the other half of each
+pair, its parser, stands in `ftpdata.listing_parsers`. A round-trip property
+holds each pair together.
 
 Rules:
 
@@ -27,10 +28,12 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import islice
+from math import floor
 from typing import Final
 
+from .listing_dates import CACHE_LIMIT, LineDates
 from .listing_entry import EntryType, ListingEntry, Permissions, StatResult
 from .listing_table import (
     Column,
@@ -41,10 +44,10 @@ from .listing_table import (
     are_plain,
     folded,
     shown,
+    shown_entries,
 )
 from .listing_text import (
     MINUTES_PER_DAY,
-    MONTHS,
     NamePolicy,
     as_zone,
     civil_date,
@@ -55,6 +58,7 @@ from .listing_text import (
     offset_minutes,
     replace_control,
     safe_name,
+    year_start,
 )
 
 __all__ = [
@@ -79,15 +83,9 @@ __all__ = [
 _RECENT_MINUTES: Final = 31_556_952 // 2 // 60
 """Six months, as ls measures them: half a mean Gregorian year."""
 
-_CLOCK: Final = tuple(f"{minute // 60:02d}:{minute % 60:02d} " for minute in range(MINUTES_PER_DAY))
-
-_CACHE_LIMIT: Final = 65_536
-"""Entries of one cache of a formatter: some megabytes at most, then it starts afresh."""
-
-_LINE: Final = "%s%15d%s%s"
+_LINE: Final = "%s%15d%s%s\r\n"
 """Type to group; size; date, blanks around it; name. The same for all rules."""
 
-_LINE_WITH_END: Final = f"{_LINE}\r\n"
 _FIELDS: Final = 4
 
 
@@ -120,6 +118,7 @@ class ListFormatter:
     What entries share is kept: letters, links, owner and group as one prefix,
     and days. Both caches are bounded. A formatter may be used
     for as long as `now` is near enough the present; to make one is cheap.
+    Everything goes by columns, see `ftpdata.listing_table`.
 
     Args:
         now: The present, as a date with a zone or in seconds since the epoch.
@@ -134,10 +133,7 @@ class ListFormatter:
         ValueError: `now` has no zone, or `tz` is not UTC with Twisted's rules.
     """
 
-    __slots__ = (
-        *("_days", "_group_name", "_last", "_now", "_offset", "_owner_name", "_policy"),
-        *("_prefixes", "_recent", "_twisted", "_year", "_zone"),
-    )
+    __slots__ = ("_dates", "_group_name", "_owner_name", "_policy", "_prefixes", "_twisted")
 
     needs_status = True
 
@@ -151,35 +147,46 @@ class ListFormatter:
         owner_name: Callable[[int], str] = str,
         group_name: Callable[[int], str] = str,
     ) -> None:
-        self._zone = as_zone(tz)
+        zone = as_zone(tz)
         self._owner_name = owner_name
         self._group_name = group_name
         self._twisted = rules is ListingRules.TWISTED
         self._policy = name_policy
-        self._now = epoch_minute(now)
-        self._recent = self._now - _RECENT_MINUTES
-        if self._twisted and self._zone is not UTC:
+        minute = epoch_minute(now)
+        if not self._twisted:
+            clocked = range(minute - _RECENT_MINUTES + 1, minute + 1)
+        elif zone is UTC:
+            year, _, _ = civil_date(minute // MINUTES_PER_DAY)
+            first, end = year_start(year), year_start(year + 1)
+            clocked = range(first * MINUTES_PER_DAY, end * MINUTES_PER_DAY)
+        else:
             raise ValueError("Twisted's rules know no zone but UTC")
 
-        self._year = civil_date(self._now // MINUTES_PER_DAY)[0]
         self._prefixes: dict[tuple[object, ...], str] = {}
-        self._last: tuple[float | None, str] = (None, "")
-        self._offset: Callable[[int], int] | None = None
-        if self._zone is not UTC:
-            self._offset = lru_cache(_CACHE_LIMIT)(partial(offset_minutes, self._zone))
-
-        self._days: dict[int, tuple[str, str, bool]] = {}
+        self._dates = LineDates(clocked, "02d" if self._twisted else "2d", zone)
 
     def format(self, entry: ListingEntry) -> bytes | None:
         """Return one line without its line end, or None where the policy skips it."""
 
-        fields = self._fields((entry,))
-        return (_LINE % tuple(fields)).encode("utf-8", "surrogateescape") if fields else None
+        return self.format_block((entry,))[:-2] or None
 
     def format_block(self, entries: Iterable[ListingEntry]) -> bytes:
-        """Return the lines of all entries, each with its CRLF: the fastest way."""
+        """Return the lines of all entries, each with its CRLF."""
 
-        return _block(self._fields(entries))
+        names, listed = shown_entries(entries, self._policy, with_targets=not self._twisted)
+        prefixes = self._prefixes
+        try:
+            kinds = [prefixes[e.type, e.permissions, e.links, e.owner, e.group] for e in listed]
+        except KeyError:
+            kinds = [self._entry_prefix(entry) for entry in listed]
+
+        modified = [entry.modified for entry in listed]
+        try:
+            moments = [*map(floor, modified)]  # type: ignore[arg-type]
+        except TypeError:  # dates, or not known
+            moments = [floor(epoch_seconds(moment or 0)) for moment in modified]
+
+        return self._lines(kinds, [entry.size for entry in listed], moments, names)
 
     def format_table(self, table: EntryTable) -> bytes:
         """Return the lines of a whole table, each with its CRLF: faster still.
@@ -193,14 +200,8 @@ class ListFormatter:
             return b""
 
         links, uids, gids, modes, _, sizes, modified, _ = table.columns
-        fields: list[str | int] = [""] * (count * _FIELDS)
         kinds, times = folded(links, uids, gids, modes)
-        fields[::_FIELDS] = self._row_prefixes(kinds) * times
-        fields[1::_FIELDS] = sizes
-        (moments,), times = folded(modified)
-        fields[2::_FIELDS] = self._dates(moments) * times
-        fields[3::_FIELDS] = table.names
-        return _block(fields)
+        return self._lines(self._row_prefixes(kinds) * times, sizes, modified, table.names)
 
     def format_blocks(
         self, entries: Iterable[ListingEntry], *, lines: int = 512
@@ -212,49 +213,26 @@ class ListFormatter:
             if block := self.format_block(chunk):
                 yield block
 
-    def _fields(self, entries: Iterable[ListingEntry]) -> list[str | int]:
-        """Return the fields of `_LINE`, for one entry after the other.
+    def _lines(
+        self,
+        prefixes: Sequence[str],
+        sizes: Sequence[int],
+        moments: Sequence[int],
+        names: Sequence[str],
+    ) -> bytes:
+        """Make lines of columns. The formatting itself is one operation for all of them."""
 
-        The hot loop: what stands here is paid for with every entry. Cache
-        misses and odd names leave it; the rest is local and almost without
-        calls. The formatting itself is one operation for all lines.
-        """
+        count = len(names)
+        fields: list[str | int] = [""] * (count * _FIELDS)
+        fields[0::_FIELDS] = prefixes
+        fields[1::_FIELDS] = sizes
+        fields[2::_FIELDS] = self._dates.of(moments)
+        fields[3::_FIELDS] = names
+        return (_LINE * count % tuple(fields)).encode("utf-8", "surrogateescape")
 
-        prefixes, twisted, (last, when) = self._prefixes, self._twisted, self._last
-        fields: list[str | int] = []
-        for entry in entries:
-            name = entry.name
-            if name.__class__ is not str or not name.isprintable():
-                safe = safe_name(name, self._policy)
-                if safe is None:
-                    continue
-
-                name = safe
-
-            if entry.target is not None and entry.type is EntryType.SYMLINK and not twisted:
-                target = safe_name(entry.target, self._policy)
-                if target is None:
-                    continue
-
-                name = f"{name} -> {target}"
-
-            key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)
-            modified = entry.modified
-            try:
-                minute = modified // 60  # type: ignore[operator]
-            except TypeError:
-                minute = epoch_minute(modified) if modified else 0
-
-            if minute != last:
-                last, when = minute, self._date(int(minute))
-
-            try:
-                fields += prefixes[key], entry.size, when, name
-            except KeyError:
-                fields += self._add_prefix(key, entry), entry.size, when, name
-
-        self._last = (last, when)
-        return fields
+    def _entry_prefix(self, entry: ListingEntry) -> str:
+        key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)
+        return self._prefixes.get(key) or self._add_prefix(key, entry)
 
     def _row_prefixes(self, kinds: Sequence[Column]) -> list[str]:
         """Return the prefixes of rows, of which these are links, uid, gid and mode."""
@@ -283,52 +261,11 @@ class ListFormatter:
                 f"{entry.type.value}{letters.shorthand()} {entry.links:3d} {owner:9} {group:9} "
             )
 
-        if len(self._prefixes) >= _CACHE_LIMIT:
+        if len(self._prefixes) >= CACHE_LIMIT:
             self._prefixes.clear()
 
         self._prefixes[key] = prefix
         return prefix
-
-    def _dates(self, modified: Column) -> list[str]:
-        """Write the dates of many files."""
-
-        dates = []
-        last, when = self._last
-        for seconds in modified:
-            minute = seconds // 60
-            if minute != last:
-                last, when = minute, self._date(minute)
-
-            dates.append(when)
-
-        self._last = (last, when)
-        return dates
-
-    def _date(self, minute: int) -> str:
-        """Write the date of a minute, which in a directory may be one for nearly every file."""
-
-        local = minute if self._offset is None else minute + self._offset(minute)
-        day = local // MINUTES_PER_DAY
-        with_year, without, this_year = self._days.get(day) or self._add_day(day)
-        if this_year if self._twisted else self._recent < minute <= self._now:
-            return without + _CLOCK[local - day * MINUTES_PER_DAY]
-
-        return with_year
-
-    def _add_day(self, day: int) -> tuple[str, str, bool]:
-        year, month, day_of_month = civil_date(day)
-        padded = f"{day_of_month:02d}" if self._twisted else f"{day_of_month:2d}"
-        day_only = f" {MONTHS[month - 1]} {padded} "
-        if len(self._days) >= _CACHE_LIMIT:
-            self._days.clear()
-
-        self._days[day] = parts = (f"{day_only}{year:5d} ", day_only, year == self._year)
-        return parts
-
-
-def _block(fields: list[str | int]) -> bytes:
-    form = _LINE_WITH_END * (len(fields) // _FIELDS)
-    return (form % tuple(fields)).encode("utf-8", "surrogateescape")
 
 
 def format_list_line(

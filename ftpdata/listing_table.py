@@ -10,13 +10,14 @@ C, and in a column it is quickly seen that all files have the same.
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, cast, overload
 
 import attrs
 
-from .listing_entry import ListingEntry, entry_type, permissions_of
+from .listing_entry import EntryType, ListingEntry, entry_type, permissions_of
 from .listing_text import NamePolicy, safe_name
 
 __all__ = ["EntryTable", "ListingBlock", "StatusRow", "TableFormatter"]
@@ -162,10 +163,20 @@ class TableFormatter(Protocol):
         """Return the same lines for a table of them."""
 
 
-def are_plain(names: Iterable[str]) -> bool:
-    """Whether all names are shown as they are. In nearly all directories they are: it is quick."""
+_PRINTABLE_ASCII: Final = bytes(range(0x20, 0x7F))
 
-    return "".join(names).isprintable()
+
+def are_plain(names: Iterable[str]) -> bool:
+    """Whether all names are shown as they are. In nearly all directories they are: it is quick.
+
+    For ASCII, to take away what is printable is quicker still than to look it up.
+    """
+
+    text = "".join(names)
+    if text.isascii():
+        return not text.encode().translate(None, _PRINTABLE_ASCII)
+
+    return text.isprintable()
 
 
 def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) -> EntryTable:
@@ -183,13 +194,49 @@ def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) 
 
     names, rows = [], []
     for index, row in enumerate(table.rows):
-        name = safe_name(table.names[index], policy)
-        if name is not None and index in targets and stat.S_ISLNK(row[3]):
-            target = safe_name(targets[index], policy)
-            name = None if target is None else f"{name} -> {target}"
-
+        target = targets.get(index) if stat.S_ISLNK(row[3]) else None
+        name = _shown_name(table.names[index], target, policy)
         if name is not None:
             names.append(name)
             rows.append(row)
 
     return EntryTable(names, rows, {}, table.device_number)
+
+
+def shown_entries(
+    entries: Iterable[ListingEntry], policy: NamePolicy, *, with_targets: bool = False
+) -> tuple[list[str], list[ListingEntry]]:
+    """Give the names of entries as they are shown, and the entries, without those that are skipped.
+
+    Args:
+        entries: The entries.
+        policy: What becomes of control characters in a name or target.
+        with_targets: Whether the name of a symbolic link says where it leads.
+    """
+
+    entries = [*entries]
+    names = [entry.name for entry in entries]
+    targets = [entry.target for entry in entries] if with_targets else []
+    has_targets = targets.count(None) < len(targets)
+    with contextlib.suppress(TypeError):  # bytes
+        if not has_targets and are_plain(cast("list[str]", names)):
+            return cast("list[str]", names), entries
+
+    shown_names, kept = [], []
+    for entry in entries:
+        is_link = with_targets and entry.type is EntryType.SYMLINK
+        name = _shown_name(entry.name, entry.target if is_link else None, policy)
+        if name is not None:
+            shown_names.append(name)
+            kept.append(entry)
+
+    return shown_names, kept
+
+
+def _shown_name(name: str | bytes, target: str | bytes | None, policy: NamePolicy) -> str | None:
+    name_shown = safe_name(name, policy)
+    if target is None or name_shown is None:
+        return name_shown
+
+    target_shown = safe_name(target, policy)
+    return None if target_shown is None else f"{name_shown} -> {target_shown}"

@@ -38,6 +38,7 @@ __all__ = [
     "offset_minutes",
     "replace_control",
     "safe_name",
+    "year_start",
 ]
 
 MONTHS: Final = (
@@ -195,3 +196,10 @@ def civil_date(day: int) -> tuple[int, int, int]:
     cycles, ordinal = divmod(day + _EPOCH_DAY - 1, _CYCLE_DAYS)
     civil = date.fromordinal(ordinal + 1)
     return civil.year + cycles * _CYCLE_YEARS, civil.month, civil.day
+
+
+def year_start(year: int) -> int:
+    """Return the day since the epoch that a year begins with, for any year."""
+
+    cycles, rest = divmod(year - 1, _CYCLE_YEARS)
+    return date(rest + 1, 1, 1).toordinal() - _EPOCH_DAY + cycles * _CYCLE_DAYS

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
+from .listing_dates import CACHE_LIMIT
 from .listing_entry import ListingEntry
-from .listing_table import Column, EntryTable, folded, shown
-from .listing_text import MINUTES_PER_DAY, NamePolicy, epoch_seconds, safe_name
+from .listing_table import Column, EntryTable, folded, shown, shown_entries
+from .listing_text import MINUTES_PER_DAY, NamePolicy, epoch_seconds
 from .mlsx import (
     SUPPORTED_FACTS,
     FactSelection,
@@ -33,13 +35,8 @@ _FIELDS: Final = ("size", "modify", "unique")
 _IN_ORDER: Final = (0, 1, 2, 3)
 """These, and the name."""
 
-_CACHE_LIMIT: Final = 65_536
-"""Entries of one cache of a formatter: some megabytes at most, then it starts afresh."""
-
 _SECONDS_PER_DAY: Final = 86_400
-_CLOCK: Final = tuple(
-    f"{minute // 60:02d}{minute % 60:02d}" for minute in range(MINUTES_PER_DAY)
-)
+_CLOCK: Final = tuple(f"{minute // 60:02d}{minute % 60:02d}" for minute in range(MINUTES_PER_DAY))
 _SECONDS: Final = tuple(f"{second:02d};" for second in range(60))
 
 _NOTHING: Final = "%.0s"
@@ -105,15 +102,7 @@ class MlsxFormatter:
         last, modify = None, ""
         templates: list[str] = []
         values: list[str | int] = []
-        for entry in entries:
-            name = entry.name
-            if name.__class__ is not str or not name.isprintable():
-                safe = safe_name(name, self._policy)
-                if safe is None:
-                    continue
-
-                name = safe
-
+        for name, entry in zip(*shown_entries(entries, self._policy), strict=True):
             modified = entry.modified
             if modified != last:
                 last, modify = modified, self._modify(modified)
@@ -146,10 +135,9 @@ class MlsxFormatter:
         _, uids, gids, modes, inodes, sizes, modified, devices = table.columns
         kinds, times = folded(uids, gids, modes, devices)
         templates = self._row_templates(table, kinds) * times
-        (moments,), times = folded(modified)
         values: list[str | int] = [""] * (count * len(_IN_ORDER))
         values[0 :: len(_IN_ORDER)] = sizes
-        values[1 :: len(_IN_ORDER)] = self._modify_all(moments) * times
+        values[1 :: len(_IN_ORDER)] = self._modify_all(modified)
         values[2 :: len(_IN_ORDER)] = inodes
         values[3 :: len(_IN_ORDER)] = table.names
         return self._block(templates, values)
@@ -185,44 +173,33 @@ class MlsxFormatter:
             return ""
 
         try:
-            return self._modify_at(int(epoch_seconds(modified) // 1))
+            return self._modify_all((int(epoch_seconds(modified) // 1),))[0]
         except (ValueError, OverflowError):  # not a number, or infinite
             return ""
 
     def _modify_all(self, moments: Column) -> list[str]:
         """Write the fact modify of many files."""
 
+        # The hot loop: what stands here is paid for with every file.
         facts = []
-        last, fact = None, ""
+        days = self._days
         for seconds in moments:
-            if seconds != last:
-                last, fact = seconds, self._modify_at(seconds)
+            minute = seconds // 60
+            try:
+                day = days[minute // MINUTES_PER_DAY]
+            except KeyError:
+                day = self._add_day(minute // MINUTES_PER_DAY)
 
-            facts.append(fact)
+            clock = _CLOCK[minute % MINUTES_PER_DAY]
+            facts.append(day and f"{day}{clock}{_SECONDS[seconds % 60]}")
 
         return facts
 
-    def _modify_at(self, seconds: int) -> str:
-        """Write the fact modify of whole seconds. Nearly every file may have its own."""
-
-        minute = seconds // 60
-        try:
-            start = self._days[minute // MINUTES_PER_DAY]
-        except KeyError:
-            start = self._add_day(minute // MINUTES_PER_DAY)
-
-        return start and start + _CLOCK[minute % MINUTES_PER_DAY] + _SECONDS[seconds % 60]
-
     def _add_day(self, day: int) -> str:
-        try:
-            text = f"modify={format_time_val(day * _SECONDS_PER_DAY).removesuffix('000000')}"
-        except (ValueError, OverflowError):
-            text = ""  # not a year from 1000 to 9999
-
-        if len(self._days) >= _CACHE_LIMIT:
+        if len(self._days) >= CACHE_LIMIT:
             self._days.clear()
 
-        self._days[day] = text
+        self._days[day] = text = _day_text(day)
         return text
 
     def _add_template(self, key: tuple[object, ...], entry: ListingEntry, unique: str) -> str:
@@ -245,8 +222,21 @@ class MlsxFormatter:
         ]
         untold = [_NOTHING for fact in forms if fact not in self._wanted]
         template = f"{''.join((*parts, *untold))} %s\r\n"
-        if len(self._templates) >= _CACHE_LIMIT:
+        if len(self._templates) >= CACHE_LIMIT:
             self._templates.clear()
 
         self._templates[key] = template
         return template
+
+
+@lru_cache(4096)
+def _day_text(day: int) -> str:
+    """Begin the fact modify of a day; nothing where it cannot be told.
+
+    Kept for all: formatters are made anew for each listing, and days stay the same.
+    """
+
+    try:
+        return f"modify={format_time_val(day * _SECONDS_PER_DAY).removesuffix('000000')}"
+    except (ValueError, OverflowError):
+        return ""  # not a year from 1000 to 9999

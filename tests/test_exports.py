@@ -25,7 +25,8 @@ NOT_REEXPORTED = {
     "splicing",  # a way of `receive_file`; nobody else needs it
     "tls_transport",  # the TLS of the endpoints; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it
-    "listing_text",  # what the modules of listings share; nobody else needs it
+    "listing_dates",  # what the modules of listings share; nobody else needs it
+    "listing_text",  # the same
     "testing",  # for tests: imported by its name, it stays out of programs
 }
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Sequence
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,8 +18,10 @@ from ftpdata.listing_table import (
     StatusColumns,
     StatusRow,
     TableFormatter,
+    are_plain,
     folded,
     shown,
+    shown_entries,
 )
 from ftpdata.mlsx import FactSelection, perm_letters
 from ftpdata.mlsx_formatter import MlsxFormatter
@@ -160,6 +163,33 @@ def test_ordinary_names_are_shown_as_they_are() -> None:
     odd = EntryTable(["a\n", "b"], [FILE, OTHER])
     assert shown(odd, NamePolicy.SKIP) == EntryTable(["b"], [OTHER])
     assert shown(odd, NamePolicy.REPLACE) == EntryTable(["a?", "b"], [FILE, OTHER])
+
+
+@given(st.lists(names | st.text(st.characters(max_codepoint=0x7F))))
+def test_plain_names_are_printable(listed: list[str]) -> None:
+    """ASCII takes another way, to the same answer."""
+
+    assert are_plain(listed) == "".join(listed).isprintable()
+
+
+def test_entries_with_ordinary_names_are_shown_as_they_are() -> None:
+    """And all others as the policy says: bytes, targets, and those that are skipped."""
+
+    plain = [ListingEntry(name="a"), ListingEntry(name="b")]
+    assert shown_entries(iter(plain), NamePolicy.SKIP, with_targets=True) == (["a", "b"], plain)
+
+    link = ListingEntry(name="c", type=EntryType.SYMLINK, target="")
+    no_link = ListingEntry(name="d", target="x")
+    raw, odd = ListingEntry(name=b"\xe9"), ListingEntry(name="e\n")
+    bad = attrs.evolve(link, target="\n")
+    some = [link, no_link, raw, odd, bad]
+    assert shown_entries([link], NamePolicy.SKIP, with_targets=True) == (["c -> "], [link])
+    assert shown_entries(some, NamePolicy.SKIP) == (["c", "d", "\udce9", "c"], [*some[:3], bad])
+    assert shown_entries(some, NamePolicy.SKIP, with_targets=True) == (
+        ["c -> ", "d", "\udce9"],
+        some[:3],
+    )
+    assert shown_entries([odd], NamePolicy.REPLACE) == (["e?"], [odd])
 
 
 def test_names_without_rows() -> None:

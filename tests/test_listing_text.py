@@ -22,6 +22,7 @@ from ftpdata.listing_text import (
     offset_minutes,
     replace_control,
     safe_name,
+    year_start,
 )
 
 
@@ -136,3 +137,18 @@ def test_civil_dates_equal_datetime(day: date) -> None:
     assert civil_date(number) == (day.year, day.month, day.day)
     assert civil_date(number + 146_097 * 100) == (day.year + 40_000, day.month, day.day)
     assert civil_date(number - 146_097 * 100) == (day.year - 40_000, day.month, day.day)
+
+
+@given(st.integers(1, 9999))
+def test_the_start_of_a_year_equals_datetime(year: int) -> None:
+    """For all years that `datetime` has."""
+
+    assert year_start(year) == (date(year, 1, 1) - date(1970, 1, 1)).days
+
+
+@given(st.integers(-(10**9), 10**9))
+def test_a_year_starts_behind_the_last_day_of_the_one_before(year: int) -> None:
+    """Whatever the year; it is the inverse of `civil_date`."""
+
+    assert civil_date(year_start(year)) == (year, 1, 1)
+    assert civil_date(year_start(year) - 1) == (year - 1, 12, 31)

@@ -109,7 +109,7 @@ def test_permissions_are_asked_for_once_for_all_that_have_them_in_common() -> No
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each starts afresh when it is full, and the lines stay right."""
 
-    monkeypatch.setattr(mlsx_formatter, "_CACHE_LIMIT", 3)
+    monkeypatch.setattr(mlsx_formatter, "CACHE_LIMIT", 3)
     formatter = MlsxFormatter()
     start = datetime(2026, 1, 31, tzinfo=UTC)
     for number in range(10):

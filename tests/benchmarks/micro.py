@@ -116,10 +116,10 @@ def formatters() -> Iterator[Timing]:
     yield Timing("LIST lines, today's rules, of columns", "lines", _tables(default, listed))
     yield Timing("the same, files of one day", "lines", _tables(default, of_one_day))
     for name, some in (("", listed), (", files of one day", of_one_day)):
-        rate = _blocks(exact, some)
         theirs = _twisted(some)
-        remark = "" if theirs is None else f"{rate / theirs:.1f} × Twisted's own"
-        yield Timing(f"LIST lines, Twisted's rules{name}", "lines", rate, remark)
+        for ways, rate in (("", _blocks(exact, some)), (", of columns", _tables(exact, some))):
+            remark = "" if theirs is None else f"{rate / theirs:.1f} × Twisted's own"
+            yield Timing(f"LIST lines, Twisted's rules{ways}{name}", "lines", rate, remark)
 
     yield Timing("MLSx lines", "lines", _blocks(MlsxFormatter, listed))
     yield Timing("MLSx lines, of columns", "lines", _tables(MlsxFormatter, listed))
