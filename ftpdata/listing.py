@@ -45,6 +45,7 @@ from .listing_table import (
     folded,
     shown,
     shown_entries,
+    shown_name,
 )
 from .listing_text import (
     MINUTES_PER_DAY,
@@ -83,9 +84,10 @@ __all__ = [
 _RECENT_MINUTES: Final = 31_556_952 // 2 // 60
 """Six months, as ls measures them: half a mean Gregorian year."""
 
-_LINE: Final = "%s%15d%s%s\r\n"
+_LINE: Final = "%s%15d%s%s"
 """Type to group; size; date, blanks around it; name. The same for all rules."""
 
+_LINE_WITH_END: Final = f"{_LINE}\r\n"
 _FIELDS: Final = 4
 
 
@@ -168,7 +170,14 @@ class ListFormatter:
     def format(self, entry: ListingEntry) -> bytes | None:
         """Return one line without its line end, or None where the policy skips it."""
 
-        return self.format_block((entry,))[:-2] or None
+        is_link = entry.type is EntryType.SYMLINK and not self._twisted
+        name = shown_name(entry.name, entry.target if is_link else None, self._policy)
+        if name is None:
+            return None
+
+        (date,) = self._dates.of((floor(epoch_seconds(entry.modified or 0)),))
+        line = _LINE % (self._entry_prefix(entry), entry.size, date, name)
+        return line.encode("utf-8", "surrogateescape")
 
     def format_block(self, entries: Iterable[ListingEntry]) -> bytes:
         """Return the lines of all entries, each with its CRLF."""
@@ -228,7 +237,7 @@ class ListFormatter:
         fields[1::_FIELDS] = sizes
         fields[2::_FIELDS] = self._dates.of(moments)
         fields[3::_FIELDS] = names
-        return (_LINE * count % tuple(fields)).encode("utf-8", "surrogateescape")
+        return (_LINE_WITH_END * count % tuple(fields)).encode("utf-8", "surrogateescape")
 
     def _entry_prefix(self, entry: ListingEntry) -> str:
         key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)

@@ -8,7 +8,7 @@ two look-ups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timezone, tzinfo
 from functools import lru_cache, partial
 from typing import Final
@@ -41,7 +41,9 @@ class LineDates:
         self._day_format = day_format
         self._days: dict[object, tuple[str, tuple[str, ...]]] = {}
         self._offset = offset_minutes(zone, 0) if isinstance(zone, timezone) else None
-        self._offset_at = lru_cache(CACHE_LIMIT)(partial(offset_minutes, zone))
+        self._offset_at: Callable[[int], int] = partial(offset_minutes, zone)
+        if self._offset is None:
+            self._offset_at = lru_cache(CACHE_LIMIT)(self._offset_at)
 
     def of(self, moments: Iterable[int]) -> list[str]:
         """Write the dates of moments, in whole seconds since the epoch."""

@@ -195,7 +195,7 @@ def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) 
     names, rows = [], []
     for index, row in enumerate(table.rows):
         target = targets.get(index) if stat.S_ISLNK(row[3]) else None
-        name = _shown_name(table.names[index], target, policy)
+        name = shown_name(table.names[index], target, policy)
         if name is not None:
             names.append(name)
             rows.append(row)
@@ -225,7 +225,7 @@ def shown_entries(
     shown_names, kept = [], []
     for entry in entries:
         is_link = with_targets and entry.type is EntryType.SYMLINK
-        name = _shown_name(entry.name, entry.target if is_link else None, policy)
+        name = shown_name(entry.name, entry.target if is_link else None, policy)
         if name is not None:
             shown_names.append(name)
             kept.append(entry)
@@ -233,7 +233,9 @@ def shown_entries(
     return shown_names, kept
 
 
-def _shown_name(name: str | bytes, target: str | bytes | None, policy: NamePolicy) -> str | None:
+def shown_name(name: str | bytes, target: str | bytes | None, policy: NamePolicy) -> str | None:
+    """Return a name as it is shown, with where it leads, or None where the policy skips it."""
+
     name_shown = safe_name(name, policy)
     if target is None or name_shown is None:
         return name_shown
