@@ -176,18 +176,23 @@ class ListFormatter:
             return None
 
         (date,) = self._dates.of((floor(epoch_seconds(entry.modified or 0)),))
-        line = _LINE % (self._entry_prefix(entry), entry.size, date, name)
+        key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)
+        prefix = self._prefixes.get(key) or self._add_prefix(key, entry)
+        line = _LINE % (prefix, entry.size, date, name)
         return line.encode("utf-8", "surrogateescape")
 
     def format_block(self, entries: Iterable[ListingEntry]) -> bytes:
         """Return the lines of all entries, each with its CRLF."""
 
         names, listed = shown_entries(entries, self._policy, with_targets=not self._twisted)
-        prefixes = self._prefixes
-        try:
-            kinds = [prefixes[e.type, e.permissions, e.links, e.owner, e.group] for e in listed]
-        except KeyError:
-            kinds = [self._entry_prefix(entry) for entry in listed]
+        kinds = []
+        last, prefix = None, ""
+        for entry in listed:
+            key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)
+            if key != last:
+                last, prefix = key, self._prefixes.get(key) or self._add_prefix(key, entry)
+
+            kinds.append(prefix)
 
         modified = [entry.modified for entry in listed]
         try:
@@ -209,8 +214,8 @@ class ListFormatter:
             return b""
 
         links, uids, gids, modes, _, sizes, modified, _ = table.columns
-        kinds, times = folded(links, uids, gids, modes)
-        return self._lines(self._row_prefixes(kinds) * times, sizes, modified, table.names)
+        prefixes = self._row_prefixes(links, uids, gids, modes)
+        return self._lines(prefixes, sizes, modified, table.names)
 
     def format_blocks(
         self, entries: Iterable[ListingEntry], *, lines: int = 512
@@ -239,20 +244,29 @@ class ListFormatter:
         fields[3::_FIELDS] = names
         return (_LINE_WITH_END * count % tuple(fields)).encode("utf-8", "surrogateescape")
 
-    def _entry_prefix(self, entry: ListingEntry) -> str:
-        key = (entry.type, entry.permissions, entry.links, entry.owner, entry.group)
-        return self._prefixes.get(key) or self._add_prefix(key, entry)
+    def _row_prefixes(self, links: Column, uids: Column, gids: Column, modes: Column) -> list[str]:
+        """Return the prefixes of rows."""
 
-    def _row_prefixes(self, kinds: Sequence[Column]) -> list[str]:
-        """Return the prefixes of rows, of which these are links, uid, gid and mode."""
+        (links, uids, gids), times = folded(links, uids, gids)
+        if times > 1:
+            # Few modes are left: a small table of them is quicker than one of all four.
+            (modes,), times = folded(modes)
+            rest = links[0], uids[0], gids[0]
+            by_mode = {mode: self._row_prefix((*rest, mode)) for mode in {*modes}}
+            return [*map(by_mode.__getitem__, modes)] * times
 
-        prefixes = self._prefixes
+        keys = [*zip(links, uids, gids, modes, strict=True)]
         try:
-            return [*map(prefixes.__getitem__, zip(*kinds, strict=True))]
+            return [*map(self._prefixes.__getitem__, keys)]
         except KeyError:
-            return [prefixes.get(key) or self._add_row(key) for key in zip(*kinds, strict=True)]
+            return [*map(self._row_prefix, keys)]
 
-    def _add_row(self, key: tuple[int, ...]) -> str:
+    def _row_prefix(self, key: tuple[int, int, int, int]) -> str:
+        """Return the prefix of a row, of which these are links, uid, gid and mode."""
+
+        if prefix := self._prefixes.get(key):
+            return prefix
+
         links, uid, gid, mode = key
         row = (links, uid, gid, mode, 0, 0, 0, 0)
         entry = EntryTable([], []).nameless(row, self._owner_name, self._group_name)

@@ -57,15 +57,19 @@ class LineDates:
         # The hot loop: what stands here is paid for with every file.
         dates = []
         days = self._days
+        last, date = None, ""
         for seconds in moments:
             minute = seconds // 60
-            try:
-                text, clocks = days[minute // MINUTES_PER_DAY]
-            except KeyError:
-                day = minute // MINUTES_PER_DAY
-                text, clocks = self._add_day(day, day, self._offset)
+            if minute != last:
+                try:
+                    text, clocks = days[minute // MINUTES_PER_DAY]
+                except KeyError:
+                    day = minute // MINUTES_PER_DAY
+                    text, clocks = self._add_day(day, day, self._offset)
 
-            dates.append(text + clocks[minute % MINUTES_PER_DAY])
+                last, date = minute, text + clocks[minute % MINUTES_PER_DAY]
+
+            dates.append(date)
 
         return dates
 
