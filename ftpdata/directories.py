@@ -31,7 +31,7 @@ from typing import Final, Literal, Self, cast
 import anyio
 import attrs
 
-from .files import FilePath, WorkerCalls
+from .files import FilePath
 from .listing_table import (
     EntryTable,
     ListingBlock,
@@ -41,6 +41,7 @@ from .listing_table import (
     folded,
 )
 from .supervision import finish_despite_cancellation
+from .workers import WorkerCalls
 
 __all__ = ["DirectoryLister", "DirectoryReader", "list_directory"]
 

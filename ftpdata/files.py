@@ -1,13 +1,10 @@
 """Files, without blocking the event loop: every call that may touch a disk runs in a thread.
 
 `FileSource` reads what is sent; `FileTarget` writes what is received, and
-publishes it only once it is whole. Threads come from anyio and end with the
-event loop; a `CapacityLimiter` bounds their number, so that one slow store,
-given a limiter of its own, cannot starve another.
+publishes it only once it is whole.
 
-Cancellation waits for the call that runs in the thread, so that nothing is
-left behind; after `ABANDON_AFTER` seconds it waits no longer, and the thread
-closes the file when it comes back.
+Cancellation waits for the thread, see `ftpdata.workers`; one that is waited for
+no longer closes the file when it comes back.
 """
 
 from __future__ import annotations
@@ -21,13 +18,10 @@ import mmap
 import os
 import stat
 import sys
-import threading
 from collections.abc import Callable
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, cast
 
 import anyio
-import anyio.lowlevel
-import anyio.to_thread
 
 from .errors import (
     BadArgument,
@@ -37,208 +31,18 @@ from .errors import (
     error_for_oserror,
 )
 from .memory import is_viewed, new_block
-from .page_cache import is_in_memory, read_from_memory
-from .page_cache import lives_in_memory as _lives_in_memory
+from .page_cache import is_in_memory, lives_in_memory, read_from_memory
+from .workers import WorkerCalls
 
 __all__ = ["FileSource", "FileTarget", "WriteMode"]
 
-T = TypeVar("T")
 FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-
-ABANDON_AFTER = 1.0
-"""Seconds that a cancelled caller waits for its thread."""
-
-DEFAULT_THREADS = 64
-"""Threads for file calls in one event loop, where no limiter is given."""
 
 CHUNK = 256 * 1024
 """Bytes of one read. Below, the hop to the thread costs more than the copy."""
 
 SHORT = 64 * 1024
 """Bytes that are copied in less time than it takes to have a thread do it."""
-
-_default_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
-    "ftpdata.files.limiter"
-)
-
-
-def default_limiter() -> anyio.CapacityLimiter:
-    """Return the event loop's own limiter of threads for file calls."""
-
-    try:
-        return _default_limiter.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(DEFAULT_THREADS)
-        _default_limiter.set(limiter)
-        return limiter
-
-
-class _Call:
-    """One call in a thread, and the knowledge how far it is."""
-
-    def __init__(self, func: Callable[[], object], lock: threading.Lock) -> None:
-        self.result: object = None
-        self.cleanups: list[Callable[[], None]] = []
-        self.is_running = False
-        self.is_over = False
-        self._func = func
-        self._lock = lock
-        self._waiter: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
-
-    def __call__(self) -> None:
-        with self._lock:
-            if self.is_over:
-                # Withdrawn before a thread was free.
-                return
-            self.is_running = True
-
-        try:
-            self.result = self._func()
-        finally:
-            self._end()
-
-    def run_alone(self) -> None:
-        """Run in a thread of its own, where nobody can be told of an error."""
-
-        with contextlib.suppress(OSError):
-            self()
-
-    def _end(self) -> None:
-        with self._lock:
-            self.is_running = False
-            self.is_over = True
-            cleanups, self.cleanups = self.cleanups, []
-
-        try:
-            for cleanup in cleanups:
-                # Nobody waits any more who could be told of an error.
-                with contextlib.suppress(OSError):
-                    cleanup()
-        finally:
-            if self._waiter is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                    self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def settle(self) -> None:
-        """Withdraw it, or wait until the thread is done with it, at most `ABANDON_AFTER`."""
-
-        with self._lock:
-            if not self.is_running:
-                self.is_over = True
-                return
-
-            self._waiter = self._loop.create_future()
-
-        deadline = self._loop.time() + ABANDON_AFTER
-        # A second cancellation does not make the thread any faster; anyio's come at every turn.
-        with anyio.CancelScope(shield=True):
-            while not self._waiter.done() and (left := deadline - self._loop.time()) > 0:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait((self._waiter,), timeout=left)
-
-
-class WorkerCalls:
-    """Runs blocking calls in worker threads, one at a time, and knows which one still runs.
-
-    Args:
-        limiter: Bounds the threads; by default the event loop's own.
-
-    Attributes:
-        lives_in_memory: Whether the files have no disk that could be waited for.
-    """
-
-    def __init__(self, limiter: anyio.CapacityLimiter | None = None) -> None:
-        self.lives_in_memory: bool = False
-        self._limiter = limiter
-        self._last: _Call | None = None
-        self._lock = threading.Lock()
-
-    async def run(self, func: Callable[[], T], *, is_short: bool = False) -> T:
-        """Run `func` in a thread.
-
-        Args:
-            func: What is to be done.
-            is_short: Whether all that it could wait for is a disk. Without one, it
-                takes less time than a thread.
-
-        Raises:
-            Whatever `func` raises.
-
-        Cancellation waits for the thread, see the module. Where no thread was
-        free yet, `func` does not run at all.
-        """
-
-        if is_short and self.lives_in_memory:
-            return func()
-
-        call = self._last = _Call(func, self._lock)
-        try:
-            # Else a cancel scope of anyio would wait for the thread for ever.
-            await anyio.to_thread.run_sync(
-                call, abandon_on_cancel=True, limiter=self._limiter or default_limiter()
-            )
-        except asyncio.CancelledError:
-            await call.settle()
-            raise
-
-        if self._last is call:
-            # What it has read or written is not to be kept as long as a peer stalls.
-            self._last = None
-
-        return cast("T", call.result)
-
-    def defer(self, cleanup: Callable[[], None]) -> bool:
-        """Let the call that still runs do the cleaning up behind itself.
-
-        Returns:
-            False where none runs: the caller has to do it.
-        """
-
-        with self._lock:
-            if self._last is None or not self._last.is_running:
-                return False
-
-            self._last.cleanups.append(cleanup)
-            return True
-
-    async def clean_up(self, cleanup: Callable[[], None], *, at_once: bool = False) -> None:
-        """Run `cleanup` in a thread, in any case: now, or behind the call that still runs.
-
-        Args:
-            cleanup: What is to be done. Idempotent.
-            at_once: Do not wait for a free thread: for who was cancelled.
-
-        Raises:
-            Whatever `cleanup` raises, but not `at_once`.
-
-        Cancellation does not keep it from running; it waits for it as usual.
-        """
-
-        if self.defer(cleanup):
-            return
-
-        has_begun = False
-
-        def work() -> None:
-            nonlocal has_begun
-            has_begun = True
-            cleanup()
-
-        try:
-            if not at_once:
-                await self.run(work)
-        finally:
-            # Nobody can wait for a free thread any more: it gets one of its own.
-            if not has_begun:
-                call = self._last = _Call(cleanup, self._lock)
-                call.is_running = True
-                threading.Thread(target=call.run_alone, name="ftpdata clean-up").start()
-                await call.settle()
 
 
 class FileSource:
@@ -263,12 +67,10 @@ class FileSource:
         close: Callable[[], None] | None,
         raw: io.FileIO | None,
         calls: WorkerCalls,
-        lives_in_memory: bool = False,
     ) -> None:
         self._read = read
         self._close = close
         self._calls = calls
-        self._lives_in_memory = lives_in_memory
         self._buffer: mmap.mmap | None = None
         self.size = size
         self.position: int = position
@@ -384,6 +186,7 @@ class FileSource:
                 # asyncio's sendfile moves it; the caller's file is to stand where it stood.
                 os.lseek(fd, here, os.SEEK_SET)
 
+        calls.lives_in_memory = is_regular and lives_in_memory(fd)
         return cls(
             read_at,
             size=status.st_size if is_regular else None,
@@ -391,7 +194,6 @@ class FileSource:
             close=close,
             raw=io.FileIO(fd, "rb", closefd=False) if is_regular else None,
             calls=calls,
-            lives_in_memory=is_regular and _lives_in_memory(fd),
         )
 
     @classmethod
@@ -454,7 +256,7 @@ class FileSource:
 
         data = memoryview(buffer)[:count]
         size = read_from_memory(
-            self.raw.fileno(), self.position, data, lives_there=self._lives_in_memory
+            self.raw.fileno(), self.position, data, lives_there=self._calls.lives_in_memory
         )
         self.position += size
         return data[:size] if size else None
@@ -466,7 +268,7 @@ class FileSource:
         """
 
         return self.raw is None or is_in_memory(
-            self.raw.fileno(), self.position, count, otherwise=self._lives_in_memory
+            self.raw.fileno(), self.position, count, otherwise=self._calls.lives_in_memory
         )
 
     def close(self) -> None:
@@ -836,7 +638,7 @@ class FileTarget:
             status = os.fstat(self._fd)
             # A pipe may be anywhere, and make its writer wait.
             is_file = stat.S_ISREG(status.st_mode)
-            self._calls.lives_in_memory = is_file and _lives_in_memory(self._fd)
+            self._calls.lives_in_memory = is_file and lives_in_memory(self._fd)
             self.position = _start_position(self._fd, status, self._mode, offset)
         except BaseException:
             os.close(self._fd)
@@ -857,7 +659,7 @@ class FileTarget:
         fd = os.open(partial, _NEW, self._permissions, dir_fd=self._dir_fd)
         self._fd, self._partial_name = fd, partial
         if not self._calls.lives_in_memory:
-            self._calls.lives_in_memory = _lives_in_memory(fd)
+            self._calls.lives_in_memory = lives_in_memory(fd)
         if self._replaced is not None and hasattr(os, "fchmod"):
             with contextlib.suppress(OSError):
                 os.fchmod(fd, self._replaced.st_mode & 0o777)

@@ -71,7 +71,7 @@ async def splice_upload(
     Raises:
         FTPDataError: The connection was lost, or the system refused to write.
 
-    Cancellation waits for the thread, as in `ftpdata.files`.
+    Cancellation waits for the thread, as in `ftpdata.workers`.
     """
 
     assert isinstance(target, FileTarget)

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ftpdata import directories, files
+from ftpdata import directories, workers
 from ftpdata.directories import DirectoryLister, DirectoryReader, list_directory
 from ftpdata.listing import ListFormatter, NlstFormatter
 from ftpdata.listing_entry import EntryType, ListingEntry
@@ -484,7 +484,7 @@ async def test_a_thread_that_does_not_come_back_keeps_the_directory_open(
 ) -> None:
     """Its descriptor could be another file's by then; it closes it when it is done."""
 
-    monkeypatch.setattr(files, "ABANDON_AFTER", 0.01)
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     closed = threading.Event()
     close = DirectoryReader.close
 

@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ftpdata import files
+from ftpdata import files, workers
 from ftpdata.errors import (
     BadArgument,
     FileNameNotAllowed,
@@ -68,7 +68,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Abandon hanging threads at once."""
 
-    monkeypatch.setattr(files, "ABANDON_AFTER", 0.01)
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:
@@ -1077,24 +1077,6 @@ async def test_a_cancelled_commit_without_a_free_thread_leaves_nothing(
             await until(lambda: limiter.statistics().tasks_waiting == 1)
             await cancelled(task)
             await until(lambda: descriptors() == before and not names(served_directory))
-
-
-async def test_a_store_with_a_limiter_of_its_own_starves_nobody(
-    tmp_path: Path, seams: Seams
-) -> None:
-    """While every thread of one store hangs, another goes on."""
-
-    path = tmp_path / "file"
-    path.write_bytes(CONTENT)
-    slow = anyio.CapacityLimiter(1)
-    source = await FileSource.open(path, limiter=slow)
-    hang = Hang(seams, "pread")
-    task = asyncio.create_task(source.read(10))
-    await hang.entered()
-    assert await read_source(await FileSource.open(path)) == CONTENT
-    hang.go_on()
-    assert await task == CONTENT[:10]
-    source.close()
 
 
 async def test_cancellation_by_anyio(tmp_path: Path, seams: Seams, impatient: None) -> None:

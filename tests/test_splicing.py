@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ftpdata import files, splicing, transfers
+from ftpdata import splicing, transfers, workers
 from ftpdata.consumers import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -458,7 +458,7 @@ async def test_a_disk_that_hangs(
 ) -> None:
     """The peer is reset while the thread still hangs; nothing is left once it comes back."""
 
-    monkeypatch.setattr(files, "ABANDON_AFTER", 0.01)
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     hang = Hang(seams, "splice", 2)
     try:
         async with connection(receive_buffer=8 * MIB, send_buffer=8 * MIB) as (dtp, peer):
@@ -507,4 +507,4 @@ async def test_many_at_once(served_directory: Path, eager: None) -> None:
         await upload(served_directory / str(number), content, bulk=False)
         assert (served_directory / str(number)).read_bytes() == content
 
-    await asyncio.gather(*(one(number) for number in range(files.DEFAULT_THREADS + 6)))
+    await asyncio.gather(*(one(number) for number in range(workers.DEFAULT_THREADS + 6)))

@@ -383,8 +383,9 @@ async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_beg
                 else:
                     await endpoint.connect()
                 await handshake
-                while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0)
+                async with asyncio.timeout(10):
+                    while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
+                        await asyncio.sleep(0)
                 assert endpoint.channel.object.session_reused
         del endpoint
         gc.collect()

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import pytest
 
-from ftpdata import files, supervision, transfers
+from ftpdata import files, supervision, transfers, workers
 from ftpdata.consumers import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -82,7 +82,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Abandon hanging threads at once."""
 
-    monkeypatch.setattr(files, "ABANDON_AFTER", 0.01)
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from examples.server.storage import Storage
 from ftpdata import DTP, Deadlines, DirectoryLister, Endpoint, FileTarget, ListingBlock, direct
-from ftpdata.files import WorkerCalls
+from ftpdata.workers import WorkerCalls
 from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, serving
 
 BIG = 64 * 1024 * 1024

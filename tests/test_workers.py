@@ -1,0 +1,192 @@
+"""Calls in worker threads: what is waited for, what is withdrawn, who cleans up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import anyio
+import pytest
+
+from ftpdata import workers
+from ftpdata.workers import WorkerCalls, default_limiter
+from tests.harness.seams import until
+
+
+class Gate:
+    """A call that waits in its thread until it is let go."""
+
+    def __init__(self) -> None:
+        self._has_begun = threading.Event()
+        self._may_end = threading.Event()
+        self.is_over = False
+
+    def __call__(self) -> str:
+        """Do what the thread is to do."""
+
+        self._has_begun.set()
+        assert self._may_end.wait(30)
+        self.is_over = True
+        return "done"
+
+    async def entered(self) -> None:
+        """Wait until the thread has begun with it."""
+
+        await until(self._has_begun.is_set)
+
+    def open(self) -> None:
+        """Let it end."""
+
+        self._may_end.set()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Abandon hanging threads at once."""
+
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
+
+
+async def cancelled(task: asyncio.Task[object]) -> None:
+    """Cancel a task, and check that it was."""
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_call_runs_in_a_thread() -> None:
+    """Its result comes back, and so does its error."""
+
+    calls = WorkerCalls()
+    assert await calls.run(threading.current_thread) is not threading.current_thread()
+    with pytest.raises(FileNotFoundError):
+        await calls.run(lambda: open("/nonexistent"))  # noqa: PTH123, SIM115
+
+
+async def test_what_is_short_needs_no_thread_without_a_disk() -> None:
+    """Only where both is so."""
+
+    calls = WorkerCalls()
+    here = threading.current_thread()
+    assert await calls.run(threading.current_thread, is_short=True) is not here
+    calls.lives_in_memory = True
+    assert await calls.run(threading.current_thread, is_short=True) is here
+    assert await calls.run(threading.current_thread) is not here
+
+
+async def test_a_store_with_a_limiter_of_its_own_starves_nobody() -> None:
+    """While every thread of one store hangs, another goes on."""
+
+    slow, gate = anyio.CapacityLimiter(1), Gate()
+    task = asyncio.create_task(WorkerCalls(slow).run(gate))
+    await gate.entered()
+    assert await WorkerCalls().run(lambda: 1) == 1
+    assert slow.borrowed_tokens == 1
+    gate.open()
+    assert await task == "done"
+
+
+async def test_there_is_one_limiter_for_those_without_their_own() -> None:
+    """Of the event loop: the threads of all stores together are bounded."""
+
+    assert default_limiter() is default_limiter()
+    assert default_limiter().total_tokens == workers.DEFAULT_THREADS
+    gate = Gate()
+    task = asyncio.create_task(WorkerCalls().run(gate))
+    await gate.entered()
+    assert default_limiter().borrowed_tokens == 1
+    gate.open()
+    await task
+
+
+async def test_cancellation_waits_for_the_thread() -> None:
+    """And a second cancellation no less."""
+
+    gate = Gate()
+    task = asyncio.create_task(WorkerCalls().run(gate))
+    await gate.entered()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert gate.is_over
+
+
+async def test_a_call_without_a_thread_is_withdrawn() -> None:
+    """Once its caller is cancelled it does not run, not even later."""
+
+    limiter, done = anyio.CapacityLimiter(1), list[int]()
+    calls = WorkerCalls(limiter)
+    async with limiter:
+        task = asyncio.create_task(calls.run(lambda: done.append(1)))
+        await until(lambda: limiter.statistics().tasks_waiting == 1)
+        await cancelled(task)
+        assert not calls.defer(lambda: done.append(2))
+    await calls.run(lambda: None)
+    assert not done
+
+
+async def test_a_thread_that_hangs_cleans_up_behind_itself(impatient: None) -> None:
+    """Nobody waits for it, and nothing is cleaned up under it. An error there is nobody's."""
+
+    calls, gate, order = WorkerCalls(), Gate(), list[object]()
+
+    def clean_up(number: int) -> None:
+        order.append((number, gate.is_over))
+        raise OSError
+
+    task = asyncio.create_task(calls.run(gate))
+    await gate.entered()
+    await cancelled(task)
+    assert calls.defer(lambda: clean_up(1))
+    await calls.clean_up(lambda: clean_up(2))
+    assert not order
+    gate.open()
+    await until(lambda: order == [(1, True), (2, True)])
+
+
+async def test_who_cleans_up_where_nothing_runs() -> None:
+    """The caller, or a thread, which tells of an error."""
+
+    calls = WorkerCalls()
+    await calls.run(lambda: None)
+    assert not calls.defer(lambda: None)
+
+    def fail() -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        await calls.clean_up(fail)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_cleaning_up_does_not_depend_on_a_free_thread(at_once: bool) -> None:
+    """Who was cancelled has it done in a thread of its own: once, and waited for."""
+
+    limiter, done = anyio.CapacityLimiter(1), list[threading.Thread]()
+    calls = WorkerCalls(limiter)
+
+    def clean_up() -> None:
+        done.append(threading.current_thread())
+
+    async with limiter:
+        if at_once:
+            await calls.clean_up(clean_up, at_once=True)
+        else:
+            task = asyncio.create_task(calls.clean_up(clean_up))
+            await until(lambda: limiter.statistics().tasks_waiting == 1)
+            await cancelled(task)
+        assert len(done) == 1
+        assert done[0] is not threading.current_thread()
+
+
+async def test_what_a_call_has_made_is_not_kept() -> None:
+    """It may be large, and a peer may stall."""
+
+    calls = WorkerCalls()
+    await calls.run(lambda: bytes(1000))
+    assert calls._last is None
