@@ -602,9 +602,16 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small file that is sent directly has arrived",
         module="ftpdata/direct.py",
-        check="if sent != length or not (lingers or await _is_delivered(sock, channel)):",
-        instead="if sent != length:",
+        check="(lingers or await _is_delivered_soon(endpoint, sock, channel))",
+        instead="True",
         tests="tests/test_direct.py::test_the_way_on_from_everything_else",
+    ),
+    Mutation(
+        name="a connection lingers only behind a file that has arrived",
+        module="ftpdata/direct.py",
+        check="endpoint.lingers and _is_delivered(sock, channel)",
+        instead="endpoint.lingers",
+        tests="tests/test_direct.py::test_what_is_not_delivered_does_not_linger",
     ),
     Mutation(
         name="a small upload that was reset is cut",

@@ -1008,7 +1008,7 @@ async def test_a_peer_that_talks_on_takes_no_turns(
 ) -> None:
     """While its answer is waited for, others are served, however much it sends instead."""
 
-    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.05)
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.5)
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
     turns = 0
