@@ -450,9 +450,9 @@ def beside_stalled(client: Client, *, name: str, size: int, clients: int, rounds
     """Compare a download alone with one beside many data connections on which nothing moves."""
 
     with child(lambda told: _hold_on_demand(client, name, clients, told)) as stalls:
-        alone = [_rate(client, name, size) for _ in range(rounds)]
+        alone = _rates(client, name, size, rounds)
         stalls.next()
-        beside = [_rate(client, name, size) for _ in range(rounds)]
+        beside = _rates(client, name, size, rounds)
 
     return {"alone": alone, "beside": beside, "ratio": _middle(beside) / _middle(alone)}
 
@@ -463,6 +463,13 @@ def _hold_on_demand(client: Client, name: str, clients: int, told: _Pipes) -> No
     told.done()
     told.wait()
     del held
+
+
+def _rates(client: Client, name: str, size: int, times: int) -> list[float]:
+    """Measure the rate some times, after once in vain: the first one finds nothing ready."""
+
+    _rate(client, name, size)
+    return [_rate(client, name, size) for _ in range(times)]
 
 
 def _rate(client: Client, name: str, size: int) -> float:
@@ -492,7 +499,14 @@ def _middle(values: list[float]) -> float:
 
 
 def slow_store(
-    client: Client, *, name: str, size: int, slow: str, transfers: int, seconds: float
+    client: Client,
+    *,
+    name: str,
+    size: int,
+    slow: str,
+    transfers: int,
+    seconds: float,
+    rounds: int,
 ) -> Result:
     """Measure a session's NOOP, and a fast download, beside transfers on a store that blocks.
 
@@ -504,12 +518,12 @@ def slow_store(
         control.command("NOOP", "2")
 
     quiet = _noops(control, seconds / 2)
-    alone = [_rate(client, name, size) for _ in range(3)]
+    alone = _rates(client, name, size, rounds)
     with child(lambda told: _load(client, slow, transfers, told)) as load:
         load.next()
         time.sleep(0.5)
         busy = _noops(control, seconds)
-        beside = [_rate(client, name, size) for _ in range(3)]
+        beside = _rates(client, name, size, rounds)
 
     return {
         "noop_quiet_p99": _percentile(quiet, 99),

@@ -300,7 +300,7 @@ MEASURES: tuple[Measure, ...] = (
         title="RETR beside stalled downloads",
         reading=Reading.SHARE,
         job="beside_stalled",
-        arguments=lambda scale: {**_retr(scale), "clients": scale.stalled, "rounds": 3},
+        arguments=lambda scale: {**_retr(scale), "clients": scale.stalled, "rounds": 7},
         servers=(*REFERENCE, "pyftpdlib", "aioftp", "twisted"),
     ),
     Measure(
@@ -313,6 +313,7 @@ MEASURES: tuple[Measure, ...] = (
             "slow": "/slow",
             "transfers": 50,
             "seconds": 2 * scale.seconds,
+            "rounds": 7,
         },
         servers=(*REFERENCE, "pyftpdlib", "aioftp", "twisted"),
         is_slow=True,
