@@ -16,7 +16,7 @@ from .memory import new_block
 __all__ = ["LARGEST_BLOCK", "ReceiveBuffer"]
 
 FIRST_BLOCK = 32 * 1024
-LARGEST_BLOCK = 512 * 1024
+LARGEST_BLOCK = 1024 * 1024
 """Bytes of a block. It grows where the peer fills it: one that stalls holds little."""
 
 SMALLEST_READ = 16 * 1024

@@ -31,20 +31,17 @@ DIRECT_LIMIT = 64 * 1024
 READ_EARLY = 8 * 1024
 """Bytes that are read before the connection is there, and stay while the peer does nothing."""
 
-LOOKS = 3
-"""Turns of the event loop in which the peer may acknowledge: a peer nearby does in the first."""
-
 MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
 
 MOMENT = 0.02
-"""Seconds that a small upload is waited for; then its peer is one to be watched."""
+"""Seconds that a small upload, or the end of a small download, is waited for."""
 
 
 async def send_directly(
     endpoint: Endpoint,
-    fd: int,
+    source: int | bytes,
     *,
-    offset: int,
+    offset: int = 0,
     length: int,
     throttle: TokenBucket | None,
     progress: ProgressCallback | None,
@@ -53,8 +50,8 @@ async def send_directly(
 
     Args:
         endpoint: What to send it over.
-        fd: The file.
-        offset: Where to start, in bytes.
+        source: The descriptor of the file; or all bytes that are to be sent.
+        offset: Where to start in the file, in bytes.
         length: Bytes to send, at most `DIRECT_LIMIT`; the file must have them.
         throttle: Bounds the rate.
         progress: Told once.
@@ -71,11 +68,11 @@ async def send_directly(
 
     loop = asyncio.get_running_loop()
     # Where TLS is to be negotiated, the peer is at work now. And may be for long.
-    data = read_cached(fd, length, offset) if length <= READ_EARLY else None
+    data = _read(source, length, offset) if length <= READ_EARLY else None
     sock = await endpoint.connect()
     started_at = loop.time()
     if data is None:
-        data = read_cached(fd, length, offset)
+        data = _read(source, length, offset)
     if data is None:
         return None
 
@@ -102,10 +99,10 @@ async def send_directly(
         # Nor is there an answer to what is not sent, be it the announced end alone.
         return sent
 
-    lingers = channel is not None and endpoint.lingers and await _is_delivered(sock, channel)
+    lingers = channel is not None and endpoint.lingers and _is_delivered(sock, channel)
     if channel is not None and not lingers:
         await _await_answer(endpoint, sock, channel)
-    if sent != length or not (lingers or await _is_delivered(sock, channel)):
+    if sent != length or not (lingers or await _is_delivered_soon(endpoint, sock, channel)):
         return sent
 
     result = _clean_end(endpoint, Direction.SENT, length, started_at, offset)
@@ -117,6 +114,10 @@ async def send_directly(
         progress(length, length)
 
     return result
+
+
+def _read(source: int | bytes, length: int, offset: int) -> bytes | None:
+    return source if isinstance(source, bytes) else read_cached(source, length, offset)
 
 
 def _clean_end(
@@ -158,19 +159,28 @@ def _push(sock: socket.socket, data: bytes) -> int | None:
     return sent
 
 
-async def _is_delivered(sock: socket.socket, channel: TLSChannel | None) -> bool:
-    """Whether the peer's kernel has it all, now or in a moment."""
+def _is_delivered(sock: socket.socket, channel: TLSChannel | None) -> bool:
+    """Whether the peer's kernel has it all, by now."""
 
-    for _ in range(LOOKS):
-        if channel is not None:
-            if channel.undelivered(sock) == 0:
-                return True
-        elif unacknowledged_on(sock) == 0:
-            return not has_unread(sock)
+    if channel is not None:
+        return channel.undelivered(sock) == 0
 
-        await asyncio.sleep(0)
+    return unacknowledged_on(sock) == 0 and not has_unread(sock)
 
-    return False
+
+async def _is_delivered_soon(
+    endpoint: Endpoint, sock: socket.socket, channel: TLSChannel | None
+) -> bool:
+    """Whether the peer's kernel has it all, now or once the peer has closed its side.
+
+    What is smaller than a segment it acknowledges only then, or after 40 ms.
+    """
+
+    if _is_delivered(sock, channel):
+        return True
+
+    await endpoint.wait_readable(MOMENT)
+    return _is_delivered(sock, channel)
 
 
 async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSChannel) -> None:

@@ -398,6 +398,15 @@ class DirectoryLister:
 
         return opened[0]
 
+    def take_all(self) -> ListingBlock | None:
+        """Give all lines, once, if the directory is so small that they are made; None if not."""
+
+        if not self._reader.at_end:
+            return None
+
+        block, self._first = self._first, None
+        return block
+
     async def blocks(self) -> AsyncGenerator[ListingBlock, None]:
         """Yield the lines, once, in blocks, made one block ahead of the consumer.
 

@@ -296,6 +296,7 @@ class Endpoint(abc.ABC):
             FTPDataError: The reason given to `abort`.
         """
 
+        self._check_given_up()
         assert self._connected is not None
         if not self._watch(self._connected):
             return await self._wait_a_moment(timeout)

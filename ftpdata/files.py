@@ -16,10 +16,9 @@ import errno
 import io
 import mmap
 import os
-import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import BinaryIO, cast
 
 import anyio
@@ -115,7 +114,7 @@ class FileSource:
                 source.close_now()
 
         try:
-            with _errors_of_names():
+            with _ERRORS_OF_NAMES:
                 return await calls.run(work)
         except asyncio.CancelledError:
             if not calls.defer(close):
@@ -302,19 +301,23 @@ def _descriptor(file: BinaryIO) -> int | None:
     return raw.fileno() if type(raw) is io.FileIO and raw.seekable() else None
 
 
-@contextlib.contextmanager
-def _errors_of_names() -> Iterator[None]:
-    """Turn what the system, or Python, says about a file that is opened into our errors."""
+class _ErrorsOfNames:
+    """Turns what the system, or Python, says about a file that is opened into our errors."""
 
-    try:
-        yield
-    except FTPDataError:
-        raise
-    except OSError as error:
-        raise error_for_oserror(error) from error
-    except ValueError as error:
-        # A NUL, or a character that the file system's encoding has not.
-        raise FileNameNotAllowed("expected a name that the system can have") from error
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, FTPDataError):
+            return
+        if isinstance(error, OSError):
+            raise error_for_oserror(error) from error
+        if isinstance(error, ValueError):
+            # A NUL, or a character that the file system's encoding has not.
+            raise FileNameNotAllowed("expected a name that the system can have") from error
+
+
+_ERRORS_OF_NAMES = _ErrorsOfNames()
 
 
 class WriteMode(enum.Enum):
@@ -366,7 +369,7 @@ class FileTarget:
         self._dir_fd = dir_fd
         self._mode = mode
         self._permissions = permissions
-        self._inherited: int | None = None
+        self._replaced: os.stat_result | None = None
         self._durable = durable
         self.keep_partial: bool = keep_partial
         self._calls = calls
@@ -455,7 +458,7 @@ class FileTarget:
                 target.discard_now()
 
         try:
-            with _errors_of_names():
+            with _ERRORS_OF_NAMES:
                 return await calls.run(work, is_short=True)
         except asyncio.CancelledError:
             await calls.clean_up(discard, at_once=True)
@@ -556,7 +559,9 @@ class FileTarget:
                 self._close_directory()
 
         try:
-            await self._calls.run(work, is_short=len(last) <= SHORT)
+            # To replace a file gives its memory back, page by page.
+            replaced_size = 0 if self._replaced is None else self._replaced.st_size
+            await self._calls.run(work, is_short=len(last) <= SHORT and replaced_size <= SHORT)
         except OSError as error:
             raise error_for_oserror(error) from error
         except asyncio.CancelledError:
@@ -620,7 +625,7 @@ class FileTarget:
             raise FileUnavailable("is a directory" if name else "expected a name")
 
         if self._mode is WriteMode.ATOMIC:
-            self._inherited = _permissions_of_replaced(name, self._dir_fd)
+            self._replaced = _status_of_replaced(name, self._dir_fd)
             if not _may_write(directory or b".", self._dir_fd):
                 # Or so it is said: the system has the last word, and the reason.
                 self._make_hidden()
@@ -630,8 +635,11 @@ class FileTarget:
             name, self._dir_fd, self._mode, self._permissions, may_be_new=not offset
         )
         try:
-            self._note_file_system(self._fd)
-            self.position = _start_position(self._fd, self._mode, offset)
+            status = os.fstat(self._fd)
+            # A pipe may be anywhere, and make its writer wait.
+            is_file = stat.S_ISREG(status.st_mode)
+            self._calls.lives_in_memory = is_file and lives_in_memory(self._fd)
+            self.position = _start_position(self._fd, status, self._mode, offset)
         except BaseException:
             os.close(self._fd)
             with contextlib.suppress(OSError):
@@ -646,21 +654,17 @@ class FileTarget:
 
         directory, base = os.path.split(self._name)
         # The hidden name is longer; names end at 255 bytes on nearly every system.
-        hidden = b".%s.%s.part" % (base[:200], secrets.token_hex(8).encode())
+        hidden = b".%s.%s.part" % (base[:200], os.urandom(8).hex().encode())
         partial = os.path.join(directory, hidden)  # noqa: PTH118 - pathlib knows no bytes
         fd = os.open(partial, _NEW, self._permissions, dir_fd=self._dir_fd)
         self._fd, self._partial_name = fd, partial
-        self._note_file_system(fd)
-        if self._inherited is not None and hasattr(os, "fchmod"):
+        if not self._calls.lives_in_memory:
+            self._calls.lives_in_memory = lives_in_memory(fd)
+        if self._replaced is not None and hasattr(os, "fchmod"):
             with contextlib.suppress(OSError):
-                os.fchmod(fd, self._inherited)
+                os.fchmod(fd, self._replaced.st_mode & 0o777)
 
         return fd
-
-    def _note_file_system(self, fd: int) -> None:
-        # A pipe may be anywhere, and make its writer wait.
-        is_file = self._mode is WriteMode.ATOMIC or stat.S_ISREG(os.fstat(fd).st_mode)
-        self._calls.lives_in_memory = is_file and lives_in_memory(fd)
 
     def _rename(self) -> None:
         assert self._partial_name is not None
@@ -771,8 +775,8 @@ def _open_named(
     return fd
 
 
-def _permissions_of_replaced(name: bytes, dir_fd: int | None) -> int | None:
-    """Return the permissions of the file that is to be replaced; None where there is none."""
+def _status_of_replaced(name: bytes, dir_fd: int | None) -> os.stat_result | None:
+    """Return what the system says about the file that is to be replaced; None where none is."""
 
     replaced = _status(name, dir_fd)
     if replaced is None:
@@ -786,7 +790,7 @@ def _permissions_of_replaced(name: bytes, dir_fd: int | None) -> int | None:
     if not _may_write(name, dir_fd):
         raise FileUnavailable("Permission denied")
 
-    return replaced.st_mode & 0o777
+    return replaced
 
 
 def _status(name: bytes, dir_fd: int | None) -> os.stat_result | None:
@@ -801,8 +805,7 @@ def _may_write(name: bytes, dir_fd: int | None) -> bool:
     return os.access(name, os.W_OK, dir_fd=dir_fd, effective_ids=effective)
 
 
-def _start_position(fd: int, mode: WriteMode, offset: int) -> int:
-    status = os.fstat(fd)
+def _start_position(fd: int, status: os.stat_result, mode: WriteMode, offset: int) -> int:
     if mode is WriteMode.APPEND:
         return status.st_size
 

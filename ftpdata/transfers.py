@@ -194,11 +194,8 @@ async def send_file(
                 raise SizeMismatch(f"{expected_size} bytes were promised, the file has {total}")
 
             transfer.total = total
-            if ahead is not None:
-                if not transfer.dtp.is_finishing:
-                    transfer.dtp.account_sent(ahead, eof=ahead == total)
-                transfer.file_bytes = ahead
-                source.position += ahead
+            _note_ahead(transfer, ahead, total)
+            source.position += transfer.file_bytes
 
             can_sendfile = parameters.is_identity and digest is None and source.raw is not None
             if can_sendfile and total is not None and transfer.dtp.tls is None:
@@ -357,7 +354,7 @@ async def _discard(target: UploadTarget, failure: BaseException, timeout: float 
 
 async def send_listing(
     dtp: DTP | Endpoint | ReusableConnection,
-    lines: Iterable[ListingItem] | AsyncIterable[ListingItem],
+    lines: ListingBlock | Iterable[ListingItem] | AsyncIterable[ListingItem],
     *,
     formatter: Callable[[ListingEntry], bytes | None] | None = None,
     parameters: TransferParameters = STREAM,
@@ -378,7 +375,7 @@ async def send_listing(
         lines: Lines without their end, or entries that `formatter` makes
             lines of; or lists of either, which is faster. Fastest are blocks
             of whole lines (`ListingBlock`), which are sent as they are:
-            `list_directory` makes them.
+            `list_directory` makes them. Or one such block, which is all there is.
         formatter: Such as ``ListFormatter(now=…).format``; an entry for which
             it returns None is left out.
         parameters: TYPE, STRU and MODE. A listing is text whatever TYPE says:
@@ -397,7 +394,22 @@ async def send_listing(
             encoder for.
     """
 
+    ahead: int | None = None
     if isinstance(dtp, Endpoint):
+        is_whole = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
+        if is_whole and _is_plain_text(parameters):
+            with _Opening(dtp, Direction.SENT):
+                done = await send_directly(
+                    dtp,
+                    cast("bytes", lines),
+                    length=len(cast("bytes", lines)),
+                    throttle=throttle,
+                    progress=None if progress is None else lambda size, _: progress(size, None),
+                )
+            if isinstance(done, TransferResult):
+                return done
+            ahead = done
+
         dtp = await _open(dtp)
 
     connection = dtp
@@ -410,11 +422,28 @@ async def send_listing(
         if not _is_plain_text(parameters):
             encoder = listing_encoder_for(parameters, options=options)
 
+        left: Iterable[ListingItem] | AsyncIterable[ListingItem]
+        if isinstance(lines, ListingBlock):
+            _note_ahead(transfer, ahead, len(lines))
+            rest = ListingBlock(lines[transfer.file_bytes :])
+            left = (rest,) if rest else ()
+        else:
+            left = lines
+
         outgoing = Outgoing(transfer, connection, encoder, parameters.mode)
-        async with contextlib.aclosing(_batches(lines, formatter, transfer)) as batches:
+        async with contextlib.aclosing(_batches(left, formatter, transfer)) as batches:
             await _send_chunks(transfer, batches, outgoing)
 
     return await transfer.run(body)
+
+
+def _note_ahead(transfer: Supervisor, ahead: int | None, total: int | None) -> None:
+    """Take note of what was sent before there was a DTP, the end of file behind all of it."""
+
+    if ahead is not None:
+        if not transfer.dtp.is_finishing:
+            transfer.dtp.account_sent(ahead, eof=ahead == total)
+        transfer.file_bytes = ahead
 
 
 async def send_stream(

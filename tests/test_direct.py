@@ -22,14 +22,15 @@ from ftpdata.direct import DIRECT_LIMIT
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import FTPDataError, QuotaExceeded, SizeMismatch
 from ftpdata.files import FileTarget, WriteMode
+from ftpdata.listing_table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
-from ftpdata.parameters import TransferParameters
+from ftpdata.parameters import RepresentationType, TransferParameters
 from ftpdata.passive import listen_passive
 from ftpdata.testing import Cut, reset, send_then_cut, sweep, tcp_pair
 from ftpdata.throttle import TokenBucket
 from ftpdata.tls import DataTLS
 from ftpdata.tls_transport import TLSChannel
-from ftpdata.transfers import receive_file, send_file
+from ftpdata.transfers import receive_file, send_file, send_listing
 from tests.harness.connections import peer_task, read_until_cut, receive_all
 from tests.harness.seams import Seams
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
@@ -701,7 +702,7 @@ async def test_the_way_on_in_tls(
     if hindrance == "not cached":
         monkeypatch.setattr(direct, "read_cached", lambda *_: None)
     elif hindrance == "not acknowledged":
-        monkeypatch.setattr(direct, "_is_delivered", refuse)
+        monkeypatch.setattr(direct, "_is_delivered_soon", refuse)
     elif hindrance == "full buffer":
         buffers = {"send_buffer": 4096, "receive_buffer": 4096}
     elif hindrance == "almost full":
@@ -737,7 +738,7 @@ def look_that_waits_for(monkeypatch: pytest.MonkeyPatch, what: Callable[[], Any]
         await what()
         return False
 
-    monkeypatch.setattr(direct, "_is_delivered", look)
+    monkeypatch.setattr(direct, "_is_delivered_soon", look)
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
 
 
@@ -802,7 +803,7 @@ async def test_a_reset_behind_a_complete_download(
     """Is no matter: the peer has its file."""
 
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
-    delivered = direct._is_delivered
+    delivered = direct._is_delivered_soon
     async with protected(version) as (endpoint, peer):
 
         async def is_delivered(*arguments: Any) -> bool:
@@ -811,7 +812,7 @@ async def test_a_reset_behind_a_complete_download(
             reset(peer.sock)
             return True
 
-        monkeypatch.setattr(direct, "_is_delivered", is_delivered)
+        monkeypatch.setattr(direct, "_is_delivered_soon", is_delivered)
         async with peer_task(peer.handshake()):
             result = await send_file(endpoint, file, length=1000)
     assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
@@ -833,6 +834,104 @@ async def test_an_answer_is_not_waited_for_long(
     ):
         result = await send_file(endpoint, file, length=1000)
     assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("closes", [True, False])
+async def test_a_tiny_file_is_acknowledged_late(
+    closes: bool, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer's kernel waits for more, or for the end of the peer's side, which is waited for."""
+
+    has_closed = False
+
+    def unacknowledged(_: object) -> int:
+        return 0 if has_closed else 11
+
+    async def take(peer: socket.socket) -> bytes:
+        nonlocal has_closed
+        data = await asyncio.get_running_loop().sock_recv(peer, 100)
+        if closes:
+            has_closed = True
+            peer.close()
+        return data
+
+    monkeypatch.setattr(direct, "unacknowledged_on", unacknowledged)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    async with pair() as (endpoint, peer):
+        taking = asyncio.ensure_future(take(peer))
+        result = await send_file(endpoint, file, length=10)
+        assert await taking == content(10)
+    assert result.fast_path is (FastPath.DIRECT if closes else FastPath.NONE)
+    assert (result.end, result.bytes) == (End.CLEAN, 10)
+
+
+# Whole listings
+
+
+def lines_of(size: int) -> ListingBlock:
+    """Make a listing of so many bytes."""
+
+    return ListingBlock((b"a line of a listing\r\n" * (size // 20 + 1))[:size])
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("protect", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 1024, DIRECT_LIMIT])
+async def test_a_whole_listing_takes_the_shortest_way(
+    size: int, protect: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result, and what the peer has, is that of the plain way."""
+
+    monkeypatch.setattr(direct, "unacknowledged_on", lambda _: 0)
+    monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
+    told: list[tuple[int, int | None]] = []
+    lines = lines_of(size)
+    if protect:
+        async with protected() as (endpoint, tls_peer):
+            taking = asyncio.ensure_future(take_and_answer(tls_peer))
+            result = await send_listing(endpoint, lines, progress=lambda *how: told.append(how))
+            assert await taking == lines
+            assert endpoint.made == 0
+    else:
+        async with pair() as (endpoint, peer):
+            result = await send_listing(endpoint, lines, progress=lambda *how: told.append(how))
+            assert await receive_all(peer) == lines
+    assert told == [(size, None)]
+    async with pair() as (endpoint, peer):
+        plain = await send_listing(endpoint, [lines])
+        assert await receive_all(peer) == lines
+    assert result.fast_path is FastPath.DIRECT
+    expected = attrs.evolve(without_tls(plain), fast_path=FastPath.DIRECT)
+    assert without_tls(result) == expected
+
+
+@pytest.mark.parametrize("hindrance", ["late", "full buffer", "too long", "EBCDIC", "a DTP"])
+async def test_a_whole_listing_on_the_plain_way(
+    hindrance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte comes once, whatever was sent already."""
+
+    monkeypatch.setattr(direct, "_is_delivered_soon", refuse)
+    size = DIRECT_LIMIT + (hindrance == "too long")
+    lines = lines_of(size)
+    parameters = TransferParameters()
+    buffers: dict[str, Any] = {}
+    if hindrance == "full buffer":
+        buffers = {"send_buffer": 4096, "receive_buffer": 4096}
+    elif hindrance == "EBCDIC":
+        parameters = TransferParameters(type=RepresentationType.EBCDIC)
+    async with pair(**buffers) as (endpoint, peer):
+        taking = asyncio.ensure_future(receive_all(peer))
+        connection = await endpoint.open() if hindrance == "a DTP" else endpoint
+        result = await send_listing(connection, lines, parameters=parameters)
+        received = await taking
+    if hindrance == "EBCDIC":
+        assert received != lines
+    else:
+        assert received == lines
+        assert result.bytes == size
+    assert (result.end, result.file_bytes, result.fast_path) == (End.CLEAN, size, FastPath.NONE)
 
 
 # A connection that lingers
@@ -950,7 +1049,7 @@ async def test_a_peer_that_talks_on_takes_no_turns(
 ) -> None:
     """While its answer is waited for, others are served, however much it sends instead."""
 
-    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.05)
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.5)
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
     turns = 0
@@ -1131,7 +1230,7 @@ async def test_a_download_in_tls_can_be_cancelled_anywhere(
     if directly:
         monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
     else:
-        monkeypatch.setattr(direct, "_is_delivered", refuse)
+        monkeypatch.setattr(direct, "_is_delivered_soon", refuse)
     server = DataTLS.for_server(server_certificate().session_context())
     client = client_context()
 

@@ -397,6 +397,38 @@ async def test_one_block_is_made_ahead_and_no_more(many: Path) -> None:
         assert sum(len(table.names) for table in formatter.tables) <= taken + 28
 
 
+def names(directory: Path) -> list[bytes]:
+    """The names in a directory, in order."""
+
+    return sorted(os.fsencode(path.name) for path in directory.iterdir())
+
+
+async def test_all_lines_of_a_small_directory(tmp_path: Path) -> None:
+    """They are there at once, in one block, for whoever takes them first."""
+
+    (tmp_path / "file").touch()
+    lister = await DirectoryLister.open(tmp_path, NlstFormatter())
+    try:
+        assert lister.take_all() == b"file\r\n"
+        assert lister.take_all() is None
+        assert [block async for block in lister.blocks()] == []
+    finally:
+        lister.close()
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_a_large_directory_is_not_all_there(many: Path) -> None:
+    """Its lines come in blocks, and none of them is lost."""
+
+    lister = await DirectoryLister.open(many, NlstFormatter())
+    try:
+        assert lister.take_all() is None
+        lines = b"".join([block async for block in lister.blocks()])
+        assert sorted(lines.splitlines()) == names(many)
+    finally:
+        lister.close()
+
+
 @pytest.mark.usefixtures("small_blocks")
 async def test_slow_disks_give_what_they_have(
     many: Path, monkeypatch: pytest.MonkeyPatch

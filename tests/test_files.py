@@ -636,6 +636,13 @@ async def test_a_small_upload_to_memory_needs_no_thread(
     await target.commit(bytes(files.SHORT + 1))
     assert visits == (2 if is_known else 4)
     assert path.read_bytes() == b"some" + bytes(files.SHORT + 1)
+    visits = 0
+    for expected in (1, 0):
+        # To give back the memory of a large file takes a while.
+        target = await FileTarget.open(path, lives_in_memory=True)
+        await target.commit(b"small")
+        assert visits == expected
+        visits = 0
     with pytest.raises(FileUnavailable):
         await FileTarget.open(memory_directory, lives_in_memory=True)
 

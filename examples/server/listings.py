@@ -17,6 +17,7 @@ import attrs
 
 from ftpdata import (
     BadArgument,
+    DirectoryLister,
     EntryType,
     ListingBlock,
     ListingEntry,
@@ -66,7 +67,7 @@ async def open_listing(
             if await storage.is_directory(path):
                 raise
         else:
-            yield Listing(lister.blocks())
+            yield Listing(_lines(lister))
             return
 
         try:
@@ -81,10 +82,10 @@ async def open_listing(
                     parent(path), formatter, is_wanted=lambda name: matches(name) is not None
                 )
             )
-            yield Listing(lister.blocks())
+            yield Listing(_lines(lister))
         else:
             block = formatter.format_block([attrs.evolve(entry, name=argument)])
-            yield Listing(_one(ListingBlock(block)), is_directory=False)
+            yield Listing(ListingBlock(block), is_directory=False)
 
 
 @contextlib.asynccontextmanager
@@ -108,7 +109,7 @@ async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
             await storage.status(path)
             raise BadArgument("MLSD is for directories.") from error
 
-        yield Listing(lister.blocks())
+        yield Listing(_lines(lister))
 
 
 @attrs.frozen
@@ -116,16 +117,28 @@ class Listing:
     """What is listed.
 
     Attributes:
-        blocks: The lines.
+        lines: All of them in one block, or in several.
         is_directory: Whether it is about a directory, or several names.
     """
 
-    blocks: AsyncGenerator[ListingBlock, None]
+    lines: ListingBlock | AsyncGenerator[ListingBlock, None]
     is_directory: bool = True
 
+    async def blocks(self) -> AsyncGenerator[ListingBlock, None]:
+        """Yield the lines, once, in blocks."""
 
-async def _one(block: ListingBlock) -> AsyncGenerator[ListingBlock, None]:
-    yield block
+        if isinstance(self.lines, ListingBlock):
+            yield self.lines
+            return
+
+        async with contextlib.aclosing(self.lines) as blocks:
+            async for block in blocks:
+                yield block
+
+
+def _lines(lister: DirectoryLister) -> ListingBlock | AsyncGenerator[ListingBlock, None]:
+    lines = lister.take_all()
+    return lister.blocks() if lines is None else lines
 
 
 async def fact_line(session: Session, path: str) -> str:

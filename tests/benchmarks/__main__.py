@@ -38,6 +38,7 @@ __all__ = ["main"]
 OURS, LIMIT = "ftpdata", "limit"
 QUICK = Scale(size=256 * files.MIB, transfers=500, seconds=1.0, stalled=200, endurance=10_000)
 MOST_IN_TIME_WAIT = 5000
+WARM_UP = {"transfers": 100, "seconds": 1.0}
 PATIENCE = 600
 """Seconds that one job of the client may take."""
 
@@ -70,37 +71,49 @@ class Bench:
             files.make_directory(self.root, directory)
         preload = slow_store(self.state) if measure.is_slow else None
         results: Results = {}
-        running: dict[str, RunningServer] = {}
-        with contextlib.ExitStack() as stack:
-            for kind in kinds:
-                if not _takes_part(kind, measure):
-                    continue
-                if measure.tls and not kind.tls:
-                    results[kind.name] = [{"error": "has no TLS"}]
-                    continue
-                running[kind.name] = stack.enter_context(
-                    RunningServer(
-                        kind,
-                        self.root,
-                        self.state,
-                        certificate=self.certificate if measure.tls else None,
-                        throttled=measure.throttled,
-                        preload=preload,
-                    )
-                )
-                results[kind.name] = []
+        taking_part = []
+        for kind in kinds:
+            if not _takes_part(kind, measure):
+                continue
+            results[kind.name] = []
+            if measure.tls and not kind.tls:
+                results[kind.name].append({"error": "has no TLS"})
+            else:
+                taking_part.append(kind)
 
-            for _ in range(1 if measure.is_once else self.rounds):
-                for name, server in running.items():
-                    if not any("error" in result for result in results[name]):
-                        results[name].append(self._measure(measure, server))
+        def start(kind: ServerKind) -> RunningServer:
+            return RunningServer(
+                kind,
+                self.root,
+                self.state,
+                certificate=self.certificate if measure.tls else None,
+                throttled=measure.throttled,
+                preload=preload,
+                is_isolated=measure.waits and servers.can_isolate(),
+            )
+
+        rounds = range(1 if measure.is_once else self.rounds)
+        with contextlib.ExitStack() as stack:
+            running: dict[str, RunningServer] = {}
+            if not measure.waits:
+                running = {kind.name: stack.enter_context(start(kind)) for kind in taking_part}
+
+            for kind in [kind for _ in rounds for kind in taking_part]:
+                if any("error" in result for result in results[kind.name]):
+                    continue
+                if kind.name in running:
+                    results[kind.name].append(self._measure(measure, running[kind.name]))
+                else:
+                    # What its sockets have left behind is not to be measured with the next.
+                    with start(kind) as server:
+                        results[kind.name].append(self._measure(measure, server))
 
         return results
 
     def _measure(self, measure: Measure, server: RunningServer) -> dict[str, Any]:
         """Let the client do one round with one server."""
 
-        if measure.waits:
+        if measure.waits and not server.is_isolated:
             wait_for_ports()
         files.remove_uploads(self.root)
         if size := measure.uploads(self.scale):
@@ -115,9 +128,13 @@ class Bench:
         }
         if measure.holds:
             return self._weigh(job, server)
+        if measure.waits:
+            # A server that has just been started is at its first transfers.
+            warm_up = {"name": "/small", **WARM_UP}
+            _warm_up({**job, "measure": "small", "arguments": warm_up}, server)
 
         cpu = server.cpu_seconds()
-        with client(job) as process:
+        with client(job, server) as process:
             result = _first_result(process)
             result["cpu"] = server.cpu_seconds() - cpu
         if size and "error" not in result:
@@ -131,10 +148,9 @@ class Bench:
 
         # Once through, so that code which is loaded when it is first needed is not counted.
         arguments = {"name": "/small", "transfers": 3, "seconds": 5.0}
-        with client({**job, "measure": "small", "arguments": arguments}) as process:
-            process.communicate(timeout=PATIENCE)
+        _warm_up({**job, "measure": "small", "arguments": arguments}, server)
         before = server.memory()
-        with client(job) as process:
+        with client(job, server) as process:
             result = _first_result(process)
             time.sleep(1)
             loaded = server.memory()
@@ -156,8 +172,12 @@ def _takes_part(kind: ServerKind, measure: Measure) -> bool:
 
 
 @contextlib.contextmanager
-def client(job: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
-    """Run the client on its core; it is ended with the context."""
+def client(job: dict[str, Any], server: RunningServer) -> Iterator[subprocess.Popen[str]]:
+    """Run the client of a server on its core; it is ended with the context."""
+
+    def prepare() -> None:
+        servers.pinned(servers.CLIENT_CORE)
+        server.join_network()
 
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.client", json.dumps(job)],
@@ -165,13 +185,18 @@ def client(job: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: servers.pinned(servers.CLIENT_CORE),  # noqa: PLW1509 - one thread
+        preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
     )
     try:
         yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def _warm_up(job: dict[str, Any], server: RunningServer) -> None:
+    with client(job, server) as process:
+        process.communicate(timeout=PATIENCE)
 
 
 def _first_result(process: subprocess.Popen[str]) -> dict[str, Any]:

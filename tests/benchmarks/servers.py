@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
+import functools
 import os
 import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -19,13 +23,31 @@ import attrs
 
 from tests.benchmarks.serve import NAME, PASSWORD, SERVERS
 
-__all__ = ["ROOT", "RunningServer", "ServerKind", "kinds", "pinned"]
+__all__ = [
+    "ROOT",
+    "RunningServer",
+    "ServerKind",
+    "can_isolate",
+    "kinds",
+    "own_network",
+    "pinned",
+]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 CPUCLOCK_SCHED = 2
+LISTENING = "0A"
+"""State of a listening socket in ``/proc/net/tcp``."""
+
+# sched.h, linux/sockios.h, net/if.h
+CLONE_NEWNET = 0x40000000
+SIOCSIFFLAGS = 0x8914
+IFF_UP = 0x1
+IFREQ_FLAGS = struct.Struct("16sh22x")
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
+
+_library = ctypes.CDLL(None, use_errno=True)
 
 
 @attrs.frozen
@@ -86,6 +108,32 @@ def pinned(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
+def own_network() -> None:
+    """Give this process, and its children, a network where there is nothing but loopback.
+
+    Raises:
+        OSError: It may not: that needs root.
+    """
+
+    if _library.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "no network of its own")
+    with socket.socket() as sock:
+        fcntl.ioctl(sock, SIOCSIFFLAGS, IFREQ_FLAGS.pack(b"lo", IFF_UP))
+
+
+@functools.cache
+def can_isolate() -> bool:
+    """Whether servers can have networks of their own."""
+
+    process = subprocess.run(
+        [sys.executable, "-c", f"from {__name__} import own_network; own_network()"],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return process.returncode == 0
+
+
 class RunningServer:
     """A server that runs; a context manager.
 
@@ -96,6 +144,8 @@ class RunningServer:
         certificate: For TLS; None for a server in clear.
         throttled: Whether transfers pass a throttle far above any rate.
         preload: Library to load before all others.
+        is_isolated: Whether it has a network of its own, with no socket of
+            another one in TIME_WAIT; its client joins that.
     """
 
     def __init__(
@@ -107,8 +157,10 @@ class RunningServer:
         certificate: Path | None = None,
         throttled: bool = False,
         preload: Path | None = None,
+        is_isolated: bool = False,
     ) -> None:
         self.kind = kind
+        self.is_isolated = is_isolated
         self.port = _free_port()
         self.state = state / f"{kind.name}-{self.port}"
         self.state.mkdir()
@@ -130,6 +182,11 @@ class RunningServer:
         if preload is not None:
             environment["LD_PRELOAD"] = str(preload)
 
+        def prepare() -> None:
+            pinned(SERVER_CORE)
+            if is_isolated:
+                own_network()
+
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -138,7 +195,7 @@ class RunningServer:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: pinned(SERVER_CORE),  # noqa: PLW1509 - this process has one thread
+            preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
         )
         try:
             self._wait()
@@ -156,12 +213,30 @@ class RunningServer:
         for _ in range(400):
             if self.process.poll() is not None:
                 break
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            if self._listens():
                 return
             time.sleep(0.05)
 
         raise RuntimeError(f"it does not start: {self.log()[-300:]}")
+
+    def _listens(self) -> bool:
+        wanted = f":{self.port:04X}"
+        with contextlib.suppress(OSError):
+            for name in ("tcp", "tcp6"):
+                for line in Path(f"/proc/{self.process.pid}/net/{name}").read_text().splitlines():
+                    words = line.split()
+                    if words[1].endswith(wanted) and words[3] == LISTENING:
+                        return True
+
+        return False
+
+    def join_network(self) -> None:
+        """Let this process use the network of the server, if that has one of its own."""
+
+        if self.is_isolated:
+            with Path(f"/proc/{self.process.pid}/ns/net").open() as namespace:
+                if _library.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "no way into the network of the server")
 
     def log(self) -> str:
         """Return what the server has said."""

@@ -81,6 +81,7 @@ async def scene(
     # The phases are those of a transfer that has its connection's DTP.
     patch.setattr(direct, "MOMENT", 0)
     patch.setattr(FileTarget, "commit", slow_commit)
+    patch.setattr(DirectoryLister, "take_all", lambda _: None)
     patch.setattr(DirectoryLister, "blocks", _endless if phase != "finishing" else _some)
     async with serving.logged_in() as client:
         data = None

@@ -139,7 +139,7 @@ async def _list_here(session: Session, argument: str) -> Reply:
         code = 212 if listing.is_directory else 213
         await session.send_all(b"%d-Status:\r\n" % code)
         try:
-            async with contextlib.aclosing(listing.blocks) as blocks:
+            async with contextlib.aclosing(listing.blocks()) as blocks:
                 async for block in blocks:
                     lines = block.splitlines(keepends=True)
                     await session.send_all(b"".join(b" " + line for line in lines))

@@ -305,7 +305,7 @@ async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) 
     async with opened as listing:
         result = await send_listing(
             await _connect(session, operation, "Here comes the listing."),
-            listing.blocks,
+            listing.lines,
             parameters=session.parameters,
             options=session.options,
             throttle=session.throttle,
