@@ -67,10 +67,10 @@ async def send_directly(
     """
 
     loop = asyncio.get_running_loop()
-    started_at = loop.time()
     # Where TLS is to be negotiated, the peer is at work now. And may be for long.
     data = _read(source, length, offset) if length <= READ_EARLY else None
     sock = await endpoint.connect()
+    started_at = loop.time()
     if data is None:
         data = _read(source, length, offset)
     if data is None:
@@ -81,6 +81,7 @@ async def send_directly(
         return None
 
     channel = endpoint.channel
+    unsent = b""
     if channel is None:
         sent = _push(sock, data)
     else:
@@ -88,11 +89,15 @@ async def send_directly(
         channel.announce_end()
         records = channel.take()
         # What the socket does not take now, it will take from the transport.
-        endpoint.leave_unsent(records[_push(sock, records) or 0 :], length)
+        unsent = records[_push(sock, records) or 0 :]
+        endpoint.leave_unsent(unsent, length)
         sent = length
 
     if throttle is not None:
         throttle.unused(length - (sent or 0))
+    if unsent:
+        # Nor is there an answer to what is not sent, be it the announced end alone.
+        return sent
 
     lingers = channel is not None and endpoint.lingers and _is_delivered(sock, channel)
     if channel is not None and not lingers:
@@ -225,8 +230,7 @@ async def receive_directly(
         FTPDataError: The connection did not come, see `Endpoint.connect`.
     """
 
-    started_at = asyncio.get_running_loop().time()
-    data, ending = await _take(endpoint, target)
+    data, ending, started_at = await _take(endpoint, target)
     if ending is not True:
         dtp = await endpoint.open(keep=True, ahead=data)
         if isinstance(ending, OSError):
@@ -244,15 +248,16 @@ async def receive_directly(
 
 async def _take(
     endpoint: Endpoint, target: FileTarget | None
-) -> tuple[bytes, OSError | bool]:
-    """Take what comes soon; tell whether it ended cleanly, or the error that it ended with."""
+) -> tuple[bytes, OSError | bool, float]:
+    """Take what comes soon; tell whether it ended cleanly, or the error, and when it began."""
 
     sock = await endpoint.connect()
     channel = endpoint.channel
     if channel is not None:
         acknowledge_at_once(sock)
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + MOMENT
+    started_at = loop.time()
+    deadline = started_at + MOMENT
     data = b""
     while len(data) < DIRECT_LIMIT:
         try:
@@ -271,7 +276,7 @@ async def _take(
             # The transport will find the same, and who has it says what it means.
             break
         except OSError as error:
-            return data, error
+            return data, error, started_at
         else:
             data += piece
             if not has_ended:
@@ -279,9 +284,9 @@ async def _take(
             if channel is not None:
                 channel.announce_end()
                 _push(sock, channel.take())
-            return data, True
+            return data, True, started_at
 
-    return data, False
+    return data, False, started_at
 
 
 def _receive(sock: socket.socket, channel: TLSChannel | None) -> tuple[bytes, bool]:

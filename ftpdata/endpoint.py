@@ -189,7 +189,11 @@ class Endpoint(abc.ABC):
         """
 
         self._begins = True
+        self._look_out()
         self._begin_once_arrived()
+
+    def _look_out(self) -> None:
+        """Have a connection that comes be noticed before `open` waits for it."""
 
     def _begin_once_arrived(self) -> None:
         """Have the first bytes of a connection that has come begin it, if that is wanted."""
@@ -323,6 +327,8 @@ class Endpoint(abc.ABC):
     async def _wait_a_moment(self, timeout: float | None) -> bool:
         """Do as `wait_readable` for what the event loop cannot tell of."""
 
+        # What can be read would end each wait at once, and is not what is waited for.
+        self._watch_no_more()
         moment = asyncio.get_running_loop().call_later(UNWATCHED_POLL, self._wake)
         try:
             return await self._sleep(timeout)

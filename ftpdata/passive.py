@@ -486,5 +486,8 @@ class PassiveEndpoint(Endpoint):
         self._begin_once_arrived()
         self._wake()
 
+    def _look_out(self) -> None:
+        self._acceptor.watch_on()
+
     def _arrived(self) -> socket.socket | None:
         return self._accepted

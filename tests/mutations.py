@@ -614,6 +614,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_direct.py::test_what_is_not_delivered_does_not_linger",
     ),
     Mutation(
+        name="an end in TLS that the socket did not take is announced",
+        module="ftpdata/direct.py",
+        check="    if unsent:\n",
+        instead="    if False:\n",
+        tests="tests/test_direct.py::test_the_way_on_in_tls",
+    ),
+    Mutation(
         name="a small upload that was reset is cut",
         module="ftpdata/direct.py",
         check="        dtp.lost_by(ending)\n",
@@ -713,7 +720,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="examples/server/session.py",
         check="if self.user is None and self._clock() >= self.login_by:",
         instead="if False:",
-        tests="tests/server/commands/test_access.py::test_who_does_not_log_in_is_sent_away",
+        tests="tests/server/commands/test_access.py::test_the_time_to_log_in_does_not_wait_for_silence",
     ),
     Mutation(
         name="TLS ends with REIN",
@@ -787,6 +794,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="if file.size > MAX_COUNTED:",
         instead="if False:",
         tests="tests/server/commands/test_files.py",
+    ),
+    Mutation(
+        name="an aborted transfer is not announced",
+        module="examples/server/transfer.py",
+        check="        if operation.reason:\n",
+        instead="        if False:\n",
+        tests="tests/server/test_transfer.py::test_abor_while_a_thread_opens_the_file",
+    ),
+    Mutation(
+        name="what was answered is not aborted",
+        module="examples/server/session.py",
+        check="            if self._scope.cancel_called:\n",
+        instead="            if False:\n",
+        tests="tests/server/test_transfer.py::test_abor_of_what_has_failed_already",
     ),
     Mutation(
         name="replies that nobody reads",

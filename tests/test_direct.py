@@ -201,6 +201,33 @@ async def test_a_connection_that_does_not_come(receiving: bool, file: int, tmp_p
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("receiving", [False, True])
+async def test_the_time_until_the_peer_connects_is_none_of_the_transfer(
+    receiving: bool, file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the long way: it is the peer's own, and says nothing about the rate."""
+
+    monkeypatch.setattr(direct, "unacknowledged_on", lambda _: 0)
+    monkeypatch.setattr(direct, "read_cached", all_in_memory)
+    endpoint = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+    if receiving:
+        transfer = receive_file(endpoint, await FileTarget.open(tmp_path / "new"))
+    else:
+        transfer = send_file(endpoint, file, length=10)
+    transferring = asyncio.ensure_future(transfer)
+    await asyncio.sleep(0.5)
+    with socket.socket() as peer:
+        peer.setblocking(False)
+        address = (endpoint.address.host, endpoint.address.port)
+        await asyncio.get_running_loop().sock_connect(peer, address)
+        if receiving:
+            peer.send(content(10))
+        peer.shutdown(socket.SHUT_WR)
+        result = await transferring
+    assert result.fast_path is FastPath.DIRECT
+    assert result.seconds < 0.4
+
+
 @pytest.mark.parametrize("moment", ["waiting", "sent", "running"])
 async def test_a_download_can_be_aborted_through_its_endpoint(
     moment: str, file: int, monkeypatch: pytest.MonkeyPatch
@@ -656,12 +683,20 @@ async def given(endpoint: Endpoint) -> socket.socket:
 
 
 @VERSIONS
-@pytest.mark.parametrize("hindrance", ["not cached", "not acknowledged", "full buffer", "throttle"])
+@pytest.mark.parametrize(
+    "hindrance", ["not cached", "not acknowledged", "full buffer", "almost full", "throttle"]
+)
+@pytest.mark.parametrize("lingers", [False, True])
 async def test_the_way_on_in_tls(
-    version: ssl.TLSVersion, hindrance: str, file: int, monkeypatch: pytest.MonkeyPatch
+    version: ssl.TLSVersion,
+    hindrance: str,
+    lingers: bool,
+    file: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every byte comes once, and the announced end, whatever was sent already."""
+    """Every byte comes once, and the announced end, whatever was sent already; without a wait."""
 
+    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 30)
     options: dict[str, Any] = {}
     buffers: dict[str, Any] = {}
     if hindrance == "not cached":
@@ -670,12 +705,18 @@ async def test_the_way_on_in_tls(
         monkeypatch.setattr(direct, "_is_delivered_soon", refuse)
     elif hindrance == "full buffer":
         buffers = {"send_buffer": 4096, "receive_buffer": 4096}
+    elif hindrance == "almost full":
+        # For all data, and not for the announced end.
+        monkeypatch.setattr(direct, "_push", lambda sock, data: sock.send(data[:-5]))
+        monkeypatch.setattr(direct, "read_cached", all_in_memory)
     else:
         now = asyncio.get_running_loop().time()
         options = {"throttle": TokenBucket(10 * DIRECT_LIMIT, burst=DIRECT_LIMIT // 2, now=now)}
     async with protected(version, **buffers) as (endpoint, peer):
+        endpoint.lingers = lingers
         taking = asyncio.ensure_future(take_and_answer(peer))
-        result = await send_file(endpoint, file, length=DIRECT_LIMIT, **options)
+        async with asyncio.timeout(15):
+            result = await send_file(endpoint, file, length=DIRECT_LIMIT, **options)
         assert await taking == content(DIRECT_LIMIT)
         assert endpoint.made == 1
     assert result.end is End.CLEAN

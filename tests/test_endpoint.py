@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ftpdata.deadlines import Deadlines
-from ftpdata.endpoint import AcceptedEndpoint
+from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
 from ftpdata.outcome import End
 from ftpdata.passive import PassiveEndpoint, listen_passive
@@ -471,11 +471,21 @@ async def negotiating(
     sock, there = await tcp_pair(send_buffer=4096, receive_buffer=4096)
     with there:
         if is_full:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    sock.send(bytes(4096))
+            await fill(sock)
         async with AcceptedEndpoint(sock, tls=tls, deadlines=deadlines) as endpoint:
             yield endpoint, TLSPeer(there, client_context())
+
+
+async def fill(sock: socket.socket) -> None:
+    """Send until the peer's system takes no more either, which it does for a moment."""
+
+    idle = 0
+    while idle < 10:
+        idle += 1
+        with contextlib.suppress(BlockingIOError):
+            while sock.send(bytes(4096)):
+                idle = 0
+        await asyncio.sleep(0.005)
 
 
 def hello(peer: TLSPeer) -> bytes:
@@ -596,6 +606,35 @@ async def test_a_handshake_without_room_is_given_up(how: str) -> None:
             receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(other, 10))
             await asyncio.get_running_loop().sock_sendall(another, b"data")
             assert await receiving == b"data"
+
+
+async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else its peer has said, which nobody reads meanwhile."""
+
+    waits = 0
+    original = Endpoint._wait_a_moment
+
+    async def counted(self: Endpoint, timeout: float | None) -> bool:
+        nonlocal waits
+        waits += 1
+        return await original(self, timeout)
+
+    monkeypatch.setattr(Endpoint, "_wait_a_moment", counted)
+    async with negotiating(is_full=True) as (endpoint, peer):
+        opening = asyncio.ensure_future(endpoint.open())
+        message = hello(peer)
+        await peer.put(message[:50])
+        await turns()
+        await peer.put(message[50:])
+        async with asyncio.timeout(5):
+            while not waits:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+        await peer.put(b"more")
+        await asyncio.sleep(0.2)
+        assert waits < 30
+        endpoint.abort()
+        with pytest.raises(TransferAborted):
+            await opening
 
 
 async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> None:

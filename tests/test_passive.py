@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftpdata import endpoint as endpoint_module
 from ftpdata import listener as listener_module
 from ftpdata import passive
 from ftpdata.addresses import PeerPolicy
@@ -687,6 +688,22 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
     dtp.abort()
     peer.close()
     await turns()
+
+
+async def test_a_begun_endpoint_on_a_loop_without_add_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It looks for its connection before it is opened, too."""
+
+    monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
+    for module in (listener_module, endpoint_module):
+        monkeypatch.setattr(module, "watch_readable", lambda *args: False)
+    async with await listen_passive(HOST, control_peer=HOST) as endpoint:
+        endpoint.begin()
+        with await connect(endpoint):
+            async with asyncio.timeout(5):
+                while not endpoint.is_open:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.001)
 
 
 # Listening for several connections, one after the other

@@ -344,8 +344,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         """Send a reply. To a connection that is lost nothing is sent, and no error raised."""
 
         self.write(reply.encode())
-        if self._is_full:
-            await self._drain()
+        await self.drain()
 
     def hold(self, reply: Reply) -> None:
         """Send a reply together with the next one, at the latest on the loop's next turn.
@@ -361,8 +360,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         """Send bytes that are whole lines, under the same rules as `send`."""
 
         self.write(data)
-        if self._is_full:
-            await self._drain()
+        await self.drain()
 
     def write(self, data: bytes) -> None:
         """Send whole lines, few enough that nobody needs to wait until the client takes them."""
@@ -385,6 +383,12 @@ class ControlConnection(asyncio.BufferedProtocol):
         except ssl.SSLError:
             self._lose()
         self._flush()
+
+    async def drain(self) -> None:
+        """Wait until the client has taken what was written, nearly all of it."""
+
+        if self._is_full:
+            await self._drain()
 
     async def _drain(self) -> None:
         try:

@@ -236,8 +236,14 @@ class Session:
     async def reply(self, reply: Reply) -> None:
         """Send a reply."""
 
+        self._answer(reply)
+        await self._control.drain()
+
+    def _answer(self, reply: Reply) -> None:
+        """Send a reply, without a wait in which the command could still be aborted."""
+
         self._log_reply(reply)
-        await self._control.send(reply)
+        self._control.write(reply.encode())
 
     async def announce(self, reply: Reply, *, hold: bool) -> None:
         """Send the preliminary reply of a transfer.
@@ -343,7 +349,8 @@ class Session:
                 if self._scope.cancelled_caught:
                     # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
                     self.log("%s: %s", *self._aborted)
-                    await self.reply(Reply(450, self._aborted[1]))
+                    self._answer(Reply(450, self._aborted[1]))
+                await self._control.drain()
         except EndSession as end:
             await self.reply(end.reply)
 
@@ -352,11 +359,12 @@ class Session:
 
         while await self._wait_for_line():
             await self._run_line(self._control.take_line())
+            if self._scope.cancel_called:
+                # The command was as good as over, and has its reply: nothing may wait here now.
+                return False
+            await self._control.drain()
             if self._is_to_switch and not await self._switch():
                 return True
-            if self._scope.cancel_called:
-                # The command was as good as over, and has its reply.
-                return False
 
         return True
 
@@ -429,7 +437,7 @@ class Session:
         """Run one command, and send its one final reply."""
 
         if line is None:
-            await self.reply(Reply(500, "Line too long."))
+            self._answer(Reply(500, "Line too long."))
             return
 
         verb, argument = _split(line)
@@ -460,7 +468,7 @@ class Session:
             reply = Reply(451, "Internal error.")
 
         if reply is not None:
-            await self.reply(reply)
+            self._answer(reply)
 
     def _find(self, verb: str, argument: str) -> Command:
         """Look the command up; refuse what may not run here and now."""
@@ -498,7 +506,7 @@ class Session:
         self.operation = operation
         try:
             # Who waits for it waits no longer than for the reply.
-            await self.reply(await command.handler(self, argument))
+            self._answer(await command.handler(self, argument))
         except FTPDataError as error:
             self.log("%s: %s", operation.name, error.message)
             raise

@@ -81,7 +81,9 @@ class OpenFile:
     def release(self) -> None:
         """Close it. Once."""
 
-        os.close(self.fd)
+        # Nothing was written to it that could be lost now.
+        with contextlib.suppress(OSError):
+            os.close(self.fd)
 
 
 def join(directory: str, path: str) -> str:

@@ -21,6 +21,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from ftpdata import (
@@ -189,6 +190,10 @@ class DataChannel:
             DataConnectionError: Nothing is prepared, or the connection did
                 not come. Reply 425.
         """
+
+        if operation.reason:
+            # Aborted while a thread was waited for, which nothing interrupts: it ends here.
+            await anyio.lowlevel.checkpoint()
 
         if self._kept is not None and not self._kept.is_open:
             # The client has closed its side meanwhile.

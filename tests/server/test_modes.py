@@ -252,7 +252,7 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
 
 
 async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path) -> None:
-    """Nothing is before it; an empty file in place of the old one would be none of its doing."""
+    """Nothing is before it; an empty file, new or in place of the old one, would be a lie."""
 
     (served_directory / "file").write_bytes(b"before")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -260,6 +260,9 @@ async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path
         assert (await client.upload("STOR file", block(16, b"mark"))) == "110 MARK mark = 0"
         assert await client.codes(1) == [426]
         assert (served_directory / "file").read_bytes() == b"before"
+        assert (await client.upload("APPE new", block(16, b"mark"))) == "110 MARK mark = 0"
+        assert await client.codes(1) == [426]
+    assert names(served_directory) == ["file"]
 
 
 @pytest.mark.parametrize("mode", ["B", "C"])

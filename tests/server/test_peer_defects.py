@@ -338,6 +338,7 @@ async def test_226_comes_when_the_client_has_it_all_and_once(
 
     with (served_directory / "medium").open("wb") as file:
         file.truncate(200_000)
+    monkeypatch.setattr(DirectoryLister, "take_all", lambda _: None)
     monkeypatch.setattr(DirectoryLister, "blocks", blocks)
     async with serving(served_directory) as server, server.logged_in() as client:
         data = await client.slow_passive()

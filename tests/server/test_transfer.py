@@ -7,15 +7,28 @@ import contextlib
 import os
 import re
 import socket
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 
 import attrs
 import pytest
 
-from examples.server.storage import Storage
-from ftpdata import DTP, Deadlines, DirectoryLister, Endpoint, FileTarget, ListingBlock, direct
+from examples.server import storage as storage_module
+from examples.server.session import Session
+from examples.server.storage import OpenFile, Storage
+from ftpdata import (
+    DTP,
+    Deadlines,
+    DirectoryLister,
+    Endpoint,
+    FileTarget,
+    Limits,
+    ListingBlock,
+    direct,
+)
 from ftpdata.workers import WorkerCalls
+from tests.harness.seams import Seams
 from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, serving
 
 BIG = 64 * 1024 * 1024
@@ -214,6 +227,113 @@ async def test_abor_before_the_transfer_has_begun(
         assert await client.codes(2) == [450, 226]
         await client.quiet()
         assert await data.read() == b""
+
+
+class SlowDisk:
+    """Lets a file be opened in a thread, when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._entered, self._go_on = threading.Event(), threading.Event()
+        original = Storage._open_file
+
+        def open_file(storage: Storage, path: str) -> OpenFile:
+            self._entered.set()
+            assert self._go_on.wait(PATIENCE)
+            return original(storage, path)
+
+        monkeypatch.setattr(Storage, "_open_cached", lambda *_: None)
+        monkeypatch.setattr(Storage, "_open_file", open_file)
+
+    async def entered(self) -> None:
+        """Wait until the thread is there."""
+
+        await asyncio.to_thread(self._entered.wait, PATIENCE)
+
+    def go_on(self) -> None:
+        """Let it open the file."""
+
+        self._go_on.set()
+
+
+async def abort_comes(session: Session) -> None:
+    """Wait until an ABOR waits for its turn."""
+
+    async with asyncio.timeout(PATIENCE):
+        while not session._waiting_aborts:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+
+
+async def test_abor_while_a_thread_opens_the_file(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread is waited for; what it has opened is not announced any more."""
+
+    (served_directory / "file").write_bytes(b"x" * 1000)
+    disk = SlowDisk(monkeypatch)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.passive()
+        (session,) = server.server._sessions
+        client.send("RETR file")
+        await disk.entered()
+        client.send("ABOR")
+        await abort_comes(session)
+        disk.go_on()
+        assert await client.codes(2) == [450, 226]
+        await client.quiet()
+        assert await data.read() == b""
+
+
+async def test_abor_of_what_has_failed_already(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reply: also where it waits until the client reads others, and can be aborted there."""
+
+    disk = SlowDisk(monkeypatch)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        (session,) = server.server._sessions
+        session._control.pause_writing()
+        client.send("RETR missing")
+        await disk.entered()
+        client.send("ABOR")
+        await abort_comes(session)
+        disk.go_on()
+        assert await client.codes(1) == [550]
+        session._control.resume_writing()
+        assert await client.codes(1) == [226]
+        await client.quiet()
+
+
+async def test_abor_of_what_is_answered_already(served_directory: Path) -> None:
+    """One reply, although it waits until the client reads others."""
+
+    (served_directory / "file").write_bytes(b"x" * 1000)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        (session,) = server.server._sessions
+        session._control.pause_writing()
+        assert await client.code("HASH file") == 213
+        client.send("ABOR")
+        await abort_comes(session)
+        session._control.resume_writing()
+        assert await client.codes(1) == [226]
+        await client.quiet()
+
+
+async def test_a_file_that_cannot_be_closed(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent whole, and that is said once; what the transfer has taken is given back."""
+
+    (served_directory / "file").write_bytes(b"x" * 1000)
+    seams = Seams(monkeypatch, storage_module)
+    async with (
+        serving(served_directory, limits=Limits(transfers_per_user=1)) as server,
+        server.logged_in() as client,
+    ):
+        for _ in range(2):
+            failed = seams.fail("close", 1)
+            assert await client.download("RETR file") == b"x" * 1000
+            await client.quiet()
+            assert failed
 
 
 async def test_abor_without_a_transfer(served_directory: Path) -> None:

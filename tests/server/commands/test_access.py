@@ -171,6 +171,16 @@ async def test_who_does_not_log_in_is_sent_away(served_directory: Path) -> None:
         await inside.login()
 
 
+async def test_the_time_to_log_in_does_not_wait_for_silence(served_directory: Path) -> None:
+    """A command that has come is not run any more once it is over."""
+
+    async with serving(served_directory) as server, server.connected() as client:
+        (session,) = server.server._sessions
+        session.login_by = asyncio.get_running_loop().time()
+        assert await client.command("NOOP") == "421 Nobody has logged in."
+        assert await client.is_closed()
+
+
 async def test_second_user_command_logs_out(served_directory: Path) -> None:
     """Nothing of the first user is left."""
 
