@@ -621,6 +621,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_direct.py::test_the_way_on_in_tls",
     ),
     Mutation(
+        name="a socket that nobody reads is not watched",
+        module="ftpdata/endpoint.py",
+        check="would call at every turn.\n        self._watch_no_more()\n",
+        instead="would call at every turn.\n",
+        tests="tests/test_endpoint.py::test_bytes_that_nobody_reads_take_no_turns",
+    ),
+    Mutation(
         name="a small upload that was reset is cut",
         module="ftpdata/direct.py",
         check="        dtp.lost_by(ending)\n",

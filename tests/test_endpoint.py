@@ -637,6 +637,37 @@ async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.Monke
             await opening
 
 
+async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind a handshake that was begun waits in the socket until it is wanted."""
+
+    looks = 0
+    original = Endpoint._readable
+
+    def counted(self: Endpoint) -> None:
+        nonlocal looks
+        looks += 1
+        original(self)
+
+    monkeypatch.setattr(Endpoint, "_readable", counted)
+    async with negotiating() as (endpoint, peer):
+        endpoint.begin()
+        async with asyncio.timeout(5):
+            await peer.handshake()
+            while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+        looks = 0
+        await peer.send(b"data")
+        async with asyncio.timeout(5):
+            while not looks:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+        await turns(50)
+        assert looks == 1
+        dtp = await endpoint.open()
+        dtp.abort()
+        with pytest.raises(TransferAborted):
+            await dtp.wait_closed()
+
+
 async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> None:
     """The reason is that of TLS, not that of the socket."""
 
