@@ -56,11 +56,6 @@ def make_files(root: Path, size: int) -> None:
         (root / name).mkdir(exist_ok=True)
         (root / name).chmod(0o1777)
 
-    with contextlib.suppress(OSError):
-        # A device as target: what the network alone can do. Needs root.
-        os.mknod(root / "null", 0o020666, os.makedev(1, 3))
-        (root / "null").chmod(0o666)
-
 
 def make_directory(root: Path, name: str) -> None:
     """Make one of `DIRECTORIES`, if it is not there."""

@@ -168,14 +168,6 @@ MEASURES: tuple[Measure, ...] = (
         uploads=_size,
     ),
     Measure(
-        name="stor-null",
-        title="STOR to a null device",
-        reading=Reading.MIB_PER_SECOND,
-        job="stor",
-        arguments=lambda scale: {"name": "/null", "size": 2 * scale.size},
-        servers=("limit", "limit-splice", *REFERENCE, "pyftpdlib", "aioftp", "twisted"),
-    ),
-    Measure(
         name="retr-tls",
         title="RETR, TLS",
         reading=Reading.MIB_PER_SECOND,
