@@ -425,7 +425,8 @@ async def send_listing(
         left: Iterable[ListingItem] | AsyncIterable[ListingItem]
         if isinstance(lines, ListingBlock):
             _note_ahead(transfer, ahead, len(lines))
-            rest = ListingBlock(lines[transfer.file_bytes :])
+            # Not a copy of all of it, where nothing was sent: the peer may stall.
+            rest = ListingBlock(lines[ahead:]) if ahead else lines
             left = (rest,) if rest else ()
         else:
             left = lines
