@@ -72,6 +72,8 @@ class Endpoint(abc.ABC):
 
     # As it is before anything has happened, and as most of it stays.
     _has_options: bool = False
+    # What has come, and was not taken yet.
+    _accepted: socket.socket | None = None
     _proxied_peer: HostPort | None = None
     _peername: object = None
     _opening: bool = False
@@ -198,9 +200,11 @@ class Endpoint(abc.ABC):
     def _begin_once_arrived(self) -> None:
         """Have the first bytes of a connection that has come begin it, if that is wanted."""
 
-        is_due = self._begins and self._given_up is None and not self._opening
-        sock = self._arrived() if is_due and self._begun is None else None
-        if sock is not None and not self._watch(sock):
+        is_over = self._opening or self._begun is not None or self._given_up is not None
+        if not self._begins or is_over or self._accepted is None:
+            return
+
+        if not self._watch(self._accepted):
             self._begin_now()
 
     def _begin_now(self) -> None:
@@ -209,10 +213,28 @@ class Endpoint(abc.ABC):
         # What it raises is for `open`, if that is ever called.
         self._begun.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    def _arrived(self) -> socket.socket | None:
-        """Return the connection that has come and that nobody has taken, if there is one."""
+    def _arrive(self, sock: socket.socket, peername: object, proxied: HostPort | None) -> None:
+        """Have the connection that is waited for; see `ftpdata.listener.Arrival`."""
 
-        return None
+        self._accepted, self._peername, self._proxied_peer = sock, peername, proxied
+        self._begin_once_arrived()
+        self._wake()
+
+    def _take_accepted(self) -> socket.socket:
+        """Take what has come."""
+
+        sock, self._accepted = self._accepted, None
+        assert sock is not None
+        return sock
+
+    def _close_accepted(self) -> None:
+        """Close what has come and was not taken, if there is anything."""
+
+        sock, self._accepted = self._accepted, None
+        if sock is not None:
+            # Before its number can be another's.
+            self._watch_no_more()
+            sock.close()
 
     async def connect(self) -> socket.socket:
         """Give the connected socket, for what needs no DTP; `open` may follow. Once.
@@ -257,9 +279,6 @@ class Endpoint(abc.ABC):
             self._has_socket = True
             if not self._has_options:
                 self._socket_options.set_on(sock)
-        except BaseException:
-            self._watch_no_more()
-            raise
         finally:
             self._let_go()
 
@@ -374,9 +393,7 @@ class Endpoint(abc.ABC):
     def _leave(self) -> None:
         """Close the socket that lingers."""
 
-        if self._farewell is not None:
-            self._farewell.cancel()
-            self._farewell = None
+        self._end_farewell()
         sock, self._connected = self._connected, None
         self._channel = None
         if sock is not None:
@@ -384,6 +401,11 @@ class Endpoint(abc.ABC):
             with contextlib.suppress(OSError):
                 sock.recv(READ_SIZE)
             sock.close()
+
+    def _end_farewell(self) -> None:
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
 
     def received(self, data: bytes) -> DTP:
         """Make the DTP of a connection that has ended, and over which `data` came; `finish` it."""
@@ -411,11 +433,8 @@ class Endpoint(abc.ABC):
         if self._given_up is not None:
             return
 
-        if self._farewell is not None:
-            self._farewell.cancel()
-            self._farewell = None
+        self._end_farewell()
         self._given_up = error_for_end(end, message)
-        self._watch_no_more()
         self._wake()
         self._let_go()
         self._drop_socket()
@@ -687,7 +706,6 @@ class AcceptedEndpoint(Endpoint):
             socket_options=socket_options,
             dtp_factory=dtp_factory,
         )
-        self._sock: socket.socket | None = None
         connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
         try:
             connected.getpeername()
@@ -697,23 +715,16 @@ class AcceptedEndpoint(Endpoint):
                 f"expected a connected socket: {error}", end=End.OPEN_FAILED
             ) from error
 
-        self._sock = connected
+        self._accepted = connected
 
     @property
     def is_ready(self) -> bool:
         """Whether the connection is still to be given away."""
 
-        return self._sock is not None
-
-    def _arrived(self) -> socket.socket | None:
-        return self._sock
+        return self._accepted is not None
 
     async def _obtain_socket(self) -> socket.socket:
-        assert self._sock is not None
-        sock, self._sock = self._sock, None
-        return sock
+        return self._take_accepted()
 
     def _release(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
+        self._close_accepted()

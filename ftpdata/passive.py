@@ -426,7 +426,6 @@ class PassiveEndpoint(Endpoint):
         self.address: HostPort = listener.address
         self._control_peer = control_peer
         self._policy = policy
-        self._accepted: socket.socket | None = None
         self._listener = listener
         self._acceptor = listener.acceptor
         self._refused_before = listener.acceptor.refused
@@ -461,15 +460,11 @@ class PassiveEndpoint(Endpoint):
             self._acceptor.watch_on()
             await self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
 
-        sock, self._accepted = self._accepted, None
-        assert sock is not None
-        return sock
+        return self._take_accepted()
 
     def _release(self) -> None:
         self._listener.let_go(self, has_come=False)
-        if self._accepted is not None:
-            self._accepted.close()
-            self._accepted = None
+        self._close_accepted()
 
     def judge(self, sock: socket.socket, arrival: Arrival) -> None:
         """Take a connection, or refuse it; called by the listener."""
@@ -479,15 +474,9 @@ class PassiveEndpoint(Endpoint):
             self._acceptor.refuse(sock, arrival.host, reason)
             return
 
-        self._accepted = sock
-        self._proxied_peer = arrival.proxied
-        self._peername = arrival.peername
         self._listener.let_go(self, has_come=True)
-        self._begin_once_arrived()
-        self._wake()
+        self._arrive(sock, arrival.peername, arrival.proxied)
 
     def _look_out(self) -> None:
         self._acceptor.watch_on()
 
-    def _arrived(self) -> socket.socket | None:
-        return self._accepted

@@ -442,7 +442,6 @@ class PooledEndpoint(Endpoint):
         self._pool = pool
         self._listener = listener
         self._peer = peer
-        self._accepted: socket.socket | None = None
         self._is_over = False
         self._has_options = INHERITS_OPTIONS
         self._expiry = expiry
@@ -468,14 +467,7 @@ class PooledEndpoint(Endpoint):
         """Take the connection; called by the pool."""
 
         self._pool.connected(self._listener, self._peer)
-        self._accepted = sock
-        self._proxied_peer = arrival.proxied
-        self._peername = arrival.peername
-        self._begin_once_arrived()
-        self._wake()
-
-    def _arrived(self) -> socket.socket | None:
-        return self._accepted
+        self._arrive(sock, arrival.peername, arrival.proxied)
 
     async def _obtain_socket(self) -> socket.socket:
         if self._called_at is not None:
@@ -487,9 +479,7 @@ class PooledEndpoint(Endpoint):
                 self._pool.expired()
                 raise
 
-        sock, self._accepted = self._accepted, None
-        assert sock is not None
-        return sock
+        return self._take_accepted()
 
     def _deadlines_begin(self) -> None:
         self._timer.cancel()
@@ -505,6 +495,4 @@ class PooledEndpoint(Endpoint):
         self._is_over = True
         self._timer.cancel()
         self._pool.given_up(self, self._listener, self._peer)
-        if self._accepted is not None:
-            self._accepted.close()
-            self._accepted = None
+        self._close_accepted()

@@ -304,10 +304,7 @@ async def receive_file(
     try:
         if isinstance(dtp, Endpoint):
             is_plain = parameters.is_identity and digest is None and throttle is None
-            as_it_is = opened[0] if opened and is_plain else None
-            if not isinstance(as_it_is, FileTarget):
-                as_it_is = None
-
+            as_it_is = target if is_plain and isinstance(target, FileTarget) else None
             with _Opening(dtp, Direction.RECEIVED):
                 arrived = await _open_for_upload(dtp, parameters, as_it_is, offset)
             if isinstance(arrived, tuple):
@@ -396,13 +393,16 @@ async def send_listing(
 
     ahead: int | None = None
     if isinstance(dtp, Endpoint):
-        is_whole = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
-        if is_whole and _is_plain_text(parameters):
+        if (
+            isinstance(lines, ListingBlock)
+            and len(lines) <= DIRECT_LIMIT
+            and _is_plain_text(parameters)
+        ):
             with _Opening(dtp, Direction.SENT):
                 done = await send_directly(
                     dtp,
-                    cast("bytes", lines),
-                    length=len(cast("bytes", lines)),
+                    lines,
+                    length=len(lines),
                     throttle=throttle,
                     progress=None if progress is None else lambda size, _: progress(size, None),
                 )

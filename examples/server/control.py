@@ -340,12 +340,6 @@ class ControlConnection(asyncio.BufferedProtocol):
 
     # Replies
 
-    async def send(self, reply: Reply) -> None:
-        """Send a reply. To a connection that is lost nothing is sent, and no error raised."""
-
-        self.write(reply.encode())
-        await self.drain()
-
     def hold(self, reply: Reply) -> None:
         """Send a reply together with the next one, at the latest on the loop's next turn.
 
@@ -357,13 +351,16 @@ class ControlConnection(asyncio.BufferedProtocol):
             self._let_go = self._loop.call_soon(self.write, b"")
 
     async def send_all(self, data: bytes) -> None:
-        """Send bytes that are whole lines, under the same rules as `send`."""
+        """Send whole lines, any number, and wait as `drain` does."""
 
         self.write(data)
         await self.drain()
 
     def write(self, data: bytes) -> None:
-        """Send whole lines, few enough that nobody needs to wait until the client takes them."""
+        """Send whole lines, few enough that nobody needs to wait until the client takes them.
+
+        To a connection that is lost nothing is sent, and no error raised.
+        """
 
         if self._held:
             data, self._held = self._held + data, b""
@@ -385,7 +382,10 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._flush()
 
     async def drain(self) -> None:
-        """Wait until the client has taken what was written, nearly all of it."""
+        """Wait until the client has taken what was written, nearly all of it.
+
+        One that takes too long for it is cut off, as `send_timeout` says.
+        """
 
         if self._is_full:
             await self._drain()

@@ -449,13 +449,13 @@ class Session:
         if verb not in KEEPS_RENAME:
             self.rename_from = None
 
-        reply: Reply | None
         try:
             command = self._find(verb, argument)
             if command.is_abortable:
-                reply = await self._run_operation(command, verb, argument)
-            else:
-                reply = await command.handler(self, argument)
+                await self._run_operation(command, verb, argument)
+                return
+
+            reply = await command.handler(self, argument)
         except FTPDataError as error:
             reply = Reply(error.reply_code, _sentence(error.message))
         except OSError as error:
@@ -467,8 +467,7 @@ class Session:
             logger.exception("%s: %s failed", self.peer, printable(verb))
             reply = Reply(451, "Internal error.")
 
-        if reply is not None:
-            self._answer(reply)
+        self._answer(reply)
 
     def _find(self, verb: str, argument: str) -> Command:
         """Look the command up; refuse what may not run here and now."""
@@ -494,13 +493,14 @@ class Session:
 
         return command
 
-    async def _run_operation(self, command: Command, verb: str, argument: str) -> Reply | None:
-        """Run what takes long; return the reply, if it was not sent already."""
+    async def _run_operation(self, command: Command, verb: str, argument: str) -> None:
+        """Run what takes long, and send its final reply, unless that is an error."""
 
         if self._waiting_aborts or self._is_gone:
             # Not 426, see above.
             self.take_restart()
-            return Reply(450, GONE if self._is_gone else ABORTED)
+            self._answer(Reply(450, GONE if self._is_gone else ABORTED))
+            return
 
         operation = Operation(f"{verb} {argument}".rstrip(), self._clock(), self._scope)
         self.operation = operation
@@ -516,8 +516,6 @@ class Session:
             operation.release()
             if operation.connection is not None:
                 await self.data.settle()
-
-        return None
 
 
 class _Refused(FTPDataError):

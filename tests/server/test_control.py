@@ -161,8 +161,8 @@ async def test_client_that_takes_no_replies_is_cut_off() -> None:
         reply = Reply(200, "x" * 1_000_000)
         async with asyncio.timeout(10):
             while not watched.control.is_lost:
-                await watched.control.send(reply)
-            await watched.control.send(reply)
+                await watched.control.send_all(reply.encode())
+            await watched.control.send_all(reply.encode())
         assert watched.ends == 1
 
 
@@ -176,7 +176,7 @@ async def test_a_reply_that_is_held_goes_out_with_the_next_one() -> None:
         watched.control._transport = Recording(transport, written)  # type: ignore[assignment]
         watched.control.hold(Reply(150, "Here it comes."))
         watched.control.write(b"200 In the middle.\r\n")
-        await watched.control.send(Reply(226, "Done."))
+        await watched.control.send_all(Reply(226, "Done.").encode())
         await asyncio.sleep(0)
         assert written == [b"150 Here it comes.\r\n200 In the middle.\r\n", b"226 Done.\r\n"]
         watched.control._transport = transport
