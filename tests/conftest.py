@@ -231,6 +231,13 @@ def _scratch_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Abandon hanging threads at once."""
+
+    monkeypatch.setattr("ftpdata.workers.ABANDON_AFTER", 0.01)
+
+
+@pytest.fixture
 def served_directory(tmp_path: Path) -> Iterator[Path]:
     """Give an empty directory to serve; fail if a hidden file, a partial upload, stays in it."""
 

@@ -674,12 +674,18 @@ async def test_a_small_upload_in_tls_needs_no_transport(
     assert result.tls_resumed is False
 
 
+def socket_of(endpoint: Endpoint) -> socket.socket:
+    """Give the socket that an endpoint has."""
+
+    assert endpoint._connected is not None
+    return endpoint._connected
+
+
 async def given(endpoint: Endpoint) -> socket.socket:
     """Give the socket that is there."""
 
-    assert endpoint._connected is not None
     endpoint._is_given = endpoint._opening = True
-    return endpoint._connected
+    return socket_of(endpoint)
 
 
 @VERSIONS
@@ -969,7 +975,7 @@ async def test_a_peer_may_end_tls_behind_the_result(
 
     async with protected(version) as (endpoint, peer):
         await lingering(endpoint, peer, file, monkeypatch)
-        sock = await peer_socket_of(endpoint)
+        sock = socket_of(endpoint)
         assert await peer.receive_all() == content(1000)
         await peer.put(peer.close_notify())
         await endpoint.aclose()
@@ -979,20 +985,13 @@ async def test_a_peer_may_end_tls_behind_the_result(
         await endpoint.aclose()
 
 
-async def peer_socket_of(endpoint: Endpoint) -> socket.socket:
-    """Give the socket that an endpoint has."""
-
-    assert endpoint._connected is not None
-    return endpoint._connected
-
-
 async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to close it: its time passes."""
 
     monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.02)
     async with protected() as (endpoint, peer):
         await lingering(endpoint, peer, file, monkeypatch)
-        sock = await peer_socket_of(endpoint)
+        sock = socket_of(endpoint)
         await turn_until(lambda: sock.fileno() == -1)
         assert not endpoint.is_lingering
 
@@ -1002,7 +1001,7 @@ async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.Monkey
 
     async with protected() as (endpoint, peer):
         await lingering(endpoint, peer, file, monkeypatch)
-        sock = await peer_socket_of(endpoint)
+        sock = socket_of(endpoint)
         endpoint.abort()
         assert sock.fileno() == -1
         assert not endpoint.is_lingering

@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ftpdata import files, workers
+from ftpdata import files
 from ftpdata.errors import (
     BadArgument,
     FileNameNotAllowed,
@@ -30,7 +30,7 @@ from ftpdata.errors import (
 )
 from ftpdata.files import FileSource, FileTarget, WriteMode
 from ftpdata.testing import sweep
-from tests.harness.seams import Hang, Seams, descriptors, until
+from tests.harness.seams import Hang, Seams, cancelled, descriptors, until
 
 CONTENT = bytes(range(256)) * 40
 OLD = b"what was there before"
@@ -62,21 +62,6 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     """Give the means to let system calls fail or hang."""
 
     return Seams(monkeypatch)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Abandon hanging threads at once."""
-
-    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
-
-
-async def cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel a task, and check that it was."""
-
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 # FileSource: what is read

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 import pytest
 
-from ftpdata import files, supervision, transfers, workers
+from ftpdata import files, supervision, transfers
 from ftpdata.consumers import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -76,13 +76,6 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
     """Give the means to let system calls fail or hang."""
 
     return Seams(monkeypatch)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Abandon hanging threads at once."""
-
-    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
 
 
 @pytest.fixture

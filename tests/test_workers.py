@@ -10,7 +10,7 @@ import pytest
 
 from ftpdata import workers
 from ftpdata.workers import WorkerCalls, default_limiter
-from tests.harness.seams import until
+from tests.harness.seams import cancelled, until
 
 
 class Gate:
@@ -38,21 +38,6 @@ class Gate:
         """Let it end."""
 
         self._may_end.set()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Abandon hanging threads at once."""
-
-    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
-
-
-async def cancelled(task: asyncio.Task[object]) -> None:
-    """Cancel a task, and check that it was."""
-
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 async def test_a_call_runs_in_a_thread() -> None:

@@ -38,7 +38,6 @@ __all__ = ["main"]
 OURS, LIMIT = "ftpdata", "limit"
 QUICK = Scale(size=256 * files.MIB, transfers=500, seconds=1.0, stalled=200, endurance=10_000)
 MOST_IN_TIME_WAIT = 5000
-WARM_UP = {"transfers": 100, "seconds": 1.0}
 PATIENCE = 600
 """Seconds that one job of the client may take."""
 
@@ -130,8 +129,7 @@ class Bench:
             return self._weigh(job, server)
         if measure.waits:
             # A server that has just been started is at its first transfers.
-            warm_up = {"name": "/small", **WARM_UP}
-            _warm_up({**job, "measure": "small", "arguments": warm_up}, server)
+            _warm_up(job, server, transfers=100, seconds=1.0)
 
         cpu = server.cpu_seconds()
         with client(job, server) as process:
@@ -147,8 +145,7 @@ class Bench:
         """Weigh a server before and while the client holds connections."""
 
         # Once through, so that code which is loaded when it is first needed is not counted.
-        arguments = {"name": "/small", "transfers": 3, "seconds": 5.0}
-        _warm_up({**job, "measure": "small", "arguments": arguments}, server)
+        _warm_up(job, server, transfers=3, seconds=5.0)
         before = server.memory()
         with client(job, server) as process:
             result = _first_result(process)
@@ -194,8 +191,9 @@ def client(job: dict[str, Any], server: RunningServer) -> Iterator[subprocess.Po
         process.communicate()
 
 
-def _warm_up(job: dict[str, Any], server: RunningServer) -> None:
-    with client(job, server) as process:
+def _warm_up(job: dict[str, Any], server: RunningServer, **limits: float) -> None:
+    arguments = {"name": "/small", **limits}
+    with client({**job, "measure": "small", "arguments": arguments}, server) as process:
         process.communicate(timeout=PATIENCE)
 
 

@@ -23,13 +23,12 @@ from examples.server.server import Server
 from examples.server.settings import Settings
 from examples.server.storage import Storage
 from ftpdata.passive import PortRange
+from tests.benchmarks.servers import listening_ports
 from tests.server.client import Client
 
 __all__ = ["ServerProcess", "raise_descriptor_limit"]
 
 HOST = "127.0.0.1"
-LISTENING = "0A"
-"""State of a listening socket in ``/proc/net/tcp``."""
 
 
 def raise_descriptor_limit() -> None:
@@ -103,14 +102,8 @@ class ServerProcess:
     def listening(self) -> set[int]:
         """Return which of its passive ports are listened on."""
 
-        found = set()
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            words = line.split()
-            port = int(words[1].rpartition(":")[2], 16)
-            if words[3] == LISTENING and self._ports is not None and port in self._ports:
-                found.add(port)
-
-        return found
+        ports = self._ports
+        return {port for port in listening_ports(self.pid) if ports is not None and port in ports}
 
     def resident(self) -> int:
         """Return the bytes of it that are in memory."""

@@ -29,6 +29,7 @@ __all__ = [
     "ServerKind",
     "can_isolate",
     "kinds",
+    "listening_ports",
     "own_network",
     "pinned",
 ]
@@ -106,6 +107,19 @@ def pinned(core: int) -> None:
     """Keep this process, and its children, on one core."""
 
     os.sched_setaffinity(0, {core})
+
+
+def listening_ports(pid: int) -> set[int]:
+    """Return the ports that are listened on in the network of a process."""
+
+    found = set()
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == LISTENING:
+                found.add(int(words[1].rpartition(":")[2], 16))
+
+    return found
 
 
 def own_network() -> None:
@@ -213,22 +227,12 @@ class RunningServer:
         for _ in range(400):
             if self.process.poll() is not None:
                 break
-            if self._listens():
-                return
+            with contextlib.suppress(OSError):
+                if self.port in listening_ports(self.process.pid):
+                    return
             time.sleep(0.05)
 
         raise RuntimeError(f"it does not start: {self.log()[-300:]}")
-
-    def _listens(self) -> bool:
-        wanted = f":{self.port:04X}"
-        with contextlib.suppress(OSError):
-            for name in ("tcp", "tcp6"):
-                for line in Path(f"/proc/{self.process.pid}/net/{name}").read_text().splitlines():
-                    words = line.split()
-                    if words[1].endswith(wanted) and words[3] == LISTENING:
-                        return True
-
-        return False
 
     def join_network(self) -> None:
         """Let this process use the network of the server, if that has one of its own."""

@@ -14,7 +14,7 @@ import pytest
 
 from ftpdata import files
 
-__all__ = ["Hang", "Seams", "descriptors", "until"]
+__all__ = ["Hang", "Seams", "cancelled", "descriptors", "until"]
 
 
 class _Calls:
@@ -108,3 +108,11 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - the thread knows nothing of the test
             await asyncio.sleep(0.001)
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and check that it was."""
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
