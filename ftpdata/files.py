@@ -101,7 +101,8 @@ class FileSource:
             LocalError: The system failed otherwise. Reply 451.
         """
 
-        calls = WorkerCalls(limiter)
+        is_callers = not isinstance(file, (int, str, bytes, os.PathLike))
+        calls = WorkerCalls(limiter, calls_back=is_callers)
         opened: list[FileSource] = []
 
         def work() -> FileSource:
@@ -364,7 +365,8 @@ class FileTarget:
     ) -> None:
         self._fd: int | None = None
         self._is_settled = False
-        self._name = b""
+        # The name, and where it is divided.
+        self._name = self._directory = self._base = b""
         self._partial_name: bytes | None = None
         self._dir_fd = dir_fd
         self._mode = mode
@@ -620,13 +622,13 @@ class FileTarget:
         """Open the file; of an atomic upload, find out whether a hidden one may be made."""
 
         self._name = name = os.fsencode(path)
-        directory, base = os.path.split(name)
-        if not base:
+        self._directory, self._base = os.path.split(name)
+        if not self._base:
             raise FileUnavailable("is a directory" if name else "expected a name")
 
         if self._mode is WriteMode.ATOMIC:
             self._replaced = _status_of_replaced(name, self._dir_fd)
-            if not _may_write(directory or b".", self._dir_fd):
+            if not _may_write(self._directory or b".", self._dir_fd):
                 # Or so it is said: the system has the last word, and the reason.
                 self._make_hidden()
             return
@@ -652,10 +654,10 @@ class FileTarget:
     def _make_hidden(self) -> int:
         """Make the hidden file beside the one that an atomic upload replaces."""
 
-        directory, base = os.path.split(self._name)
         # The hidden name is longer; names end at 255 bytes on nearly every system.
-        hidden = b".%s.%s.part" % (base[:200], os.urandom(8).hex().encode())
-        partial = os.path.join(directory, hidden)  # noqa: PTH118 - pathlib knows no bytes
+        partial = b".%s.%s.part" % (self._base[:200], os.urandom(8).hex().encode())
+        if self._directory:
+            partial = os.path.join(self._directory, partial)  # noqa: PTH118 - no bytes in pathlib
         fd = os.open(partial, _NEW, self._permissions, dir_fd=self._dir_fd)
         self._fd, self._partial_name = fd, partial
         if not self._calls.lives_in_memory:
@@ -685,8 +687,7 @@ class FileTarget:
         if not hasattr(os, "O_DIRECTORY"):
             return
 
-        parent = os.path.dirname(self._name) or b"."  # noqa: PTH120 - pathlib knows no bytes
-        fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._dir_fd)
+        fd = os.open(self._directory or b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._dir_fd)
         try:
             os.fsync(fd)
         finally:
@@ -705,7 +706,7 @@ class FileObjectTarget:
 
     def __init__(self, file: BinaryIO, limiter: anyio.CapacityLimiter | None) -> None:
         self._file = file
-        self._calls = WorkerCalls(limiter)
+        self._calls = WorkerCalls(limiter, calls_back=True)
 
     async def write(self, data: bytes) -> None:
         """Write all of it.
@@ -750,6 +751,8 @@ def _write_all(fd: int, data: bytes) -> None:
 _WRITE = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_LINK = _WRITE | getattr(os, "O_NOFOLLOW", 0)
 _NEW = _NO_LINK | os.O_CREAT | os.O_EXCL
+
+_KNOWS_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def _open_named(
@@ -801,8 +804,7 @@ def _status(name: bytes, dir_fd: int | None) -> os.stat_result | None:
 
 
 def _may_write(name: bytes, dir_fd: int | None) -> bool:
-    effective = os.access in os.supports_effective_ids
-    return os.access(name, os.W_OK, dir_fd=dir_fd, effective_ids=effective)
+    return os.access(name, os.W_OK, dir_fd=dir_fd, effective_ids=_KNOWS_EFFECTIVE)
 
 
 def _start_position(fd: int, status: os.stat_result, mode: WriteMode, offset: int) -> int:

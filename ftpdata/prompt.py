@@ -49,7 +49,7 @@ class PromptFuture(asyncio.Future[T]):
         # Where it is no callback any more, it waits no longer.
         is_due = (
             waiter is not None
-            and asyncio.current_task() is None
+            and asyncio.current_task(self.get_loop()) is None
             and self.remove_done_callback(waiter[0]) > 0
         )
         self.set_result(result)

@@ -111,6 +111,7 @@ class TelnetLines:
         self._telnet: int | None = None
         self._in_subnegotiation = False
         self._after_cr = False
+        self._is_at_start = True
 
     @property
     def is_within_line(self) -> bool:
@@ -118,19 +119,16 @@ class TelnetLines:
 
         return bool(self._line) or self._too_long or self._telnet is not None
 
-    @property
-    def _is_at_start(self) -> bool:
-        return not (self.is_within_line or self._in_subnegotiation)
-
     def feed(self, data: bytes) -> list[str | None]:
         """Return the lines that end in `data`; None stands for one that was too long."""
 
-        if b"\xff" not in data and b"\0" not in data and self._is_at_start:
+        lines: list[str | None] = []
+        if self._is_at_start and b"\xff" not in data and b"\0" not in data:
             # Nearly always: whole lines, and no Telnet.
             *ended, data = data.split(b"\n")
-            lines = [self._decode(line.removesuffix(b"\r")) for line in ended]
-        else:
-            lines = []
+            lines += [self._decode(line) for line in ended]
+            if not data:
+                return lines
 
         for byte in data:
             if self._telnet is not None:
@@ -144,6 +142,7 @@ class TelnetLines:
             else:
                 self._add(byte)
 
+        self._is_at_start = not (self.is_within_line or self._in_subnegotiation)
         return lines
 
     def _take_telnet(self, byte: int) -> None:
@@ -176,13 +175,14 @@ class TelnetLines:
             self._line.append(byte)
 
     def _end_line(self) -> str | None:
-        line = bytes(self._line.removesuffix(b"\r"))
+        line = bytes(self._line)
         too_long = self._too_long
         self._line.clear()
         self._too_long = self._after_cr = False
         return None if too_long else self._decode(line)
 
     def _decode(self, line: bytes) -> str | None:
+        line = line.removesuffix(b"\r")
         return None if len(line) > self._limit else line.decode("utf-8", "surrogateescape")
 
 

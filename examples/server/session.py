@@ -53,6 +53,9 @@ NOT_IMPLEMENTED = frozenset({
 })
 """Commands of the standards that are known here and not implemented: 502, not 500."""
 
+WATCHED = frozenset({"ABOR", "QUIT"})
+"""Commands that mean something already when they come, not only when it is their turn."""
+
 KEEPS_RENAME = frozenset({"RNTO", "NOOP", "STAT"})
 """What may stand between RNFR and its RNTO."""
 
@@ -318,6 +321,10 @@ class Session:
     def _watch(self, line: str | None) -> bool:
         """Look at a line that has just come; tell whether that was all it wanted."""
 
+        if self.operation is None and (line is None or line[:4].upper() not in WATCHED):
+            # Nearly always.
+            return False
+
         verb, argument = _split(line)
         if verb == "ABOR":
             self._waiting_aborts += 1
@@ -416,16 +423,19 @@ class Session:
 
         control = self._control
         while not self._is_shut_down:
-            # Not only where nothing is said: a client that says NOOP all the time is none.
-            if self.user is None and self._clock() >= self.login_by:
-                raise EndSession(Reply(421, "Nobody has logged in."))
+            patience = self.settings.idle_timeout
+            if self.user is None:
+                # Not only where nothing is said: a client that says NOOP all the time is none.
+                patience = min(patience, self.login_by - self._clock())
+                if patience <= 0:
+                    raise EndSession(Reply(421, "Nobody has logged in."))
             if control.has_line:
                 return True
             if control.has_ended:
                 return False
 
             try:
-                await control.wait(min(self.settings.idle_timeout, self.login_by - self._clock()))
+                await control.wait(patience)
             except TimeoutError:
                 raise EndSession(Reply(421, "Nothing said for too long.")) from None
 
