@@ -19,9 +19,9 @@ Modules, from the bottom up. Pure: `outcome`, `errors`, `parameters`, `contracts
 `mlsx`, `ebcdic`, `representation`, `restart`, `transmission` (with `stream_mode`,
 `block_mode`, `compressed_mode`, `deflate_mode`), `transfer_codecs`, `proxy_header`,
 `client_hello`, `throttle`, `limits`, `advertising`. On asyncio: `protocol` (the `DTP`),
-`files` (with `workers`), `producers`, `consumers`, `adapters`, `tls`, `socket_options`,
-`endpoint`, `passive`, `pool`, `active`, `nat`, `stream`, `reuse`, `transfers`. Imports go
-downwards only.
+`files` (with `workers`, `threads`), `producers`, `consumers`, `adapters`, `tls`,
+`socket_options`, `endpoint`, `passive`, `pool`, `active`, `nat`, `stream`, `reuse`,
+`transfers`. Imports go downwards only.
 """
 
 from __future__ import annotations

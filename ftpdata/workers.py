@@ -1,8 +1,9 @@
 """Calls that may wait for a disk, in worker threads: the event loop goes on meanwhile.
 
-Threads come from anyio and end with the event loop; a `CapacityLimiter` bounds
-their number, so that one slow store, given a limiter of its own, cannot starve
-another.
+Threads are those of `ftpdata.threads`, or of anyio where the call is into code of
+the caller, which may want to call back (`anyio.from_thread`). A `CapacityLimiter`
+bounds their number, so that one slow store, given a limiter of its own, cannot
+starve another.
 
 Cancellation waits for the call that runs in the thread, so that nothing is
 left behind; after `ABANDON_AFTER` seconds it waits no longer, and what is to be
@@ -13,13 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TypeVar, cast
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+
+from .threads import Job, WorkerThreads
 
 __all__ = ["WorkerCalls", "default_limiter"]
 
@@ -47,73 +52,91 @@ def default_limiter() -> anyio.CapacityLimiter:
         return limiter
 
 
-class _Call:
+class _Call(Job):
     """One call in a thread, and the knowledge how far it is."""
 
     def __init__(self, func: Callable[[], object], lock: threading.Lock) -> None:
-        self.result: object = None
         self.cleanups: list[Callable[[], None]] = []
         self.is_running = False
-        self.is_over = False
+        self._is_over = False
+        self._result: object = None
+        self._error: BaseException | None = None
         self._func = func
         self._lock = lock
         self._waiter: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
 
-    def __call__(self) -> None:
+    def take_result(self) -> object:
+        """Return what was returned, or raise what was raised. Once."""
+
+        error, self._error = self._error, None
+        if error is None:
+            return self._result
+
+        try:
+            raise error
+        finally:
+            # Its traceback holds this frame.
+            del error
+
+    def withdraw(self) -> bool:
+        """See to it that it does not begin any more; tell whether it had not."""
+
         with self._lock:
-            if self.is_over:
+            if self.is_running:
+                return False
+            self._is_over = True
+            return True
+
+    async def wait(self) -> None:
+        """Wait until `finished` is called."""
+
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    async def settle(self) -> None:
+        """Withdraw it, or wait until the thread is done with it, at most `ABANDON_AFTER`."""
+
+        if self.withdraw():
+            return
+
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        deadline = loop.time() + ABANDON_AFTER
+        # A second cancellation does not make the thread any faster; anyio's come at every turn.
+        with anyio.CancelScope(shield=True):
+            while not waiter.done() and (left := deadline - loop.time()) > 0:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait((waiter,), timeout=left)
+
+    def work(self) -> None:
+        """Call it, in the thread; and clean up behind it."""
+
+        with self._lock:
+            if self._is_over:
                 # Withdrawn before a thread was free.
                 return
             self.is_running = True
 
         try:
-            self.result = self._func()
-        finally:
-            self._end()
+            self._result = self._func()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call is waited for
+            self._error = error
 
-    def run_alone(self) -> None:
-        """Run in a thread of its own, where nobody can be told of an error."""
-
-        with contextlib.suppress(OSError):
-            self()
-
-    def _end(self) -> None:
         with self._lock:
             self.is_running = False
-            self.is_over = True
+            self._is_over = True
             cleanups, self.cleanups = self.cleanups, []
 
-        try:
-            for cleanup in cleanups:
-                # Nobody waits any more who could be told of an error.
-                with contextlib.suppress(OSError):
-                    cleanup()
-        finally:
-            if self._waiter is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                    self._loop.call_soon_threadsafe(self._wake)
+        for cleanup in cleanups:
+            # Nobody waits any more who could be told of an error.
+            with contextlib.suppress(OSError):
+                cleanup()
 
-    def _wake(self) -> None:
+    def finished(self) -> None:
+        """Let who waits go on."""
+
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    async def settle(self) -> None:
-        """Withdraw it, or wait until the thread is done with it, at most `ABANDON_AFTER`."""
-
-        with self._lock:
-            if not self.is_running:
-                self.is_over = True
-                return
-
-            self._waiter = self._loop.create_future()
-
-        deadline = self._loop.time() + ABANDON_AFTER
-        # A second cancellation does not make the thread any faster; anyio's come at every turn.
-        with anyio.CancelScope(shield=True):
-            while not self._waiter.done() and (left := deadline - self._loop.time()) > 0:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait((self._waiter,), timeout=left)
 
 
 class WorkerCalls:
@@ -121,14 +144,19 @@ class WorkerCalls:
 
     Args:
         limiter: Bounds the threads; by default the event loop's own.
+        calls_back: Whether what runs is the caller's code, which may call back
+            into the event loop (`anyio.from_thread`).
 
     Attributes:
         lives_in_memory: Whether the files have no disk that could be waited for.
     """
 
-    def __init__(self, limiter: anyio.CapacityLimiter | None = None) -> None:
+    def __init__(
+        self, limiter: anyio.CapacityLimiter | None = None, *, calls_back: bool = False
+    ) -> None:
         self.lives_in_memory: bool = False
         self._limiter = limiter
+        self._calls_back = calls_back
         self._last: _Call | None = None
         self._lock = threading.Lock()
 
@@ -150,21 +178,51 @@ class WorkerCalls:
         if is_short and self.lives_in_memory:
             return func()
 
+        run_in_thread = self._run_in_anyio_thread if self._calls_back else self._run_in_thread
+        result = await run_in_thread(func)
+        # What it has read or written is not to be kept as long as a peer stalls.
+        self._last = None
+        return cast("T", result)
+
+    async def _run_in_thread(self, func: Callable[[], object]) -> object:
+        call = self._last = _Call(functools.partial(copy_context().run, func), self._lock)
+        threads = await WorkerThreads.of_running_loop()
+        limiter = self._limiter or default_limiter()
+        try:
+            limiter.acquire_on_behalf_of_nowait(call)
+        except anyio.WouldBlock:
+            await limiter.acquire_on_behalf_of(call)
+
+        try:
+            threads.start(call)
+            await call.wait()
+        except asyncio.CancelledError:
+            await call.settle()
+            raise
+        finally:
+            limiter.release_on_behalf_of(call)
+
+        return call.take_result()
+
+    async def _run_in_anyio_thread(self, func: Callable[[], object]) -> object:
         call = self._last = _Call(func, self._lock)
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            call.work()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(call.finished)
+
         try:
             # Else a cancel scope of anyio would wait for the thread for ever.
             await anyio.to_thread.run_sync(
-                call, abandon_on_cancel=True, limiter=self._limiter or default_limiter()
+                work, abandon_on_cancel=True, limiter=self._limiter or default_limiter()
             )
         except asyncio.CancelledError:
             await call.settle()
             raise
 
-        if self._last is call:
-            # What it has read or written is not to be kept as long as a peer stalls.
-            self._last = None
-
-        return cast("T", call.result)
+        return call.take_result()
 
     def defer(self, cleanup: Callable[[], None]) -> bool:
         """Let the call that still runs do the cleaning up behind itself.
@@ -207,9 +265,9 @@ class WorkerCalls:
             if not at_once:
                 await self.run(work)
         finally:
-            # Nobody can wait for a free thread any more: it gets one of its own.
+            # Nobody can wait any more until the limiter has a thread free.
             if not has_begun:
                 call = self._last = _Call(cleanup, self._lock)
                 call.is_running = True
-                threading.Thread(target=call.run_alone, name="ftpdata clean-up").start()
+                (await WorkerThreads.of_running_loop()).start(call)
                 await call.settle()

@@ -723,10 +723,36 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/server/test_passive.py::test_transfers_of_one_user",
     ),
     Mutation(
+        name="threads that are at work end with the event loop",
+        module="ftpdata/threads.py",
+        check="            if self._is_closed and self._withdraw(inbox):\n",
+        instead="            if False:\n",
+        tests="tests/test_threads.py::test_threads_end_with_the_event_loop",
+    ),
+    Mutation(
+        name="threads that give up in the moment of a job",
+        module="ftpdata/threads.py",
+        check="                if self._withdraw(inbox):\n",
+        instead="                if self._withdraw(inbox) or True:\n",
+        tests="tests/test_threads.py::test_a_thread_that_gives_up_too_late_gets_the_job",
+        patience=60.0,
+    ),
+    Mutation(
+        name="a job that fails is told of",
+        module="ftpdata/threads.py",
+        check="            try:\n"
+        "                job.work()\n"
+        "                self._idle.append(inbox)\n"
+        "            finally:\n",
+        instead="            if job.work() is None:\n                self._idle.append(inbox)\n",
+        tests="tests/test_threads.py::test_a_job_that_fails_is_told_of_all_the_same",
+        patience=60.0,
+    ),
+    Mutation(
         name="time to log in",
         module="examples/server/session.py",
-        check="if self.user is None and self._clock() >= self.login_by:",
-        instead="if False:",
+        check="                if patience <= 0:\n",
+        instead="                if False:\n",
         tests="tests/server/commands/test_access.py::test_the_time_to_log_in_does_not_wait_for_silence",
     ),
     Mutation(

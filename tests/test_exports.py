@@ -28,6 +28,7 @@ NOT_REEXPORTED = {
     "listing_dates",  # what the modules of listings share; nobody else needs it
     "listing_text",  # the same
     "workers",  # what files and directories share; nobody else needs it
+    "threads",  # the same
     "testing",  # for tests: imported by its name, it stays out of programs
 }
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_"))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import io
 import threading
+from typing import BinaryIO
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from ftpdata import workers
+from ftpdata.files import FileObjectTarget, FileSource
 from ftpdata.workers import WorkerCalls, default_limiter
 from tests.harness.seams import cancelled, until
 
@@ -47,6 +52,58 @@ async def test_a_call_runs_in_a_thread() -> None:
     assert await calls.run(threading.current_thread) is not threading.current_thread()
     with pytest.raises(FileNotFoundError):
         await calls.run(lambda: open("/nonexistent"))  # noqa: PTH123, SIM115
+
+
+@pytest.mark.parametrize("calls_back", [False, True])
+async def test_a_call_has_the_context_of_who_waits_for_it(calls_back: bool) -> None:
+    """Its variables; what it sets stays its own."""
+
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    variable.set("caller's")
+
+    def work() -> str:
+        value = variable.get()
+        variable.set("thread's")
+        return value
+
+    assert await WorkerCalls(calls_back=calls_back).run(work) == "caller's"
+    assert variable.get() == "caller's"
+
+
+async def test_code_of_the_caller_may_call_back_into_the_event_loop() -> None:
+    """From a file object above all, whose other side may be anything asynchronous."""
+
+    loop = asyncio.get_running_loop()
+
+    async def where() -> object:
+        return asyncio.get_running_loop()
+
+    calls = WorkerCalls(calls_back=True)
+    assert await calls.run(lambda: anyio.from_thread.run(where)) is loop
+
+    taken: list[bytes] = []
+
+    async def give(count: int) -> bytes:
+        return bytes(count)
+
+    async def take(data: bytes) -> None:
+        taken.append(data)
+
+    class Bridge(io.RawIOBase):
+        def read(self, size: int = -1, /) -> bytes:
+            return anyio.from_thread.run(give, size)
+
+        def write(self, data: object, /) -> int:
+            block = bytes(data)  # type: ignore[call-overload]
+            anyio.from_thread.run(take, block)
+            return len(block)
+
+    bridge: BinaryIO = Bridge()  # type: ignore[assignment]
+    source = await FileSource.open(bridge)
+    assert await source.read(3) == bytes(3)
+    source.close()
+    await FileObjectTarget(bridge, None).write(b"abc")
+    assert taken == [b"abc"]
 
 
 async def test_what_is_short_needs_no_thread_without_a_disk() -> None:
