@@ -183,15 +183,21 @@ class MlsxFormatter:
         # The hot loop: what stands here is paid for with every file.
         facts = []
         days = self._days
+        last, fact = None, ""
         for seconds in moments:
-            minute = seconds // 60
-            try:
-                day = days[minute // MINUTES_PER_DAY]
-            except KeyError:
-                day = self._add_day(minute // MINUTES_PER_DAY)
+            # Files that were unpacked or copied together often stand together.
+            if seconds != last:
+                last = seconds
+                minute = seconds // 60
+                try:
+                    day = days[minute // MINUTES_PER_DAY]
+                except KeyError:
+                    day = self._add_day(minute // MINUTES_PER_DAY)
 
-            clock = _CLOCK[minute % MINUTES_PER_DAY]
-            facts.append(day and f"{day}{clock}{_SECONDS[seconds % 60]}")
+                clock = _CLOCK[minute % MINUTES_PER_DAY]
+                fact = day and f"{day}{clock}{_SECONDS[seconds % 60]}"
+
+            facts.append(fact)
 
         return facts
 
