@@ -245,6 +245,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._patient_until = 0.0
         self._is_prompt = False
+        self._is_deaf = False
         self._held = b""
         self._let_go: asyncio.Handle | None = None
         # What is read of TLS, and what is to be sent of it; none without.
@@ -523,7 +524,7 @@ class ControlConnection(asyncio.BufferedProtocol):
 
         buffer, self._buffer = self._buffer, None
         assert buffer is not None
-        if self.has_ended:
+        if self.has_ended or self._is_deaf:
             return
 
         data = bytes(buffer[:nbytes])
@@ -600,6 +601,10 @@ class ControlConnection(asyncio.BufferedProtocol):
                     async with asyncio.timeout(GOODBYE):
                         await self._run_switch(self.tls.unwrap)
 
+            has_more = self.has_more or not self._is_reading
+            if has_more and self._transport is not None and not self.is_lost:
+                await self._hear_out(self._transport)
+
             if self._transport is not None:
                 self._transport.close()
                 with contextlib.suppress(TimeoutError):
@@ -609,3 +614,19 @@ class ControlConnection(asyncio.BufferedProtocol):
         finally:
             if self._transport is not None:
                 self._transport.abort()
+
+    async def _hear_out(self, transport: asyncio.Transport) -> None:
+        """Let a client that has more to say read the last reply before the connection is closed.
+
+        What it says is dropped. To close over it would be a reset, which fails what
+        the client sends, and most of them read no further then.
+        """
+
+        self._is_deaf = True
+        self._is_reading = True
+        transport.resume_reading()
+        transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                while not self.has_ended:
+                    await self._change()

@@ -284,3 +284,40 @@ async def test_silence_has_an_end() -> None:
                 await watched.control.wait(timeout)
         asyncio.get_running_loop().call_soon(watched.control.wake)
         await watched.control.wait(100)
+
+
+async def test_a_client_with_more_to_say_reads_the_last_reply() -> None:
+    """To close over what it says would be a reset, in the middle of its sending."""
+
+    loop = asyncio.get_running_loop()
+    async with _connected(max_waiting=5) as (watched, client):
+        sending = asyncio.create_task(loop.sock_sendall(client, b"NOOP\r\n" * 1_000_000))
+        await watched.line()
+        watched.control.write(b"421 Enough.\r\n")
+        closing = asyncio.create_task(watched.control.aclose())
+        async with asyncio.timeout(10):
+            await sending
+            assert await loop.sock_recv(client, 100) == b"421 Enough.\r\n"
+            assert await loop.sock_recv(client, 100) == b""
+            client.shutdown(socket.SHUT_WR)
+            await closing
+        assert len(watched.seen) < 10_000
+
+
+async def test_a_client_that_never_stops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time that it has to read the last reply."""
+
+    monkeypatch.setattr("examples.server.control.GOODBYE", 0.05)
+    loop = asyncio.get_running_loop()
+
+    async def flood(client: socket.socket) -> None:
+        while True:
+            await loop.sock_sendall(client, b"NOOP\r\n" * 1000)
+
+    async with _connected(max_waiting=5) as (watched, client):
+        flooding = asyncio.create_task(flood(client))
+        await watched.line()
+        async with asyncio.timeout(10):
+            await watched.control.aclose()
+            with pytest.raises(ConnectionError):
+                await flooding
