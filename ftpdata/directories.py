@@ -23,7 +23,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice, repeat, starmap
 from typing import Final, Literal, Self, cast
@@ -177,6 +177,21 @@ class DirectoryReader:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
+
+
+@contextlib.contextmanager
+def _found(directory: FilePath | int | Callable[[], int]) -> Iterator[FilePath | int]:
+    """Give the directory that a function finds, or the one that is given."""
+
+    if not callable(directory):
+        yield directory
+        return
+
+    fd = directory()
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _open_directory(directory: FilePath | int) -> int | None:
@@ -364,7 +379,7 @@ class DirectoryLister:
     @classmethod
     async def open(
         cls,
-        directory: FilePath | int,
+        directory: FilePath | int | Callable[[], int],
         formatter: TableFormatter,
         *,
         is_wanted: Callable[[str], bool] | None = None,
@@ -372,6 +387,15 @@ class DirectoryLister:
         limiter: anyio.CapacityLimiter | None = None,
     ) -> Self:
         """Make one in a worker thread. See the class.
+
+        Args:
+            directory: See the class, as for all that follows; or a function that
+                finds it, in the worker thread: it returns a descriptor, which
+                is closed here.
+            formatter: Makes the lines.
+            is_wanted: Says of a name whether the entry is wanted.
+            follow: Gives the status of what a symbolic link leads to.
+            limiter: Bounds the threads.
 
         Raises:
             OSError: It cannot be read.
@@ -381,9 +405,10 @@ class DirectoryLister:
         opened: list[Self] = []
 
         def work() -> None:
-            opened.append(
-                cls(directory, formatter, is_wanted=is_wanted, follow=follow, limiter=limiter)
-            )
+            with _found(directory) as place:
+                opened.append(
+                    cls(place, formatter, is_wanted=is_wanted, follow=follow, limiter=limiter)
+                )
 
         def close() -> None:
             for lister in opened:

@@ -22,6 +22,7 @@ from ftpdata.listing import ListFormatter, NlstFormatter
 from ftpdata.listing_entry import EntryType, ListingEntry
 from ftpdata.listing_table import EntryTable, StatusColumns, TableFormatter
 from ftpdata.mlsx_formatter import MlsxFormatter
+from tests.harness.seams import descriptors
 
 NOW = 1_769_879_045
 PATIENCE = 10.0
@@ -428,6 +429,31 @@ async def test_a_large_directory_is_not_all_there(many: Path) -> None:
         assert sorted(lines.splitlines()) == names(many)
     finally:
         lister.close()
+
+
+async def test_a_function_finds_the_directory(many: Path) -> None:
+    """In the worker thread; what it gives is closed, also where it is no directory."""
+
+    before = descriptors()
+    found_in: list[threading.Thread] = []
+
+    def find(name: str) -> int:
+        found_in.append(threading.current_thread())
+        return os.open(many / name, os.O_RDONLY)
+
+    lister = await DirectoryLister.open(lambda: find("."), NlstFormatter())
+    try:
+        lines = b"".join([block async for block in lister.blocks()])
+    finally:
+        lister.close()
+    assert sorted(lines.splitlines()) == names(many)
+    assert found_in[0] is not threading.current_thread()
+
+    with pytest.raises(NotADirectoryError):
+        await DirectoryLister.open(lambda: find(os.fsdecode(names(many)[0])), NlstFormatter())
+    with pytest.raises(FileNotFoundError):
+        await DirectoryLister.open(lambda: find("nothing"), NlstFormatter())
+    assert descriptors() == before
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -222,22 +222,13 @@ class Storage:
             NotADirectoryError: It is something else.
         """
 
-        limiter = self._threads()
-
-        def open_lister() -> DirectoryLister:
-            fd = self._open_directory(path)
-            try:
-                return DirectoryLister(
-                    fd,
-                    formatter,
-                    is_wanted=is_wanted,
-                    follow=functools.partial(self._linked, path) if follow else None,
-                    limiter=limiter,
-                )
-            finally:
-                os.close(fd)
-
-        lister = await self.run(open_lister)
+        lister = await DirectoryLister.open(
+            functools.partial(self._open_directory, path),
+            formatter,
+            is_wanted=is_wanted,
+            follow=functools.partial(self._linked, path) if follow else None,
+            limiter=self._threads(),
+        )
         try:
             yield lister
         finally:
