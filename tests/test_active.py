@@ -17,15 +17,9 @@ from ftpdata.outcome import End
 from ftpdata.protocol import DTP
 from ftpdata.testing import RecordingConsumer, sweep
 from tests.benchmarks.targets import attempts
+from tests.harness.waiting import turns
 
 HOST = "127.0.0.1"
-
-
-async def turns(count: int = 5) -> None:
-    """Let the loop run everything that is ready, and what that makes ready."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def listening(host: str = HOST, backlog: int = 8) -> tuple[socket.socket, HostPort]:

@@ -25,6 +25,7 @@ from ftpdata.producers import BytesProducer, Destination, EncodedProducer
 from ftpdata.protocol import DTP
 from ftpdata.representation import AsciiEncoder
 from ftpdata.testing import MemoryTransport, check_consumer, check_producer, tcp_pair
+from tests.harness.waiting import turns
 
 # Twisted's types say less than its documentation.
 FileSender: Any = _FileSender
@@ -137,13 +138,6 @@ def send_file(dtp: DTP, data: bytes) -> Deferred[bytes]:
         io.BytesIO(data), TwistedConsumer(dtp)
     )
     return sending
-
-
-async def turns(count: int = 20) -> None:
-    """Let everybody run who can."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # Sending

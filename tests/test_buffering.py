@@ -21,7 +21,7 @@ from ftpdata.protocol import DTP
 from ftpdata.testing import MemoryTransport, check_consumer, tcp_pair
 from ftpdata.transfers import receive_file
 from tests.harness.connections import connection, peer_task, send_all
-from tests.harness.seams import until
+from tests.harness.waiting import until
 
 CONTENT = random.Random(3659).randbytes(3_000_017)
 HIGH_WATER = buffering.FIRST_BLOCK

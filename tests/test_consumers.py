@@ -45,6 +45,7 @@ from ftpdata.outcome import End
 from ftpdata.protocol import DTP, CloseWaiter
 from ftpdata.representation import AsciiDecoder, IdentityDecoder
 from ftpdata.testing import MemoryTransport, RecordingConsumer, check_consumer, sweep, tcp_pair
+from tests.harness.waiting import turns, until
 
 DATA = bytes(range(256)) * 4
 HIGH_WATER = 2000
@@ -153,21 +154,6 @@ def connect(**options: Any) -> tuple[DTP, MemoryTransport]:
 
     dtp = DTP(**options)
     return dtp, MemoryTransport(dtp)
-
-
-async def turns(count: int = 20) -> None:
-    """Let everybody run who can."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that a thread has to do first."""
-
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - a thread sets no event of ours
-            await asyncio.sleep(0.001)
 
 
 async def receive_all(queue: ReceiveQueue) -> bytes:

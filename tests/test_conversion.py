@@ -21,7 +21,7 @@ from ftpdata.transfer_codecs import CodecOptions
 from ftpdata.transfers import receive_file, send_listing, send_stream
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import decoded, encoded
-from tests.harness.seams import until
+from tests.harness.waiting import until
 
 DEFLATE = TransferParameters(mode=TransmissionMode.DEFLATE)
 TEXT_RECORDS = TransferParameters(

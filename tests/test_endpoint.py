@@ -21,19 +21,13 @@ from ftpdata.pool import ListenerPool, PooledEndpoint
 from ftpdata.protocol import DTP
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
 from ftpdata.tls import DataTLS
+from tests.harness.waiting import turns
 
 from .harness.connections import peer_task
 from .harness.proxies import free_ports
 from .harness.tls import TLSPeer, client_context, server_certificate
 
 HOST = "127.0.0.1"
-
-
-async def turns(count: int = 5) -> None:
-    """Let the loop run everything that is ready, and what that makes ready."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

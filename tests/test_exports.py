@@ -30,6 +30,11 @@ NOT_REEXPORTED = {
     "workers",  # what files and directories share; nobody else needs it
     "threads",  # the same
     "testing",  # for tests: imported by its name, it stays out of programs
+    "testing_conformance",  # its parts
+    "testing_faults",
+    "testing_recording",
+    "testing_sweep",
+    "testing_transport",
 }
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("_"))
 

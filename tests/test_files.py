@@ -31,7 +31,8 @@ from ftpdata.errors import (
 from ftpdata.files import FileSource, FileTarget, WriteMode
 from ftpdata.testing import sweep
 from ftpdata.threads import Job, WorkerThreads
-from tests.harness.seams import Hang, Seams, cancelled, descriptors, until
+from tests.harness.seams import Hang, Seams, cancelled, descriptors
+from tests.harness.waiting import until
 
 CONTENT = bytes(range(256)) * 40
 OLD = b"what was there before"

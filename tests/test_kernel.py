@@ -6,12 +6,12 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import Callable
 
 import pytest
 
 from ftpdata import kernel
 from ftpdata.testing import MemoryTransport, reset, tcp_pair
+from tests.harness.waiting import until
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
 
@@ -25,14 +25,6 @@ async def connect(sock: socket.socket) -> asyncio.Transport:
     )
     transport.pause_reading()
     return transport
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until it is so."""
-
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - the kernel sets no event
-            await asyncio.sleep(0)
 
 
 async def close(transport: asyncio.Transport) -> None:

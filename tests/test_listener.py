@@ -25,7 +25,8 @@ from ftpdata.pool import ListenerPool, PooledEndpoint
 from ftpdata.proxy_header import TrustedProxies, format_proxy_header
 from ftpdata.testing import RecordingConsumer, reset
 from ftpdata.tls import DataTLS, SessionReuse
-from tests.harness.proxies import abandon, connect_from, free_ports, is_cut, turns, until
+from tests.harness.proxies import abandon, connect_from, free_ports, is_cut
+from tests.harness.waiting import turns, until
 
 HOST = "127.0.0.1"
 PROXY = "127.0.0.9"

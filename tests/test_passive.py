@@ -33,18 +33,13 @@ from ftpdata.outcome import End
 from ftpdata.passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
 from ftpdata.protocol import DTP
 from ftpdata.socket_options import SocketOptions
-from ftpdata.testing import RecordingConsumer, _open_descriptors, reset, sweep
+from ftpdata.testing import RecordingConsumer, reset, sweep
+from ftpdata.testing_sweep import open_descriptors
 from tests.benchmarks.ports import chi_square, threshold
 from tests.benchmarks.theft import races
+from tests.harness.waiting import turns
 
 HOST = "127.0.0.1"
-
-
-async def turns(count: int = 5) -> None:
-    """Let the loop run everything that is ready, and what that makes ready."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def connect(endpoint: PassiveEndpoint, source: str = HOST) -> socket.socket:
@@ -280,7 +275,7 @@ async def test_ten_thousand_cycles_leak_nothing() -> None:
     """PASV-and-leave gives port and descriptor back, each time."""
 
     ports = free_range(4)
-    before = _open_descriptors()
+    before = open_descriptors()
     for cycle in range(10_000):
         endpoint = await listen_passive(HOST, control_peer=HOST, ports=ports)
         if cycle % 2:
@@ -289,7 +284,7 @@ async def test_ten_thousand_cycles_leak_nothing() -> None:
             await endpoint.aclose()
 
     assert passive._in_use == set()
-    assert _open_descriptors() == before
+    assert open_descriptors() == before
 
 
 # Opening

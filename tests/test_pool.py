@@ -30,9 +30,11 @@ from ftpdata.passive import PortRange
 from ftpdata.pool import ListenerPool, PooledEndpoint, PoolMetrics
 from ftpdata.protocol import DTP
 from ftpdata.proxy_header import TrustedProxies
-from ftpdata.testing import RecordingConsumer, _open_descriptors, reset, sweep
+from ftpdata.testing import RecordingConsumer, reset, sweep
+from ftpdata.testing_sweep import open_descriptors
 from tests.benchmarks.theft import races
-from tests.harness.proxies import abandon, connect_from, free_ports, is_cut, turns, until
+from tests.harness.proxies import abandon, connect_from, free_ports, is_cut
+from tests.harness.waiting import turns, until
 
 HOST = "127.0.0.1"
 ME = "127.0.0.7"
@@ -465,7 +467,7 @@ async def test_a_thousand_clients_that_leave_leak_nothing() -> None:
     """PASV-and-leave, also by one address over and over: no port, no descriptor, no entry."""
 
     async with ListenerPool(HOST, free_ports(10), rest=0.0) as pool:
-        before = _open_descriptors()
+        before = open_descriptors()
         for cycle in range(10_000):
             endpoint = pool.reserve(control_peer=ME if cycle % 2 else source(cycle % 1000))
             if cycle % 3:
@@ -473,7 +475,7 @@ async def test_a_thousand_clients_that_leave_leak_nothing() -> None:
             else:
                 await endpoint.aclose()
 
-        assert _open_descriptors() == before
+        assert open_descriptors() == before
         assert pool.metrics.in_use == pool.metrics.waiting == pool.metrics.resting == 0
         assert all(not listener.waiting for listener in pool._listeners.values())
 

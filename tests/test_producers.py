@@ -42,6 +42,7 @@ from ftpdata.testing import (
     sweep,
     tcp_pair,
 )
+from tests.harness.waiting import turns, until
 
 TEXT = b"line\nline\r\nend\r" * 40_000
 ENCODED = b"".join(AsciiEncoder().feed(TEXT))
@@ -129,21 +130,6 @@ def connect(**options: Any) -> tuple[DTP, MemoryTransport]:
 
     dtp = DTP(**options)
     return dtp, MemoryTransport(dtp)
-
-
-async def turns(count: int = 20) -> None:
-    """Let everybody run who can."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that a thread has to do first."""
-
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - a thread sets no event of ours
-            await asyncio.sleep(0.001)
 
 
 def cause_of(dtp: DTP) -> BaseException | None:

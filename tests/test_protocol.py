@@ -49,20 +49,13 @@ from ftpdata.testing import (
     tcp_pair,
 )
 from tests.harness.connections import connection, peer_task
-from tests.harness.seams import until
+from tests.harness.waiting import turns, until
 
 RESET = ConnectionResetError(errno.ECONNRESET, "reset")
 only_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="the system does not tell what was acknowledged"
 )
 WHOLE = ["register_producer", "write", "unregister_producer"]
-
-
-async def turns(count: int = 5) -> None:
-    """Let the loop run everything that is ready, and what that makes ready."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def receiving(

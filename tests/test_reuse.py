@@ -36,7 +36,7 @@ from ftpdata.transfers import (
 )
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import decoded, dtp_pair, encoded
-from tests.harness.seams import until
+from tests.harness.waiting import until
 
 BLOCK = TransferParameters(mode=TransmissionMode.BLOCK)
 COMPRESSED = TransferParameters(mode=TransmissionMode.COMPRESSED)

@@ -33,7 +33,8 @@ from ftpdata.testing import half_close, reset, sweep
 from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import receive_file
 from tests.harness.connections import connection, peer_task, read_until_cut, send_all
-from tests.harness.seams import Hang, Seams, until
+from tests.harness.seams import Hang, Seams
+from tests.harness.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice is Linux's")
 

@@ -22,6 +22,7 @@ from ftpdata.outcome import End
 from ftpdata.protocol import DTP
 from ftpdata.stream import DTPStream
 from ftpdata.testing import MemoryTransport, reset, sweep, tcp_pair
+from tests.harness.waiting import turns
 
 BIG = bytes(range(256)) * 4 * 1024 * 4  # More than the kernel's small buffers and the marks hold.
 
@@ -61,13 +62,6 @@ async def both(
                 await stream.aclose()
         for sock in sockets:
             sock.close()
-
-
-async def turns(count: int = 20) -> None:
-    """Let everybody run who can."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def send_for_ever(stream: ByteStream) -> None:

@@ -14,7 +14,7 @@ import pytest
 from ftpdata import threads
 from ftpdata.threads import Job, WorkerThreads
 from tests.harness.loops import LOOP_FACTORIES
-from tests.harness.seams import until
+from tests.harness.waiting import until
 
 PATIENCE = 30.0
 

@@ -25,6 +25,7 @@ from ftpdata.protocol import DTP
 from ftpdata.testing import Cut, MemoryTransport, reset, send_then_cut, tcp_pair
 from ftpdata.tls import DataTLS
 from ftpdata.tls_transport import TLSChannel, TLSTransport
+from tests.harness.waiting import turns
 
 from .harness.connections import peer_task
 from .harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
@@ -405,13 +406,6 @@ async def connected(
             # Until the socket is closed.
             for _ in range(3):
                 await asyncio.sleep(0)
-
-
-async def turns(count: int = 10) -> None:
-    """Let the loop run everything that is ready, and what that makes ready."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 SIZES = pytest.mark.parametrize("size", [None, 1, 5000, 16384, 50_000, len(CONTENT), 1 << 20])

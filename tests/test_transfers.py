@@ -61,7 +61,8 @@ from tests.harness.connections import (
     receive_all,
     send_all,
 )
-from tests.harness.seams import Hang, Seams, descriptors, until
+from tests.harness.seams import Hang, Seams, descriptors
+from tests.harness.waiting import until
 
 CONTENT = bytes(range(256)) * 4 * 300
 BIG = 8 * 1024 * 1024

@@ -43,7 +43,7 @@ from ftpdata.transfers import (
 from ftpdata.transmission import CodecLimits
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import EVERY, EXACT, decoded, dtp_pair, encoded, name_of
-from tests.harness.seams import until
+from tests.harness.waiting import until
 
 LINES = b"".join(b"line %d of \xff\xff a text\0\0\0   \n" % n for n in range(600))
 TEXT = LINES + b"\n\r\n\r\xff\1"

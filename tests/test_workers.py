@@ -15,7 +15,8 @@ import pytest
 from ftpdata import workers
 from ftpdata.files import FileObjectTarget, FileSource
 from ftpdata.workers import WorkerCalls, default_limiter
-from tests.harness.seams import cancelled, until
+from tests.harness.seams import cancelled
+from tests.harness.waiting import until
 
 
 class Gate:

@@ -5,32 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
 
 from ftpdata.addresses import HostPort
 from ftpdata.passive import PortRange
 from ftpdata.protocol import DTP
+from tests.harness.waiting import turns
 
-__all__ = ["abandon", "connect_from", "free_ports", "is_cut", "turns", "until"]
-
-
-async def turns(count: int = 5) -> None:
-    """Let the loop run everything that is ready, and what that makes ready."""
-
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what the system brings about in its own time. Bounded."""
-
-    for _ in range(2000):
-        if condition():
-            return
-
-        await asyncio.sleep(0.001)
-
-    raise AssertionError("it did not come about within two seconds")
+__all__ = ["abandon", "connect_from", "free_ports", "is_cut"]
 
 
 async def connect_from(source: str, target: HostPort, data: bytes = b"") -> socket.socket:

@@ -14,7 +14,7 @@ import pytest
 
 from ftpdata import files
 
-__all__ = ["Hang", "Seams", "cancelled", "descriptors", "until"]
+__all__ = ["Hang", "Seams", "cancelled", "descriptors"]
 
 
 class _Calls:
@@ -100,14 +100,6 @@ def descriptors() -> set[str]:
     """Name the open descriptors."""
 
     return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what a thread will do soon."""
-
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the thread knows nothing of the test
-            await asyncio.sleep(0.001)
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

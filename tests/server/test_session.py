@@ -16,7 +16,7 @@ from examples.server.commands.table import Argument, Command
 from examples.server.control import Reply
 from examples.server.session import Session
 from ftpdata import Deadlines
-from tests.harness.proxies import until
+from tests.harness.waiting import until
 from tests.server.client import PATIENCE, names, serving
 
 

@@ -1,0 +1,190 @@
+"""Cancels a scenario at each of its suspensions in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, cast
+
+__all__ = ["open_descriptors", "poll", "sweep"]
+
+
+_HIGHEST_WATCHED_DESCRIPTOR = 2048
+
+
+async def sweep(
+    scenario: Callable[[], Coroutine[Any, Any, object]],
+    *,
+    check: Callable[[], object] | None = None,
+    limit: int = 1000,
+    patience: float = 5.0,
+) -> int:
+    """Cancel a scenario at its first suspension, then at its second, and so on.
+
+    It is run once to its end first. Each suspension is cancelled twice over: at
+    the moment it begins, and at the moment when what was waited for has come
+    but the scenario has not yet gone on, where a result is lost most easily.
+    After each run no task and no file descriptor may be left that was not
+    there before, and the cancellation must have come through. (Python 3.11's
+    `asyncio.wait_for` swallows it at the second of these moments;
+    `asyncio.timeout` does not.)
+
+    Args:
+        scenario: Makes a coroutine that does it all, from scratch each time.
+        check: Called after each run; raises or returns an awaitable that does.
+        limit: Suspensions that are too many.
+        patience: Seconds for each run, and for what it leaves to go away.
+
+    Returns:
+        How many suspensions there were.
+
+    Raises:
+        AssertionError: Something is left, the cancellation was swallowed, or
+            the run did not end; names the suspension.
+    """
+
+    # So that the scenario works; and loops open some descriptors of their own the first time.
+    await asyncio.wait_for(scenario(), patience)
+    suspensions = 0
+    for at_wakeup in (False, True):
+        for k in range(1, limit + 2):
+            assert k <= limit, f"the scenario is not at its end after {limit} suspensions"
+            moment = f"cancelled at suspension {k}" + (", when it was over" if at_wakeup else "")
+            if not await _cancel_once(scenario, k, at_wakeup, moment, patience):
+                suspensions = max(suspensions, k - 1)
+                break
+
+            outcome = check() if check is not None else None
+            if isinstance(outcome, Awaitable):
+                await outcome
+
+    return suspensions
+
+
+async def _cancel_once(
+    scenario: Callable[[], Coroutine[Any, Any, object]],
+    k: int,
+    at_wakeup: bool,
+    moment: str,
+    patience: float,
+) -> bool:
+    """Run the scenario, cancelled at its k-th suspension; return whether it had one."""
+
+    tasks_before = asyncio.all_tasks()
+    descriptors_before = open_descriptors()
+    stepper = _Stepper(scenario(), k, at_wakeup)
+    task = asyncio.ensure_future(stepper.run())
+    stepper.task = task
+    done, _ = await asyncio.wait((task,), timeout=patience)
+    if not done:
+        task.cancel()
+        await asyncio.wait((task,), timeout=patience)
+        raise AssertionError(f"{moment}: did not end within {patience:g} s")
+
+    left: set[object] = set()
+
+    def is_clean() -> bool:
+        left.clear()
+        left.update(asyncio.all_tasks() - tasks_before)
+        left.update(f"descriptor {fd}" for fd in open_descriptors() - descriptors_before)
+        return not left
+
+    del done
+    if not task.cancelled() and (not stepper.has_cancelled or task.exception() is not None):
+        task.result()
+
+    assert task.cancelled() or not stepper.has_cancelled, f"{moment}: swallowed the cancellation"
+    assert await poll(is_clean, patience), f"{moment}: left behind {sorted(map(str, left))}"
+    return stepper.has_cancelled
+
+
+class _Stepper:
+    """Drives a coroutine and counts how often it suspends."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], k: int, at_wakeup: bool) -> None:
+        self.task: asyncio.Task[object] | None = None
+        self.has_cancelled = False
+        self._coroutine = coroutine
+        self._k = k
+        self._at_wakeup = at_wakeup
+
+    async def run(self) -> object:
+        return await self._steps()
+
+    @types.coroutine
+    def _steps(self) -> Generator[Any, Any, object]:
+        send: Callable[[], Any] = lambda: self._coroutine.send(None)  # noqa: E731
+        while True:
+            try:
+                waited_for = send()
+            except StopIteration as stop:
+                return cast("object", stop.value)
+
+            self._suspended(waited_for)
+            try:
+                yield waited_for
+            except BaseException as error:  # noqa: BLE001 - the coroutine must have it
+                send = _throw(self._coroutine, error)
+            else:
+                send = lambda: self._coroutine.send(None)  # noqa: E731
+
+    def _suspended(self, waited_for: Any) -> None:
+        self._k -= 1
+        if self._k != 0:
+            return
+
+        assert self.task is not None
+        if not self._at_wakeup:
+            self.has_cancelled = True
+            self.task.cancel()
+        elif waited_for is None:
+            asyncio.get_running_loop().call_soon(self._cancel)
+        else:
+            # Added before the task's own callback, and so called before it goes on.
+            waited_for.add_done_callback(self._cancel)
+
+    def _cancel(self, _: object = None) -> None:
+        assert self.task is not None
+        if not self.task.done():
+            self.has_cancelled = True
+            self.task.cancel()
+
+
+def _throw(coroutine: Coroutine[Any, Any, object], error: BaseException) -> Callable[[], Any]:
+    return lambda: coroutine.throw(error)
+
+
+def open_descriptors() -> set[int]:
+    """Find the open file descriptors with one system call; none where there is no such call."""
+
+    if not hasattr(select, "poll"):
+        return set()
+
+    # The system refuses to be asked about more than it would let us open.
+    watched = range(min(_HIGHEST_WATCHED_DESCRIPTOR, os.sysconf("SC_OPEN_MAX")))
+    poller = select.poll()
+    for descriptor in watched:
+        poller.register(descriptor, 0)
+
+    closed = {descriptor for descriptor, event in poller.poll(0) if event & select.POLLNVAL}
+    return set(watched) - closed
+
+
+async def poll(condition: Callable[[], bool], patience: float) -> bool:
+    """Run the loop until the condition holds, for `patience` seconds at most."""
+
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    turns = 0
+    while not condition():
+        if loop.time() >= deadline:
+            return False
+
+        # Whoever needs only the loop gets it; whoever needs a thread gets time.
+        turns += 1
+        await asyncio.sleep(0 if turns % 64 else 0.001)
+
+    return True

@@ -1,0 +1,25 @@
+"""Waits for what no event tells of. Bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+__all__ = ["turns", "until"]
+
+PATIENCE = 10.0
+
+
+async def turns(count: int = 20) -> None:
+    """Let the loop run everything that is ready, and what that makes ready."""
+
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a thread, or the system, brings about in its own time."""
+
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - who brings it about knows nothing of the test
+            await asyncio.sleep(0.001)
