@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 
 from .contracts import ProgressCallback
@@ -18,20 +19,39 @@ from .endpoint import Endpoint
 from .files import FileTarget
 from .kernel import acknowledge_at_once, describe_tls, has_unread, unacknowledged_on
 from .outcome import Direction, End, FastPath, TransferResult
-from .page_cache import read_cached
+from .page_cache import is_in_memory, lives_in_memory, read_cached
 from .protocol import ANSWER_PATIENCE, DTP
 from .throttle import TokenBucket
 from .tls_transport import TLSChannel
 
-__all__ = ["DIRECT_LIMIT", "receive_directly", "send_directly"]
+__all__ = [
+    "DIRECT_LIMIT",
+    "PROTECTED_LIMIT",
+    "SENDFILE_LIMIT",
+    "UPLOAD_LIMIT",
+    "receive_directly",
+    "send_directly",
+]
 
 DIRECT_LIMIT = 64 * 1024
-"""Bytes of a file that is small."""
+"""Bytes of a file that is small: it is read into memory."""
+
+SENDFILE_LIMIT = 1024 * 1024
+"""Bytes of a file that the kernel may send from where it is."""
+
+PROTECTED_LIMIT = 256 * 1024
+"""Bytes of a file that may be sent through TLS, in pieces of `DIRECT_LIMIT`."""
+
+UPLOAD_LIMIT = 512 * 1024
+"""Bytes of an upload that are received into memory: it is there for a moment."""
 
 READ_EARLY = 8 * 1024
 """Bytes that are read before the connection is there, and stay while the peer does nothing."""
 
 MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
+
+FIRST_LOOK = 0.001
+"""Seconds to the first look whether the peer's kernel has everything; each is twice as long."""
 
 MOMENT = 0.02
 """Seconds that a small upload, or the end of a small download, is waited for."""
@@ -52,7 +72,7 @@ async def send_directly(
         endpoint: What to send it over.
         source: The descriptor of the file; or all bytes that are to be sent.
         offset: Where to start in the file, in bytes.
-        length: Bytes to send, at most `DIRECT_LIMIT`; the file must have them.
+        length: Bytes to send, at most `SENDFILE_LIMIT`; the file must have them.
         throttle: Bounds the rate.
         progress: Told once.
 
@@ -68,41 +88,32 @@ async def send_directly(
 
     loop = asyncio.get_running_loop()
     # Where TLS is to be negotiated, the peer is at work now. And may be for long.
-    data = _read(source, length, offset) if length <= READ_EARLY else None
+    data: int | bytes | None = None
+    if length <= READ_EARLY:
+        data = _at_hand(source, offset, length, most=READ_EARLY)
     sock = await endpoint.connect()
     started_at = loop.time()
+    channel = endpoint.channel
     if data is None:
-        data = _read(source, length, offset)
+        most = SENDFILE_LIMIT if channel is None else PROTECTED_LIMIT
+        data = _at_hand(source, offset, length, most=most)
     if data is None:
         return None
 
-    if throttle is not None and throttle.reserve(length, loop.time()) > 0:
+    if throttle is not None and throttle.reserve(length, started_at) > 0:
         throttle.unused(length)
         return None
 
-    channel = endpoint.channel
-    unsent = b""
-    if channel is None:
-        sent = _push(sock, data)
-    else:
-        channel.write(data)
-        channel.announce_end()
-        records = channel.take()
-        # What the socket does not take now, it will take from the transport.
-        unsent = records[_push(sock, records) or 0 :]
-        endpoint.leave_unsent(unsent, length)
-        sent = length
-
+    sending = _Sending(endpoint, sock, started_at + MOMENT)
+    sent = await sending.send(data, offset, length)
     if throttle is not None:
-        throttle.unused(length - (sent or 0))
-    if unsent:
+        throttle.unused(length - sent)
+    if sending.is_left or sent != length:
         # Nor is there an answer to what is not sent, be it the announced end alone.
         return sent
 
     lingers = channel is not None and endpoint.lingers and _is_delivered(sock, channel)
-    if channel is not None and not lingers:
-        await _await_answer(endpoint, sock, channel)
-    if sent != length or not (lingers or await _is_delivered_soon(endpoint, sock, channel)):
+    if not (lingers or await _has_arrived(endpoint, sock, channel)):
         return sent
 
     result = _clean_end(endpoint, Direction.SENT, length, started_at, offset)
@@ -116,8 +127,27 @@ async def send_directly(
     return result
 
 
-def _read(source: int | bytes, length: int, offset: int) -> bytes | None:
-    return source if isinstance(source, bytes) else read_cached(source, length, offset)
+def _at_hand(
+    source: int | bytes, offset: int, length: int, *, most: int
+) -> int | bytes | None:
+    """Return the bytes of a small file, the descriptor of a larger one, None where a disk waits.
+
+    Args:
+        source: The descriptor; or all bytes, which are at hand.
+        offset: Where to start in the file.
+        length: Bytes that are to be sent.
+        most: Bytes that are few enough.
+    """
+
+    if isinstance(source, bytes):
+        return source
+    if length <= DIRECT_LIMIT:
+        return read_cached(source, length, offset)
+    if length > most or not hasattr(os, "sendfile"):
+        return None
+
+    is_there = is_in_memory(source, offset, length, otherwise=lives_in_memory(source))
+    return source if is_there else None
 
 
 def _clean_end(
@@ -142,21 +172,127 @@ def _clean_end(
     )
 
 
-def _push(sock: socket.socket, data: bytes) -> int | None:
-    """Send data, and the end of file behind all of it; return the bytes taken."""
+class _Sending:
+    """Sends for as long as the peer takes it at once, and the end of file behind all of it.
 
-    try:
-        # The end of file, which comes at once, goes into the same packet.
-        sent = sock.send(data, MSG_MORE) if data else 0
-    except OSError:
-        # Full, or lost: who goes on will meet it again, and knows what to do.
-        return None
+    What is wrong with a connection whoever goes on will meet again, and know what to do.
 
-    if sent == len(data):
+    Args:
+        endpoint: Whose socket it is.
+        sock: The socket.
+        until: When the peer is taken for slow.
+
+    Attributes:
+        is_left: Whether the transport is to send what the socket has not taken.
+    """
+
+    def __init__(self, endpoint: Endpoint, sock: socket.socket, until: float) -> None:
+        self.is_left = False
+        self._endpoint = endpoint
+        self._sock = sock
+        self._until = until
+
+    async def send(self, data: int | bytes, offset: int, length: int) -> int:
+        """Send what is at hand; return the bytes that the socket took, or the channel."""
+
+        if self._endpoint.channel is not None:
+            return await self._send_protected(self._endpoint.channel, data, offset, length)
+        if isinstance(data, bytes):
+            return await self.push(data)
+
+        return await self._push_file(data, offset, length)
+
+    async def push(self, data: bytes, *, is_end: bool = True) -> int:
+        """Send bytes; return how many the socket took.
+
+        Args:
+            data: The bytes.
+            is_end: Whether the end of file follows, which goes into the same packet.
+        """
+
+        sent = 0
+        while sent < len(data):
+            try:
+                sent += self._sock.send(data[sent:] if sent else data, MSG_MORE if is_end else 0)
+            except BlockingIOError:
+                if not await self._has_room():
+                    return sent
+            except OSError:
+                return sent
+
+        if is_end:
+            self._shut_down()
+        return sent
+
+    async def _push_file(self, fd: int, offset: int, length: int) -> int:
+        """Let the kernel send a file from where it is."""
+
+        sent = 0
+        while sent < length:
+            try:
+                count = os.sendfile(self._sock.fileno(), fd, offset + sent, length - sent)
+            except BlockingIOError:
+                if not await self._has_room():
+                    return sent
+            except OSError:
+                return sent
+            else:
+                if not count:
+                    # The file has shrunk.
+                    return sent
+                sent += count
+
+        self._shut_down()
+        return sent
+
+    async def _send_protected(
+        self, channel: TLSChannel, data: int | bytes, offset: int, length: int
+    ) -> int:
+        """Send through TLS, in pieces, with the announced end behind the last."""
+
+        written = 0
+        unsent = b""
+        while not (unsent or channel.has_announced_end):
+            piece: bytes | None
+            if isinstance(data, bytes):
+                piece = data
+            else:
+                piece = read_cached(data, min(DIRECT_LIMIT, length - written), offset + written)
+            if piece is None:
+                # It was in memory a moment ago.
+                break
+
+            channel.write(piece)
+            written += len(piece)
+            is_end = written == length
+            if is_end:
+                channel.announce_end()
+            records = channel.take()
+            unsent = records[await self.push(records, is_end=is_end) :]
+
+        self._endpoint.leave_unsent(unsent, written, is_end=channel.has_announced_end)
+        self.is_left = bool(unsent)
+        return written
+
+    async def _has_room(self) -> bool:
+        """Wait until a socket that is full has room; tell whether that was soon."""
+
+        patience = self._until - asyncio.get_running_loop().time()
+        return patience > 0 and await self._endpoint.wait_writable(patience)
+
+    def _shut_down(self) -> None:
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_WR)
+            self._sock.shutdown(socket.SHUT_WR)
 
-    return sent
+
+async def _has_arrived(
+    endpoint: Endpoint, sock: socket.socket, channel: TLSChannel | None
+) -> bool:
+    """Wait until the peer has everything, its end of TLS included; tell whether that was soon."""
+
+    if channel is not None:
+        await _await_answer(endpoint, sock, channel)
+    return await _is_delivered_soon(endpoint, sock, channel)
 
 
 def _is_delivered(sock: socket.socket, channel: TLSChannel | None) -> bool:
@@ -176,11 +312,18 @@ async def _is_delivered_soon(
     What is smaller than a segment it acknowledges only then, or after 40 ms.
     """
 
-    if _is_delivered(sock, channel):
-        return True
+    loop = asyncio.get_running_loop()
+    until = loop.time() + MOMENT
+    pause = FIRST_LOOK
+    while not _is_delivered(sock, channel):
+        patience = until - loop.time()
+        if patience <= 0:
+            return False
+        if await endpoint.wait_readable(min(pause, patience)):
+            return _is_delivered(sock, channel)
+        pause *= 2
 
-    await endpoint.wait_readable(MOMENT)
-    return _is_delivered(sock, channel)
+    return True
 
 
 async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSChannel) -> None:
@@ -258,8 +401,9 @@ async def _take(
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     deadline = started_at + MOMENT
-    data = b""
-    while len(data) < DIRECT_LIMIT:
+    pieces: list[bytes] = []
+    size = 0
+    while size < UPLOAD_LIMIT:
         try:
             piece, has_ended = _receive(sock, channel)
         except BlockingIOError:
@@ -276,17 +420,18 @@ async def _take(
             # The transport will find the same, and who has it says what it means.
             break
         except OSError as error:
-            return data, error, started_at
+            return b"".join(pieces), error, started_at
         else:
-            data += piece
+            pieces.append(piece)
+            size += len(piece)
             if not has_ended:
                 continue
             if channel is not None:
                 channel.announce_end()
-                _push(sock, channel.take())
-            return data, True, started_at
+                await _Sending(endpoint, sock, deadline).push(channel.take())
+            return b"".join(pieces), True, started_at
 
-    return data, False, started_at
+    return b"".join(pieces), False, started_at
 
 
 def _receive(sock: socket.socket, channel: TLSChannel | None) -> tuple[bytes, bool]:

@@ -28,6 +28,7 @@ from .kernel import (
     acknowledged_on,
     reset_socket_on_close,
     watch_readable,
+    watch_writable,
 )
 from .outcome import End
 from .prompt import PromptFuture
@@ -91,9 +92,11 @@ class Endpoint(abc.ABC):
     _waiter: PromptFuture[bool] | None = None
     _connected: socket.socket | None = None
     _channel: TLSChannel | None = None
-    _unsent: bytes | None = None
+    _unsent: bytes = b""
     _written_ahead: int = 0
+    _is_end_written: bool = False
     _watched: int | None = None
+    _watched_for_room: int | None = None
     _farewell: asyncio.TimerHandle | None = None
     _kept: DTP | None = None
     _ahead: bytes = b""
@@ -322,6 +325,27 @@ class Endpoint(abc.ABC):
 
         return await self._sleep(timeout)
 
+    async def wait_writable(self, timeout: float | None) -> bool:
+        """Wait until the socket that `connect` gave takes more; see `wait_readable`."""
+
+        self._check_given_up()
+        assert self._connected is not None
+        # Nobody reads, so what can be read would end each wait at once.
+        self._watch_no_more()
+        loop = asyncio.get_running_loop()
+        if not watch_writable(loop, self._connected, self._is_writable):
+            return await self._wait_a_moment(timeout)
+
+        self._watched_for_room = self._connected.fileno()
+        try:
+            return await self._sleep(timeout)
+        finally:
+            self._watch_no_more()
+
+    def _is_writable(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_prompt_result(True)
+
     def _watch(self, sock: socket.socket) -> bool:
         """Have `_readable` called when there is something to read, if the event loop can tell."""
 
@@ -354,15 +378,16 @@ class Endpoint(abc.ABC):
         finally:
             moment.cancel()
 
-    def leave_unsent(self, data: bytes, written: int) -> None:
-        """Leave it to the DTP to finish what went through `channel`, its announced end included.
+    def leave_unsent(self, data: bytes, written: int, *, is_end: bool = True) -> None:
+        """Leave it to the DTP to go on behind what went through `channel`.
 
         Args:
             data: The end of what `channel` gave; empty where the socket has taken all.
             written: Bytes that went in.
+            is_end: Whether the announced end was the last of it.
         """
 
-        self._unsent, self._written_ahead = data, written
+        self._unsent, self._written_ahead, self._is_end_written = data, written, is_end
 
     def finish(self) -> None:
         """Close the socket that `connect` gave: everything has gone over it.
@@ -443,6 +468,9 @@ class Endpoint(abc.ABC):
         fd, self._watched = self._watched, None
         if fd is not None:
             asyncio.get_running_loop().remove_reader(fd)
+        fd, self._watched_for_room = self._watched_for_room, None
+        if fd is not None:
+            asyncio.get_running_loop().remove_writer(fd)
 
     def _drop_socket(self) -> None:
         # Before its number can be another's.
@@ -592,10 +620,10 @@ class Endpoint(abc.ABC):
 
         assert self._channel is not None
         dtp.strict_close = self._tls.strict_close
-        if self._unsent is not None:
+        if self._is_end_written:
             dtp.account_sent(self._written_ahead, eof=True)
         return TLSTransport(
-            self._channel, dtp, unsent=self._unsent or b"", is_ending=self._unsent is not None
+            self._channel, dtp, unsent=self._unsent, is_ending=self._is_end_written
         )
 
     async def _negotiate(self, sock: socket.socket, tls: DataTLS) -> None:

@@ -35,6 +35,7 @@ __all__ = [
     "unacknowledged_bytes",
     "unacknowledged_on",
     "watch_readable",
+    "watch_writable",
 ]
 
 LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -262,6 +263,19 @@ def watch_readable(
     try:
         # Its number: asyncio would ask the socket for its description, to throw it away.
         loop.add_reader(sock.fileno(), callback)
+    except NotImplementedError:
+        return False
+
+    return True
+
+
+def watch_writable(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], object]
+) -> bool:
+    """Do the same for a socket that is full."""
+
+    try:
+        loop.add_writer(sock.fileno(), callback)
     except NotImplementedError:
         return False
 

@@ -359,15 +359,17 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Begin, above it."""
 
         self._below = cast("asyncio.Transport", transport)
-        self._protocol.connection_made(self)
         unsent, self._unsent = self._unsent, b""
+        if unsent and not self._lower.is_closing():
+            # Before anything that the protocol writes.
+            self._lower.write(unsent)
+        self._protocol.connection_made(self)
         if self._lower.is_closing():
             return
 
         if not self._is_closing:
             self._deliver_soon()
         elif unsent:
-            self._lower.write(unsent)
             self._end_sending()
         else:
             # The end of file went out behind it.

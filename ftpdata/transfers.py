@@ -56,7 +56,7 @@ from .conversion import (
     SuspectHandler,
 )
 from .deadlines import Deadlines
-from .direct import DIRECT_LIMIT, receive_directly, send_directly
+from .direct import DIRECT_LIMIT, SENDFILE_LIMIT, receive_directly, send_directly
 from .endpoint import Endpoint
 from .errors import (
     BadArgument,
@@ -156,7 +156,7 @@ async def send_file(
     if isinstance(dtp, Endpoint):
         size = -1 if length is None else length
         is_plain = parameters.is_identity and digest is None
-        if is_plain and isinstance(file, int) and 0 <= size <= DIRECT_LIMIT:
+        if is_plain and isinstance(file, int) and 0 <= size <= SENDFILE_LIMIT:
             with _Opening(dtp, Direction.SENT):
                 done = await send_directly(
                     dtp, file, offset=offset, length=size, throttle=throttle, progress=progress
@@ -194,7 +194,7 @@ async def send_file(
                 raise SizeMismatch(f"{expected_size} bytes were promised, the file has {total}")
 
             transfer.total = total
-            _note_ahead(transfer, ahead, total)
+            _note_ahead(transfer, ahead, length)
             source.position += transfer.file_bytes
 
             can_sendfile = parameters.is_identity and digest is None and source.raw is not None
@@ -438,12 +438,12 @@ async def send_listing(
     return await transfer.run(body)
 
 
-def _note_ahead(transfer: Supervisor, ahead: int | None, total: int | None) -> None:
-    """Take note of what was sent before there was a DTP, the end of file behind all of it."""
+def _note_ahead(transfer: Supervisor, ahead: int | None, wanted: int | None) -> None:
+    """Take note of what was sent before there was a DTP: the end of file behind all of it."""
 
     if ahead is not None:
         if not transfer.dtp.is_finishing:
-            transfer.dtp.account_sent(ahead, eof=ahead == total)
+            transfer.dtp.account_sent(ahead, eof=ahead == wanted)
         transfer.file_bytes = ahead
 
 

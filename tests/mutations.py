@@ -602,8 +602,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small file that is sent directly has arrived",
         module="ftpdata/direct.py",
-        check="(lingers or await _is_delivered_soon(endpoint, sock, channel))",
-        instead="True",
+        check="    if not (lingers or await _has_arrived(endpoint, sock, channel)):\n",
+        instead="    if False:\n",
         tests="tests/test_direct.py::test_the_way_on_from_everything_else",
     ),
     Mutation(
@@ -616,8 +616,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="an end in TLS that the socket did not take is announced",
         module="ftpdata/direct.py",
-        check="    if unsent:\n",
-        instead="    if False:\n",
+        check="    if sending.is_left or sent != length:\n",
+        instead="    if sent != length:\n",
         tests="tests/test_direct.py::test_the_way_on_in_tls",
     ),
     Mutation(
@@ -721,6 +721,29 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="    _take_slots(session, session.operation)\n",
         instead="",
         tests="tests/server/test_passive.py::test_transfers_of_one_user",
+    ),
+    Mutation(
+        name="a piece sent directly has no end",
+        module="ftpdata/direct.py",
+        check="leave_unsent(unsent, written, is_end=channel.has_announced_end)",
+        instead="leave_unsent(unsent, written, is_end=True)",
+        tests="tests/test_direct.py::test_a_file_that_leaves_memory_goes_on_in_tls",
+    ),
+    Mutation(
+        name="what the socket did not take goes before what follows",
+        module="ftpdata/tls_transport.py",
+        check="            # Before anything that the protocol writes.\n"
+        "            self._lower.write(unsent)\n",
+        instead="            self._loop_back = unsent\n",
+        tests="tests/test_direct.py::test_the_way_on_of_a_larger_file",
+    ),
+    Mutation(
+        name="a socket is watched no more before its number is another's",
+        module="ftpdata/endpoint.py",
+        check="        fd, self._watched_for_room = self._watched_for_room, None\n"
+        "        if fd is not None:\n",
+        instead="        if False:\n",
+        tests="tests/test_endpoint.py::test_who_waits_for_room_can_be_told_to_stop",
     ),
     Mutation(
         name="threads that are at work end with the event loop",

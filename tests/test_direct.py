@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import socket
 import ssl
@@ -18,7 +19,7 @@ import pytest
 
 from ftpdata import direct
 from ftpdata.deadlines import Deadlines
-from ftpdata.direct import DIRECT_LIMIT
+from ftpdata.direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.errors import FTPDataError, QuotaExceeded, SizeMismatch
 from ftpdata.files import FileTarget, WriteMode
@@ -34,12 +35,14 @@ from ftpdata.transfers import receive_file, send_file, send_listing
 from tests.harness.connections import peer_task, read_until_cut, receive_all
 from tests.harness.seams import Seams
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
+from tests.harness.waiting import turns
 
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux alone can do")
 
 SIZES = [0, 1, 1024, DIRECT_LIMIT - 1, DIRECT_LIMIT]
 
 
+@functools.cache
 def content(size: int) -> bytes:
     """Bytes that no other place of the file has."""
 
@@ -152,6 +155,8 @@ async def test_the_way_on_from_everything_else(
     elif hindrance == "not acknowledged":
         monkeypatch.setattr(direct, "unacknowledged_on", lambda _: 1)
     elif hindrance == "full buffer":
+        # Nobody waits for room.
+        monkeypatch.setattr(direct, "MOMENT", 0.0)
         buffers = {"send_buffer": 4096, "receive_buffer": 4096}
     elif hindrance == "throttle":
         now = asyncio.get_running_loop().time()
@@ -292,7 +297,9 @@ async def test_a_download_can_be_cancelled_anywhere(
 # Receiving
 
 
-@pytest.mark.parametrize("size", [*SIZES, DIRECT_LIMIT + 1, 3 * DIRECT_LIMIT])
+@pytest.mark.parametrize(
+    "size", [*SIZES, DIRECT_LIMIT + 1, UPLOAD_LIMIT - 1, UPLOAD_LIMIT, UPLOAD_LIMIT + 1]
+)
 @pytest.mark.parametrize("has_come", [False, True])
 async def test_uploads_of_every_size(size: int, has_come: bool, tmp_path: Path) -> None:
     """All of it is stored, whether it came before the transfer, or after it had begun."""
@@ -710,10 +717,12 @@ async def test_the_way_on_in_tls(
     elif hindrance == "not acknowledged":
         monkeypatch.setattr(direct, "_is_delivered_soon", refuse)
     elif hindrance == "full buffer":
+        # Nobody waits for room.
+        monkeypatch.setattr(direct, "MOMENT", 0.0)
         buffers = {"send_buffer": 4096, "receive_buffer": 4096}
     elif hindrance == "almost full":
         # For all data, and not for the announced end.
-        monkeypatch.setattr(direct, "_push", lambda sock, data: sock.send(data[:-5]))
+        monkeypatch.setattr(direct._Sending, "push", push_nearly_all)
         monkeypatch.setattr(direct, "read_cached", all_in_memory)
     else:
         now = asyncio.get_running_loop().time()
@@ -729,6 +738,13 @@ async def test_the_way_on_in_tls(
     assert result.fast_path is not FastPath.DIRECT
     assert (result.bytes, result.file_bytes) == (DIRECT_LIMIT, DIRECT_LIMIT)
     assert result.tls_version
+
+
+async def push_nearly_all(self: Any, data: bytes, *, is_end: bool) -> int:
+    """Stand for a socket that has no room for the last of it, and no time to wait for some."""
+
+    assert is_end
+    return int(self._sock.send(data[:-5]))
 
 
 async def refuse(*_: object) -> bool:
@@ -822,6 +838,230 @@ async def test_a_reset_behind_a_complete_download(
         async with peer_task(peer.handshake()):
             result = await send_file(endpoint, file, length=1000)
     assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+
+
+# Larger files, which are sent for as long as the peer takes them at once
+
+LARGE = [DIRECT_LIMIT + 1, 5 * DIRECT_LIMIT + 3, SENDFILE_LIMIT]
+
+
+def read_large(_: int, count: int, position: int) -> bytes:
+    """What is at a place of the file."""
+
+    return content(SENDFILE_LIMIT)[position : position + count]
+
+
+@pytest.fixture
+def large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A file of `SENDFILE_LIMIT` bytes, which is in memory, however busy the machine is."""
+
+    monkeypatch.setattr(direct, "is_in_memory", lambda *_, **__: True)
+    monkeypatch.setattr(direct, "read_cached", read_large)
+    monkeypatch.setattr(direct, "MOMENT", 10.0)
+    path = tmp_path / "large"
+    path.write_bytes(content(SENDFILE_LIMIT))
+    fd = os.open(path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("size", LARGE)
+@pytest.mark.parametrize("buffers", [{}, {"send_buffer": 4096, "receive_buffer": 4096}])
+async def test_a_larger_file_needs_no_transport(
+    size: int, buffers: dict[str, int], large_file: int
+) -> None:
+    """Room is waited for, as long as it comes soon."""
+
+    async with pair(**buffers) as (endpoint, peer), asyncio.timeout(20):
+        reading = asyncio.ensure_future(receive_all(peer))
+        result = await send_file(
+            endpoint, large_file, offset=SENDFILE_LIMIT - size, length=size
+        )
+        assert await reading == content(SENDFILE_LIMIT)[-size:]
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+    assert (result.bytes, result.file_bytes) == (size, size)
+    assert result.offset == SENDFILE_LIMIT - size
+
+
+@ONLY_LINUX
+@VERSIONS
+@pytest.mark.parametrize("buffers", [{}, {"send_buffer": 4096, "receive_buffer": 4096}])
+async def test_a_larger_file_in_tls_needs_no_transport(
+    version: ssl.TLSVersion, buffers: dict[str, Any], large_file: int
+) -> None:
+    """It goes in pieces, with one announced end behind the last."""
+
+    size = PROTECTED_LIMIT
+    async with protected(version, **buffers) as (endpoint, peer), asyncio.timeout(20):
+        taking = asyncio.ensure_future(take_and_answer(peer))
+        result = await send_file(endpoint, large_file, length=size)
+        assert await taking == content(size)
+        assert endpoint.made == 0
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+    assert (result.bytes, result.file_bytes) == (size, size)
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("hindrance", ["slow peer", "on a disk", "throttle", "too large"])
+@pytest.mark.parametrize("version", [None, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_the_way_on_of_a_larger_file(
+    version: ssl.TLSVersion | None,
+    hindrance: str,
+    large_file: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every byte comes once, whatever was sent already."""
+
+    size = SENDFILE_LIMIT if version is None else PROTECTED_LIMIT
+    options: dict[str, Any] = {}
+    buffers: dict[str, Any] = {"send_buffer": 32 * 1024, "receive_buffer": 4096}
+    if hindrance == "slow peer":
+        monkeypatch.setattr(direct, "MOMENT", 0.01)
+    elif hindrance == "on a disk":
+        monkeypatch.setattr(direct, "is_in_memory", lambda *_, **__: False)
+    elif hindrance == "throttle":
+        now = asyncio.get_running_loop().time()
+        options = {"throttle": TokenBucket(20 * size, burst=size // 2, now=now)}
+    else:
+        monkeypatch.setattr(direct, "SENDFILE_LIMIT", size - 1)
+        monkeypatch.setattr(direct, "PROTECTED_LIMIT", size - 1)
+
+    async def be_slow() -> None:
+        if hindrance == "slow peer":
+            # Until what was sent at once is all that is sent.
+            await asyncio.sleep(0.1)
+
+    async def take(peer: socket.socket) -> bytes:
+        await be_slow()
+        return await receive_all(peer)
+
+    async def take_protected(peer: TLSPeer) -> bytes:
+        await peer.handshake()
+        await be_slow()
+        data = await peer.receive_all()
+        await peer.put(peer.close_notify())
+        return data
+
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(20))
+        endpoint: AcceptedEndpoint
+        if version is None:
+            endpoint, plain = await stack.enter_async_context(pair(**buffers))
+            taking = asyncio.ensure_future(take(plain))
+        else:
+            endpoint, peer = await stack.enter_async_context(protected(version, **buffers))
+            taking = asyncio.ensure_future(take_protected(peer))
+        result = await send_file(endpoint, large_file, length=size, **options)
+        assert await taking == content(size)
+    assert result.end is End.CLEAN
+    assert result.fast_path is not FastPath.DIRECT
+    assert (result.bytes, result.file_bytes) == (size, size)
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+async def test_a_file_that_leaves_memory_goes_on_in_tls(
+    pieces: int, large_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the pieces that were there."""
+
+    left = pieces
+
+    def read(fd: int, count: int, position: int) -> bytes | None:
+        nonlocal left
+        left -= 1
+        return read_large(fd, count, position) if left >= 0 else None
+
+    monkeypatch.setattr(direct, "read_cached", read)
+    async with protected() as (endpoint, peer), asyncio.timeout(20):
+        taking = asyncio.ensure_future(take_and_answer(peer))
+        result = await send_file(endpoint, large_file, length=PROTECTED_LIMIT)
+        assert await taking == content(PROTECTED_LIMIT)
+        assert endpoint.made == 1
+    assert (result.end, result.bytes, result.file_bytes) == (
+        *(End.CLEAN, PROTECTED_LIMIT),
+        PROTECTED_LIMIT,
+    )
+
+
+@ONLY_LINUX
+async def test_a_larger_file_that_shrinks(large_file: int) -> None:
+    """While it is sent: the peer is told of no end."""
+
+    async with pair(send_buffer=4096, receive_buffer=4096) as (endpoint, peer):
+        sending = asyncio.ensure_future(
+            send_file(endpoint, large_file, length=SENDFILE_LIMIT, expected_size=SENDFILE_LIMIT)
+        )
+        await asyncio.get_running_loop().sock_recv(peer, 1)
+        path = f"/proc/self/fd/{large_file}"
+        os.truncate(path, SENDFILE_LIMIT // 2)
+        reading = asyncio.ensure_future(read_until_cut(peer))
+        with pytest.raises(FTPDataError) as caught:
+            await sending
+        assert (await reading)[1]
+    assert caught.value.end is End.SIZE_MISMATCH
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("moment", ["reset", "aborted"])
+async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
+    """By either side, while there is no room."""
+
+    async with pair(send_buffer=4096, receive_buffer=4096) as (endpoint, peer):
+        sending = asyncio.ensure_future(send_file(endpoint, large_file, length=SENDFILE_LIMIT))
+        await asyncio.get_running_loop().sock_recv(peer, 1)
+        await turns()
+        if moment == "reset":
+            reset(peer)
+        else:
+            endpoint.abort(End.ABORTED, "no more")
+        async with asyncio.timeout(5):
+            with pytest.raises(FTPDataError) as caught:
+                await sending
+    assert caught.value.end is (End.RESET if moment == "reset" else End.ABORTED)
+    assert caught.value.reply_code == 426
+
+
+@ONLY_LINUX
+async def test_a_larger_download_can_be_cancelled_anywhere(large_file: int) -> None:
+    """While it waits for room, too."""
+
+    async def scenario() -> None:
+        sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
+        reading = asyncio.ensure_future(receive_all(peer))
+        try:
+            await send_file(AcceptedEndpoint(sock), large_file, length=2 * DIRECT_LIMIT)
+        finally:
+            reading.cancel()
+            try:
+                await asyncio.wait((reading,))
+            finally:
+                peer.close()
+
+    assert await sweep(scenario) >= 3
+
+
+@ONLY_LINUX
+async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
+    large_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is that its kernel has everything, which is looked at again and again."""
+
+    looks: list[float] = []
+
+    def unacknowledged(_: object) -> int:
+        looks.append(asyncio.get_running_loop().time())
+        return 1 if len(looks) < 4 else 0
+
+    monkeypatch.setattr(direct, "unacknowledged_on", unacknowledged)
+    async with pair() as (endpoint, peer), asyncio.timeout(5):
+        reading = asyncio.ensure_future(receive_all(peer))
+        result = await send_file(endpoint, large_file, length=2 * DIRECT_LIMIT)
+        await reading
+    assert result.fast_path is FastPath.DIRECT
+    assert len(looks) == 4
+    assert looks[-1] - looks[0] < 1.0
 
 
 @pytest.mark.parametrize("limit", [0.1, None])

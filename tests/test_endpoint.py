@@ -21,7 +21,7 @@ from ftpdata.pool import ListenerPool, PooledEndpoint
 from ftpdata.protocol import DTP
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
 from ftpdata.tls import DataTLS
-from tests.harness.waiting import turns
+from tests.harness.waiting import turns, until
 
 from .harness.connections import peer_task
 from .harness.proxies import free_ports
@@ -53,6 +53,76 @@ async def test_an_accepted_socket_becomes_a_connection(host: str, as_descriptor:
     await waiter
     await dtp.wait_closed()
     assert consumer.data == b"data"
+
+
+@contextlib.asynccontextmanager
+async def full() -> AsyncIterator[tuple[AcceptedEndpoint, socket.socket, socket.socket]]:
+    """Give an endpoint, its socket, which takes no more, and the peer's."""
+
+    sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
+    with peer:
+        async with AcceptedEndpoint(sock) as endpoint:
+            connected = await endpoint.connect()
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    connected.send(bytes(4096))
+            yield endpoint, connected, peer
+
+
+@pytest.mark.parametrize("can_watch", [True, False])
+async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until there is some, or for as long as was said; then the socket is watched no more."""
+
+    if not can_watch:
+        monkeypatch.setattr("ftpdata.endpoint.watch_writable", lambda *_: False)
+    async with full() as (endpoint, sock, peer), asyncio.timeout(10):
+        number = sock.fileno()
+        assert not await endpoint.wait_writable(0.001)
+        # What comes is not what is waited for.
+        peer.send(b"talk")
+        waiting = asyncio.ensure_future(endpoint.wait_writable(None))
+        await turns()
+        assert not waiting.done()
+        while can_watch and not waiting.done():
+            peer.recv(4096)
+            await turns()
+        assert await waiting
+        assert not can_watch or sock.send(b"x")
+        assert not asyncio.get_running_loop().remove_writer(number)
+
+
+@pytest.mark.parametrize("way", ["abort", "close", "cancel"])
+async def test_who_waits_for_room_can_be_told_to_stop(way: str) -> None:
+    """At once; the number of the socket may be another's in the next moment."""
+
+    loop = asyncio.get_running_loop()
+    async with full() as (endpoint, sock, _), asyncio.timeout(10):
+        number = sock.fileno()
+        waiting = asyncio.ensure_future(endpoint.wait_writable(None))
+        await turns()
+        assert not waiting.done()
+        if way == "cancel":
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert not loop.remove_writer(number)
+        else:
+            if way == "abort":
+                endpoint.abort(End.ABORTED, "no more")
+            else:
+                await endpoint.aclose()
+            with socket.socket() as other:
+                os.dup2(other.fileno(), number)
+                try:
+                    calls: list[None] = []
+                    loop.add_writer(number, calls.append, None)
+                    with pytest.raises(FTPDataError):
+                        await waiting
+                    calls.clear()
+                    await until(lambda: bool(calls))
+                    loop.remove_writer(number)
+                finally:
+                    os.close(number)
 
 
 async def test_a_unix_socket_is_a_connection_too() -> None:

@@ -6,6 +6,8 @@ import asyncio
 import socket
 import ssl
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -216,3 +218,17 @@ class Scripted:
 def test_has_close_notify(result: bytes | Exception, *, announced: bool) -> None:
     """Only an announced end is one."""
     assert kernel.has_close_notify(Scripted(result)) is announced  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("watch", [kernel.watch_readable, kernel.watch_writable])
+def test_a_loop_that_cannot_watch_says_so(watch: Callable[..., bool]) -> None:
+    """As asyncio's on Windows."""
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    loop = SimpleNamespace(add_reader=refuse, add_writer=refuse)
+    with socket.socket() as sock:
+        assert not watch(loop, sock, lambda: None)
+        loop.add_reader = loop.add_writer = lambda *_: None
+        assert watch(loop, sock, lambda: None)
