@@ -1,10 +1,10 @@
-"""Small files straight between the file and the socket, without a transport.
+"""Files straight between the file and the socket, without a transport.
 
-What fits into a socket's buffer needs no flow control, no protocol and no turn
-of the event loop; their making costs more than the transfer. Both functions here
-do nothing but the good case, in which everything goes through at once, in clear
-or in TLS. Where it does not, the transfer goes on in the ordinary way from where
-they came to: that knows all about waiting, deadlines and failures.
+A file of up to a MiB is through before a transport, a protocol and who supervises
+them are made. Both functions here do nothing but the good case, in which everything
+goes through within a moment, in clear or in TLS. Where it does not, the transfer
+goes on in the ordinary way from where they came to: that knows all about waiting,
+deadlines and failures.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ FIRST_LOOK = 0.001
 """Seconds to the first look whether the peer's kernel has everything; each is twice as long."""
 
 MOMENT = 0.02
-"""Seconds that a small upload, or the end of a small download, is waited for."""
+"""Seconds for an upload to come, for the peer to take a download, and to have it all."""
 
 
 async def send_directly(
@@ -66,7 +66,7 @@ async def send_directly(
     throttle: TokenBucket | None,
     progress: ProgressCallback | None,
 ) -> TransferResult | int | None:
-    """Send a small file that is in memory, and close the connection.
+    """Send a file that is in memory to a peer that takes it at once, and close the connection.
 
     Args:
         endpoint: What to send it over.

@@ -310,11 +310,11 @@ def stor(client: Client, *, name: str, size: int) -> Result:
 
 
 def small(
-    client: Client, *, name: str, transfers: int, seconds: float, store: bool = False
+    client: Client, *, name: str, transfers: int, seconds: float, store: int = 0
 ) -> Result:
-    """Transfer small files in one session, one after the other."""
+    """Transfer small files in one session, one after the other; uploads of so many bytes."""
 
-    control, block = client.log_in(), os.urandom(1024)
+    control, block = client.log_in(), os.urandom(store)
     began = time.perf_counter()
     done = 0
     while done < transfers and time.perf_counter() - began < seconds:

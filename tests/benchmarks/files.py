@@ -12,6 +12,7 @@ from pathlib import Path
 
 __all__ = [
     "DIRECTORIES",
+    "MEDIUM",
     "SMALL",
     "TEN",
     "certificate",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 MIB = 2**20
-SMALL, TEN = 1024, 10 * MIB
+SMALL, MEDIUM, TEN = 1024, 256 * 1024, 10 * MIB
 DIRECTORIES = {"d10k": 10_000, "d100k": 100_000, "d1m": 1_000_000}
 MEMORY = Path("/dev/shm")
 
@@ -45,7 +46,8 @@ def make_files(root: Path, size: int) -> None:
     """Make the files, the largest of so many bytes, and the directory for uploads."""
 
     block = os.urandom(MIB)
-    for name, length in (("big", size), ("ten", TEN), ("small", SMALL), ("slow/file", 8 * MIB)):
+    sizes = {"big": size, "ten": TEN, "medium": MEDIUM, "small": SMALL, "slow/file": 8 * MIB}
+    for name, length in sizes.items():
         path = root / name
         path.parent.mkdir(exist_ok=True)
         with path.open("wb") as file:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from tests.benchmarks.files import DIRECTORIES, MIB, TEN
+from tests.benchmarks.files import DIRECTORIES, MEDIUM, MIB, SMALL, TEN
 
 __all__ = ["MEASURES", "Measure", "Reading", "Scale"]
 
@@ -197,7 +197,23 @@ MEASURES: tuple[Measure, ...] = (
         title="STOR of 1 KiB, one session",
         reading=Reading.TRANSFERS_PER_SECOND,
         job="small",
-        arguments=lambda scale: {**_small(scale), "name": "/up/small", "store": True},
+        arguments=lambda scale: {**_small(scale), "name": "/up/small", "store": SMALL},
+        waits=True,
+    ),
+    Measure(
+        name="medium",
+        title="RETR of 256 KiB, one session",
+        reading=Reading.TRANSFERS_PER_SECOND,
+        job="small",
+        arguments=lambda scale: {**_small(scale), "name": "/medium"},
+        waits=True,
+    ),
+    Measure(
+        name="medium-stor",
+        title="STOR of 256 KiB, one session",
+        reading=Reading.TRANSFERS_PER_SECOND,
+        job="small",
+        arguments=lambda scale: {**_small(scale), "name": "/up/medium", "store": MEDIUM},
         waits=True,
     ),
     Measure(
