@@ -155,7 +155,7 @@ async def send_file(
     ahead: int | None = None
     if isinstance(dtp, Endpoint):
         size = -1 if length is None else length
-        is_plain = parameters.is_identity and digest is None
+        is_plain = parameters.is_identity and digest is None and expected_size in (None, size)
         if is_plain and isinstance(file, int) and 0 <= size <= SENDFILE_LIMIT:
             with _Opening(dtp, Direction.SENT):
                 done = await send_directly(

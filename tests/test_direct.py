@@ -1003,6 +1003,19 @@ async def test_a_larger_file_that_shrinks(large_file: int) -> None:
     assert caught.value.end is End.SIZE_MISMATCH
 
 
+async def test_what_was_promised_is_checked(file: int) -> None:
+    """Before anything is sent, on every way."""
+
+    async with pair() as (endpoint, peer):
+        with pytest.raises(SizeMismatch):
+            await send_file(endpoint, file, length=10, expected_size=20)
+        assert (await read_until_cut(peer)) == (b"", True)
+    async with pair() as (endpoint, peer):
+        result = await send_file(endpoint, file, length=10, expected_size=10)
+        assert await receive_all(peer) == content(10)
+    assert result.bytes == 10
+
+
 @ONLY_LINUX
 @pytest.mark.parametrize("moment", ["reset", "aborted"])
 async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
