@@ -14,8 +14,11 @@ import contextlib
 import os
 import socket
 
+import attrs
+
 from .contracts import ProgressCallback
 from .endpoint import Endpoint
+from .errors import FTPDataError
 from .files import FileTarget
 from .kernel import acknowledge_at_once, describe_tls, has_unread, unacknowledged_on
 from .outcome import Direction, End, FastPath, TransferResult
@@ -105,9 +108,17 @@ async def send_directly(
         return None
 
     sending = _Sending(endpoint, sock, started_at + MOMENT)
-    sent = await sending.send(data, offset, length)
-    if throttle is not None:
-        throttle.unused(length - sent)
+    try:
+        await sending.send(data, offset, length)
+    except FTPDataError as error:
+        so_far = _clean_end(endpoint, Direction.SENT, sending.sent, started_at, offset)
+        error.result = error.result or _cut(so_far, error)
+        raise
+    finally:
+        if throttle is not None:
+            throttle.unused(length - sending.sent)
+
+    sent = sending.sent
     if sending.is_left or sent != length:
         # Nor is there an answer to what is not sent, be it the announced end alone.
         return sent
@@ -172,6 +183,17 @@ def _clean_end(
     )
 
 
+def _cut(so_far: TransferResult, error: FTPDataError) -> TransferResult:
+    """Describe what was cut off, by what would be its clean end."""
+
+    return attrs.evolve(
+        so_far,
+        end=error.end or End.ABORTED,
+        reason=str(error),
+        reply_code=error.reply_code,
+    )
+
+
 class _Sending:
     """Sends for as long as the peer takes it at once, and the end of file behind all of it.
 
@@ -183,96 +205,118 @@ class _Sending:
         until: When the peer is taken for slow.
 
     Attributes:
+        sent: Bytes that the socket took; in TLS, the channel.
         is_left: Whether the transport is to send what the socket has not taken.
     """
 
     def __init__(self, endpoint: Endpoint, sock: socket.socket, until: float) -> None:
+        self.sent = 0
         self.is_left = False
         self._endpoint = endpoint
         self._sock = sock
         self._until = until
 
-    async def send(self, data: int | bytes, offset: int, length: int) -> int:
-        """Send what is at hand; return the bytes that the socket took, or the channel."""
+    async def send(self, data: int | bytes, offset: int, length: int) -> None:
+        """Send what is at hand.
 
-        if self._endpoint.channel is not None:
-            return await self._send_protected(self._endpoint.channel, data, offset, length)
-        if isinstance(data, bytes):
-            return await self.push(data)
-
-        return await self._push_file(data, offset, length)
-
-    async def push(self, data: bytes, *, is_end: bool = True) -> int:
-        """Send bytes; return how many the socket took.
-
-        Args:
-            data: The bytes.
-            is_end: Whether the end of file follows, which goes into the same packet.
+        Raises:
+            FTPDataError: The reason given to `Endpoint.abort`.
         """
 
-        sent = 0
-        while sent < len(data):
-            try:
-                sent += self._sock.send(data[sent:] if sent else data, MSG_MORE if is_end else 0)
-            except BlockingIOError:
-                if not await self._has_room():
-                    return sent
-            except OSError:
-                return sent
+        if self._endpoint.channel is not None:
+            await self._send_protected(self._endpoint.channel, data, offset, length)
+        elif isinstance(data, bytes):
+            await self._send_bytes(data)
+        else:
+            await self._send_file(data, offset, length)
 
-        if is_end:
-            self._shut_down()
-        return sent
+    async def _send_bytes(self, data: bytes) -> None:
+        while self.sent < len(data):
+            rest = data[self.sent :] if self.sent else data
+            taken = await self._push(rest, is_end=True)
+            self.sent += taken
+            if not taken:
+                return
 
-    async def _push_file(self, fd: int, offset: int, length: int) -> int:
+        self._shut_down()
+
+    async def _send_file(self, fd: int, offset: int, length: int) -> None:
         """Let the kernel send a file from where it is."""
 
-        sent = 0
-        while sent < length:
+        while self.sent < length:
             try:
-                count = os.sendfile(self._sock.fileno(), fd, offset + sent, length - sent)
+                count = os.sendfile(
+                    self._sock.fileno(), fd, offset + self.sent, length - self.sent
+                )
             except BlockingIOError:
                 if not await self._has_room():
-                    return sent
+                    return
             except OSError:
-                return sent
+                return
             else:
                 if not count:
                     # The file has shrunk.
-                    return sent
-                sent += count
+                    return
+                self.sent += count
 
         self._shut_down()
-        return sent
 
     async def _send_protected(
         self, channel: TLSChannel, data: int | bytes, offset: int, length: int
-    ) -> int:
+    ) -> None:
         """Send through TLS, in pieces, with the announced end behind the last."""
 
-        written = 0
         unsent = b""
         while not (unsent or channel.has_announced_end):
             piece: bytes | None
             if isinstance(data, bytes):
                 piece = data
             else:
-                piece = read_cached(data, min(DIRECT_LIMIT, length - written), offset + written)
+                size = min(DIRECT_LIMIT, length - self.sent)
+                piece = read_cached(data, size, offset + self.sent)
             if piece is None:
                 # It was in memory a moment ago.
                 break
 
             channel.write(piece)
-            written += len(piece)
-            is_end = written == length
-            if is_end:
+            self.sent += len(piece)
+            if self.sent == length:
                 channel.announce_end()
-            records = channel.take()
-            unsent = records[await self.push(records, is_end=is_end) :]
+            unsent = await self.push_records(channel)
 
-        self._endpoint.leave_unsent(unsent, written, is_end=channel.has_announced_end)
+        self._endpoint.leave_unsent(unsent, self.sent, is_end=channel.has_announced_end)
         self.is_left = bool(unsent)
-        return written
+
+    async def push_records(self, channel: TLSChannel) -> bytes:
+        """Send what a channel has, and the end of file behind an announced end; return the rest."""
+
+        records = channel.take()
+        while records:
+            taken = await self._push(records, is_end=channel.has_announced_end)
+            if not taken:
+                return records
+            records = records[taken:]
+
+        if channel.has_announced_end:
+            self._shut_down()
+        return b""
+
+    async def _push(self, data: bytes, *, is_end: bool) -> int:
+        """Send some of it, once there is room; return how much: nothing where that is not soon.
+
+        Args:
+            data: What is to be sent.
+            is_end: Whether the end of file follows, which goes into the same packet.
+        """
+
+        while True:
+            try:
+                return self._sock.send(data, MSG_MORE if is_end else 0)
+            except BlockingIOError:
+                if not await self._has_room():
+                    return 0
+            except OSError:
+                return 0
 
     async def _has_room(self) -> bool:
         """Wait until a socket that is full has room; tell whether that was soon."""
@@ -401,9 +445,11 @@ async def _take(
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     deadline = started_at + MOMENT
+    # What a throttle is to hold back, or is to be converted, does not come in large pieces.
+    most = DIRECT_LIMIT if target is None else UPLOAD_LIMIT
     pieces: list[bytes] = []
     size = 0
-    while size < UPLOAD_LIMIT:
+    while size < most:
         try:
             piece, has_ended = _receive(sock, channel)
         except BlockingIOError:
@@ -428,7 +474,7 @@ async def _take(
                 continue
             if channel is not None:
                 channel.announce_end()
-                await _Sending(endpoint, sock, deadline).push(channel.take())
+                await _Sending(endpoint, sock, deadline).push_records(channel)
             return b"".join(pieces), True, started_at
 
     return b"".join(pieces), False, started_at

@@ -585,9 +585,12 @@ class Endpoint(abc.ABC):
             acknowledge_at_once(sock)
         try:
             dtp = made = self._dtp_factory()
-            if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            if ahead:
                 # Before there is a transport: uvloop reads at once.
-                dtp.data_received(self._ahead)
+                dtp.data_received(ahead)
+            # Not to be kept: the peer may stall.
+            del ahead
             await loop.connect_accepted_socket(lambda: self._above_socket(made), sock)
         except BaseException as error:
             if dtp is not None:
@@ -622,9 +625,8 @@ class Endpoint(abc.ABC):
         dtp.strict_close = self._tls.strict_close
         if self._is_end_written:
             dtp.account_sent(self._written_ahead, eof=True)
-        return TLSTransport(
-            self._channel, dtp, unsent=self._unsent, is_ending=self._is_end_written
-        )
+        unsent, self._unsent = self._unsent, b""
+        return TLSTransport(self._channel, dtp, unsent=unsent, is_ending=self._is_end_written)
 
     async def _negotiate(self, sock: socket.socket, tls: DataTLS) -> None:
         """Protect the connection as `tls` wants it; the socket is closed on any failure.

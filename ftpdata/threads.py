@@ -19,6 +19,7 @@ import collections
 import contextlib
 import queue
 import threading
+import weakref
 from collections.abc import AsyncGenerator
 
 import anyio.lowlevel
@@ -52,7 +53,8 @@ class WorkerThreads:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        # A RunVar has these as long as there is the loop, which they must not keep.
+        self._loop = weakref.ref(asyncio.get_running_loop())
         # Whoever takes an inbox from the list decides over its thread: the event loop, which
         # has a job, or the thread itself, which has waited long enough.
         self._idle: list[Inbox] = []
@@ -94,16 +96,18 @@ class WorkerThreads:
                 self._idle.pop().put(job)
                 return
 
+        # First the job: who is interrupted in between leaves no thread that waits for ever.
         inbox = Inbox()
-        threading.Thread(target=self._run, args=(inbox,), name="ftpdata worker").start()
         inbox.put(job)
+        threading.Thread(target=self._run, args=(inbox,), name="ftpdata worker").start()
 
     def _run(self, inbox: Inbox) -> None:
         while True:
             try:
                 job = inbox.get(timeout=IDLE)
             except queue.Empty:
-                if self._withdraw(inbox):
+                is_over = self._is_over()
+                if self._withdraw(inbox) or is_over:
                     return
                 continue
 
@@ -125,8 +129,19 @@ class WorkerThreads:
     def _call_for_collection(self) -> None:
         if not self._is_awaited:
             self._is_awaited = True
+            loop = self._loop()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(self._collect)
+                if loop is not None:
+                    loop.call_soon_threadsafe(self._collect)
+
+    def _is_over(self) -> bool:
+        """Whether the event loop has ended, in order or not. It is kept no longer then."""
+
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            self._is_closed = True
+            self._lifetime = None
+        return self._is_closed
 
     def _withdraw(self, inbox: Inbox) -> bool:
         """Take an inbox back; tell whether nothing was put into it."""
@@ -148,12 +163,14 @@ class WorkerThreads:
         finally:
             if self._finished:
                 # Who was told has ended the run of the event loop (KeyboardInterrupt).
-                self._loop.call_soon(self._collect)
+                asyncio.get_running_loop().call_soon(self._collect)
 
     def _close(self) -> None:
         """End the threads that have nothing to do, and all others once they have done it."""
 
         self._is_closed = True
+        # It holds the event loop.
+        self._lifetime = None
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().put(None)

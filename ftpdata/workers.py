@@ -1,7 +1,7 @@
 """Calls that may wait for a disk, in worker threads: the event loop goes on meanwhile.
 
-Threads are those of `ftpdata.threads`, or of anyio where the call is into code of
-the caller, which may want to call back (`anyio.from_thread`). A `CapacityLimiter`
+Threads are those of `ftpdata.threads`, or of anyio for file objects of the caller,
+which may want to call back (`anyio.from_thread`). A `CapacityLimiter`
 bounds their number, so that one slow store, given a limiter of its own, cannot
 starve another.
 
@@ -53,12 +53,21 @@ def default_limiter() -> anyio.CapacityLimiter:
 
 
 class _Call(Job):
-    """One call in a thread, and the knowledge how far it is."""
+    """One call in a thread, and the knowledge how far it is.
 
-    def __init__(self, func: Callable[[], object], lock: threading.Lock) -> None:
+    Args:
+        func: What is called.
+        lock: Guards what the thread and the event loop both look at.
+        is_alone: Whether nobody waits for what it returns or raises.
+    """
+
+    def __init__(
+        self, func: Callable[[], object], lock: threading.Lock, *, is_alone: bool = False
+    ) -> None:
         self.cleanups: list[Callable[[], None]] = []
-        self.is_running = False
+        self.is_running = is_alone
         self._is_over = False
+        self._is_alone = is_alone
         self._result: object = None
         self._error: BaseException | None = None
         self._func = func
@@ -96,17 +105,18 @@ class _Call(Job):
     async def settle(self) -> None:
         """Withdraw it, or wait until the thread is done with it, at most `ABANDON_AFTER`."""
 
-        if self.withdraw():
-            return
+        self._is_alone = True
+        if not self.withdraw():
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            deadline = loop.time() + ABANDON_AFTER
+            # A second cancellation does not make the thread faster; anyio's come at every turn.
+            with anyio.CancelScope(shield=True):
+                while not waiter.done() and (left := deadline - loop.time()) > 0:
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait((waiter,), timeout=left)
 
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        deadline = loop.time() + ABANDON_AFTER
-        # A second cancellation does not make the thread any faster; anyio's come at every turn.
-        with anyio.CancelScope(shield=True):
-            while not waiter.done() and (left := deadline - loop.time()) > 0:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait((waiter,), timeout=left)
+        self._forget()
 
     def work(self) -> None:
         """Call it, in the thread; and clean up behind it."""
@@ -135,8 +145,33 @@ class _Call(Job):
     def finished(self) -> None:
         """Let who waits go on."""
 
+        if self._is_alone:
+            self._forget()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _forget(self) -> None:
+        """Keep nothing of what nobody waits for: it may be large, and an error is a cycle."""
+
+        self._result = self._error = None
+
+
+def _reported(cleanup: Callable[[], None]) -> Callable[[], None]:
+    """Tell `threading.excepthook` of what is no error of the system: nobody else can be told."""
+
+    def run() -> None:
+        try:
+            cleanup()
+        except OSError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - it is told
+            threading.excepthook(
+                threading.ExceptHookArgs((
+                    type(error), error, error.__traceback__, threading.current_thread()
+                ))
+            )
+
+    return run
 
 
 class WorkerCalls:
@@ -144,8 +179,8 @@ class WorkerCalls:
 
     Args:
         limiter: Bounds the threads; by default the event loop's own.
-        calls_back: Whether what runs is the caller's code, which may call back
-            into the event loop (`anyio.from_thread`).
+        calls_back: Whether what runs is a file object of the caller's, which may
+            call back into the event loop (`anyio.from_thread`).
 
     Attributes:
         lives_in_memory: Whether the files have no disk that could be waited for.
@@ -178,14 +213,20 @@ class WorkerCalls:
         if is_short and self.lives_in_memory:
             return func()
 
-        run_in_thread = self._run_in_anyio_thread if self._calls_back else self._run_in_thread
-        result = await run_in_thread(func)
-        # What it has read or written is not to be kept as long as a peer stalls.
-        self._last = None
-        return cast("T", result)
+        if self._calls_back:
+            call = self._last = _Call(func, self._lock)
+            await self._run_in_anyio_thread(call)
+        else:
+            call = self._last = _Call(functools.partial(copy_context().run, func), self._lock)
+            await self._run_in_thread(call)
 
-    async def _run_in_thread(self, func: Callable[[], object]) -> object:
-        call = self._last = _Call(functools.partial(copy_context().run, func), self._lock)
+        result = cast("T", call.take_result())
+        if self._last is call:
+            # What it has read or written is not to be kept as long as a peer stalls.
+            self._last = None
+        return result
+
+    async def _run_in_thread(self, call: _Call) -> None:
         threads = await WorkerThreads.of_running_loop()
         limiter = self._limiter or default_limiter()
         try:
@@ -202,10 +243,7 @@ class WorkerCalls:
         finally:
             limiter.release_on_behalf_of(call)
 
-        return call.take_result()
-
-    async def _run_in_anyio_thread(self, func: Callable[[], object]) -> object:
-        call = self._last = _Call(func, self._lock)
+    async def _run_in_anyio_thread(self, call: _Call) -> None:
         loop = asyncio.get_running_loop()
 
         def work() -> None:
@@ -221,8 +259,6 @@ class WorkerCalls:
         except asyncio.CancelledError:
             await call.settle()
             raise
-
-        return call.take_result()
 
     def defer(self, cleanup: Callable[[], None]) -> bool:
         """Let the call that still runs do the cleaning up behind itself.
@@ -267,7 +303,6 @@ class WorkerCalls:
         finally:
             # Nobody can wait any more until the limiter has a thread free.
             if not has_begun:
-                call = self._last = _Call(cleanup, self._lock)
-                call.is_running = True
+                call = self._last = _Call(_reported(cleanup), self._lock, is_alone=True)
                 (await WorkerThreads.of_running_loop()).start(call)
                 await call.settle()

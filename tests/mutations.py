@@ -725,8 +725,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a piece sent directly has no end",
         module="ftpdata/direct.py",
-        check="leave_unsent(unsent, written, is_end=channel.has_announced_end)",
-        instead="leave_unsent(unsent, written, is_end=True)",
+        check="leave_unsent(unsent, self.sent, is_end=channel.has_announced_end)",
+        instead="leave_unsent(unsent, self.sent, is_end=True)",
         tests="tests/test_direct.py::test_a_file_that_leaves_memory_goes_on_in_tls",
     ),
     Mutation(
@@ -755,7 +755,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="threads that give up in the moment of a job",
         module="ftpdata/threads.py",
-        check="                if self._withdraw(inbox):\n",
+        check="                if self._withdraw(inbox) or is_over:\n",
         instead="                if self._withdraw(inbox) or True:\n",
         tests="tests/test_threads.py::test_a_thread_that_gives_up_too_late_gets_the_job",
         patience=60.0,

@@ -27,6 +27,7 @@ from ftpdata.listing_table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, TransferParameters
 from ftpdata.passive import listen_passive
+from ftpdata.protocol import DTP
 from ftpdata.testing import Cut, reset, send_then_cut, sweep, tcp_pair
 from ftpdata.throttle import TokenBucket
 from ftpdata.tls import DataTLS
@@ -319,6 +320,35 @@ async def test_uploads_of_every_size(size: int, has_come: bool, tmp_path: Path) 
     assert (tmp_path / "new").read_bytes() == content(size)
     assert (result.end, result.bytes, result.file_bytes) == (End.CLEAN, size, size)
     assert result.peer is not None
+
+
+@pytest.mark.parametrize("throttled", [False, True])
+async def test_the_first_bytes_of_an_upload_are_not_kept(throttled: bool, tmp_path: Path) -> None:
+    """They may be many, and the peer may stall; a throttle holds all but a few of them back."""
+
+    options: dict[str, Any] = {}
+    if throttled:
+        now = asyncio.get_running_loop().time()
+        options = {"throttle": TokenBucket(1e9, burst=2**30, now=now)}
+    taken: list[int] = []
+
+    class Watched(AcceptedEndpoint):
+        async def open(self, *, keep: bool = False, ahead: bytes = b"") -> DTP:
+            taken.append(len(ahead))
+            return await super().open(keep=keep, ahead=ahead)
+
+    sock, peer = await tcp_pair()
+    async with Watched(sock) as endpoint:
+        loop = asyncio.get_running_loop()
+        target = await FileTarget.open(tmp_path / "new")
+        receiving = asyncio.ensure_future(receive_file(endpoint, target, **options))
+        await loop.sock_sendall(peer, content(3 * UPLOAD_LIMIT))
+        peer.shutdown(socket.SHUT_WR)
+        await receiving
+        peer.close()
+        assert endpoint._ahead == b""
+    assert (tmp_path / "new").read_bytes() == content(3 * UPLOAD_LIMIT)
+    assert taken[0] < (2 * DIRECT_LIMIT if throttled else UPLOAD_LIMIT + 2 * DIRECT_LIMIT)
 
 
 async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
@@ -722,7 +752,7 @@ async def test_the_way_on_in_tls(
         buffers = {"send_buffer": 4096, "receive_buffer": 4096}
     elif hindrance == "almost full":
         # For all data, and not for the announced end.
-        monkeypatch.setattr(direct._Sending, "push", push_nearly_all)
+        monkeypatch.setattr(direct._Sending, "_push", push_nearly_all)
         monkeypatch.setattr(direct, "read_cached", all_in_memory)
     else:
         now = asyncio.get_running_loop().time()
@@ -744,7 +774,8 @@ async def push_nearly_all(self: Any, data: bytes, *, is_end: bool) -> int:
     """Stand for a socket that has no room for the last of it, and no time to wait for some."""
 
     assert is_end
-    return int(self._sock.send(data[:-5]))
+    # The second time there is nothing but the last of it.
+    return int(self._sock.send(data[:-5])) if len(data) > 5 else 0
 
 
 async def refuse(*_: object) -> bool:
@@ -1019,10 +1050,14 @@ async def test_what_was_promised_is_checked(file: int) -> None:
 @ONLY_LINUX
 @pytest.mark.parametrize("moment", ["reset", "aborted"])
 async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
-    """By either side, while there is no room."""
+    """By either side, while there is no room: what was not sent is given back to the throttle."""
 
+    now = asyncio.get_running_loop().time()
+    throttle = TokenBucket(1.0, burst=SENDFILE_LIMIT, now=now)
     async with pair(send_buffer=4096, receive_buffer=4096) as (endpoint, peer):
-        sending = asyncio.ensure_future(send_file(endpoint, large_file, length=SENDFILE_LIMIT))
+        sending = asyncio.ensure_future(
+            send_file(endpoint, large_file, length=SENDFILE_LIMIT, throttle=throttle)
+        )
         await asyncio.get_running_loop().sock_recv(peer, 1)
         await turns()
         if moment == "reset":
@@ -1034,6 +1069,10 @@ async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
                 await sending
     assert caught.value.end is (End.RESET if moment == "reset" else End.ABORTED)
     assert caught.value.reply_code == 426
+    result = caught.value.result
+    assert result is not None
+    assert 0 < result.bytes < SENDFILE_LIMIT
+    assert throttle.reserve(SENDFILE_LIMIT - result.bytes - 4096, now) == 0
 
 
 @ONLY_LINUX

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
+import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -123,7 +126,7 @@ async def test_threads_that_finish_while_the_loop_is_busy_wake_it_once() -> None
 
     jobs = [Recorded(), Recorded(), Recorded()]
     loop: Any = Busy()
-    workers._loop = loop
+    workers._loop = lambda: loop  # type: ignore[assignment]
     for count, job in enumerate(jobs, 1):
         workers.start(job)
         await until(lambda count=count: len(workers._finished) == count)  # type: ignore[misc]
@@ -289,3 +292,40 @@ def test_threads_of_a_loop_that_is_only_closed_end_by_themselves(
     assert job.thread is not None
     job.thread.join(PATIENCE)
     assert not job.thread.is_alive()
+    kept = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert kept() is None
+
+
+@pytest.mark.parametrize("runs_on", [name for name in LOOP_FACTORIES if LOOP_FACTORIES[name]])
+def test_an_event_loop_is_not_kept(runs_on: str) -> None:
+    """Once it is over, whatever its threads have done."""
+
+    async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await done(await WorkerThreads.of_running_loop())
+        return weakref.ref(asyncio.get_running_loop())
+
+    with asyncio.Runner(loop_factory=LOOP_FACTORIES[runs_on]) as runner:
+        kept = runner.run(main())
+    del runner
+    for _ in range(100):
+        gc.collect()
+        if kept() is None:
+            break
+        # Its thread is about to end.
+        time.sleep(0.01)
+    assert kept() is None
+
+
+async def test_a_thread_whose_job_never_came_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever had taken its inbox was interrupted; at the latest it ends with the event loop."""
+
+    monkeypatch.setattr(threads, "IDLE", 0.01)
+    workers = await WorkerThreads.of_running_loop()
+    thread = await done(workers)
+    workers._idle.clear()
+    await asyncio.sleep(0.05)
+    assert thread.is_alive()
+    await asyncio.get_running_loop().shutdown_asyncgens()
+    await until(lambda: not thread.is_alive())

@@ -277,12 +277,16 @@ class ControlConnection(asyncio.BufferedProtocol):
         """Take the line that has waited longest; None stands for one that was too long."""
 
         line = self._waiting.pop(0)
-        if not self._is_reading and len(self._waiting) < self._max_waiting:
+        if len(self._waiting) < self._max_waiting:
+            self._read_on()
+
+        return line
+
+    def _read_on(self) -> None:
+        if not self._is_reading:
             self._is_reading = True
             if self._transport is not None and not self.has_ended:
                 self._transport.resume_reading()
-
-        return line
 
     async def wait(self, timeout: float) -> None:
         """Wait until there is a line, the end, or a call of `wake`.
@@ -596,12 +600,14 @@ class ControlConnection(asyncio.BufferedProtocol):
         try:
             if self._held:
                 self.write(b"")
+            has_more = self.has_more or not self._is_reading
+            # The answer to the end of TLS may stand behind all that.
+            self._read_on()
             if self.tls is not None and not self.is_lost:
                 with contextlib.suppress(TimeoutError, ssl.SSLError, ConnectionError):
                     async with asyncio.timeout(GOODBYE):
                         await self._run_switch(self.tls.unwrap)
 
-            has_more = self.has_more or not self._is_reading
             if has_more and self._transport is not None and not self.is_lost:
                 await self._hear_out(self._transport)
 
@@ -623,9 +629,8 @@ class ControlConnection(asyncio.BufferedProtocol):
         """
 
         self._is_deaf = True
-        self._is_reading = True
-        transport.resume_reading()
-        transport.write_eof()
+        with contextlib.suppress(OSError):  # a reset that has not been told of yet
+            transport.write_eof()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE):
                 while not self.has_ended:

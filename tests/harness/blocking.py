@@ -48,7 +48,7 @@ _EXEMPTIONS = (
     # The event loop itself, within `loop.sendfile`: the size of an open file. asyncio's choice.
     ("asyncio/unix_events.py", {"_sock_sendfile_native"}),
     # `os.sendfile` of what is in memory, to a socket that does not block.
-    ("ftpdata/direct.py", {"_push_file"}),
+    ("ftpdata/direct.py", {"_send_file"}),
     # Reading source lines for the text of an exception in debug mode.
     ("linecache.py", {"checkcache", "updatecache"}),
     # An import inside a function reads files, once.

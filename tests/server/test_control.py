@@ -19,6 +19,7 @@ from examples.server.control import (
     TelnetLines,
     printable,
 )
+from ftpdata.testing import reset
 
 LIMIT = 20
 
@@ -321,3 +322,16 @@ async def test_a_client_that_never_stops_is_cut_off(monkeypatch: pytest.MonkeyPa
             await watched.control.aclose()
             with pytest.raises(ConnectionError):
                 await flooding
+
+
+async def test_a_client_that_resets_behind_the_last_reply_is_no_error() -> None:
+    """It is lost, before anybody has noticed."""
+
+    async with _connected(max_waiting=5) as (watched, client):
+        flooding = asyncio.get_running_loop().sock_sendall(client, b"NOOP\r\n" * 1_000_000)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(flooding, 0.05)
+        await watched.line()
+        watched.control.write(b"421 Enough.\r\n")
+        reset(client)
+        await watched.control.aclose()
