@@ -110,6 +110,13 @@ async def send_directly(
     sending = _Sending(endpoint, sock, started_at + MOMENT)
     try:
         await sending.send(data, offset, length)
+        if sending.is_left or sending.sent != length:
+            # Nor is there an answer to what is not sent, be it the announced end alone.
+            return sending.sent
+
+        lingers = channel is not None and endpoint.lingers and _is_delivered(sock, channel)
+        if not (lingers or await _has_arrived(endpoint, sock, channel)):
+            return sending.sent
     except FTPDataError as error:
         so_far = _clean_end(endpoint, Direction.SENT, sending.sent, started_at, offset)
         error.result = error.result or _cut(so_far, error)
@@ -117,15 +124,6 @@ async def send_directly(
     finally:
         if throttle is not None:
             throttle.unused(length - sending.sent)
-
-    sent = sending.sent
-    if sending.is_left or sent != length:
-        # Nor is there an answer to what is not sent, be it the announced end alone.
-        return sent
-
-    lingers = channel is not None and endpoint.lingers and _is_delivered(sock, channel)
-    if not (lingers or await _has_arrived(endpoint, sock, channel)):
-        return sent
 
     result = _clean_end(endpoint, Direction.SENT, length, started_at, offset)
     if lingers:
