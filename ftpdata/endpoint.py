@@ -333,7 +333,7 @@ class Endpoint(abc.ABC):
         # Nobody reads, so what can be read would end each wait at once.
         self._watch_no_more()
         loop = asyncio.get_running_loop()
-        if not watch_writable(loop, self._connected, self._is_writable):
+        if not watch_writable(loop, self._connected, self._wake_promptly):
             return await self._wait_a_moment(timeout)
 
         self._watched_for_room = self._connected.fileno()
@@ -341,10 +341,6 @@ class Endpoint(abc.ABC):
             return await self._sleep(timeout)
         finally:
             self._watch_no_more()
-
-    def _is_writable(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_prompt_result(True)
 
     def _watch(self, sock: socket.socket) -> bool:
         """Have `_readable` called when there is something to read, if the event loop can tell."""
@@ -357,9 +353,17 @@ class Endpoint(abc.ABC):
 
         return True
 
+    def _wake_promptly(self) -> bool:
+        """Let who waits go on before this returns; tell whether anybody does."""
+
+        if self._waiter is None or self._waiter.done():
+            return False
+
+        self._waiter.set_prompt_result(True)
+        return True
+
     def _readable(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_prompt_result(True)
+        if self._wake_promptly():
             return
 
         # Nobody reads it now, so the event loop would call at every turn.

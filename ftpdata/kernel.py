@@ -260,13 +260,7 @@ def watch_readable(
 ) -> bool:
     """Watch a socket; return whether the event loop can (asyncio's on Windows cannot)."""
 
-    try:
-        # Its number: asyncio would ask the socket for its description, to throw it away.
-        loop.add_reader(sock.fileno(), callback)
-    except NotImplementedError:
-        return False
-
-    return True
+    return _watch(loop.add_reader, sock, callback)
 
 
 def watch_writable(
@@ -274,9 +268,17 @@ def watch_writable(
 ) -> bool:
     """Do the same for a socket that is full."""
 
+    return _watch(loop.add_writer, sock, callback)
+
+
+def _watch(
+    add: Callable[..., None], sock: socket.socket, callback: Callable[[], object]
+) -> bool:
     try:
-        loop.add_writer(sock.fileno(), callback)
+        # Its number: asyncio would ask the socket for its description, to throw it away.
+        add(sock.fileno(), callback)
     except NotImplementedError:
+        # asyncio's proactor event loop, the one of Windows.
         return False
 
     return True

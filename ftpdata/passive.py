@@ -479,4 +479,3 @@ class PassiveEndpoint(Endpoint):
 
     def _look_out(self) -> None:
         self._acceptor.watch_on()
-

@@ -17,6 +17,7 @@ import pytest
 from ftpdata import threads
 from ftpdata.threads import Job, WorkerThreads
 from tests.harness.loops import LOOP_FACTORIES
+from tests.harness.seams import Gate
 from tests.harness.waiting import until
 
 PATIENCE = 30.0
@@ -46,23 +47,18 @@ class Held(Recorded):
     """Is at work until it is let go."""
 
     def __init__(self) -> None:
-        super().__init__(self._hold)
-        self._has_begun = threading.Event()
-        self._may_end = threading.Event()
-
-    def _hold(self) -> None:
-        self._has_begun.set()
-        assert self._may_end.wait(PATIENCE)
+        self._gate = Gate()
+        super().__init__(self._gate)
 
     async def begun(self) -> None:
         """Wait until a thread is at it."""
 
-        await until(self._has_begun.is_set)
+        await self._gate.entered()
 
     def let_go(self) -> None:
         """Let it end."""
 
-        self._may_end.set()
+        self._gate.open()
 
 
 @contextlib.asynccontextmanager

@@ -15,35 +15,8 @@ import pytest
 from ftpdata import workers
 from ftpdata.files import FileObjectTarget, FileSource
 from ftpdata.workers import WorkerCalls, default_limiter
-from tests.harness.seams import cancelled
+from tests.harness.seams import Gate, cancelled
 from tests.harness.waiting import until
-
-
-class Gate:
-    """A call that waits in its thread until it is let go."""
-
-    def __init__(self) -> None:
-        self._has_begun = threading.Event()
-        self._may_end = threading.Event()
-        self.is_over = False
-
-    def __call__(self) -> str:
-        """Do what the thread is to do."""
-
-        self._has_begun.set()
-        assert self._may_end.wait(30)
-        self.is_over = True
-        return "done"
-
-    async def entered(self) -> None:
-        """Wait until the thread has begun with it."""
-
-        await until(self._has_begun.is_set)
-
-    def open(self) -> None:
-        """Let it end."""
-
-        self._may_end.set()
 
 
 async def test_a_call_runs_in_a_thread() -> None:

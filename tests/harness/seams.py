@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from ftpdata import files
+from tests.harness.waiting import until
 
-__all__ = ["Hang", "Seams", "cancelled", "descriptors"]
+__all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors"]
 
 
 class _Calls:
@@ -94,6 +95,33 @@ class Hang:
         """Let the call come back."""
 
         self._go_on.set()
+
+
+class Gate:
+    """A call that waits in its thread until it is let go."""
+
+    def __init__(self) -> None:
+        self._has_begun = threading.Event()
+        self._may_end = threading.Event()
+        self.is_over = False
+
+    def __call__(self) -> str:
+        """Do what the thread is to do."""
+
+        self._has_begun.set()
+        assert self._may_end.wait(30)
+        self.is_over = True
+        return "done"
+
+    async def entered(self) -> None:
+        """Wait until the thread has begun with it."""
+
+        await until(self._has_begun.is_set)
+
+    def open(self) -> None:
+        """Let it end."""
+
+        self._may_end.set()
 
 
 def descriptors() -> set[str]:
