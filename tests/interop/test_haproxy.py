@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
+import itertools
 import os
 import shutil
 import signal
@@ -65,23 +66,26 @@ class Proxied:
         return {line[2].rstrip(":") for line in lines if "logged" in line}
 
 
-def _listen(host: str, port: int = 0) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=64)
 
 
-def _passive_listeners(hosts: list[str], stack: contextlib.ExitStack) -> list[socket.socket]:
-    """Listen for the proxy on ports next to each other, which are free for the server, too."""
+def _neighbours(hosts: list[str], stack: contextlib.ExitStack) -> list[list[socket.socket]]:
+    """Listen for the proxy on ports next to each other, on every host: the sockets of each port.
 
-    for first in range(21000, 31000, PORTS):
+    Those are all but one for data connections, and free for the server, too. They lie below the
+    ports that the kernel gives to clients, any of which may be taken on one host and not another.
+    """
+
+    for first in range(21000, 31000, PORTS + 1):
+        ports = range(first, first + PORTS + 1)
         with contextlib.ExitStack() as tried:
             try:
-                for port in range(first, first + PORTS):
+                for port in ports:
                     tried.enter_context(_listen(BEHIND, port)).close()
                 listeners = [
-                    tried.enter_context(_listen(host, port))
-                    for port in range(first, first + PORTS)
-                    for host in hosts
+                    [tried.enter_context(_listen(host, port)) for host in hosts] for port in ports
                 ]
             except OSError:
                 continue
@@ -161,7 +165,8 @@ def proxied(tmp_path: Path, send: str, *options: str) -> Iterator[Proxied]:
     served.mkdir()
     hosts = [PROXY, "::1"] if has_family(6) else [PROXY]
     with contextlib.ExitStack() as stack:
-        passive = _passive_listeners(hosts, stack)
+        control, *of_each_port = _neighbours(hosts, stack)
+        passive = list(itertools.chain.from_iterable(of_each_port))
         first = passive[0].getsockname()[1]
         server = stack.enter_context(
             reference_server(
@@ -173,15 +178,10 @@ def proxied(tmp_path: Path, send: str, *options: str) -> Iterator[Proxied]:
                 *options,
             )
         )
-        control = [stack.enter_context(_listen(PROXY))]
-        port = control[0].getsockname()[1]
-        if "::1" in hosts:
-            control.append(stack.enter_context(_listen("::1", port)))
-
         configuration = tmp_path / "haproxy.cfg"
         configuration.write_text(_configuration(control, passive, server, send))
         with _haproxy(configuration, [*control, *passive], tmp_path / "haproxy.log"):
-            yield Proxied(port, server, served, log)
+            yield Proxied(control[0].getsockname()[1], server, served, log)
 
 
 def _curl(tmp_path: Path, *arguments: str, code: int = 0) -> bytes:
