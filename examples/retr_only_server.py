@@ -27,7 +27,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 writer.write(b"150 here it comes\r\n")
                 try:
                     async with endpoint:
-                        await send_file(await endpoint.open(), DIRECTORY / Path(argument).name)
+                        await send_file(endpoint, DIRECTORY / Path(argument).name)
                     reply = "226 all of it"
                 except FTPDataError as error:
                     reply = f"{error.reply_code} {error}"

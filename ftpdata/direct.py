@@ -29,9 +29,11 @@ from .tls_transport import TLSChannel
 
 __all__ = [
     "DIRECT_LIMIT",
+    "MOMENT",
     "PROTECTED_LIMIT",
     "SENDFILE_LIMIT",
     "UPLOAD_LIMIT",
+    "SentAhead",
     "receive_directly",
     "send_directly",
 ]
@@ -57,7 +59,20 @@ FIRST_LOOK = 0.001
 """Seconds to the first look whether the peer's kernel has everything; each is twice as long."""
 
 MOMENT = 0.02
-"""Seconds for an upload to come, for the peer to take a download, and to have it all."""
+"""Seconds for a file to open, an upload to come, the peer to take a download, and to have it."""
+
+
+@attrs.frozen
+class SentAhead:
+    """What a socket has taken before there is a DTP.
+
+    Attributes:
+        size: Bytes; in TLS, of what was protected.
+        is_end: Whether the end of file is behind them.
+    """
+
+    size: int
+    is_end: bool
 
 
 async def send_directly(
@@ -68,7 +83,7 @@ async def send_directly(
     length: int,
     throttle: TokenBucket | None,
     progress: ProgressCallback | None,
-) -> TransferResult | int | None:
+) -> TransferResult | SentAhead | None:
     """Send a file that is in memory to a peer that takes it at once, and close the connection.
 
     Args:
@@ -81,9 +96,9 @@ async def send_directly(
 
     Returns:
         The result of a clean end: the peer's kernel has acknowledged all. Or
-        the bytes that the socket took, where that is not so (yet), with the end
-        of file behind them if it took all; None if nothing was sent. The
-        endpoint is then to be opened, and the transfer to be gone on with.
+        what the socket took, where that is not so (yet); None if nothing was
+        sent. The endpoint is then to be opened, and the transfer to be gone on
+        with.
 
     Raises:
         FTPDataError: The connection did not come; see `Endpoint.connect`.
@@ -112,11 +127,11 @@ async def send_directly(
         await sending.send(data, offset, length)
         if sending.is_left or sending.sent != length:
             # Nor is there an answer to what is not sent, be it the announced end alone.
-            return sending.sent
+            return SentAhead(sending.sent, is_end=sending.sent == length)
 
         lingers = channel is not None and endpoint.lingers and _is_delivered(sock, channel)
         if not (lingers or await _has_arrived(endpoint, sock, channel)):
-            return sending.sent
+            return SentAhead(length, is_end=True)
     except FTPDataError as error:
         so_far = _clean_end(endpoint, Direction.SENT, sending.sent, started_at, offset)
         error.result = error.result or _cut(so_far, error)

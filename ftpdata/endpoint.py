@@ -167,12 +167,9 @@ class Endpoint(abc.ABC):
         Cancellation closes whatever was opened so far, the listener included.
         """
 
-        if self._connected is None or not self._is_given:
-            await self.connect()
-
+        sock = await self.connect()
         self._watch_no_more()
-        sock, self._connected = self._connected, None
-        assert sock is not None
+        self._connected = None
         self._ahead = ahead
         dtp = await self._connect_protocol(sock)
         if keep:
@@ -240,7 +237,7 @@ class Endpoint(abc.ABC):
             sock.close()
 
     async def connect(self) -> socket.socket:
-        """Give the connected socket, for what needs no DTP; `open` may follow. Once.
+        """Give the connected socket, for what needs no DTP; `open` may follow.
 
         The socket stays the endpoint's, which closes it in `abort` and
         `aclose`; or makes the DTP of it in `open`, whatever went over it. In
@@ -249,6 +246,9 @@ class Endpoint(abc.ABC):
         Raises:
             As for `open`.
         """
+
+        if self._is_given and self._connected is not None:
+            return self._connected
 
         self._note_opening()
         sock = await (

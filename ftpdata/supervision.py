@@ -35,7 +35,7 @@ from .outcome import Direction, End, FastPath, TransferResult
 from .protocol import DTP
 from .throttle import TokenBucket
 
-__all__ = ["Supervisor", "finish_despite_cancellation", "local_failure"]
+__all__ = ["Supervisor", "finish_despite_cancellation", "give_up", "local_failure"]
 
 T = TypeVar("T")
 
@@ -635,3 +635,16 @@ async def finish_despite_cancellation(work: Awaitable[None], timeout: float | No
 
     if not task.cancelled():
         task.result()
+
+
+async def give_up(task: asyncio.Task[T]) -> None:
+    """Cancel a task whose result nobody wants, and wait for its end, also where cancelled again."""
+
+    task.cancel()
+    await finish_despite_cancellation(_outcome(task), None)
+
+
+async def _outcome(task: asyncio.Task[T]) -> None:
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()

@@ -56,7 +56,14 @@ from .conversion import (
     SuspectHandler,
 )
 from .deadlines import Deadlines
-from .direct import DIRECT_LIMIT, SENDFILE_LIMIT, receive_directly, send_directly
+from .direct import (
+    DIRECT_LIMIT,
+    MOMENT,
+    SENDFILE_LIMIT,
+    SentAhead,
+    receive_directly,
+    send_directly,
+)
 from .endpoint import Endpoint
 from .errors import (
     BadArgument,
@@ -69,10 +76,11 @@ from .listing_entry import ListingEntry
 from .listing_table import ListingBlock
 from .outcome import Direction, End, FastPath, TransferResult
 from .parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
+from .pending import PendingFile
 from .protocol import DTP
 from .reuse import ReusableConnection
 from .splicing import ENOUGH_TO_SPLICE, can_splice, splice_upload
-from .supervision import Supervisor, finish_despite_cancellation, local_failure
+from .supervision import Supervisor, finish_despite_cancellation, give_up, local_failure
 from .throttle import TokenBucket
 from .transfer_codecs import CodecOptions, encoder_for, listing_encoder_for
 
@@ -152,63 +160,74 @@ async def send_file(
             522 if an endpoint could not be opened.
     """
 
-    ahead: int | None = None
-    if isinstance(dtp, Endpoint):
-        size = -1 if length is None else length
-        is_plain = parameters.is_identity and digest is None and expected_size in (None, size)
-        if is_plain and isinstance(file, int) and 0 <= size <= SENDFILE_LIMIT:
-            with _Opening(dtp, Direction.SENT):
-                done = await send_directly(
-                    dtp, file, offset=offset, length=size, throttle=throttle, progress=progress
-                )
-            if isinstance(done, TransferResult):
-                return done
-            ahead = done
-
-        dtp = await _open(dtp)
-
-    connection = dtp
-    transfer = Supervisor(
-        _dtp_of(dtp),
-        Direction.SENT,
-        deadlines=deadlines,
-        throttle=throttle,
-        progress=progress,
-        digest=digest,
-        offset=offset,
+    pending = PendingFile(
+        lambda: FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
     )
+    try:
+        ahead: SentAhead | None = None
+        if isinstance(dtp, Endpoint):
+            if parameters.is_identity and digest is None:
+                with _Opening(dtp, Direction.SENT):
+                    done = await _send_file_directly(
+                        dtp,
+                        file,
+                        pending,
+                        offset=offset,
+                        length=length,
+                        expected_size=expected_size,
+                        throttle=throttle,
+                        progress=progress,
+                    )
+                if isinstance(done, TransferResult):
+                    return done
+                ahead = done
 
-    async def body() -> None:
-        if length is not None and length < 0:
-            raise BadArgument(f"a length is not negative: {length}")
+            dtp = await _open(dtp)
 
-        outgoing = _outgoing(transfer, connection, parameters, options, offset)
-        source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
-        try:
-            total = length
-            if source.size is not None:
-                left = source.size - source.position
-                total = left if length is None else min(left, length)
+        connection = dtp
+        transfer = Supervisor(
+            _dtp_of(dtp),
+            Direction.SENT,
+            deadlines=deadlines,
+            throttle=throttle,
+            progress=progress,
+            digest=digest,
+            offset=offset,
+        )
 
-            if expected_size is not None and total is not None and total != expected_size:
-                raise SizeMismatch(f"{expected_size} bytes were promised, the file has {total}")
+        async def body() -> None:
+            if length is not None and length < 0:
+                raise BadArgument(f"a length is not negative: {length}")
 
-            transfer.total = total
-            _note_ahead(transfer, ahead, length)
-            source.position += transfer.file_bytes
+            outgoing = _outgoing(transfer, connection, parameters, options, offset)
+            source = await pending.get()
+            try:
+                total = _total_of(source, length)
+                if expected_size is not None and total is not None and total != expected_size:
+                    raise SizeMismatch(
+                        f"{expected_size} bytes were promised, the file has {total}"
+                    )
 
-            can_sendfile = parameters.is_identity and digest is None and source.raw is not None
-            if can_sendfile and total is not None and transfer.dtp.tls is None:
-                await _send_by_sendfile(transfer, source, outgoing)
+                transfer.total = total
+                _note_ahead(transfer, ahead)
+                source.position += transfer.file_bytes
 
-            if transfer.file_bytes != total:
-                await _send_by_reading(transfer, source, outgoing)
+                can_sendfile = parameters.is_identity and digest is None and source.raw is not None
+                if can_sendfile and total is not None and transfer.dtp.tls is None:
+                    await _send_by_sendfile(transfer, source, outgoing)
 
-            await outgoing.finish()
-        finally:
-            source.close()
+                if transfer.file_bytes != total:
+                    await _send_by_reading(transfer, source, outgoing)
 
-    return await transfer.run(body)
+                await outgoing.finish()
+            finally:
+                source.close()
+
+        return await transfer.run(body)
+    finally:
+        await pending.settle()
+        if pending.file is not None:
+            pending.file.close()
 
 
 async def receive_file(
@@ -270,25 +289,21 @@ async def receive_file(
             452 or 550 if it could not be stored, 552 beyond `size_limit`.
     """
 
-    check_size = _SizeCheck(expected_size, size_limit)
-    opened: list[UploadTarget] = []
-    if not isinstance(target, (str, bytes, os.PathLike)):
-        opened.append(_as_upload_target(target, limiter))
+    async def open_target() -> UploadTarget:
+        if not isinstance(target, (str, bytes, os.PathLike)):
+            return _as_upload_target(target, limiter)
+
+        mode = WriteMode.IN_PLACE if offset else WriteMode.ATOMIC
+        return await FileTarget.open(
+            target,
+            dir_fd=dir_fd,
+            mode=WriteMode.APPEND if append else mode,
+            offset=offset,
+            limiter=limiter,
+        )
 
     async def body() -> None:
-        if isinstance(target, (str, bytes, os.PathLike)):
-            mode = WriteMode.IN_PLACE if offset else WriteMode.ATOMIC
-            opened.append(
-                await FileTarget.open(
-                    target,
-                    dir_fd=dir_fd,
-                    mode=WriteMode.APPEND if append else mode,
-                    offset=offset,
-                    limiter=limiter,
-                )
-            )
-
-        file = opened[0]
+        file = await pending.get()
         incoming = Incoming(
             transfer,
             connection,
@@ -301,15 +316,20 @@ async def receive_file(
         )
         await _store(transfer, incoming, file, check_size, may_splice=digest is None)
 
+    check_size = _SizeCheck(expected_size, size_limit)
+    pending = PendingFile(open_target)
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        # In any case it is committed or discarded.
+        await pending.get()
     try:
         if isinstance(dtp, Endpoint):
             is_plain = parameters.is_identity and digest is None and throttle is None
-            as_it_is = target if is_plain and isinstance(target, FileTarget) else None
             with _Opening(dtp, Direction.RECEIVED):
-                arrived = await _open_for_upload(dtp, parameters, as_it_is, offset)
+                arrived = await _open_for_upload(
+                    dtp, parameters, pending if is_plain else None, offset
+                )
             if isinstance(arrived, tuple):
-                assert as_it_is is not None
-                return await _store_whole(*arrived, as_it_is, check_size, progress)
+                return await _store_whole(*arrived, check_size, progress)
             dtp = arrived
 
         connection = dtp
@@ -325,12 +345,15 @@ async def receive_file(
         transfer.total = expected_size
         result = await transfer.run(body)
     except BaseException as error:
-        if opened:
-            await _discard(opened[0], error, deadlines.close)
+        await pending.settle()
+        if pending.file is not None:
+            await _discard(pending.file, error, deadlines.close)
         raise
 
+    file = pending.file
+    assert file is not None
     try:
-        await opened[0].commit()
+        await file.commit()
     except Exception as error:
         failure = transfer.failure(error)
         if failure is error:
@@ -391,7 +414,7 @@ async def send_listing(
             encoder for.
     """
 
-    ahead: int | None = None
+    ahead: SentAhead | None = None
     if isinstance(dtp, Endpoint):
         if (
             isinstance(lines, ListingBlock)
@@ -424,9 +447,9 @@ async def send_listing(
 
         left: Iterable[ListingItem] | AsyncIterable[ListingItem]
         if isinstance(lines, ListingBlock):
-            _note_ahead(transfer, ahead, len(lines))
+            _note_ahead(transfer, ahead)
             # Not a copy of all of it, where nothing was sent: the peer may stall.
-            rest = ListingBlock(lines[ahead:]) if ahead else lines
+            rest = lines if ahead is None else ListingBlock(lines[ahead.size :])
             left = (rest,) if rest else ()
         else:
             left = lines
@@ -436,15 +459,6 @@ async def send_listing(
             await _send_chunks(transfer, batches, outgoing)
 
     return await transfer.run(body)
-
-
-def _note_ahead(transfer: Supervisor, ahead: int | None, wanted: int | None) -> None:
-    """Take note of what was sent before there was a DTP: the end of file behind all of it."""
-
-    if ahead is not None:
-        if not transfer.dtp.is_finishing:
-            transfer.dtp.account_sent(ahead, eof=ahead == wanted)
-        transfer.file_bytes = ahead
 
 
 async def send_stream(
@@ -750,16 +764,35 @@ async def _open(endpoint: Endpoint) -> DTP:
 
 
 async def _open_for_upload(
-    endpoint: Endpoint, parameters: TransferParameters, target: FileTarget | None, offset: int
-) -> tuple[bytes, TransferResult] | DTP:
-    is_over_with_connection = (
-        parameters.mode is TransmissionMode.STREAM and parameters.structure is Structure.FILE
-    )
-    if is_over_with_connection:
-        return await receive_directly(endpoint, target, offset=offset)
+    endpoint: Endpoint,
+    parameters: TransferParameters,
+    pending: PendingFile[UploadTarget] | None,
+    offset: int,
+) -> tuple[FileTarget, bytes, TransferResult] | DTP:
+    """Open an endpoint; where a small upload came with it, give that instead.
 
-    # The file may be over before the connection is.
-    return await endpoint.open(keep=True)
+    Args:
+        endpoint: What it comes over.
+        parameters: TYPE, STRU and MODE.
+        pending: The file that is to hold just what comes; None for any other.
+        offset: Where in the file the transfer starts, for the result.
+    """
+
+    if parameters.mode is not TransmissionMode.STREAM or parameters.structure is not Structure.FILE:
+        # The file may be over before the connection is.
+        return await endpoint.open(keep=True)
+
+    file: UploadTarget | None = None
+    if pending is not None:
+        await endpoint.connect()
+        file = await pending.get_soon(MOMENT)
+
+    target = file if isinstance(file, FileTarget) else None
+    arrived = await receive_directly(endpoint, target, offset=offset)
+    if isinstance(arrived, tuple):
+        assert target is not None
+        return target, *arrived
+    return arrived
 
 
 class _Opening:
@@ -809,6 +842,57 @@ def _outgoing(
         encoder = encoder_for(parameters, options=options, offset=offset)
 
     return Outgoing(transfer, dtp, encoder, parameters.mode)
+
+
+async def _send_file_directly(
+    endpoint: Endpoint,
+    file: FilePath | int | BinaryIO,
+    pending: PendingFile[FileSource],
+    *,
+    offset: int,
+    length: int | None,
+    expected_size: int | None,
+    throttle: TokenBucket | None,
+    progress: ProgressCallback | None,
+) -> TransferResult | SentAhead | None:
+    """Send a small file as it is, without a DTP; see `send_directly`, and `send_file`."""
+
+    if isinstance(file, int) and length is not None:
+        # Nobody has to look how long it is.
+        fd, start, total = file, offset, length
+    else:
+        await endpoint.connect()
+        source = await pending.get_soon(MOMENT)
+        size = None if source is None else _total_of(source, length)
+        if source is None or source.raw is None or size is None:
+            return None
+        fd, start, total = source.raw.fileno(), source.position, size
+
+    if expected_size not in (None, total) or not 0 <= total <= SENDFILE_LIMIT:
+        return None
+
+    return await send_directly(
+        endpoint, fd, offset=start, length=total, throttle=throttle, progress=progress
+    )
+
+
+def _total_of(source: FileSource, length: int | None) -> int | None:
+    """Return how many bytes of a file are to be sent; None where its end is to tell."""
+
+    if source.size is None:
+        return length
+
+    left = source.size - source.position
+    return left if length is None else min(left, length)
+
+
+def _note_ahead(transfer: Supervisor, ahead: SentAhead | None) -> None:
+    """Take note of what was sent before there was a DTP."""
+
+    if ahead is not None:
+        if not transfer.dtp.is_finishing:
+            transfer.dtp.account_sent(ahead.size, eof=ahead.is_end)
+        transfer.file_bytes = ahead.size
 
 
 async def _send_by_sendfile(
@@ -905,17 +989,10 @@ async def _send_by_reading(
             del data
     finally:
         if ahead is not None:
-            ahead.cancel()
-            await finish_despite_cancellation(_outcome(ahead), None)
+            await give_up(ahead)
 
     if total is not None and transfer.file_bytes < total:
         raise _shrunk(transfer)
-
-
-async def _outcome(task: asyncio.Task[bytes]) -> None:
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()
 
 
 def _shrunk(transfer: Supervisor) -> SizeMismatch:
@@ -1037,9 +1114,9 @@ async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None
 
 
 async def _store_whole(
+    file: FileTarget,
     data: bytes,
     result: TransferResult,
-    file: FileTarget,
     check_size: _SizeCheck,
     progress: ProgressCallback | None,
 ) -> TransferResult:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import functools
+import io
 import os
 import socket
 import ssl
@@ -17,7 +18,7 @@ from typing import Any
 import attrs
 import pytest
 
-from ftpdata import direct
+from ftpdata import direct, transfers, workers
 from ftpdata.deadlines import Deadlines
 from ftpdata.direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
@@ -33,10 +34,10 @@ from ftpdata.throttle import TokenBucket
 from ftpdata.tls import DataTLS
 from ftpdata.tls_transport import TLSChannel
 from ftpdata.transfers import receive_file, send_file, send_listing
-from tests.harness.connections import peer_task, read_until_cut, receive_all
-from tests.harness.seams import Seams
+from tests.harness.connections import peer_task, read_until_cut, receive_all, send_all
+from tests.harness.seams import Hang, Seams, opened_below
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
-from tests.harness.waiting import turns
+from tests.harness.waiting import turns, until
 
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux alone can do")
 
@@ -573,6 +574,282 @@ async def test_an_upload_can_be_cancelled_anywhere(tmp_path: Path) -> None:
         assert set(await asyncio.to_thread(names, tmp_path)) <= {"new"}
 
     assert await sweep(scenario, check=nothing_hidden) >= 2
+
+
+# By name: opened first, in a worker thread
+
+
+@contextlib.contextmanager
+def named(kind: str, path: Path) -> Iterator[Any]:
+    """The ways to say which file is meant, whose length nobody has said."""
+
+    if kind == "descriptor":
+        fd = os.open(path, os.O_RDONLY)
+        os.lseek(fd, 5, os.SEEK_SET)
+        yield fd
+        # It stands where it stood.
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 5
+        os.close(fd)
+    elif kind == "object":
+        with path.open("rb") as opened:
+            yield opened
+            assert opened.tell() == 0
+    else:
+        yield path if kind == "path" else os.fsencode(path)
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("kind", ["path", "bytes", "descriptor", "object"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        (0, 0, None),
+        (1024, 0, None),
+        (1024, 1000, 24),
+        (DIRECT_LIMIT + 1, 0, None),
+        (SENDFILE_LIMIT, 0, None),
+        (2 * SENDFILE_LIMIT, 2 * SENDFILE_LIMIT - 10, None),
+        (2 * SENDFILE_LIMIT, 100, 5),
+        (1024, 1024, None),
+    ],
+)
+async def test_a_file_of_which_nobody_says_how_long_it_is(
+    kind: str,
+    part: tuple[int, int, int | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is opened and looked at; then it goes the shortest way as any other."""
+
+    size, offset, length = part
+    monkeypatch.setattr(direct, "unacknowledged_on", lambda _: 0)
+    path = tmp_path / "file"
+    path.write_bytes(content(size))
+    expected = content(size)[offset:] if length is None else content(size)[offset:][:length]
+    told: list[tuple[int, int | None]] = []
+    with named(kind, path) as file:
+        async with pair() as (endpoint, peer), asyncio.TaskGroup() as group:
+            reading = group.create_task(receive_all(peer))
+            result = await send_file(
+                endpoint,
+                file,
+                offset=offset,
+                length=length,
+                expected_size=len(expected),
+                progress=lambda *numbers: told.append(numbers),
+            )
+    assert reading.result() == expected
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+    assert (result.bytes, result.file_bytes) == (len(expected), len(expected))
+    assert (result.offset, told) == (offset, [(len(expected), len(expected))])
+
+
+@pytest.mark.parametrize(
+    "hindrance",
+    ["long", "no size", "not acknowledged", "not cached", "slow", "ascii", "digest"],
+)
+async def test_the_way_on_of_a_file_by_its_name(
+    hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every byte comes once, and the file is opened once."""
+
+    size = 1024
+    options: dict[str, Any] = {}
+    path: Any = tmp_path / "file"
+    if hindrance == "long":
+        size = SENDFILE_LIMIT + 1
+    elif hindrance == "not acknowledged":
+        monkeypatch.setattr(direct, "unacknowledged_on", lambda _: 1)
+    elif hindrance == "not cached":
+        monkeypatch.setattr(direct, "read_cached", lambda *_: None)
+    elif hindrance == "slow":
+        monkeypatch.setattr(transfers, "MOMENT", 0.0)
+    elif hindrance == "ascii":
+        options = {"parameters": TransferParameters().with_type("A")}
+    elif hindrance == "digest":
+        options = {"digest": "crc32"}
+    path.write_bytes(content(size).replace(b"\n", b"."))
+    expected = path.read_bytes()
+    if hindrance == "no size":
+        path = io.BytesIO(expected)
+    opened: list[object] = []
+
+    def note(original: Callable[..., int], name: object, *args: Any, **kwargs: Any) -> int:
+        opened.append(name)
+        return original(name, *args, **kwargs)
+
+    Seams(monkeypatch).replace("open", note)
+    async with pair() as (endpoint, peer), asyncio.TaskGroup() as group:
+        reading = group.create_task(receive_all(peer))
+        result = await send_file(endpoint, path, **options)
+    assert reading.result() == expected
+    assert result.end is End.CLEAN
+    assert result.fast_path is not FastPath.DIRECT
+    assert (result.bytes, result.file_bytes) == (size, size)
+    assert opened == ([] if hindrance == "no size" else [path])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "end"),
+    [
+        ("missing", 550, End.PRODUCER_FAILED),
+        ("a directory", 550, End.PRODUCER_FAILED),
+        ("no name", 553, End.PRODUCER_FAILED),
+        ("offset", 501, End.PRODUCER_FAILED),
+        ("promised", 451, End.SIZE_MISMATCH),
+        ("negative", 501, End.PRODUCER_FAILED),
+    ],
+)
+async def test_a_file_by_its_name_that_cannot_be_sent(
+    wrong: str, code: int, end: End, tmp_path: Path
+) -> None:
+    """It is told as by a transfer over a DTP; the peer gets nothing that could pass for it."""
+
+    path: Any = tmp_path / "file"
+    path.write_bytes(b"content")
+    options: dict[str, Any] = {}
+    if wrong == "missing":
+        path = tmp_path / "other"
+    elif wrong == "a directory":
+        path = tmp_path
+    elif wrong == "no name":
+        path = "a\0b"
+    elif wrong == "offset":
+        options = {"offset": 8}
+    elif wrong == "promised":
+        options = {"expected_size": 8}
+    else:
+        options = {"length": -1}
+    results = []
+    for is_direct in (True, False):
+        async with pair() as (endpoint, peer):
+            with pytest.raises(FTPDataError) as caught:
+                await send_file(endpoint if is_direct else await endpoint.open(), path, **options)
+            assert await read_until_cut(peer) == (b"", True)
+        assert caught.value.reply_code == code
+        assert caught.value.result is not None
+        assert caught.value.result.end is end
+        results.append(attrs.evolve(caught.value.result, seconds=0.0, peer=None))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("way", ["abort", "deadline", "cancel"])
+@pytest.mark.parametrize("receiving", [False, True])
+async def test_a_store_that_hangs_is_not_waited_for(
+    receiving: bool, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transfer ends as if the file were open; what is opened behind its back is closed."""
+
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
+    (tmp_path / "file").write_bytes(b"content")
+    # What is asked first, of a file that is to be sent, and of one that is to be replaced.
+    hang = Hang(Seams(monkeypatch), "stat" if receiving else "open")
+    move: Callable[..., Any] = receive_file if receiving else send_file
+    async with pair() as (endpoint, _):
+        deadlines = Deadlines(first_byte=0.05 if way == "deadline" else None)
+        transfer = asyncio.ensure_future(
+            move(endpoint, tmp_path / "file", deadlines=deadlines)
+        )
+        await hang.entered()
+        if way == "abort":
+            endpoint.abort(End.ABORTED, "the user said so")
+        elif way == "cancel":
+            transfer.cancel()
+        await asyncio.wait((transfer,))
+        hang.go_on()
+        if way == "cancel":
+            assert transfer.cancelled()
+        else:
+            with pytest.raises(FTPDataError) as caught:
+                transfer.result()
+            assert caught.value.result is not None
+            assert caught.value.result.end is (
+                End.ABORTED if way == "abort" else End.FIRST_BYTE_TIMEOUT
+            )
+    await until(lambda: not opened_below(tmp_path))
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+async def test_a_download_by_name_can_be_cancelled_anywhere(tmp_path: Path) -> None:
+    """At each suspension: nothing is left."""
+
+    (tmp_path / "file").write_bytes(content(1024))
+
+    async def scenario() -> None:
+        sock, peer = await tcp_pair()
+        try:
+            await send_file(AcceptedEndpoint(sock), tmp_path / "file")
+        finally:
+            peer.close()
+
+    assert await sweep(scenario) >= 2
+
+
+@pytest.mark.parametrize("size", [0, 1000, UPLOAD_LIMIT - 1])
+@pytest.mark.parametrize("mode", ["replaced", "new", "appended", "from an offset"])
+async def test_an_upload_by_its_name_takes_the_shortest_way(
+    mode: str, size: int, tmp_path: Path
+) -> None:
+    """The file is opened for the connection that has come, and published whole."""
+
+    path = tmp_path / "new"
+    options: dict[str, Any] = {}
+    before = b""
+    if mode != "new":
+        path.write_bytes(b"old")
+    if mode == "appended":
+        options, before = {"append": True}, b"old"
+    elif mode == "from an offset":
+        options, before = {"offset": 2}, b"ol"
+    async with pair() as (endpoint, peer), asyncio.TaskGroup() as group:
+        group.create_task(send_all(peer, content(size)))
+        result = await receive_file(endpoint, path, **options)
+    behind = b"d" if (mode, size) == ("from an offset", 0) else b""
+    assert path.read_bytes() == before + content(size) + behind
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+    assert (result.bytes, result.file_bytes) == (size, size)
+    assert names(tmp_path) == ["new"]
+
+
+@pytest.mark.parametrize("hindrance", ["slow", "late", "digest", "throttle", "promised", "missing"])
+async def test_the_way_on_of_an_upload_by_its_name(
+    hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost of what has come; and nothing is left of what was refused."""
+
+    path = tmp_path / "new"
+    options: dict[str, Any] = {}
+    code = 226
+    if hindrance == "slow":
+        monkeypatch.setattr(transfers, "MOMENT", 0.0)
+    elif hindrance == "late":
+        monkeypatch.setattr(direct, "MOMENT", 0.0)
+    elif hindrance == "digest":
+        options = {"digest": "crc32"}
+    elif hindrance == "throttle":
+        now = asyncio.get_running_loop().time()
+        options = {"throttle": TokenBucket(1e9, now=now)}
+    elif hindrance == "promised":
+        options, code = {"expected_size": 1001}, 451
+    else:
+        path, code = tmp_path / "missing" / "new", 550
+    async with pair() as (endpoint, peer):
+        if hindrance != "late":
+            await send_all(peer, content(1000))
+        receiving = asyncio.ensure_future(receive_file(endpoint, path, **options))
+        if hindrance == "late":
+            await until(lambda: endpoint.dtp is not None)
+            await send_all(peer, content(1000))
+        if code == 226:
+            assert (await receiving).file_bytes == 1000
+        else:
+            with pytest.raises(FTPDataError) as caught:
+                await receiving
+            assert caught.value.reply_code == code
+            assert caught.value.result is not None
+    assert names(tmp_path) == (["new"] if code == 226 else [])
+    assert code != 226 or path.read_bytes() == content(1000)
 
 
 # In TLS

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from ftpdata import files
 from tests.harness.waiting import until
 
-__all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors"]
+__all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]
 
 
 class _Calls:
@@ -128,6 +130,16 @@ def descriptors() -> set[str]:
     """Name the open descriptors."""
 
     return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def opened_below(directory: Path) -> list[str]:
+    """Name what is open in a directory."""
+
+    opened = []
+    for fd in descriptors():
+        with contextlib.suppress(OSError):
+            opened.append(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 - also of no file
+    return [name for name in opened if name.startswith(os.fspath(directory))]
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:
