@@ -746,6 +746,27 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_endpoint.py::test_who_waits_for_room_can_be_told_to_stop",
     ),
     Mutation(
+        name="a file that is opened in vain is given up",
+        module="ftpdata/pending.py",
+        check="            await give_up(self._task)\n",
+        instead="            pass\n",
+        tests="tests/test_pending.py::test_nothing_is_opened_for_who_has_gone",
+    ),
+    Mutation(
+        name="a file that was opened by its name is closed",
+        module="ftpdata/transfers.py",
+        check="        if pending.file is not None:\n            pending.file.close()\n",
+        instead="",
+        tests="tests/test_direct.py::test_a_file_of_which_nobody_says_how_long_it_is",
+    ),
+    Mutation(
+        name="an upload that was opened by its name is discarded",
+        module="ftpdata/transfers.py",
+        check="            await _discard(pending.file, error, deadlines.close)\n",
+        instead="            pass\n",
+        tests="tests/test_transfers.py::test_an_upload_that_is_reset_in_the_middle",
+    ),
+    Mutation(
         name="threads that are at work end with the event loop",
         module="ftpdata/threads.py",
         check="            if self._is_closed and self._withdraw(inbox):\n",
@@ -916,9 +937,10 @@ def verdict_on(mutation: Mutation) -> tuple[str, str]:
                 os.killpg(tests.pid, signal.SIGKILL)
                 return HUNG, f"no result within {mutation.patience:g} s: {mutation.tests[:80]}"
 
-    failed = [line for line in output.splitlines() if line.startswith("FAILED")]
+    # What a test has left behind is an error, of its end.
+    failed = [line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     if tests.returncode == TESTS_FAILED and failed:
-        return NOTICED, failed[0][7:100]
+        return NOTICED, failed[0][:100]
 
     return SURVIVED, output[-400:]
 
