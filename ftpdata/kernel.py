@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import ssl
 import struct
@@ -28,6 +29,7 @@ __all__ = [
     "has_close_notify",
     "has_unread",
     "limit_unsent",
+    "look_at",
     "pending_error",
     "reset_on_close",
     "reset_socket_on_close",
@@ -253,6 +255,22 @@ def duplicate_socket(transport: asyncio.Transport) -> socket.socket | None:
         return socket.fromfd(sock.fileno(), sock.family, sock.type)
     except NO_ANSWER:
         return None
+
+
+def look_at(sock: socket.socket) -> Callable[[], bool]:
+    """Return a function that looks whether a socket may be worth a call, without any wait.
+
+    For listeners: Linux makes a socket before it finds that accept(2) has none to give,
+    which takes ten times as long as to look first. Where there is no poll(2), as on
+    Windows, the call itself is the look.
+    """
+
+    if not hasattr(select, "poll"):
+        return lambda: True
+
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return lambda: bool(poll.poll(0))
 
 
 def watch_readable(

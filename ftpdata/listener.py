@@ -20,7 +20,7 @@ import attrs
 
 from .addresses import HostPort
 from .errors import InvalidData
-from .kernel import watch_readable
+from .kernel import look_at, watch_readable
 from .proxy_header import ProxyHeader, TrustedProxies, parse_proxy_header
 from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 
@@ -165,6 +165,7 @@ class Acceptor:
         self._retry: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = listener
+        self._may_have_one = look_at(listener)
         self._watches = self._watch()
 
     @property
@@ -249,7 +250,7 @@ class Acceptor:
             refused = self.refused
 
     def _accept_one(self) -> bool:
-        if self._listener is None:
+        if self._listener is None or not self._may_have_one():
             return False
 
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import ssl
 import sys
@@ -218,6 +219,24 @@ class Scripted:
 def test_has_close_notify(result: bytes | Exception, *, announced: bool) -> None:
     """Only an announced end is one."""
     assert kernel.has_close_notify(Scripted(result)) is announced  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("has_poll", [True, False])
+def test_a_look_at_a_listener(has_poll: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells of a connection, and of what accept(2) will say is wrong; or to ask accept(2)."""
+
+    if not has_poll:
+        monkeypatch.delattr(select, "poll")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        look = kernel.look_at(listener)
+        assert look() is not has_poll
+        with socket.create_connection(listener.getsockname()):
+            assert look()
+            listener.accept()[0].close()
+            assert look() is not has_poll
+            if sys.platform == "linux":
+                listener.shutdown(socket.SHUT_RDWR)
+                assert look()
 
 
 @pytest.mark.parametrize("watch", [kernel.watch_readable, kernel.watch_writable])

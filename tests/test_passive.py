@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import os
 import socket
 import sys
 from collections import Counter
@@ -37,6 +36,8 @@ from ftpdata.testing import RecordingConsumer, reset, sweep
 from ftpdata.testing_sweep import open_descriptors
 from tests.benchmarks.ports import chi_square, threshold
 from tests.benchmarks.theft import races
+from tests.harness.listeners import make_faulty
+from tests.harness.proxies import free_ports
 from tests.harness.waiting import turns
 
 HOST = "127.0.0.1"
@@ -65,28 +66,6 @@ async def is_closed_by_peer(sock: socket.socket) -> bool:
         return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
     except ConnectionResetError:
         return True
-
-
-def free_range(size: int) -> PortRange:
-    """Find ports next to each other that are free now."""
-
-    for first in range(20000, 30000, size):
-        sockets = []
-        try:
-            for port in range(first, first + size):
-                sock = socket.socket()
-                sockets.append(sock)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind((HOST, port))
-        except OSError:
-            continue
-        else:
-            return PortRange(first, first + size - 1)
-        finally:
-            for sock in sockets:
-                sock.close()
-
-    raise AssertionError("no free ports")
 
 
 # Port ranges
@@ -188,7 +167,7 @@ def test_the_last_free_ports_cannot_be_guessed() -> None:
 async def test_a_range_that_is_used_up_is_refused_at_once() -> None:
     """PortsExhausted, 425, without waiting; a port given back can be had again."""
 
-    ports = free_range(3)
+    ports = free_ports(3)
     held = [await listen_passive(HOST, control_peer=HOST, ports=ports) for _ in range(3)]
     assert {endpoint.address.port for endpoint in held} == set(
         range(ports.first, ports.last + 1)
@@ -211,7 +190,7 @@ async def test_a_range_that_is_used_up_is_refused_at_once() -> None:
 async def test_a_port_of_somebody_else_is_passed_over(listens: bool) -> None:
     """Bound or listened on elsewhere, a port is not ours; the others of the range are."""
 
-    ports = free_range(2)
+    ports = free_ports(2)
     with socket.socket() as other:
         if listens:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -229,7 +208,7 @@ async def test_a_port_of_somebody_else_is_passed_over(listens: bool) -> None:
 async def test_a_port_that_another_process_listens_on_first() -> None:
     """Both may bind it; whoever listens second takes another port of the range."""
 
-    ports = free_range(2)
+    ports = free_ports(2)
     real_bind = listener_module.bind_listener
     thieves: list[socket.socket] = []
 
@@ -274,7 +253,7 @@ async def test_a_policy_that_compares_needs_something_to_compare_with() -> None:
 async def test_ten_thousand_cycles_leak_nothing() -> None:
     """PASV-and-leave gives port and descriptor back, each time."""
 
-    ports = free_range(4)
+    ports = free_ports(4)
     before = open_descriptors()
     for cycle in range(10_000):
         endpoint = await listen_passive(HOST, control_peer=HOST, ports=ports)
@@ -573,52 +552,6 @@ async def test_a_socket_that_cannot_listen() -> None:
 # Faults of accept
 
 
-class FaultyListener:
-    """A listener whose accept raises as long as `error` is set."""
-
-    def __init__(self, sock: socket.socket, error: int | None) -> None:
-        self.error = error
-        self.once = False
-        self.accepts = 0
-        self._sock = sock
-
-    def accept(self) -> Any:
-        """Fail, or accept."""
-
-        self.accepts += 1
-        if self.error is not None:
-            error = self.error
-            if self.once:
-                self.error = None
-            raise OSError(error, os.strerror(error))
-
-        return self._sock.accept()
-
-    def fileno(self) -> int:
-        """Be watched as the listener itself."""
-
-        return self._sock.fileno()
-
-    def close(self) -> None:
-        """Close the listener."""
-
-        self._sock.close()
-
-
-def make_faulty(endpoint: PassiveEndpoint, error: int) -> FaultyListener:
-    """Make accept fail from now on."""
-
-    acceptor = endpoint._acceptor
-    listener = acceptor._listener
-    assert listener is not None
-    loop = asyncio.get_running_loop()
-    loop.remove_reader(listener)
-    faulty = FaultyListener(listener, error)
-    acceptor._listener = faulty  # type: ignore[assignment]
-    loop.add_reader(faulty, acceptor.accept)
-    return faulty
-
-
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_without_descriptors_the_listener_rests_and_recovers(
     error: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -627,7 +560,7 @@ async def test_without_descriptors_the_listener_rests_and_recovers(
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.5)
     endpoint = await listen_passive(HOST, control_peer=HOST)
-    listener = make_faulty(endpoint, error)
+    listener = make_faulty(endpoint._acceptor, error)
     peer = await connect(endpoint)
     opening = asyncio.ensure_future(endpoint.open())
     await turns(200)
@@ -647,7 +580,7 @@ async def test_a_connection_that_broke_in_the_queue_is_passed_over(error: int) -
     """What befell one connection, perhaps a stranger's, is not the listener's end (accept(2))."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
-    listener = make_faulty(endpoint, error)
+    listener = make_faulty(endpoint._acceptor, error)
     listener.once = True
     peer = await connect(endpoint)
     dtp = await endpoint.open()
@@ -662,7 +595,10 @@ async def test_a_listener_that_is_broken_gives_up() -> None:
     """Any other error ends the endpoint, with a reason."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
-    listener = make_faulty(endpoint, errno.EINVAL)
+    listener = endpoint._acceptor._listener
+    assert listener is not None
+    # The system says so, too: accept(2) fails from now on (EINVAL).
+    listener.shutdown(socket.SHUT_RDWR)
     with pytest.raises(DataConnectionError, match="accept failed"):
         await endpoint.open()
     assert listener.fileno() == -1

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import os
 import secrets
 import socket
 from collections import Counter
@@ -33,6 +32,7 @@ from ftpdata.proxy_header import TrustedProxies
 from ftpdata.testing import RecordingConsumer, reset, sweep
 from ftpdata.testing_sweep import open_descriptors
 from tests.benchmarks.theft import races
+from tests.harness.listeners import make_faulty
 from tests.harness.proxies import abandon, connect_from, free_ports, is_cut
 from tests.harness.waiting import turns, until
 
@@ -581,39 +581,6 @@ def test_what_is_no_pool(wrong: dict[str, Any]) -> None:
         ListenerPool(**(arguments | wrong))
 
 
-class FaultyListener:
-    """A listener whose accept raises as long as `error` is set."""
-
-    def __init__(self, sock: socket.socket, error: int) -> None:
-        self.error: int | None = error
-        self.accepts = 0
-        self._sock = sock
-        self.fileno = sock.fileno
-        self.close = sock.close
-
-    def accept(self) -> Any:
-        """Fail, or accept."""
-
-        self.accepts += 1
-        if self.error is not None:
-            raise OSError(self.error, os.strerror(self.error))
-
-        return self._sock.accept()
-
-
-def make_faulty(pool: ListenerPool, error: int) -> FaultyListener:
-    """Make accept fail from now on, on the first port."""
-
-    acceptor = next(iter(pool._listeners.values())).acceptor
-    assert acceptor._listener is not None
-    loop = asyncio.get_running_loop()
-    loop.remove_reader(acceptor._listener)
-    faulty = FaultyListener(acceptor._listener, error)
-    acceptor._listener = faulty  # type: ignore[assignment]
-    loop.add_reader(faulty, acceptor.accept)
-    return faulty
-
-
 @pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_without_descriptors_the_pool_rests_and_recovers(
     error: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -623,7 +590,7 @@ async def test_without_descriptors_the_pool_rests_and_recovers(
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.3)
     async with ListenerPool(HOST, free_ports(1)) as pool:
         endpoint = pool.reserve(control_peer=ME)
-        listener = make_faulty(pool, error)
+        listener = make_faulty(next(iter(pool._listeners.values())).acceptor, error)
         peer = await connect_from(ME, endpoint.address)
         opening = asyncio.ensure_future(endpoint.open())
         await turns(200)
@@ -642,7 +609,10 @@ async def test_a_port_that_breaks_is_lost_and_the_others_go_on(
 
     async with ListenerPool(HOST, free_ports(2)) as pool:
         mine = [pool.reserve(control_peer=ME) for _ in range(2)]
-        make_faulty(pool, errno.EINVAL)
+        listener = next(iter(pool._listeners.values())).acceptor._listener
+        assert listener is not None
+        # accept(2) fails from now on (EINVAL).
+        listener.shutdown(socket.SHUT_RDWR)
         broken = next(e for e in mine if e.address.port == pool.ports.first)
         with pytest.raises(DataConnectionError, match="accept failed"):
             await broken.open()
