@@ -323,7 +323,8 @@ MEASURES: tuple[Measure, ...] = (
             "seconds": 2 * scale.seconds,
             "rounds": 7,
         },
-        servers=(*REFERENCE, "pyftpdlib", "aioftp", "twisted"),
+        # What shares of a core a process for each transfer would leave.
+        servers=("limit", *REFERENCE, "pyftpdlib", "aioftp", "twisted"),
         is_slow=True,
         is_once=True,
     ),
