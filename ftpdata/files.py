@@ -53,8 +53,8 @@ class FileSource:
     Attributes:
         size: Size of the file in bytes when it was opened; None for what has
             no size (a pipe, an object with a `read` method only).
-        raw: The unbuffered file for `loop.sendfile`, where there is a regular
-            file behind it.
+        fd: The descriptor of the regular file that is behind it; None where
+            there is none.
         position: Where the next byte comes from, in bytes.
     """
 
@@ -65,7 +65,7 @@ class FileSource:
         size: int | None,
         position: int,
         close: Callable[[], None] | None,
-        raw: io.FileIO | None,
+        fd: int | None,
         calls: WorkerCalls,
     ) -> None:
         self._read = read
@@ -74,7 +74,7 @@ class FileSource:
         self._buffer: mmap.mmap | None = None
         self.size = size
         self.position: int = position
-        self.raw = raw
+        self.fd = fd
 
     @classmethod
     async def open(
@@ -175,16 +175,12 @@ class FileSource:
                 return os.read(fd, count)
             if hasattr(os, "pread"):
                 return os.pread(fd, count, position)
+            # The caller's file is to stand where it stood.
+            here = os.lseek(fd, 0, os.SEEK_CUR)
             os.lseek(fd, position, os.SEEK_SET)
-            return os.read(fd, count)
-
-        here = os.lseek(fd, 0, os.SEEK_CUR) if is_regular else 0
-
-        def close() -> None:
-            if owned:
-                os.close(fd)
-            elif is_regular:
-                # asyncio's sendfile moves it; the caller's file is to stand where it stood.
+            try:
+                return os.read(fd, count)
+            finally:
                 os.lseek(fd, here, os.SEEK_SET)
 
         calls.lives_in_memory = is_regular and lives_in_memory(fd)
@@ -192,8 +188,8 @@ class FileSource:
             read_at,
             size=status.st_size if is_regular else None,
             position=start,
-            close=close,
-            raw=io.FileIO(fd, "rb", closefd=False) if is_regular else None,
+            close=(lambda: os.close(fd)) if owned else None,
+            fd=fd if is_regular else None,
             calls=calls,
         )
 
@@ -218,7 +214,7 @@ class FileSource:
             size=size,
             position=position,
             close=None,
-            raw=None,
+            fd=None,
             calls=calls,
         )
 
@@ -247,7 +243,7 @@ class FileSource:
             this is the end, or nobody knows.
         """
 
-        if self.raw is None or sys.platform != "linux":
+        if self.fd is None or sys.platform != "linux":
             return None
 
         buffer = self._buffer
@@ -257,7 +253,7 @@ class FileSource:
 
         data = memoryview(buffer)[:count]
         size = read_from_memory(
-            self.raw.fileno(), self.position, data, lives_there=self._calls.lives_in_memory
+            self.fd, self.position, data, lives_there=self._calls.lives_in_memory
         )
         self.position += size
         return data[:size] if size else None
@@ -268,8 +264,8 @@ class FileSource:
         A sample, where the system tells at all; takes no time worth a thread.
         """
 
-        return self.raw is None or is_in_memory(
-            self.raw.fileno(), self.position, count, otherwise=self._calls.lives_in_memory
+        return self.fd is None or is_in_memory(
+            self.fd, self.position, count, otherwise=self._calls.lives_in_memory
         )
 
     def close(self) -> None:
@@ -281,6 +277,8 @@ class FileSource:
     def close_now(self) -> None:
         """Do what `close` does, in the calling thread. Idempotent."""
 
+        # Its number may be another's soon.
+        self.fd = None
         close, self._close = self._close, None
         if close is not None:
             close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -34,6 +35,7 @@ __all__ = [
     "reset_on_close",
     "reset_socket_on_close",
     "room_to_send",
+    "sendfile_past",
     "unacknowledged_bytes",
     "unacknowledged_on",
     "watch_readable",
@@ -45,6 +47,9 @@ LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 NO_ANSWER = (OSError, ValueError, AttributeError)
 """What is raised for a socket that is closed already, or that is none of TCP."""
+
+NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+"""What says that a file cannot be sent this way (sendfile(2))."""
 
 FIN_SENT = (b"\x04", b"\x09", b"\x0b")
 """``tcpi_state``: FIN-WAIT-1, LAST-ACK and CLOSING, in Linux's numbers."""
@@ -178,6 +183,38 @@ def room_to_send(transport: asyncio.Transport) -> int | None:
 
     room: int = (most - queued) * 2 // 3 - transport.get_write_buffer_size()
     return max(0, room)
+
+
+def sendfile_past(transport: asyncio.Transport, fd: int, offset: int, count: int) -> int:
+    """Let the system send bytes of a file over the connection, past the transport (sendfile(2)).
+
+    On any event loop. Waits for no peer, but for a disk, if they are not in memory.
+
+    Args:
+        transport: It has nothing to send of its own now.
+        fd: The file; it stays where it stands.
+        offset: The first of the bytes.
+        count: How many at most.
+
+    Returns:
+        How many were sent; 0 at the end of the file.
+
+    Raises:
+        BlockingIOError: There is no room for any.
+        NotImplementedError: There is no socket, or the system has no such call for this file.
+        OSError: What the system says, of the connection or of the file.
+    """
+
+    sock = transport.get_extra_info("socket")
+    if sock is None or not hasattr(os, "sendfile"):
+        raise NotImplementedError
+
+    try:
+        return os.sendfile(sock.fileno(), fd, offset, count)
+    except OSError as error:
+        if error.errno in NO_SENDFILE:
+            raise NotImplementedError from error
+        raise
 
 
 def limit_unsent(transport: asyncio.Transport, nbytes: int) -> int:

@@ -536,7 +536,7 @@ class Supervisor:
     def give_back(self, nbytes: int) -> None:
         """Give bytes back to the throttle that had their turn and did not pass."""
 
-        if self.throttle is not None:
+        if self.throttle is not None and nbytes:
             self.throttle.unused(nbytes)
 
     async def note_file_bytes(self, data: Buffer) -> None:

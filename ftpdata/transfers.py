@@ -71,10 +71,12 @@ from .errors import (
     QuotaExceeded,
     SizeMismatch,
 )
-from .files import CHUNK, FileObjectTarget, FilePath, FileSource, FileTarget, WriteMode
+from .files import FileObjectTarget, FilePath, FileSource, FileTarget, WriteMode
+from .kernel import sendfile_past
 from .listing_entry import ListingEntry
 from .listing_table import ListingBlock
 from .outcome import Direction, End, FastPath, TransferResult
+from .page_cache import read_cached
 from .parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from .pending import PendingFile
 from .protocol import DTP
@@ -101,13 +103,16 @@ LISTING_BATCH = 64 * 1024
 
 FIRST_SENDFILE_PIECE = 1024 * 1024
 LARGEST_SENDFILE_PIECE = 8 * 1024 * 1024
-SENDFILE_PIECE_SECONDS = 0.25
-"""How long one piece should take: `loop.sendfile` reports nothing while it runs."""
+"""Bytes that a peer that takes all at once gets before others have their turn. The more it has
+had, the more: many files of a few MiB are best sent side by side, a large one in one go."""
+
+TOKEN = 512
+"""Bytes that wait for room in the transport, which tells when there is some."""
 
 _NETWORK_ERRNOS = frozenset(
     {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
 )
-"""What `loop.sendfile` raises about the connection, where it is not a `ConnectionError`."""
+"""What sendfile(2) says about the connection, where it is not a `ConnectionError`."""
 
 STREAM, DEFAULT_DEADLINES = TransferParameters(), Deadlines()
 
@@ -212,7 +217,7 @@ async def send_file(
                 _note_ahead(transfer, ahead)
                 source.position += transfer.file_bytes
 
-                can_sendfile = parameters.is_identity and digest is None and source.raw is not None
+                can_sendfile = parameters.is_identity and digest is None and source.fd is not None
                 if can_sendfile and total is not None and transfer.dtp.tls is None:
                     await _send_by_sendfile(transfer, source, outgoing)
 
@@ -864,9 +869,9 @@ async def _send_file_directly(
         await endpoint.connect()
         source = await pending.get_soon(MOMENT)
         size = None if source is None else _total_of(source, length)
-        if source is None or source.raw is None or size is None:
+        if source is None or source.fd is None or size is None:
             return None
-        fd, start, total = source.raw.fileno(), source.position, size
+        fd, start, total = source.fd, source.position, size
 
     if expected_size not in (None, total) or not 0 <= total <= SENDFILE_LIMIT:
         return None
@@ -902,61 +907,83 @@ async def _send_by_sendfile(
 
     It reads on the event loop's own thread, so a stretch of the file that is
     not in memory goes through worker threads instead. Returns without having
-    sent everything where the event loop or the file cannot: the caller goes on
+    sent everything where the system or the file cannot: the caller goes on
     from `source.position`.
     """
 
-    assert source.raw is not None
     assert transfer.total is not None
     dtp = transfer.dtp
-    loop = asyncio.get_running_loop()
     piece = FIRST_SENDFILE_PIECE
-    while transfer.file_bytes < transfer.total:
-        # The rate of a throttle may be changed at any time.
-        most = transfer.piece_up_to(piece)
-        count = min(most, transfer.total - transfer.file_bytes)
-        if not source.is_in_memory(count):
-            until = min(transfer.file_bytes + LARGEST_SENDFILE_PIECE, transfer.total)
-            await _send_by_reading(transfer, source, outgoing, until=until)
-            continue
+    try:
+        while transfer.file_bytes < transfer.total:
+            # The rate of a throttle may be changed at any time.
+            most = transfer.piece_up_to(piece)
+            count = min(most, transfer.total - transfer.file_bytes)
+            if not source.is_in_memory(count):
+                until = min(transfer.file_bytes + LARGEST_SENDFILE_PIECE, transfer.total)
+                await _send_by_reading(transfer, source, outgoing, until=until)
+                continue
 
-        await transfer.wait_for_turn(count)
-        _check_open(dtp)
-        started_at = loop.time()
-        try:
-            sent = await loop.sendfile(
-                dtp.transport, source.raw, source.position, count, fallback=False
-            )
-        except (asyncio.SendfileNotAvailableError, NotImplementedError, AttributeError):
-            transfer.give_back(count)
-            return
-        except OSError as error:
-            transfer.give_back(count)
-            if not isinstance(error, ConnectionError) and error.errno not in _NETWORK_ERRNOS:
-                raise
-            # It came past the transport, which does not know yet.
-            raise dtp.lost_by(error) from error
-
-        transfer.fast_path = FastPath.SENDFILE
-        dtp.account_sent(sent)
-        source.position += sent
-        transfer.file_bytes += sent
-        transfer.report_progress()
-        if sent < count:
-            raise _shrunk(transfer)
-
-        seconds = loop.time() - started_at
-        if seconds < SENDFILE_PIECE_SECONDS:
+            await transfer.wait_for_turn(count)
+            # It must have nothing to send that would come too late.
+            dtp.limit_waiting(0)
+            await dtp.drain()
+            left = count
+            try:
+                while left:
+                    sent = await _sendfile_some(transfer, source, left)
+                    left -= sent
+                    transfer.file_bytes += sent
+                    transfer.report_progress()
+            except NotImplementedError:
+                return
+            finally:
+                transfer.give_back(left)
             piece = min(piece * 2, LARGEST_SENDFILE_PIECE)
-        elif seconds > 2 * SENDFILE_PIECE_SECONDS:
-            piece = max(piece // 2, CHUNK)
+    finally:
+        dtp.limit_waiting(dtp.high_water)
 
 
-def _check_open(dtp: DTP) -> None:
-    """Raise what a write would: `loop.sendfile` knows no better than a RuntimeError."""
+async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -> int:
+    """Send some bytes of a file, at least one, once there is room; return how many.
 
+    Raises:
+        NotImplementedError: It cannot be done.
+        FTPDataError: The connection was lost, or the file has shrunk.
+        OSError: What the system says about the file.
+    """
+
+    assert source.fd is not None
+    dtp = transfer.dtp
     if dtp.end is not None or dtp.transport.is_closing():
+        # It raises the reason.
         dtp.write(b"")
+
+    try:
+        sent = sendfile_past(dtp.transport, source.fd, source.position, count)
+    except BlockingIOError:
+        # Forgotten since, it takes a thread.
+        size = min(count, TOKEN)
+        token = read_cached(source.fd, size, source.position)
+        if token is None:
+            token = await source.read(size)
+            source.position -= len(token)
+        sent = len(token)
+        dtp.write(token)
+        await dtp.drain()
+    except OSError as error:
+        if not isinstance(error, ConnectionError) and error.errno not in _NETWORK_ERRNOS:
+            raise
+        # It came past the transport, which does not know yet.
+        raise dtp.lost_by(error) from error
+    else:
+        dtp.account_sent(sent)
+        transfer.fast_path = FastPath.SENDFILE
+
+    if not sent:
+        raise _shrunk(transfer)
+    source.position += sent
+    return sent
 
 
 async def _send_by_reading(

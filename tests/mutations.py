@@ -746,6 +746,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_endpoint.py::test_who_waits_for_room_can_be_told_to_stop",
     ),
     Mutation(
+        name="nothing is sent past what waits in the transport",
+        module="ftpdata/transfers.py",
+        check="            dtp.limit_waiting(0)\n",
+        instead="",
+        tests="tests/test_transfers.py::test_a_socket_without_room",
+    ),
+    Mutation(
         name="a file that is opened in vain is given up",
         module="ftpdata/pending.py",
         check="            await give_up(self._task)\n",

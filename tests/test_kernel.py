@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import select
 import socket
 import ssl
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ftpdata import kernel
 from ftpdata.testing import MemoryTransport, reset, tcp_pair
+from tests.harness.seams import Seams
 from tests.harness.waiting import until
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
@@ -219,6 +223,48 @@ class Scripted:
 def test_has_close_notify(result: bytes | Exception, *, announced: bool) -> None:
     """Only an announced end is one."""
     assert kernel.has_close_notify(Scripted(result)) is announced  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="there is no sendfile")
+async def test_what_the_system_sends_past_a_transport(tmp_path: Path) -> None:
+    """Bytes of the file, as many as there is room for; none at its end."""
+
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 40_000)
+    sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
+    transport = await connect(sock)
+    with (tmp_path / "file").open("rb") as file, peer:
+        fd = file.fileno()
+        assert kernel.sendfile_past(transport, fd, 3, 5) == 5
+        assert await asyncio.get_running_loop().sock_recv(peer, 100) == bytes(range(3, 8))
+        assert kernel.sendfile_past(transport, fd, 256 * 40_000, 5) == 0
+        assert 0 < kernel.sendfile_past(transport, fd, 0, 256 * 40_000) < 256 * 40_000
+        with pytest.raises(BlockingIOError):
+            kernel.sendfile_past(transport, fd, 0, 256 * 40_000)
+        assert file.tell() == 0
+        reset(peer)
+        with pytest.raises(ConnectionError):
+            kernel.sendfile_past(transport, fd, 0, 5)
+    await close(transport)
+
+
+async def test_what_the_system_cannot_send_past_a_transport(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither without a socket, nor of a file that has it not, nor without the call."""
+
+    sock, peer = await tcp_pair()
+    transport = await connect(sock)
+    with peer, (tmp_path / "file").open("w+b") as file:
+        with pytest.raises(NotImplementedError):
+            kernel.sendfile_past(MemoryTransport(asyncio.Protocol()), file.fileno(), 0, 1)
+        with monkeypatch.context() as patch:
+            Seams(patch, kernel).fail("sendfile", 1, errno.EINVAL)
+            with pytest.raises(NotImplementedError):
+                kernel.sendfile_past(transport, file.fileno(), 0, 1)
+        monkeypatch.delattr(os, "sendfile", raising=False)
+        with pytest.raises(NotImplementedError):
+            kernel.sendfile_past(transport, file.fileno(), 0, 1)
+    await close(transport)
 
 
 @pytest.mark.parametrize("has_poll", [True, False])

@@ -40,6 +40,7 @@ from ftpdata.errors import (
     UnsupportedParameter,
 )
 from ftpdata.files import FileSource, FileTarget, WriteMode
+from ftpdata.kernel import sendfile_past
 from ftpdata.listing_table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters
@@ -107,12 +108,12 @@ def file(tmp_path: Path) -> Path:
 
 
 def no_sendfile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the event loop have no sendfile."""
+    """Let the system have no sendfile."""
 
-    async def refuse(*_: Any, **__: Any) -> int:
-        raise asyncio.SendfileNotAvailableError("not here")
+    def refuse(*_: object) -> int:
+        raise NotImplementedError
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "sendfile", refuse, raising=False)
+    monkeypatch.setattr(transfers, "sendfile_past", refuse)
 
 
 async def finished(work: Awaitable[TransferResult], peer: socket.socket) -> bytes:
@@ -180,7 +181,7 @@ EDGES = [0, 1, 2, 255, files.CHUNK - 1, files.CHUNK, files.CHUNK + 1, len(CONTEN
 
 @pytest.mark.parametrize("fallback", [False, True])
 async def test_every_size_offset_and_length(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loop_name: str, fallback: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
 ) -> None:
     """The fast path and the other send the same bytes, and say which one it was."""
 
@@ -200,41 +201,86 @@ async def test_every_size_offset_and_length(
 
                 assert await finished(task, peer) == expected
                 result = task.result()
-                fast = expected and not fallback and loop_name == "asyncio"
+                fast = expected and not fallback and hasattr(os, "sendfile")
                 assert result.fast_path is (FastPath.SENDFILE if fast else FastPath.NONE)
                 assert result.file_bytes == len(expected)
                 assert result.offset == offset
                 assert result.direction is Direction.SENT
 
 
-async def test_a_loop_that_loses_its_sendfile_half_way(
+async def test_a_file_that_loses_its_sendfile_half_way(
     big: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rest goes the other way, from where the first came to."""
 
     content = os.urandom(3 * 1024 * 1024)
     big.write_bytes(content)  # noqa: ASYNC240
-    loop = asyncio.get_running_loop()
     calls = 0
 
-    async def once(
-        transport: asyncio.Transport, raw: Any, offset: int, count: int, **_: Any
-    ) -> int:
+    def once(transport: asyncio.Transport, fd: int, offset: int, count: int) -> int:
         nonlocal calls
         calls += 1
         if calls > 1:
-            raise asyncio.SendfileNotAvailableError("no more")
-        transport.write(await asyncio.to_thread(os.pread, raw.fileno(), count, offset))
-        return count
+            raise NotImplementedError
+        return sendfile_past(transport, fd, offset, min(count, 100_000))
 
-    monkeypatch.setattr(loop, "sendfile", once, raising=False)
+    monkeypatch.setattr(transfers, "sendfile_past", once)
     async with connection() as (dtp, peer):
         assert await finished(send_file(dtp, big), peer) == content
 
     assert calls == 2
 
 
-@pytest.mark.asyncio_only("uvloop has no sendfile")
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="there is no sendfile")
+@pytest.mark.parametrize("place", ["memory", "disk", "nowhere"])
+async def test_a_socket_without_room(
+    big: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """The transport waits for some, with a few bytes of the file, wherever they come from."""
+
+    content = os.urandom(BIG)
+    big.write_bytes(content)  # noqa: ASYNC240
+    shrinks = place == "nowhere"
+    read = FileSource.read
+
+    async def read_late(source: FileSource, count: int) -> bytes:
+        if shrinks:
+            await asyncio.to_thread(os.truncate, big, 0)
+        return await read(source, count)
+
+    if place != "memory":
+        monkeypatch.setattr(transfers, "read_cached", lambda *_: None)
+        monkeypatch.setattr(FileSource, "read", read_late)
+    full = 0
+
+    def watched(transport: asyncio.Transport, *arguments: int) -> int:
+        nonlocal full
+        # What comes past it must not come too early.
+        assert transport.get_write_buffer_size() == 0
+        try:
+            return sendfile_past(transport, *arguments)
+        except BlockingIOError:
+            full += 1
+            raise
+
+    monkeypatch.setattr(transfers, "sendfile_past", watched)
+    async with connection(send_buffer=1 << 16, receive_buffer=1 << 16) as (dtp, peer):
+        task = asyncio.ensure_future(send_file(dtp, big))
+        async with peer_task(read_until_cut(peer)) as reading:
+            if shrinks:
+                await failed(task, SizeMismatch, End.SIZE_MISMATCH)
+            else:
+                result = await task
+                assert (result.bytes, result.file_bytes) == (BIG, BIG)
+                assert result.fast_path is FastPath.SENDFILE
+            received, was_reset = cast("tuple[bytes, bool]", await reading)
+    assert full == 1 if shrinks else full > 1
+    assert was_reset is shrinks
+    assert received == content[: len(received)]
+    assert shrinks or len(received) == BIG
+
+
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="there is no sendfile")
 @pytest.mark.parametrize("there", ["", "0", "01", "101", "0101"])
 async def test_what_is_not_in_memory_is_read_by_threads(
     big: Path, monkeypatch: pytest.MonkeyPatch, there: str
@@ -244,7 +290,7 @@ async def test_what_is_not_in_memory_is_read_by_threads(
     content = os.urandom(20 * 1024 * 1024)
     big.write_bytes(content)  # noqa: ASYNC240
     answers = iter(there)
-    look, sendfile = FileSource.is_in_memory, asyncio.get_running_loop().sendfile
+    look = FileSource.is_in_memory
     is_there = False
 
     def is_in_memory(source: FileSource, count: int) -> bool:
@@ -253,12 +299,12 @@ async def test_what_is_not_in_memory_is_read_by_threads(
         is_there = next(answers, "0") == "1"
         return is_there
 
-    async def watched(*args: Any, **kwargs: Any) -> int:
+    def watched(*arguments: Any) -> int:
         assert is_there
-        return await sendfile(*args, **kwargs)
+        return sendfile_past(*arguments)
 
     monkeypatch.setattr(FileSource, "is_in_memory", is_in_memory)
-    monkeypatch.setattr(asyncio.get_running_loop(), "sendfile", watched)
+    monkeypatch.setattr(transfers, "sendfile_past", watched)
     async with connection() as (dtp, peer), peer_task(receive_all(peer)) as receiving:
         result = await send_file(dtp, big)
         assert await receiving == content
@@ -1506,7 +1552,7 @@ async def test_the_rate_in_the_long_run(file: Path, monkeypatch: pytest.MonkeyPa
         assert slept == pytest.approx((len(CONTENT) - 5000) / 50_000, rel=0.02)
 
 
-@pytest.mark.asyncio_only("uvloop has no sendfile, of which the first piece is told here")
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="its first piece is told here")
 async def test_a_throttle_whose_rate_changes(big: Path) -> None:
     """The next piece is of the new rate."""
 

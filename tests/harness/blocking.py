@@ -45,10 +45,9 @@ _EXTRA_OS_CALLS = (
 )
 
 _EXEMPTIONS = (
-    # The event loop itself, within `loop.sendfile`: the size of an open file. asyncio's choice.
-    ("asyncio/unix_events.py", {"_sock_sendfile_native"}),
     # `os.sendfile` of what is in memory, to a socket that does not block.
     ("ftpdata/direct.py", {"_send_file"}),
+    ("ftpdata/kernel.py", {"sendfile_past"}),
     # Reading source lines for the text of an exception in debug mode.
     ("linecache.py", {"checkcache", "updatecache"}),
     # An import inside a function reads files, once.
