@@ -40,7 +40,7 @@ from .listing_table import (
     TableFormatter,
     folded,
 )
-from .supervision import finish_despite_cancellation
+from .supervision import give_up
 from .workers import WorkerCalls
 
 __all__ = ["DirectoryLister", "DirectoryReader", "list_directory"]
@@ -453,8 +453,7 @@ class DirectoryLister:
                     ahead = None
         finally:
             if ahead is not None:
-                ahead.cancel()
-                await finish_despite_cancellation(_settled(ahead), None)
+                await give_up(ahead)
 
     def close(self) -> None:
         """Close the directory. Idempotent; behind a thread that still reads."""
@@ -480,12 +479,6 @@ class DirectoryLister:
 
         self._block = LARGEST_BLOCK
         return ListingBlock(b"".join(parts))
-
-
-async def _settled(task: asyncio.Task[ListingBlock]) -> None:
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()
 
 
 async def list_directory(
