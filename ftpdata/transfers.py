@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 from collections.abc import (
     AsyncGenerator,
@@ -47,7 +46,7 @@ import anyio
 import attrs
 
 from .consumers import ReceiveQueue
-from .contracts import Buffer, Encoder, ProgressCallback, UploadTarget
+from .contracts import Encoder, ProgressCallback, UploadTarget
 from .conversion import (
     DEFAULT_OPTIONS,
     Incoming,
@@ -72,17 +71,16 @@ from .errors import (
     SizeMismatch,
 )
 from .files import FileObjectTarget, FilePath, FileSource, FileTarget, WriteMode
-from .kernel import sendfile_past
 from .listing_entry import ListingEntry
 from .listing_table import ListingBlock
-from .outcome import Direction, End, FastPath, TransferResult
-from .page_cache import read_cached
+from .outcome import Direction, End, TransferResult
 from .parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from .pending import PendingFile
 from .protocol import DTP
 from .reuse import ReusableConnection
+from .sending import send_by_reading, send_by_sendfile
 from .splicing import ENOUGH_TO_SPLICE, can_splice, splice_upload
-from .supervision import Supervisor, finish_despite_cancellation, give_up, local_failure
+from .supervision import Supervisor, finish_despite_cancellation, local_failure
 from .throttle import TokenBucket
 from .transfer_codecs import CodecOptions, encoder_for, listing_encoder_for
 
@@ -100,19 +98,6 @@ T = TypeVar("T")
 
 LISTING_BATCH = 64 * 1024
 """Bytes of lines that are gathered before they are written."""
-
-FIRST_SENDFILE_PIECE = 1024 * 1024
-LARGEST_SENDFILE_PIECE = 8 * 1024 * 1024
-"""Bytes that a peer that takes all at once gets before others have their turn. The more it has
-had, the more: many files of a few MiB are best sent side by side, a large one in one go."""
-
-TOKEN = 512
-"""Bytes that wait for room in the transport, which tells when there is some."""
-
-_NETWORK_ERRNOS = frozenset(
-    {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
-)
-"""What sendfile(2) says about the connection, where it is not a `ConnectionError`."""
 
 STREAM, DEFAULT_DEADLINES = TransferParameters(), Deadlines()
 
@@ -219,10 +204,10 @@ async def send_file(
 
                 can_sendfile = parameters.is_identity and digest is None and source.fd is not None
                 if can_sendfile and total is not None and transfer.dtp.tls is None:
-                    await _send_by_sendfile(transfer, source, outgoing)
+                    await send_by_sendfile(transfer, source, outgoing)
 
                 if transfer.file_bytes != total:
-                    await _send_by_reading(transfer, source, outgoing)
+                    await send_by_reading(transfer, source, outgoing)
 
                 await outgoing.finish()
             finally:
@@ -898,135 +883,6 @@ def _note_ahead(transfer: Supervisor, ahead: SentAhead | None) -> None:
         if not transfer.dtp.is_finishing:
             transfer.dtp.account_sent(ahead.size, eof=ahead.is_end)
         transfer.file_bytes = ahead.size
-
-
-async def _send_by_sendfile(
-    transfer: Supervisor, source: FileSource, outgoing: Outgoing
-) -> None:
-    """Let the kernel move the file, piece by piece.
-
-    It reads on the event loop's own thread, so a stretch of the file that is
-    not in memory goes through worker threads instead. Returns without having
-    sent everything where the system or the file cannot: the caller goes on
-    from `source.position`.
-    """
-
-    assert transfer.total is not None
-    dtp = transfer.dtp
-    piece = FIRST_SENDFILE_PIECE
-    try:
-        while transfer.file_bytes < transfer.total:
-            # The rate of a throttle may be changed at any time.
-            most = transfer.piece_up_to(piece)
-            count = min(most, transfer.total - transfer.file_bytes)
-            if not source.is_in_memory(count):
-                until = min(transfer.file_bytes + LARGEST_SENDFILE_PIECE, transfer.total)
-                await _send_by_reading(transfer, source, outgoing, until=until)
-                continue
-
-            await transfer.wait_for_turn(count)
-            # It must have nothing to send that would come too late.
-            dtp.limit_waiting(0)
-            await dtp.drain()
-            left = count
-            try:
-                while left:
-                    sent = await _sendfile_some(transfer, source, left)
-                    left -= sent
-                    transfer.file_bytes += sent
-                    transfer.report_progress()
-            except NotImplementedError:
-                return
-            finally:
-                transfer.give_back(left)
-            piece = min(piece * 2, LARGEST_SENDFILE_PIECE)
-    finally:
-        dtp.limit_waiting(dtp.high_water)
-
-
-async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -> int:
-    """Send some bytes of a file, at least one, once there is room; return how many.
-
-    Raises:
-        NotImplementedError: It cannot be done.
-        FTPDataError: The connection was lost, or the file has shrunk.
-        OSError: What the system says about the file.
-    """
-
-    assert source.fd is not None
-    dtp = transfer.dtp
-    if dtp.end is not None or dtp.transport.is_closing():
-        # It raises the reason.
-        dtp.write(b"")
-
-    try:
-        sent = sendfile_past(dtp.transport, source.fd, source.position, count)
-    except BlockingIOError:
-        # Forgotten since, it takes a thread.
-        size = min(count, TOKEN)
-        token = read_cached(source.fd, size, source.position)
-        if token is None:
-            token = await source.read(size)
-            source.position -= len(token)
-        sent = len(token)
-        dtp.write(token)
-        await dtp.drain()
-    except OSError as error:
-        if not isinstance(error, ConnectionError) and error.errno not in _NETWORK_ERRNOS:
-            raise
-        # It came past the transport, which does not know yet.
-        raise dtp.lost_by(error) from error
-    else:
-        dtp.account_sent(sent)
-        transfer.fast_path = FastPath.SENDFILE
-
-    if not sent:
-        raise _shrunk(transfer)
-    source.position += sent
-    return sent
-
-
-async def _send_by_reading(
-    transfer: Supervisor, source: FileSource, outgoing: Outgoing, *, until: int | None = None
-) -> None:
-    """Read what is in memory; else in worker threads, one piece ahead of the network.
-
-    To the end, or so many bytes.
-    """
-
-    ahead: asyncio.Task[bytes] | None = None
-    total = transfer.total if until is None else until
-    try:
-        while total is None or transfer.file_bytes < total:
-            size = outgoing.size_of(transfer.sending_size())
-            left = total - transfer.file_bytes if total is not None else size
-            data: Buffer | None = source.read_now(min(size, left)) if ahead is None else None
-            if data is None:
-                data = await (ahead if ahead is not None else source.read(min(size, left)))
-                ahead = None
-                size = outgoing.size_of(transfer.sending_size(len(data)))
-                left = total - transfer.file_bytes - len(data) if total is not None else size
-                if data and left > 0:
-                    ahead = asyncio.ensure_future(source.read(min(size, left)))
-            if not data:
-                break
-
-            await outgoing.send(data)
-            await transfer.note_file_bytes(data)
-            del data
-    finally:
-        if ahead is not None:
-            await give_up(ahead)
-
-    if total is not None and transfer.file_bytes < total:
-        raise _shrunk(transfer)
-
-
-def _shrunk(transfer: Supervisor) -> SizeMismatch:
-    return SizeMismatch(
-        f"the file shrank while it was sent: {transfer.total} bytes at the start, "
-        f"{transfer.file_bytes} now"
-    )
 
 
 async def _send_chunks(

@@ -672,7 +672,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a file that shrinks",
-        module="ftpdata/transfers.py",
+        module="ftpdata/sending.py",
         check="    if total is not None and transfer.file_bytes < total:\n"
         "        raise _shrunk(transfer)\n",
         instead="",
@@ -747,10 +747,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="nothing is sent past what waits in the transport",
-        module="ftpdata/transfers.py",
+        module="ftpdata/sending.py",
         check="            dtp.limit_waiting(0)\n",
         instead="",
-        tests="tests/test_transfers.py::test_a_socket_without_room",
+        tests="tests/test_sending.py::test_a_socket_without_room",
     ),
     Mutation(
         name="a file that is opened in vain is given up",

@@ -23,6 +23,7 @@ NOT_REEXPORTED = {
     "listener",  # what the passive listeners share; nobody else needs it
     "memory",  # what files and uploads are read into; nobody else needs it
     "pending",  # a way of `send_file` and `receive_file`; nobody else needs it
+    "sending",  # a way of `send_file`; nobody else needs it
     "splicing",  # a way of `receive_file`; nobody else needs it
     "tls_transport",  # the TLS of the endpoints; nobody else needs it
     "supervision",  # what the transfers share; nobody else needs it

@@ -19,7 +19,6 @@ from ftpdata.consumers import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
     ConnectionReset,
-    FTPDataError,
     InsufficientStorage,
     QuotaExceeded,
     SizeMismatch,
@@ -33,6 +32,7 @@ from ftpdata.testing import half_close, reset, sweep
 from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import receive_file
 from tests.harness.connections import connection, peer_task, read_until_cut, send_all
+from tests.harness.outcomes import failed
 from tests.harness.seams import Hang, Seams
 from tests.harness.waiting import until
 
@@ -75,19 +75,6 @@ async def upload(
         if bulk:
             await asyncio.wait((sending,), timeout=0.05)
         return await receive_file(dtp, target, **options)
-
-
-async def failed(work: Any, kind: type[FTPDataError], end: End) -> TransferResult:
-    """Run a transfer that fails so; return its result."""
-
-    async with asyncio.timeout(30):
-        with pytest.raises(kind) as caught:
-            await work
-
-    result = caught.value.result
-    assert result is not None
-    assert result.end is end
-    return result
 
 
 def names(directory: Path) -> list[str]:

@@ -39,8 +39,7 @@ from ftpdata.errors import (
     TransferTimeout,
     UnsupportedParameter,
 )
-from ftpdata.files import FileSource, FileTarget, WriteMode
-from ftpdata.kernel import sendfile_past
+from ftpdata.files import FileTarget, WriteMode
 from ftpdata.listing_table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters
@@ -62,6 +61,7 @@ from tests.harness.connections import (
     receive_all,
     send_all,
 )
+from tests.harness.outcomes import failed, finished, no_sendfile
 from tests.harness.seams import Hang, Seams, descriptors
 from tests.harness.waiting import until
 
@@ -105,44 +105,6 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
     return path
-
-
-def no_sendfile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system have no sendfile."""
-
-    def refuse(*_: object) -> int:
-        raise NotImplementedError
-
-    monkeypatch.setattr(transfers, "sendfile_past", refuse)
-
-
-async def finished(work: Awaitable[TransferResult], peer: socket.socket) -> bytes:
-    """Run a transfer that sends to its clean end; return what the peer got."""
-
-    async with peer_task(receive_all(peer)) as receiving:
-        result = await work
-        received = await receiving
-        assert isinstance(received, bytes)
-
-    assert result.end is End.CLEAN
-    assert result.reply_code == 226
-    assert result.bytes == len(received)
-    return received
-
-
-async def failed(work: Awaitable[object], kind: type[FTPDataError], end: End) -> TransferResult:
-    """Run a transfer that fails so; return its result."""
-
-    async with asyncio.timeout(30):
-        with pytest.raises(kind) as caught:
-            await work
-
-    result = caught.value.result
-    assert result is not None
-    assert result.end is end is caught.value.end
-    assert result.reply_code == caught.value.reply_code
-    assert result.reason
-    return result
 
 
 def ways(*starts: Callable[..., Awaitable[Any]]) -> tuple[Callable[..., Awaitable[Any]], ...]:
@@ -206,111 +168,6 @@ async def test_every_size_offset_and_length(
                 assert result.file_bytes == len(expected)
                 assert result.offset == offset
                 assert result.direction is Direction.SENT
-
-
-async def test_a_file_that_loses_its_sendfile_half_way(
-    big: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The rest goes the other way, from where the first came to."""
-
-    content = os.urandom(3 * 1024 * 1024)
-    big.write_bytes(content)  # noqa: ASYNC240
-    calls = 0
-
-    def once(transport: asyncio.Transport, fd: int, offset: int, count: int) -> int:
-        nonlocal calls
-        calls += 1
-        if calls > 1:
-            raise NotImplementedError
-        return sendfile_past(transport, fd, offset, min(count, 100_000))
-
-    monkeypatch.setattr(transfers, "sendfile_past", once)
-    async with connection() as (dtp, peer):
-        assert await finished(send_file(dtp, big), peer) == content
-
-    assert calls == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="there is no sendfile")
-@pytest.mark.parametrize("place", ["memory", "disk", "nowhere"])
-async def test_a_socket_without_room(
-    big: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    """The transport waits for some, with a few bytes of the file, wherever they come from."""
-
-    content = os.urandom(BIG)
-    big.write_bytes(content)  # noqa: ASYNC240
-    shrinks = place == "nowhere"
-    read = FileSource.read
-
-    async def read_late(source: FileSource, count: int) -> bytes:
-        if shrinks:
-            await asyncio.to_thread(os.truncate, big, 0)
-        return await read(source, count)
-
-    if place != "memory":
-        monkeypatch.setattr(transfers, "read_cached", lambda *_: None)
-        monkeypatch.setattr(FileSource, "read", read_late)
-    full = 0
-
-    def watched(transport: asyncio.Transport, *arguments: int) -> int:
-        nonlocal full
-        # What comes past it must not come too early.
-        assert transport.get_write_buffer_size() == 0
-        try:
-            return sendfile_past(transport, *arguments)
-        except BlockingIOError:
-            full += 1
-            raise
-
-    monkeypatch.setattr(transfers, "sendfile_past", watched)
-    async with connection(send_buffer=1 << 16, receive_buffer=1 << 16) as (dtp, peer):
-        task = asyncio.ensure_future(send_file(dtp, big))
-        async with peer_task(read_until_cut(peer)) as reading:
-            if shrinks:
-                await failed(task, SizeMismatch, End.SIZE_MISMATCH)
-            else:
-                result = await task
-                assert (result.bytes, result.file_bytes) == (BIG, BIG)
-                assert result.fast_path is FastPath.SENDFILE
-            received, was_reset = cast("tuple[bytes, bool]", await reading)
-    assert full == 1 if shrinks else full > 1
-    assert was_reset is shrinks
-    assert received == content[: len(received)]
-    assert shrinks or len(received) == BIG
-
-
-@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="there is no sendfile")
-@pytest.mark.parametrize("there", ["", "0", "01", "101", "0101"])
-async def test_what_is_not_in_memory_is_read_by_threads(
-    big: Path, monkeypatch: pytest.MonkeyPatch, there: str
-) -> None:
-    """The event loop moves only what is there: a disk would hold up every other transfer."""
-
-    content = os.urandom(20 * 1024 * 1024)
-    big.write_bytes(content)  # noqa: ASYNC240
-    answers = iter(there)
-    look = FileSource.is_in_memory
-    is_there = False
-
-    def is_in_memory(source: FileSource, count: int) -> bool:
-        nonlocal is_there
-        look(source, count)
-        is_there = next(answers, "0") == "1"
-        return is_there
-
-    def watched(*arguments: Any) -> int:
-        assert is_there
-        return sendfile_past(*arguments)
-
-    monkeypatch.setattr(FileSource, "is_in_memory", is_in_memory)
-    monkeypatch.setattr(transfers, "sendfile_past", watched)
-    async with connection() as (dtp, peer), peer_task(receive_all(peer)) as receiving:
-        result = await send_file(dtp, big)
-        assert await receiving == content
-
-    assert result.bytes == len(content)
-    assert result.fast_path is (FastPath.SENDFILE if "1" in there else FastPath.NONE)
 
 
 @pytest.mark.parametrize("name", ["sha256", "md5", "crc32", "SHA-1"])

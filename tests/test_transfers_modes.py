@@ -43,6 +43,7 @@ from ftpdata.transfers import (
 from ftpdata.transmission import CodecLimits
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import EVERY, EXACT, decoded, dtp_pair, encoded, name_of
+from tests.harness.outcomes import failed
 from tests.harness.waiting import until
 
 LINES = b"".join(b"line %d of \xff\xff a text\0\0\0   \n" % n for n in range(600))
@@ -67,18 +68,6 @@ async def sent(work: Awaitable[TransferResult], peer: socket.socket) -> bytes:
     assert result.reply_code == 226
     assert result.bytes == len(received)
     return received
-
-
-async def failed(work: Awaitable[object], kind: type[FTPDataError], end: End) -> TransferResult:
-    """Run a transfer that fails so; return its result."""
-
-    with pytest.raises(kind) as caught:
-        await work
-
-    result = caught.value.result
-    assert result is not None
-    assert result.end is end
-    return result
 
 
 async def chunks(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
