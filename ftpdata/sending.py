@@ -105,7 +105,8 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
             source.position -= len(token)
         sent = len(token)
         dtp.write(token)
-        await dtp.drain()
+        # Where there is room by now, a peer that goes on so would keep others from their turn.
+        await (dtp.drain() if dtp.transport.get_write_buffer_size() else asyncio.sleep(0))
     except OSError as error:
         if not isinstance(error, ConnectionError) and error.errno not in _NETWORK_ERRNOS:
             raise

@@ -128,3 +128,28 @@ async def test_what_is_not_in_memory_is_read_by_threads(
 
     assert result.bytes == len(content)
     assert result.fast_path is (FastPath.SENDFILE if "1" in there else FastPath.NONE)
+
+
+async def test_a_peer_that_takes_a_little_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others have their turn between any two of its pieces."""
+
+    def full(*_: object) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(sending, "sendfile_past", full)
+    content = os.urandom(100 * sending.TOKEN + 1)
+    (tmp_path / "file").write_bytes(content)
+    monkeypatch.setattr(sending, "read_cached", lambda _, size, at: content[at : at + size])
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with connection() as (dtp, peer), peer_task(count()):
+        assert await finished(send_file(dtp, tmp_path / "file"), peer) == content
+    assert turns >= 100
