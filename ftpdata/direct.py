@@ -24,6 +24,7 @@ from .kernel import acknowledge_at_once, describe_tls, has_unread, unacknowledge
 from .outcome import Direction, End, FastPath, TransferResult
 from .page_cache import is_in_memory, lives_in_memory, read_cached
 from .protocol import ANSWER_PATIENCE, DTP
+from .supervision import local_failure
 from .throttle import TokenBucket
 from .tls_transport import TLSChannel
 
@@ -79,8 +80,9 @@ async def send_directly(
     endpoint: Endpoint,
     source: int | bytes,
     *,
-    offset: int = 0,
+    start: int = 0,
     length: int,
+    offset: int = 0,
     throttle: TokenBucket | None,
     progress: ProgressCallback | None,
 ) -> TransferResult | SentAhead | None:
@@ -89,8 +91,9 @@ async def send_directly(
     Args:
         endpoint: What to send it over.
         source: The descriptor of the file; or all bytes that are to be sent.
-        offset: Where to start in the file, in bytes.
+        start: Where to start in the file, in bytes.
         length: Bytes to send, at most `SENDFILE_LIMIT`; the file must have them.
+        offset: Where the transfer starts, for the result.
         throttle: Bounds the rate.
         progress: Told once.
 
@@ -101,20 +104,21 @@ async def send_directly(
         with.
 
     Raises:
-        FTPDataError: The connection did not come; see `Endpoint.connect`.
+        FTPDataError: The connection did not come, see `Endpoint.connect`; or was
+            aborted, or `progress` failed, with the result.
     """
 
     loop = asyncio.get_running_loop()
     # Where TLS is to be negotiated, the peer is at work now. And may be for long.
     data: int | bytes | None = None
     if length <= READ_EARLY:
-        data = _at_hand(source, offset, length, most=READ_EARLY)
+        data = _at_hand(source, start, length, most=READ_EARLY)
     sock = await endpoint.connect()
     started_at = loop.time()
     channel = endpoint.channel
     if data is None:
         most = SENDFILE_LIMIT if channel is None else PROTECTED_LIMIT
-        data = _at_hand(source, offset, length, most=most)
+        data = _at_hand(source, start, length, most=most)
     if data is None:
         return None
 
@@ -124,18 +128,18 @@ async def send_directly(
 
     sending = _Sending(endpoint, sock, started_at + MOMENT)
     try:
-        await sending.send(data, offset, length)
-        if sending.is_left or sending.sent != length:
-            # Nor is there an answer to what is not sent, be it the announced end alone.
+        lingers = await _deliver(endpoint, sending, data, start, length)
+        if lingers is None:
             return SentAhead(sending.sent, is_end=sending.sent == length)
 
-        lingers = channel is not None and endpoint.lingers and _is_delivered(sock, channel)
-        if not (lingers or await _has_arrived(endpoint, sock, channel)):
-            return SentAhead(length, is_end=True)
-    except FTPDataError as error:
+        if progress is not None:
+            progress(length, length)
+    except Exception as error:
         so_far = _clean_end(endpoint, Direction.SENT, sending.sent, started_at, offset)
-        error.result = error.result or _cut(so_far, error)
-        raise
+        failure = _failed(error, so_far)
+        if failure is error:
+            raise
+        raise failure from error
     finally:
         if throttle is not None:
             throttle.unused(length - sending.sent)
@@ -145,8 +149,6 @@ async def send_directly(
         endpoint.linger(_answer_patience(endpoint))
     else:
         endpoint.finish()
-    if progress is not None:
-        progress(length, length)
 
     return result
 
@@ -196,15 +198,18 @@ def _clean_end(
     )
 
 
-def _cut(so_far: TransferResult, error: FTPDataError) -> TransferResult:
-    """Describe what was cut off, by what would be its clean end."""
+def _failed(error: Exception, so_far: TransferResult) -> FTPDataError:
+    """Give the error of a transfer its result, by what would be its clean end."""
 
-    return attrs.evolve(
-        so_far,
-        end=error.end or End.ABORTED,
-        reason=str(error),
-        reply_code=error.reply_code,
-    )
+    failure = local_failure(error, so_far.direction)
+    if failure.result is None:
+        failure.result = attrs.evolve(
+            so_far,
+            end=failure.end or End.ABORTED,
+            reason=str(failure),
+            reply_code=failure.reply_code,
+        )
+    return failure
 
 
 class _Sending:
@@ -218,6 +223,7 @@ class _Sending:
         until: When the peer is taken for slow.
 
     Attributes:
+        sock: The socket.
         sent: Bytes that the socket took; in TLS, the channel.
         is_left: Whether the transport is to send what the socket has not taken.
     """
@@ -226,7 +232,7 @@ class _Sending:
         self.sent = 0
         self.is_left = False
         self._endpoint = endpoint
-        self._sock = sock
+        self.sock = sock
         self._until = until
 
     async def send(self, data: int | bytes, offset: int, length: int) -> None:
@@ -259,7 +265,7 @@ class _Sending:
         while self.sent < length:
             try:
                 count = os.sendfile(
-                    self._sock.fileno(), fd, offset + self.sent, length - self.sent
+                    self.sock.fileno(), fd, offset + self.sent, length - self.sent
                 )
             except BlockingIOError:
                 if not await self._has_room():
@@ -324,7 +330,7 @@ class _Sending:
 
         while True:
             try:
-                return self._sock.send(data, MSG_MORE if is_end else 0)
+                return self.sock.send(data, MSG_MORE if is_end else 0)
             except BlockingIOError:
                 if not await self._has_room():
                     return 0
@@ -339,7 +345,29 @@ class _Sending:
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
+            self.sock.shutdown(socket.SHUT_WR)
+
+
+async def _deliver(
+    endpoint: Endpoint, sending: _Sending, data: int | bytes, start: int, length: int
+) -> bool | None:
+    """Send what is at hand, and wait until the peer has it.
+
+    Returns:
+        Whether the peer may still say its last word; None where not all was
+        sent, or has arrived, soon.
+    """
+
+    await sending.send(data, start, length)
+    if sending.is_left or sending.sent != length:
+        # Nor is there an answer to what is not sent, be it the announced end alone.
+        return None
+
+    sock, channel = sending.sock, endpoint.channel
+    if channel is not None and endpoint.lingers and _is_delivered(sock, channel):
+        return True
+
+    return False if await _has_arrived(endpoint, sock, channel) else None
 
 
 async def _has_arrived(

@@ -18,6 +18,7 @@ import mmap
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable
 from typing import BinaryIO, cast
 
@@ -28,9 +29,11 @@ from .errors import (
     FileNameNotAllowed,
     FileUnavailable,
     FTPDataError,
+    error_for_end,
     error_for_oserror,
 )
 from .memory import is_viewed, new_block
+from .outcome import End
 from .page_cache import is_in_memory, lives_in_memory, read_from_memory
 from .workers import WorkerCalls
 
@@ -464,6 +467,12 @@ class FileTarget:
             await calls.clean_up(discard, at_once=True)
             raise
 
+    @property
+    def keeps_what_came(self) -> bool:
+        """Whether the bytes of an upload that is cut stay where they were written."""
+
+        return self.keep_partial or self._mode in (WriteMode.IN_PLACE, WriteMode.APPEND)
+
     def begin_in_memory(self) -> bool:
         """Make the hidden file of an atomic upload now, if there is no disk to be waited for.
 
@@ -517,14 +526,17 @@ class FileTarget:
         except OSError as error:
             raise error_for_oserror(error) from error
 
-    async def commit(self, last: bytes = b"") -> None:
+    async def commit(self, last: bytes = b"", *, timeout: float | None = None) -> None:
         """Publish the upload under its name. Once, instead of `discard`.
 
         Args:
             last: What is to be written before that: a small file takes one
                 visit to a worker thread.
+            timeout: Seconds after which `last` is to be written; what takes
+                longer is not published.
 
         Raises:
+            TransferTimeout: It took longer: `End.STALLED`. Reply 426.
             FTPDataError: The system refused; nothing was published, and
                 nothing is left of an atomic upload. (Where it is the last
                 step of a durable one that failed, to flush the directory, it
@@ -535,8 +547,11 @@ class FileTarget:
         """
 
         self._check_unsettled()
+        until = None if timeout is None else time.monotonic() + timeout
+        is_published = False
 
         def work() -> None:
+            nonlocal is_published
             self._is_settled = True
             try:
                 fd, self._fd = self._open_fd(), None
@@ -548,8 +563,11 @@ class FileTarget:
                     # close may report what write did not (EDQUOT and EIO on network disks).
                     os.close(fd)
 
+                # Else nobody waits for it any more.
+                _check_in_time(until)
                 if self._partial_name is not None:
                     self._rename()
+                is_published = True
                 if self._durable:
                     self._sync_directory()
             except BaseException:
@@ -558,12 +576,23 @@ class FileTarget:
             finally:
                 self._close_directory()
 
+        # To replace a file gives its memory back, page by page.
+        replaced_size = 0 if self._replaced is None else self._replaced.st_size
+        is_short = len(last) <= SHORT and replaced_size <= SHORT
         try:
-            # To replace a file gives its memory back, page by page.
-            replaced_size = 0 if self._replaced is None else self._replaced.st_size
-            await self._calls.run(work, is_short=len(last) <= SHORT and replaced_size <= SHORT)
+            async with asyncio.timeout(None if self._calls.lives_in_memory else timeout):
+                await self._settle(work, is_short=is_short)
         except OSError as error:
-            raise error_for_oserror(error) from error
+            if not isinstance(error, TimeoutError) or error.errno is not None:
+                raise error_for_oserror(error) from error
+            # Else it was at the last step when the time was over.
+            if not is_published:
+                text = f"the store took more than {timeout:g} s to write what came"
+                raise error_for_end(End.STALLED, text) from error
+
+    async def _settle(self, work: Callable[[], None], *, is_short: bool) -> None:
+        try:
+            await self._calls.run(work, is_short=is_short)
         except asyncio.CancelledError:
             # Where no thread had begun with it, nothing was published, and is not to be.
             if not self._is_settled:
@@ -738,6 +767,11 @@ class FileObjectTarget:
             await self._calls.run(work)
         except OSError as error:
             raise error_for_oserror(error) from error
+
+
+def _check_in_time(until: float | None) -> None:
+    if until is not None and time.monotonic() > until:
+        raise TimeoutError
 
 
 def _write_all(fd: int, data: bytes) -> None:

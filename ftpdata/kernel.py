@@ -22,9 +22,11 @@ if sys.platform == "linux":
     import termios
 
 __all__ = [
+    "RESET_ERRNOS",
     "acknowledge_at_once",
     "acknowledged_bytes",
     "acknowledged_on",
+    "carries_as_is",
     "describe_tls",
     "duplicate_socket",
     "has_close_notify",
@@ -42,14 +44,24 @@ __all__ = [
     "watch_writable",
 ]
 
+_LOOPS = frozenset({"asyncio", "uvloop"})
+"""The packages whose transports are known."""
+
 LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """``struct linger``: on, for no seconds."""
 
 NO_ANSWER = (OSError, ValueError, AttributeError)
 """What is raised for a socket that is closed already, or that is none of TCP."""
 
-NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
-"""What says that a file cannot be sent this way (sendfile(2))."""
+RESET_ERRNOS = frozenset({
+    errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN
+})
+"""What a socket says of a reset. ENOTCONN: of one that has been told of before."""
+
+LOSS_ERRNOS = RESET_ERRNOS | {
+    errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN
+}
+"""What it says of a connection that is lost."""
 
 FIN_SENT = (b"\x04", b"\x09", b"\x0b")
 """``tcpi_state``: FIN-WAIT-1, LAST-ACK and CLOSING, in Linux's numbers."""
@@ -201,20 +213,23 @@ def sendfile_past(transport: asyncio.Transport, fd: int, offset: int, count: int
 
     Raises:
         BlockingIOError: There is no room for any.
-        NotImplementedError: There is no socket, or the system has no such call for this file.
-        OSError: What the system says, of the connection or of the file.
+        NotImplementedError: There is no socket, or the system does not send this
+            file so: to read it will tell why.
+        OSError: The connection is lost.
     """
 
     sock = transport.get_extra_info("socket")
-    if sock is None or not hasattr(os, "sendfile"):
+    if sock is None or not hasattr(os, "sendfile") or not carries_as_is(transport):
         raise NotImplementedError
 
     try:
         return os.sendfile(sock.fileno(), fd, offset, count)
-    except OSError as error:
-        if error.errno in NO_SENDFILE:
-            raise NotImplementedError from error
+    except BlockingIOError:
         raise
+    except OSError as error:
+        if error.errno in LOSS_ERRNOS:
+            raise
+        raise NotImplementedError from error
 
 
 def limit_unsent(transport: asyncio.Transport, nbytes: int) -> int:
@@ -292,6 +307,16 @@ def duplicate_socket(transport: asyncio.Transport) -> socket.socket | None:
         return socket.fromfd(sock.fileno(), sock.family, sock.type)
     except NO_ANSWER:
         return None
+
+
+def carries_as_is(transport: asyncio.Transport) -> bool:
+    """Whether what goes through a transport is what goes over its socket.
+
+    One that is not the event loop's own may do with the bytes what it likes, and name
+    a socket all the same.
+    """
+
+    return type(transport).__module__.partition(".")[0] in _LOOPS
 
 
 def look_at(sock: socket.socket) -> Callable[[], bool]:

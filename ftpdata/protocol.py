@@ -28,7 +28,6 @@ Invariants, on which everything above relies:
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Callable, Generator
@@ -40,7 +39,9 @@ from .contracts import Buffer, BufferedConsumer, Consumer, Producer, PushProduce
 from .deadlines import shared_moment
 from .errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
 from .kernel import (
+    RESET_ERRNOS,
     acknowledged_bytes,
+    carries_as_is,
     duplicate_socket,
     has_close_notify,
     has_unread,
@@ -64,11 +65,6 @@ HELD_LIMIT = 1024 * 1024
 
 asyncio's transports deliver one read at most (256 KiB); uvloop's and TLS one
 buffer more. A transport that goes on is broken, and is cut."""
-
-# ENOTCONN: what a socket says after a reset that has been told of before.
-_RESET_ERRNOS = frozenset({
-    errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN
-})
 
 FIRST_ACKNOWLEDGED_POLL = 0.001
 MOVING_ACKNOWLEDGED_POLL = 0.1
@@ -269,7 +265,8 @@ class DTP(asyncio.Protocol):
         in the transport's buffer then is not counted.
         """
 
-        if not self._is_lost and self._transport is not None:
+        # What waited when the connection was cut is thrown away, not sent.
+        if self._end is None:
             self._note_sent()
 
         return self._sent
@@ -859,7 +856,7 @@ class DTP(asyncio.Protocol):
         if exc is not None:
             is_reset = isinstance(
                 exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
-            ) or (isinstance(exc, OSError) and exc.errno in _RESET_ERRNOS)
+            ) or (isinstance(exc, OSError) and exc.errno in RESET_ERRNOS)
             if is_reset and self._has_everything:
                 # What it has not read may be the close_notify.
                 return End.CLEAN, None
@@ -1037,6 +1034,7 @@ class DTP(asyncio.Protocol):
         """Count bytes, and the end of file, that a fast path sent past `write`."""
 
         self._written += nbytes
+        self._note_sent()
         self._eof_sent = self._eof_sent or eof
 
     def lend_socket(self) -> socket.socket | None:
@@ -1046,13 +1044,15 @@ class DTP(asyncio.Protocol):
 
         Returns:
             None where the transport reads, or has read what it has not
-            delivered; at the end of file; in TLS; and where there is none.
+            delivered; at the end of file; in TLS, and where the transport is
+            none of the event loop's; and where there is none.
         """
 
         transport = self._transport
         if (
             transport is None
             or self._tls is not None
+            or not carries_as_is(transport)
             or self._reading
             or self._held
             or self._eof_received

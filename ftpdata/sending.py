@@ -8,7 +8,6 @@ ahead of the network.
 from __future__ import annotations
 
 import asyncio
-import errno
 
 from .contracts import Buffer
 from .conversion import Outgoing
@@ -28,11 +27,6 @@ had, the more: many files of a few MiB are best sent side by side, a large one i
 
 TOKEN = 512
 """Bytes that wait for room in the transport, which tells when there is some."""
-
-_NETWORK_ERRNOS = frozenset(
-    {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
-)
-"""What sendfile(2) says about the connection, where it is not a `ConnectionError`."""
 
 
 async def send_by_sendfile(
@@ -59,13 +53,14 @@ async def send_by_sendfile(
                 await send_by_reading(transfer, source, outgoing, until=until)
                 continue
 
-            await transfer.wait_for_turn(count)
-            # It must have nothing to send that would come too late.
+            # What waits would come too late.
             dtp.limit_waiting(0)
             await dtp.drain()
+            await transfer.wait_for_turn(count)
             left = count
             try:
                 while left:
+                    transfer.bound_unsent()
                     sent = await _sendfile_some(transfer, source, left)
                     left -= sent
                     transfer.file_bytes += sent
@@ -84,8 +79,7 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
 
     Raises:
         NotImplementedError: It cannot be done.
-        FTPDataError: The connection was lost, or the file has shrunk.
-        OSError: What the system says about the file.
+        FTPDataError: The connection was lost, or the file has shrunk, or cannot be read.
     """
 
     assert source.fd is not None
@@ -108,8 +102,6 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
         # Where there is room by now, a peer that goes on so would keep others from their turn.
         await (dtp.drain() if dtp.transport.get_write_buffer_size() else asyncio.sleep(0))
     except OSError as error:
-        if not isinstance(error, ConnectionError) and error.errno not in _NETWORK_ERRNOS:
-            raise
         # It came past the transport, which does not know yet.
         raise dtp.lost_by(error) from error
     else:

@@ -138,7 +138,8 @@ class Supervisor:
         # connection has brought is in memory already: the system may have all of it.
         self._room = sys.maxsize if others else 0
         self._least_size = STALLED_PIECE
-        # That of the connection, while it is not to fill the system's memory.
+        # Whether the peer is known to take what is sent; until then, the limit of the connection.
+        self._moves = False
         self._unsent_limit: int | None = None
 
     # The life of a transfer
@@ -481,6 +482,26 @@ class Supervisor:
 
         return max(self._least_size, min(self._room - behind, LARGEST_PIECE))
 
+    def bound_unsent(self) -> bool:
+        """Let the system hold little for a peer that may take nothing; tell whether it may.
+
+        It may have stalled from the beginning, as thousands at a time do. Together they
+        would use up all that the system has for sending, and then there is no room.
+        """
+
+        if self._moves:
+            return False
+
+        acknowledged = self.dtp.bytes_acknowledged
+        self._moves = acknowledged is None or acknowledged > UNREAD
+        if not self._moves and self._unsent_limit is None:
+            self._unsent_limit = limit_unsent(self.dtp.transport, FIRST_PIECES)
+        elif self._moves and self._unsent_limit is not None:
+            limit_unsent(self.dtp.transport, self._unsent_limit)
+            self._unsent_limit = None
+
+        return not self._moves
+
     def _find_room(self) -> None:
         transport = self.dtp.transport
         room = room_to_send(transport)
@@ -488,16 +509,9 @@ class Supervisor:
             self._room = sys.maxsize
             return
 
-        acknowledged = self.dtp.bytes_acknowledged
-        if acknowledged is not None and acknowledged <= UNREAD:
-            # It may have stalled from the beginning, as thousands at a time do. Together they
-            # would use up all that the system has for sending, and then there is no room.
-            room = min(room, FIRST_PIECES - (self.dtp.bytes_sent - acknowledged))
-            if self._unsent_limit is None:
-                self._unsent_limit = limit_unsent(transport, FIRST_PIECES)
-        elif self._unsent_limit is not None:
-            limit_unsent(transport, self._unsent_limit)
-            self._unsent_limit = None
+        if self.bound_unsent():
+            moved = self.dtp.bytes_acknowledged or 0
+            room = min(room, FIRST_PIECES - (self.dtp.bytes_sent - moved))
 
         self._room = room
         if self.dtp.tls is not None:
@@ -510,16 +524,16 @@ class Supervisor:
         The time that the throttle takes is not held against the peer.
         """
 
+        if self._since_turn >= BYTES_PER_TURN:
+            self._since_turn = 0
+            await asyncio.sleep(0)
+
         # Many small pieces take as long as a few large ones.
         self._since_turn += max(nbytes, SMALLEST_TURN)
         if self.throttle is not None:
             delay = self.throttle.reserve(nbytes, self._loop.time())
             if delay > 0:
                 await self._sleep_throttled(nbytes, delay)
-
-        if self._since_turn >= BYTES_PER_TURN:
-            self._since_turn = 0
-            await asyncio.sleep(0)
 
     async def _sleep_throttled(self, nbytes: int, delay: float) -> None:
         self._since_turn = 0

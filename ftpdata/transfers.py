@@ -308,18 +308,27 @@ async def receive_file(
 
     check_size = _SizeCheck(expected_size, size_limit)
     pending = PendingFile(open_target)
+    keeps_what_came = bool(offset or append)
     if not isinstance(target, (str, bytes, os.PathLike)):
         # In any case it is committed or discarded.
-        await pending.get()
+        given = await pending.get()
+        keeps_what_came = isinstance(given, FileTarget) and given.keeps_what_came
     try:
         if isinstance(dtp, Endpoint):
             is_plain = parameters.is_identity and digest is None and throttle is None
+            # The file may be over before the connection is; and of what is to stay
+            # if the upload is cut, no byte may be lost on a shorter way.
+            is_whole = _is_over_with_connection(parameters) and not keeps_what_came
             with _Opening(dtp, Direction.RECEIVED):
-                arrived = await _open_for_upload(
-                    dtp, parameters, pending if is_plain else None, offset
-                )
+                arrived: tuple[FileTarget, bytes, TransferResult] | DTP
+                if is_whole:
+                    arrived = await _open_for_upload(dtp, pending if is_plain else None, offset)
+                else:
+                    arrived = await dtp.open(keep=True)
             if isinstance(arrived, tuple):
-                return await _store_whole(*arrived, check_size, progress)
+                return await _store_whole(
+                    *arrived, check_size, progress=progress, timeout=deadlines.stall
+                )
             dtp = arrived
 
         connection = dtp
@@ -753,24 +762,22 @@ async def _open(endpoint: Endpoint) -> DTP:
         return await endpoint.open(keep=True)
 
 
+def _is_over_with_connection(parameters: TransferParameters) -> bool:
+    return (
+        parameters.mode is TransmissionMode.STREAM and parameters.structure is Structure.FILE
+    )
+
+
 async def _open_for_upload(
-    endpoint: Endpoint,
-    parameters: TransferParameters,
-    pending: PendingFile[UploadTarget] | None,
-    offset: int,
+    endpoint: Endpoint, pending: PendingFile[UploadTarget] | None, offset: int
 ) -> tuple[FileTarget, bytes, TransferResult] | DTP:
     """Open an endpoint; where a small upload came with it, give that instead.
 
     Args:
         endpoint: What it comes over.
-        parameters: TYPE, STRU and MODE.
         pending: The file that is to hold just what comes; None for any other.
         offset: Where in the file the transfer starts, for the result.
     """
-
-    if parameters.mode is not TransmissionMode.STREAM or parameters.structure is not Structure.FILE:
-        # The file may be over before the connection is.
-        return await endpoint.open(keep=True)
 
     file: UploadTarget | None = None
     if pending is not None:
@@ -862,7 +869,13 @@ async def _send_file_directly(
         return None
 
     return await send_directly(
-        endpoint, fd, offset=start, length=total, throttle=throttle, progress=progress
+        endpoint,
+        fd,
+        start=start,
+        length=total,
+        offset=offset,
+        throttle=throttle,
+        progress=progress,
     )
 
 
@@ -1001,15 +1014,26 @@ async def _store_whole(
     data: bytes,
     result: TransferResult,
     check_size: _SizeCheck,
+    *,
     progress: ProgressCallback | None,
+    timeout: float | None,
 ) -> TransferResult:
-    """Store a small upload, all of which has come; return its result."""
+    """Store a small upload, all of which has come; return its result.
+
+    Args:
+        file: Where.
+        data: All of it.
+        result: How it came.
+        check_size: Says whether so many bytes are acceptable.
+        progress: Told once.
+        timeout: Seconds that the store may take to write.
+    """
 
     try:
         check_size(len(data), is_last=True)
         if progress is not None:
             progress(len(data), check_size.expected)
-        await file.commit(data)
+        await file.commit(data, timeout=timeout)
     except Exception as error:
         failure = local_failure(error, Direction.RECEIVED)
         assert failure.end is not None

@@ -22,7 +22,7 @@ from ftpdata import direct, transfers, workers
 from ftpdata.deadlines import Deadlines
 from ftpdata.direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
 from ftpdata.endpoint import AcceptedEndpoint, Endpoint
-from ftpdata.errors import FTPDataError, QuotaExceeded, SizeMismatch
+from ftpdata.errors import FTPDataError, LocalError, QuotaExceeded, SizeMismatch
 from ftpdata.files import FileTarget, WriteMode
 from ftpdata.listing_table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
@@ -372,13 +372,14 @@ async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES[:-1])
-@pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.APPEND])
+@pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.EXCLUSIVE])
 async def test_a_small_upload_to_a_target_takes_the_shortest_way(
     size: int, mode: WriteMode, tmp_path: Path
 ) -> None:
     """It is written and published in one step; the result is that of any transfer."""
 
-    (tmp_path / "new").write_bytes(b"old")
+    if mode is WriteMode.ATOMIC:
+        (tmp_path / "new").write_bytes(b"old")
     told: list[tuple[int, int | None]] = []
     async with pair() as (endpoint, peer):
         peer.sendall(content(size))
@@ -389,8 +390,7 @@ async def test_a_small_upload_to_a_target_takes_the_shortest_way(
             expected_size=size,
             progress=lambda *numbers: told.append(numbers),
         )
-    before = b"old" if mode is WriteMode.APPEND else b""
-    assert (tmp_path / "new").read_bytes() == before + content(size)
+    assert (tmp_path / "new").read_bytes() == content(size)
     assert (result.end, result.direction, result.fast_path) == (
         *(End.CLEAN, Direction.RECEIVED),
         FastPath.DIRECT,
@@ -787,29 +787,120 @@ async def test_a_download_by_name_can_be_cancelled_anywhere(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("size", [0, 1000, UPLOAD_LIMIT - 1])
-@pytest.mark.parametrize("mode", ["replaced", "new", "appended", "from an offset"])
+@pytest.mark.parametrize("is_new", [True, False])
 async def test_an_upload_by_its_name_takes_the_shortest_way(
-    mode: str, size: int, tmp_path: Path
+    is_new: bool, size: int, tmp_path: Path
 ) -> None:
     """The file is opened for the connection that has come, and published whole."""
 
     path = tmp_path / "new"
-    options: dict[str, Any] = {}
-    before = b""
-    if mode != "new":
+    if not is_new:
         path.write_bytes(b"old")
-    if mode == "appended":
-        options, before = {"append": True}, b"old"
-    elif mode == "from an offset":
-        options, before = {"offset": 2}, b"ol"
     async with pair() as (endpoint, peer), asyncio.TaskGroup() as group:
         group.create_task(send_all(peer, content(size)))
-        result = await receive_file(endpoint, path, **options)
-    behind = b"d" if (mode, size) == ("from an offset", 0) else b""
-    assert path.read_bytes() == before + content(size) + behind
+        result = await receive_file(endpoint, path)
+    assert path.read_bytes() == content(size)
     assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
     assert (result.bytes, result.file_bytes) == (size, size)
     assert names(tmp_path) == ["new"]
+
+
+@pytest.mark.parametrize("given", ["path", "target"])
+@pytest.mark.parametrize("how", ["appended", "from an offset", "partial"])
+async def test_what_came_of_an_upload_stays(
+    how: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No byte of it is kept for a shorter way: it may be cut."""
+
+    monkeypatch.setattr(direct, "MOMENT", 60.0)
+    path = tmp_path / "new"
+    path.write_bytes(b"old")
+    options: dict[str, Any] = {}
+    if how == "appended":
+        options = {"append": True}
+    elif how == "from an offset":
+        options = {"offset": 3}
+    file: Any = path
+    if given == "target" or how == "partial":
+        modes = {"appended": WriteMode.APPEND, "from an offset": WriteMode.IN_PLACE}
+        file = await FileTarget.open(
+            path,
+            mode=modes.get(how, WriteMode.ATOMIC),
+            offset=options.pop("offset", 0),
+            keep_partial=how == "partial",
+        )
+        options.pop("append", None)
+    async with pair() as (endpoint, peer):
+        receiving = asyncio.ensure_future(receive_file(endpoint, file, **options))
+        await asyncio.get_running_loop().sock_sendall(peer, content(1000))
+        expected = 1000 if how == "partial" else 1003
+        await until(
+            lambda: any(
+                name.stat().st_size == expected
+                for name in (tmp_path.glob(".new.*") if how == "partial" else [path])
+            )
+        )
+        reset(peer)
+        with pytest.raises(FTPDataError):
+            await receiving
+    before = b"" if how == "partial" else b"old"
+    assert path.read_bytes() == before + content(1000)
+    assert names(tmp_path) == ["new"]
+
+
+async def test_a_store_that_takes_too_long_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upload is stalled, as it is on the ordinary way, and is not published behind that."""
+
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
+    hang = Hang(Seams(monkeypatch), "write")
+    async with pair() as (endpoint, peer):
+        await send_all(peer, content(1000))
+        receiving = asyncio.ensure_future(
+            receive_file(endpoint, tmp_path / "new", deadlines=Deadlines(stall=0.05))
+        )
+        await hang.entered()
+        with pytest.raises(FTPDataError) as caught:
+            await receiving
+    assert (caught.value.end, caught.value.reply_code) == (End.STALLED, 426)
+    assert caught.value.result is not None
+    assert caught.value.result.bytes == 1000
+    hang.go_on()
+    await until(lambda: not opened_below(tmp_path))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["path", "descriptor"])
+async def test_progress_that_fails(kind: str, tmp_path: Path) -> None:
+    """The transfer fails, with its result."""
+
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with named(kind, path) as file:
+        async with pair() as (endpoint, _):
+            with pytest.raises(LocalError) as caught:
+                await send_file(endpoint, file, progress=lambda *_: 1 / 0)  # type: ignore[arg-type]
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert caught.value.result is not None
+    assert (caught.value.result.end, caught.value.result.bytes) == (End.PRODUCER_FAILED, 7)
+
+
+async def test_the_offset_of_a_file_object(tmp_path: Path) -> None:
+    """It counts from where the object stands; that is what the result tells."""
+
+    (tmp_path / "file").write_bytes(content(1000))
+    results = []
+    with (tmp_path / "file").open("rb") as file:
+        file.seek(100)
+        for is_direct in (True, False):
+            async with pair() as (endpoint, peer):
+                way = endpoint if is_direct else await endpoint.open()
+                async with asyncio.TaskGroup() as group:
+                    reading = group.create_task(receive_all(peer))
+                    results.append((await send_file(way, file, offset=5)).offset)
+                assert reading.result() == content(1000)[105:]
+    assert results == [5, 5]
 
 
 @pytest.mark.parametrize("hindrance", ["slow", "late", "digest", "throttle", "promised", "missing"])
@@ -1052,7 +1143,7 @@ async def push_nearly_all(self: Any, data: bytes, *, is_end: bool) -> int:
 
     assert is_end
     # The second time there is nothing but the last of it.
-    return int(self._sock.send(data[:-5])) if len(data) > 5 else 0
+    return int(self.sock.send(data[:-5])) if len(data) > 5 else 0
 
 
 async def refuse(*_: object) -> bool:

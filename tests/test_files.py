@@ -19,7 +19,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ftpdata import files
+from ftpdata import files, workers
 from ftpdata.errors import (
     BadArgument,
     FileNameNotAllowed,
@@ -27,8 +27,10 @@ from ftpdata.errors import (
     FTPDataError,
     LocalError,
     QuotaExceeded,
+    TransferTimeout,
 )
 from ftpdata.files import FileSource, FileTarget, WriteMode
+from ftpdata.outcome import End
 from ftpdata.testing import sweep
 from ftpdata.threads import Job, WorkerThreads
 from tests.harness.seams import Hang, Seams, cancelled, descriptors
@@ -582,6 +584,33 @@ async def test_a_commit_that_cannot_write(served_directory: Path, seams: Seams) 
     assert caught.value.reply_code == 452
     assert names(served_directory) == []
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("step", ["write", "replace"])
+async def test_a_commit_that_takes_too_long(
+    served_directory: Path, seams: Seams, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """What was not written in time is not published; what was, is, and nobody says otherwise."""
+
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01 if step == "write" else 10.0)
+    hang = Hang(seams, step)
+    target = await FileTarget.open(served_directory / "file")
+    committing = asyncio.ensure_future(target.commit(CONTENT, timeout=0.05))
+    await hang.entered()
+    if step == "write":
+        with pytest.raises(TransferTimeout, match="took more than") as caught:
+            await committing
+        assert (caught.value.end, caught.value.reply_code) == (End.STALLED, 426)
+        hang.go_on()
+        await target.discard()
+        await until(lambda: names(served_directory) == [])
+    else:
+        loop = asyncio.get_running_loop()
+        over_at = loop.time() + 0.06
+        await until(lambda: loop.time() > over_at)
+        hang.go_on()
+        await committing
+        assert names(served_directory) == ["file"]
 
 
 @pytest.fixture

@@ -225,6 +225,14 @@ def test_has_close_notify(result: bytes | Exception, *, announced: bool) -> None
     assert kernel.has_close_notify(Scripted(result)) is announced  # type: ignore[arg-type]
 
 
+class Scrambling(asyncio.Transport):
+    """A transport of somebody's that changes what goes through it."""
+
+    def __init__(self, below: asyncio.Transport) -> None:
+        super().__init__()
+        self.get_extra_info = below.get_extra_info  # type: ignore[method-assign]
+
+
 @pytest.mark.skipif(not hasattr(os, "sendfile"), reason="there is no sendfile")
 async def test_what_the_system_sends_past_a_transport(tmp_path: Path) -> None:
     """Bytes of the file, as many as there is room for; none at its end."""
@@ -257,10 +265,20 @@ async def test_what_the_system_cannot_send_past_a_transport(
     with peer, (tmp_path / "file").open("w+b") as file:
         with pytest.raises(NotImplementedError):
             kernel.sendfile_past(MemoryTransport(asyncio.Protocol()), file.fileno(), 0, 1)
-        with monkeypatch.context() as patch:
-            Seams(patch, kernel).fail("sendfile", 1, errno.EINVAL)
-            with pytest.raises(NotImplementedError):
-                kernel.sendfile_past(transport, file.fileno(), 0, 1)
+        # A sandbox, a file system, a disk: whoever reads is told which it is.
+        for code in (errno.EINVAL, errno.EPERM, errno.EIO):
+            with monkeypatch.context() as patch:
+                Seams(patch, kernel).fail("sendfile", 1, code)
+                with pytest.raises(NotImplementedError):
+                    kernel.sendfile_past(transport, file.fileno(), 0, 1)
+        for code in (errno.ENOTCONN, errno.ETIMEDOUT):
+            with monkeypatch.context() as patch:
+                Seams(patch, kernel).fail("sendfile", 1, code)
+                with pytest.raises(OSError, match=os.strerror(code)):
+                    kernel.sendfile_past(transport, file.fileno(), 0, 1)
+        scrambling = Scrambling(transport)
+        with pytest.raises(NotImplementedError):
+            kernel.sendfile_past(scrambling, file.fileno(), 0, 1)
         monkeypatch.delattr(os, "sendfile", raising=False)
         with pytest.raises(NotImplementedError):
             kernel.sendfile_past(transport, file.fileno(), 0, 1)

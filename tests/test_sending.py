@@ -10,13 +10,17 @@ from typing import Any, cast
 import pytest
 
 from ftpdata import sending
-from ftpdata.errors import SizeMismatch
+from ftpdata.errors import FTPDataError, SizeMismatch
 from ftpdata.files import FileSource
-from ftpdata.kernel import sendfile_past
+from ftpdata.kernel import sendfile_past, unacknowledged_bytes
 from ftpdata.outcome import End, FastPath
+from ftpdata.protocol import DTP
+from ftpdata.testing import reset
+from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import send_file
 from tests.harness.connections import connection, peer_task, read_until_cut, receive_all
 from tests.harness.outcomes import failed, finished
+from tests.harness.waiting import until
 
 BIG = 8 * 1024 * 1024
 """Bytes that no buffers between two sockets can hold."""
@@ -153,3 +157,86 @@ async def test_a_peer_that_takes_a_little_at_a_time(
     async with connection() as (dtp, peer), peer_task(count()):
         assert await finished(send_file(dtp, tmp_path / "file"), peer) == content
     assert turns >= 100
+
+
+@pytest.mark.parametrize("how", ["abort", "reset"])
+async def test_what_was_sent_is_counted(tmp_path: Path, how: str) -> None:
+    """No byte that the system has is forgotten, and none that waits is counted, at any end."""
+
+    (tmp_path / "file").write_bytes(bytes(BIG))
+    async with connection(receive_buffer=1 << 16) as (dtp, peer):
+        task = asyncio.ensure_future(send_file(dtp, tmp_path / "file"))
+        await until(lambda: dtp.transport.get_write_buffer_size() > 0)
+        sent = None
+        if how == "abort":
+            sent = dtp.bytes_sent
+            dtp.abort()
+        else:
+            reset(peer)
+        with pytest.raises(FTPDataError) as caught:
+            await task
+    assert caught.value.result is not None
+    assert caught.value.result.bytes == caught.value.result.file_bytes > 0
+    assert sent in (None, caught.value.result.bytes)
+
+
+async def test_a_peer_that_never_reads_has_little_kept_for_it(tmp_path: Path) -> None:
+    """The system has room for some thousand such peers only."""
+
+    (tmp_path / "file").write_bytes(bytes(BIG))
+    async with connection() as (dtp, peer):
+        task = asyncio.ensure_future(send_file(dtp, tmp_path / "file"))
+        await until(lambda: dtp.transport.get_write_buffer_size() > 0)
+        unsent = unacknowledged_bytes(dtp.transport)
+        assert unsent is None or unsent < 512 * 1024
+        # One that reads has as much as the network takes.
+        assert len(await receive_all(peer)) == BIG
+        result = await task
+    assert result.fast_path is FastPath.SENDFILE
+
+
+class Counting(TokenBucket):
+    """Lets all pass, and counts what was reserved and is not unused."""
+
+    def __init__(self) -> None:
+        super().__init__(None, now=0.0)
+        self.taken = 0
+
+    def reserve(self, nbytes: int, now: float) -> float:
+        """Count it."""
+
+        self.taken += nbytes
+        return super().reserve(nbytes, now)
+
+    def unused(self, nbytes: int) -> None:
+        """Count it back."""
+
+        self.taken -= nbytes
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+async def test_what_is_not_sent_is_given_back_to_the_throttle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool
+) -> None:
+    """Wherever it is aborted: ahead of a piece that is sent, or within."""
+
+    (tmp_path / "file").write_bytes(bytes(BIG))
+    waits = 0
+    drain = DTP.drain
+
+    async def abort_and_drain(dtp: DTP) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == (1 if ahead else 2):
+            dtp.abort()
+        await drain(dtp)
+
+    monkeypatch.setattr(DTP, "drain", abort_and_drain)
+    bucket = Counting()
+    async with connection() as (dtp, _):
+        with pytest.raises(FTPDataError) as caught:
+            await send_file(dtp, tmp_path / "file", throttle=bucket)
+    assert waits == (1 if ahead else 2)
+    assert caught.value.result is not None
+    assert bucket.taken == caught.value.result.file_bytes
+    assert (bucket.taken == 0) is ahead
