@@ -602,8 +602,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small file that is sent directly has arrived",
         module="ftpdata/direct.py",
-        check="        if not (lingers or await _has_arrived(endpoint, sock, channel)):\n",
-        instead="        if False:\n",
+        check="    return False if await _has_arrived(endpoint, sock, channel) else None\n",
+        instead="    return False\n",
         tests="tests/test_direct.py::test_the_way_on_from_everything_else",
     ),
     Mutation(
@@ -616,8 +616,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="an end in TLS that the socket did not take is announced",
         module="ftpdata/direct.py",
-        check="        if sending.is_left or sending.sent != length:\n",
-        instead="        if sending.sent != length:\n",
+        check="    if sending.is_left or sending.sent != length:\n",
+        instead="    if sending.sent != length:\n",
         tests="tests/test_direct.py::test_the_way_on_in_tls",
     ),
     Mutation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 
@@ -12,6 +13,10 @@ from ftpdata.protocol import DTP
 from tests.harness.waiting import turns
 
 __all__ = ["abandon", "connect_from", "free_ports", "is_cut"]
+
+
+LARGEST_RANGE = 10
+"""Ports that a test asks for at most."""
 
 
 async def connect_from(source: str, target: HostPort, data: bytes = b"") -> socket.socket:
@@ -54,21 +59,27 @@ async def abandon(*things: DTP | socket.socket) -> None:
     await turns()
 
 
-def free_ports(size: int, host: str = "127.0.0.1") -> PortRange:
-    """Find ports next to each other that are free now, other ones in each process.
+_asked = itertools.count()
 
-    Below those that the kernel gives to clients, which could be taken again at once.
+
+def free_ports(size: int, host: str = "127.0.0.1") -> PortRange:
+    """Find ports next to each other that are free now: other ones each time, and in each process.
+
+    Not those of the test before, which may be in TIME_WAIT; and below those that the kernel
+    gives to clients, which could be taken again at once.
     """
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for step in range(0, 10000 - size, size):
-        first = 20000 + (os.getpid() * 97 + step) % (10000 - size)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    width = 10_000 // workers
+    for _ in range(width // LARGEST_RANGE):
+        first = 20_000 + worker * width + next(_asked) * LARGEST_RANGE % (width - LARGEST_RANGE)
         sockets = []
         try:
             for port in range(first, first + size):
                 sock = socket.socket(family)
                 sockets.append(sock)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind((host, port))
                 sock.listen(1)
         except OSError:
