@@ -30,6 +30,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Generator
 from datetime import datetime
 from typing import Any, cast
@@ -65,6 +66,10 @@ HELD_LIMIT = 1024 * 1024
 
 asyncio's transports deliver one read at most (256 KiB); uvloop's and TLS one
 buffer more. A transport that goes on is broken, and is cut."""
+
+STARTS_READING_ANYWAY = sys.version_info < (3, 12)
+"""Whether asyncio reads behind `connection_made` although that has paused it, as the first releases
+of 3.11 do (Debian 12 has one): it is told again then."""
 
 FIRST_ACKNOWLEDGED_POLL = 0.001
 MOVING_ACKNOWLEDGED_POLL = 0.1
@@ -692,6 +697,8 @@ class DTP(asyncio.Protocol):
             # There the last part of the handshake goes out with the first
             # read, and neither would come; what is read then is held.
             self._update_reading()
+            if STARTS_READING_ANYWAY and transport.get_extra_info("socket") is not None:
+                asyncio.get_running_loop().call_soon(self._pause_again)
         self._transport.set_write_buffer_limits(high=self.high_water)
         if self._connected_future is not None and not self._connected_future.done():
             self._connected_future.set_result(None)
@@ -1121,6 +1128,15 @@ class DTP(asyncio.Protocol):
             transport.resume_reading()
         elif not wanted and self._reading:
             self._reading = False
+            transport.pause_reading()
+
+    def _pause_again(self) -> None:
+        """Let the transport know what it forgot: that it is paused."""
+
+        transport = self._transport
+        is_over = self._end is not None or self._eof_received
+        if transport is not None and not (self._reading or is_over or transport.is_closing()):
+            transport.resume_reading()
             transport.pause_reading()
 
     def _deliver(self, data: bytes) -> None:

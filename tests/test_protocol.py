@@ -1594,3 +1594,27 @@ async def test_undelivered_bytes_are_those_that_the_peer_s_kernel_lacks() -> Non
             await until(lambda: dtp.bytes_undelivered == 0)
 
     assert dtp.bytes_undelivered is None
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_transport_that_forgets_that_it_is_paused(
+    wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio's does in the first releases of 3.11, after `connection_made`: told again."""
+
+    monkeypatch.setattr(protocol, "STARTS_READING_ANYWAY", True)
+    dtp = DTP()
+    here, there = socket.socketpair()
+    transport = MemoryTransport(dtp, extra={"socket": here})
+    before = len(transport.calls)
+    if wanted:
+        consumer = dtp.register_consumer(RecordingConsumer())
+    await turns()
+    told = ["resume_reading"] if wanted else ["resume_reading", "pause_reading"]
+    assert transport.calls[before:] == told
+    dtp.abort()
+    if wanted:
+        with pytest.raises(TransferAborted):
+            await consumer
+    here.close()
+    there.close()
