@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks.serve NAME PORT DIRECTORY [CERTIFICATE] [--throttled]``
 serves DIRECTORY on 127.0.0.1, writable, for the user of `NAME` and `PASSWORD`,
-and says ``ready`` when it does. Every server is as its makers have set it up,
+and says ``ready`` when it does. ``start.sh PORT DIRECTORY [tls]`` is the same for benchmarks
+of others. Every server is as its makers have set it up,
 but for limits on the number of clients and for logging, which is off.
 """
 
