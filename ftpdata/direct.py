@@ -35,6 +35,7 @@ __all__ = [
     "SENDFILE_LIMIT",
     "UPLOAD_LIMIT",
     "SentAhead",
+    "failure_of",
     "receive_directly",
     "send_directly",
 ]
@@ -128,7 +129,7 @@ async def send_directly(
 
     sending = _Sending(endpoint, sock, started_at + MOMENT)
     try:
-        lingers = await _deliver(endpoint, sending, data, start, length)
+        lingers = await sending.deliver(data, start, length)
         if lingers is None:
             return SentAhead(sending.sent, is_end=sending.sent == length)
 
@@ -136,7 +137,7 @@ async def send_directly(
             progress(length, length)
     except Exception as error:
         so_far = _clean_end(endpoint, Direction.SENT, sending.sent, started_at, offset)
-        failure = _failed(error, so_far)
+        failure = failure_of(error, so_far)
         if failure is error:
             raise
         raise failure from error
@@ -198,17 +199,19 @@ def _clean_end(
     )
 
 
-def _failed(error: Exception, so_far: TransferResult) -> FTPDataError:
-    """Give the error of a transfer its result, by what would be its clean end."""
+def failure_of(error: Exception, so_far: TransferResult) -> FTPDataError:
+    """Turn what was raised into the transfer's error, with its result.
+
+    Args:
+        error: What was raised.
+        so_far: What would be the clean end.
+    """
 
     failure = local_failure(error, so_far.direction)
-    if failure.result is None:
-        failure.result = attrs.evolve(
-            so_far,
-            end=failure.end or End.ABORTED,
-            reason=str(failure),
-            reply_code=failure.reply_code,
-        )
+    assert failure.end is not None
+    failure.result = attrs.evolve(
+        so_far, end=failure.end, reason=str(failure), reply_code=failure.reply_code
+    )
     return failure
 
 
@@ -223,7 +226,6 @@ class _Sending:
         until: When the peer is taken for slow.
 
     Attributes:
-        sock: The socket.
         sent: Bytes that the socket took; in TLS, the channel.
         is_left: Whether the transport is to send what the socket has not taken.
     """
@@ -232,16 +234,32 @@ class _Sending:
         self.sent = 0
         self.is_left = False
         self._endpoint = endpoint
-        self.sock = sock
+        self._sock = sock
         self._until = until
 
-    async def send(self, data: int | bytes, offset: int, length: int) -> None:
-        """Send what is at hand.
+    async def deliver(self, data: int | bytes, offset: int, length: int) -> bool | None:
+        """Send what is at hand, and wait until the peer has it.
+
+        Returns:
+            Whether the peer may still say its last word; None where not all was
+            sent, or has arrived, soon.
 
         Raises:
             FTPDataError: The reason given to `Endpoint.abort`.
         """
 
+        await self._send(data, offset, length)
+        if self.is_left or self.sent != length:
+            # Nor is there an answer to what is not sent, be it the announced end alone.
+            return None
+
+        endpoint, channel = self._endpoint, self._endpoint.channel
+        if channel is not None and endpoint.lingers and _is_delivered(self._sock, channel):
+            return True
+
+        return False if await _has_arrived(endpoint, self._sock, channel) else None
+
+    async def _send(self, data: int | bytes, offset: int, length: int) -> None:
         if self._endpoint.channel is not None:
             await self._send_protected(self._endpoint.channel, data, offset, length)
         elif isinstance(data, bytes):
@@ -265,7 +283,7 @@ class _Sending:
         while self.sent < length:
             try:
                 count = os.sendfile(
-                    self.sock.fileno(), fd, offset + self.sent, length - self.sent
+                    self._sock.fileno(), fd, offset + self.sent, length - self.sent
                 )
             except BlockingIOError:
                 if not await self._has_room():
@@ -330,7 +348,7 @@ class _Sending:
 
         while True:
             try:
-                return self.sock.send(data, MSG_MORE if is_end else 0)
+                return self._sock.send(data, MSG_MORE if is_end else 0)
             except BlockingIOError:
                 if not await self._has_room():
                     return 0
@@ -345,29 +363,7 @@ class _Sending:
 
     def _shut_down(self) -> None:
         with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-
-
-async def _deliver(
-    endpoint: Endpoint, sending: _Sending, data: int | bytes, start: int, length: int
-) -> bool | None:
-    """Send what is at hand, and wait until the peer has it.
-
-    Returns:
-        Whether the peer may still say its last word; None where not all was
-        sent, or has arrived, soon.
-    """
-
-    await sending.send(data, start, length)
-    if sending.is_left or sending.sent != length:
-        # Nor is there an answer to what is not sent, be it the announced end alone.
-        return None
-
-    sock, channel = sending.sock, endpoint.channel
-    if channel is not None and endpoint.lingers and _is_delivered(sock, channel):
-        return True
-
-    return False if await _has_arrived(endpoint, sock, channel) else None
+            self._sock.shutdown(socket.SHUT_WR)
 
 
 async def _has_arrived(

@@ -43,7 +43,6 @@ from types import TracebackType
 from typing import BinaryIO, Self, TypeVar, cast
 
 import anyio
-import attrs
 
 from .consumers import ReceiveQueue
 from .contracts import Encoder, ProgressCallback, UploadTarget
@@ -60,6 +59,7 @@ from .direct import (
     MOMENT,
     SENDFILE_LIMIT,
     SentAhead,
+    failure_of,
     receive_directly,
     send_directly,
 )
@@ -80,7 +80,7 @@ from .protocol import DTP
 from .reuse import ReusableConnection
 from .sending import send_by_reading, send_by_sendfile
 from .splicing import ENOUGH_TO_SPLICE, can_splice, splice_upload
-from .supervision import Supervisor, finish_despite_cancellation, local_failure
+from .supervision import Supervisor, finish_despite_cancellation
 from .throttle import TokenBucket
 from .transfer_codecs import CodecOptions, encoder_for, listing_encoder_for
 
@@ -1035,11 +1035,7 @@ async def _store_whole(
             progress(len(data), check_size.expected)
         await file.commit(data, timeout=timeout)
     except Exception as error:
-        failure = local_failure(error, Direction.RECEIVED)
-        assert failure.end is not None
-        failure.result = attrs.evolve(
-            result, end=failure.end, reason=str(failure), reply_code=failure.reply_code
-        )
+        failure = failure_of(error, result)
         if failure is error:
             raise
         raise failure from error

@@ -602,22 +602,22 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small file that is sent directly has arrived",
         module="ftpdata/direct.py",
-        check="    return False if await _has_arrived(endpoint, sock, channel) else None\n",
-        instead="    return False\n",
+        check="return False if await _has_arrived(endpoint, self._sock, channel) else None\n",
+        instead="return False\n",
         tests="tests/test_direct.py::test_the_way_on_from_everything_else",
     ),
     Mutation(
         name="a connection lingers only behind a file that has arrived",
         module="ftpdata/direct.py",
-        check="endpoint.lingers and _is_delivered(sock, channel)",
+        check="endpoint.lingers and _is_delivered(self._sock, channel)",
         instead="endpoint.lingers",
         tests="tests/test_direct.py::test_what_is_not_delivered_does_not_linger",
     ),
     Mutation(
         name="an end in TLS that the socket did not take is announced",
         module="ftpdata/direct.py",
-        check="    if sending.is_left or sending.sent != length:\n",
-        instead="    if sending.sent != length:\n",
+        check="        if self.is_left or self.sent != length:\n",
+        instead="        if self.sent != length:\n",
         tests="tests/test_direct.py::test_the_way_on_in_tls",
     ),
     Mutation(

@@ -1143,7 +1143,7 @@ async def push_nearly_all(self: Any, data: bytes, *, is_end: bool) -> int:
 
     assert is_end
     # The second time there is nothing but the last of it.
-    return int(self.sock.send(data[:-5])) if len(data) > 5 else 0
+    return int(self._sock.send(data[:-5])) if len(data) > 5 else 0
 
 
 async def refuse(*_: object) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import io
 import socket
 import zlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import attrs
@@ -41,9 +41,9 @@ from ftpdata.transfers import (
     send_stream,
 )
 from ftpdata.transmission import CodecLimits
-from tests.harness.connections import connection, peer_task, receive_all, send_all
+from tests.harness.connections import connection, peer_task, send_all
 from tests.harness.modes import EVERY, EXACT, decoded, dtp_pair, encoded, name_of
-from tests.harness.outcomes import failed
+from tests.harness.outcomes import failed, finished
 from tests.harness.waiting import until
 
 LINES = b"".join(b"line %d of \xff\xff a text\0\0\0   \n" % n for n in range(600))
@@ -54,20 +54,6 @@ DEFLATE = TransferParameters(mode=TransmissionMode.DEFLATE)
 
 every = pytest.mark.parametrize("parameters", EVERY, ids=name_of)
 marking = pytest.mark.parametrize("parameters", [BLOCK, COMPRESSED], ids=name_of)
-
-
-async def sent(work: Awaitable[TransferResult], peer: socket.socket) -> bytes:
-    """Run a transfer that sends to its clean end; return what the peer got."""
-
-    async with peer_task(receive_all(peer)) as receiving:
-        result = await work
-        received = await receiving
-        assert isinstance(received, bytes)
-
-    assert result.end is End.CLEAN
-    assert result.reply_code == 226
-    assert result.bytes == len(received)
-    return received
 
 
 async def chunks(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
@@ -146,7 +132,7 @@ async def test_every_combination_round_trips_as_a_stream(parameters: TransferPar
     content = TEXT[-2000:]
     async with connection() as (dtp, peer):
         work = send_stream(dtp, chunks(content, 701), parameters=parameters, options=EXACT)
-        on_the_wire = await sent(work, peer)
+        on_the_wire = await finished(work, peer)
 
     assert decoded(parameters, on_the_wire) == content
     async with (
@@ -167,7 +153,7 @@ async def test_an_empty_file_is_its_end_mark(parameters: TransferParameters) -> 
     """Where there is one: nothing at all would be a file that was cut."""
 
     async with connection() as (dtp, peer):
-        received = await sent(send_file(dtp, io.BytesIO(), parameters=parameters), peer)
+        received = await finished(send_file(dtp, io.BytesIO(), parameters=parameters), peer)
 
     assert received == encoded(parameters, b"")
 
@@ -236,11 +222,11 @@ async def test_options_reach_the_encoders(tmp_path: Path) -> None:
         assert expected != encoded(parameters, TEXT)
         async with connection() as (dtp, peer):
             work = send_file(dtp, path, parameters=parameters, options=options)
-            assert len(await sent(work, peer)) == pytest.approx(len(expected), abs=10)
+            assert len(await finished(work, peer)) == pytest.approx(len(expected), abs=10)
         async with connection() as (dtp, peer):
             work = send_stream(dtp, chunks(TEXT), parameters=parameters, options=options)
             # A stream is compressed as its chunks come: the file is the same.
-            assert decoded(parameters, await sent(work, peer), options=options) == TEXT
+            assert decoded(parameters, await finished(work, peer), options=options) == TEXT
 
 
 async def test_options_reach_the_decoders() -> None:
@@ -441,7 +427,7 @@ async def test_rest_and_type_a_mean_bytes_of_the_file_as_it_is_stored(tmp_path: 
     for parameters in (text, attrs.evolve(text, structure=Structure.RECORD)):
         path.write_bytes(b"one\ntwo\nthree\n")
         async with connection() as (dtp, peer):
-            data = await sent(send_file(dtp, path, parameters=parameters, offset=4), peer)
+            data = await finished(send_file(dtp, path, parameters=parameters, offset=4), peer)
             assert data == encoded(parameters, b"two\nthree\n")
 
         async with connection() as (dtp, peer), peer_task(send_all(peer, data)):
@@ -450,7 +436,7 @@ async def test_rest_and_type_a_mean_bytes_of_the_file_as_it_is_stored(tmp_path: 
 
         # Amid a line, or a record, what is sent begins there.
         async with connection() as (dtp, peer):
-            data = await sent(send_file(dtp, path, parameters=parameters, offset=5), peer)
+            data = await finished(send_file(dtp, path, parameters=parameters, offset=5), peer)
             assert data == encoded(parameters, b"wo\nthree\n")
 
 
@@ -597,7 +583,7 @@ async def test_a_listing_is_text_in_the_structure_and_mode_in_effect(
 
     lines = [b"one", b"", b"two words", b"t" * 300]
     async with connection() as (dtp, peer):
-        received = await sent(send_listing(dtp, lines, parameters=parameters), peer)
+        received = await finished(send_listing(dtp, lines, parameters=parameters), peer)
 
     text = decoded(as_text(parameters), received, options=CodecOptions())
     assert text == b"".join(line + b"\n" for line in lines)
