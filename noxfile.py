@@ -88,7 +88,7 @@ def tests(session: nox.Session) -> None:
         return
 
     pure = PROJECT["tool"]["ftpdata"]["layers"]["pure"]
-    modules = ",".join(f"ftpdata/{module}.py" for module in pure)
+    modules = ",".join(f"ftpdata/{module.replace('.', '/')}.py" for module in pure)
     session.run("coverage", "report")
     session.run("coverage", "report", f"--include={modules}", "--fail-under=100")
 

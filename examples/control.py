@@ -10,7 +10,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from ftpdata import DTP, HostPort, connect_active, parse_epsv_reply
+from ftpdata import DTP, HostPort, connect_active
+from ftpdata.addresses import parse_epsv_reply
 
 
 class ReplyError(Exception):

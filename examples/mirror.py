@@ -16,7 +16,8 @@ from pathlib import Path
 import anyio
 
 from examples.control import Control
-from ftpdata import Facts, parse_mlsx_line, receive_file, receive_stream
+from ftpdata import parse_mlsx_line, receive_file, receive_stream
+from ftpdata.listing import Facts
 
 
 async def entries(control: Control, remote: str) -> list[tuple[str, Facts]]:

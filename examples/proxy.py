@@ -14,14 +14,8 @@ import contextlib
 import sys
 
 from examples.control import Control, ReplyError
-from ftpdata import (
-    FTPDataError,
-    PassiveEndpoint,
-    format_epsv_reply,
-    format_pasv_reply,
-    listen_passive,
-    relay,
-)
+from ftpdata import FTPDataError, format_epsv_reply, format_pasv_reply, listen_passive, relay
+from ftpdata.opening import PassiveEndpoint
 
 UPLOADS = ("STOR", "APPE", "STOU")
 DOWNLOADS = ("RETR", "LIST", "NLST", "MLSD")

@@ -8,214 +8,85 @@ Where to begin reading:
   `relay` are whole transfers over it: each returns a `TransferResult`, or raises an
   `FTPDataError` that carries one and the reply code to send. `TransferParameters` and
   `CodecOptions` say how the file is represented; a `ReusableConnection` in place of the
-  `DTP` stays open for the next file, where the mode lets it.
+  endpoint stays open for the next file, where the mode allows it.
 - `DTP` is the connection itself, for producers and consumers of your own.
-- `format_list_line`, `format_mlsx_line` and their parsers, `format_pasv_reply`,
-  `parse_port` and theirs are pure functions.
-- `ftpdata.testing`, imported by its name, has what tests of servers need.
+- `format_list_line`, `format_mlsx_line` and their parsers are pure functions.
 
-Modules, from the bottom up. Pure: `outcome`, `errors`, `parameters`, `contracts`,
-`deadlines`, `digests`, `addresses`, `listing` (with `listing_entry`, `listing_parsers`),
-`mlsx`, `ebcdic`, `representation`, `restart`, `transmission` (with `stream_mode`,
-`block_mode`, `compressed_mode`, `deflate_mode`), `transfer_codecs`, `proxy_header`,
-`client_hello`, `throttle`, `limits`, `advertising`. On asyncio: `protocol` (the `DTP`),
-`files` (with `workers`, `threads`), `producers`, `consumers`, `adapters`, `tls`,
-`socket_options`, `endpoint`, `passive`, `pool`, `active`, `nat`, `stream`, `reuse`,
-`transfers`. Imports go downwards only.
+The names that most programs need are here. The others are at home in:
+
+- `ftpdata.addresses`, `ftpdata.errors`, `ftpdata.contracts`, `ftpdata.parameters`,
+  `ftpdata.outcome`, `ftpdata.deadlines`, `ftpdata.throttle`, `ftpdata.limits`,
+  `ftpdata.digests`: values and rules without any input or output;
+- `ftpdata.listing`: the formats of directory listings, writers and parsers;
+- `ftpdata.codecs`: TYPE, STRU and MODE as encoders and decoders;
+- `ftpdata.connection`: the `DTP`, its producers, consumers and stream, and adapters
+  for Twisted's objects (`ftpdata.connection.twisted`);
+- `ftpdata.tls`: how data connections are protected;
+- `ftpdata.opening`: passive, pooled, active and accepted endpoints;
+- `ftpdata.files`: files and directories, read and written in worker threads;
+- `ftpdata.transfers`: the functions that move whole files;
+- `ftpdata.testing`: what tests of servers and clients need;
+- `ftpdata.lowlevel`: what the reference server needs to be fast.
+
+Modules whose names begin with an underscore are not for users. Imports go
+downwards only; the order stands in ``pyproject.toml``.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from ._lazy import lazy_names
+
 if TYPE_CHECKING:
-    from .active import ActiveEndpoint, connect_active
-    from .adapters import (
-        ConsumerAdapter,
-        ConsumerOfTwisted,
-        ProducerAdapter,
-        ProducerOfTwisted,
-        TwistedConsumer,
-        TwistedProducer,
-    )
-    from .addresses import (
-        EPSV_ALL,
-        HostPort,
-        NetworkProtocol,
-        PeerPolicy,
-        format_eprt,
-        format_epsv_reply,
-        format_pasv_reply,
-        format_port,
-        parse_eprt,
-        parse_epsv,
-        parse_epsv_reply,
-        parse_pasv_reply,
-        parse_port,
-    )
-    from .advertising import AddressTable, Advertisement, PortMapping, advertise, unreachable_reason
-    from .block_mode import BlockDecoder, BlockEncoder
-    from .client_hello import ClientHello, parse_client_hello
-    from .compressed_mode import CompressedDecoder, CompressedEncoder
-    from .consumers import (
-        DecodingConsumer,
-        DigestConsumer,
-        FileConsumer,
-        MemoryConsumer,
-        ReceiveQueue,
-        SizeLimitConsumer,
-    )
-    from .contracts import (
-        Buffer,
-        BufferedConsumer,
-        Consumer,
-        Decoder,
-        Encoder,
-        Producer,
-        ProgressCallback,
-        PullProducer,
-        PushProducer,
-        UploadTarget,
-    )
-    from .deadlines import Deadlines, ProgressWatch
-    from .deflate_mode import DeflateDecoder, DeflateEncoder, parse_deflate_level
-    from .digests import Digest
-    from .directories import DirectoryLister, DirectoryReader, list_directory
-    from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
-    from .endpoint import AcceptedEndpoint, Endpoint
+    from .addresses import HostPort, PeerPolicy, format_epsv_reply, format_pasv_reply
+    from .codecs.selection import CodecOptions
+    from .connection.protocol import DTP
+    from .connection.stream import DTPStream
+    from .contracts import UploadTarget
+    from .deadlines import Deadlines
     from .errors import (
-        BadAddress,
         BadArgument,
-        ConnectionReset,
         DataConnectionError,
-        FileBusy,
-        FileNameNotAllowed,
         FileUnavailable,
         FTPDataError,
-        InsufficientStorage,
-        InvalidData,
-        LocalError,
-        NotConnected,
-        OpenTimeout,
-        PeerRejected,
-        PortsExhausted,
-        ProtectionRequired,
         QuotaExceeded,
-        SizeMismatch,
-        TLSNegotiationFailed,
         TransferAborted,
-        TransferTimeout,
-        TruncatedTransfer,
-        UnsupportedNetworkProtocol,
-        UnsupportedParameter,
-        error_for_end,
-        error_for_oserror,
     )
-    from .files import FileSource, FileTarget, WriteMode
-    from .limits import FailedAttempts, Limits, Slot, Usage, address_key
-    from .listing import (
+    from .files.directories import DirectoryLister, list_directory
+    from .files.files import FileTarget, WriteMode
+    from .listing._mlsx_formatter import MlsxFormatter
+    from .listing.entry import EntryType, ListingEntry, Permissions
+    from .listing.mlsx import FactSelection, format_mlsx_line, parse_mlsx_line
+    from .listing.parsers import parse_list_line
+    from .listing.table import ListingBlock
+    from .listing.writers import (
         ListFormatter,
         ListingRules,
         NamePolicy,
         NlstFormatter,
-        format_eplf_line,
         format_list_line,
-        format_msdos_line,
-        format_nlst_line,
     )
-    from .listing_entry import EntryType, ListingEntry, Permissions, StatResult
-    from .listing_parsers import (
-        parse_eplf_line,
-        parse_list_line,
-        parse_msdos_line,
-        parse_nlst_line,
-        parse_unix_line,
-    )
-    from .listing_table import EntryTable, ListingBlock, StatusRow, TableFormatter
-    from .mlsx import (
-        DEFAULT_FACTS,
-        SUPPORTED_FACTS,
-        Facts,
-        FactSelection,
-        entry_from_facts,
-        facts_for_entry,
-        format_mlsx_line,
-        format_time_val,
-        parse_mlsx_line,
-        parse_time_val,
-        perm_letters,
-        select_facts,
-    )
-    from .mlsx_formatter import MlsxFormatter
-    from .nat import AddressCallable, Advertiser
-    from .outcome import Direction, End, FastPath, TransferResult, format_xferlog_line
-    from .page_cache import (
-        CachedDirectory,
-        is_in_memory,
-        lives_in_memory,
-        read_cached,
-        read_from_memory,
-    )
+    from .opening.active import connect_active
+    from .opening.advertising import AddressTable
+    from .opening.endpoint import AcceptedEndpoint, Endpoint
+    from .opening.nat import Advertiser
+    from .opening.passive import PassiveListener, PortRange, listen_passive
+    from .opening.pool import ListenerPool
+    from .opening.proxy import TrustedProxies
+    from .opening.socket_options import SocketOptions
+    from .outcome import Direction, End, FastPath, TransferResult
     from .parameters import (
         FormatControl,
-        Protection,
         RepresentationType,
         Structure,
         TransferParameters,
         TransmissionMode,
     )
-    from .passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
-    from .pool import ListenerPool, PooledEndpoint, PoolMetrics
-    from .producers import (
-        AsyncIterableProducer,
-        BytesProducer,
-        Destination,
-        EncodedProducer,
-        FileProducer,
-        IterableProducer,
-        StartableProducer,
-    )
-    from .prompt import PromptFuture
-    from .protocol import DTP, CloseWaiter
-    from .proxy_header import (
-        PROXY_HEADER_LIMIT,
-        ProxyHeader,
-        TrustedProxies,
-        format_proxy_header,
-        parse_proxy_header,
-    )
-    from .representation import (
-        PIECE_SIZE,
-        AsciiDecoder,
-        AsciiEncoder,
-        EbcdicDecoder,
-        EbcdicEncoder,
-        ExistingCRLF,
-        IdentityDecoder,
-        IdentityEncoder,
-    )
-    from .restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
-    from .reuse import ReusableConnection
-    from .socket_options import SocketOptions
-    from .stream import DTPStream
-    from .stream_mode import StreamRecordDecoder, StreamRecordEncoder
     from .throttle import TokenBucket
-    from .tls import DataTLS, ServerCertificate, SessionReuse
-    from .transfer_codecs import (
-        CodecOptions,
-        SizeCounter,
-        TransferDecoder,
-        TransferEncoder,
-        chain_decoders,
-        chain_encoders,
-        check_supported,
-        decoder_for,
-        encoder_for,
-        listing_encoder_for,
-    )
-    from .transfers import (
-        ReceivedStream,
+    from .tls.policy import DataTLS, ServerCertificate, SessionReuse
+    from .transfers.reuse import ReusableConnection
+    from .transfers.transfers import (
         receive_file,
         receive_stream,
         relay,
@@ -223,445 +94,132 @@ if TYPE_CHECKING:
         send_listing,
         send_stream,
     )
-    from .transmission import MAX_PIECE, CodecLimits, Records
 
 __all__ = [
-    "DEFAULT_FACTS",
     "DTP",
-    "EPSV_ALL",
-    "MAX_PIECE",
-    "PIECE_SIZE",
-    "PROXY_HEADER_LIMIT",
-    "SUPPORTED_FACTS",
     "AcceptedEndpoint",
-    "ActiveEndpoint",
-    "AddressCallable",
     "AddressTable",
-    "Advertisement",
     "Advertiser",
-    "AsciiDecoder",
-    "AsciiEncoder",
-    "AsyncIterableProducer",
-    "BadAddress",
     "BadArgument",
-    "BlockDecoder",
-    "BlockEncoder",
-    "Buffer",
-    "BufferedConsumer",
-    "BytesProducer",
-    "CachedDirectory",
-    "ClientHello",
-    "CloseWaiter",
-    "CodecLimits",
     "CodecOptions",
-    "CompressedDecoder",
-    "CompressedEncoder",
-    "ConnectionReset",
-    "Consumer",
-    "ConsumerAdapter",
-    "ConsumerOfTwisted",
     "DTPStream",
     "DataConnectionError",
     "DataTLS",
     "Deadlines",
-    "Decoder",
-    "DecodingConsumer",
-    "DeflateDecoder",
-    "DeflateEncoder",
-    "Destination",
-    "Digest",
-    "DigestConsumer",
     "Direction",
     "DirectoryLister",
-    "DirectoryReader",
-    "EbcdicCodePage",
-    "EbcdicDecoder",
-    "EbcdicEncoder",
-    "EncodedProducer",
-    "Encoder",
     "End",
     "Endpoint",
-    "EntryTable",
     "EntryType",
-    "ExistingCRLF",
     "FTPDataError",
     "FactSelection",
-    "Facts",
-    "FailedAttempts",
     "FastPath",
-    "FileBusy",
-    "FileConsumer",
-    "FileNameNotAllowed",
-    "FileProducer",
-    "FileSource",
     "FileTarget",
     "FileUnavailable",
     "FormatControl",
     "HostPort",
-    "IdentityDecoder",
-    "IdentityEncoder",
-    "InsufficientStorage",
-    "InvalidData",
-    "IterableProducer",
-    "Limits",
     "ListFormatter",
     "ListenerPool",
     "ListingBlock",
     "ListingEntry",
     "ListingRules",
-    "LocalError",
-    "MemoryConsumer",
     "MlsxFormatter",
     "NamePolicy",
-    "NetworkProtocol",
     "NlstFormatter",
-    "NotConnected",
-    "OpenTimeout",
-    "PassiveEndpoint",
     "PassiveListener",
     "PeerPolicy",
-    "PeerRejected",
     "Permissions",
-    "PoolMetrics",
-    "PooledEndpoint",
-    "PortMapping",
     "PortRange",
-    "PortsExhausted",
-    "Producer",
-    "ProducerAdapter",
-    "ProducerOfTwisted",
-    "ProgressCallback",
-    "ProgressWatch",
-    "PromptFuture",
-    "Protection",
-    "ProtectionRequired",
-    "ProxyHeader",
-    "PullProducer",
-    "PushProducer",
     "QuotaExceeded",
-    "ReceiveQueue",
-    "ReceivedStream",
-    "Records",
     "RepresentationType",
-    "RestartMarker",
     "ReusableConnection",
     "ServerCertificate",
     "SessionReuse",
-    "SizeCounter",
-    "SizeLimitConsumer",
-    "SizeMismatch",
-    "Slot",
     "SocketOptions",
-    "StartableProducer",
-    "StatResult",
-    "StatusRow",
-    "StreamRecordDecoder",
-    "StreamRecordEncoder",
     "Structure",
-    "SuspectData",
-    "TLSNegotiationFailed",
-    "TableFormatter",
     "TokenBucket",
     "TransferAborted",
-    "TransferDecoder",
-    "TransferEncoder",
     "TransferParameters",
     "TransferResult",
-    "TransferTimeout",
     "TransmissionMode",
-    "TruncatedTransfer",
     "TrustedProxies",
-    "TwistedConsumer",
-    "TwistedProducer",
-    "UnsupportedNetworkProtocol",
-    "UnsupportedParameter",
     "UploadTarget",
-    "Usage",
     "WriteMode",
-    "address_key",
-    "advertise",
-    "chain_decoders",
-    "chain_encoders",
-    "check_supported",
     "connect_active",
-    "decoder_for",
-    "ebcdic_code_page",
-    "encoder_for",
-    "entry_from_facts",
-    "error_for_end",
-    "error_for_oserror",
-    "facts_for_entry",
-    "format_eplf_line",
-    "format_eprt",
     "format_epsv_reply",
     "format_list_line",
-    "format_mark_reply",
     "format_mlsx_line",
-    "format_msdos_line",
-    "format_nlst_line",
     "format_pasv_reply",
-    "format_port",
-    "format_proxy_header",
-    "format_time_val",
-    "format_xferlog_line",
-    "is_in_memory",
     "list_directory",
     "listen_passive",
-    "listing_encoder_for",
-    "lives_in_memory",
-    "parse_client_hello",
-    "parse_deflate_level",
-    "parse_eplf_line",
-    "parse_eprt",
-    "parse_epsv",
-    "parse_epsv_reply",
     "parse_list_line",
-    "parse_mark_reply",
     "parse_mlsx_line",
-    "parse_msdos_line",
-    "parse_nlst_line",
-    "parse_pasv_reply",
-    "parse_port",
-    "parse_proxy_header",
-    "parse_time_val",
-    "parse_unix_line",
-    "perm_letters",
-    "read_cached",
-    "read_from_memory",
     "receive_file",
     "receive_stream",
     "relay",
-    "select_facts",
     "send_file",
     "send_listing",
     "send_stream",
-    "translation_tables",
-    "unreachable_reason",
 ]
 
-_NAMES = {
-    "active": ("ActiveEndpoint", "connect_active"),
-    "adapters": (
-        "ConsumerAdapter",
-        "ConsumerOfTwisted",
-        "ProducerAdapter",
-        "ProducerOfTwisted",
-        "TwistedConsumer",
-        "TwistedProducer",
-    ),
-    "addresses": (
-        "EPSV_ALL",
-        "HostPort",
-        "NetworkProtocol",
-        "PeerPolicy",
-        "format_eprt",
-        "format_epsv_reply",
-        "format_pasv_reply",
-        "format_port",
-        "parse_eprt",
-        "parse_epsv",
-        "parse_epsv_reply",
-        "parse_pasv_reply",
-        "parse_port",
-    ),
-    "advertising": (
-        "AddressTable",
-        "Advertisement",
-        "PortMapping",
-        "advertise",
-        "unreachable_reason",
-    ),
-    "block_mode": ("BlockDecoder", "BlockEncoder"),
-    "client_hello": ("ClientHello", "parse_client_hello"),
-    "compressed_mode": ("CompressedDecoder", "CompressedEncoder"),
-    "consumers": (
-        "DecodingConsumer",
-        "DigestConsumer",
-        "FileConsumer",
-        "MemoryConsumer",
-        "ReceiveQueue",
-        "SizeLimitConsumer",
-    ),
-    "contracts": (
-        "Buffer",
-        "BufferedConsumer",
-        "Consumer",
-        "Decoder",
-        "Encoder",
-        "Producer",
-        "ProgressCallback",
-        "PullProducer",
-        "PushProducer",
-        "UploadTarget",
-    ),
-    "deadlines": ("Deadlines", "ProgressWatch"),
-    "deflate_mode": ("DeflateDecoder", "DeflateEncoder", "parse_deflate_level"),
-    "digests": ("Digest",),
-    "directories": ("DirectoryLister", "DirectoryReader", "list_directory"),
-    "ebcdic": ("EbcdicCodePage", "ebcdic_code_page", "translation_tables"),
-    "endpoint": ("AcceptedEndpoint", "Endpoint"),
-    "errors": (
-        "BadAddress",
-        "BadArgument",
-        "ConnectionReset",
-        "DataConnectionError",
-        "FTPDataError",
-        "FileBusy",
-        "FileNameNotAllowed",
-        "FileUnavailable",
-        "InsufficientStorage",
-        "InvalidData",
-        "LocalError",
-        "NotConnected",
-        "OpenTimeout",
-        "PeerRejected",
-        "PortsExhausted",
-        "ProtectionRequired",
-        "QuotaExceeded",
-        "SizeMismatch",
-        "TLSNegotiationFailed",
-        "TransferAborted",
-        "TransferTimeout",
-        "TruncatedTransfer",
-        "UnsupportedNetworkProtocol",
-        "UnsupportedParameter",
-        "error_for_end",
-        "error_for_oserror",
-    ),
-    "files": ("FileSource", "FileTarget", "WriteMode"),
-    "limits": ("FailedAttempts", "Limits", "Slot", "Usage", "address_key"),
-    "listing": (
-        "ListFormatter",
-        "ListingRules",
-        "NamePolicy",
-        "NlstFormatter",
-        "format_eplf_line",
-        "format_list_line",
-        "format_msdos_line",
-        "format_nlst_line",
-    ),
-    "listing_entry": ("EntryType", "ListingEntry", "Permissions", "StatResult"),
-    "listing_parsers": (
-        "parse_eplf_line",
-        "parse_list_line",
-        "parse_msdos_line",
-        "parse_nlst_line",
-        "parse_unix_line",
-    ),
-    "listing_table": ("EntryTable", "ListingBlock", "StatusRow", "TableFormatter"),
-    "mlsx": (
-        "DEFAULT_FACTS",
-        "SUPPORTED_FACTS",
-        "FactSelection",
-        "Facts",
-        "entry_from_facts",
-        "facts_for_entry",
-        "format_mlsx_line",
-        "format_time_val",
-        "parse_mlsx_line",
-        "parse_time_val",
-        "perm_letters",
-        "select_facts",
-    ),
-    "mlsx_formatter": ("MlsxFormatter",),
-    "nat": ("AddressCallable", "Advertiser"),
-    "outcome": ("Direction", "End", "FastPath", "TransferResult", "format_xferlog_line"),
-    "page_cache": (
-        "CachedDirectory",
-        "is_in_memory",
-        "lives_in_memory",
-        "read_cached",
-        "read_from_memory",
-    ),
-    "parameters": (
-        "FormatControl",
-        "Protection",
-        "RepresentationType",
-        "Structure",
-        "TransferParameters",
-        "TransmissionMode",
-    ),
-    "passive": ("PassiveEndpoint", "PassiveListener", "PortRange", "listen_passive"),
-    "pool": ("ListenerPool", "PoolMetrics", "PooledEndpoint"),
-    "producers": (
-        "AsyncIterableProducer",
-        "BytesProducer",
-        "Destination",
-        "EncodedProducer",
-        "FileProducer",
-        "IterableProducer",
-        "StartableProducer",
-    ),
-    "prompt": ("PromptFuture",),
-    "protocol": ("DTP", "CloseWaiter"),
-    "proxy_header": (
-        "PROXY_HEADER_LIMIT",
-        "ProxyHeader",
-        "TrustedProxies",
-        "format_proxy_header",
-        "parse_proxy_header",
-    ),
-    "representation": (
-        "PIECE_SIZE",
-        "AsciiDecoder",
-        "AsciiEncoder",
-        "EbcdicDecoder",
-        "EbcdicEncoder",
-        "ExistingCRLF",
-        "IdentityDecoder",
-        "IdentityEncoder",
-    ),
-    "restart": ("RestartMarker", "SuspectData", "format_mark_reply", "parse_mark_reply"),
-    "reuse": ("ReusableConnection",),
-    "socket_options": ("SocketOptions",),
-    "stream": ("DTPStream",),
-    "stream_mode": ("StreamRecordDecoder", "StreamRecordEncoder"),
-    "throttle": ("TokenBucket",),
-    "tls": ("DataTLS", "ServerCertificate", "SessionReuse"),
-    "transfer_codecs": (
-        "CodecOptions",
-        "SizeCounter",
-        "TransferDecoder",
-        "TransferEncoder",
-        "chain_decoders",
-        "chain_encoders",
-        "check_supported",
-        "decoder_for",
-        "encoder_for",
-        "listing_encoder_for",
-    ),
-    "transfers": (
-        "ReceivedStream",
-        "receive_file",
-        "receive_stream",
-        "relay",
-        "send_file",
-        "send_listing",
-        "send_stream",
-    ),
-    "transmission": ("MAX_PIECE", "CodecLimits", "Records"),
-}
-"""Where each public name is at home."""
-
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
-
-
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        """Import the module of a public name when the name is first asked for (PEP 562).
-
-        Whoever formats a listing line then waits for no asyncio and no TLS.
-        """
-
-        if name in _NAMES:
-            return importlib.import_module(f".{name}", __name__)
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-        module = importlib.import_module(f".{_HOMES[name]}", __name__)
-        value = globals()[name] = getattr(module, name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *_NAMES})
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "addresses": ("HostPort", "PeerPolicy", "format_epsv_reply", "format_pasv_reply"),
+            "codecs.selection": ("CodecOptions",),
+            "connection.protocol": ("DTP",),
+            "connection.stream": ("DTPStream",),
+            "contracts": ("UploadTarget",),
+            "deadlines": ("Deadlines",),
+            "errors": (
+                "BadArgument",
+                "DataConnectionError",
+                "FTPDataError",
+                "FileUnavailable",
+                "QuotaExceeded",
+                "TransferAborted",
+            ),
+            "files.directories": ("DirectoryLister", "list_directory"),
+            "files.files": ("FileTarget", "WriteMode"),
+            "listing._mlsx_formatter": ("MlsxFormatter",),
+            "listing.entry": ("EntryType", "ListingEntry", "Permissions"),
+            "listing.mlsx": ("FactSelection", "format_mlsx_line", "parse_mlsx_line"),
+            "listing.parsers": ("parse_list_line",),
+            "listing.table": ("ListingBlock",),
+            "listing.writers": (
+                "ListFormatter",
+                "ListingRules",
+                "NamePolicy",
+                "NlstFormatter",
+                "format_list_line",
+            ),
+            "opening.active": ("connect_active",),
+            "opening.advertising": ("AddressTable",),
+            "opening.endpoint": ("AcceptedEndpoint", "Endpoint"),
+            "opening.nat": ("Advertiser",),
+            "opening.passive": ("PassiveListener", "PortRange", "listen_passive"),
+            "opening.pool": ("ListenerPool",),
+            "opening.proxy": ("TrustedProxies",),
+            "opening.socket_options": ("SocketOptions",),
+            "outcome": ("Direction", "End", "FastPath", "TransferResult"),
+            "parameters": (
+                "FormatControl",
+                "RepresentationType",
+                "Structure",
+                "TransferParameters",
+                "TransmissionMode",
+            ),
+            "throttle": ("TokenBucket",),
+            "tls.policy": ("DataTLS", "ServerCertificate", "SessionReuse"),
+            "transfers.reuse": ("ReusableConnection",),
+            "transfers.transfers": (
+                "receive_file",
+                "receive_stream",
+                "relay",
+                "send_file",
+                "send_listing",
+                "send_stream",
+            ),
+        },
+    )

@@ -234,7 +234,7 @@ def _scratch_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Abandon hanging threads at once."""
 
-    monkeypatch.setattr("ftpdata.workers.ABANDON_AFTER", 0.01)
+    monkeypatch.setattr("ftpdata.files._workers.ABANDON_AFTER", 0.01)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ftpdata import kernel
+from ftpdata import _kernel as kernel
 from ftpdata.testing import MemoryTransport, reset, tcp_pair
 from tests.harness.seams import Seams
 from tests.harness.waiting import until

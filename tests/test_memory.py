@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ftpdata.memory import is_viewed, new_block
+from ftpdata._memory import is_viewed, new_block
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux resizes and tells")
 

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import anyio
 import pytest
 
-from ftpdata import PromptFuture
+from ftpdata.lowlevel import PromptFuture
 
 who: ContextVar[str] = ContextVar("who", default="nobody")
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import anyio
 
-from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies, ebcdic_code_page
+from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
+from ftpdata.codecs import ebcdic_code_page
 
 from .accounts import Accounts
 from .server import Server

@@ -17,7 +17,7 @@ from typing import cast
 
 import attrs
 
-from ftpdata import PromptFuture
+from ftpdata.lowlevel import PromptFuture
 
 __all__ = ["ControlConnection", "Reply", "TelnetLines", "prepare_socket", "printable"]
 

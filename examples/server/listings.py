@@ -22,9 +22,8 @@ from ftpdata import (
     ListingBlock,
     ListingEntry,
     MlsxFormatter,
-    TableFormatter,
-    perm_letters,
 )
+from ftpdata.listing import TableFormatter, perm_letters
 
 from .storage import parent
 

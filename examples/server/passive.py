@@ -19,16 +19,9 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from ftpdata import (
-    Advertiser,
-    HostPort,
-    ListenerPool,
-    PassiveEndpoint,
-    PassiveListener,
-    PooledEndpoint,
-    PoolMetrics,
-    Usage,
-)
+from ftpdata import Advertiser, HostPort, ListenerPool, PassiveListener
+from ftpdata.limits import Usage
+from ftpdata.opening import PassiveEndpoint, PooledEndpoint, PoolMetrics
 
 from .settings import Settings
 

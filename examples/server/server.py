@@ -16,18 +16,10 @@ import anyio
 import anyio.abc
 from anyio.abc import SocketAttribute
 
-from ftpdata import (
-    FTPDataError,
-    HostPort,
-    InvalidData,
-    PoolMetrics,
-    ProxyHeader,
-    TokenBucket,
-    TrustedProxies,
-    Usage,
-    address_key,
-    parse_proxy_header,
-)
+from ftpdata import FTPDataError, HostPort, TokenBucket, TrustedProxies
+from ftpdata.errors import InvalidData
+from ftpdata.limits import Usage, address_key
+from ftpdata.opening import PoolMetrics, ProxyHeader, parse_proxy_header
 
 from .control import Reply, prepare_socket
 from .session import Session

@@ -32,8 +32,8 @@ from ftpdata import (
     SessionReuse,
     TokenBucket,
     TransferParameters,
-    error_for_oserror,
 )
+from ftpdata.errors import error_for_oserror
 
 from .accounts import User
 from .commands import COMMANDS, Argument, Command, EndSession

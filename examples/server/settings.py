@@ -5,17 +5,16 @@ from __future__ import annotations
 import attrs
 
 from ftpdata import (
-    AddressCallable,
     AddressTable,
     CodecOptions,
     Deadlines,
-    Limits,
-    PortMapping,
     PortRange,
     ServerCertificate,
     SocketOptions,
     TrustedProxies,
 )
+from ftpdata.limits import Limits
+from ftpdata.opening import AddressCallable, PortMapping
 
 from .accounts import Accounts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from ftpdata import FailedAttempts, Usage
+from ftpdata.limits import FailedAttempts, Usage
 
 from .passive import PassivePorts
 from .settings import Settings

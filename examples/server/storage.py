@@ -34,14 +34,9 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from ftpdata import (
-    CachedDirectory,
-    DirectoryLister,
-    FileTarget,
-    ListingEntry,
-    TableFormatter,
-    WriteMode,
-)
+from ftpdata import DirectoryLister, FileTarget, ListingEntry, WriteMode
+from ftpdata.listing import TableFormatter
+from ftpdata.lowlevel import CachedDirectory
 
 __all__ = ["OpenFile", "Storage", "has_controls", "join", "parent"]
 

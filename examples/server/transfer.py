@@ -24,15 +24,8 @@ import anyio
 import anyio.lowlevel
 import attrs
 
-from ftpdata import (
-    DTP,
-    DataConnectionError,
-    End,
-    Endpoint,
-    FTPDataError,
-    ReusableConnection,
-    Slot,
-)
+from ftpdata import DTP, DataConnectionError, End, Endpoint, FTPDataError, ReusableConnection
+from ftpdata.limits import Slot
 
 from .control import Reply
 from .storage import OpenFile

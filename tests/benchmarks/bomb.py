@@ -18,14 +18,14 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from ftpdata.endpoint import AcceptedEndpoint
+from ftpdata.codecs.selection import CodecOptions
+from ftpdata.codecs.transmission import CodecLimits
 from ftpdata.errors import FTPDataError
+from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import TransferResult
 from ftpdata.parameters import TransferParameters, TransmissionMode
 from ftpdata.testing import tcp_pair
-from ftpdata.transfer_codecs import CodecOptions
-from ftpdata.transfers import receive_file, send_stream
-from ftpdata.transmission import CodecLimits
+from ftpdata.transfers.transfers import receive_file, send_stream
 from tests.benchmarks.figures import Figures, percentile
 
 __all__ = ["bomb", "main"]

@@ -20,7 +20,6 @@ from typing import Any
 import attrs
 
 from ftpdata import (
-    EntryTable,
     EntryType,
     HostPort,
     ListFormatter,
@@ -28,23 +27,19 @@ from ftpdata import (
     ListingRules,
     MlsxFormatter,
     RepresentationType,
-    StatusRow,
     Structure,
-    TableFormatter,
     TransferParameters,
     TransmissionMode,
-    decoder_for,
-    encoder_for,
-    facts_for_entry,
     format_epsv_reply,
     format_mlsx_line,
     format_pasv_reply,
-    parse_eplf_line,
     parse_list_line,
     parse_mlsx_line,
-    parse_port,
 )
-from ftpdata.listing_table import StatusColumns
+from ftpdata.addresses import parse_port
+from ftpdata.codecs import decoder_for, encoder_for
+from ftpdata.listing import EntryTable, StatusRow, TableFormatter, facts_for_entry, parse_eplf_line
+from ftpdata.listing.table import StatusColumns
 from tests.benchmarks.report import format_number
 
 __all__ = ["Timing", "run"]

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
-from ftpdata.endpoint import Endpoint
-from ftpdata.passive import PassiveEndpoint, PortRange, listen_passive
-from ftpdata.pool import ListenerPool, PooledEndpoint
+from ftpdata.opening.endpoint import Endpoint
+from ftpdata.opening.passive import PassiveEndpoint, PortRange, listen_passive
+from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from tests.benchmarks.figures import Figures, percentile
 from tests.harness.proxies import free_ports
 

@@ -25,12 +25,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
+from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
-from ftpdata.endpoint import AcceptedEndpoint
 from ftpdata.errors import FTPDataError
+from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.parameters import RepresentationType, TransferParameters
-from ftpdata.protocol import DTP
-from ftpdata.transfers import receive_file, send_file, send_listing, send_stream
+from ftpdata.transfers.transfers import receive_file, send_file, send_listing, send_stream
 from tests.benchmarks.figures import Figures
 
 __all__ = ["KINDS", "main"]

@@ -20,14 +20,9 @@ from typing import Any
 
 import attrs
 
-from ftpdata.active import connect_active
 from ftpdata.addresses import HostPort, PeerPolicy, parse_eprt, parse_port
-from ftpdata.errors import (
-    BadAddress,
-    DataConnectionError,
-    PeerRejected,
-    UnsupportedNetworkProtocol,
-)
+from ftpdata.errors import BadAddress, DataConnectionError, PeerRejected, UnsupportedNetworkProtocol
+from ftpdata.opening.active import connect_active
 from tests.benchmarks.figures import Figures
 
 __all__ = ["Outcome", "attempts", "main"]

@@ -18,10 +18,10 @@ import sys
 
 import attrs
 
-from ftpdata.endpoint import Endpoint
 from ftpdata.errors import FTPDataError
-from ftpdata.passive import PassiveEndpoint, listen_passive
-from ftpdata.pool import ListenerPool, PooledEndpoint
+from ftpdata.opening.endpoint import Endpoint
+from ftpdata.opening.passive import PassiveEndpoint, listen_passive
+from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.testing import RecordingConsumer
 from tests.benchmarks.figures import Figures
 from tests.harness.proxies import connect_from, free_ports

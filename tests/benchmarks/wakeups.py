@@ -22,17 +22,17 @@ from typing import Any
 
 import attrs
 
-from ftpdata.active import connect_active
 from ftpdata.addresses import HostPort
-from ftpdata.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.connection.protocol import DTP
 from ftpdata.errors import FTPDataError
-from ftpdata.passive import listen_passive
-from ftpdata.pool import ListenerPool
-from ftpdata.protocol import DTP
-from ftpdata.proxy_header import TrustedProxies
+from ftpdata.opening.active import connect_active
+from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.opening.passive import listen_passive
+from ftpdata.opening.pool import ListenerPool
+from ftpdata.opening.proxy import TrustedProxies
 from ftpdata.testing import tcp_pair
-from ftpdata.tls import DataTLS
-from ftpdata.transfers import receive_file, relay, send_file, send_stream
+from ftpdata.tls.policy import DataTLS
+from ftpdata.transfers.transfers import receive_file, relay, send_file, send_stream
 from tests.benchmarks.figures import Figures
 from tests.harness.proxies import connect_from, free_ports
 from tests.harness.tls import TLSPeer, client_context, server_certificate

@@ -25,25 +25,13 @@ from ftpdata.addresses import (
     parse_pasv_reply,
     parse_port,
 )
-from ftpdata.client_hello import parse_client_hello
-from ftpdata.deflate_mode import parse_deflate_level
+from ftpdata.codecs.deflate import parse_deflate_level
+from ftpdata.codecs.representation import ExistingCRLF
+from ftpdata.codecs.restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
+from ftpdata.codecs.selection import CodecOptions, decoder_for, encoder_for
+from ftpdata.codecs.transmission import MAX_PIECE, CodecLimits
 from ftpdata.errors import BadArgument, FTPDataError, InvalidData
-from ftpdata.listing import (
-    ListingRules,
-    NamePolicy,
-    format_eplf_line,
-    format_list_line,
-    format_msdos_line,
-    format_nlst_line,
-)
-from ftpdata.listing_parsers import (
-    parse_eplf_line,
-    parse_list_line,
-    parse_msdos_line,
-    parse_nlst_line,
-    parse_unix_line,
-)
-from ftpdata.mlsx import (
+from ftpdata.listing.mlsx import (
     entry_from_facts,
     format_mlsx_line,
     format_time_val,
@@ -51,12 +39,24 @@ from ftpdata.mlsx import (
     parse_time_val,
     select_facts,
 )
+from ftpdata.listing.parsers import (
+    parse_eplf_line,
+    parse_list_line,
+    parse_msdos_line,
+    parse_nlst_line,
+    parse_unix_line,
+)
+from ftpdata.listing.writers import (
+    ListingRules,
+    NamePolicy,
+    format_eplf_line,
+    format_list_line,
+    format_msdos_line,
+    format_nlst_line,
+)
+from ftpdata.opening.proxy import PROXY_HEADER_LIMIT, format_proxy_header, parse_proxy_header
 from ftpdata.parameters import TransferParameters
-from ftpdata.proxy_header import PROXY_HEADER_LIMIT, format_proxy_header, parse_proxy_header
-from ftpdata.representation import ExistingCRLF
-from ftpdata.restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
-from ftpdata.transfer_codecs import CodecOptions, decoder_for, encoder_for
-from ftpdata.transmission import MAX_PIECE, CodecLimits
+from ftpdata.tls._client_hello import parse_client_hello
 
 P = ParamSpec("P")
 T = TypeVar("T")

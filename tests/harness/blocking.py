@@ -46,8 +46,8 @@ _EXTRA_OS_CALLS = (
 
 _EXEMPTIONS = (
     # `os.sendfile` of what is in memory, to a socket that does not block.
-    ("ftpdata/direct.py", {"_send_file"}),
-    ("ftpdata/kernel.py", {"sendfile_past"}),
+    ("ftpdata/transfers/_direct.py", {"_send_file"}),
+    ("ftpdata/_kernel.py", {"sendfile_past"}),
     # Reading source lines for the text of an exception in debug mode.
     ("linecache.py", {"checkcache", "updatecache"}),
     # An import inside a function reads files, once.

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ftpdata.block_mode import BlockDecoder
-from ftpdata.compressed_mode import CompressedDecoder
+from ftpdata.codecs.block import BlockDecoder
+from ftpdata.codecs.compressed import CompressedDecoder
+from ftpdata.codecs.deflate import DeflateDecoder
+from ftpdata.codecs.stream import StreamRecordDecoder
+from ftpdata.codecs.transmission import MAX_PIECE, Records
 from ftpdata.contracts import Buffer, Decoder, Encoder
-from ftpdata.deflate_mode import DeflateDecoder
-from ftpdata.errors import (
-    FTPDataError,
-)
-from ftpdata.stream_mode import StreamRecordDecoder
-from ftpdata.transmission import MAX_PIECE, Records
+from ftpdata.errors import FTPDataError
 
 __all__ = ["LINES", "ONE", "OPEN_LINES", "MarkedDecoder", "drain", "each_byte", "run", "splits"]
 

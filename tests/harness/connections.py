@@ -7,9 +7,9 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from ftpdata.endpoint import AcceptedEndpoint
+from ftpdata.connection.protocol import DTP
 from ftpdata.errors import FTPDataError
-from ftpdata.protocol import DTP
+from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.testing import tcp_pair
 
 __all__ = ["connection", "peer_task", "read_until_cut", "receive_all", "send_all"]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 
-from ftpdata.listener import Acceptor
+from ftpdata.opening._acceptor import Acceptor
 
 __all__ = ["FaultyListener", "make_faulty"]
 

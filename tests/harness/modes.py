@@ -7,20 +7,15 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
-from ftpdata.active import connect_active
+from ftpdata.codecs.representation import ExistingCRLF
+from ftpdata.codecs.selection import CodecOptions, decoder_for, encoder_for
+from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import FTPDataError
-from ftpdata.parameters import (
-    RepresentationType,
-    Structure,
-    TransferParameters,
-    TransmissionMode,
-)
-from ftpdata.passive import listen_passive
-from ftpdata.protocol import DTP
-from ftpdata.representation import ExistingCRLF
-from ftpdata.tls import DataTLS, SessionReuse
-from ftpdata.transfer_codecs import CodecOptions, decoder_for, encoder_for
+from ftpdata.opening.active import connect_active
+from ftpdata.opening.passive import listen_passive
+from ftpdata.parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
+from ftpdata.tls.policy import DataTLS, SessionReuse
 from tests.harness.tls import HOST_NAME, client_context, server_certificate
 
 __all__ = ["EVERY", "EXACT", "decoded", "dtp_pair", "encoded", "name_of"]

@@ -8,9 +8,9 @@ from collections.abc import Awaitable
 
 import pytest
 
-from ftpdata import sending
 from ftpdata.errors import FTPDataError
 from ftpdata.outcome import End, TransferResult
+from ftpdata.transfers import _sendfile as sending
 from tests.harness.connections import peer_task, receive_all
 
 __all__ = ["failed", "finished", "no_sendfile"]

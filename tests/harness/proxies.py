@@ -8,8 +8,8 @@ import os
 import socket
 
 from ftpdata.addresses import HostPort
-from ftpdata.passive import PortRange
-from ftpdata.protocol import DTP
+from ftpdata.connection.protocol import DTP
+from ftpdata.opening.passive import PortRange
 from tests.harness.waiting import turns
 
 __all__ = ["abandon", "connect_from", "free_ports", "is_cut"]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ftpdata import files
+from ftpdata.files import files
 from tests.harness.waiting import until
 
 __all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]

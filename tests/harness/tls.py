@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from ftpdata.tls import ServerCertificate
+from ftpdata.tls.policy import ServerCertificate
 
 __all__ = [
     "HOST_NAME",

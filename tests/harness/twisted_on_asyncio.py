@@ -1,8 +1,8 @@
 """A program: Twisted's `FileSender` and `FileConsumer` on its asyncio reactor, over DTPs.
 
-Run by ``tests/test_adapters.py`` in a process of its own, since a reactor is installed once and
-for good. On one event loop are Twisted's reactor, Twisted servers as the peers, and DTPs of
-ftpdata. Ends with 0 if a file has gone out and come in unchanged.
+Run by ``tests/connection/test_twisted.py`` in a process of its own, since a reactor is installed
+once and for good. On one event loop are Twisted's reactor, Twisted servers as the peers, and
+DTPs of ftpdata. Ends with 0 if a file has gone out and come in unchanged.
 
 Usage: python -m tests.harness.twisted_on_asyncio
 """
@@ -27,10 +27,10 @@ from twisted.internet.protocol import Factory, Protocol  # noqa: E402
 from twisted.protocols.basic import FileSender as _FileSender  # noqa: E402
 from twisted.protocols.ftp import FileConsumer as _FileConsumer  # noqa: E402
 
-from ftpdata.active import connect_active  # noqa: E402
-from ftpdata.adapters import ConsumerAdapter, TwistedConsumer  # noqa: E402
 from ftpdata.addresses import HostPort  # noqa: E402
-from ftpdata.protocol import DTP  # noqa: E402
+from ftpdata.connection.protocol import DTP  # noqa: E402
+from ftpdata.connection.twisted import ConsumerAdapter, TwistedConsumer  # noqa: E402
+from ftpdata.opening.active import connect_active  # noqa: E402
 
 reactor: Any = _reactor
 FileSender: Any = _FileSender

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ftpdata import Facts, parse_mlsx_line
+from ftpdata import parse_mlsx_line
+from ftpdata.listing import Facts
 from tests.server.client import Client, serving
 
 

@@ -11,7 +11,8 @@ import anyio.to_thread
 import pytest
 
 from examples.transfer_modes import COMBINATIONS, MODES, STRUCTURES, TEXT, TYPES, check
-from ftpdata import CodecOptions, TransferParameters, decoder_for, encoder_for
+from ftpdata import CodecOptions, TransferParameters
+from ftpdata.codecs import decoder_for, encoder_for
 from tests.harness.tls import client_context, server_certificate
 from tests.server.client import PATIENCE, Client, names, serving
 from tests.server.test_tls import ReusingFTP, protected_client

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from examples.transfer_modes import TEXT
-from ftpdata import CodecLimits, CodecOptions
+from ftpdata import CodecOptions
+from ftpdata.codecs import CodecLimits
 from tests.server.client import names, reset, serving
 from tests.server.test_modes import block, choose, encoded
 

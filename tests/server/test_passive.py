@@ -11,14 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ftpdata import (
-    AddressTable,
-    DataConnectionError,
-    Endpoint,
-    Limits,
-    PortRange,
-    SocketOptions,
-)
+from ftpdata import AddressTable, DataConnectionError, Endpoint, PortRange, SocketOptions
+from ftpdata.limits import Limits
 from tests.harness.proxies import free_ports
 from tests.server.client import Client, Serving, reset, serving
 
@@ -296,7 +290,7 @@ async def test_address_that_nobody_can_reach(
     ):
         for _ in range(3):
             assert await client.code("PASV") == 227
-    warnings = [record for record in caplog.records if record.name == "ftpdata.nat"]
+    warnings = [record for record in caplog.records if record.name == "ftpdata.opening.nat"]
     assert len([record for record in warnings if "every address" in record.message]) == 1
 
 

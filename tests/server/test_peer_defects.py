@@ -20,16 +20,9 @@ from pathlib import Path
 import pytest
 
 from examples.server.storage import Storage
-from ftpdata import (
-    Deadlines,
-    DirectoryLister,
-    DirectoryReader,
-    EntryTable,
-    FileTarget,
-    ListingBlock,
-    PortRange,
-    directories,
-)
+from ftpdata import Deadlines, DirectoryLister, FileTarget, ListingBlock, PortRange
+from ftpdata.files import DirectoryReader, directories
+from ftpdata.listing import EntryTable
 from tests.server.client import PATIENCE, Serving, make_file, names, reset, serving
 
 # Opening the data connection

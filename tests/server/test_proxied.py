@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from examples.server.server import read_proxy_header
-from ftpdata import HostPort, InvalidData, TrustedProxies, format_proxy_header
+from ftpdata import HostPort, TrustedProxies
+from ftpdata.errors import InvalidData
+from ftpdata.opening import format_proxy_header
 from tests.harness.proxies import free_ports
 from tests.harness.tls import HOST_NAME, client_context, server_certificate
 from tests.server.client import PATIENCE, Client, Data, Serving, serving

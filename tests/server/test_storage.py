@@ -14,7 +14,8 @@ import pytest
 
 from examples.server import storage as storage_module
 from examples.server.storage import Storage, join, parent
-from ftpdata import EntryType, NlstFormatter, WriteMode, directories
+from ftpdata import EntryType, NlstFormatter, WriteMode
+from ftpdata.files import directories
 from tests.server.client import make_file, names
 
 

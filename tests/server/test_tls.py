@@ -18,9 +18,10 @@ import anyio.to_thread
 import pytest
 
 from examples.server.__main__ import main
-from ftpdata import ServerCertificate, direct
+from ftpdata import ServerCertificate
 from ftpdata.testing import Cut, send_then_cut
-from ftpdata.tls_transport import TLSChannel
+from ftpdata.tls._transport import TLSChannel
+from ftpdata.transfers import _direct as direct
 from tests.harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
 from tests.server.client import PATIENCE, Client, Serving, make_file, names, serving
 

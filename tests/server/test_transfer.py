@@ -17,17 +17,10 @@ import pytest
 from examples.server import storage as storage_module
 from examples.server.session import Session
 from examples.server.storage import OpenFile, Storage
-from ftpdata import (
-    DTP,
-    Deadlines,
-    DirectoryLister,
-    Endpoint,
-    FileTarget,
-    Limits,
-    ListingBlock,
-    direct,
-)
-from ftpdata.workers import WorkerCalls
+from ftpdata import DTP, Deadlines, DirectoryLister, Endpoint, FileTarget, ListingBlock
+from ftpdata.files._workers import WorkerCalls
+from ftpdata.limits import Limits
+from ftpdata.transfers import _direct as direct
 from tests.harness.seams import Seams
 from tests.server.client import PATIENCE, Client, Data, Serving, names, reset, serving
 

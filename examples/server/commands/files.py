@@ -11,14 +11,10 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from ftpdata import (
-    Digest,
-    SizeCounter,
-    TransmissionMode,
-    encoder_for,
-    format_time_val,
-    parse_time_val,
-)
+from ftpdata import TransmissionMode
+from ftpdata.codecs import SizeCounter, encoder_for
+from ftpdata.digests import Digest
+from ftpdata.listing import format_time_val, parse_time_val
 
 from ..control import Reply
 from ..listings import fact_line

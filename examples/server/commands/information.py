@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import anyio
 import attrs
 
-from ftpdata import ListFormatter, parse_deflate_level, parse_time_val
+from ftpdata import ListFormatter
+from ftpdata.codecs import parse_deflate_level
+from ftpdata.listing import parse_time_val
 
 from ..control import Reply, printable
 from ..listings import open_listing

@@ -10,19 +10,16 @@ import re
 from typing import TYPE_CHECKING
 
 from ftpdata import (
-    EPSV_ALL,
     HostPort,
-    PeerRejected,
     RepresentationType,
     Structure,
     TransferParameters,
     TransmissionMode,
-    check_supported,
     connect_active,
-    parse_eprt,
-    parse_epsv,
-    parse_port,
 )
+from ftpdata.addresses import EPSV_ALL, parse_eprt, parse_epsv, parse_port
+from ftpdata.codecs import check_supported
+from ftpdata.errors import PeerRejected
 
 from ..control import Reply
 from ..transfer import Restart

@@ -24,17 +24,16 @@ from ftpdata import (
     FTPDataError,
     ListFormatter,
     NlstFormatter,
-    RestartMarker,
     ReusableConnection,
     TransferResult,
     WriteMode,
-    address_key,
-    error_for_oserror,
-    format_mark_reply,
     receive_file,
     send_file,
     send_listing,
 )
+from ftpdata.codecs import RestartMarker, format_mark_reply
+from ftpdata.errors import error_for_oserror
+from ftpdata.limits import address_key
 
 from ..control import Reply
 from ..listings import Listing, open_facts, open_listing

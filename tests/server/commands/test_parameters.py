@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from examples.server.commands.parameters import parse_offset
-from ftpdata import HostPort, PortRange, format_eprt, format_port
+from ftpdata import HostPort, PortRange
+from ftpdata.addresses import format_eprt, format_port
 from tests.server.client import PATIENCE, Data, serving
 
 

@@ -1,0 +1,63 @@
+"""Tasks that end before their owner goes on, however often the owner is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import anyio
+
+__all__ = ["finish_despite_cancellation", "give_up"]
+
+T = TypeVar("T")
+
+
+async def finish_despite_cancellation(work: Awaitable[None], timeout: float | None) -> None:
+    """Do the last thing of a transfer, also where its task is cancelled again.
+
+    Args:
+        work: What is to be done, once.
+        timeout: Seconds after which it is given up and cancelled.
+
+    Raises:
+        CancelledError: It was cancelled meanwhile; the work was done first.
+    """
+
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    # anyio would cancel anew at every turn of the loop.
+    with anyio.CancelScope(shield=True):
+        while not task.done():
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            try:
+                _, pending = await asyncio.wait((task,), timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            else:
+                if pending:
+                    task.cancel()
+                    deadline = None
+
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()
+        raise cancelled
+
+    if not task.cancelled():
+        task.result()
+
+
+async def give_up(task: asyncio.Task[T]) -> None:
+    """Cancel a task whose result nobody wants, and wait for its end, also where cancelled again."""
+
+    task.cancel()
+    await finish_despite_cancellation(_outcome(task), None)
+
+
+async def _outcome(task: asyncio.Task[T]) -> None:
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,160 @@
+"""Block mode (RFC 959 §3.4.2), as an encoder and a decoder.
+
+Pure. Blocks of up to 65535 bytes, each with a header of three that tells its
+length and what it is: data, the end of a record or of the file, a restart marker.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from ..contracts import Buffer
+from ..errors import InvalidData
+from .restart import checked_marker
+from .transmission import (
+    DEFAULT_LIMITS,
+    END_OF_FILE,
+    END_OF_RECORD,
+    MARKER,
+    MAX_PIECE,
+    RECORDS_INPUT,
+    SUSPECT,
+    UNASSIGNED,
+    CodecLimits,
+    RecordCutter,
+    RecordingDecoder,
+    Records,
+    cut_pieces,
+)
+
+__all__ = [
+    "BlockDecoder",
+    "BlockEncoder",
+]
+
+_BLOCK_HEADER = struct.Struct(">BH")
+
+
+class BlockEncoder:
+    """Block mode (RFC 959 §3.4.2).
+
+    The end-of-file code comes in a block of its own, without data, so that
+    nothing is held back. It ends the file, not the connection.
+
+    Args:
+        records: How records stand in the file, for record structure; None for
+            file structure.
+        offset: Where in the file the transfer begins, in bytes.
+    """
+
+    def __init__(self, *, records: Records | None = None, offset: int = 0) -> None:
+        self._cutter = None if records is None else RecordCutter(records, offset)
+        self._input = MAX_PIECE // 2 if records is None else RECORDS_INPUT
+
+    def feed(self, data: Buffer, *, suspect: bool = False) -> Iterator[bytes]:
+        """Encode data.
+
+        Args:
+            data: Bytes of the file.
+            suspect: Whether to mark them as suspect.
+        """
+
+        code = SUSPECT if suspect else 0
+        for piece in cut_pieces(data, self._input):
+            if self._cutter is None:
+                yield _block(code, piece)
+            else:
+                yield b"".join(
+                    _block(code | END_OF_RECORD if ends else code, part)
+                    for part, ends in self._cutter.cut(piece)
+                )
+
+    def marker(self, text: str) -> Iterator[bytes]:
+        """Yield a restart marker for this position.
+
+        Raises:
+            ValueError: It is empty, or has characters that are not printable
+                ASCII, or a space.
+        """
+
+        yield _block(MARKER, checked_marker(text).encode("ascii"))
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield the end-of-file block."""
+
+        code = self._cutter.closing_code() if self._cutter else 0
+        yield _block(END_OF_FILE | code, b"")
+
+
+def _block(descriptor: int, data: bytes) -> bytes:
+    return _BLOCK_HEADER.pack(descriptor, len(data)) + data
+
+
+class BlockDecoder(RecordingDecoder):
+    """Block mode (RFC 959 §3.4.2).
+
+    In file structure an end-of-record code is without meaning, and ignored.
+
+    Args:
+        records: How records stand in the file, for record structure; None for
+            file structure.
+        limits: What the peer may ask.
+    """
+
+    _several_files = True
+    _name = "block mode"
+
+    def __init__(
+        self, *, records: Records | None = None, limits: CodecLimits = DEFAULT_LIMITS
+    ) -> None:
+        super().__init__(records, limits)
+        self._header = b""
+        self._code = 0
+        # Bytes that the block still has; None where a header is due.
+        self._left: int | None = None
+
+    def _parse(self, piece: bytes) -> Iterator[bytes]:
+        at = 0
+        size = len(piece)
+        while at < size:
+            if self._left is None:
+                header = self._header + piece[at : at + 3 - len(self._header)]
+                at += len(header) - len(self._header)
+                if len(header) < _BLOCK_HEADER.size:
+                    self._header = header
+                    return
+
+                yield from self._start_block(header)
+
+            assert self._left is not None
+            part = piece[at : at + self._left]
+            at += len(part)
+            self._left -= len(part)
+            if self._code & MARKER:
+                self._marker += part
+            elif part:
+                self._count(len(part))
+                yield part
+
+            if not self._left:
+                self._left = None
+                if self._code:
+                    yield from self._end_unit(self._code)
+
+                if self._complete:
+                    self._remainder = piece[at:]
+                    return
+
+    def _start_block(self, header: bytes) -> Iterable[bytes]:
+        self._header = b""
+        code, size = _BLOCK_HEADER.unpack(header)
+        if code & UNASSIGNED:
+            raise InvalidData(f"{self._name}: no descriptor: {code}")
+
+        if code & MARKER and size > self._limits.marker:
+            raise InvalidData(f"{self._name}: a restart marker of {size} bytes")
+
+        self._code = code
+        self._left = size
+        return self._start_suspect(size) if code & SUSPECT else ()

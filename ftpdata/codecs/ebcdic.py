@@ -1,0 +1,171 @@
+"""EBCDIC code pages as tables (RFC 959 §3.1.1.2).
+
+Pure. Gives the table of a code page, whether Python has it or not, and the
+tables that take the bytes of a text file to EBCDIC and back. Knows no stream
+and no line: of the line end it knows only that it is one character.
+
+Two things differ from Python's own codecs:
+
+1. A line end is NL, X'15' (RFC 959 §3.1.1.2). Python's tables follow
+   Unicode's, in which X'15' is U+0085 and X'25' is the line feed; here they
+   change places, as they do in z/OS UNIX and in Java's tables. So a line feed
+   becomes NL, and nothing is lost.
+2. No byte is without a counterpart. `translation_tables` are permutations of
+   the 256 bytes: what a character set lacks is paired with what the other
+   lacks, in order. Any file, text or not, comes back as it was.
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import re
+
+import attrs
+
+from ..errors import UnsupportedParameter
+
+__all__ = ["EbcdicCodePage", "ebcdic_code_page", "translation_tables"]
+
+_UNDEFINED = "\ufffe"  # as in Python's own tables
+_NL = 0x15
+_LF = 0x25
+_NEXT_LINE = "\x85"
+
+# Code page 1047, Latin-1 of z/OS UNIX, which Python lacks: code page 037 with three pairs of
+# characters in each other's place (IBM's code page identifier 01047; the C library's IBM1047).
+_NAME_1047 = re.compile(r"(?:cp|ibm)?[-_ ]?0?1047", re.ASCII | re.IGNORECASE)
+_SWAPPED_1047 = ((0x5F, 0xB0), (0xAD, 0xBA), (0xBB, 0xBD))
+
+# A single-byte character set leaves at most this many codes undefined; UTF-8 leaves 128.
+_MOST_UNDEFINED = 64
+
+# What makes a code page EBCDIC, whatever the language.
+_INVARIANT = ((0x40, " "), (_NL, _NEXT_LINE), (_LF, "\n"), (0x81, "a"), (0xC1, "A"), (0xF0, "0"))
+
+
+@attrs.frozen
+class EbcdicCodePage:
+    """An EBCDIC code page, with NL as its line end.
+
+    Attributes:
+        name: Its name, in lower case: Python's, or ``cp1047``.
+        characters: The 256 characters by their codes; U+FFFE where there is
+            none. Code X'15' is a line feed, X'25' is U+0085.
+    """
+
+    name: str
+    characters: str
+
+    def decode(self, data: bytes) -> str:
+        """Return the text of EBCDIC data, its lines ended by line feeds.
+
+        Raises:
+            UnicodeDecodeError: A code that the code page leaves undefined.
+        """
+
+        return codecs.charmap_decode(data, "strict", self.characters)[0]
+
+    def encode(self, text: str) -> bytes:
+        """Return text in EBCDIC.
+
+        Raises:
+            UnicodeEncodeError: A character that the code page does not have.
+        """
+
+        return codecs.charmap_encode(text, "strict", _encoding_map(self.characters))[0]
+
+
+@functools.lru_cache(maxsize=16)
+def ebcdic_code_page(name: str) -> EbcdicCodePage:
+    """Return the code page of that name.
+
+    Args:
+        name: Python's name or alias of an EBCDIC code page (``cp037``,
+            ``cp500``, ``cp1140``, ``ibm273`` …), or ``cp1047``.
+
+    Raises:
+        UnsupportedParameter: There is none, or it is no EBCDIC. Reply 504.
+    """
+
+    if _NAME_1047.fullmatch(name):
+        characters = list(_characters("cp037"))
+        for one, other in _SWAPPED_1047:
+            characters[one], characters[other] = characters[other], characters[one]
+
+        canonical = "cp1047"
+    else:
+        try:
+            canonical = codecs.lookup(name).name
+            characters = list(_characters(canonical))
+        except (LookupError, ValueError):
+            raise UnsupportedParameter(f"there is no code page {name!r:.40}") from None
+
+    if any(characters[code] != character for code, character in _INVARIANT):
+        raise UnsupportedParameter(f"{name!r:.40} is no EBCDIC code page")
+
+    characters[_NL], characters[_LF] = characters[_LF], characters[_NL]
+    return EbcdicCodePage(canonical, "".join(characters))
+
+
+@functools.lru_cache(maxsize=16)
+def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes]:
+    """Return the tables for `bytes.translate`: file to EBCDIC, and back.
+
+    Each is a permutation, and the one undoes the other. Characters that both
+    sets have are mapped to each other; the codes left over are paired in their
+    order. (¤ of Latin-1 so becomes € of cp1140, which stands in its place.)
+
+    Args:
+        code_page: Name of an EBCDIC code page, see `ebcdic_code_page`.
+        file_encoding: Python's name of the file's character set: one whose
+            characters are single bytes and that contains ASCII.
+
+    Raises:
+        UnsupportedParameter: There is no such code page. Reply 504.
+        ValueError: `file_encoding` is none that can be used.
+    """
+
+    ebcdic = ebcdic_code_page(code_page).characters
+    try:
+        local = _characters(file_encoding)
+    except (LookupError, ValueError):
+        raise ValueError(f"there is no character set {file_encoding!r:.40}") from None
+
+    ascii_is_ascii = local[:128] == bytes(range(128)).decode("ascii")
+    if not ascii_is_ascii or local.count(_UNDEFINED) > _MOST_UNDEFINED:
+        raise ValueError(f"expected ASCII and single bytes, not {file_encoding!r:.40}")
+
+    codes = {character: code for code, character in enumerate(ebcdic) if character != _UNDEFINED}
+    targets = [codes.pop(character, -1) for character in local]
+    taken = set(targets)
+    free = (code for code in range(256) if code not in taken)
+    there = bytes(next(free) if target < 0 else target for target in targets)
+    back = bytearray(256)
+    for source, target in enumerate(there):
+        back[target] = source
+
+    return there, bytes(back)
+
+
+def _characters(encoding: str) -> str:
+    """Return what each of the 256 bytes is on its own, U+FFFE where it is no character.
+
+    Raises:
+        LookupError: There is no such text encoding.
+        ValueError: It is no name at all.
+    """
+
+    return "".join(_character(code, encoding) for code in range(256))
+
+
+def _character(code: int, encoding: str) -> str:
+    try:
+        character = bytes((code,)).decode(encoding)
+    except UnicodeError:
+        return _UNDEFINED
+
+    return character if len(character) == 1 else _UNDEFINED
+
+
+_encoding_map = functools.lru_cache(maxsize=16)(codecs.charmap_build)

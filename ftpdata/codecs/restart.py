@@ -1,0 +1,109 @@
+"""Restart markers and suspect data (RFC 959 §3.4.2, §3.5).
+
+Pure. What block and compressed mode carry besides the bytes of a file, and the
+reply 110 that tells a sender where its marker stands. Knows no mode.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import attrs
+
+from ..errors import BadArgument, InvalidData
+
+__all__ = [
+    "RestartMarker",
+    "SuspectData",
+    "format_mark_reply",
+    "parse_mark_reply",
+]
+
+_MARK_REPLY = re.compile(r"(?:110[ -])?MARK ([!-~]+) = ([!-~]+)\s*", re.ASCII)
+_MARKER_CHARACTERS = re.compile(r"[!-~]+", re.ASCII)
+
+
+@attrs.frozen
+class RestartMarker:
+    """A restart marker that was received (RFC 959 §3.5).
+
+    Attributes:
+        text: The marker; only its sender knows what it means.
+        offset: Where it stands, in bytes of the file as it is stored here.
+            Everything before has been given out, and taken by the reader.
+    """
+
+    text: str
+    offset: int
+
+
+@attrs.frozen
+class SuspectData:
+    """Data that their sender marked as suspect (RFC 959 §3.4.2). They are delivered as any other.
+
+    Attributes:
+        offset: Where they start, in bytes of the file as it is stored here.
+        size: How many they are, in bytes on the connection.
+    """
+
+    offset: int
+    size: int
+
+
+MarkerCallback = Callable[[RestartMarker], None]
+SuspectCallback = Callable[[SuspectData], None]
+
+
+def format_mark_reply(marker: RestartMarker, *, own: str | None = None) -> str:
+    """Format the reply that tells the sender where its marker stands (RFC 959 §4.2).
+
+    Args:
+        marker: The marker that was received.
+        own: The receiver's equivalent of it; without, the offset in decimal.
+
+    Returns:
+        ``110 MARK yyyy = mmmm``, to the letter as RFC 959 has it.
+
+    Raises:
+        ValueError: `own` is no marker.
+    """
+
+    return f"110 MARK {marker.text} = {checked_marker(str(marker.offset) if own is None else own)}"
+
+
+def parse_mark_reply(text: str) -> tuple[str, str]:
+    """Parse reply 110, with or without its number: the sender's marker, the receiver's.
+
+    Raises:
+        BadArgument: It is none. Reply 501.
+    """
+
+    match = _MARK_REPLY.fullmatch(text)
+    if match is None:
+        raise BadArgument(f"expected 110 MARK yyyy = mmmm, not {text!r:.80}")
+
+    return match[1], match[2]
+
+
+def checked_marker(marker: str) -> str:
+    """Return a marker that may be sent: printable characters, no space (RFC 959 §3.4.2)."""
+
+    if not _MARKER_CHARACTERS.fullmatch(marker):
+        raise ValueError(f"a restart marker is of printable ASCII without spaces: {marker!r:.40}")
+
+    return marker
+
+
+def marker_text(data: bytes, mode: str) -> str:
+    """Return a marker that was received, as text.
+
+    Raises:
+        InvalidData: It is none. Reply 451.
+    """
+
+    text = data.decode("latin-1")
+    if not _MARKER_CHARACTERS.fullmatch(text):
+        raise InvalidData(f"{mode}: no restart marker: {data!r:.40}")
+
+    return text

@@ -1,0 +1,163 @@
+"""Uploads that the transport reads into memory that is used again and again.
+
+What a `ReceiveQueue` gives is made for each read, and joined: to take and
+return so much memory costs as much as to fill it. A `ReceiveBuffer` has two
+blocks: one is being filled while what came in the other is being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from .._memory import new_block
+from .consumers import ReceiveQueue
+
+__all__ = ["LARGEST_BLOCK", "ReceiveBuffer"]
+
+FIRST_BLOCK = 32 * 1024
+LARGEST_BLOCK = 1024 * 1024
+"""Bytes of a block. It grows where the peer fills it: one that stalls holds little."""
+
+SMALLEST_READ = 16 * 1024
+"""Bytes that a read is worth while for; one TLS record (RFC 8446 §5.1)."""
+
+RELEASE_AFTER = 1.0
+"""Seconds without a read after which an upload that waits for its peer holds no memory."""
+
+
+class ReceiveBuffer(ReceiveQueue):
+    """A `ReceiveQueue` whose transport reads into its own memory, see `DTP.register_consumer`.
+
+    What `receive` returns may be a view of that, which is valid until
+    `receive` is called again.
+
+    Args:
+        high_water: Bytes of the largest of its two blocks.
+
+    Attributes:
+        is_direct: Whether a transport has read into it.
+    """
+
+    def __init__(self, high_water: int = LARGEST_BLOCK) -> None:
+        super().__init__(high_water)
+        self.is_direct: bool = False
+        self._block: memoryview | None = None
+        self._other: memoryview | None = None
+        self._block_size = FIRST_BLOCK
+        self._was_read = False
+        self._timer: asyncio.TimerHandle | None = None
+        # Where in the block the next byte goes, and where the next one to be received is.
+        self._filled = 0
+        self._taken = 0
+
+    def get_buffer(self) -> memoryview:
+        """Give the memory to read into; never empty unless it has paused."""
+
+        if self._block is None:
+            self._block = memoryview(new_block(self._block_size))
+            if self._timer is None:
+                self._watch()
+
+        return self._block[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take note that so many bytes were read into it."""
+
+        self.is_direct = self._was_read = True
+        if self._closed:
+            return
+
+        self._filled += nbytes
+        self._size += nbytes
+        if not self._has_room:
+            self._pause_producer()
+
+        self._wake()
+
+    def write(self, data: bytes) -> None:
+        """Hold data that were not read into it, behind those that were."""
+
+        if self._block is not None and self._taken < self._filled:
+            # What was received of the block before must not be read over.
+            self._chunks.append(bytes(self._block[self._taken : self._filled]))
+            self._taken = self._filled
+
+        super().write(data)
+
+    def close(self) -> None:
+        """Take no more, see `ReceiveQueue.close`."""
+
+        self._taken = self._filled = 0
+        self._release()
+        super().close()
+
+    def unregister_producer(self) -> None:
+        """Take note that nothing more comes."""
+
+        self._stop_watch()
+        super().unregister_producer()
+
+    def _take(self, max_bytes: int | None) -> bytes:
+        if self._chunks or self._block is None:
+            return super()._take(max_bytes)
+
+        end = self._filled
+        if max_bytes is not None:
+            end = min(end, self._taken + max_bytes)
+
+        data = self._block[self._taken : end]
+        self._taken = end
+        self._size -= len(data)
+        if end == self._filled:
+            self._turn_over()
+            if not self._held_back:
+                self._resume_below(self._low_water)
+
+        # What takes bytes only is not given a `ReceiveBuffer`.
+        return cast("bytes", data)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._block is None or self._filled + SMALLEST_READ <= len(self._block)
+
+    def _resume_below(self, size: int) -> None:
+        if self._has_room:
+            super()._resume_below(size)
+
+    def _turn_over(self) -> None:
+        """Fill the other block; what was in it last has been done with."""
+
+        if not self._has_room:
+            self._block_size = min(2 * self._block_size, self.high_water)
+
+        self._block, self._other = self._other, self._block
+        if self._block is not None and len(self._block) < self._block_size:
+            self._block = None
+
+        self._filled = self._taken = 0
+
+    def _watch(self) -> None:
+        """Let go of the memory in a while, unless it is read into."""
+
+        loop = asyncio.get_running_loop()
+        self._was_read = False
+        self._timer = loop.call_later(RELEASE_AFTER, self._check_use)
+
+    def _stop_watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check_use(self) -> None:
+        if self._was_read or self._taken < self._filled:
+            self._watch()
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        # Who still has a view keeps what it shows.
+        self._stop_watch()
+        self._block = self._other = None
+        self._block_size = FIRST_BLOCK
+        self._filled = self._taken = 0

@@ -1,0 +1,29 @@
+"""Files and directories, without blocking the event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .directories import DirectoryLister, DirectoryReader, list_directory
+    from .files import FileSource, FileTarget, WriteMode
+
+__all__ = [
+    "DirectoryLister",
+    "DirectoryReader",
+    "FileSource",
+    "FileTarget",
+    "WriteMode",
+    "list_directory",
+]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "directories": ("DirectoryLister", "DirectoryReader", "list_directory"),
+            "files": ("FileSource", "FileTarget", "WriteMode"),
+        },
+    )

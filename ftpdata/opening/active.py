@@ -1,0 +1,148 @@
+"""Active data connections: connect to where the client listens (PORT, EPRT).
+
+RFC 959 §4.1.2, RFC 2428 §2, RFC 2577 §3. The target is judged by the peer
+policy before any connect, so that nobody can use a server to reach a third
+party or a privileged port (the bounce attack).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from ..addresses import HostPort, PeerPolicy
+from ..deadlines import Deadlines
+from ..errors import DataConnectionError, PeerRejected
+from ..outcome import End
+from ..tls.policy import DataTLS
+from .endpoint import DTPFactory, Endpoint
+from .socket_options import SocketOptions
+
+__all__ = ["ActiveEndpoint", "connect_active"]
+
+
+def connect_active(
+    target: HostPort,
+    *,
+    control_peer: str | None = None,
+    policy: PeerPolicy | None = None,
+    deadlines: Deadlines | None = None,
+    local_address: tuple[str, int] | None = None,
+    tls: DataTLS | None = None,
+    socket_options: SocketOptions | None = None,
+    dtp_factory: DTPFactory | None = None,
+) -> ActiveEndpoint:
+    """Prepare to connect to the client's data port; `Endpoint.open` connects.
+
+    Args:
+        target: Where the client said that it listens.
+        control_peer: Address of the control connection's peer, which `policy`
+            compares with. None only where `policy` accepts any peer.
+        policy: Where to connect to; by default exactly `control_peer`, and no
+            privileged port.
+        deadlines: `open` is how long to wait for the peer's answer.
+        local_address: Address and port to connect from: that of the control
+            connection, so that a peer with a policy of its own accepts it.
+            Port 0 is any.
+        tls: How the connection is protected (PROT P); None for clear (PROT C).
+        socket_options: See `SocketOptions`.
+        dtp_factory: Makes the protocol; for subclasses of `DTP`.
+
+    Raises:
+        PeerRejected: The policy refuses the target; nothing was sent to it.
+            Reply 425.
+        ValueError: The policy needs a `control_peer`.
+    """
+
+    policy = policy if policy is not None else PeerPolicy.exact()
+    if control_peer is None and not policy.accepts_any:
+        raise ValueError("control_peer is needed: the peer policy compares with it")
+
+    reason = policy.check_target(target, control_peer)
+    if reason is not None:
+        raise PeerRejected(reason, end=End.PEER_REJECTED)
+
+    return ActiveEndpoint(
+        target,
+        deadlines=deadlines or Deadlines(),
+        local_address=local_address,
+        tls=tls,
+        socket_options=socket_options,
+        dtp_factory=dtp_factory,
+    )
+
+
+def _in_words(error: OSError) -> str:
+    """Say what the system says; asyncio repeats the address instead."""
+
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+class ActiveEndpoint(Endpoint):
+    """A connection to the client's data port. Made by `connect_active`.
+
+    Attributes:
+        target: Where to connect to.
+    """
+
+    def __init__(
+        self,
+        target: HostPort,
+        *,
+        deadlines: Deadlines,
+        local_address: tuple[str, int] | None = None,
+        tls: DataTLS | None = None,
+        socket_options: SocketOptions | None = None,
+        dtp_factory: DTPFactory | None = None,
+    ) -> None:
+        super().__init__(
+            deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
+        )
+        self.target = target
+        self._local_address = local_address
+
+    def __repr__(self) -> str:
+        return f"<ActiveEndpoint to {self.target}>"
+
+    @property
+    def is_ready(self) -> bool:
+        """Never: the connection is made by `open`. Reply 150."""
+
+        return False
+
+    async def _obtain_socket(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if self.target.is_ipv6 else socket.AF_INET
+        sock: socket.socket | None = None
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            self._socket_options.set_on_listener(sock)
+            if self._local_address is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind(self._local_address)
+
+            connecting = asyncio.ensure_future(
+                loop.sock_connect(sock, (self.target.host, self.target.port))
+            )
+            try:
+                await self._wait(connecting, self.deadlines.open, End.CONNECT_TIMEOUT)
+            except BaseException:
+                # The task must have let go of the socket before it is closed.
+                await asyncio.wait((connecting,))
+                raise
+        except BaseException as error:
+            if sock is not None:
+                sock.close()
+            if isinstance(error, OSError):
+                raise DataConnectionError(
+                    f"cannot connect to {self.target}: {_in_words(error)}",
+                    end=End.OPEN_FAILED,
+                ) from error
+            raise
+
+        return sock
+
+    def _release(self) -> None:
+        """Hold nothing between `open` calls: the socket lives within `open`."""

@@ -1,0 +1,498 @@
+"""Passive listeners that stay bound: a few ports for any number of clients.
+
+RFC 959 §4.1.2, RFC 2428 §3, RFC 2577 §8. Behind a firewall that opens a
+handful of ports, a port per waiting client is soon exhausted. A pool
+listens on all its ports all the time, and a connection belongs to the
+reservation of its (peer address, port).
+
+1. An address waits on a port once at a time: two clients behind one address
+   get two ports, and when an address has used all of them, PortsExhausted at
+   once. What one address does takes nothing from another.
+2. A connection that came before the reservation is not its owner's, who could
+   not know the port yet.
+3. A port whose reservation ended without a connection rests for this address:
+   the connection may still be on its way, and must not be the next client's.
+4. A connection that nobody waits for is a stranger's: closed and counted.
+
+Clients behind one address can only be told apart by the port; that one of them
+does not take another's on purpose, only TLS with session reuse can prove.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import math
+import socket
+from collections import OrderedDict
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from ..addresses import HostPort
+from ..deadlines import Deadlines
+from ..errors import DataConnectionError, OpenTimeout, PortsExhausted
+from ..outcome import End
+from ..tls.policy import DataTLS
+from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
+from .endpoint import DTPFactory, Endpoint
+from .passive import PortRange
+from .proxy import TrustedProxies
+from .socket_options import SocketOptions
+
+__all__ = ["ListenerPool", "PoolMetrics", "PooledEndpoint"]
+
+logger: logging.Logger = logging.getLogger("ftpdata.opening.pool")
+
+BACKLOG = 512
+"""Connections that may wait at one port between two turns of the event loop."""
+
+
+@attrs.frozen(kw_only=True)
+class PoolMetrics:
+    """What a pool does at one moment, and has done so far.
+
+    Attributes:
+        ports: Ports that are listened on.
+        in_use: Reservations that were neither opened nor given up.
+        waiting: Those of them whose connection has not come.
+        resting: Pairs of address and port that rest.
+        reserved: Reservations made so far.
+        matched: Connections given to their reservation so far.
+        strangers: Connections refused so far.
+        expired: Reservations that ended because nobody came in time.
+        exhausted: Reservations refused because the address had used all ports.
+    """
+
+    ports: int
+    in_use: int
+    waiting: int
+    resting: int
+    reserved: int
+    matched: int
+    strangers: int
+    expired: int
+    exhausted: int
+
+
+@attrs.define
+class _Counts:
+    reserved: int = 0
+    matched: int = 0
+    strangers: int = 0
+    expired: int = 0
+    exhausted: int = 0
+
+
+class _Listener:
+    """One port of a pool, and who is waited for on it."""
+
+    def __init__(self, sock: socket.socket, trusted_proxies: TrustedProxies | None) -> None:
+        host, port = sock.getsockname()[:2]
+        self.address: HostPort = HostPort(host.partition("%")[0], port)
+        self.waiting: dict[str, PooledEndpoint] = {}
+        self.acceptor: Acceptor = Acceptor(
+            sock,
+            backlog=BACKLOG,
+            deliver=self._deliver,
+            fail=self._failed,
+            proxies=trusted_proxies,
+            logger=logger,
+            # A port that is always open is found by every scanner of the network.
+            level=logging.INFO,
+        )
+        self.acceptor.watch_on()
+
+    def _deliver(self, sock: socket.socket, arrival: Arrival) -> None:
+        reservation = self.waiting.get(_peer_key(arrival.host))
+        if reservation is None:
+            self.acceptor.refuse(sock, arrival.host, "nobody waits for it")
+        elif arrival.number <= reservation.since:
+            self.acceptor.refuse(sock, arrival.host, "it came before it could be expected")
+        else:
+            reservation.take(sock, arrival)
+
+    def _failed(self, error: OSError) -> None:
+        logger.error("port %d is lost: accept failed: %s", self.address.port, error.strerror)
+        for reservation in list(self.waiting.values()):
+            reservation.abort(End.OPEN_FAILED, f"accept failed: {error.strerror}")
+
+
+def _peer_key(host: str) -> str:
+    """Spell an address in the one way: IPv4 mapped into IPv6 is IPv4. The scope stays."""
+
+    bare, percent, scope = host.partition("%")
+    return HostPort(bare, 1).host + percent + scope
+
+
+class ListenerPool:
+    """Passive listeners that are shared by all control sessions of a server.
+
+    An asynchronous context manager: it listens within the block, and gives up
+    every reservation at its end. Connections that were opened live on.
+
+    Args:
+        hosts: Local address to listen on, or several: IPv4, IPv6, ``::`` for
+            both.
+        ports: The ports, on each address. Those in use elsewhere are left
+            out, with a warning.
+        expiry: Seconds until a reservation ends that is not opened. Once
+            `Endpoint.open` waits, its own deadline counts instead.
+        rest: Seconds that a port is kept from the other clients of an address
+            after a reservation without a connection. 0 for not at all.
+        trusted_proxies: The proxies that all connections come through, and
+            whose PROXY header says whose connection it is.
+        socket_options: See `SocketOptions`.
+
+    Raises:
+        ValueError: No host, or a number of seconds that is none.
+    """
+
+    def __init__(
+        self,
+        hosts: str | Sequence[str],
+        ports: PortRange,
+        *,
+        expiry: float = 60.0,
+        rest: float = 2.0,
+        trusted_proxies: TrustedProxies | None = None,
+        socket_options: SocketOptions | None = None,
+    ) -> None:
+        self.hosts: tuple[str, ...] = (hosts,) if isinstance(hosts, str) else tuple(hosts)
+        if not self.hosts:
+            raise ValueError("a pool needs an address to listen on")
+        if not 0 < expiry < math.inf or not 0 <= rest < math.inf:
+            raise ValueError(f"expected numbers of seconds, not {expiry!r} and {rest!r}")
+
+        self.ports = ports
+        self._expiry = expiry
+        self._rest = rest
+        self._trusted_proxies = trusted_proxies
+        self._socket_options = socket_options
+        self._listeners: dict[tuple[str, int], _Listener] = {}
+        self._reservations: set[PooledEndpoint] = set()
+        # What rests, in the order in which it will have rested: all rest for the same time.
+        self._resting: OrderedDict[tuple[_Listener, str], tuple[float, object]] = OrderedDict()
+        self._counts = _Counts()
+        self._entered = False
+
+    def __repr__(self) -> str:
+        state = f"{len(self._listeners)} listeners" if self._listeners else "closed"
+        return f"<ListenerPool {state} on {', '.join(self.hosts)} in_use={len(self._reservations)}>"
+
+    async def __aenter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            PortsExhausted: Every port is in use. Reply 425.
+            DataConnectionError: An address is not one of this machine's. Reply 425.
+            RuntimeError: A pool is entered once.
+        """
+
+        if self._entered:
+            raise RuntimeError("a pool is entered once")
+
+        self._entered = True
+        try:
+            for host in self.hosts:
+                self._listen(host)
+        except BaseException:
+            self._close()
+            raise
+
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Give up every reservation, and listen no more. Idempotent."""
+
+        self._close()
+
+    @property
+    def metrics(self) -> PoolMetrics:
+        """What the pool does now, and has done so far."""
+
+        self._wake_rested()
+        refused = sum(listener.acceptor.refused for listener in self._listeners.values())
+        return PoolMetrics(
+            ports=len(self._listeners),
+            in_use=len(self._reservations),
+            waiting=sum(len(listener.waiting) for listener in self._listeners.values()),
+            resting=len(self._resting),
+            reserved=self._counts.reserved,
+            matched=self._counts.matched,
+            strangers=self._counts.strangers + refused,
+            expired=self._counts.expired,
+            exhausted=self._counts.exhausted,
+        )
+
+    def reserve(
+        self,
+        *,
+        control_peer: str,
+        host: str | None = None,
+        owner: object = None,
+        deadlines: Deadlines | None = None,
+        tls: DataTLS | None = None,
+        dtp_factory: DTPFactory | None = None,
+    ) -> PooledEndpoint:
+        """Choose a port that this peer, and for this peer nobody else, will connect to.
+
+        Args:
+            control_peer: Address of the control connection's peer (behind a
+                proxy: of the client). The connection must come from it.
+            host: Which of the pool's addresses, where there are several: that
+                of the control connection. By default the first one that the
+                peer can connect to.
+            owner: Anything that stands for the control session: a port that
+                rests is free for the session that had it.
+            deadlines: `open` is how long `Endpoint.open` waits for the peer.
+            tls: How the connection is protected (PROT P); None for clear (PROT C).
+            dtp_factory: Makes the protocol; for subclasses of `DTP`.
+
+        Returns:
+            The endpoint. Its `address` is what to tell the client.
+
+        Raises:
+            PortsExhausted: The address waits on all ports. At once. Reply 425.
+            DataConnectionError: The pool is not open, or not on an address
+                that the peer can connect to. Reply 425.
+            BadAddress: `control_peer` is not an address. Reply 501.
+        """
+
+        if not self._listeners:
+            raise DataConnectionError("the pool is not open", end=End.OPEN_FAILED)
+
+        peer = _peer_key(control_peer)
+        listener = self._choose(self._host_for(peer, host), peer, owner)
+        reservation = PooledEndpoint(
+            self,
+            listener,
+            peer,
+            owner=owner,
+            expiry=self._expiry,
+            deadlines=deadlines or Deadlines(),
+            tls=tls,
+            socket_options=self._socket_options,
+            dtp_factory=dtp_factory,
+        )
+        listener.waiting[peer] = reservation
+        self._reservations.add(reservation)
+        self._counts.reserved += 1
+        return reservation
+
+    # Called by reservations
+
+    def connected(self, listener: _Listener, peer: str) -> None:
+        """Take note that a reservation has its connection."""
+
+        del listener.waiting[peer]
+        self._counts.matched += 1
+
+    def given_up(self, reservation: PooledEndpoint, listener: _Listener, peer: str) -> None:
+        """Take note that a reservation is over: opened, or given up."""
+
+        self._reservations.discard(reservation)
+        if listener.waiting.get(peer) is reservation:
+            del listener.waiting[peer]
+            if self._rest and listener.acceptor.is_open:
+                until = asyncio.get_running_loop().time() + self._rest
+                self._resting[listener, peer] = (until, reservation.owner)
+                self._resting.move_to_end((listener, peer))
+
+    def expired(self) -> None:
+        """Count a reservation to which nobody came in time."""
+
+        self._counts.expired += 1
+
+    # Private
+
+    def _listen(self, host: str) -> None:
+        taken = []
+        for port in range(self.ports.first, self.ports.last + 1):
+            try:
+                sock = bind_listener(
+                    host, port, backlog=BACKLOG, options=self._socket_options
+                )
+            except OSError as error:
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise DataConnectionError(
+                        f"cannot listen on {host}: {error.strerror}", end=End.OPEN_FAILED
+                    ) from error
+
+                taken.append(port)
+                continue
+
+            self._listeners[host, port] = _Listener(sock, self._trusted_proxies)
+
+        if len(taken) == len(self.ports):
+            raise PortsExhausted(
+                f"all ports from {self.ports.first} to {self.ports.last} are in use",
+                end=End.PORTS_EXHAUSTED,
+            )
+        if taken:
+            logger.warning("%d ports on %s are in use elsewhere: %s", len(taken), host, taken)
+
+    def _host_for(self, peer: str, wanted: str | None) -> str:
+        if wanted is not None:
+            if wanted in self.hosts:
+                return wanted
+            raise DataConnectionError(
+                f"the pool does not listen on {wanted}", end=End.OPEN_FAILED
+            )
+
+        for host in self.hosts:
+            if host == "::" or (":" in host) == (":" in peer):
+                return host
+
+        if self._trusted_proxies is not None:
+            # The proxy connects to us over what it likes, whatever its client uses.
+            return self.hosts[0]
+
+        raise DataConnectionError(
+            f"the pool listens on no address that {peer} can connect to", end=End.OPEN_FAILED
+        )
+
+    def _choose(self, host: str, peer: str, owner: object) -> _Listener:
+        self._wake_rested()
+        for port in self.ports.shuffled():
+            listener = self._listeners.get((host, port))
+            if listener is None:
+                continue
+
+            # Judge first what has come so far: it may be what this port waits for.
+            listener.acceptor.accept()
+            if peer in listener.waiting or not listener.acceptor.is_open:
+                continue
+
+            rests = self._resting.get((listener, peer))
+            if rests is None:
+                return listener
+            if owner is not None and rests[1] is owner:
+                del self._resting[listener, peer]
+                return listener
+
+        self._counts.exhausted += 1
+        raise PortsExhausted(
+            f"{peer} waits on all {len(self.ports)} ports from {self.ports.first} "
+            f"to {self.ports.last}",
+            end=End.PORTS_EXHAUSTED,
+        )
+
+    def _wake_rested(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._resting:
+            pair, (until, _) = next(iter(self._resting.items()))
+            if until > now:
+                return
+
+            del self._resting[pair]
+
+    def _close(self) -> None:
+        listeners, self._listeners = self._listeners, {}
+        # First the ports, so that nothing is matched and nothing rests any more.
+        for listener in listeners.values():
+            listener.acceptor.close()
+            self._counts.strangers += listener.acceptor.refused
+
+        for reservation in list(self._reservations):
+            reservation.abort(End.ABORTED, "the pool of listeners was closed")
+
+        self._resting.clear()
+
+
+class PooledEndpoint(Endpoint):
+    """A reservation in a `ListenerPool`. Made by `ListenerPool.reserve`.
+
+    Attributes:
+        address: Address and port that the client must connect to.
+        owner: What was given to `ListenerPool.reserve`.
+        since: Connections that the port had accepted before.
+    """
+
+    def __init__(
+        self,
+        pool: ListenerPool,
+        listener: _Listener,
+        peer: str,
+        *,
+        owner: object,
+        expiry: float,
+        deadlines: Deadlines,
+        tls: DataTLS | None = None,
+        socket_options: SocketOptions | None = None,
+        dtp_factory: DTPFactory | None = None,
+    ) -> None:
+        super().__init__(
+            deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
+        )
+        self.address: HostPort = listener.address
+        self.owner = owner
+        self.since: int = listener.acceptor.arrivals
+        self._pool = pool
+        self._listener = listener
+        self._peer = peer
+        self._is_over = False
+        self._has_options = INHERITS_OPTIONS
+        self._expiry = expiry
+        self._timer = asyncio.get_running_loop().call_later(expiry, self._expire)
+
+    def __repr__(self) -> str:
+        here = "waiting" if self._accepted is None else "connected"
+        state = "over" if self._is_over else here
+        return f"<PooledEndpoint {state} for {self._peer} on {self.address}>"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the owner has connected: reply 125 rather than 150."""
+
+        if self._has_socket:
+            return True
+        if self._accepted is None and not self._is_over:
+            self._listener.acceptor.accept()
+
+        return self._accepted is not None
+
+    def take(self, sock: socket.socket, arrival: Arrival) -> None:
+        """Take the connection; called by the pool."""
+
+        self._pool.connected(self._listener, self._peer)
+        self._arrive(sock, arrival.peername, arrival.proxied)
+
+    async def _obtain_socket(self) -> socket.socket:
+        if self._called_at is not None:
+            self._timer.cancel()
+        if not self.is_ready:
+            try:
+                await self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
+            except OpenTimeout:
+                self._pool.expired()
+                raise
+
+        return self._take_accepted()
+
+    def _deadlines_begin(self) -> None:
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        self._pool.expired()
+        self.abort(End.ACCEPT_TIMEOUT, f"the reservation has expired ({self._expiry:g} s)")
+
+    def _release(self) -> None:
+        if self._is_over:
+            return
+
+        self._is_over = True
+        self._timer.cancel()
+        self._pool.given_up(self, self._listener, self._peer)
+        self._close_accepted()

@@ -1,0 +1,394 @@
+"""TLS on the data connection (PROT P, RFC 4217), bound to its control connection.
+
+The rule of this module is one `ssl.SSLContext` for each control session. A
+session or ticket of another client was made by another context and does not
+resume on it, so that "the data connection resumed a session" means "the peer
+is who logged in on this control connection"; with one context for all, it
+would mean nothing.
+
+Three more things that Python's `ssl` and asyncio leave to us:
+
+- After the control handshake the context sends no tickets (`num_tickets`):
+  unread ones are what makes TLS 1.3 uploads end in a reset. The client goes on
+  with the ticket of its control connection. Where it uses one only once, as
+  curl does (RFC 8446 §C.4), it gets the next one on the control connection, too
+  (`DataTLS.renew_ticket`).
+- A client that offers only foreign application protocols is refused.
+- A stream that ends without a close_notify was cut (`ftpdata.connection.protocol`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ..errors import InvalidData, TLSNegotiationFailed
+from ..outcome import End
+from ._client_hello import ClientHello, may_offer_protocols, parse_client_hello
+
+__all__ = ["DataTLS", "ServerCertificate", "SessionReuse"]
+
+LEFT_OVER = 16384
+"""Bytes of a TLS record, at most."""
+
+MOST_LOOKED_AT = 4 * 1024 * 1024
+"""Bytes of a ClientHello that are looked at, all that has come again with each piece.
+
+One of 2,800 bytes may come byte by byte."""
+
+FTP_PROTOCOLS = ("ftp-data", "ftp", "x-filezilla-ftp")
+"""Application protocols of FTP: two in common use, and FileZilla's own."""
+
+
+class SessionReuse(enum.Enum):
+    """Whether a data connection must resume the TLS session of its control connection."""
+
+    OFF = "off"
+    """Every data connection negotiates anew."""
+
+    WANTED = "wanted"
+    """Resumption is offered; a client that cannot is served all the same."""
+
+    REQUIRED = "required"
+    """A data connection that does not resume is refused: nobody can steal it."""
+
+
+@attrs.frozen(kw_only=True)
+class ServerCertificate:
+    """A server's certificate and key, from which each control session gets its own context.
+
+    Attributes:
+        certificate: Path of the certificate chain, in PEM.
+        key: Path of the private key, in PEM; None where it is in the same file.
+        password: Of the private key.
+        minimum_version: The oldest version of TLS that is spoken.
+        prepare: Called with every new context, for settings of your own:
+            ciphers, client certificates.
+    """
+
+    certificate: Path | str
+    key: Path | str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+    minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    prepare: Callable[[ssl.SSLContext], object] | None = None
+
+    def session_context(self) -> ssl.SSLContext:
+        """Make the context of one control session, for its control and data connections.
+
+        A client that offers foreign application protocols only is refused on
+        both: a browser that was lured here (ALPACA, CVE-2021-3618).
+
+        Reads two files and takes about a millisecond: call it in a worker
+        thread, or accept that.
+
+        Raises:
+            OSError: A file cannot be read.
+            ssl.SSLError: They are no certificate and key that belong together.
+        """
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = self.minimum_version
+        context.load_cert_chain(self.certificate, self.key, self.password)
+        context.set_alpn_protocols(list(FTP_PROTOCOLS))
+        context.sslobject_class = _ControlObject
+        if self.prepare is not None:
+            self.prepare(context)
+
+        return context
+
+
+@attrs.frozen(kw_only=True)
+class DataTLS:
+    """How the data connections of one control session are protected.
+
+    Made once the control connection is protected: by `for_server` or
+    `for_client`.
+
+    Attributes:
+        context: The control session's own context.
+        server_side: Which role this side has in the handshake. The client of
+            FTP is the client of TLS, whoever connects (RFC 4217 §7).
+        server_hostname: Name that the server's certificate must have; for the
+            client.
+        reuse: Whether the control connection's session must be resumed.
+        strict_close: Whether an end of file without close_notify is a cut.
+    """
+
+    context: ssl.SSLContext
+    server_side: bool = True
+    server_hostname: str | None = None
+    reuse: SessionReuse = SessionReuse.WANTED
+    strict_close: bool = True
+
+    @classmethod
+    def for_server(
+        cls,
+        context: ssl.SSLContext,
+        *,
+        reuse: SessionReuse = SessionReuse.WANTED,
+        strict_close: bool = True,
+    ) -> DataTLS:
+        """Take over the context of a control connection whose handshake is done.
+
+        The context sends no more tickets from now on, and refuses clients
+        that offer foreign application protocols only.
+
+        Args:
+            context: Of this control session alone (`ServerCertificate.session_context`).
+            reuse: Whether its session must be resumed.
+            strict_close: False serves clients that are known never to send a
+                close_notify; their cut uploads cannot be told from whole ones.
+        """
+
+        context.num_tickets = 0
+        context.set_alpn_protocols(list(FTP_PROTOCOLS))
+        context.sslobject_class = _ServerObject
+        if reuse is SessionReuse.OFF:
+            context.options |= ssl.OP_NO_TICKET
+
+        return cls(context=context, reuse=reuse, strict_close=strict_close)
+
+    @classmethod
+    def for_client(
+        cls,
+        context: ssl.SSLContext,
+        *,
+        session: ssl.SSLSession | None,
+        server_hostname: str | None = None,
+        reuse: SessionReuse = SessionReuse.WANTED,
+        strict_close: bool = True,
+    ) -> DataTLS:
+        """Resume the session of a control connection.
+
+        Args:
+            context: The one of the control connection, of this session alone.
+            session: ``ssl_object.session`` of the control connection, read
+                after its first reply: TLS 1.3 sends tickets behind the
+                handshake.
+            server_hostname: As for the control connection.
+            reuse: Whether the server must accept the session.
+            strict_close: Whether an end of file without close_notify is a cut.
+        """
+
+        context.sslobject_class = _LeavingObject
+        if session is not None and reuse is not SessionReuse.OFF:
+
+            class Resuming(_LeavingObject):
+                @classmethod
+                def _create(cls, *args: Any, **options: Any) -> Any:
+                    return super()._create(*args, **{**options, "session": session})
+
+            context.sslobject_class = Resuming
+
+        return cls(
+            context=context,
+            server_side=False,
+            server_hostname=server_hostname,
+            reuse=reuse,
+            strict_close=strict_close,
+        )
+
+    def renew_ticket(self, control: ssl.SSLObject) -> bool:
+        """Have the client get a new ticket, for a further data connection. TLS 1.3.
+
+        To be called once for each data connection, before the reply that tells
+        how its transfer ended. A client that uses a ticket once only (curl,
+        and all of OpenSSL's clients that keep a cache) could else protect one
+        data connection, where resumption is required; nothing is done where
+        it is not.
+
+        A ticket is sent behind every authentication of the client, and Python
+        knows no other way to send one on a connection that is established. So
+        the client is asked for a certificate with the next thing that is sent,
+        answers that it has none, and the ticket goes out as soon as that is
+        read (RFC 8446 §4.6). A client that has one for which the host has
+        never asked will show it, and is cut off, as nobody can say whether it
+        is genuine: it needs `SessionReuse.WANTED`, as it did before.
+
+        Args:
+            control: ``ssl_object`` of the control connection; its context was
+                made by `ServerCertificate.session_context`.
+
+        Returns:
+            Whether there will be one. There is none in TLS 1.2, which needs
+            none; for a client that does not let itself be asked; and while
+            one is on its way.
+        """
+
+        if self.reuse is not SessionReuse.REQUIRED or not self.server_side:
+            return False
+
+        try:
+            control.verify_client_post_handshake()
+        except (ssl.SSLError, NotImplementedError):
+            return False
+
+        return True
+
+    def refusal(self, tls: ssl.SSLObject) -> str | None:
+        """Say why a connection whose handshake is done is refused, or None."""
+
+        if self.reuse is SessionReuse.REQUIRED and not tls.session_reused:
+            return "the data connection must resume the TLS session of its control connection"
+
+        return None
+
+
+class _LeavingObject(ssl.SSLObject):
+    """An SSLObject whose session outlives it."""
+
+    _has_announced: bool
+    _received: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
+        self = super()._create(incoming, outgoing, **options)  # type: ignore[misc]
+        self._received = incoming
+        self._outgoing = outgoing
+        self._has_announced = False
+        return self
+
+    def unwrap(self) -> None:
+        """Announce the end."""
+
+        self._has_announced = True
+        super().unwrap()
+
+    def leave(self) -> None:
+        """Let the session outlive a connection that is gone, however it ended.
+
+        OpenSSL forgets a session whose connection was not shut down, and a
+        client that resumes by session identifier, not by ticket (curl, in TLS
+        1.2), could not protect its next data connection. What this sends goes
+        nowhere.
+        """
+
+        if self._has_announced:
+            return
+
+        # What is still to be read would be taken for an error.
+        self._received.read()
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            while self.read(LEFT_OVER):
+                pass
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            self.unwrap()
+
+
+class _ServerObject(_LeavingObject):
+    """An SSLObject that looks at the ClientHello before the handshake begins."""
+
+    needs_details = False
+    _incoming: ssl.MemoryBIO | None
+    _seen: bytes
+    _looked_at: int
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
+        self = super()._create(incoming, outgoing, **options)
+        self._incoming = incoming
+        self._seen = b""
+        self._looked_at = 0
+        return self
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake, unless the client wants something else than FTP."""
+
+        if self._incoming is not None and self._incoming.pending:
+            # Reading and writing back is how a MemoryBIO is looked into.
+            data = self._incoming.read()
+            self._incoming.write(data)
+            self._look_at(data)
+
+        super().do_handshake()
+
+    def _look_at(self, data: bytes) -> None:
+        self._seen += data
+        self._looked_at += len(self._seen)
+        if self._looked_at > MOST_LOOKED_AT:
+            raise ssl.SSLError("the ClientHello comes in too many pieces")
+
+        if not self.needs_details and not may_offer_protocols(self._seen):
+            self._incoming, self._seen = None, b""
+            return
+
+        try:
+            hello = parse_client_hello(self._seen)
+        except InvalidData:
+            # OpenSSL has the right alert for it.
+            hello = ClientHello()
+
+        if hello is None:
+            return
+
+        offered = [name.decode("latin-1") for name in hello.protocols]
+        if offered and not set(offered) & set(FTP_PROTOCOLS):
+            raise ssl.SSLError(f"the client offers foreign protocols only: {offered!r:.80}")
+
+        self._meet(hello)
+        self._incoming, self._seen = None, b""
+
+    def _meet(self, hello: ClientHello) -> None:
+        """Get ready for this client."""
+
+
+class _ControlObject(_ServerObject):
+    """An SSLObject that can ask a client later who it is, if that is one that allows it.
+
+    See `DataTLS.renew_ticket`. It is no setting for the context, which would
+    have it ask clients of TLS 1.2 at once; and it cannot be set on an object
+    that there is.
+    """
+
+    needs_details = True
+    _context: ssl.SSLContext
+    _sslobj: Any
+
+    @classmethod
+    def _create(cls, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, **options: Any) -> Any:
+        self = super()._create(incoming, outgoing, **options)
+        self._context = options["context"]
+        return self
+
+    def _meet(self, hello: ClientHello) -> None:
+        context = self._context
+        if (
+            not hello.allows_post_handshake_auth
+            or context.verify_mode is not ssl.CERT_NONE
+            or not _speaks_tls_1_3(context)
+        ):
+            return
+
+        assert self._incoming is not None
+        context.verify_mode, context.post_handshake_auth = ssl.CERT_OPTIONAL, True
+        try:
+            again: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        finally:
+            context.verify_mode, context.post_handshake_auth = ssl.CERT_NONE, False
+
+        self._sslobj = again._sslobj  # noqa: SLF001 - another object of this class
+        self._sslobj.owner = self
+        # The object that was there may have taken a part of it.
+        self._incoming.read()
+        self._incoming.write(self._seen)
+
+
+def _speaks_tls_1_3(context: ssl.SSLContext) -> bool:
+    latest = {ssl.TLSVersion.MAXIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_3}
+    return context.maximum_version in latest and not context.options & ssl.OP_NO_TLSv1_3
+
+
+def negotiation_failed(reason: BaseException | str) -> TLSNegotiationFailed:
+    """Make the error of a data connection that could not be protected. Reply 522."""
+
+    words = reason if isinstance(reason, str) else (str(reason) or type(reason).__name__)
+    return TLSNegotiationFailed(
+        f"{End.HANDSHAKE_FAILED.value}: {words}", end=End.HANDSHAKE_FAILED
+    )

@@ -1,0 +1,542 @@
+"""Files straight between the file and the socket, without a transport.
+
+A file of up to a MiB is through before a transport, a protocol and who supervises
+them are made. Both functions here do nothing but the good case, in which everything
+goes through within a moment, in clear or in TLS. Where it does not, the transfer
+goes on in the ordinary way from where they came to: that knows all about waiting,
+deadlines and failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+
+import attrs
+
+from .._kernel import acknowledge_at_once, describe_tls, has_unread, unacknowledged_on
+from ..connection.protocol import ANSWER_PATIENCE, DTP
+from ..contracts import ProgressCallback
+from ..errors import FTPDataError
+from ..files._cache import is_in_memory, lives_in_memory, read_cached
+from ..files.files import FileTarget
+from ..opening.endpoint import Endpoint
+from ..outcome import Direction, End, FastPath, TransferResult
+from ..throttle import TokenBucket
+from ..tls._transport import TLSChannel
+from ._supervisor import local_failure
+
+__all__ = [
+    "DIRECT_LIMIT",
+    "MOMENT",
+    "PROTECTED_LIMIT",
+    "SENDFILE_LIMIT",
+    "UPLOAD_LIMIT",
+    "SentAhead",
+    "failure_of",
+    "receive_directly",
+    "send_directly",
+]
+
+DIRECT_LIMIT = 64 * 1024
+"""Bytes of a file that is small: it is read into memory."""
+
+SENDFILE_LIMIT = 1024 * 1024
+"""Bytes of a file that the kernel may send from where it is."""
+
+PROTECTED_LIMIT = 256 * 1024
+"""Bytes of a file that may be sent through TLS, in pieces of `DIRECT_LIMIT`."""
+
+UPLOAD_LIMIT = 512 * 1024
+"""Bytes of an upload that are received into memory: it is there for a moment."""
+
+READ_EARLY = 8 * 1024
+"""Bytes that are read before the connection is there, and stay while the peer does nothing."""
+
+MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
+
+FIRST_LOOK = 0.001
+"""Seconds to the first look whether the peer's kernel has everything; each is twice as long."""
+
+MOMENT = 0.02
+"""Seconds for a file to open, an upload to come, the peer to take a download, and to have it."""
+
+
+@attrs.frozen
+class SentAhead:
+    """What a socket has taken before there is a DTP.
+
+    Attributes:
+        size: Bytes; in TLS, of what was protected.
+        is_end: Whether the end of file is behind them.
+    """
+
+    size: int
+    is_end: bool
+
+
+async def send_directly(
+    endpoint: Endpoint,
+    source: int | bytes,
+    *,
+    start: int = 0,
+    length: int,
+    offset: int = 0,
+    throttle: TokenBucket | None,
+    progress: ProgressCallback | None,
+) -> TransferResult | SentAhead | None:
+    """Send a file that is in memory to a peer that takes it at once, and close the connection.
+
+    Args:
+        endpoint: What to send it over.
+        source: The descriptor of the file; or all bytes that are to be sent.
+        start: Where to start in the file, in bytes.
+        length: Bytes to send, at most `SENDFILE_LIMIT`; the file must have them.
+        offset: Where the transfer starts, for the result.
+        throttle: Bounds the rate.
+        progress: Told once.
+
+    Returns:
+        The result of a clean end: the peer's kernel has acknowledged all. Or
+        what the socket took, where that is not so (yet); None if nothing was
+        sent. The endpoint is then to be opened, and the transfer to be gone on
+        with.
+
+    Raises:
+        FTPDataError: The connection did not come, see `Endpoint.connect`; or was
+            aborted, or `progress` failed, with the result.
+    """
+
+    loop = asyncio.get_running_loop()
+    # Where TLS is to be negotiated, the peer is at work now. And may be for long.
+    data: int | bytes | None = None
+    if length <= READ_EARLY:
+        data = _at_hand(source, start, length, most=READ_EARLY)
+    sock = await endpoint.connect()
+    started_at = loop.time()
+    channel = endpoint.channel
+    if data is None:
+        most = SENDFILE_LIMIT if channel is None else PROTECTED_LIMIT
+        data = _at_hand(source, start, length, most=most)
+    if data is None:
+        return None
+
+    if throttle is not None and throttle.reserve(length, started_at) > 0:
+        throttle.unused(length)
+        return None
+
+    sending = _Sending(endpoint, sock, started_at + MOMENT)
+    try:
+        lingers = await sending.deliver(data, start, length)
+        if lingers is None:
+            return SentAhead(sending.sent, is_end=sending.sent == length)
+
+        if progress is not None:
+            progress(length, length)
+    except Exception as error:
+        so_far = _clean_end(endpoint, Direction.SENT, sending.sent, started_at, offset)
+        failure = failure_of(error, so_far)
+        if failure is error:
+            raise
+        raise failure from error
+    finally:
+        if throttle is not None:
+            throttle.unused(length - sending.sent)
+
+    result = _clean_end(endpoint, Direction.SENT, length, started_at, offset)
+    if lingers:
+        endpoint.linger(_answer_patience(endpoint))
+    else:
+        endpoint.finish()
+
+    return result
+
+
+def _at_hand(
+    source: int | bytes, offset: int, length: int, *, most: int
+) -> int | bytes | None:
+    """Return the bytes of a small file, the descriptor of a larger one, None where a disk waits.
+
+    Args:
+        source: The descriptor; or all bytes, which are at hand.
+        offset: Where to start in the file.
+        length: Bytes that are to be sent.
+        most: Bytes that are few enough.
+    """
+
+    if isinstance(source, bytes):
+        return source
+    if length <= DIRECT_LIMIT:
+        return read_cached(source, length, offset)
+    if length > most or not hasattr(os, "sendfile"):
+        return None
+
+    is_there = is_in_memory(source, offset, length, otherwise=lives_in_memory(source))
+    return source if is_there else None
+
+
+def _clean_end(
+    endpoint: Endpoint, direction: Direction, size: int, started_at: float, offset: int
+) -> TransferResult:
+    """Describe a transfer that has ended as it should."""
+
+    channel, peer = endpoint.channel, endpoint.peer
+    version, cipher, resumed = describe_tls(None if channel is None else channel.object)
+    return TransferResult(
+        direction=direction,
+        end=End.CLEAN,
+        bytes=size,
+        file_bytes=size,
+        seconds=asyncio.get_running_loop().time() - started_at,
+        offset=offset,
+        fast_path=FastPath.DIRECT,
+        peer=None if peer is None else str(peer),
+        tls_version=version,
+        tls_cipher=cipher,
+        tls_resumed=resumed,
+    )
+
+
+def failure_of(error: Exception, so_far: TransferResult) -> FTPDataError:
+    """Turn what was raised into the transfer's error, with its result.
+
+    Args:
+        error: What was raised.
+        so_far: What would be the clean end.
+    """
+
+    failure = local_failure(error, so_far.direction)
+    assert failure.end is not None
+    failure.result = attrs.evolve(
+        so_far, end=failure.end, reason=str(failure), reply_code=failure.reply_code
+    )
+    return failure
+
+
+class _Sending:
+    """Sends for as long as the peer takes it at once, and the end of file behind all of it.
+
+    What is wrong with a connection whoever goes on will meet again, and know what to do.
+
+    Args:
+        endpoint: Whose socket it is.
+        sock: The socket.
+        until: When the peer is taken for slow.
+
+    Attributes:
+        sent: Bytes that the socket took; in TLS, the channel.
+        is_left: Whether the transport is to send what the socket has not taken.
+    """
+
+    def __init__(self, endpoint: Endpoint, sock: socket.socket, until: float) -> None:
+        self.sent = 0
+        self.is_left = False
+        self._endpoint = endpoint
+        self._sock = sock
+        self._until = until
+
+    async def deliver(self, data: int | bytes, offset: int, length: int) -> bool | None:
+        """Send what is at hand, and wait until the peer has it.
+
+        Returns:
+            Whether the peer may still say its last word; None where not all was
+            sent, or has arrived, soon.
+
+        Raises:
+            FTPDataError: The reason given to `Endpoint.abort`.
+        """
+
+        await self._send(data, offset, length)
+        if self.is_left or self.sent != length:
+            # Nor is there an answer to what is not sent, be it the announced end alone.
+            return None
+
+        endpoint, channel = self._endpoint, self._endpoint.channel
+        if channel is not None and endpoint.lingers and _is_delivered(self._sock, channel):
+            return True
+
+        return False if await _has_arrived(endpoint, self._sock, channel) else None
+
+    async def _send(self, data: int | bytes, offset: int, length: int) -> None:
+        if self._endpoint.channel is not None:
+            await self._send_protected(self._endpoint.channel, data, offset, length)
+        elif isinstance(data, bytes):
+            await self._send_bytes(data)
+        else:
+            await self._send_file(data, offset, length)
+
+    async def _send_bytes(self, data: bytes) -> None:
+        while self.sent < len(data):
+            rest = data[self.sent :] if self.sent else data
+            taken = await self._push(rest, is_end=True)
+            self.sent += taken
+            if not taken:
+                return
+
+        self._shut_down()
+
+    async def _send_file(self, fd: int, offset: int, length: int) -> None:
+        """Let the kernel send a file from where it is."""
+
+        while self.sent < length:
+            try:
+                count = os.sendfile(
+                    self._sock.fileno(), fd, offset + self.sent, length - self.sent
+                )
+            except BlockingIOError:
+                if not await self._has_room():
+                    return
+            except OSError:
+                return
+            else:
+                if not count:
+                    # The file has shrunk.
+                    return
+                self.sent += count
+
+        self._shut_down()
+
+    async def _send_protected(
+        self, channel: TLSChannel, data: int | bytes, offset: int, length: int
+    ) -> None:
+        """Send through TLS, in pieces, with the announced end behind the last."""
+
+        unsent = b""
+        while not (unsent or channel.has_announced_end):
+            piece: bytes | None
+            if isinstance(data, bytes):
+                piece = data
+            else:
+                size = min(DIRECT_LIMIT, length - self.sent)
+                piece = read_cached(data, size, offset + self.sent)
+            if piece is None:
+                # It was in memory a moment ago.
+                break
+
+            channel.write(piece)
+            self.sent += len(piece)
+            if self.sent == length:
+                channel.announce_end()
+            unsent = await self.push_records(channel)
+
+        self._endpoint.leave_unsent(unsent, self.sent, is_end=channel.has_announced_end)
+        self.is_left = bool(unsent)
+
+    async def push_records(self, channel: TLSChannel) -> bytes:
+        """Send what a channel has, and the end of file behind an announced end; return the rest."""
+
+        records = channel.take()
+        while records:
+            taken = await self._push(records, is_end=channel.has_announced_end)
+            if not taken:
+                return records
+            records = records[taken:]
+
+        if channel.has_announced_end:
+            self._shut_down()
+        return b""
+
+    async def _push(self, data: bytes, *, is_end: bool) -> int:
+        """Send some of it, once there is room; return how much: nothing where that is not soon.
+
+        Args:
+            data: What is to be sent.
+            is_end: Whether the end of file follows, which goes into the same packet.
+        """
+
+        while True:
+            try:
+                return self._sock.send(data, MSG_MORE if is_end else 0)
+            except BlockingIOError:
+                if not await self._has_room():
+                    return 0
+            except OSError:
+                return 0
+
+    async def _has_room(self) -> bool:
+        """Wait until a socket that is full has room; tell whether that was soon."""
+
+        patience = self._until - asyncio.get_running_loop().time()
+        return patience > 0 and await self._endpoint.wait_writable(patience)
+
+    def _shut_down(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+
+async def _has_arrived(
+    endpoint: Endpoint, sock: socket.socket, channel: TLSChannel | None
+) -> bool:
+    """Wait until the peer has everything, its end of TLS included; tell whether that was soon."""
+
+    if channel is not None:
+        await _await_answer(endpoint, sock, channel)
+    return await _is_delivered_soon(endpoint, sock, channel)
+
+
+def _is_delivered(sock: socket.socket, channel: TLSChannel | None) -> bool:
+    """Whether the peer's kernel has it all, by now."""
+
+    if channel is not None:
+        return channel.undelivered(sock) == 0
+
+    return unacknowledged_on(sock) == 0 and not has_unread(sock)
+
+
+async def _is_delivered_soon(
+    endpoint: Endpoint, sock: socket.socket, channel: TLSChannel | None
+) -> bool:
+    """Whether the peer's kernel has it all, now or once the peer has closed its side.
+
+    What is smaller than a segment it acknowledges only then, or after 40 ms.
+    """
+
+    loop = asyncio.get_running_loop()
+    until = loop.time() + MOMENT
+    pause = FIRST_LOOK
+    while not _is_delivered(sock, channel):
+        patience = until - loop.time()
+        if patience <= 0:
+            return False
+        if await endpoint.wait_readable(min(pause, patience)):
+            return _is_delivered(sock, channel)
+        pause *= 2
+
+    return True
+
+
+async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSChannel) -> None:
+    """Wait until the peer has announced its own end, or closed, for as long as is polite.
+
+    To close before its announcement comes would reset the connection under it. It
+    also brings the acknowledgement, which the peer's kernel delays in a dialogue.
+    """
+
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _answer_patience(endpoint)
+    with contextlib.suppress(OSError, EOFError):
+        while (patience := until - loop.time()) > 0:
+            with contextlib.suppress(BlockingIOError):
+                if _receive(sock, channel)[1]:
+                    return
+            # Nothing is said behind our end.
+            channel.take()
+            # Others get their turn, however much it sends.
+            await endpoint.wait_readable(patience)
+
+
+def _answer_patience(endpoint: Endpoint) -> float:
+    """Return for how many seconds it is polite to wait for the peer's own end of TLS."""
+
+    limit = endpoint.deadlines.close
+    return ANSWER_PATIENCE if limit is None else min(ANSWER_PATIENCE, limit / 2)
+
+
+async def receive_directly(
+    endpoint: Endpoint, target: FileTarget | None, *, offset: int
+) -> tuple[bytes, TransferResult] | DTP:
+    """Open an endpoint for an upload; where it is small, receive it right away.
+
+    Args:
+        endpoint: What it comes over.
+        target: The file that is to hold just what comes; None for any other.
+        offset: Where in the file the transfer starts, for the result.
+
+    Returns:
+        The bytes of the file and the result, where a small file and its clean
+        end came within a moment; nothing is written yet. In any other case the
+        DTP, which holds what has come for its consumer. Without a target it is
+        the DTP also of a connection that has ended.
+
+    Raises:
+        FTPDataError: The connection did not come, see `Endpoint.connect`.
+    """
+
+    data, ending, started_at = await _take(endpoint, target)
+    if ending is not True:
+        dtp = await endpoint.open(keep=True, ahead=data)
+        if isinstance(ending, OSError):
+            # The system tells of it once only.
+            dtp.lost_by(ending)
+        return dtp
+
+    if target is None:
+        return endpoint.received(data)
+
+    result = _clean_end(endpoint, Direction.RECEIVED, len(data), started_at, offset)
+    endpoint.finish()
+    return data, result
+
+
+async def _take(
+    endpoint: Endpoint, target: FileTarget | None
+) -> tuple[bytes, OSError | bool, float]:
+    """Take what comes soon; tell whether it ended cleanly, or the error, and when it began."""
+
+    sock = await endpoint.connect()
+    channel = endpoint.channel
+    if channel is not None:
+        acknowledge_at_once(sock)
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    deadline = started_at + MOMENT
+    # What a throttle is to hold back, or is to be converted, does not come in large pieces.
+    most = DIRECT_LIMIT if target is None else UPLOAD_LIMIT
+    pieces: list[bytes] = []
+    size = 0
+    while size < most:
+        try:
+            piece, has_ended = _receive(sock, channel)
+        except BlockingIOError:
+            if target is not None and target.begin_in_memory():
+                # It may have come meanwhile.
+                continue
+
+            patience = deadline - loop.time()
+            if patience <= 0:
+                break
+
+            await endpoint.wait_readable(patience)
+        except EOFError:
+            # The transport will find the same, and who has it says what it means.
+            break
+        except OSError as error:
+            return b"".join(pieces), error, started_at
+        else:
+            pieces.append(piece)
+            size += len(piece)
+            if not has_ended:
+                continue
+            if channel is not None:
+                channel.announce_end()
+                await _Sending(endpoint, sock, deadline).push_records(channel)
+            return b"".join(pieces), True, started_at
+
+    return b"".join(pieces), False, started_at
+
+
+def _receive(sock: socket.socket, channel: TLSChannel | None) -> tuple[bytes, bool]:
+    """Receive what there is; tell whether it is followed by a clean end.
+
+    Raises:
+        EOFError: By one that was not announced, as TLS wants it.
+        OSError: As the system says, or TLS; BlockingIOError where there is nothing (yet).
+    """
+
+    if channel is None:
+        data = sock.recv(DIRECT_LIMIT)
+        return data, not data
+
+    data, has_announced = channel.read()
+    if not (data or has_announced):
+        records = sock.recv(DIRECT_LIMIT)
+        if not records:
+            raise EOFError
+        channel.feed(records)
+        data, has_announced = channel.read()
+        if not (data or has_announced):
+            raise BlockingIOError
+
+    return data, has_announced

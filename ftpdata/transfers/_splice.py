@@ -1,0 +1,235 @@
+"""Uploads that the kernel moves: socket, pipe, file, by splice(2) (Linux).
+
+`can_splice` decides, `splice_upload` does. It moves what the peer's bytes have
+piled up in the socket, in a worker thread, until there are no more; then the
+transport reads on. So it waits for nothing, and the end of file, a peer that is
+slow, and whatever splice cannot do are for the transport, as ever.
+
+A pipe lives for one call in a thread: 1,000 uploads that stall hold none.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from ..connection.protocol import DTP
+from ..contracts import UploadTarget
+from ..files.files import FileTarget
+from ..outcome import FastPath
+from ._supervisor import Supervisor
+
+if sys.platform == "linux":
+    import fcntl
+
+__all__ = ["ENOUGH_TO_SPLICE", "can_splice", "splice_upload"]
+
+ENOUGH_TO_SPLICE = 128 * 1024
+"""Bytes of one piece behind which there is probably more than can be read at once."""
+
+PIPE_SIZE = 1024 * 1024
+"""Bytes of a pipe. An unprivileged user may have 64 such at a time (pipe(7))."""
+
+LARGEST_BURST = 16 * 1024 * 1024
+"""Bytes that one call in a thread moves at most."""
+
+LONGEST_BURST = 0.02
+"""Seconds after which a call in a thread comes back: to count, to wait, to be cancelled."""
+
+
+def can_splice(dtp: DTP, target: UploadTarget) -> bool:
+    """Whether there is anything to be gained by trying."""
+
+    return (
+        sys.platform == "linux"
+        and isinstance(target, FileTarget)
+        and target.can_splice
+        and dtp.tls is None
+    )
+
+
+async def splice_upload(
+    transfer: Supervisor,
+    target: UploadTarget,
+    data: bytes,
+    room: Callable[[int], int | None],
+) -> None:
+    """Write a piece, and move behind it what lies in the socket until that is empty.
+
+    Args:
+        transfer: Nobody else may be reading from its connection.
+        target: Where the bytes go; `can_splice` has said so.
+        data: What was received last.
+        room: Says how many more bytes of the file are acceptable, having so
+            many; None for any number. What is beyond is left in the socket.
+
+    Raises:
+        FTPDataError: The connection was lost, or the system refused to write.
+
+    Cancellation waits for the thread, as in `ftpdata.files._workers`.
+    """
+
+    assert isinstance(target, FileTarget)
+    dtp = transfer.dtp
+    burst = _Burst(dtp.lend_socket(), data)
+    try:
+        while burst.has_more:
+            left = room(transfer.file_bytes + len(burst.data))
+            most = transfer.piece_up_to(LARGEST_BURST)
+            burst.most = most if left is None else min(most, left)
+            try:
+                await target.fill(burst.move)
+            finally:
+                dtp.account_received(burst.received)
+
+            if burst.received:
+                transfer.fast_path = FastPath.SPLICE
+            transfer.file_bytes += len(burst.data) + burst.received
+            burst.data = b""
+            transfer.report_progress()
+            await transfer.wait_for_turn(burst.received)
+            if burst.failure is not None:
+                raise dtp.lost_by(burst.failure) from burst.failure
+    finally:
+        burst.close()
+
+    if burst.is_refused:
+        target.can_splice = False
+
+
+class _Burst:
+    """What one call in a thread does, again and again as long as there is more.
+
+    Args:
+        sock: A second socket of the connection, or None where there is none.
+        data: Bytes to be written before those of the socket.
+
+    Attributes:
+        most: Bytes to take from the socket at most.
+        received: Bytes that the last call took.
+        has_more: Whether there was more than the last call might take.
+        is_refused: Whether the socket or the file has no splice.
+        failure: What the system said about the connection.
+    """
+
+    def __init__(self, sock: socket.socket | None, data: bytes) -> None:
+        self.data = data
+        self.most = 0
+        self.received = 0
+        self.has_more = True
+        self.is_refused = False
+        self.failure: OSError | None = None
+        self._socket = sock
+        # Held for calls that do not wait, only: the loop's thread takes it, too.
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the connection at once, also where a disk still holds the thread."""
+
+        with self._lock:
+            sock, self._socket = self._socket, None
+            if sock is not None:
+                sock.close()
+
+    def move(self, fd: int) -> int:
+        """Write to a file; return how many bytes. Runs in a worker thread.
+
+        Raises:
+            OSError: The file could not be written.
+        """
+
+        self.received = 0
+        self.has_more = False
+        _write_all(fd, self.data)
+        pipe = _open_pipe()
+        if pipe is None:
+            return len(self.data)
+
+        reading, writing = pipe
+        try:
+            end_at = time.monotonic() + LONGEST_BURST
+            while count := self._take(writing):
+                self._put(reading, fd, count)
+                if time.monotonic() >= end_at or self.received == self.most:
+                    self.has_more = not self.is_refused
+                    break
+        finally:
+            os.close(reading)
+            os.close(writing)
+
+        return len(self.data) + self.received
+
+    def _take(self, pipe: int) -> int:
+        """Take what is in the socket; return 0 where there is nothing to be had."""
+
+        with self._lock:
+            if self._socket is None or self.is_refused or self.received == self.most:
+                return 0
+
+            try:
+                count = os.splice(
+                    self._socket.fileno(),
+                    pipe,
+                    min(self.most - self.received, PIPE_SIZE),
+                    flags=os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK,
+                )
+            except BlockingIOError:
+                return 0
+            except OSError as error:
+                if error.errno in _REFUSALS:
+                    self.is_refused = True
+                else:
+                    self.failure = error
+                return 0
+
+        self.received += count
+        return count
+
+    def _put(self, pipe: int, fd: int, count: int) -> None:
+        """Put what is in the pipe into the file, by hand where the file has no splice."""
+
+        while count and not self.is_refused:
+            try:
+                count -= os.splice(pipe, fd, count, flags=os.SPLICE_F_MOVE)
+            except OSError as error:
+                if error.errno not in _REFUSALS:
+                    raise
+                self.is_refused = True
+
+        while count:
+            data = os.read(pipe, count)
+            count -= len(data)
+            _write_all(fd, data)
+
+
+def _open_pipe() -> tuple[int, int] | None:
+    """Open a pipe of `PIPE_SIZE`, or none: smaller ones are not worth it."""
+
+    try:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+    except OSError:
+        return None
+
+    try:
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        return None
+
+    return reading, writing
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+_REFUSALS = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+"""What says that a file or a socket has no splice, or that nobody may use it here."""

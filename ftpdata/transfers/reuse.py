@@ -1,0 +1,209 @@
+"""A data connection for several files, one after the other (RFC 959 §3.3, §3.4.2).
+
+In block and compressed mode a mark ends the file, not the end of the
+connection, "thus using these modes one can leave the data connection open for
+multiple file transfers". A `DTP` is for one transfer, and every function of
+`ftpdata.transfers.transfers` closes it. A `ReusableConnection` around it takes its place
+there, stays open behind a file that ended cleanly, and keeps what came behind
+the end of the file for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+from ..connection.consumers import ReceiveQueue
+from ..connection.protocol import DTP
+from ..errors import FTPDataError, NotConnected
+from ..outcome import Direction, End
+from ..parameters import TransmissionMode
+from ._supervisor import Supervisor
+
+__all__ = ["ReusableConnection"]
+
+MODES = frozenset({TransmissionMode.BLOCK, TransmissionMode.COMPRESSED})
+"""Modes whose end of file leaves the connection open."""
+
+FIRST_DELIVERY_POLL = 0.001
+LAST_DELIVERY_POLL = 0.1
+
+
+class ReusableConnection:
+    """A connected `DTP` that outlives a transfer in block or compressed mode.
+
+    ::
+
+        async with ReusableConnection(dtp) as connection:
+            for path in paths:
+                result = await send_file(connection, path, parameters=block_mode)
+                await reply(result.reply_code)  # 250, where it stays open
+
+    A clean end in another mode closes it, as it closes any connection (226),
+    and so does a peer that closes its side; `is_open` tells. Every end that is
+    not clean resets it. Files may go both ways, one at a time. Between two of
+    them no deadline runs: how long to wait for the next one is for the caller
+    to say.
+
+    Args:
+        dtp: A connected data connection that nothing was sent or received by.
+    """
+
+    def __init__(self, dtp: DTP) -> None:
+        self.dtp = dtp
+        self._queue: ReceiveQueue | None = None
+        self._remainder = b""
+        self._is_busy = False
+        # Bytes that earlier files have taken of what was received.
+        self._taken = 0
+        self._taken_before = 0
+        # Whether the peer's kernel is known to have all that was sent.
+        self._is_delivered = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another file may come or go.
+
+        What the peer has done is known as far as the system has told it: a
+        connection that is open may turn out to be lost.
+        """
+
+        if self._remainder or (self._queue is not None and self._queue.size):
+            return self.dtp.reason is None
+
+        has_ended = self._queue is not None and self._queue.is_ready
+        return self.dtp.is_connected and not self.dtp.is_finishing and not has_ended
+
+    async def finish(self, timeout: float | None = None) -> None:
+        """End the connection in peace, behind its last file.
+
+        Args:
+            timeout: Seconds without progress; None takes the connection's own.
+
+        Raises:
+            FTPDataError: It is not known whether the peer has all that was
+                sent (only where the system does not tell, as Linux does); or
+                the connection was never made.
+            RuntimeError: A transfer runs.
+        """
+
+        self._check_idle()
+        try:
+            if self.dtp.end is None:
+                await self.dtp.finish(timeout)
+            elif self.dtp.reason is not None:
+                raise self.dtp.reason
+        except FTPDataError:
+            # Else nothing was under way that could have been lost.
+            if not (self._is_delivered and self.dtp.has_been_connected):
+                raise
+
+    async def aclose(self) -> None:
+        """Reset the connection unless it has ended. Idempotent."""
+
+        self.dtp.abort()
+        with contextlib.suppress(FTPDataError):
+            await self.dtp.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if exc is None:
+                await self.finish()
+        finally:
+            await self.aclose()
+
+    # For the transfers
+
+    def begin_file(self, transfer: Supervisor) -> None:
+        """Count for this transfer from now on, until `end_file` or a reset.
+
+        Raises:
+            RuntimeError: Another one runs.
+        """
+
+        self._check_idle()
+        self._is_busy = True
+        self._taken_before = self._taken
+        is_sent = transfer.direction is Direction.SENT
+        transfer.count_from(self.dtp.bytes_sent if is_sent else self._taken)
+
+    async def receive(self, max_bytes: int | None = None) -> bytes:
+        """Receive for the file that is under way; see `ReceiveQueue.receive`."""
+
+        data, self._remainder = self._remainder, b""
+        if max_bytes is not None and len(data) > max_bytes:
+            data, self._remainder = data[:max_bytes], data[max_bytes:]
+        if not data:
+            if self._queue is None:
+                self._queue = ReceiveQueue.attach(self.dtp)
+            data = await self._queue.receive(max_bytes)
+
+        self._taken += len(data)
+        return data
+
+    def give_back(self, remainder: bytes) -> None:
+        """Take back what came behind the end of the file: it is of the next one."""
+
+        self._remainder = remainder + self._remainder
+        self._taken -= len(remainder)
+
+    async def end_file(self, transfer: Supervisor, mode: TransmissionMode) -> None:
+        """Have the transfer leave the connection open, where its mode and the peer do.
+
+        Raises:
+            FTPDataError: The peer did not take what was sent.
+        """
+
+        can_go_on = mode in MODES
+        if transfer.direction is Direction.SENT:
+            if can_go_on:
+                await self._deliver(transfer)
+            if self._queue is None and can_go_on:
+                # From here on it shows when the peer closes its side.
+                self._queue = ReceiveQueue.attach(self.dtp)
+        else:
+            transfer.foreign_bytes = self.dtp.bytes_received - (self._taken - self._taken_before)
+
+        transfer.keep_open = can_go_on and self.is_open
+        self._is_busy = False
+
+    # Private
+
+    def _check_idle(self) -> None:
+        # A transfer that fails resets the connection, and says nothing here.
+        if self._is_busy and self.dtp.end is None:
+            raise RuntimeError("a transfer is running on this connection already")
+
+    async def _deliver(self, transfer: Supervisor) -> None:
+        """Wait until the peer's kernel has it all, as far as the system tells."""
+
+        loop = asyncio.get_running_loop()
+        self._is_delivered = False
+        timeout = transfer.deadlines.close
+        least: int | None = None
+        progress_at = loop.time()
+        delay = FIRST_DELIVERY_POLL
+        while outstanding := self.dtp.bytes_undelivered:
+            if least is None or outstanding < least:
+                least = outstanding
+                progress_at = loop.time()
+            elif timeout is not None and loop.time() >= progress_at + timeout:
+                self.dtp.abort(End.CLOSE_TIMEOUT)
+
+            if self.dtp.end is not None:
+                raise self.dtp.reason or NotConnected("the connection was closed")
+
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_DELIVERY_POLL)
+
+        self._is_delivered = outstanding == 0

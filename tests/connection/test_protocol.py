@@ -1,0 +1,1620 @@
+"""The DTP: the ten rules of its contract, flow control both ways, and truthful ends.
+
+Most tests script a `MemoryTransport`; those on real sockets are about what only a kernel knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import socket
+import sys
+import weakref
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftpdata.connection import protocol
+from ftpdata.connection.protocol import DTP
+from ftpdata.errors import (
+    ConnectionReset,
+    FTPDataError,
+    InsufficientStorage,
+    InvalidData,
+    LocalError,
+    NotConnected,
+    QuotaExceeded,
+    TransferAborted,
+    TransferTimeout,
+    TruncatedTransfer,
+)
+from ftpdata.outcome import End
+from ftpdata.testing import (
+    Cut,
+    MemoryTransport,
+    RecordingConsumer,
+    RecordingPullProducer,
+    RecordingPushProducer,
+    half_close,
+    pair,
+    receive_then_cut,
+    reset,
+    send_then_cut,
+    tcp_pair,
+)
+from tests.harness.connections import connection, peer_task
+from tests.harness.waiting import turns, until
+
+RESET = ConnectionResetError(errno.ECONNRESET, "reset")
+only_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="the system does not tell what was acknowledged"
+)
+WHOLE = ["register_producer", "write", "unregister_producer"]
+
+
+def receiving(
+    consumer: RecordingConsumer | None = None, **options: Any
+) -> tuple[DTP, MemoryTransport, RecordingConsumer, Awaitable[None]]:
+    """Make a connected DTP with a consumer."""
+
+    consumer = consumer or RecordingConsumer()
+    dtp = DTP()
+    transport = MemoryTransport(dtp, **options)
+    return dtp, transport, consumer, dtp.register_consumer(consumer)
+
+
+async def real(
+    *,
+    host: str = "127.0.0.1",
+    send_buffer: int | None = None,
+    receive_buffer: int | None = None,
+    **options: Any,
+) -> tuple[DTP, socket.socket]:
+    """Make a DTP on a real connection, and give the peer's socket."""
+
+    sock, peer = await tcp_pair(host, send_buffer=send_buffer, receive_buffer=receive_buffer)
+    loop = asyncio.get_running_loop()
+    _, dtp = await loop.connect_accepted_socket(lambda: DTP(**options), sock)
+    return dtp, peer
+
+
+async def receive_all(peer: socket.socket) -> bytes:
+    """Receive until the end of file."""
+
+    loop = asyncio.get_running_loop()
+    received = bytearray()
+    while chunk := await loop.sock_recv(peer, 65536):
+        received += chunk
+
+    return bytes(received)
+
+
+# Rule 1: reading waits for a consumer
+
+
+async def test_reading_is_paused_from_the_first_moment() -> None:
+    """Nothing is read before a consumer is registered, everything afterwards."""
+
+    dtp, consumer = DTP(), RecordingConsumer()
+    transport = MemoryTransport(dtp)
+    transport.feed(b"early")
+    await turns()
+    assert not transport.is_reading()
+    assert dtp.bytes_received == 0
+
+    dtp.register_consumer(consumer)
+    await turns()
+    assert transport.is_reading()
+    assert consumer.data == b"early"
+    dtp.abort()
+    await turns()
+
+
+async def test_a_read_under_way_is_held_and_replayed_first() -> None:
+    """What a transport delivers although paused comes first, in order."""
+
+    dtp, consumer = DTP(), RecordingConsumer()
+    transport = MemoryTransport(dtp)
+    transport.deliver(b"one")
+    transport.deliver(b"two")
+    transport.feed(b"three")
+    transport.feed_eof()
+    await dtp.register_consumer(consumer)
+    assert consumer.chunks == [b"one", b"two", b"three"]
+    await dtp.wait_closed()
+
+
+async def test_the_replay_honours_a_pause() -> None:
+    """A consumer that pauses within the replay gets nothing more until it resumes."""
+
+    dtp, consumer = DTP(), RecordingConsumer(pause_every=1)
+    transport = MemoryTransport(dtp)
+    for chunk in (b"one", b"two", b"three"):
+        transport.deliver(chunk)
+
+    waiter = dtp.register_consumer(consumer)
+    assert consumer.chunks == [b"one"]
+    consumer.resume()
+    assert consumer.chunks == [b"one", b"two"]
+    assert not transport.is_reading()
+    consumer.resume()
+    consumer.resume()
+    assert transport.is_reading()
+    transport.feed_eof()
+    await waiter
+    assert consumer.violations == []
+
+
+async def test_a_consumer_may_pause_when_it_is_registered() -> None:
+    """A pause from within register_producer holds back the replay as well."""
+
+    class Reluctant(RecordingConsumer):
+        def register_producer(self, producer: Any, streaming: bool) -> None:
+            super().register_producer(producer, streaming)
+            self.pause()
+
+    dtp, consumer = DTP(), Reluctant()
+    transport = MemoryTransport(dtp)
+    transport.deliver(b"early")
+    waiter = dtp.register_consumer(consumer)
+    transport.feed_eof()
+    await turns()
+    assert consumer.calls == ["register_producer"]
+    consumer.resume()
+    await waiter
+    assert consumer.calls == WHOLE
+
+
+async def test_a_consumer_may_resume_from_within_write() -> None:
+    """Pausing and resuming within one write neither nests deliveries nor stops them."""
+
+    class Flickering(RecordingConsumer):
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            self.pause()
+            self.resume()
+
+    dtp, consumer = DTP(), Flickering()
+    transport = MemoryTransport(dtp)
+    transport.deliver(b"one")
+    transport.deliver(b"two")
+    waiter = dtp.register_consumer(consumer)
+    transport.feed(b"three")
+    transport.feed_eof()
+    await waiter
+    assert consumer.chunks == [b"one", b"two", b"three"]
+    assert consumer.violations == []
+
+
+async def test_a_transport_that_ignores_the_pause_is_cut() -> None:
+    """What is held has a bound: no peer can fill the memory before a transfer starts."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    chunk = bytes(64 * 1024)
+    for _ in range(protocol.HELD_LIMIT // len(chunk) + 1):
+        transport.deliver(chunk)
+
+    assert dtp.end is End.LOST
+    with pytest.raises(TransferAborted):
+        await dtp.wait_closed()
+
+
+@given(
+    schedule=st.lists(
+        st.sampled_from(["feed", "turn", "pause", "resume", "deliver"]), max_size=40
+    ),
+    size=st.sampled_from([1, 7, 100]),
+)
+@settings(max_examples=60)
+async def test_received_data_in_flight_are_bounded(schedule: list[str], size: int) -> None:
+    """However pauses fall, order is kept, none comes while paused, at most one read is held."""
+
+    dtp, transport, consumer, waiter = receiving()
+    fed = bytearray()
+    paused = False
+    under_way = 0
+    for step in schedule:
+        if step == "feed" and not under_way:
+            chunk = os.urandom(size)
+            fed += chunk
+            transport.feed(chunk)
+        elif step == "deliver" and paused and not under_way and dtp.bytes_received == len(fed):
+            # The one read that was under way when the pause came.
+            chunk = os.urandom(size)
+            fed += chunk
+            transport.deliver(chunk)
+            under_way = size
+        elif step == "turn":
+            await asyncio.sleep(0)
+        elif step == "pause" and not paused:
+            paused = True
+            consumer.pause()
+        elif step == "resume" and paused:
+            paused = False
+            under_way = 0
+            consumer.resume()
+
+        assert dtp.bytes_received - len(consumer.data) <= size
+        assert fed.startswith(consumer.data)
+
+    if paused:
+        consumer.resume()
+
+    transport.feed_eof()
+    async with asyncio.timeout(2):
+        await waiter
+
+    assert consumer.data == fed
+    assert consumer.violations == []
+
+
+@pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
+@given(
+    schedule=st.lists(st.integers(0, 64), max_size=40),
+    chunk=st.sampled_from([1, 7, 64]),
+    high_water=st.sampled_from([0, 1, 16, 100]),
+)
+@settings(max_examples=60)
+async def test_sent_data_in_flight_are_bounded(
+    producer_class: Any, schedule: list[int], chunk: int, high_water: int
+) -> None:
+    """However the network drains, never more than the high-water mark and one chunk wait."""
+
+    data = os.urandom(300)
+    dtp = DTP(high_water=high_water)
+    transport = MemoryTransport(dtp)
+    producer = producer_class(dtp, [data[i : i + chunk] for i in range(0, len(data), chunk)])
+    producer.register()
+    if producer.streaming:
+        producer.pump()
+
+    for nbytes in schedule:
+        transport.drain(nbytes)
+        await asyncio.sleep(0)
+        assert dtp.bytes_sent == len(transport.sent)
+
+    for _ in range(2 * len(data)):
+        transport.drain()
+        await asyncio.sleep(0)
+        if transport.eof_sent:
+            break
+
+    assert transport.eof_sent
+    assert transport.most_buffered <= high_water + chunk
+    assert transport.sent == data
+    assert producer.violations == []
+    transport.feed_eof()
+    async with asyncio.timeout(2):
+        await dtp.wait_closed()
+
+    assert dtp.bytes_sent == len(data)
+
+
+async def test_drain_waits_for_room() -> None:
+    """drain() returns at once with room, else when the network has taken enough."""
+
+    dtp = DTP(high_water=4)
+    transport = MemoryTransport(dtp)
+    await dtp.drain()
+    dtp.write(b"12345")
+    waiting = [asyncio.ensure_future(dtp.drain()) for _ in range(3)]
+    await turns()
+    assert not any(task.done() for task in waiting)
+    waiting[0].cancel()
+    await turns()
+    transport.drain()
+    await asyncio.wait(waiting)
+    assert waiting[0].cancelled()
+    assert [task.exception() for task in waiting[1:]] == [None, None]
+    dtp.abort()
+    with pytest.raises(NotConnected):
+        await dtp.drain()
+
+
+async def test_drain_raises_when_the_connection_ends() -> None:
+    """Who waits for room on a connection that is lost learns why."""
+
+    dtp = DTP(high_water=0)
+    transport = MemoryTransport(dtp)
+    dtp.write(b"x")
+    waiting = asyncio.ensure_future(dtp.drain())
+    await turns()
+    transport.lose(RESET)
+    with pytest.raises(NotConnected) as caught:
+        await waiting
+    assert isinstance(caught.value.__cause__, ConnectionReset)
+
+
+# Rule 2: how it ended is never dropped
+
+
+ENDS: list[tuple[str, Callable[[DTP, MemoryTransport], object], End, type[FTPDataError] | None]] = [
+    ("end of file", lambda d, t: t.feed_eof(), End.CLEAN, None),
+    ("reset", lambda d, t: t.lose(RESET), End.RESET, ConnectionReset),
+    ("broken pipe", lambda d, t: t.lose(BrokenPipeError(32, "")), End.RESET, ConnectionReset),
+    (
+        "keepalive",
+        lambda d, t: t.lose(TimeoutError(errno.ETIMEDOUT, "")),
+        End.LOST,
+        TransferAborted,
+    ),
+    ("no reason", lambda d, t: t.lose(), End.ABORTED, TransferAborted),
+    ("abort", lambda d, t: d.abort(), End.ABORTED, TransferAborted),
+    ("stall", lambda d, t: d.abort(End.STALLED), End.STALLED, TransferTimeout),
+    ("stop_producing", lambda d, t: d.stop_producing(), End.ABORTED, TransferAborted),
+]
+
+
+@pytest.mark.parametrize(
+    ("how", "end", "error"), [row[1:] for row in ENDS], ids=[row[0] for row in ENDS]
+)
+async def test_each_end_is_told_apart(
+    how: Callable[[DTP, MemoryTransport], object], end: End, error: type[FTPDataError] | None
+) -> None:
+    """`end`, `closed` and the consumer's awaitable tell the same: how it really ended."""
+
+    dtp, transport, consumer, waiter = receiving()
+    transport.feed(b"data")
+    await turns()
+    how(dtp, transport)
+    if error is None:
+        await waiter
+        await dtp.wait_closed()
+        await dtp.closed
+        assert dtp.reason is None
+    else:
+        for awaitable in (waiter, dtp.wait_closed(), dtp.closed):
+            with pytest.raises(error) as caught:
+                await awaitable
+            assert caught.value.end is end
+            assert caught.value is dtp.reason
+
+    assert dtp.end is end
+    assert not dtp.is_connected
+    assert consumer.calls == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("close_notify", "end"), [(True, End.CLEAN), (False, End.TLS_TRUNCATED)]
+)
+async def test_a_tls_cut_is_not_an_end_of_file(close_notify: bool, end: End) -> None:
+    """With TLS only an announced end is clean (RFC 8446 §6.1)."""
+
+    dtp, transport, consumer, waiter = receiving(tls=True)
+    transport.feed(b"data")
+    transport.feed_eof(close_notify=close_notify)
+    if end is End.CLEAN:
+        await waiter
+    else:
+        with pytest.raises(TruncatedTransfer):
+            await waiter
+
+    await asyncio.wait((dtp.closed,))
+    assert dtp.end is end
+    assert consumer.calls == WHOLE
+
+
+async def test_the_first_end_stands() -> None:
+    """What fails as a consequence of an end does not replace it."""
+
+    dtp, transport, _, waiter = receiving()
+    dtp.abort(End.STALLED, "no progress")
+    dtp.abort(End.ABORTED)
+    transport.lose(RESET)
+    with pytest.raises(TransferTimeout, match="no progress"):
+        await waiter
+    assert dtp.end is End.STALLED
+
+
+async def test_a_peer_that_leaves_before_our_end_of_file_is_a_loss() -> None:
+    """A download whose connection closes before all was sent is not complete."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    dtp.write(b"half of it")
+    transport.lose(None)
+    assert dtp.end is End.LOST
+    with pytest.raises(TransferAborted):
+        await dtp.wait_closed()
+
+
+async def test_the_bytes_are_counted_up_to_the_cut() -> None:
+    """`bytes_received` and `bytes_sent` are what passed, also after the end."""
+
+    dtp, transport, _, waiter = receiving()
+    transport.feed(b"12345")
+    await turns()
+    dtp.write(b"123")
+    transport.drain(2)
+    assert (dtp.bytes_received, dtp.bytes_sent) == (5, 2)
+    dtp.abort()
+    with pytest.raises(TransferAborted):
+        await waiter
+    assert (dtp.bytes_received, dtp.bytes_sent) == (5, 2)
+
+
+def test_an_abort_is_never_clean() -> None:
+    """An abort cannot claim to be a clean end."""
+
+    with pytest.raises(ValueError, match="clean"):
+        DTP().abort(End.CLEAN)
+
+
+# Rule 3: the consumer's calls
+
+
+async def test_the_consumer_is_unregistered_before_the_awaitable_fires() -> None:
+    """When the awaitable fires the consumer has been let go: its file is closed."""
+
+    dtp, transport, consumer, waiter = receiving()
+    seen: list[list[str]] = []
+
+    async def watch() -> None:
+        await waiter
+        seen.append(list(consumer.calls))
+
+    task = asyncio.ensure_future(watch())
+    transport.feed(b"data")
+    transport.feed_eof()
+    await task
+    assert seen == [WHOLE]
+    await dtp.wait_closed()
+    assert consumer.calls == WHOLE
+
+
+@pytest.mark.parametrize("how", ["reset", "abort"])
+async def test_a_paused_consumer_is_unregistered_too(how: str) -> None:
+    """unregister_producer comes exactly once, also while paused with data held."""
+
+    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
+    transport.deliver(b"one")
+    transport.deliver(b"two")
+    if how == "abort":
+        dtp.abort()
+    else:
+        transport.lose(RESET)
+
+    with pytest.raises(FTPDataError):
+        await waiter
+    assert consumer.calls == WHOLE
+    assert consumer.chunks == [b"one"]
+
+
+async def test_held_data_outlive_a_clean_end() -> None:
+    """A paused consumer gets the rest when it resumes, though the connection has gone."""
+
+    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
+    transport.deliver(b"one")
+    transport.deliver(b"two")
+    assert not dtp.eof_received()
+    transport.close()
+    await dtp.wait_closed()
+    assert consumer.calls == WHOLE[:2]
+    consumer.resume()
+    await waiter
+    assert consumer.chunks == [b"one", b"two"]
+    assert consumer.calls == ["register_producer", "write", "write", "unregister_producer"]
+
+
+@pytest.mark.parametrize("end", [End.ABORTED, End.STALLED])
+async def test_a_replay_after_a_clean_end_can_be_aborted(end: End) -> None:
+    """An abort reaches a consumer that sits paused on the rest of an ended connection."""
+
+    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
+    transport.deliver(b"one")
+    transport.deliver(b"two")
+    assert not dtp.eof_received()
+    transport.close()
+    await dtp.wait_closed()
+    dtp.abort(end)
+    with pytest.raises(FTPDataError) as caught:
+        await waiter
+    assert caught.value.end is end
+    assert consumer.calls == WHOLE
+
+
+async def test_a_consumer_registered_after_the_end_gets_what_was_held() -> None:
+    """Registering late replays, unregisters, and the awaitable is done."""
+
+    dtp, consumer = DTP(), RecordingConsumer()
+    transport = MemoryTransport(dtp)
+    transport.deliver(b"data")
+    dtp.eof_received()
+    transport.lose()
+    waiter = dtp.register_consumer(consumer)
+    assert waiter.done()
+    await waiter
+    assert consumer.calls == WHOLE
+
+
+async def test_a_consumer_registered_after_a_reset_gets_nothing() -> None:
+    """A transfer that starts on a lost connection fails at once, with the reason."""
+
+    dtp, consumer = DTP(), RecordingConsumer()
+    transport = MemoryTransport(dtp)
+    transport.deliver(b"data")
+    transport.lose(RESET)
+    with pytest.raises(ConnectionReset):
+        await dtp.register_consumer(consumer)
+    assert consumer.calls == ["register_producer", "unregister_producer"]
+
+
+async def test_a_consumer_registered_before_the_connection() -> None:
+    """A transfer may be set up first; reading starts with the connection."""
+
+    dtp, consumer = DTP(), RecordingConsumer()
+    waiter = dtp.register_consumer(consumer)
+    transport = MemoryTransport(dtp)
+    transport.feed(b"data")
+    transport.feed_eof()
+    await waiter
+    assert consumer.calls == WHOLE
+    await dtp.wait_closed()
+
+
+async def test_finishing_here_is_not_the_peers_end_of_file() -> None:
+    """finish() while the peer is still sending does not make its upload a complete one."""
+
+    dtp, transport, consumer, waiter = receiving()
+    transport.feed(b"half")
+    await turns()
+    finishing = asyncio.ensure_future(dtp.finish())
+    await turns()
+    transport.lose(None)
+    with pytest.raises(TransferAborted) as caught:
+        await waiter
+    assert caught.value.end is End.ABORTED
+    await finishing
+    assert consumer.calls == WHOLE
+
+
+# Rule 4: whoever raises ends the transfer
+
+
+class Refusal(Exception):
+    """What a party raises in these tests."""
+
+
+@pytest.mark.parametrize("when", ["live", "replay", "replay after the end", "unregister"])
+async def test_a_consumer_that_raises_ends_the_transfer(when: str) -> None:
+    """The connection is aborted, nothing more delivered, its exception is the cause."""
+
+    error = Refusal("disk on fire")
+
+    class Closing(RecordingConsumer):
+        def unregister_producer(self) -> None:
+            super().unregister_producer()
+            if when == "unregister":
+                raise error
+
+    consumer = Closing(fail_at=None if when == "unregister" else 1, error=error)
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    if when.startswith("replay"):
+        transport.deliver(b"one")
+        transport.deliver(b"two")
+    if when == "replay after the end":
+        dtp.eof_received()
+        transport.lose()
+
+    waiter = dtp.register_consumer(consumer)
+    if when in {"live", "unregister"}:
+        transport.feed(b"one", b"two")
+        transport.feed_eof()
+
+    with pytest.raises(LocalError) as caught:
+        await waiter
+
+    assert caught.value.__cause__ is error
+    assert caught.value.end is dtp.end is End.CONSUMER_FAILED
+    assert caught.value.reply_code == 451
+    assert consumer.calls.count("unregister_producer") == 1
+    assert len(consumer.chunks) == (2 if when == "unregister" else 1)
+    assert consumer.violations == []
+    assert transport.was_aborted or when == "replay after the end"
+    await turns()
+
+
+@pytest.mark.parametrize(
+    ("known", "told"), [(None, End.CONSUMER_FAILED), (End.SIZE_LIMIT, End.SIZE_LIMIT)]
+)
+async def test_an_error_that_knows_its_end_is_the_end(known: End | None, told: End) -> None:
+    """The connection and the reason tell the same end: that of the consumer's own error."""
+
+    error = QuotaExceeded("too much", end=known)
+    dtp, transport, _, waiter = receiving(RecordingConsumer(fail_at=1, error=error))
+    transport.feed(b"one")
+    with pytest.raises(QuotaExceeded) as caught:
+        await waiter
+
+    assert caught.value is error
+    assert error.end is dtp.end is told
+    await turns()
+
+
+async def test_a_consumer_that_refuses_to_be_registered_ends_the_transfer() -> None:
+    """The caller gets the exception itself, and no connection that nobody can use stays open."""
+
+    class Refusing(RecordingConsumer):
+        def register_producer(self, producer: Any, streaming: bool) -> None:
+            raise Refusal
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    with pytest.raises(Refusal):
+        dtp.register_consumer(Refusing())
+    assert transport.was_aborted
+    with pytest.raises(LocalError):
+        await dtp.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reply_code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), InsufficientStorage, 452),
+        (OSError(errno.EIO, "Input/output error"), LocalError, 451),
+        (InvalidData("not a line", end=End.BAD_DATA), InvalidData, 451),
+        (Refusal(), LocalError, 451),
+    ],
+)
+async def test_the_failure_chooses_the_reply_code(
+    error: Exception, kind: type[FTPDataError], reply_code: int
+) -> None:
+    """A full disk is 452, not 426; an ftpdata error is passed on as it is."""
+
+    _, transport, _, waiter = receiving(RecordingConsumer(fail_at=1, error=error))
+    transport.feed(b"x")
+    with pytest.raises(kind) as caught:
+        await waiter
+    assert caught.value.reply_code == reply_code
+    assert caught.value is error or caught.value.__cause__ is error
+    await turns()
+
+
+@pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
+async def test_a_producer_that_raises_ends_the_transfer(producer_class: Any) -> None:
+    """The connection is aborted, so that no peer takes what came for the whole."""
+
+    error = Refusal("bad sector")
+    dtp = DTP(high_water=0)
+    transport = MemoryTransport(dtp)
+    producer = producer_class(dtp, [b"one", b"two"], fail_at=2, error=error)
+    producer.register()
+    if producer.streaming:
+        producer.pump(1)
+
+    await turns()
+    transport.drain()
+    with pytest.raises(LocalError) as caught:
+        await dtp.wait_closed()
+    assert caught.value.__cause__ is error
+    assert caught.value.end is dtp.end is End.PRODUCER_FAILED
+    assert transport.was_aborted
+    assert not transport.eof_sent
+    assert producer.calls[-1] == "stop_producing"
+    assert producer.violations == []
+
+
+async def test_a_failure_when_told_of_a_loss_does_not_replace_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A consumer that raises in unregister_producer after a reset is reported, the reset stands."""
+
+    class Closing(RecordingConsumer):
+        def unregister_producer(self) -> None:
+            super().unregister_producer()
+            raise Refusal("in the end")
+
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    dtp, transport, _, waiter = receiving(Closing())
+    transport.lose(RESET)
+    with pytest.raises(ConnectionReset):
+        await waiter
+    assert dtp.end is End.RESET
+    assert [type(report["exception"]) for report in reports] == [Refusal]
+
+
+# Rule 5: producers
+
+
+async def test_a_push_producer_is_paused_and_resumed_in_turn() -> None:
+    """Pause above the high-water mark, resume when low; the transfer ends with unregister."""
+
+    dtp = DTP(high_water=8)
+    transport = MemoryTransport(dtp)
+    producer = RecordingPushProducer(dtp, [b"12345"] * 6)
+    producer.register()
+    producer.pump()
+    assert producer.calls == ["pause_producing"]
+    assert transport.buffered == b"1234512345"
+    transport.drain(7)
+    assert producer.calls == ["pause_producing"]
+    transport.drain(1)
+    assert producer.calls == ["pause_producing", "resume_producing", "pause_producing"]
+    while not transport.eof_sent:
+        transport.drain()
+
+    assert producer.calls == ["pause_producing", "resume_producing"] * (len(producer.calls) // 2)
+    assert producer.violations == []
+    transport.feed_eof()
+    await dtp.wait_closed()
+
+
+async def test_a_pull_producer_is_asked_once_each_time() -> None:
+    """One resume_producing for each write, from the loop, and none after unregister."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    producer = RecordingPullProducer(dtp, [b"one", b"two", b"three"])
+    producer.register()
+    assert producer.calls == []
+    await turns(20)
+    assert producer.calls == ["resume_producing"] * 4
+    assert transport.buffered == b"onetwothree"
+    assert producer.violations == []
+    transport.drain()
+    transport.feed_eof()
+    await dtp.wait_closed()
+
+
+async def test_a_pull_producer_that_is_slow_is_not_asked_again() -> None:
+    """Who has not written yet is not asked again, whatever the transport does."""
+
+    class Slow(RecordingPullProducer):
+        def resume_producing(self) -> None:
+            self._note("resume_producing")
+
+    dtp = DTP(high_water=0)
+    transport = MemoryTransport(dtp)
+    producer = Slow(dtp, [])
+    producer.register()
+    await turns()
+    dtp.pause_writing()
+    dtp.resume_writing()
+    await turns()
+    assert producer.calls == ["resume_producing"]
+    dtp.write(b"late")
+    await turns()
+    assert producer.calls == ["resume_producing"]
+    transport.drain()
+    await turns()
+    assert producer.calls == ["resume_producing"] * 2
+    dtp.abort()
+    await turns()
+    assert producer.calls == ["resume_producing"] * 2 + ["stop_producing"]
+
+
+@pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_producer_is_stopped_once_when_the_connection_is_lost(
+    producer_class: Any, paused: bool
+) -> None:
+    """stop_producing comes once, and nothing after it."""
+
+    dtp = DTP(high_water=0 if paused else 100)
+    transport = MemoryTransport(dtp)
+    producer = producer_class(dtp, [b"x"] * 50)
+    producer.register()
+    if producer.streaming and paused:
+        producer.pump()
+
+    await turns()
+    transport.lose(RESET)
+    dtp.resume_writing()
+    await turns()
+    assert producer.calls.count("stop_producing") == 1
+    assert producer.calls[-1] == "stop_producing"
+    assert producer.violations == []
+    with pytest.raises(ConnectionReset):
+        await dtp.wait_closed()
+
+
+async def test_a_producer_that_has_unregistered_is_not_stopped() -> None:
+    """A loss after unregister_producer is the transfer's matter, not the producer's."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    producer = RecordingPullProducer(dtp, [b"x"])
+    producer.register()
+    await turns()
+    assert producer.is_done
+    transport.lose(RESET)
+    assert "stop_producing" not in producer.calls
+    assert dtp.end is End.RESET
+
+
+async def test_nothing_but_stop_comes_once_the_end_is_fixed() -> None:
+    """Between abort and the loss of the connection a paused producer is not woken."""
+
+    dtp = DTP(high_water=0)
+    MemoryTransport(dtp)
+    producer = RecordingPushProducer(dtp, [b"x"] * 5)
+    producer.register()
+    producer.pump()
+    assert producer.calls == ["pause_producing"]
+    dtp.abort()
+    dtp.resume_writing()
+    await turns()
+    assert producer.calls == ["pause_producing", "stop_producing"]
+
+
+@pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
+@pytest.mark.parametrize("chunks", [[], [b"one", b"two"]])
+async def test_a_producer_registered_before_the_connection(
+    producer_class: Any, chunks: list[bytes]
+) -> None:
+    """Production starts with the connection; one with nothing to send ends it."""
+
+    dtp = DTP()
+    producer = producer_class(dtp, chunks)
+    producer.register()
+    if producer.streaming:
+        assert producer.calls == ["pause_producing"]
+        producer.pump()
+
+    transport = MemoryTransport(dtp, auto_drain=True)
+    await turns(20)
+    assert transport.sent == b"".join(chunks)
+    assert transport.eof_sent
+    assert producer.violations == []
+    transport.feed_eof()
+    await dtp.wait_closed()
+
+
+async def test_a_producer_that_ended_before_the_connection() -> None:
+    """An empty transfer that was over before the connection was made ends with it."""
+
+    dtp = DTP()
+    producer = RecordingPullProducer(dtp, [])
+    producer.register()
+    dtp.unregister_producer()
+    transport = MemoryTransport(dtp)
+    assert transport.eof_sent
+    transport.feed_eof()
+    await dtp.wait_closed()
+    assert producer.calls == []
+
+
+async def test_a_second_producer_is_refused() -> None:
+    """One at a time, with a clear error; the first one goes on."""
+
+    dtp = DTP()
+    MemoryTransport(dtp)
+    first = RecordingPullProducer(dtp, [b"x"])
+    first.register()
+    with pytest.raises(RuntimeError, match="already registered"):
+        RecordingPullProducer(dtp, []).register()
+    await turns()
+    assert first.is_done
+    dtp.abort()
+    await turns()
+
+
+# Rule 6: unregistering ends the transfer
+
+
+async def test_unregistering_flushes_then_ends() -> None:
+    """What was written goes out before the end of file; the connection closes after both."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    RecordingPullProducer(dtp, [b"all of it"]).register()
+    await turns()
+    assert transport.calls[-1] == "resume_reading"
+    assert "write_eof" in transport.calls
+    ends = [transport.eof_sent]
+    for nbytes in (3, None):
+        transport.drain(nbytes)
+        ends.append(transport.eof_sent)
+
+    assert ends == [False, False, True]
+    assert transport.sent == b"all of it"
+    assert dtp.is_connected
+    transport.feed_eof()
+    await dtp.wait_closed()
+    assert not transport.was_aborted
+    assert dtp.end is End.CLEAN
+
+
+def test_unregistering_nobody_does_nothing() -> None:
+    """As in Twisted, it is harmless; but it ends nothing either."""
+
+    DTP().unregister_producer()
+
+
+async def test_tls_ends_by_closing() -> None:
+    """Without a half-close the close announces the end, behind the data."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp, tls=True)
+    RecordingPullProducer(dtp, [b"all"]).register()
+    await turns()
+    assert "close" in transport.calls
+    assert "write_eof" not in transport.calls
+    transport.drain()
+    await dtp.wait_closed()
+    assert transport.sent == b"all"
+
+
+# Rule 7: no data are lost in silence
+
+
+async def test_writing_needs_an_open_connection() -> None:
+    """Before, after an abort, after a loss, after the end of file: an ftpdata error each time."""
+
+    dtp = DTP()
+
+    def refused(reply_code: int) -> None:
+        calls: list[tuple[Callable[..., None], tuple[bytes, ...]]] = [
+            (dtp.write, (b"x",)),
+            (dtp.send_line, (b"x",)),
+            (dtp.write_eof, ()),
+        ]
+        for method, arguments in calls:
+            with pytest.raises(NotConnected) as caught:
+                method(*arguments)
+            assert caught.value.reply_code == reply_code
+
+    refused(425)
+    transport = MemoryTransport(dtp)
+    dtp.write_eof()
+    refused(426)
+    dtp.abort()
+    refused(426)
+    await turns()
+    assert transport.is_lost
+    refused(426)
+    assert transport.calls.count("write") == 0
+
+
+async def test_writing_to_a_closing_connection_is_refused() -> None:
+    """A transport that is closing drops what is written; the DTP does not let it."""
+
+    dtp, transport, _, waiter = receiving()
+    dtp.eof_received()
+    assert transport.is_closing()
+    assert dtp.end is None
+    with pytest.raises(NotConnected):
+        dtp.write(b"too late")
+    await waiter
+    await dtp.wait_closed()
+
+
+async def test_a_loss_that_a_producer_runs_into_is_still_a_loss() -> None:
+    """A producer that writes to a transport which is failing does not count as failed itself."""
+
+    dtp = DTP(high_water=4)
+    transport = MemoryTransport(dtp)
+    producer = RecordingPushProducer(dtp, [b"12345"] * 5)
+    producer.register()
+    producer.pump()
+    transport._closing = True
+    transport.drain()
+    assert dtp.end is None
+    transport.lose(RESET)
+    assert dtp.end is End.RESET
+
+
+async def test_lines_and_list_lines() -> None:
+    """send_line adds CR LF and nothing else."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    dtp.send_line(b"line content")
+    dtp.send_line(b"")
+    assert transport.buffered == b"line content\r\n\r\n"
+    dtp.abort()
+    await turns()
+
+
+@pytest.mark.parametrize("buffer", [b"abcd", bytearray(b"abcd"), memoryview(b"abcd")])
+async def test_all_kinds_of_buffers_are_taken(buffer: Any) -> None:
+    """bytes, bytearray and memoryview, counted in bytes."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    dtp.write(buffer)
+    if isinstance(buffer, memoryview):
+        dtp.write(memoryview(b"efgh").cast("I"))
+
+    transport.drain()
+    assert dtp.bytes_sent == len(transport.sent)
+    dtp.abort()
+    await turns()
+
+
+# Rule 8: ending is truthful
+
+
+async def test_finish_waits_for_the_peer() -> None:
+    """finish() returns when the peer has closed its side, not when all was handed on."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    dtp.write(b"data")
+    finishing = asyncio.ensure_future(dtp.finish())
+    await turns()
+    transport.drain()
+    await turns()
+    assert transport.eof_sent
+    assert not finishing.done()
+    transport.feed(b"ignored: the peer should not send")
+    transport.feed_eof()
+    await finishing
+    assert dtp.end is End.CLEAN
+    await dtp.finish()
+
+
+async def test_finish_has_a_limit() -> None:
+    """A peer that takes nothing is given up: CLOSE_TIMEOUT, and a reset."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    dtp.write(b"data")
+    with pytest.raises(TransferTimeout) as caught:
+        await dtp.finish(timeout=0.01)
+    assert caught.value.end is End.CLOSE_TIMEOUT
+    assert transport.was_aborted
+
+
+async def test_finish_before_the_connection_is_an_error() -> None:
+    """There is nothing to finish."""
+
+    with pytest.raises(NotConnected):
+        await DTP().finish()
+
+
+async def test_a_cancelled_finish_goes_on_by_itself() -> None:
+    """Cancelling who waits leaves the connection finishing."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    dtp.write(b"data")
+    finishing = asyncio.ensure_future(dtp.finish())
+    await turns()
+    finishing.cancel()
+    await turns()
+    transport.drain()
+    transport.feed_eof()
+    await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
+async def test_a_download_arrives_whole_without_a_reset(host: str, size: int) -> None:
+    """finish() ends cleanly, and the peer sees data and an end of file, never a reset."""
+
+    dtp, peer = await real(host=host, high_water=65536)
+    data = os.urandom(size)
+    RecordingPullProducer(dtp, [data[i : i + 65536] for i in range(0, size, 65536)]).register()
+    assert await receive_all(peer) == data
+    await dtp.wait_closed()
+    assert dtp.end is End.CLEAN
+    assert dtp.bytes_sent == size
+    peer.close()
+
+
+@only_linux
+async def test_finish_is_true_although_the_peer_keeps_its_side_open() -> None:
+    """Most clients close their side late: the acknowledgement of the kernel is enough."""
+
+    dtp, peer = await real()
+    dtp.write(b"data")
+    await dtp.finish(timeout=5)
+    assert dtp.end is End.CLEAN
+    assert await receive_all(peer) == b"data"
+    peer.close()
+
+
+@only_linux
+async def test_finish_is_not_true_before_the_peer_has_it() -> None:
+    """What still waits in this machine's kernel is not at the peer: CLOSE_TIMEOUT, not clean."""
+
+    dtp, peer = await real(receive_buffer=4096)
+    dtp.write(bytes(200_000))
+    while dtp.transport.get_write_buffer_size() > 0:
+        await turns(1)
+
+    # All of it has left the process; the peer reads nothing.
+    with pytest.raises(TransferTimeout) as caught:
+        await dtp.finish(timeout=0.05)
+    assert caught.value.end is End.CLOSE_TIMEOUT
+    with pytest.raises(ConnectionResetError):
+        await receive_all(peer)
+    peer.close()
+
+
+async def test_a_peer_that_takes_it_late_is_waited_for() -> None:
+    """finish() returns once a slow peer has read, and not before."""
+
+    dtp, peer = await real(receive_buffer=4096)
+    dtp.write(bytes(200_000))
+    finishing = asyncio.ensure_future(dtp.finish())
+    await turns(50)
+    assert not finishing.done()
+    assert len(await receive_all(peer)) == 200_000
+    await finishing
+    peer.close()
+
+
+async def test_a_peer_that_takes_nothing_is_looked_at_ever_less() -> None:
+    """Thousands may stall while they finish; one that goes on is looked at often again."""
+
+    dtp, peer = await real()
+    loop = asyncio.get_running_loop()
+    delays: list[float] = []
+
+    def look() -> None:
+        dtp._poll_again()
+        assert dtp._poll_timer is not None
+        delays.append(dtp._poll_timer.when() - loop.time())
+        dtp._poll_timer.cancel()
+
+    for _ in range(25):
+        look()
+
+    assert delays[0] < 0.01
+    assert sum(delays) > 20
+    assert max(delays) < protocol.LAST_ACKNOWLEDGED_POLL + 0.01
+    # What the peer takes after a pause is found out late by little more than half of the pause.
+    assert all(delay <= 0.7 * sum(delays[:n]) + 0.1 for n, delay in enumerate(delays))
+    dtp._note_progress_of_finish(100)
+    look()
+    assert delays[-1] > 1
+    dtp._note_progress_of_finish(99)
+    look()
+    assert delays[-1] < 0.11
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
+async def test_a_reset_while_finishing_is_a_reset() -> None:
+    """A peer that resets before it has all makes finish() raise at once."""
+
+    dtp, peer = await real(receive_buffer=4096)
+    dtp.write(bytes(200_000))
+    finishing = asyncio.ensure_future(dtp.finish())
+    await turns()
+    await receive_then_cut(peer, 1000, Cut.RESET)
+    with pytest.raises(ConnectionReset):
+        await finishing
+    assert dtp.end is End.RESET
+
+
+async def test_a_reset_while_finishing_after_the_peers_end_of_file() -> None:
+    """The reset of a peer that had closed its side before does not wait for the deadline."""
+
+    dtp, peer = await real(receive_buffer=4096)
+    half_close(peer)
+    dtp.write(bytes(200_000))
+    finishing = asyncio.ensure_future(dtp.finish(timeout=10))
+    while not dtp._eof_received:
+        await turns(1)
+
+    started = asyncio.get_running_loop().time()
+    reset(peer)
+    with pytest.raises(ConnectionReset):
+        await finishing
+    assert asyncio.get_running_loop().time() - started < 5
+
+
+async def test_a_reset_nobody_noticed_comes_out_in_finish() -> None:
+    """While nothing is read or written a reset goes unseen; finish() tells of it in our words."""
+
+    dtp, peer = await real()
+    reset(peer)
+    with pytest.raises(ConnectionReset):
+        await dtp.finish(timeout=5)
+    assert dtp.end is End.RESET
+
+
+async def test_a_reset_nobody_noticed_comes_out_in_write_eof() -> None:
+    """The half-close of a two-way stream tells of it, too."""
+
+    dtp, peer = await real()
+    reset(peer)
+    dtp.write_eof()
+    with pytest.raises(ConnectionReset):
+        await dtp.finish(timeout=5)
+
+
+@pytest.mark.parametrize("how", [Cut.RESET, Cut.CLOSE])
+@pytest.mark.parametrize("nbytes", [0, 1, 65535, 65536, 100_000])
+async def test_a_download_that_the_peer_cuts_is_no_success(how: Cut, nbytes: int) -> None:
+    """A peer that goes in the middle, politely or not, makes a failed transfer.
+
+    A polite close with data unread, or still to come, is answered by its kernel with a reset.
+    """
+
+    dtp, peer = await real(receive_buffer=8192, high_water=65536)
+    producer = RecordingPullProducer(dtp, [bytes(65536)] * 100)
+    producer.register()
+    assert len(await receive_then_cut(peer, nbytes, how)) == nbytes
+    with pytest.raises(ConnectionReset):
+        await dtp.wait_closed()
+    assert producer.calls[-1] == "stop_producing" or producer.is_done
+
+
+@pytest.mark.parametrize("how", list(Cut))
+@pytest.mark.parametrize("size", [0, 1, 100_000])
+async def test_an_upload_is_complete_only_with_an_end_of_file(how: Cut, size: int) -> None:
+    """An end of file makes an upload complete, a reset does not; the count is exact."""
+
+    dtp, peer = await real()
+    consumer = RecordingConsumer()
+    waiter = dtp.register_consumer(consumer)
+    data = os.urandom(size)
+    await send_then_cut(peer, data, how)
+    if how is Cut.RESET:
+        with pytest.raises(ConnectionReset):
+            await waiter
+        assert data.startswith(consumer.data)
+    else:
+        await waiter
+        assert consumer.data == data
+        assert dtp.bytes_received == size
+        await dtp.wait_closed()
+
+    peer.close()
+
+
+async def test_an_abort_reaches_the_peer_as_a_reset() -> None:
+    """A cut download can never be taken for a whole one."""
+
+    dtp, peer = await real()
+    dtp.write(b"half of it")
+    dtp.abort(End.ABORTED, "ABOR")
+    with pytest.raises(TransferAborted, match="ABOR"):
+        await dtp.wait_closed()
+    with pytest.raises(ConnectionResetError):
+        await receive_all(peer)
+    peer.close()
+
+
+async def test_reading_does_not_run_ahead_of_a_paused_consumer() -> None:
+    """On a real connection a pause fills the kernels' buffers, not ours."""
+
+    dtp, peer = await real()
+    consumer = RecordingConsumer(pause_every=1)
+    waiter = dtp.register_consumer(consumer)
+    sending = asyncio.ensure_future(send_then_cut(peer, bytes(2_000_000), Cut.CLOSE))
+    while not waiter.done():
+        await turns(3)
+        assert dtp.bytes_received - len(consumer.data) <= 256 * 1024
+        if consumer.is_paused:
+            consumer.resume()
+
+    await sending
+    await waiter
+    assert len(consumer.data) == 2_000_000
+    assert consumer.violations == []
+    await dtp.wait_closed()
+
+
+async def test_a_two_way_stream_goes_on_after_the_peers_end_of_file() -> None:
+    """With `half_open` the peer's end of file leaves our side open."""
+
+    dtp, peer = await real(half_open=True)
+    consumer = RecordingConsumer()
+    waiter = dtp.register_consumer(consumer)
+    await send_then_cut(peer, b"question", Cut.HALF_CLOSE)
+    await waiter
+    assert dtp.is_connected
+    dtp.write(b"answer")
+    finishing = asyncio.ensure_future(dtp.finish())
+    assert await receive_all(peer) == b"answer"
+    peer.close()
+    await finishing
+    assert consumer.data == b"question"
+
+
+# Rule 9: awaitables are shielded
+
+
+async def test_one_cancelled_waiter_disturbs_nobody() -> None:
+    """Cancel one of each kind of waiter: the transfer and the other waiters go on."""
+
+    dtp, transport, consumer, waiter = receiving()
+
+    async def wait() -> None:
+        await waiter
+
+    cancelled = [
+        asyncio.ensure_future(wait()),
+        asyncio.ensure_future(dtp.wait_closed()),
+        dtp.closed,
+    ]
+    kept = [asyncio.ensure_future(wait()), asyncio.ensure_future(dtp.wait_closed()), dtp.closed]
+    await turns()
+    for future in cancelled:
+        future.cancel()
+
+    await turns()
+    assert dtp.is_connected
+    assert not any(future.done() for future in kept)
+    transport.feed(b"data")
+    transport.feed_eof()
+    await asyncio.wait(kept)
+    assert [future.exception() for future in kept] == [None] * 3
+    assert consumer.calls == WHOLE
+
+
+async def test_one_cancelled_waiter_for_the_connection_disturbs_nobody() -> None:
+    """The same before the connection is made."""
+
+    dtp = DTP()
+    cancelled = [asyncio.ensure_future(dtp.wait_connected()), dtp.connected]
+    kept = [asyncio.ensure_future(dtp.wait_connected()), dtp.connected]
+    await turns()
+    for future in cancelled:
+        future.cancel()
+
+    await turns()
+    MemoryTransport(dtp)
+    await asyncio.wait(kept)
+    assert [future.exception() for future in kept] == [None] * 2
+    await dtp.wait_connected()
+    await dtp.connected
+    dtp.abort()
+    await turns()
+
+
+async def test_reasons_that_nobody_asks_for_make_no_noise() -> None:
+    """Futures that are given out and dropped leave no 'exception was never retrieved'."""
+
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    dtp, transport, _, _ = receiving()
+    futures = [dtp.closed, dtp.closed, dtp.connected]
+    futures[0].cancel()
+    transport.lose(RESET)
+    await turns()
+    late = DTP()
+    futures += [late.connected, late.closed]
+    late.abort()
+    futures += [late.connected, late.closed]
+    await turns()
+    dropped = weakref.ref(dtp)
+    del dtp, late, futures, transport
+    gc.collect()
+    await turns()
+    gc.collect()
+    assert reports == []
+    assert dropped() is None
+
+
+async def test_a_connection_given_up_before_it_was_made() -> None:
+    """Waiters learn the reason at once; the connection that comes late is cut."""
+
+    dtp = DTP()
+    waiting = asyncio.ensure_future(dtp.wait_connected())
+    await turns()
+    dtp.abort(End.ACCEPT_TIMEOUT, "nobody came")
+    for awaitable in (waiting, dtp.wait_closed(), dtp.connected, dtp.wait_connected()):
+        with pytest.raises(FTPDataError, match="nobody came"):
+            await awaitable
+
+    transport = MemoryTransport(dtp)
+    await turns()
+    assert transport.was_aborted
+    assert dtp.end is End.ACCEPT_TIMEOUT
+
+
+# Rule 10: for one transfer
+
+
+async def test_a_second_registration_is_a_clear_error() -> None:
+    """While the first is there, and after it has gone."""
+
+    dtp, transport, first, waiter = receiving()
+    second = RecordingConsumer()
+    with pytest.raises(RuntimeError, match="already registered"):
+        dtp.register_consumer(second)
+    transport.feed_eof()
+    await waiter
+    with pytest.raises(RuntimeError, match="for one transfer"):
+        dtp.register_consumer(second)
+    await dtp.wait_closed()
+    with pytest.raises(RuntimeError, match="for one transfer"):
+        dtp.register_consumer(second)
+    assert second.calls == []
+    assert first.calls == ["register_producer", "unregister_producer"]
+
+
+async def test_a_second_producer_after_the_first_is_a_clear_error() -> None:
+    """A producer that comes after the transfer is refused, and after the end as well."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    RecordingPullProducer(dtp, []).register()
+    await turns()
+    with pytest.raises(RuntimeError, match="for one transfer"):
+        RecordingPullProducer(dtp, []).register()
+    transport.feed_eof()
+    await dtp.wait_closed()
+    ended = DTP()
+    ended.abort()
+    with pytest.raises(NotConnected):
+        RecordingPullProducer(ended, []).register()
+
+
+# What Twisted's DTP does wrong
+
+
+async def test_a_consumer_can_be_registered_as_soon_as_connected_fires() -> None:
+    """The callback of `connected` finds a DTP that is ready (Twisted: TypeError)."""
+
+    dtp, consumer = DTP(), RecordingConsumer()
+    waiters: list[Any] = []
+    dtp.connected.add_done_callback(lambda _: waiters.append(dtp.register_consumer(consumer)))
+    transport = MemoryTransport(dtp)
+    transport.feed(b"data")
+    transport.feed_eof()
+    await turns(10)
+    await waiters[0]
+    assert consumer.calls == WHOLE
+
+
+async def test_data_after_a_consumer_failed_are_discarded() -> None:
+    """Twisted raises AttributeError out of dataReceived then, and leaves the connection open."""
+
+    dtp, transport, consumer, waiter = receiving(RecordingConsumer(fail_at=1))
+    transport.deliver(b"one")
+    transport.deliver(b"two")
+    dtp.eof_received()
+    with pytest.raises(LocalError):
+        await waiter
+    assert consumer.chunks == [b"one"]
+    assert transport.was_aborted
+
+
+async def test_data_after_the_end_are_discarded() -> None:
+    """A transport that calls back once more does no harm (Twisted: AttributeError)."""
+
+    dtp, transport, consumer, waiter = receiving()
+    transport.lose(RESET)
+    dtp.data_received(b"more")
+    dtp.eof_received()
+    dtp.connection_lost(None)
+    with pytest.raises(ConnectionReset):
+        await waiter
+    assert consumer.chunks == []
+
+
+# A relay, and appearance
+
+
+async def test_two_dtps_back_to_back() -> None:
+    """A DTP is a producer for the other's producer side: one data connection onto another."""
+
+    source, sink, end = DTP(), DTP(high_water=10), DTP()
+    transport = MemoryTransport(source)
+    pair(sink, end)
+
+    class Forward:
+        """Registers the source as the sink's push producer."""
+
+        def register_producer(self, producer: Any, streaming: bool) -> None:
+            sink.register_producer(producer, streaming)
+
+        def write(self, data: bytes) -> None:
+            sink.write(data)
+
+        def unregister_producer(self) -> None:
+            sink.unregister_producer()
+
+    consumer = RecordingConsumer()
+    arrived = end.register_consumer(consumer)
+    passed = source.register_consumer(cast("Any", Forward()))
+    transport.feed(*[bytes([i]) * 20 for i in range(30)])
+    transport.feed_eof()
+    await passed
+    await arrived
+    assert consumer.data == b"".join(bytes([i]) * 20 for i in range(30))
+    assert "pause_reading" in transport.calls[1:]
+    for dtp in (source, sink, end):
+        await dtp.wait_closed()
+
+
+async def test_what_a_dtp_says_of_itself() -> None:
+    """The representation names state and peer; the peer is an address or nothing."""
+
+    dtp = DTP()
+    assert repr(dtp) == "<DTP not connected peer=None sent=0 received=0>"
+    with pytest.raises(NotConnected):
+        _ = dtp.transport
+    transport = MemoryTransport(dtp)
+    assert dtp.transport is transport
+    assert dtp.peer is not None
+    assert (dtp.peer.host, dtp.peer.port) == ("192.0.2.1", 40000)
+    assert "connected" in repr(dtp)
+    dtp.write_eof()
+    assert dtp.is_finishing
+    dtp.abort(End.STALLED)
+    await turns()
+    assert "ended: stalled" in repr(dtp)
+    other = DTP()
+    MemoryTransport(other, peername=("", 0))
+    assert other.peer is None
+    other.abort()
+    await turns()
+
+
+async def test_a_list_response_is_one_line() -> None:
+    """send_list_response sends the line of the listing module, with CR LF."""
+
+    from ftpdata.listing.writers import EntryType, ListingEntry, Permissions, format_list_line
+
+    now = datetime(2026, 7, 1, tzinfo=UTC)
+    entry = ListingEntry(
+        name="file.txt",
+        size=5,
+        type=EntryType.FILE,
+        permissions=Permissions(0o644),
+        links=1,
+        modified=0,
+        owner="user",
+        group="group",
+    )
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    dtp.send_list_response(entry, now=now)
+    line = format_list_line(entry, now=now)
+    assert line is not None
+    assert transport.buffered == line + b"\r\n"
+    dtp.abort()
+    await turns()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
+async def test_undelivered_bytes_are_those_that_the_peer_s_kernel_lacks() -> None:
+    """All of them while nobody takes them, none once they were taken; unknown without a socket."""
+
+    assert DTP().bytes_undelivered is None
+    memory = DTP()
+    MemoryTransport(memory)
+    assert memory.bytes_undelivered is None
+    memory.abort()
+    async with connection(send_buffer=4096, receive_buffer=4096) as (dtp, peer):
+        assert dtp.bytes_undelivered == 0
+        dtp.write(bytes(1 << 20))
+        undelivered = dtp.bytes_undelivered
+        assert undelivered is not None
+        assert undelivered > 1 << 19
+        async with peer_task(receive_all(peer)):
+            await until(lambda: dtp.bytes_undelivered == 0)
+
+    assert dtp.bytes_undelivered is None
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_transport_that_forgets_that_it_is_paused(
+    wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As asyncio's does in the first releases of 3.11, after `connection_made`: told again."""
+
+    monkeypatch.setattr(protocol, "STARTS_READING_ANYWAY", True)
+    dtp = DTP()
+    here, there = socket.socketpair()
+    transport = MemoryTransport(dtp, extra={"socket": here})
+    before = len(transport.calls)
+    if wanted:
+        consumer = dtp.register_consumer(RecordingConsumer())
+    await turns()
+    told = ["resume_reading"] if wanted else ["resume_reading", "pause_reading"]
+    assert transport.calls[before:] == told
+    dtp.abort()
+    if wanted:
+        with pytest.raises(TransferAborted):
+            await consumer
+    here.close()
+    there.close()

@@ -1,0 +1,1167 @@
+"""Files in worker threads: what is read, what is published, what is left after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gzip
+import io
+import os
+import resource
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from ftpdata.errors import (
+    BadArgument,
+    FileNameNotAllowed,
+    FileUnavailable,
+    FTPDataError,
+    LocalError,
+    QuotaExceeded,
+    TransferTimeout,
+)
+from ftpdata.files import _workers as workers
+from ftpdata.files import files
+from ftpdata.files._threads import Job, WorkerThreads
+from ftpdata.files.files import FileSource, FileTarget, WriteMode
+from ftpdata.outcome import End
+from ftpdata.testing import sweep
+from tests.harness.seams import Hang, Seams, cancelled, descriptors
+from tests.harness.waiting import until
+
+CONTENT = bytes(range(256)) * 40
+OLD = b"what was there before"
+
+# Helpers
+
+
+async def read_source(source: FileSource, count: int = 1000) -> bytes:
+    """Read all there is, and close."""
+
+    try:
+        content = b""
+        while data := await source.read(count):
+            content += data
+    finally:
+        source.close()
+
+    return content
+
+
+def names(directory: Path) -> list[str]:
+    """Name the files of a directory, hidden ones too."""
+
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.fixture
+def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
+    """Give the means to let system calls fail or hang."""
+
+    return Seams(monkeypatch)
+
+
+# FileSource: what is read
+
+
+async def test_a_path_is_read_from_the_offset(tmp_path: Path) -> None:
+    """Path types, sizes, offsets: exactly the bytes from there to the end."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    for file in (path, str(path), os.fsencode(path)):
+        for offset in (0, 1, 999, 1000, len(CONTENT) - 1, len(CONTENT)):
+            source = await FileSource.open(file, offset=offset)
+            assert source.size == len(CONTENT)
+            assert source.position == offset
+            assert await read_source(source) == CONTENT[offset:]
+
+
+@pytest.mark.parametrize("offset", [-1, len(CONTENT) + 1, 1 << 62])
+async def test_an_offset_outside_the_file_is_refused(tmp_path: Path, offset: int) -> None:
+    """REST beyond the end, or negative: 501, and nothing stays open."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    for file in (path, io.BytesIO(CONTENT)):
+        with pytest.raises(BadArgument) as caught:
+            await FileSource.open(file, offset=offset)
+        assert caught.value.reply_code == 501
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code"),
+    [
+        ("missing", FileUnavailable, 550),
+        (".", FileUnavailable, 550),
+        ("file/below", FileUnavailable, 550),
+        ("x" * 300, FileNameNotAllowed, 553),
+        ("a\0b", FileNameNotAllowed, 553),
+        ("\ud800", FileNameNotAllowed, 553),
+    ],
+)
+async def test_a_path_that_cannot_be_read(
+    tmp_path: Path, name: str, kind: type[FTPDataError], code: int
+) -> None:
+    """Each with the reply code for it, and without the server's path in the text."""
+
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(kind) as caught:
+        await FileSource.open(f"{tmp_path}/{name}")
+
+    assert caught.value.reply_code == code
+    assert str(tmp_path) not in str(caught.value)
+
+
+async def test_dir_fd_is_where_a_relative_path_starts(tmp_path: Path) -> None:
+    """The caller's descriptor is used, and stays open."""
+
+    (tmp_path / "file").write_bytes(CONTENT)
+    dir_fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        source = await FileSource.open("file", dir_fd=dir_fd)
+        assert await read_source(source) == CONTENT
+        os.fstat(dir_fd)
+    finally:
+        os.close(dir_fd)
+
+
+async def test_an_open_descriptor_belongs_to_the_caller(tmp_path: Path) -> None:
+    """It is read from the offset, whatever its own position; it stays open, and where it was."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.lseek(fd, 7, os.SEEK_SET)
+        source = await FileSource.open(fd, offset=3)
+        assert await read_source(source) == CONTENT[3:]
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 7
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+async def test_a_file_object_is_read_from_where_it_stands(tmp_path: Path, buffering: int) -> None:
+    """FileIO and BufferedReader positioned mid-file; the latter has read ahead already."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    file: BinaryIO
+    with path.open("rb", buffering=buffering) as file:
+        assert file.read(10) == CONTENT[:10]
+        source = await FileSource.open(file, offset=5)
+        assert source.fd is not None
+        assert await read_source(source) == CONTENT[15:]
+        assert file.tell() == 10
+        assert file.read(10) == CONTENT[10:20]
+
+
+async def test_what_a_file_object_has_not_written_yet_is_sent_too(tmp_path: Path) -> None:
+    """A file open for both is flushed before it is read past its buffer."""
+
+    with (tmp_path / "file").open("w+b") as file:
+        file.write(CONTENT)
+        file.seek(0)
+        file.write(b"X")
+        file.seek(0)
+        source = await FileSource.open(file)
+        assert await read_source(source) == b"X" + CONTENT[1:]
+
+
+async def test_objects_without_a_file_behind_them(tmp_path: Path) -> None:
+    """BytesIO and gzip: what they give is what is sent, not what their descriptor holds."""
+
+    path = tmp_path / "file.gz"
+    path.write_bytes(gzip.compress(CONTENT))
+    memory = io.BytesIO(CONTENT)
+    memory.seek(4)
+    with gzip.open(path) as packed:
+        packed.read(4)
+        for file in (memory, packed):
+            source = await FileSource.open(file, offset=2)  # type: ignore[arg-type]
+            assert source.fd is None
+            assert source.size == len(CONTENT)
+            assert await read_source(source) == CONTENT[6:]
+        assert not packed.closed
+
+
+async def test_a_subclass_is_read_through_its_own_read(tmp_path: Path) -> None:
+    """A FileIO that decrypts, say, is not passed by."""
+
+    class Upper(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return (super().read(size) or b"").upper()
+
+    path = tmp_path / "file"
+    path.write_bytes(b"quiet")
+    with Upper(path) as file:
+        source = await FileSource.open(file)
+        assert await read_source(source) == b"QUIET"
+
+
+async def test_a_pipe_has_no_size_and_no_offset() -> None:
+    """It is read as it comes, to its end; an offset into it is refused, not ignored."""
+
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"one")
+        with pytest.raises(BadArgument):
+            await FileSource.open(reading, offset=1)
+
+        source = await FileSource.open(reading)
+        assert source.size is None
+        assert await source.read() == b"one"
+        os.write(writing, b"two")
+        assert await source.read() == b"two"
+        os.close(writing)
+        writing = -1
+        assert await source.read() == b""
+        source.close()
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+
+
+async def test_a_buffered_pipe_gives_what_it_has_read_already() -> None:
+    """What sits in the buffer of a pipe's file object comes first, and comes at once."""
+
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as file, os.fdopen(writing, "wb", buffering=0) as peer:
+        peer.write(b"first and")
+        assert file.read(5) == b"first"
+        source = await FileSource.open(file)
+        assert await source.read() == b" and"
+        peer.write(b" second")
+        assert await source.read() == b" second"
+        with pytest.raises(BadArgument):
+            await FileSource.open(file, offset=1)
+        source.close()
+
+
+async def test_devices_and_named_pipes_do_not_hang(tmp_path: Path) -> None:
+    """/dev/null is empty, and so is a named pipe that nobody writes to."""
+
+    os.mkfifo(tmp_path / "fifo")
+    for path in (Path(os.devnull), tmp_path / "fifo"):
+        source = await FileSource.open(path)
+        assert source.size is None
+        assert await read_source(source) == b""
+
+
+async def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    """Names are bytes; any will do, both ways."""
+
+    name = os.fsencode(tmp_path) + b"/\xff\xfe\n"
+    target = await FileTarget.open(name)
+    await target.write(CONTENT)
+    await target.commit()
+    assert await read_source(await FileSource.open(name)) == CONTENT
+    assert await read_source(await FileSource.open(os.fsdecode(name))) == CONTENT
+
+
+async def test_close_is_idempotent(tmp_path: Path) -> None:
+    """A second close does not close a descriptor that has become somebody else's."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    source = await FileSource.open(path)
+    source.close()
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        source.close()
+        os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+# FileTarget: what is published
+
+
+async def upload(path: Any, *pieces: bytes, **options: Any) -> None:
+    """Write and commit."""
+
+    target = await FileTarget.open(path, **options)
+    for piece in pieces:
+        await target.write(piece)
+    await target.commit()
+
+
+async def test_an_atomic_upload_appears_at_once_and_whole(served_directory: Path) -> None:
+    """Until the commit the old file is there, unchanged; then the new one."""
+
+    path = served_directory / "file"
+    path.write_bytes(OLD)
+    target = await FileTarget.open(path)
+    await target.write(CONTENT)
+    assert path.read_bytes() == OLD
+    hidden = [name for name in names(served_directory) if name != "file"]
+    assert len(hidden) == 1
+    assert hidden[0].startswith(".file.")
+    assert hidden[0].endswith(".part")
+    await target.write(CONTENT)
+    assert target.position == 2 * len(CONTENT)
+    await target.commit()
+    assert path.read_bytes() == CONTENT * 2
+    assert names(served_directory) == ["file"]
+
+
+async def test_two_uploads_of_one_name_do_not_disturb_each_other(served_directory: Path) -> None:
+    """The last one that is committed wins, whole."""
+
+    path = served_directory / "file"
+    one, two = await FileTarget.open(path), await FileTarget.open(path)
+    await one.write(b"1" * 1000)
+    await two.write(b"2" * 500)
+    await two.commit()
+    await one.commit()
+    assert path.read_bytes() == b"1" * 1000
+
+
+@pytest.mark.parametrize("mode", list(WriteMode))
+@pytest.mark.parametrize("durable", [False, True])
+async def test_what_each_mode_makes(served_directory: Path, mode: WriteMode, durable: bool) -> None:
+    """Of a file that is new, and of one that is there."""
+
+    new, old = served_directory / "new", served_directory / "old"
+    old.write_bytes(OLD)
+    await upload(new, b"ab", b"c", mode=mode, durable=durable)
+    assert new.read_bytes() == b"abc"
+    if mode is WriteMode.EXCLUSIVE:
+        with pytest.raises(FileUnavailable) as caught:
+            await FileTarget.open(old, mode=mode)
+        assert caught.value.reply_code == 550
+        assert old.read_bytes() == OLD
+        return
+
+    await upload(old, b"ab", b"c", mode=mode, durable=durable)
+    assert old.read_bytes() == (OLD + b"abc" if mode is WriteMode.APPEND else b"abc")
+
+
+@pytest.mark.parametrize("mode", list(WriteMode))
+async def test_what_a_discard_leaves(served_directory: Path, mode: WriteMode) -> None:
+    """Of an atomic or exclusive upload nothing; otherwise what came."""
+
+    new, old = served_directory / "new", served_directory / "old"
+    old.write_bytes(OLD)
+    target = await FileTarget.open(new, mode=mode)
+    await target.write(b"abc")
+    await target.discard()
+    left = {WriteMode.IN_PLACE: b"abc", WriteMode.APPEND: b"abc"}.get(mode)
+    assert (new.read_bytes() if new.exists() else None) == left
+    if mode is WriteMode.ATOMIC:
+        target = await FileTarget.open(old)
+        await target.write(b"abc")
+        await target.discard()
+        assert old.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.EXCLUSIVE])
+async def test_keep_partial_publishes_what_came(served_directory: Path, mode: WriteMode) -> None:
+    """For a client that goes on with REST."""
+
+    path = served_directory / "file"
+    target = await FileTarget.open(path, mode=mode, keep_partial=True)
+    await target.write(b"half a fi")
+    await target.discard()
+    assert path.read_bytes() == b"half a fi"
+    await upload(path, b"le", mode=WriteMode.IN_PLACE, offset=9)
+    assert path.read_bytes() == b"half a file"
+
+
+async def test_in_place_from_an_offset(served_directory: Path) -> None:
+    """REST overwrites from there on, and leaves what is behind."""
+
+    path = served_directory / "file"
+    path.write_bytes(b"0123456789")
+    await upload(path, b"ab", mode=WriteMode.IN_PLACE, offset=3)
+    assert path.read_bytes() == b"012ab56789"
+    await upload(path, b"xyz", mode=WriteMode.IN_PLACE, offset=10)
+    assert path.read_bytes() == b"012ab56789xyz"
+
+
+@pytest.mark.parametrize(
+    ("mode", "offset"),
+    [
+        (WriteMode.IN_PLACE, 11),
+        (WriteMode.IN_PLACE, -1),
+        (WriteMode.ATOMIC, 1),
+        (WriteMode.APPEND, 1),
+        (WriteMode.EXCLUSIVE, 1),
+    ],
+)
+async def test_an_offset_that_cannot_be(
+    served_directory: Path, mode: WriteMode, offset: int
+) -> None:
+    """Behind the end there is no writing, nor from an offset in the other modes: 501."""
+
+    path = served_directory / "file"
+    path.write_bytes(b"0123456789")
+    with pytest.raises(BadArgument) as caught:
+        await FileTarget.open(path, mode=mode, offset=offset)
+
+    assert caught.value.reply_code == 501
+    assert path.read_bytes() == b"0123456789"
+
+
+async def test_an_offset_into_a_file_that_is_not_there_makes_none(served_directory: Path) -> None:
+    """REST 10 and STOR of a new name leaves no empty file behind."""
+
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(served_directory / "new", mode=WriteMode.IN_PLACE, offset=10)
+
+    assert names(served_directory) == []
+
+
+async def test_permissions_are_kept_on_replace(served_directory: Path) -> None:
+    """A replaced file hands its permissions on; a new one gets those that are asked for."""
+
+    old, new = served_directory / "old", served_directory / "new"
+    old.write_bytes(OLD)
+    old.chmod(0o640)
+    await upload(old, b"x", permissions=0o666)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+    await upload(new, b"x", permissions=0o600)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+
+
+async def test_symbolic_links(served_directory: Path) -> None:
+    """An atomic upload replaces the link, not what it points to; others refuse it."""
+
+    outside = served_directory / "outside"
+    outside.write_bytes(OLD)
+    link = served_directory / "link"
+    link.symlink_to(outside)
+    for mode in (WriteMode.IN_PLACE, WriteMode.APPEND, WriteMode.EXCLUSIVE):
+        with pytest.raises(FileUnavailable):
+            await FileTarget.open(link, mode=mode)
+
+    await upload(link, b"new")
+    assert not link.is_symlink()
+    assert outside.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("mode", list(WriteMode))
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("directory", 550),
+        ("directory/", 550),
+        ("missing/", 550),
+        ("", 550),
+        ("missing/file", 550),
+        ("file/below", 550),
+        ("x" * 256, 553),
+        ("a\0b", 553),
+    ],
+)
+async def test_names_that_cannot_be_written(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, mode: WriteMode, name: str, code: int
+) -> None:
+    """They are refused when the upload begins, not when all of it has come."""
+
+    monkeypatch.chdir(served_directory)
+    (served_directory / "directory").mkdir()
+    (served_directory / "file").write_bytes(OLD)
+    with pytest.raises(FTPDataError) as caught:
+        await FileTarget.open(name, mode=mode)
+
+    assert caught.value.reply_code == code
+    assert names(served_directory) == ["directory", "file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+async def test_a_read_only_file_is_not_replaced(served_directory: Path) -> None:
+    """Although its directory would allow to rename over it."""
+
+    path = served_directory / "file"
+    path.write_bytes(OLD)
+    path.chmod(0o444)
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(path)
+
+
+async def test_a_file_that_the_system_says_is_read_only(
+    served_directory: Path, seams: Seams
+) -> None:
+    """The same, where the tests run as root: the system is asked before a byte comes."""
+
+    path = served_directory / "file"
+    path.write_bytes(OLD)
+    seams.replace("access", lambda original, *args, **kwargs: False)
+    with pytest.raises(FileUnavailable) as caught:
+        await FileTarget.open(path)
+
+    assert caught.value.reply_code == 550
+    assert path.read_bytes() == OLD
+
+
+@pytest.mark.parametrize("length", [200, 220, 255])
+async def test_hidden_names_are_not_too_long(served_directory: Path, length: int) -> None:
+    """A name of 255 bytes can be uploaded: its hidden name is cut."""
+
+    path = served_directory / ("\u00e9" * (length // 2) + "x" * (length % 2))
+    target = await FileTarget.open(path)
+    await target.write(CONTENT)
+    (hidden,) = names(served_directory)
+    assert len(os.fsencode(hidden)) <= 255
+    await target.commit()
+    assert path.read_bytes() == CONTENT
+
+
+async def test_dir_fd_of_a_target(served_directory: Path) -> None:
+    """A copy is kept: the caller may close his own while the upload goes on."""
+
+    dir_fd = os.open(served_directory, os.O_RDONLY)
+    target = await FileTarget.open("file", dir_fd=dir_fd, durable=True)
+    os.close(dir_fd)
+    await target.write(CONTENT)
+    await target.commit()
+    assert (served_directory / "file").read_bytes() == CONTENT
+
+    dir_fd = os.open(served_directory, os.O_RDONLY)
+    target = await FileTarget.open("other", dir_fd=dir_fd)
+    os.close(dir_fd)
+    await target.discard()
+    assert names(served_directory) == ["file"]
+
+
+async def test_a_target_that_is_found_in_the_thread(served_directory: Path) -> None:
+    """Who finds it gives the descriptor away; what it raises is told as any error of a name."""
+
+    def find() -> tuple[bytes, int]:
+        found.append(os.open(served_directory, os.O_RDONLY))
+        return b"file", found[-1]
+
+    found: list[int] = []
+    before = descriptors()
+    target = await FileTarget.open(find)
+    await target.write(CONTENT)
+    await target.commit()
+    assert (served_directory / "file").read_bytes() == CONTENT
+    with pytest.raises(BadArgument):
+        await FileTarget.open(find, mode=WriteMode.IN_PLACE, offset=10**6)
+    assert len(found) == 2
+    assert descriptors() == before
+
+    def lose() -> tuple[bytes, int]:
+        raise IsADirectoryError(errno.EISDIR, "is a directory")
+
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(lose)
+
+
+@pytest.mark.parametrize("mode", WriteMode)
+async def test_what_a_commit_writes(served_directory: Path, mode: WriteMode) -> None:
+    """Behind what was written before, and before it is published."""
+
+    path = served_directory / "file"
+    if mode is not WriteMode.EXCLUSIVE:
+        path.write_bytes(OLD)
+    target = await FileTarget.open(path, mode=mode)
+    await target.write(CONTENT)
+    await target.commit(b"the last")
+    expected = OLD + CONTENT if mode is WriteMode.APPEND else CONTENT
+    assert path.read_bytes() == expected + b"the last"
+
+
+async def test_a_commit_that_cannot_write(served_directory: Path, seams: Seams) -> None:
+    """Nothing is published, and nothing is left."""
+
+    before = descriptors()
+    target = await FileTarget.open(served_directory / "file")
+    seams.fail("write", 1, errno.ENOSPC)
+    with pytest.raises(FTPDataError) as caught:
+        await target.commit(b"the last")
+    assert caught.value.reply_code == 452
+    assert names(served_directory) == []
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("step", ["write", "replace"])
+async def test_a_commit_that_takes_too_long(
+    served_directory: Path, seams: Seams, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """What was not written in time is not published; what was, is, and nobody says otherwise."""
+
+    monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01 if step == "write" else 10.0)
+    hang = Hang(seams, step)
+    target = await FileTarget.open(served_directory / "file")
+    committing = asyncio.ensure_future(target.commit(CONTENT, timeout=0.05))
+    await hang.entered()
+    if step == "write":
+        with pytest.raises(TransferTimeout, match="took more than") as caught:
+            await committing
+        assert (caught.value.end, caught.value.reply_code) == (End.STALLED, 426)
+        hang.go_on()
+        await target.discard()
+        await until(lambda: names(served_directory) == [])
+    else:
+        loop = asyncio.get_running_loop()
+        over_at = loop.time() + 0.06
+        await until(lambda: loop.time() > over_at)
+        hang.go_on()
+        await committing
+        assert names(served_directory) == ["file"]
+
+
+@pytest.fixture
+def memory_directory() -> Iterator[Path]:
+    """A directory that has no disk."""
+
+    if not Path("/dev/shm").is_mount():
+        pytest.skip("there is no tmpfs here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+@pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_small_upload_to_memory_needs_no_thread(
+    is_known: bool, memory_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that is known before; what is written before the end has one."""
+
+    original = WorkerThreads.start
+    visits = 0
+
+    def start(self: WorkerThreads, job: Job) -> None:
+        nonlocal visits
+        visits += 1
+        original(self, job)
+
+    monkeypatch.setattr(WorkerThreads, "start", start)
+    path = memory_directory / "file"
+    target = await FileTarget.open(path, lives_in_memory=is_known)
+    assert visits == (0 if is_known else 1)
+    await target.commit(b"all of it")
+    assert visits == (0 if is_known else 2)
+    assert path.read_bytes() == b"all of it"
+    assert names(memory_directory) == ["file"]
+
+    target = await FileTarget.open(path, lives_in_memory=True)
+    await target.write(b"some")
+    await target.commit(bytes(files.SHORT + 1))
+    assert visits == (2 if is_known else 4)
+    assert path.read_bytes() == b"some" + bytes(files.SHORT + 1)
+    visits = 0
+    for expected in (1, 0):
+        # To give back the memory of a large file takes a while.
+        target = await FileTarget.open(path, lives_in_memory=True)
+        await target.commit(b"small")
+        assert visits == expected
+        visits = 0
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(memory_directory, lives_in_memory=True)
+
+
+async def test_the_hidden_file_is_made_for_the_first_bytes(served_directory: Path) -> None:
+    """Until then there is nothing that a process which is killed would leave behind."""
+
+    target = await FileTarget.open(served_directory / "file")
+    target.begin_in_memory()
+    assert names(served_directory) == []
+    await target.write(b"")
+    assert len(names(served_directory)) == 1
+    await target.discard()
+    assert names(served_directory) == []
+
+
+@pytest.mark.parametrize("keep_partial", [False, True])
+async def test_an_upload_of_which_nothing_came(served_directory: Path, keep_partial: bool) -> None:
+    """It leaves what was there; one that ended cleanly is an empty file."""
+
+    path = served_directory / "file"
+    path.write_bytes(OLD)
+    target = await FileTarget.open(path, keep_partial=keep_partial)
+    await target.discard()
+    assert path.read_bytes() == OLD
+    target = await FileTarget.open(path, keep_partial=keep_partial)
+    await target.commit()
+    assert path.read_bytes() == b""
+    assert names(served_directory) == ["file"]
+
+
+@pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
+async def test_a_hidden_file_can_be_made_ahead(memory_directory: Path, seams: Seams) -> None:
+    """Where there is no disk; once, and what is wrong is for the first bytes to say."""
+
+    target = await FileTarget.open(memory_directory / "file", lives_in_memory=True)
+    target.begin_in_memory()
+    target.begin_in_memory()
+    assert len(names(memory_directory)) == 1
+    await target.commit(b"all")
+    target.begin_in_memory()
+    assert names(memory_directory) == ["file"]
+
+    target = await FileTarget.open(memory_directory / "other", lives_in_memory=True)
+    failed = seams.fail("open", 1, errno.ENOSPC)
+    target.begin_in_memory()
+    assert failed
+    await target.commit(b"all")
+    assert (memory_directory / "other").read_bytes() == b"all"
+
+
+async def test_where_no_file_may_be_made(served_directory: Path, seams: Seams) -> None:
+    """That is known before anything comes, and nothing is left."""
+
+    before = descriptors()
+    seams.replace("access", lambda *_, **__: False)
+    failed = seams.fail("open", 1, errno.EROFS)
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(served_directory / "file")
+    assert failed
+    assert descriptors() == before
+    # The system has the last word.
+    target = await FileTarget.open(served_directory / "file")
+    await target.commit(b"all")
+    assert names(served_directory) == ["file"]
+
+
+async def test_durable_flushes_before_it_publishes(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File, rename, directory: in this order. Without it, nothing is flushed."""
+
+    calls: list[str] = []
+    local = Seams(monkeypatch)
+
+    def note(name: str) -> None:
+        def wrapper(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            kind = ""
+            if name == "fsync":
+                kind = " directory" if stat.S_ISDIR(os.fstat(args[0]).st_mode) else " file"
+            calls.append(name + kind)
+            return original(*args, **kwargs)
+
+        local.replace(name, wrapper)
+
+    note("fsync")
+    note("replace")
+    await upload(served_directory / "quick", b"x")
+    assert calls == ["replace"]
+    calls.clear()
+    await upload(served_directory / "durable", b"x", durable=True)
+    assert calls == ["fsync file", "replace", "fsync directory"]
+
+
+async def test_commit_or_discard_once(served_directory: Path) -> None:
+    """A discard behind the end does nothing; a commit or write does say so."""
+
+    target = await FileTarget.open(served_directory / "file")
+    await target.commit()
+    await target.discard()
+    target.discard_now()
+    assert names(served_directory) == ["file"]
+    for work in (target.commit(), target.write(b"x")):
+        with pytest.raises(ValueError, match="committed or discarded"):
+            await work
+
+
+async def test_a_short_write_is_followed_by_the_rest(served_directory: Path, seams: Seams) -> None:
+    """The system may take less than it is given."""
+
+    seams.replace("write", lambda original, fd, data: original(fd, bytes(data[:7])))
+    await upload(served_directory / "file", CONTENT[:1000])
+    assert (served_directory / "file").read_bytes() == CONTENT[:1000]
+
+
+async def test_targets_that_are_no_regular_file(served_directory: Path) -> None:
+    """A device takes what comes, in place; from an offset it does not."""
+
+    await upload(os.devnull, CONTENT, mode=WriteMode.IN_PLACE)
+    with pytest.raises(BadArgument):
+        await FileTarget.open(os.devnull, mode=WriteMode.IN_PLACE, offset=1)
+
+    os.mkfifo(served_directory / "fifo")
+    with pytest.raises(FTPDataError):
+        await FileTarget.open(served_directory / "fifo", mode=WriteMode.IN_PLACE)
+
+
+@contextlib.contextmanager
+def file_size_limit(nbytes: int) -> Iterator[None]:
+    """Let the system refuse larger files (EFBIG)."""
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_the_largest_file_size(served_directory: Path) -> None:
+    """The real system refuses in the middle of a write: 552, and nothing stays."""
+
+    target = await FileTarget.open(served_directory / "file")
+    with file_size_limit(5000):
+        await target.write(CONTENT[:4000])
+        with pytest.raises(QuotaExceeded) as caught:
+            await target.write(CONTENT[:4000])
+
+    assert caught.value.reply_code == 552
+    await target.discard()
+    assert names(served_directory) == []
+
+
+# Torture: every call fails in turn
+
+SEAMS = ["open", "stat", "access", "fstat", "fchmod", "set_blocking", "lseek"]
+SEAMS += ["dup", "write", "fsync", "close", "replace"]
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+async def test_every_system_call_of_an_upload_may_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seam: str
+) -> None:
+    """Right reply code, the old file or the new one whole, nothing hidden, no descriptor."""
+
+    codes = {errno.EIO: 451, errno.ENOSPC: 452, errno.EACCES: 550, errno.EDQUOT: 552}
+    failures = 0
+    for mode in WriteMode:
+        for code, reply_code in codes.items():
+            for k in range(1, 30):
+                directory = tmp_path / f"{mode.name}-{code}-{k}"
+                directory.mkdir()
+                path = directory / "file"
+                if mode is not WriteMode.EXCLUSIVE:
+                    path.write_bytes(OLD)
+                dir_fd = os.open(directory, os.O_RDONLY)
+                before = descriptors()
+                with monkeypatch.context() as patch:
+                    failed = Seams(patch).fail(seam, k, code)
+                    error = await _attempt(mode, dir_fd)
+                assert descriptors() == before
+                os.close(dir_fd)
+                if not failed:
+                    assert error is None
+                    break
+
+                failures += 1
+                # Neither permissions nor what a discard closes are worth an upload.
+                assert error is not None or seam in {"fchmod", "close"}
+                if error is not None:
+                    assert error.reply_code == reply_code
+                assert names(directory) in ([], ["file"])
+                if mode is WriteMode.ATOMIC:
+                    assert path.read_bytes() in (OLD, b"onetwo")
+                if mode is WriteMode.EXCLUSIVE:
+                    assert not path.exists() or error is None
+
+    assert failures
+
+
+async def _attempt(mode: WriteMode, dir_fd: int) -> FTPDataError | None:
+    offset = 5 if mode is WriteMode.IN_PLACE else 0
+    try:
+        target = await FileTarget.open(
+            "file", dir_fd=dir_fd, mode=mode, offset=offset, durable=True
+        )
+    except FTPDataError as error:
+        return error
+
+    try:
+        await target.write(b"one")
+        await target.write(b"two")
+    except FTPDataError as error:
+        await target.discard()
+        return error
+
+    try:
+        await target.commit()
+    except FTPDataError as error:
+        await target.discard()
+        return error
+
+    return None
+
+
+async def test_a_truncation_that_fails(served_directory: Path, seams: Seams) -> None:
+    """STOR in place begins with an empty file, or not at all."""
+
+    path = served_directory / "file"
+    path.write_bytes(OLD)
+    assert not seams.fail("ftruncate", 1)
+    with pytest.raises(LocalError) as caught:
+        await FileTarget.open(path, mode=WriteMode.IN_PLACE)
+
+    assert caught.value.reply_code == 451
+    assert path.read_bytes() == OLD
+
+
+async def test_a_hidden_file_that_cannot_be_removed(tmp_path: Path, seams: Seams) -> None:
+    """The discard says so; nothing appears under the final name."""
+
+    before = descriptors()
+    failed = seams.fail("unlink", 1, errno.EACCES)
+    target = await FileTarget.open(tmp_path / "file")
+    await target.write(b"some")
+    with pytest.raises(FileUnavailable):
+        await target.discard()
+
+    assert failed
+    assert descriptors() == before
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("seam", ["open", "fstat", "set_blocking", "pread"])
+@pytest.mark.parametrize(("code", "reply_code"), [(errno.EIO, 451), (errno.EACCES, 550)])
+async def test_every_system_call_of_a_download_may_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seam: str, code: int, reply_code: int
+) -> None:
+    """Right reply code, and no descriptor is left."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    before = descriptors()
+    for k in range(1, 30):
+        with monkeypatch.context() as patch:
+            failed = Seams(patch).fail(seam, k, code)
+            error: FTPDataError | None = None
+            try:
+                assert await read_source(await FileSource.open(path), 4096) == CONTENT
+            except FTPDataError as caught:
+                error = caught
+        assert descriptors() == before
+        if not failed:
+            assert k > 1
+            break
+
+        assert error is not None
+        assert error.reply_code == reply_code
+        assert isinstance(error.__cause__, OSError)
+
+
+# Cancellation, and threads that hang
+
+
+@pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
+async def test_cancelling_an_upload_at_any_suspension(tmp_path: Path) -> None:
+    """Nothing hidden is left, no descriptor, and the old file or the new one whole."""
+
+    path = tmp_path / "file"
+
+    async def scenario() -> None:
+        path.write_bytes(OLD)
+        target = await FileTarget.open(path, durable=True)
+        try:
+            await target.write(b"one")
+            await target.write(b"two")
+        except BaseException:
+            await target.discard()
+            raise
+        await target.commit()
+
+    def check() -> None:
+        assert names(tmp_path) == ["file"]
+        assert path.read_bytes() in (OLD, b"onetwo")
+
+    assert await sweep(scenario, check=check) == 4
+
+
+@pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
+async def test_cancelling_a_discard_at_any_suspension(tmp_path: Path) -> None:
+    """It is discarded all the same."""
+
+    async def scenario() -> None:
+        target = await FileTarget.open(tmp_path / "file")
+        await target.discard()
+
+    def check() -> None:
+        assert names(tmp_path) == []
+
+    assert await sweep(scenario, check=check) > 1
+
+
+@pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
+async def test_cancelling_a_download_at_any_suspension(tmp_path: Path) -> None:
+    """No descriptor is left."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+
+    async def scenario() -> None:
+        source = await FileSource.open(path)
+        try:
+            await source.read()
+        finally:
+            source.close()
+
+    assert await sweep(scenario) > 1
+
+
+async def test_an_open_that_hangs_is_closed_when_it_comes_back(
+    tmp_path: Path, seams: Seams, impatient: None
+) -> None:
+    """A cancelled caller does not wait for it; what it opens late is closed, and removed."""
+
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    before = descriptors()
+    new, mode = tmp_path / "new", WriteMode.EXCLUSIVE
+    for start in (lambda: FileSource.open(path), lambda: FileTarget.open(new, mode=mode)):
+        with pytest.MonkeyPatch.context() as patch:
+            hang = Hang(Seams(patch), "fstat")
+            task: asyncio.Task[Any] = asyncio.create_task(start())
+            await hang.entered()
+            await cancelled(task)
+            hang.go_on()
+            await until(lambda: descriptors() == before and names(tmp_path) == ["file"])
+
+
+async def test_a_read_that_hangs_keeps_its_descriptor(
+    tmp_path: Path, seams: Seams, impatient: None
+) -> None:
+    """It is closed behind the read: its number must not become somebody else's before."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    before = descriptors()
+    hang = Hang(seams, "pread")
+    source = await FileSource.open(path)
+    task = asyncio.create_task(source.read())
+    await hang.entered()
+    await cancelled(task)
+    source.close()
+    assert descriptors() != before
+    hang.go_on()
+    await until(lambda: descriptors() == before)
+
+
+async def test_a_write_that_hangs_keeps_its_descriptor(
+    tmp_path: Path, seams: Seams, impatient: None
+) -> None:
+    """A write that goes on with the rest uses the same number: it must be the same file."""
+
+    written: list[int] = []
+
+    def short(original: Callable[..., Any], fd: int, data: Any) -> int:
+        written.append(os.fstat(fd).st_ino)
+        return int(original(fd, bytes(data[:3])))
+
+    before = descriptors()
+    hang = Hang(seams, "write", 2, short)
+    target = await FileTarget.open(tmp_path / "file")
+    task = asyncio.create_task(target.write(b"0123456789"))
+    await hang.entered()
+    await cancelled(task)
+    await target.discard()
+    assert descriptors() != before
+    hang.go_on()
+    await until(lambda: descriptors() == before and names(tmp_path) == [])
+    assert len(written) == 4
+    assert len(set(written)) == 1
+
+
+async def test_a_commit_that_hangs_publishes_when_it_comes_back(
+    tmp_path: Path, seams: Seams, impatient: None
+) -> None:
+    """Whole: whoever was cancelled meanwhile is not told, but no half of it is done."""
+
+    before = descriptors()
+    hang = Hang(seams, "fsync")
+    target = await FileTarget.open(tmp_path / "file", durable=True)
+    await target.write(CONTENT)
+    task = asyncio.create_task(target.commit())
+    await hang.entered()
+    await cancelled(task)
+    await target.discard()
+    hang.go_on()
+    await until(lambda: descriptors() == before and names(tmp_path) == ["file"])
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+async def test_a_cancelled_commit_without_a_free_thread_leaves_nothing(
+    served_directory: Path, seams: Seams, impatient: None
+) -> None:
+    """It had not begun: the upload is discarded, in a thread of its own."""
+
+    limiter = anyio.CapacityLimiter(1)
+    before = descriptors()
+    for end in (FileTarget.commit, FileTarget.discard):
+        target = await FileTarget.open(served_directory / "file", limiter=limiter)
+        async with limiter:
+            task = asyncio.create_task(end(target))
+            await until(lambda: limiter.statistics().tasks_waiting == 1)
+            await cancelled(task)
+            await until(lambda: descriptors() == before and not names(served_directory))
+
+
+async def test_cancellation_by_anyio(tmp_path: Path, seams: Seams, impatient: None) -> None:
+    """Its cancel scopes cancel again and again; that changes nothing."""
+
+    hang = Hang(seams, "write")
+    target = await FileTarget.open(tmp_path / "file")
+    async with anyio.create_task_group() as group:
+        group.start_soon(target.write, CONTENT)
+        await hang.entered()
+        group.cancel_scope.cancel()
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await target.discard()
+
+    hang.go_on()
+    await until(lambda: names(tmp_path) == [])
+
+
+# Reading without a thread
+
+
+async def test_what_is_in_memory_needs_no_thread(tmp_path: Path, seams: Seams) -> None:
+    """The same bytes, one read like the other; what nobody has a view of is used again."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    source = await FileSource.open(path, offset=1)
+    try:
+        first = source.read_now(1000)
+        if first is None:
+            pytest.skip(f"{tmp_path} is on a file system that does not tell")
+        assert bytes(first) == CONTENT[1:1001]
+        kept, buffer = first[10:20], source._buffer
+        del first
+        assert bytes(source.read_now(1000) or b"") == CONTENT[1001:2001]
+        assert bytes(kept) == CONTENT[11:21]
+        assert source._buffer is not buffer
+        buffer = source._buffer
+        assert bytes(source.read_now(500) or b"") == CONTENT[2001:2501]
+        assert source._buffer is buffer
+        assert await source.read(100) == CONTENT[2501:2601]
+        assert bytes(source.read_now(len(CONTENT)) or b"") == CONTENT[2601:]
+        assert source.read_now() is None
+        assert source.position == len(CONTENT)
+    finally:
+        source.close()
+
+
+async def test_what_is_no_file_needs_a_thread() -> None:
+    """Nobody knows how long it takes."""
+
+    source = await FileSource.open(io.BytesIO(CONTENT))
+    assert source.read_now() is None
+    assert await source.read(10) == CONTENT[:10]
+    source.close()
+
+
+@pytest.mark.blocking_allowed("to make the pipe")
+async def test_a_pipe_in_memory_is_waited_for_in_a_thread(memory_directory: Path) -> None:
+    """Its reader may be slow; that it has no disk does not matter."""
+
+    os.mkfifo(memory_directory / "pipe")
+    reader = os.open(memory_directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    target = await FileTarget.open(memory_directory / "pipe", mode=WriteMode.IN_PLACE)
+    assert not target._calls.lives_in_memory
+    await target.write(CONTENT[:100])
+    await target.commit(b"the last")
+    assert os.read(reader, 1000) == CONTENT[:100] + b"the last"
+    os.close(reader)

@@ -1,0 +1,804 @@
+"""What all endpoints have in common, and the endpoint of a socket accepted elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ftpdata.connection.protocol import DTP
+from ftpdata.deadlines import Deadlines
+from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
+from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.opening.passive import PassiveEndpoint, listen_passive
+from ftpdata.opening.pool import ListenerPool, PooledEndpoint
+from ftpdata.outcome import End
+from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
+from ftpdata.tls.policy import DataTLS
+from tests.harness.waiting import turns, until
+
+from ..harness.connections import peer_task
+from ..harness.proxies import free_ports
+from ..harness.tls import TLSPeer, client_context, server_certificate
+
+HOST = "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("as_descriptor", [False, True])
+async def test_an_accepted_socket_becomes_a_connection(host: str, as_descriptor: bool) -> None:
+    """A socket, or its descriptor, gives a connected DTP that knows its peer."""
+
+    sock, peer = await tcp_pair(host)
+    name = peer.getsockname()
+    endpoint = AcceptedEndpoint(sock.detach() if as_descriptor else sock)
+    ready = [endpoint.is_ready]
+    dtp = await endpoint.open()
+    ready.append(endpoint.is_ready)
+    assert ready == [True, False]
+    assert dtp.is_connected
+    assert dtp.peer is not None
+    assert (dtp.peer.host, dtp.peer.port) == name[:2]
+    await dtp.wait_connected()
+    consumer = RecordingConsumer()
+    waiter = dtp.register_consumer(consumer)
+    await asyncio.get_running_loop().sock_sendall(peer, b"data")
+    peer.close()
+    await waiter
+    await dtp.wait_closed()
+    assert consumer.data == b"data"
+
+
+@contextlib.asynccontextmanager
+async def full() -> AsyncIterator[tuple[AcceptedEndpoint, socket.socket, socket.socket]]:
+    """Give an endpoint, its socket, which takes no more, and the peer's."""
+
+    sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
+    with peer:
+        async with AcceptedEndpoint(sock) as endpoint:
+            connected = await endpoint.connect()
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    connected.send(bytes(4096))
+            yield endpoint, connected, peer
+
+
+@pytest.mark.parametrize("can_watch", [True, False])
+async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until there is some, or for as long as was said; then the socket is watched no more."""
+
+    if not can_watch:
+        monkeypatch.setattr("ftpdata.opening.endpoint.watch_writable", lambda *_: False)
+    async with full() as (endpoint, sock, peer), asyncio.timeout(10):
+        number = sock.fileno()
+        assert not await endpoint.wait_writable(0.001)
+        # What comes is not what is waited for.
+        peer.send(b"talk")
+        waiting = asyncio.ensure_future(endpoint.wait_writable(None))
+        await turns()
+        assert not waiting.done()
+        while can_watch and not waiting.done():
+            peer.recv(4096)
+            await turns()
+        assert await waiting
+        assert not can_watch or sock.send(b"x")
+        assert not asyncio.get_running_loop().remove_writer(number)
+
+
+@pytest.mark.parametrize("way", ["abort", "close", "cancel"])
+async def test_who_waits_for_room_can_be_told_to_stop(way: str) -> None:
+    """At once; the number of the socket may be another's in the next moment."""
+
+    loop = asyncio.get_running_loop()
+    async with full() as (endpoint, sock, _), asyncio.timeout(10):
+        number = sock.fileno()
+        waiting = asyncio.ensure_future(endpoint.wait_writable(None))
+        await turns()
+        assert not waiting.done()
+        if way == "cancel":
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert not loop.remove_writer(number)
+        else:
+            if way == "abort":
+                endpoint.abort(End.ABORTED, "no more")
+            else:
+                await endpoint.aclose()
+            with socket.socket() as other:
+                os.dup2(other.fileno(), number)
+                try:
+                    calls: list[None] = []
+                    loop.add_writer(number, calls.append, None)
+                    with pytest.raises(FTPDataError):
+                        await waiting
+                    calls.clear()
+                    await until(lambda: bool(calls))
+                    loop.remove_writer(number)
+                finally:
+                    os.close(number)
+
+
+async def test_a_unix_socket_is_a_connection_too() -> None:
+    """TCP's options are only set where they exist; such a peer has no address."""
+
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    dtp = await AcceptedEndpoint(ours).open()
+    assert dtp.peer is None
+    dtp.write(b"data")
+    finishing = asyncio.ensure_future(dtp.finish())
+    loop = asyncio.get_running_loop()
+    assert await loop.sock_recv(theirs, 10) == b"data"
+    assert await loop.sock_recv(theirs, 10) == b""
+    theirs.close()
+    await finishing
+
+
+async def test_socket_options_are_set() -> None:
+    """A short last line does not wait for a delayed acknowledgement."""
+
+    sock, peer = await tcp_pair()
+    dtp = await AcceptedEndpoint(sock).open()
+    option = dtp.transport.get_extra_info("socket").getsockopt
+    assert option(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    peer.close()
+    dtp.abort()
+    await turns()
+
+
+async def test_a_socket_that_is_not_connected_is_refused() -> None:
+    """With 425, and it stays the caller's."""
+
+    with (
+        socket.socket() as sock,
+        pytest.raises(DataConnectionError, match="connected socket") as caught,
+    ):
+        AcceptedEndpoint(sock)
+    assert caught.value.reply_code == 425
+
+
+async def test_an_endpoint_is_opened_once() -> None:
+    """A second open() is a programming error, with a message that says so."""
+
+    sock, peer = await tcp_pair()
+    endpoint = AcceptedEndpoint(sock)
+    dtp = await endpoint.open()
+    with pytest.raises(RuntimeError, match="one connection"):
+        await endpoint.open()
+    assert dtp.is_connected
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
+async def test_leaving_the_context_closes_what_was_not_opened() -> None:
+    """The peer of a connection that nobody took sees its end."""
+
+    sock, peer = await tcp_pair()
+    async with AcceptedEndpoint(sock) as endpoint:
+        ready = [endpoint.is_ready]
+
+    ready.append(endpoint.is_ready)
+    assert ready == [True, False]
+    assert sock.fileno() == -1
+    assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
+    with pytest.raises(TransferAborted):
+        await endpoint.open()
+    peer.close()
+
+
+async def test_leaving_the_context_keeps_what_was_opened() -> None:
+    """The DTP belongs to who opened it."""
+
+    sock, peer = await tcp_pair()
+    async with AcceptedEndpoint(sock) as endpoint:
+        dtp = await endpoint.open()
+
+    assert dtp.is_connected
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
+async def test_an_endpoint_given_up_tells_why() -> None:
+    """open() after abort() raises the reason that was given, also the second one's not."""
+
+    sock, peer = await tcp_pair()
+    endpoint = AcceptedEndpoint(sock)
+    endpoint.abort(End.OPEN_FAILED, "ABOR came first")
+    endpoint.abort(End.ABORTED, "and again")
+    with pytest.raises(DataConnectionError, match="ABOR came first"):
+        await endpoint.open()
+    peer.close()
+
+
+async def test_an_abort_while_the_protocol_is_made() -> None:
+    """The connection that was nearly there is cut, and open() raises."""
+
+    sock, peer = await tcp_pair()
+    made: list[DTP] = []
+
+    def factory() -> DTP:
+        made.append(DTP())
+        endpoint.abort(End.ABORTED, "ABOR")
+        return made[0]
+
+    endpoint = AcceptedEndpoint(sock, dtp_factory=factory)
+    with pytest.raises(TransferAborted, match="ABOR"):
+        await endpoint.open()
+    await turns()
+    assert made[0].end is End.ABORTED
+    with pytest.raises(ConnectionResetError):
+        await asyncio.get_running_loop().sock_recv(peer, 1)
+    peer.close()
+
+
+async def test_a_factory_that_raises_leaves_no_socket() -> None:
+    """Its exception comes through, the socket is closed."""
+
+    sock, peer = await tcp_pair()
+
+    def factory() -> DTP:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await AcceptedEndpoint(sock, dtp_factory=factory).open()
+    assert sock.fileno() == -1
+    peer.close()
+
+
+async def test_a_connection_reset_before_it_is_opened() -> None:
+    """It opens or it is a DataConnectionError; either way the reset is told, in our words."""
+
+    sock, peer = await tcp_pair()
+    endpoint = AcceptedEndpoint(sock)
+    reset(peer)
+    try:
+        dtp = await endpoint.open()
+    except DataConnectionError:
+        return
+
+    with pytest.raises(TransferAborted):
+        await dtp.register_consumer(RecordingConsumer())
+
+
+async def test_the_close_deadline_reaches_the_dtp() -> None:
+    """`Deadlines.close` is what finish() takes where it is given nothing."""
+
+    sock, peer = await tcp_pair(receive_buffer=4096)
+    dtp = await AcceptedEndpoint(sock, deadlines=Deadlines(close=0.02)).open()
+    assert dtp.close_timeout == 0.02
+    dtp.write(os.urandom(5_000_000))
+    with pytest.raises(TransferAborted) as caught:
+        await dtp.finish()
+    assert caught.value.end is End.CLOSE_TIMEOUT
+    peer.close()
+
+
+async def test_opening_can_be_cancelled_anywhere() -> None:
+    """At each suspension of open, use and close: nothing is left."""
+
+    async def scenario() -> None:
+        sock, peer = await tcp_pair()
+        dtp: Any = None
+        try:
+            dtp = await AcceptedEndpoint(sock).open()
+            dtp.write(b"data")
+            finishing = dtp.finish()
+            await finishing
+        finally:
+            peer.close()
+            sock.close()
+            if dtp is not None:
+                dtp.abort()
+
+    assert await sweep(scenario) >= 2
+
+
+# Begun before it is called for
+
+
+@contextlib.asynccontextmanager
+async def begun(
+    deadlines: Deadlines | None = None, *, expiry: float | None = None
+) -> AsyncIterator[tuple[PassiveEndpoint | PooledEndpoint, ssl.SSLContext]]:
+    """Give a passive endpoint with TLS that is begun, pooled if it has an expiry; a context."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    options: dict[str, Any] = {"control_peer": HOST, "deadlines": deadlines, "tls": tls}
+    async with contextlib.AsyncExitStack() as stack:
+        endpoint: PassiveEndpoint | PooledEndpoint
+        if expiry is None:
+            endpoint = await listen_passive(HOST, **options)
+        else:
+            pool = ListenerPool(HOST, free_ports(1), expiry=expiry)
+            endpoint = (await stack.enter_async_context(pool)).reserve(**options)
+        await stack.enter_async_context(endpoint)
+        endpoint.begin()
+        yield endpoint, client_context()
+
+
+@contextlib.asynccontextmanager
+async def protected_peer(
+    endpoint: PassiveEndpoint | PooledEndpoint, context: ssl.SSLContext
+) -> AsyncIterator[TLSPeer]:
+    """Connect to an endpoint."""
+
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        address = (endpoint.address.host, endpoint.address.port)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+        yield TLSPeer(sock, context)
+
+
+@pytest.mark.parametrize("expiry", [None, 5.0])
+async def test_a_client_may_negotiate_before_it_is_called_for(expiry: float | None) -> None:
+    """The connection is there when it is wanted, with what came over it meanwhile."""
+
+    async with begun(expiry=expiry) as (endpoint, context):
+        endpoint.begin()
+        ready = [endpoint.is_ready]
+        async with protected_peer(endpoint, context) as peer:
+            await peer.handshake()
+            await peer.send(b"early")
+            await turns()
+            ready.append(endpoint.is_ready)
+            assert ready == [False, True]
+            dtp = await endpoint.open()
+            endpoint.begin()
+            with pytest.raises(RuntimeError):
+                await endpoint.open()
+            consumer = RecordingConsumer()
+            received = dtp.register_consumer(consumer)
+            await peer.put(peer.close_notify())
+            await received
+            assert consumer.data == b"early"
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("expiry", [None, 5.0])
+async def test_a_client_may_negotiate_when_it_is_called_for(expiry: float | None) -> None:
+    """Most wait for the reply; and no deadline passes before there is anybody to wait."""
+
+    limits = Deadlines(open=0.05, handshake=0.05)
+    async with begun(limits, expiry=expiry) as (endpoint, context):
+        await asyncio.sleep(0.1)
+        async with protected_peer(endpoint, context) as peer:
+            await asyncio.sleep(0.1)
+            opening = asyncio.ensure_future(endpoint.open())
+            await peer.handshake()
+            dtp = await opening
+            assert dtp.is_connected
+            dtp.abort()
+            with pytest.raises(TransferAborted):
+                await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("expiry", [None, 5.0])
+@pytest.mark.parametrize("connects", [False, True])
+async def test_deadlines_begin_when_it_is_called_for(
+    expiry: float | None, connects: bool
+) -> None:
+    """A client that does not come, or does not negotiate, is given up in time."""
+
+    limits = Deadlines(open=0.1, handshake=0.1)
+    async with (
+        begun(limits, expiry=expiry) as (endpoint, context),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        if connects:
+            await stack.enter_async_context(protected_peer(endpoint, context))
+        await turns()
+        started_at = asyncio.get_running_loop().time()
+        with pytest.raises(FTPDataError) as caught:
+            await endpoint.open()
+        assert 0.09 <= asyncio.get_running_loop().time() - started_at < 1.1
+        assert caught.value.end is (End.HANDSHAKE_TIMEOUT if connects else End.ACCEPT_TIMEOUT)
+
+
+async def test_what_was_begun_in_a_pool_expires_all_the_same() -> None:
+    """A client that says PASV and stays away holds no port for ever."""
+
+    async with begun(expiry=0.02) as (endpoint, _):
+        await asyncio.sleep(0.1)
+        with pytest.raises(FTPDataError) as caught:
+            await endpoint.open()
+        assert caught.value.end is End.ACCEPT_TIMEOUT
+
+
+@pytest.mark.parametrize("when", ["at once", "listening", "connected", "negotiated"])
+@pytest.mark.parametrize("how", ["abort", "aclose", "cancel"])
+async def test_what_was_begun_is_given_up(when: str, how: str) -> None:
+    """Whoever gives it up, and when: the peer sees the end, and nothing is left."""
+
+    async with begun() as (endpoint, context), contextlib.AsyncExitStack() as stack:
+        peer = None
+        if when != "at once":
+            await turns()
+        if when in {"connected", "negotiated"}:
+            peer = await stack.enter_async_context(protected_peer(endpoint, context))
+            await turns()
+        if when == "negotiated" and peer is not None:
+            await peer.handshake()
+            await turns()
+        if how == "cancel":
+            opening = asyncio.ensure_future(endpoint.open())
+            opening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await opening
+        elif how == "abort":
+            endpoint.abort(End.ABORTED, "the user said so")
+        await endpoint.aclose()
+        with pytest.raises((TransferAborted, RuntimeError)):
+            await endpoint.open()
+        if peer is not None:
+            with pytest.raises(OSError, match=r"reset|EOF|closed"):
+                await peer.handshake() if when == "connected" else await peer.receive()
+
+
+async def test_a_begun_handshake_that_fails_is_told_when_it_is_called_for() -> None:
+    """522, and nothing before."""
+
+    async with begun() as (endpoint, context), protected_peer(endpoint, context) as peer:
+        await peer.put(b"this is no ClientHello")
+        # An alert comes, or a reset: both are an OSError.
+        with contextlib.suppress(OSError):
+            await peer.receive()
+        with pytest.raises(FTPDataError) as caught:
+            await endpoint.open()
+        assert caught.value.reply_code == 522
+
+
+async def test_opening_what_was_begun_can_be_cancelled_anywhere() -> None:
+    """Whenever it is cancelled, no task, socket or port is left."""
+
+    async def scenario() -> None:
+        async with (
+            begun() as (endpoint, context),
+            protected_peer(endpoint, context) as peer,
+            peer_task(peer.handshake()),
+        ):
+            dtp = await endpoint.open()
+            dtp.abort()
+            with contextlib.suppress(FTPDataError):
+                await dtp.wait_closed()
+
+    assert await sweep(scenario) >= 2
+
+
+@pytest.mark.parametrize("before", ["begin", "connect", "begin, connect"])
+@pytest.mark.parametrize("how", ["open", "abort", "aclose", "cancel"])
+async def test_every_order_of_begin_connect_and_open(before: str, how: str) -> None:
+    """There is one connection; and whoever gives it up in between, nothing is left."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    sock, there = await tcp_pair()
+    with there:
+        peer = TLSPeer(there, client_context())
+        async with (
+            AcceptedEndpoint(sock, tls=tls) as endpoint,
+            peer_task(peer.handshake()) as handshake,
+        ):
+            if "begin" in before:
+                endpoint.begin()
+            if "connect" in before:
+                assert await endpoint.connect() is sock
+                endpoint.begin()
+                assert endpoint.is_open
+                assert await endpoint.connect() is sock
+            await handshake
+            if how == "open":
+                dtp = await endpoint.open()
+                assert dtp.is_connected
+                with pytest.raises(RuntimeError, match="one connection"):
+                    await endpoint.connect()
+                await peer.put(peer.close_notify())
+                await dtp.register_consumer(RecordingConsumer())
+                await dtp.wait_closed()
+                return
+
+            if how == "cancel":
+                opening = asyncio.ensure_future(endpoint.open())
+                opening.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await opening
+            elif how == "abort":
+                endpoint.abort(End.ABORTED, "the user said so")
+            else:
+                await endpoint.aclose()
+            if how != "cancel":
+                with pytest.raises(TransferAborted):
+                    await endpoint.open()
+                endpoint.begin()
+        assert sock.fileno() == -1
+
+
+# The handshake
+
+
+@contextlib.asynccontextmanager
+async def negotiating(
+    deadlines: Deadlines | None = None, *, is_full: bool = False
+) -> AsyncIterator[tuple[AcceptedEndpoint, TLSPeer]]:
+    """Give an endpoint and its peer before the handshake; its socket may have no room."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    sock, there = await tcp_pair(send_buffer=4096, receive_buffer=4096)
+    with there:
+        if is_full:
+            await fill(sock)
+        async with AcceptedEndpoint(sock, tls=tls, deadlines=deadlines) as endpoint:
+            yield endpoint, TLSPeer(there, client_context())
+
+
+async def fill(sock: socket.socket) -> None:
+    """Send until the peer's system takes no more either, which it does for a moment."""
+
+    idle = 0
+    while idle < 10:
+        idle += 1
+        with contextlib.suppress(BlockingIOError):
+            while sock.send(bytes(4096)):
+                idle = 0
+        await asyncio.sleep(0.005)
+
+
+def hello(peer: TLSPeer) -> bytes:
+    """Give a peer's ClientHello."""
+
+    with contextlib.suppress(ssl.SSLWantReadError):
+        peer.tls.do_handshake()
+
+    return peer.outgoing.read()
+
+
+async def test_a_second_open_does_not_take_the_socket_of_a_handshake() -> None:
+    """It is a programming error, and the first goes on."""
+
+    async with negotiating() as (endpoint, peer):
+        opening = asyncio.ensure_future(endpoint.open())
+        await turns()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="one connection"):
+                await endpoint.open()
+        await peer.handshake()
+        dtp = await opening
+        assert dtp.is_connected
+        dtp.abort()
+        with pytest.raises(TransferAborted):
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_a_handshake_in_drops_has_no_more_time(is_begun: bool) -> None:
+    """A peer that goes on sending a byte now and then is given up as one that is silent."""
+
+    loop = asyncio.get_running_loop()
+    async with negotiating(Deadlines(handshake=1)) as (endpoint, peer):
+        message = hello(peer)
+
+        async def sending() -> None:
+            for i in range(len(message) - 1):
+                await peer.put(message[i : i + 1])
+                await asyncio.sleep(0.03)
+
+        async with peer_task(sending()):
+            if is_begun:
+                endpoint.begin()
+                await asyncio.sleep(0.1)
+            started_at = loop.time()
+            with pytest.raises(FTPDataError) as caught:
+                await endpoint.open()
+            assert 0.99 <= loop.time() - started_at < 1.9
+    assert caught.value.end is End.HANDSHAKE_TIMEOUT
+    assert caught.value.reply_code == 522
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+@pytest.mark.parametrize("is_full", [True, False])
+async def test_a_handshake_waits_for_whatever_it_needs(
+    is_watched: bool, is_full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for room, also where the event loop cannot watch a socket, and before it is called."""
+
+    if not is_watched:
+        monkeypatch.setattr("ftpdata.opening.endpoint.watch_readable", lambda *_: False)
+    loop = asyncio.get_running_loop()
+    async with negotiating(is_full=is_full) as (endpoint, peer):
+        endpoint.begin()
+        await turns()
+        message = hello(peer)
+        await peer.put(message[:50])
+        await turns()
+        await peer.put(message[50:])
+        if is_full:
+            await asyncio.sleep(0.05)
+            received = b""
+            async with asyncio.timeout(10):
+                # Up to a handshake record (RFC 8446 §5.1).
+                while b"\x16\x03" not in received:
+                    received += await loop.sock_recv(peer.sock, 1 << 16)
+            # The first record of the answer is lost, with it the handshake, and that is told.
+            peer.sock.close()
+            with pytest.raises(FTPDataError) as caught:
+                await endpoint.open()
+            assert caught.value.reply_code == 522
+            return
+
+        async with asyncio.timeout(5):
+            await peer.handshake()
+        dtp = await endpoint.open()
+        dtp.write(b"data")
+        assert await peer.receive() == b"data"
+        dtp.abort()
+        with pytest.raises(TransferAborted):
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("how", ["deadline", "abort", "aclose", "cancel"])
+async def test_a_handshake_without_room_is_given_up(how: str) -> None:
+    """By whatever gives up any other; the event loop watches nothing that is closed."""
+
+    limit = Deadlines(handshake=0.1 if how == "deadline" else None)
+    async with negotiating(limit, is_full=True) as (endpoint, peer):
+        await peer.put(hello(peer))
+        opening = asyncio.ensure_future(endpoint.open())
+        await turns()
+        if how == "abort":
+            endpoint.abort(End.ABORTED, "the user said so")
+        elif how == "aclose":
+            await endpoint.aclose()
+        elif how == "cancel":
+            opening.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises((FTPDataError, asyncio.CancelledError)) as caught:
+                await opening
+        if how == "deadline":
+            assert isinstance(caught.value, FTPDataError)
+            assert caught.value.end is End.HANDSHAKE_TIMEOUT
+        other, another = socket.socketpair()
+        with other, another:
+            # It may have the number of the one that is closed.
+            other.setblocking(False)
+            another.setblocking(False)
+            receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(other, 10))
+            await asyncio.get_running_loop().sock_sendall(another, b"data")
+            assert await receiving == b"data"
+
+
+async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else its peer has said, which nobody reads meanwhile."""
+
+    waits = 0
+    original = Endpoint._wait_a_moment
+
+    async def counted(self: Endpoint, timeout: float | None) -> bool:
+        nonlocal waits
+        waits += 1
+        return await original(self, timeout)
+
+    monkeypatch.setattr(Endpoint, "_wait_a_moment", counted)
+    async with negotiating(is_full=True) as (endpoint, peer):
+        opening = asyncio.ensure_future(endpoint.open())
+        message = hello(peer)
+        await peer.put(message[:50])
+        await turns()
+        await peer.put(message[50:])
+        async with asyncio.timeout(5):
+            while not waits:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+        await peer.put(b"more")
+        await asyncio.sleep(0.2)
+        assert waits < 30
+        endpoint.abort()
+        with pytest.raises(TransferAborted):
+            await opening
+
+
+async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes behind a handshake that was begun waits in the socket until it is wanted."""
+
+    looks = 0
+    original = Endpoint._readable
+
+    def counted(self: Endpoint) -> None:
+        nonlocal looks
+        looks += 1
+        original(self)
+
+    monkeypatch.setattr(Endpoint, "_readable", counted)
+    async with negotiating() as (endpoint, peer):
+        endpoint.begin()
+        async with asyncio.timeout(5):
+            await peer.handshake()
+            while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+        looks = 0
+        await peer.send(b"data")
+        async with asyncio.timeout(5):
+            while not looks:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+        await turns(50)
+        assert looks == 1
+        dtp = await endpoint.open()
+        dtp.abort()
+        with pytest.raises(TransferAborted):
+            await dtp.wait_closed()
+
+
+async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> None:
+    """The reason is that of TLS, not that of the socket."""
+
+    class Broken(socket.socket):
+        def send(self, *_: Any) -> int:
+            raise BrokenPipeError
+
+    sock, there = await tcp_pair()
+    tls = DataTLS.for_server(server_certificate().session_context())
+    with there:
+        there.send(b"GET / HTTP/1.1\r\n\r\n")
+        broken = Broken(fileno=sock.detach())
+        async with AcceptedEndpoint(broken, tls=tls) as endpoint:
+            with pytest.raises(FTPDataError, match=r"(?i)http.request") as caught:
+                await endpoint.open()
+    assert caught.value.reply_code == 522
+
+
+async def test_a_dtp_whose_connection_is_lost_while_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Tells those who wait for it already, as the endpoint tells who has opened it."""
+
+    async def connect(*_: Any) -> Any:
+        raise ConnectionResetError(104, "it was reset")
+
+    dtp = DTP()
+    received = dtp.register_consumer(RecordingConsumer())
+    sock, there = await tcp_pair()
+    loop = asyncio.get_running_loop()
+
+    class Loop:
+        def __getattr__(self, name: str) -> Any:
+            return connect if name == "connect_accepted_socket" else getattr(loop, name)
+
+    with there:
+        endpoint = AcceptedEndpoint(sock, dtp_factory=lambda: dtp)
+        monkeypatch.setattr("ftpdata.opening.endpoint.asyncio.get_running_loop", Loop)
+        with pytest.raises(DataConnectionError, match="it was reset"):
+            await endpoint.open()
+        monkeypatch.undo()
+        with pytest.raises(FTPDataError, match="it was reset"):
+            await received
+    assert dtp.end is End.OPEN_FAILED
+
+
+async def test_a_dtp_that_is_connected_when_its_open_is_cancelled() -> None:
+    """Is told that it has no connection, on every loop."""
+
+    made: list[DTP] = []
+
+    class Telling(DTP):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            opening.cancel()
+
+    def factory() -> DTP:
+        made.append(Telling())
+        return made[0]
+
+    sock, there = await tcp_pair()
+    with there:
+        opening = asyncio.ensure_future(AcceptedEndpoint(sock, dtp_factory=factory).open())
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        with pytest.raises(FTPDataError):
+            await made[0].wait_closed()
+    assert made[0].end is End.CANCELLED

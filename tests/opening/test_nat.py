@@ -1,0 +1,237 @@
+"""Asking for the address to tell: callables, names that move, warnings in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+import pytest
+
+from ftpdata.addresses import HostPort
+from ftpdata.errors import BadAddress, DataConnectionError, UnsupportedNetworkProtocol
+from ftpdata.opening import nat
+from ftpdata.opening.advertising import AddressTable
+from ftpdata.opening.nat import Advertiser
+from ftpdata.outcome import End
+
+BOUND = HostPort("10.0.0.5", 50000)
+CLIENT = "10.1.1.1"
+
+
+class Names:
+    """A resolver that the test plays, instead of the event loop's."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, str] = {}
+        self.asked: list[tuple[str, int]] = []
+        self.hangs = False
+
+    async def resolve(self, name: str, family: int) -> str:
+        """Answer, or fail as the system does."""
+
+        self.asked.append((name, family))
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+
+        await asyncio.sleep(0)
+        if name not in self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+        return self.addresses[name]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    """Give a resolver without names."""
+
+    names = Names()
+    monkeypatch.setattr(nat, "_ask_resolver", names.resolve)
+    return names
+
+
+async def plain(client: str) -> str:
+    """Answer a question for an address, after a while."""
+
+    await asyncio.sleep(0)
+    return f"203.0.113.{client.rpartition('.')[2]}"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (None, "10.0.0.5"),
+        ("203.0.113.9", "203.0.113.9"),
+        (AddressTable({"10.1.0.0/16": "203.0.113.8"}), "203.0.113.8"),
+        (AddressTable({"10.2.0.0/16": "203.0.113.8"}), "10.0.0.5"),
+        (lambda client: "203.0.113.7", "203.0.113.7"),
+        (lambda client: None, "10.0.0.5"),
+        (plain, "203.0.113.1"),
+    ],
+)
+async def test_every_kind_of_source(source: Any, told: str) -> None:
+    """An address, a table, a callable, plain or async."""
+
+    advertiser = Advertiser(source, exposed_port=-10000)
+    answer = await advertiser.advertisement(BOUND, CLIENT)
+    assert answer.address == HostPort(told, 40000)
+    reply = await advertiser.pasv_reply(BOUND, CLIENT)
+    assert reply == f"227 Entering Passive Mode ({told.replace('.', ',')},156,64)."
+    assert advertiser.epsv_reply(BOUND) == "229 Entering Extended Passive Mode (|||40000|)"
+
+
+async def test_the_system_is_asked() -> None:
+    """A name that every machine knows, by its own resolver."""
+
+    told = await Advertiser("localhost").advertisement(HostPort("127.0.0.1", 50000), "127.0.0.1")
+    assert told.address.host == "127.0.0.1"
+    assert told.warning is None
+
+
+async def test_only_epsv() -> None:
+    """PASV is refused with a hint; EPSV goes on."""
+
+    advertiser = Advertiser(epsv_only=True)
+    with pytest.raises(UnsupportedNetworkProtocol, match="EPSV") as caught:
+        await advertiser.pasv_reply(BOUND, CLIENT)
+    assert caught.value.reply_code == 522
+    assert "|||50000|" in advertiser.epsv_reply(BOUND)
+
+
+@pytest.mark.parametrize("answer", ["", 7, "10.0.0.256", b"10.0.0.1"])
+async def test_a_callable_that_gives_no_address(answer: Any, names: Names) -> None:
+    """Is an error with 425; nothing wrong is told."""
+
+    advertiser = Advertiser(lambda client: answer)
+    with pytest.raises(DataConnectionError) as caught:
+        await advertiser.advertisement(BOUND, CLIENT)
+    assert caught.value.end is End.OPEN_FAILED
+    assert caught.value.reply_code == 425
+
+
+async def test_a_callable_that_fails() -> None:
+    """Its error is the cause of ours, and its text is not shown to the client."""
+
+    def fail(client: str) -> str:
+        raise LookupError("secret")
+
+    with pytest.raises(DataConnectionError, match="LookupError") as caught:
+        await Advertiser(fail).advertisement(BOUND, CLIENT)
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_mapping_that_gives_no_port() -> None:
+    """The same error, with 425, for PASV; a programming error for EPSV."""
+
+    advertiser = Advertiser(exposed_port=20000)
+    with pytest.raises(DataConnectionError, match="no address to tell"):
+        await advertiser.advertisement(BOUND, CLIENT)
+    with pytest.raises(BadAddress):
+        advertiser.epsv_reply(BOUND)
+
+
+async def test_a_name_is_asked_for_once_in_a_while(names: Names) -> None:
+    """Many clients ask at once, one question is sent; later it is asked anew."""
+
+    advertiser = Advertiser("ftp.example.org", resolve_every=1000.0)
+    names.addresses["ftp.example.org"] = "203.0.113.9"
+    answers = await asyncio.gather(
+        *(advertiser.advertisement(BOUND, CLIENT) for _ in range(100))
+    )
+    assert {answer.address.host for answer in answers} == {"203.0.113.9"}
+    assert names.asked == [("ftp.example.org", socket.AF_INET)]
+
+    names.addresses["ftp.example.org"] = "203.0.113.10"
+    advertiser._resolve_every = 0.0
+    answer = await advertiser.advertisement(BOUND, CLIENT)
+    assert answer.address.host == "203.0.113.10"
+
+
+async def test_a_name_for_a_client_of_ipv6(names: Names) -> None:
+    """The family is the client's."""
+
+    advertiser = Advertiser("ftp.example.org")
+    names.addresses["ftp.example.org"] = "2001:db8::9"
+    answer = await advertiser.advertisement(HostPort("fd00::5", 50000), "fd00::7")
+    assert answer.address.host == "2001:db8::9"
+    assert names.asked == [("ftp.example.org", socket.AF_INET6)]
+
+
+async def test_a_resolver_that_is_down(
+    names: Names, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last answer goes on to be told, with one warning; without any there is 425."""
+
+    advertiser = Advertiser("ftp.example.org", resolve_every=0.0)
+    with pytest.raises(DataConnectionError, match="cannot be resolved"):
+        await advertiser.advertisement(BOUND, CLIENT)
+
+    names.addresses["ftp.example.org"] = "203.0.113.9"
+    advertiser._failed_at.clear()
+    await advertiser.advertisement(BOUND, CLIENT)
+    del names.addresses["ftp.example.org"]
+    for _ in range(5):
+        answer = await advertiser.advertisement(BOUND, CLIENT)
+        assert answer.address.host == "203.0.113.9"
+    assert len(caplog.records) == 1
+
+
+async def test_a_resolver_that_hangs(names: Names) -> None:
+    """Has a deadline, and blocks nobody for ever."""
+
+    advertiser = Advertiser("ftp.example.org", resolve_timeout=0.01)
+    names.hangs = True
+    with pytest.raises(DataConnectionError, match="cannot be resolved"):
+        await advertiser.advertisement(BOUND, CLIENT)
+
+
+async def test_many_clients_wait_for_one_failure(names: Names) -> None:
+    """Not each for its own, one after the other; after a while the name is asked for anew."""
+
+    advertiser = Advertiser("ftp.example.org", resolve_timeout=0.1)
+    names.hangs = True
+    answers = await asyncio.gather(
+        *(advertiser.advertisement(BOUND, CLIENT) for _ in range(100)), return_exceptions=True
+    )
+    assert all(isinstance(answer, DataConnectionError) for answer in answers)
+    assert len(names.asked) <= 2
+
+    names.hangs = False
+    names.addresses["ftp.example.org"] = "203.0.113.9"
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                answer = await advertiser.advertisement(BOUND, CLIENT)
+            except DataConnectionError:
+                await asyncio.sleep(0.01)
+            else:
+                break
+    assert answer.address.host == "203.0.113.9"
+
+
+async def test_a_private_address_for_a_public_client_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The operator sees why clients hang; the log is not filled."""
+
+    advertiser = Advertiser()
+    with caplog.at_level(logging.WARNING, "ftpdata.opening.nat"):
+        for _ in range(3):
+            told = await advertiser.advertisement(BOUND, "8.8.8.8")
+            assert told.warning is not None
+
+    assert [record.getMessage() for record in caplog.records] == [told.warning]
+
+
+async def test_warnings_are_bounded(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients of a thousand addresses do not make a thousand entries for ever."""
+
+    monkeypatch.setattr("ftpdata.opening.nat.MAX_WARNINGS", 3)
+    advertiser = Advertiser()
+    for number in range(10):
+        await advertiser.advertisement(BOUND, f"8.8.8.{number}")
+    assert len(caplog.records) == 3

@@ -1,0 +1,791 @@
+"""Passive endpoints: ports, strangers, both orders, deadlines, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import sys
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpdata.addresses import PeerPolicy
+from ftpdata.connection.protocol import DTP
+from ftpdata.deadlines import Deadlines
+from ftpdata.errors import (
+    BadAddress,
+    DataConnectionError,
+    FTPDataError,
+    OpenTimeout,
+    PortsExhausted,
+    TransferAborted,
+)
+from ftpdata.opening import _acceptor as listener_module
+from ftpdata.opening import endpoint as endpoint_module
+from ftpdata.opening import passive
+from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
+from ftpdata.opening.socket_options import SocketOptions
+from ftpdata.outcome import End
+from ftpdata.testing import RecordingConsumer, reset, sweep
+from ftpdata.testing.sweep import open_descriptors
+from tests.benchmarks.ports import chi_square, threshold
+from tests.benchmarks.theft import races
+from tests.harness.listeners import make_faulty
+from tests.harness.proxies import free_ports
+from tests.harness.waiting import turns
+
+HOST = "127.0.0.1"
+
+
+async def connect(endpoint: PassiveEndpoint, source: str = HOST) -> socket.socket:
+    """Connect to the endpoint as a client with this address."""
+
+    sock = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        sock.bind((source, 0))
+        address = (endpoint.address.host, endpoint.address.port)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+
+    return sock
+
+
+async def is_closed_by_peer(sock: socket.socket) -> bool:
+    """Wait for the end of a connection."""
+
+    try:
+        return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+    except ConnectionResetError:
+        return True
+
+
+# Port ranges
+
+
+@given(first=st.integers(1, 65535), size=st.integers(1, 300))
+def test_shuffled_is_every_port_once(first: int, size: int) -> None:
+    """Whatever the order, each port of the range comes, and comes once."""
+
+    ports = PortRange(first, min(65535, first + size - 1))
+    shuffled = list(ports.shuffled())
+    assert sorted(shuffled) == list(range(ports.first, ports.last + 1))
+    assert len(shuffled) == len(ports)
+    assert all(port in ports for port in shuffled)
+    assert ports.first - 1 not in ports
+    assert ports.last + 1 not in ports
+    assert "21" not in ports
+
+
+@given(first=st.integers(1, 60000), size=st.integers(1, 500), data=st.data())
+def test_slices_are_disjoint_and_complete(first: int, size: int, data: st.DataObject) -> None:
+    """The parts of several workers make up the range, and differ by one port at most."""
+
+    ports = PortRange(first, first + size - 1)
+    workers = data.draw(st.integers(1, size))
+    slices = [ports.slice(worker, workers) for worker in range(workers)]
+    together = [port for part in slices for port in range(part.first, part.last + 1)]
+    assert together == list(range(ports.first, ports.last + 1))
+    sizes = [len(part) for part in slices]
+    assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [(0, 10), (1, 65536), (-1, 5), (10, 9), (70000, 70001)]
+)
+def test_what_is_no_range_of_ports(first: int, last: int) -> None:
+    """Ports are 1 to 65535, in order; the error carries 501 and is a ValueError."""
+
+    with pytest.raises(BadAddress) as caught:
+        PortRange(first, last)
+    assert caught.value.reply_code == 501
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize(("worker", "workers"), [(0, 0), (-1, 2), (2, 2), (0, 11)])
+def test_what_is_no_slice(worker: int, workers: int) -> None:
+    """A worker is one of several, and has a port at least."""
+
+    with pytest.raises(BadAddress):
+        PortRange(1, 10).slice(worker, workers)
+
+
+def test_the_first_port_cannot_be_guessed() -> None:
+    """The first choice is uniform: chi-square over 16 ports, 15 degrees of freedom."""
+
+    ports = PortRange(1000, 1015)
+    draws = 4096
+    counts = Counter(next(ports.shuffled()) for _ in range(draws))
+    expected = draws / len(ports)
+    chi_square = sum((counts[port] - expected) ** 2 / expected for port in range(1000, 1016))
+    # Above this one draw of 10**9 lies: a test that must not fail at random.
+    assert chi_square < 72
+    assert len(counts) == 16
+
+
+def test_the_next_port_does_not_follow_from_the_last() -> None:
+    """Successive ports are not a sequence: each distance is as likely as any other."""
+
+    ports = PortRange(1000, 1015)
+    last = [next(ports.shuffled()) for _ in range(4097)]
+    distances = Counter((b - a) % 16 for a, b in pairwise(last))
+    chi_square = sum((distances[distance] - 256) ** 2 / 256 for distance in range(16))
+    assert chi_square < 72
+
+
+def test_the_last_ports_are_no_sequence_either() -> None:
+    """Where most of the range is used up, what is left is not tried in order."""
+
+    ports = PortRange(1000, 1100)
+    tails = [list(ports.shuffled())[20:] for _ in range(20)]
+    steps = {(tail[1] - tail[0]) % len(ports) for tail in tails}
+    assert len(steps) > 3
+    assert len({tail[0] for tail in tails}) > 3
+
+
+def test_the_last_free_ports_cannot_be_guessed() -> None:
+    """Where most of the range is in use, each port that is left is as likely as any other."""
+
+    ports = PortRange(1000, 1099)
+    # A row of two behind a long row in use, and others here and there.
+    free = {1000, 1001, 1003, 1020, 1021, 1050, 1060, 1075, 1098, 1099}
+    counts = Counter(next(p for p in ports.shuffled() if p in free) for _ in range(20_000))
+    assert chi_square(counts, len(free)) < threshold(len(free))
+
+
+# Ports in use
+
+
+async def test_a_range_that_is_used_up_is_refused_at_once() -> None:
+    """PortsExhausted, 425, without waiting; a port given back can be had again."""
+
+    ports = free_ports(3)
+    held = [await listen_passive(HOST, control_peer=HOST, ports=ports) for _ in range(3)]
+    assert {endpoint.address.port for endpoint in held} == set(
+        range(ports.first, ports.last + 1)
+    )
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    with pytest.raises(PortsExhausted) as caught:
+        await listen_passive(HOST, control_peer=HOST, ports=ports)
+    assert loop.time() - started < 1
+    assert caught.value.reply_code == 425
+    assert caught.value.end is End.PORTS_EXHAUSTED
+    await held[1].aclose()
+    again = await listen_passive(HOST, control_peer=HOST, ports=ports)
+    assert again.address == held[1].address
+    for endpoint in (*held, again):
+        await endpoint.aclose()
+
+
+@pytest.mark.parametrize("listens", [False, True])
+async def test_a_port_of_somebody_else_is_passed_over(listens: bool) -> None:
+    """Bound or listened on elsewhere, a port is not ours; the others of the range are."""
+
+    ports = free_ports(2)
+    with socket.socket() as other:
+        if listens:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((HOST, ports.first))
+        if listens:
+            other.listen(1)
+
+        endpoint = await listen_passive(HOST, control_peer=HOST, ports=ports)
+        assert endpoint.address.port == ports.last
+        with pytest.raises(PortsExhausted):
+            await listen_passive(HOST, control_peer=HOST, ports=ports)
+        await endpoint.aclose()
+
+
+async def test_a_port_that_another_process_listens_on_first() -> None:
+    """Both may bind it; whoever listens second takes another port of the range."""
+
+    ports = free_ports(2)
+    real_bind = listener_module.bind_listener
+    thieves: list[socket.socket] = []
+
+    def bind(host: str, port: int, **options: Any) -> socket.socket:
+        # The other worker is in between our choice of the port and our listen.
+        if not thieves:
+            thief = socket.socket()
+            thieves.append(thief)
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            thief.bind((host, port))
+            thief.listen(1)
+
+        return real_bind(host, port, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passive, "bind_listener", bind)
+        endpoint = await listen_passive(HOST, control_peer=HOST, ports=ports)
+
+    assert endpoint.address.port != thieves[0].getsockname()[1]
+    thieves[0].close()
+    await endpoint.aclose()
+
+
+async def test_an_address_that_is_not_ours() -> None:
+    """One clear error, not one for each port of the range."""
+
+    with pytest.raises(DataConnectionError) as caught:
+        await listen_passive("192.0.2.1", control_peer=HOST)
+    assert caught.value.end is End.OPEN_FAILED
+    assert caught.value.reply_code == 425
+
+
+async def test_a_policy_that_compares_needs_something_to_compare_with() -> None:
+    """Forgetting the control peer is an error, not an open door."""
+
+    with pytest.raises(ValueError, match="control_peer"):
+        await listen_passive(HOST)
+    endpoint = await listen_passive(HOST, policy=PeerPolicy.any())
+    await endpoint.aclose()
+
+
+async def test_ten_thousand_cycles_leak_nothing() -> None:
+    """PASV-and-leave gives port and descriptor back, each time."""
+
+    ports = free_ports(4)
+    before = open_descriptors()
+    for cycle in range(10_000):
+        endpoint = await listen_passive(HOST, control_peer=HOST, ports=ports)
+        if cycle % 2:
+            endpoint.abort()
+        else:
+            await endpoint.aclose()
+
+    assert passive._in_use == set()
+    assert open_descriptors() == before
+
+
+# Opening
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("order", ["connection first", "command first"])
+async def test_command_and_connection_come_in_either_order(host: str, order: str) -> None:
+    """open() gives the owner's connection, waiting or not; the port is free again."""
+
+    endpoint = await listen_passive(host, control_peer=host)
+    assert endpoint.address.host == host
+    opening: asyncio.Future[DTP] | None = None
+    if order == "command first":
+        opening = asyncio.ensure_future(endpoint.open())
+        await turns()
+
+    peer = await connect(endpoint, host)
+    if opening is None:
+        assert endpoint.is_ready
+        opening = asyncio.ensure_future(endpoint.open())
+
+    dtp = await opening
+    assert passive._in_use == set()
+    assert dtp.peer is not None
+    assert (dtp.peer.host, dtp.peer.port) == peer.getsockname()[:2]
+    consumer = RecordingConsumer()
+    waiter = dtp.register_consumer(consumer)
+    await asyncio.get_running_loop().sock_sendall(peer, b"data")
+    peer.close()
+    await waiter
+    await dtp.wait_closed()
+    assert consumer.data == b"data"
+    assert "closed" in repr(endpoint)
+
+
+async def test_what_came_before_open_is_not_lost() -> None:
+    """A client that connects, sends and leaves before the command is served all the same."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    peer = await connect(endpoint)
+    await asyncio.get_running_loop().sock_sendall(peer, b"early")
+    peer.close()
+    await turns()
+    dtp = await endpoint.open()
+    consumer = RecordingConsumer()
+    await dtp.register_consumer(consumer)
+    assert consumer.data == b"early"
+    await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("opened_first", [False, True])
+async def test_strangers_are_dropped_and_the_owner_still_gets_in(
+    opened_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each stranger is closed and counted; the listener waits on for the owner."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    opening = asyncio.ensure_future(endpoint.open()) if opened_first else None
+    strangers = []
+    with caplog.at_level(logging.WARNING, "ftpdata.opening.passive"):
+        for source in ("127.0.0.2", "127.0.0.3"):
+            stranger = await connect(endpoint, source)
+            strangers.append(stranger)
+            assert await is_closed_by_peer(stranger)
+
+    assert endpoint.strangers == 2
+    assert [record.getMessage().split()[0] for record in caplog.records] == [
+        "127.0.0.2",
+        "127.0.0.3",
+    ]
+    assert not endpoint.is_ready
+    owner = await connect(endpoint)
+    dtp = await (opening or endpoint.open())
+    assert dtp.peer is not None
+    assert dtp.peer.port == owner.getsockname()[1]
+    dtp.abort()
+    for sock in (owner, *strangers):
+        sock.close()
+
+    await turns()
+
+
+async def test_strangers_cannot_keep_the_owner_out() -> None:
+    """More strangers than the queue holds, and nobody has asked to open yet."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    sockets = [await connect(endpoint, "127.0.0.2") for _ in range(3 * passive.BACKLOG)]
+    sockets.append(await connect(endpoint))
+    dtp = await endpoint.open()
+    assert endpoint.strangers == 3 * passive.BACKLOG
+    dtp.abort()
+    for sock in sockets:
+        sock.close()
+
+    await turns()
+
+
+@pytest.mark.parametrize(
+    ("policy", "source", "accepted"),
+    [
+        (PeerPolicy.exact(), "127.0.0.2", False),
+        (PeerPolicy.same_network(), "127.0.0.2", True),
+        (PeerPolicy.same_network(), "127.0.1.2", False),
+        (PeerPolicy.allow(["127.0.1.0/24"]), "127.0.1.2", True),
+        (PeerPolicy.allow(["127.0.1.0/24"]), "127.0.2.2", False),
+        (PeerPolicy.any(), "127.9.9.9", True),
+    ],
+)
+async def test_the_policy_decides(policy: PeerPolicy, source: str, accepted: bool) -> None:
+    """Whom the policy accepts becomes the data connection."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST, policy=policy)
+    peer = await connect(endpoint, source)
+    assert endpoint.is_ready is accepted
+    assert endpoint.strangers == (not accepted)
+    await endpoint.aclose()
+    assert await is_closed_by_peer(peer)
+    peer.close()
+
+
+async def test_a_second_connection_of_the_owner_is_refused() -> None:
+    """The port is closed as soon as the owner is there."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    peer = await connect(endpoint)
+    await turns()
+    assert endpoint.is_ready
+    with pytest.raises(ConnectionRefusedError):
+        await connect(endpoint)
+    await endpoint.aclose()
+    peer.close()
+
+
+async def test_a_peer_that_resets_in_the_queue_does_no_harm() -> None:
+    """Connect and reset before anything was accepted: an error later, in our words."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    reset(await connect(endpoint))
+    try:
+        dtp = await endpoint.open()
+    except DataConnectionError:
+        return
+
+    with pytest.raises(TransferAborted):
+        await dtp.register_consumer(RecordingConsumer())
+
+
+async def test_theft_races(caplog: pytest.LogCaptureFixture) -> None:
+    """Strangers come first, again and again: nothing is stolen, every owner gets its data.
+
+    ``python -m tests.benchmarks.theft`` runs 10,000 of them.
+    """
+
+    with caplog.at_level(logging.CRITICAL, "ftpdata.opening.passive"):
+        outcome = await races("listener", 200)
+    assert (outcome.stolen, outcome.served) == (0, 200)
+    assert outcome.strangers > 300
+    assert passive._in_use == set()
+
+
+async def test_nobody_comes() -> None:
+    """The deadline gives OpenTimeout, 425, and the port back; a stranger does not extend it."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST, deadlines=Deadlines(open=0.05))
+    stranger = await connect(endpoint, "127.0.0.2")
+    with pytest.raises(OpenTimeout) as caught:
+        await endpoint.open()
+    assert caught.value.end is End.ACCEPT_TIMEOUT
+    assert caught.value.reply_code == 425
+    assert passive._in_use == set()
+    with pytest.raises(ConnectionRefusedError):
+        await connect(endpoint)
+    stranger.close()
+
+
+async def test_without_a_deadline_it_waits_on() -> None:
+    """None waits for ever; the connection that comes late is taken."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST, deadlines=Deadlines(open=None))
+    opening = asyncio.ensure_future(endpoint.open())
+    await turns(20)
+    assert not opening.done()
+    peer = await connect(endpoint)
+    (await opening).abort()
+    peer.close()
+    await turns()
+
+
+async def test_an_abort_wakes_who_waits() -> None:
+    """ABOR while the server waits for the connection: open() raises the reason at once."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    opening = asyncio.ensure_future(endpoint.open())
+    await turns()
+    endpoint.abort(End.ABORTED, "ABOR")
+    with pytest.raises(TransferAborted, match="ABOR"):
+        await opening
+    assert passive._in_use == set()
+
+
+async def test_a_connection_that_nobody_took_is_closed() -> None:
+    """A new PASV, or the end of the session, closes the connection of the old one."""
+
+    async with await listen_passive(HOST, control_peer=HOST) as endpoint:
+        assert isinstance(endpoint, PassiveEndpoint)
+        peer = await connect(endpoint)
+        await turns()
+        assert endpoint.is_ready
+
+    assert await is_closed_by_peer(peer)
+    peer.close()
+
+
+@pytest.mark.parametrize("connected", [False, True])
+async def test_opening_can_be_cancelled_anywhere(connected: bool) -> None:
+    """At each suspension of PASV, open and finish: no port, socket or task is left."""
+
+    async def scenario() -> None:
+        peer: socket.socket | None = None
+        dtp: DTP | None = None
+        endpoint = await listen_passive(HOST, control_peer=HOST)
+        try:
+            if connected:
+                peer = await connect(endpoint)
+                dtp = await endpoint.open()
+            else:
+                opening = asyncio.ensure_future(connect(endpoint))
+                try:
+                    dtp = await endpoint.open()
+                    peer = await opening
+                except BaseException:
+                    await asyncio.wait((opening,))
+                    peer = opening.result() if not opening.exception() else None
+                    raise
+            dtp.write(b"data")
+            await dtp.finish()
+        finally:
+            await endpoint.aclose()
+            if dtp is not None:
+                dtp.abort()
+            if peer is not None:
+                peer.close()
+
+    def nothing_in_use() -> None:
+        assert passive._in_use == set()
+
+    assert await sweep(scenario, check=nothing_in_use) >= 2
+
+
+# Listeners made elsewhere
+
+
+@pytest.mark.parametrize("kind", ["bound", "listening", "descriptor"])
+async def test_a_listener_from_outside(kind: str) -> None:
+    """A bound or listening socket, or a descriptor, serves instead of a port of ours."""
+
+    sock = socket.socket()
+    sock.bind((HOST, 0))
+    if kind == "listening":
+        sock.listen(1)
+
+    port = sock.getsockname()[1]
+    endpoint = await listen_passive(
+        HOST, control_peer=HOST, sock=sock.detach() if kind == "descriptor" else sock
+    )
+    assert endpoint.address.port == port
+    peer = await connect(endpoint)
+    dtp = await endpoint.open()
+    assert dtp.is_connected
+    assert passive._in_use == set()
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
+async def test_a_socket_that_cannot_listen() -> None:
+    """A datagram socket is refused, with our error, and closed."""
+
+    sock = socket.socket(type=socket.SOCK_DGRAM)
+    with pytest.raises(DataConnectionError, match="cannot listen"):
+        await listen_passive(HOST, control_peer=HOST, sock=sock)
+    assert sock.fileno() == -1
+
+
+# Faults of accept
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_without_descriptors_the_listener_rests_and_recovers(
+    error: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No busy loop and no log storm; once there is a descriptor the owner gets in."""
+
+    monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.5)
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    listener = make_faulty(endpoint._acceptor, error)
+    peer = await connect(endpoint)
+    opening = asyncio.ensure_future(endpoint.open())
+    await turns(200)
+    assert listener.accepts <= 4
+    assert not opening.done()
+    listener.error = None
+    dtp = await asyncio.wait_for(opening, 5)
+    assert dtp.is_connected
+    assert len(caplog.records) <= 1
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
+@pytest.mark.parametrize("error", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN])
+async def test_a_connection_that_broke_in_the_queue_is_passed_over(error: int) -> None:
+    """What befell one connection, perhaps a stranger's, is not the listener's end (accept(2))."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    listener = make_faulty(endpoint._acceptor, error)
+    listener.once = True
+    peer = await connect(endpoint)
+    dtp = await endpoint.open()
+    assert dtp.is_connected
+    assert listener.accepts == 2
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
+async def test_a_listener_that_is_broken_gives_up() -> None:
+    """Any other error ends the endpoint, with a reason."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    listener = endpoint._acceptor._listener
+    assert listener is not None
+    # The system says so, too: accept(2) fails from now on (EINVAL).
+    listener.shutdown(socket.SHUT_RDWR)
+    with pytest.raises(DataConnectionError, match="accept failed"):
+        await endpoint.open()
+    assert listener.fileno() == -1
+    assert passive._in_use == set()
+
+
+async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a loop cannot watch a socket (Windows) the endpoint looks again and again."""
+
+    monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
+    monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    opening = asyncio.ensure_future(endpoint.open())
+    await turns()
+    peer = await connect(endpoint)
+    dtp = await asyncio.wait_for(opening, 5)
+    assert dtp.is_connected
+    dtp.abort()
+    peer.close()
+    await turns()
+
+
+async def test_a_begun_endpoint_on_a_loop_without_add_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It looks for its connection before it is opened, too."""
+
+    monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
+    for module in (listener_module, endpoint_module):
+        monkeypatch.setattr(module, "watch_readable", lambda *args: False)
+    async with await listen_passive(HOST, control_peer=HOST) as endpoint:
+        endpoint.begin()
+        with await connect(endpoint):
+            async with asyncio.timeout(5):
+                while not endpoint.is_open:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.001)
+
+
+# Listening for several connections, one after the other
+
+
+async def _used(listener: PassiveListener, source: str = HOST) -> PassiveEndpoint:
+    """Reserve, connect, open and close."""
+
+    endpoint = listener.reserve()
+    peer = await connect(endpoint, source)
+    dtp = await endpoint.open()
+    dtp.abort()
+    peer.close()
+    with pytest.raises(FTPDataError):
+        await dtp.wait_closed()
+    return endpoint
+
+
+async def test_connections_in_quick_succession_share_a_port() -> None:
+    """And each one has its own endpoint."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    ports = {(await _used(listener)).address.port for _ in range(5)}
+    assert len(ports) == 1
+    assert len(passive._in_use) == 1
+    listener.close()
+    listener.close()
+    assert passive._in_use == set()
+
+
+async def test_connections_of_a_kept_listener_have_the_socket_options() -> None:
+    """They inherit them."""
+
+    options = SocketOptions(keepalive_idle=77, receive_buffer=50_000)
+    listener = PassiveListener(HOST, control_peer=HOST, socket_options=options)
+    endpoint = listener.reserve()
+    peer = await connect(endpoint)
+    dtp = await endpoint.open()
+    sock = dtp.transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    if sys.platform == "linux":
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 77
+    dtp.abort()
+    peer.close()
+    listener.close()
+
+
+async def test_a_connection_awaited_in_vain_ends_the_port() -> None:
+    """It may still come, and must not be taken for the next one."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    first = listener.reserve()
+    await first.aclose()
+    late = socket.socket()
+    late.setblocking(False)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.get_running_loop().sock_connect(late, (HOST, first.address.port))
+    late.close()
+    second = listener.reserve()
+    assert second.address != first.address
+    await second.aclose()
+    listener.close()
+    assert passive._in_use == set()
+
+
+@pytest.mark.parametrize("source", [HOST, "127.0.0.2"])
+@pytest.mark.parametrize("during", [False, True])
+async def test_a_port_that_somebody_has_found_is_given_up(source: str, during: bool) -> None:
+    """Whoever connects when nobody is waited for, or is a stranger, gets no second try."""
+
+    if during and source == HOST:
+        pytest.skip("that one is the owner's")
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    first = await _used(listener)
+    if during:
+        second = listener.reserve()
+        assert second.address == first.address
+        probe = await connect(second, source)
+        assert await is_closed_by_peer(probe)
+        peer = await connect(second)
+        dtp = await second.open()
+        dtp.abort()
+        peer.close()
+    else:
+        probe = await connect(first, source)
+        third = listener.reserve()
+        assert await is_closed_by_peer(probe)
+        assert third.address != first.address
+        await third.aclose()
+    last = listener.reserve()
+    assert last.address != first.address
+    await last.aclose()
+    probe.close()
+    listener.close()
+    assert passive._in_use == set()
+
+
+async def test_a_port_is_kept_for_a_moment() -> None:
+    """Then it is closed; at once if nobody is waited for, else behind whom is waited for."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=0.01)
+    async with asyncio.timeout(10):
+        await _used(listener)
+        while passive._in_use:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        endpoint = listener.reserve()
+        while listener._listener is not None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        peer = await connect(endpoint)
+        dtp = await endpoint.open()
+    assert passive._in_use == set()
+    dtp.abort()
+    peer.close()
+    listener.close()
+
+
+async def test_one_connection_at_a_time() -> None:
+    """A second reservation while the first one waits is a mistake of the caller's."""
+
+    listener = PassiveListener(HOST, control_peer=HOST)
+    endpoint = listener.reserve()
+    with pytest.raises(RuntimeError, match="one connection at a time"):
+        listener.reserve()
+    await endpoint.aclose()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"control_peer": HOST, "lifetime": 0}, {"control_peer": HOST, "lifetime": -1}]
+)
+async def test_what_is_no_listener(options: dict[str, Any]) -> None:
+    """The policy needs somebody to compare with, and a moment is longer than nothing."""
+
+    with pytest.raises(ValueError, match=r"control_peer|seconds"):
+        PassiveListener(HOST, **options)
+
+
+async def test_a_kept_listener_whose_accept_fails() -> None:
+    """Who waits is told, and the next one gets another port."""
+
+    listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
+    endpoint = listener.reserve()
+    assert listener._listener is not None
+    opening = asyncio.ensure_future(endpoint.open())
+    await turns()
+    listener._listener.acceptor._accept_failed(OSError(errno.EINVAL, "broken"))
+    with pytest.raises(DataConnectionError, match="accept failed"):
+        await opening
+    other = listener.reserve()
+    assert other.address != endpoint.address
+    await other.aclose()
+    listener.close()
+    assert passive._in_use == set()

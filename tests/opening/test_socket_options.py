@@ -1,0 +1,204 @@
+"""Socket options: what is set by default, what can be, and that a lack is no error."""
+
+from __future__ import annotations
+
+import math
+import socket
+import sys
+from typing import Any
+
+import pytest
+
+from ftpdata.addresses import HostPort, PeerPolicy
+from ftpdata.errors import FTPDataError
+from ftpdata.opening import socket_options
+from ftpdata.opening.active import connect_active
+from ftpdata.opening.endpoint import AcceptedEndpoint
+from ftpdata.opening.passive import listen_passive
+from ftpdata.opening.socket_options import SocketOptions
+from ftpdata.testing import tcp_pair
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="numbers of Linux")
+NOT_SENT_LOW_WATER = 25
+EVERYTHING = SocketOptions(
+    no_delay=False,
+    keepalive_idle=61,
+    keepalive_interval=16,
+    keepalive_count=5,
+    user_timeout=12.5,
+    not_sent_low_water=65536,
+    send_buffer=100_000,
+    receive_buffer=110_000,
+    dscp=8,
+)
+
+
+def options_of(sock: socket.socket) -> dict[str, int]:
+    """Read what the system has set."""
+
+    names = {
+        "no_delay": (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+        "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        "keepalive_idle": (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+        "keepalive_interval": (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+        "keepalive_count": (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+        "user_timeout": (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+        "not_sent_low_water": (socket.IPPROTO_TCP, NOT_SENT_LOW_WATER),
+        "send_buffer": (socket.SOL_SOCKET, socket.SO_SNDBUF),
+        "receive_buffer": (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    }
+    found = {name: sock.getsockopt(*option) for name, option in names.items()}
+    if sock.family == socket.AF_INET6:
+        found["dscp"] = sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
+    else:
+        found["dscp"] = sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS)
+
+    return found
+
+
+@on_linux
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_the_defaults_are_those_of_the_documentation(family: int) -> None:
+    """Small writes go at once, dead peers are noticed; everything else is the system's choice."""
+
+    with socket.socket(family) as untouched, socket.socket(family) as sock:
+        before = options_of(untouched)
+        SocketOptions().set_on(sock)
+        assert options_of(sock) == before | {
+            "no_delay": 1,
+            "keepalive": 1,
+            "keepalive_idle": 60,
+            "keepalive_interval": 15,
+            "keepalive_count": 4,
+        }
+
+
+@on_linux
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_every_option_reaches_the_system(family: int) -> None:
+    """In the system's units; it doubles the buffers."""
+
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        EVERYTHING.set_on(sock)
+        assert options_of(sock) == {
+            "no_delay": 0,
+            "keepalive": 1,
+            "keepalive_idle": 61,
+            "keepalive_interval": 16,
+            "keepalive_count": 5,
+            "user_timeout": 12_500,
+            "not_sent_low_water": 65536,
+            "send_buffer": 200_000,
+            "receive_buffer": 220_000,
+            "dscp": 8 << 2,
+        }
+
+
+@on_linux
+def test_keepalive_can_be_switched_off() -> None:
+    """And its intervals are left alone then."""
+
+    with socket.socket() as sock:
+        before = options_of(sock)
+        SocketOptions(keepalive=False).set_on(sock)
+        assert options_of(sock) == before | {"no_delay": 1}
+
+
+def test_a_socket_of_another_family_is_left_alone() -> None:
+    """A UNIX socket has none of these."""
+
+    ours, theirs = socket.socketpair()
+    EVERYTHING.set_on(ours)
+    assert not ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    ours.close()
+    theirs.close()
+
+
+class OldSystem:
+    """A socket module without most constants, and a system that knows no option."""
+
+    AF_INET = socket.AF_INET
+    AF_INET6 = socket.AF_INET6
+    SOL_SOCKET = socket.SOL_SOCKET
+    IPPROTO_TCP = socket.IPPROTO_TCP
+    IPPROTO_IP = socket.IPPROTO_IP
+    IPPROTO_IPV6 = socket.IPPROTO_IPV6
+    SO_KEEPALIVE = socket.SO_KEEPALIVE
+
+
+class OldSocket:
+    """Counts what is tried."""
+
+    family = socket.AF_INET6
+
+    def __init__(self) -> None:
+        self.tried: list[tuple[int, int]] = []
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Refuse."""
+
+        self.tried.append((level, option))
+        raise OSError(92, "Protocol not available")
+
+
+def test_what_the_system_has_not_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a constant that is missing nor a refusal is an error."""
+
+    monkeypatch.setattr(socket_options, "socket", OldSystem)
+    monkeypatch.setattr(socket_options, "_NUMBERS", {})
+    sock = OldSocket()
+    EVERYTHING.set_on(sock)  # type: ignore[arg-type]
+    assert sock.tried == [(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dscp": 64},
+        {"dscp": -1},
+        {"send_buffer": 0},
+        {"keepalive_idle": -1},
+        {"user_timeout": math.nan},
+        {"not_sent_low_water": 0},
+    ],
+)
+def test_numbers_out_of_range(wrong: dict[str, Any]) -> None:
+    """Are found where the options are made, and named."""
+
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SocketOptions(**wrong)
+
+
+@on_linux
+@pytest.mark.parametrize("kind", ["accepted", "passive", "active"])
+async def test_every_endpoint_sets_them(kind: str) -> None:
+    """Accepted, passive and active connections are alike."""
+
+    options = SocketOptions(dscp=8, keepalive_idle=99)
+    peer: socket.socket | None = None
+    if kind == "accepted":
+        accepted, peer = await tcp_pair()
+        dtp = await AcceptedEndpoint(accepted, socket_options=options).open()
+    elif kind == "passive":
+        passive = await listen_passive(
+            "127.0.0.1", control_peer="127.0.0.1", socket_options=options
+        )
+        peer = socket.create_connection((passive.address.host, passive.address.port))
+        dtp = await passive.open()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            target = HostPort("127.0.0.1", listener.getsockname()[1])
+            policy = PeerPolicy.exact()
+            active = connect_active(
+                target, control_peer="127.0.0.1", policy=policy, socket_options=options
+            )
+            dtp = await active.open()
+            peer, _ = listener.accept()
+
+    found = options_of(dtp.transport.get_extra_info("socket"))
+    assert (found["dscp"], found["keepalive_idle"], found["no_delay"]) == (32, 99, 1)
+    peer.close()
+    dtp.abort()
+    with pytest.raises(FTPDataError):
+        await dtp.wait_closed()

@@ -1,0 +1,296 @@
+"""Conformance checks: good parties pass, and each way to break a contract is found."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ftpdata.connection.protocol import DTP
+from ftpdata.contracts import Consumer
+from ftpdata.testing import (
+    ConformanceError,
+    RecordingConsumer,
+    RecordingPullProducer,
+    RecordingPushProducer,
+    check_consumer,
+    check_producer,
+)
+
+CHUNKS = [b"one", b"two", b"three"]
+WHOLE = b"".join(CHUNKS)
+
+
+# Producers
+
+
+def started(producer_class: Any, **options: Any) -> Callable[[DTP], object]:
+    """Make what check_producer starts."""
+
+    def start(dtp: DTP) -> object:
+        producer = producer_class(dtp, CHUNKS, **options)
+        producer.register()
+        if producer.streaming:
+            producer.pump()
+
+        return None
+
+    return start
+
+
+@pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
+async def test_a_good_producer_passes(producer_class: Any) -> None:
+    """Push and pull."""
+
+    await check_producer(started(producer_class), expected=WHOLE)
+    await check_producer(started(producer_class))
+
+
+async def test_a_producer_with_a_task_passes() -> None:
+    """What `start` returns may run as long as the producer does."""
+
+    async def start(dtp: DTP) -> None:
+        await asyncio.sleep(0)
+        started(RecordingPullProducer)(dtp)
+
+    await check_producer(start, expected=WHOLE)
+
+
+class Deaf(RecordingPushProducer):
+    """Writes on though paused."""
+
+    def pump(self, limit: int | None = None) -> None:
+        """Write all."""
+        while not self.is_done:
+            self._produce_one()
+
+
+class Zombie(RecordingPullProducer):
+    """Writes after it was stopped."""
+
+    def stop_producing(self) -> None:
+        """Write, later."""
+        asyncio.get_running_loop().call_soon(self._late)
+
+    def _late(self) -> None:
+        try:
+            self._consumer.write(b"late")
+        except Exception:  # noqa: BLE001 - as careless as can be
+            return
+
+
+class Eager(RecordingPullProducer):
+    """A pull producer that writes unasked."""
+
+    def register(self) -> None:
+        """Register and write."""
+        super().register()
+        self._consumer.write(b"")
+
+
+class Endless(RecordingPullProducer):
+    """Never unregisters."""
+
+    def _produce_one(self) -> None:
+        self._consumer.write(next(self._chunks, b"x"))
+
+
+class Clumsy(RecordingPullProducer):
+    """Raises when it is stopped."""
+
+    def stop_producing(self) -> None:
+        """Fail."""
+        raise ZeroDivisionError
+
+
+class Twice(RecordingPullProducer):
+    """Unregisters twice."""
+
+    def _produce_one(self) -> None:
+        super()._produce_one()
+        if self.is_done:
+            self._consumer.unregister_producer()
+
+
+class Short(RecordingPullProducer):
+    """Leaves out the last chunk."""
+
+    def __init__(self, consumer: DTP, chunks: list[bytes], **options: Any) -> None:
+        super().__init__(consumer, chunks[:-1], **options)
+
+
+class Silent(RecordingPullProducer):
+    """Asked, it does nothing."""
+
+    def resume_producing(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("producer_class", "options", "complaint"),
+    [
+        (Deaf, {}, "while paused"),
+        (Zombie, {}, "after stop_producing"),
+        (Eager, {}, "when it was asked"),
+        (Endless, {}, "ends within"),
+        (Clumsy, {}, "stop_producing does not raise"),
+        (Twice, {}, "unregister_producer is called once"),
+        (Short, {}, "all is sent"),
+        (Silent, {}, "ends within"),
+        (RecordingPullProducer, {"fail_at": 2}, "does not fail"),
+    ],
+)
+async def test_a_bad_producer_is_caught(
+    producer_class: Any, options: dict[str, Any], complaint: str
+) -> None:
+    """Each defect has its name in the verdict."""
+
+    with pytest.raises(ConformanceError, match=complaint):
+        await check_producer(started(producer_class, **options), expected=WHOLE, patience=0.1)
+
+
+async def test_a_chunk_without_bound_is_caught() -> None:
+    """What a producer writes at once has a limit."""
+
+    with pytest.raises(ConformanceError, match="more than 2 bytes"):
+        await check_producer(started(RecordingPullProducer), expected=WHOLE, max_chunk=2)
+
+
+# Consumers
+
+
+def data_of(consumer: RecordingConsumer) -> bytes:
+    """Tell what came."""
+    return consumer.data
+
+
+class Resuming(RecordingConsumer):
+    """Pauses at each write and resumes from the loop, as one with a thread."""
+
+    def write(self, data: bytes) -> None:
+        """Keep, pause."""
+        super().write(data)
+        self.pause()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.producer is not None:
+            self.resume()
+
+
+async def test_a_good_consumer_passes() -> None:
+    """One that takes all at once, and one that pauses; sync and async comparison."""
+
+    async def data_later(consumer: RecordingConsumer) -> bytes:
+        await asyncio.sleep(0)
+        return consumer.data
+
+    await check_consumer(RecordingConsumer, received=data_of)
+    await check_consumer(Resuming, received=data_later, high_water=100)
+
+
+class Losing(RecordingConsumer):
+    """Loses the last byte of each write."""
+
+    def write(self, data: bytes) -> None:
+        """Keep the rest."""
+        super().write(data)
+        self.chunks[-1] = data[:-1]
+
+
+class Stuck(RecordingConsumer):
+    """Pauses for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(pause_every=1)
+
+
+class PausingTwice(RecordingConsumer):
+    """Pauses twice in a row."""
+
+    def write(self, data: bytes) -> None:
+        """Pause, pause, resume."""
+        assert self.producer is not None
+        self.producer.pause_producing()
+        self.producer.pause_producing()
+        self.producer.resume_producing()
+
+
+class ResumingUnpaused(RecordingConsumer):
+    """Resumes what is not paused."""
+
+    def write(self, data: bytes) -> None:
+        """Resume."""
+        assert self.producer is not None
+        self.producer.resume_producing()
+
+
+class Stopping(RecordingConsumer):
+    """Stops the transfer."""
+
+    def write(self, data: bytes) -> None:
+        """Stop."""
+        assert self.producer is not None
+        self.producer.stop_producing()
+
+
+class Clinging(RecordingConsumer):
+    """Calls its producer after it was unregistered."""
+
+    def unregister_producer(self) -> None:
+        """Pause once more."""
+        producer = self.producer
+        super().unregister_producer()
+        assert producer is not None
+        producer.pause_producing()
+
+
+class Promiscuous:
+    """Takes any number of producers."""
+
+    def register_producer(self, producer: Any, streaming: bool) -> None:
+        """Take it."""
+
+    def write(self, data: bytes) -> None:
+        """Take it."""
+
+    def unregister_producer(self) -> None:
+        """Take note."""
+
+
+class FailingToClose(RecordingConsumer):
+    """Raises in the end."""
+
+    def unregister_producer(self) -> None:
+        """Fail."""
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("make", "received", "options", "complaint"),
+    [
+        (Losing, data_of, {}, "the data arrive"),
+        (Stuck, None, {}, "takes it all within .*but paused"),
+        (PausingTwice, None, {}, "paused twice"),
+        (ResumingUnpaused, None, {}, "resumed unpaused"),
+        (Stopping, None, {}, "called stop_producing"),
+        (Clinging, None, {}, "leaves the producer alone"),
+        (Promiscuous, None, {}, "refuses a second producer"),
+        (FailingToClose, None, {}, "unregister_producer does not raise"),
+        (lambda: RecordingConsumer(fail_at=2), None, {}, "write does not raise"),
+        (RecordingConsumer, None, {"high_water": 100}, "pauses once it holds too much"),
+    ],
+)
+async def test_a_bad_consumer_is_caught(
+    make: Callable[[], Consumer],
+    received: Callable[[Any], bytes | Awaitable[bytes]] | None,
+    options: dict[str, Any],
+    complaint: str,
+) -> None:
+    """Each defect has its name in the verdict."""
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    with pytest.raises(ConformanceError, match=complaint):
+        await check_consumer(make, received=received, patience=0.1, **options)

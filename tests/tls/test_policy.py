@@ -1,0 +1,1170 @@
+"""TLS on the data connection: who may resume, what is refused, and what counts as an end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import socket
+import ssl
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import attrs
+import pytest
+import trustme
+
+from ftpdata import (
+    Deadlines,
+    End,
+    FastPath,
+    FTPDataError,
+    connect_active,
+    listen_passive,
+    receive_file,
+    send_file,
+)
+from ftpdata.connection._receive_buffer import ReceiveBuffer
+from ftpdata.connection.consumers import MemoryConsumer
+from ftpdata.connection.protocol import DTP
+from ftpdata.errors import TLSNegotiationFailed
+from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.testing import Cut, RecordingConsumer, reset, send_then_cut, sweep, tcp_pair
+from ftpdata.tls.policy import DataTLS, ServerCertificate, SessionReuse
+
+from ..harness.connections import peer_task
+from ..harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
+
+HOST = "127.0.0.1"
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+VERSIONS = [pytest.param(TLS_1_2, id="TLS1.2"), pytest.param(TLS_1_3, id="TLS1.3")]
+QUICK = Deadlines(open=5, handshake=5, first_byte=5, stall=5, close=5)
+
+
+@attrs.frozen
+class Control:
+    """A control connection in memory whose handshake is done, with both sides' contexts."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    session: ssl.SSLSession
+    here: ssl.SSLObject
+    there: ssl.SSLObject
+
+    def command(self) -> None:
+        """Let the client say something, and the server read it, and all that is in front."""
+
+        self.here.write(b"NOOP\r\n")
+        assert self.there.read() == b"NOOP\r\n"
+
+    def reply(self) -> None:
+        """Let the server say something, and the client read it, and all that is in front."""
+
+        self.there.write(b"200 Noted.\r\n")
+        assert self.here.read() == b"200 Noted.\r\n"
+
+
+def log_in(
+    version: ssl.TLSVersion | None = None,
+    *,
+    client: ssl.SSLContext | None = None,
+    certificate: ServerCertificate | None = None,
+) -> Control:
+    """Do the handshake of a control connection in memory, and read the tickets behind it."""
+
+    server = (certificate or server_certificate(version)).session_context()
+    client = client or client_context(version)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    here = client.wrap_bio(to_client, to_server, server_hostname=HOST_NAME)
+    there = server.wrap_bio(to_server, to_client, server_side=True)
+    pending = {here, there}
+    while pending:
+        for side in tuple(pending):
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+                pending.discard(side)
+
+    there.write(b"230 Logged in.\r\n")
+    assert here.read()
+    assert here.session is not None
+    return Control(server, client, here.session, here, there)
+
+
+@contextlib.asynccontextmanager
+async def sockets(
+    *, send_buffer: int | None = None, receive_buffer: int | None = None
+) -> AsyncIterator[tuple[socket.socket, socket.socket]]:
+    """Give two connected sockets; the first belongs to an endpoint from then on."""
+
+    accepted, peer = await tcp_pair(send_buffer=send_buffer, receive_buffer=receive_buffer)
+    try:
+        yield accepted, peer
+    finally:
+        accepted.close()
+        peer.close()
+
+
+async def open_with(
+    tls: DataTLS,
+    accepted: socket.socket,
+    peer: TLSPeer,
+    *,
+    deadlines: Deadlines = QUICK,
+) -> DTP:
+    """Open a protected connection with a peer that does its part."""
+
+    async with (
+        AcceptedEndpoint(accepted, tls=tls, deadlines=deadlines) as endpoint,
+        peer_task(peer.handshake()) as handshake,
+    ):
+        dtp = await endpoint.open()
+        await handshake
+        return dtp
+
+
+@contextlib.asynccontextmanager
+async def protected(
+    control: Control,
+    *,
+    session: ssl.SSLSession | None = None,
+    reuse: SessionReuse = SessionReuse.WANTED,
+    strict_close: bool = True,
+    deadlines: Deadlines = QUICK,
+    send_buffer: int | None = None,
+    receive_buffer: int | None = None,
+) -> AsyncIterator[tuple[DTP, TLSPeer]]:
+    """Give a server's `DTP` and the client behind it."""
+
+    tls = DataTLS.for_server(control.server, reuse=reuse, strict_close=strict_close)
+    async with sockets(send_buffer=send_buffer, receive_buffer=receive_buffer) as (accepted, sock):
+        peer = TLSPeer(sock, control.client, session=session)
+        dtp = await open_with(tls, accepted, peer, deadlines=deadlines)
+        try:
+            yield dtp, peer
+        finally:
+            dtp.abort()
+            with contextlib.suppress(FTPDataError):
+                await dtp.wait_closed()
+
+
+async def endpoints(passive: DataTLS, active: DataTLS) -> tuple[Endpoint, Endpoint]:
+    """Make two endpoints for one connection."""
+
+    listening = await listen_passive(HOST, control_peer=HOST, tls=passive, deadlines=QUICK)
+    connecting = connect_active(
+        listening.address, control_peer=HOST, tls=active, deadlines=QUICK
+    )
+    return listening, connecting
+
+
+async def is_over(sock: socket.socket) -> bool:
+    """Wait until the other side has ended the connection, whatever comes before."""
+
+    loop = asyncio.get_running_loop()
+    try:
+        while await loop.sock_recv(sock, 4096):
+            pass
+    except ConnectionResetError:
+        return True
+
+    return True
+
+
+# Handshakes
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("server_is_passive", [True, False])
+async def test_both_roles_over_both_endpoints(
+    version: ssl.TLSVersion, server_is_passive: bool, tmp_path: Path
+) -> None:
+    """A file passes from server to client, whichever of them connects; both results tell of TLS."""
+
+    control = log_in(version)
+    server = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    client = DataTLS.for_client(
+        control.client,
+        session=control.session,
+        server_hostname=HOST_NAME,
+        reuse=SessionReuse.REQUIRED,
+    )
+    sides = (server, client) if server_is_passive else (client, server)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"0123456789" * 100_000)
+    dtps = await asyncio.gather(*(endpoint.open() for endpoint in await endpoints(*sides)))
+
+    sender, receiver = dtps if server_is_passive else (dtps[1], dtps[0])
+    sent, received = await asyncio.gather(
+        send_file(sender, source, deadlines=QUICK),
+        receive_file(receiver, target, deadlines=QUICK),
+    )
+    assert target.read_bytes() == source.read_bytes()
+    assert received.fast_path is FastPath.BUFFERED
+    for result in (sent, received):
+        assert result.end is End.CLEAN
+        assert result.tls_version == {TLS_1_2: "TLSv1.2", TLS_1_3: "TLSv1.3"}[version]
+        assert result.tls_cipher
+        assert result.tls_resumed is True
+
+
+async def test_a_client_checks_the_name_of_the_server() -> None:
+    """A certificate of another name ends the handshake, on both sides, with 522."""
+
+    control = log_in()
+    server = DataTLS.for_server(control.server)
+    client = DataTLS.for_client(client_context(), session=None, server_hostname="other.example")
+    opened = [endpoint.open() for endpoint in await endpoints(server, client)]
+    outcomes = await asyncio.gather(*opened, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, DTP):
+            # In TLS 1.3 the server may be done before the client refuses.
+            with pytest.raises(FTPDataError):
+                await outcome.wait_closed()
+        else:
+            assert isinstance(outcome, TLSNegotiationFailed)
+            assert outcome.reply_code == 522
+
+
+@pytest.mark.parametrize("session", ["own", "none"])
+async def test_no_tickets_are_sent_on_data_connections(session: str) -> None:
+    """What a client does not read would reset its upload: nothing follows the handshake."""
+
+    control = log_in(TLS_1_3)
+    assert control.session.has_ticket
+    async with protected(control, session=control.session if session == "own" else None) as pair:
+        dtp, peer = pair
+        assert control.server.num_tickets == 0
+        # OpenSSL would take tickets out of the stream, before the data behind them.
+        dtp.write(b"the first record")
+        assert await peer.receive() == b"the first record"
+        assert peer.tls.session is None or not peer.tls.session.has_ticket or session == "own"
+        assert dtp.transport.get_extra_info("ssl_object").session_reused is (session == "own")
+
+
+# Resumption: the ticket matrix
+
+
+async def negotiate(
+    control: Control, session: ssl.SSLSession | None, reuse: SessionReuse
+) -> tuple[bool, bool]:
+    """Open a connection with a session; tell whether it was accepted, and whether resumed."""
+
+    try:
+        async with protected(control, session=session, reuse=reuse) as (dtp, _):
+            return True, bool(dtp.transport.get_extra_info("ssl_object").session_reused)
+    except TLSNegotiationFailed as error:
+        refusal = error
+
+    assert refusal.reply_code == 522
+    assert refusal.end is End.HANDSHAKE_FAILED
+    assert "resume" in str(refusal)
+    return False, False
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("whose", ["own", "own twice", "another client's", "none"])
+@pytest.mark.parametrize("reuse", SessionReuse)
+async def test_who_resumes(version: ssl.TLSVersion, whose: str, reuse: SessionReuse) -> None:
+    """Required, the own session is accepted and nothing else; else everybody is, resumed or not."""
+
+    control, other = log_in(version), log_in(version)
+    session = {"none": None, "another client's": other.session}.get(whose, control.session)
+    # A foreign session is offered to the own context by a client that uses that of another.
+    client = other.client if whose == "another client's" else control.client
+    control = attrs.evolve(control, client=client)
+    is_own = whose.startswith("own")
+    expected = (is_own or reuse is not SessionReuse.REQUIRED, is_own)
+    if reuse is SessionReuse.OFF:
+        # Who does not ask does not look: what was issued before may resume or not.
+        expected = (True, (await negotiate(control, session, reuse))[1])
+
+    for _ in range(2 if whose == "own twice" else 1):
+        assert await negotiate(control, session, reuse) == expected
+
+
+def by_identifier() -> ssl.SSLContext:
+    """Make the context of a client that has no tickets, and resumes by identifier, as curl does."""
+
+    context = client_context(TLS_1_2)
+    context.options |= ssl.OP_NO_TICKET
+    return context
+
+
+CLIENTS: dict[str, Callable[[], ssl.SSLContext]] = {
+    "identifier": by_identifier,
+    "TLS1.2": lambda: client_context(TLS_1_2),
+    "TLS1.3": lambda: client_context(TLS_1_3),
+}
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_the_last_transfer_resumes_as_the_first(kind: str) -> None:
+    """One session is good for all transfers, and no attempt of a stranger's changes that.
+
+    ``FTPDATA_TRANSFERS=1000`` makes it as many.
+    """
+
+    control, other = log_in(client=CLIENTS[kind]()), log_in(client=CLIENTS[kind]())
+    stranger = attrs.evolve(control, client=other.client)
+    count = int(os.environ.get("FTPDATA_TRANSFERS", "50"))
+    verdicts: Counter[tuple[str, tuple[bool, bool]]] = Counter()
+    for number in range(count):
+        tried: list[tuple[str, Control, ssl.SSLSession | None]]
+        tried = [("own", control, control.session)]
+        if number % 5 == 0:
+            tried += [("another client's", stranger, other.session), ("none", control, None)]
+        for whose, offering, session in tried:
+            verdict = await negotiate(offering, session, SessionReuse.REQUIRED)
+            verdicts[whose, verdict] += 1
+
+    assert verdicts == {
+        ("own", (True, True)): count,
+        ("another client's", (False, False)): (count + 4) // 5,
+        ("none", (False, False)): (count + 4) // 5,
+    }
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize(
+    "end", ["whole", "cut", "cut in a record", "reset", "aborted", "aborted unread", "refused"]
+)
+async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
+    """However a data connection has ended, the next one resumes: the client did nothing wrong."""
+
+    control = log_in(client=CLIENTS[kind]())
+    for _ in range(3):
+        async with protected(control, session=control.session) as (dtp, peer):
+            assert dtp.transport.get_extra_info("ssl_object").session_reused
+            wire = peer.record(b"data" * 1000)
+            if end == "whole":
+                wire += peer.close_notify()
+            elif end == "cut in a record":
+                wire = wire[:-1]
+            if end == "aborted unread":
+                await peer.put(wire + b"".join(peer.record(b"more" * 4000) for _ in range(10)))
+                await asyncio.sleep(0)
+            elif end != "aborted":
+                cut = Cut.RESET if end == "reset" else Cut.CLOSE
+                await send_then_cut(peer.sock, wire, cut)
+                consumer = RecordingConsumer(fail_at=1 if end == "refused" else None)
+                received = dtp.register_consumer(consumer)
+                with contextlib.suppress(FTPDataError):
+                    await received
+                    await dtp.wait_closed()
+                assert (dtp.end is End.CLEAN) == (end == "whole")
+        # It is with its last reference that OpenSSL would forget the session.
+        del dtp
+        gc.collect()
+
+    assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_begun: bool) -> None:
+    """A command that fails before its transfer begins does not cost the client its session."""
+
+    control = log_in(client=CLIENTS[kind]())
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    for _ in range(2):
+        async with sockets() as (accepted, sock):
+            peer = TLSPeer(sock, control.client, session=control.session)
+            async with (
+                AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK) as endpoint,
+                peer_task(peer.handshake()) as handshake,
+            ):
+                if is_begun:
+                    endpoint.begin()
+                else:
+                    await endpoint.connect()
+                await handshake
+                async with asyncio.timeout(10):
+                    while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
+                        await asyncio.sleep(0)
+                assert endpoint.channel.object.session_reused
+        del endpoint
+        gc.collect()
+
+    assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
+# Tickets for clients that use one once only
+
+
+def asked_later(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    """Make the context of a client that lets itself be asked for a certificate later, as curl."""
+
+    context = client_context(version)
+    context.post_handshake_auth = True
+    return context
+
+
+def with_foreign_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Give a client a certificate that the server has no reason to trust."""
+
+    trustme.CA().issue_cert("client.example").configure_cert(context)
+    return context
+
+
+async def test_the_next_ticket_comes_on_the_control_connection() -> None:
+    """Renewed behind each transfer, there is an unused ticket for every data connection."""
+
+    control = log_in(client=asked_later())
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    used = set()
+    for _ in range(5):
+        session = control.here.session
+        assert session is not None
+        assert session.id not in used
+        used.add(session.id)
+        assert await negotiate(control, session, SessionReuse.REQUIRED) == (True, True)
+        assert tls.renew_ticket(control.there)
+        # One that is asked for already is as good.
+        assert not tls.renew_ticket(control.there)
+        control.reply()
+        control.command()
+        control.reply()
+
+
+@pytest.mark.parametrize(
+    ("client", "reuse"),
+    [
+        (asked_later(TLS_1_2), SessionReuse.REQUIRED),
+        (asked_later(), SessionReuse.WANTED),
+        (asked_later(), SessionReuse.OFF),
+        (client_context(), SessionReuse.REQUIRED),
+    ],
+)
+async def test_nobody_is_asked_in_vain(client: ssl.SSLContext, reuse: SessionReuse) -> None:
+    """TLS 1.2 needs no new ticket; where it is not required, or cannot be had, none is."""
+
+    control = log_in(client=client)
+    tls = DataTLS.for_server(control.server, reuse=reuse)
+    assert not tls.renew_ticket(control.there)
+    control.reply()
+    control.command()
+    control.reply()
+    assert control.here.session is not None
+    assert control.here.session.id == control.session.id
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("limited", ["neither", "client", "server", "server, by an option"])
+async def test_no_client_is_asked_for_a_certificate_in_its_handshake(
+    version: ssl.TLSVersion, limited: str
+) -> None:
+    """One that has a certificate nobody knows gets in, and transfers, in all versions of TLS."""
+
+    if limited == "server, by an option":
+
+        def prepare(context: ssl.SSLContext) -> None:
+            if version is TLS_1_2:
+                with pytest.warns(DeprecationWarning, match="OP_NO"):
+                    context.options |= ssl.OP_NO_TLSv1_3
+
+        certificate = attrs.evolve(server_certificate(), prepare=prepare)
+    else:
+        certificate = server_certificate(version if limited == "server" else None)
+    client = with_foreign_certificate(asked_later(version if limited == "client" else None))
+    control = log_in(client=client, certificate=certificate)
+    assert control.server.verify_mode is ssl.CERT_NONE
+    assert not control.server.post_handshake_auth
+    for reuse in (SessionReuse.WANTED, SessionReuse.REQUIRED):
+        assert await negotiate(control, control.session, reuse) == (True, True)
+    control.reply()
+    control.command()
+
+
+async def test_a_host_that_wants_certificates_still_gets_them() -> None:
+    """Whom `prepare` asks for a certificate is asked at once, and again for each ticket."""
+
+    def prepare(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.configure_trust(context)
+
+    authority = trustme.CA()
+    certificate = attrs.evolve(server_certificate(), prepare=prepare)
+    with pytest.raises(ssl.SSLError):
+        log_in(client=asked_later(), certificate=certificate)
+
+    client = asked_later()
+    authority.issue_cert("client.example").configure_cert(client)
+    control = log_in(client=client, certificate=certificate)
+    assert control.there.getpeercert()
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    assert tls.renew_ticket(control.there)
+    control.reply()
+    control.command()
+    control.reply()
+    assert control.there.getpeercert()
+    assert control.here.session is not None
+    assert control.here.session.id != control.session.id
+
+
+def test_the_hello_of_a_client_that_can_be_asked_may_come_in_pieces() -> None:
+    """What was read of it before it was whole is not lost."""
+
+    context = server_certificate().session_context()
+    client = asked_later()
+    hello, here, to_client = client_hello(client)
+    to_server, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    there = context.wrap_bio(to_server, outgoing, server_side=True)
+    for at in range(0, len(hello), 7):
+        to_server.write(hello[at : at + 7])
+        with pytest.raises(ssl.SSLWantReadError):
+            there.do_handshake()
+    to_client.write(outgoing.read())
+    here.do_handshake()
+    assert here.version() == "TLSv1.3"
+
+
+async def test_a_client_can_demand_resumption_too() -> None:
+    """A server that does not resume is refused by a client that wants to know whom it talks to."""
+
+    control = log_in()
+    server = DataTLS.for_server(control.server)
+    client = DataTLS.for_client(
+        client_context(), session=None, server_hostname=HOST_NAME, reuse=SessionReuse.REQUIRED
+    )
+    listening, connecting = await endpoints(server, client)
+    opened, refused = await asyncio.gather(
+        listening.open(), connecting.open(), return_exceptions=True
+    )
+    assert isinstance(refused, TLSNegotiationFailed)
+    assert isinstance(opened, DTP)
+    with pytest.raises(FTPDataError):
+        await opened.register_consumer(MemoryConsumer())
+
+
+# Before the handshake: foreign protocols, and bytes that are none of TLS
+
+
+def client_hello(context: ssl.SSLContext) -> tuple[bytes, ssl.SSLObject, ssl.MemoryBIO]:
+    """Make a ClientHello."""
+
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=HOST_NAME)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+
+    return outgoing.read(), tls, incoming
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("protocols", [["http/1.1"], ["h2", "http/1.1"], ["smtp"]])
+async def test_foreign_protocols_are_refused(
+    version: ssl.TLSVersion, whole: bool, protocols: list[str]
+) -> None:
+    """A browser that was redirected here gets no connection, however its ClientHello is split."""
+
+    control = log_in(version)
+    control.client.set_alpn_protocols(protocols)
+    hello, _, _ = client_hello(control.client)
+    tls = DataTLS.for_server(control.server)
+    async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as endpoint:
+        opening = asyncio.ensure_future(endpoint.open())
+        loop = asyncio.get_running_loop()
+        for piece in [hello] if whole else [hello[i : i + 37] for i in range(0, len(hello), 37)]:
+            await loop.sock_sendall(sock, piece)
+            await asyncio.sleep(0)
+
+        with pytest.raises(TLSNegotiationFailed, match="foreign") as caught:
+            await opening
+        assert caught.value.reply_code == 522
+        assert await is_over(sock)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "protocols", [None, ["ftp"], ["ftp-data"], ["x-filezilla-ftp"], ["http/1.1", "ftp"]]
+)
+async def test_the_protocols_of_ftp_are_accepted(
+    version: ssl.TLSVersion, protocols: list[str] | None
+) -> None:
+    """Who offers FTP, among others, or nothing at all, is served."""
+
+    control = log_in(version)
+    if protocols is not None:
+        control.client.set_alpn_protocols(protocols)
+    assert (await negotiate(control, None, SessionReuse.WANTED))[0]
+
+
+def test_a_client_hello_cannot_be_split_without_an_end() -> None:
+    """Each piece has all looked at that has come: a record for each byte would take minutes."""
+
+    tls, incoming = DataTLS.for_server(log_in().server), ssl.MemoryBIO()
+    server = tls.context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
+    for byte in b"\x01\0\xff\xff\x03\x03" + bytes(500):
+        incoming.write(b"\x16\x03\x01\0\x01" + bytes((byte,)))
+        with pytest.raises(ssl.SSLWantReadError):
+            server.do_handshake()
+
+    def go_on() -> None:
+        for _ in range(1500):
+            incoming.write(b"\x16\x03\x01\0\x01\0")
+            with contextlib.suppress(ssl.SSLWantReadError):
+                server.do_handshake()
+
+    with pytest.raises(ssl.SSLError, match="pieces"):
+        go_on()
+
+
+async def test_a_split_client_hello_of_a_friend_is_accepted() -> None:
+    """A ClientHello that comes byte by byte is one all the same."""
+
+    control = log_in()
+    control.client.set_alpn_protocols(["ftp"])
+    tls = DataTLS.for_server(control.server)
+    async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as endpoint:
+        opening = asyncio.ensure_future(endpoint.open())
+        peer = TLSPeer(sock, control.client)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            peer.tls.do_handshake()
+        hello = peer.outgoing.read()
+        for i in range(len(hello)):
+            await peer.put(hello[i : i + 1])
+            await asyncio.sleep(0)
+        await peer.handshake()
+        dtp = await opening
+        assert dtp.is_connected
+        dtp.abort()
+        with pytest.raises(FTPDataError):
+            await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("junk", [b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03", b"\x80\x2e\x01"])
+async def test_bytes_before_the_client_hello(junk: bytes) -> None:
+    """What comes before a handshake is not data: it ends the connection, and that one only."""
+
+    control = log_in()
+    async with protected(control, session=control.session) as (other, other_peer):
+        tls = DataTLS.for_server(control.server)
+        limits = Deadlines(handshake=0.3)
+        async with (
+            sockets() as (accepted, sock),
+            AcceptedEndpoint(accepted, tls=tls, deadlines=limits) as endpoint,
+        ):
+            opening = asyncio.ensure_future(endpoint.open())
+            hello, _, _ = client_hello(control.client)
+            await asyncio.get_running_loop().sock_sendall(sock, junk + hello)
+            with pytest.raises(TLSNegotiationFailed) as caught:
+                await opening
+            assert caught.value.reply_code == 522
+            assert await is_over(sock)
+
+        other.write(b"unharmed")
+        assert await other_peer.receive() == b"unharmed"
+        assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
+
+
+async def test_a_peer_that_leaves_in_the_handshake() -> None:
+    """An end of file or a reset in the handshake is a failed handshake."""
+
+    control = log_in()
+    hello, _, _ = client_hello(control.client)
+    for cut in (socket.socket.close, reset):
+        for size in (0, 1, 5, 100, len(hello)):
+            tls = DataTLS.for_server(control.server)
+            async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as end:
+                opening = asyncio.ensure_future(end.open())
+                await asyncio.get_running_loop().sock_sendall(sock, hello[:size])
+                cut(sock)
+                with pytest.raises(FTPDataError) as caught:
+                    await opening
+                assert caught.value.reply_code in {522, 425}
+
+
+# Deadlines, abort, cancellation
+
+
+@pytest.mark.parametrize("sent", [0, 1, 60, None])
+async def test_a_stalled_handshake_ends_at_its_deadline(sent: int | None) -> None:
+    """A peer that says nothing, or half a ClientHello, or not the end, is given up in time."""
+
+    control = log_in()
+    hello, _, _ = client_hello(control.client)
+    tls = DataTLS.for_server(control.server)
+    loop = asyncio.get_running_loop()
+    async with sockets() as (accepted, sock):
+        limits = Deadlines(handshake=0.1)
+        async with AcceptedEndpoint(accepted, tls=tls, deadlines=limits) as endpoint:
+            await loop.sock_sendall(sock, hello[:sent])
+            started_at = loop.time()
+            with pytest.raises(FTPDataError) as caught:
+                await endpoint.open()
+            assert 0.09 <= loop.time() - started_at < 1.1
+            assert caught.value.end is End.HANDSHAKE_TIMEOUT
+            assert caught.value.reply_code == 522
+            assert await is_over(sock)
+
+
+async def test_abort_during_the_handshake() -> None:
+    """Who waits for the handshake is told the reason, and the peer sees the end."""
+
+    control = log_in()
+    tls = DataTLS.for_server(control.server)
+    async with sockets() as (accepted, sock), AcceptedEndpoint(accepted, tls=tls) as endpoint:
+        opening = asyncio.ensure_future(endpoint.open())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        endpoint.abort(End.ABORTED, "the user said so")
+        with pytest.raises(FTPDataError, match="the user said so"):
+            await opening
+        assert await is_over(sock)
+
+
+@pytest.mark.parametrize("server_side", [True, False])
+async def test_cancellation_at_each_step_of_a_handshake(server_side: bool) -> None:
+    """Whenever an open is cancelled, no task and no descriptor is left."""
+
+    control = log_in()
+    if server_side:
+        tls = DataTLS.for_server(control.server)
+        context = control.client
+    else:
+        tls = DataTLS.for_client(control.client, session=None, server_hostname=HOST_NAME)
+        context = control.server
+
+    async def scenario() -> None:
+        async with sockets() as (accepted, sock):
+            peer = TLSPeer(sock, context, server_side=not server_side)
+            async with (
+                peer_task(peer.handshake()),
+                AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK) as endpoint,
+            ):
+                dtp = await endpoint.open()
+                dtp.abort()
+                with contextlib.suppress(FTPDataError):
+                    await dtp.wait_closed()
+
+    assert await sweep(scenario) >= 2
+
+
+async def test_a_cancel_scope_around_a_stalled_handshake() -> None:
+    """Cancelled at every turn of the loop, a handshake lets go of its socket all the same."""
+
+    control = log_in()
+    for server_side in (True, False):
+        tls = DataTLS.for_server(control.server)
+        if not server_side:
+            tls = DataTLS.for_client(control.client, session=None, server_hostname=HOST_NAME)
+        async with sockets() as (accepted, sock):
+            with anyio.move_on_after(0.05) as scope:
+                async with AcceptedEndpoint(accepted, tls=tls) as endpoint:
+                    await endpoint.open()
+            assert scope.cancelled_caught
+            assert accepted.fileno() == -1
+            assert await is_over(sock)
+
+
+# Truncation: the peer leaves at every boundary, and inside
+
+
+def names_in(directory: Path) -> list[str]:
+    """List a directory, hidden files too."""
+
+    return sorted(path.name for path in directory.iterdir())
+
+
+RECORDS = (b"first " * 50, b"second " * 300, b"last")
+
+
+def cut_points(wire: list[bytes]) -> list[int]:
+    """Give every record's beginning, and places in its header, its middle and before its end."""
+
+    points = []
+    start = 0
+    for record in wire:
+        points += [start, start + 1, start + 5, start + len(record) // 2, start + len(record) - 1]
+        start += len(record)
+
+    return points
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("append", [False, True], ids=["STOR", "APPE"])
+@pytest.mark.parametrize("cut", Cut)
+async def test_no_cut_upload_is_taken_for_a_whole_one(
+    version: ssl.TLSVersion, append: bool, cut: Cut, served_directory: Path
+) -> None:
+    """Wherever the peer stops, within a record or between two, the upload was cut."""
+
+    control = log_in(version)
+    target = served_directory / "upload"
+    index = 0
+    points = [0]
+    while index < len(points):
+        if append:
+            target.write_bytes(b"old ")
+
+        async with protected(control, session=control.session) as (dtp, peer):
+            wire = [*(peer.record(data) for data in RECORDS), peer.close_notify()]
+            points = cut_points(wire)
+            receiving = asyncio.ensure_future(
+                receive_file(dtp, target, append=append, deadlines=QUICK)
+            )
+            await send_then_cut(peer.sock, b"".join(wire)[: points[index]], cut)
+            with pytest.raises(FTPDataError) as caught:
+                await receiving
+
+        result = caught.value.result
+        assert result is not None
+        assert result.end is (End.RESET if cut is Cut.RESET else End.TLS_TRUNCATED), points[index]
+        assert result.reply_code == 426
+        if append:
+            assert (b"old " + b"".join(RECORDS)).startswith(target.read_bytes())
+        else:
+            assert names_in(served_directory) == []
+        index += 1
+
+    assert index == 5 * 4
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("cut", [Cut.CLOSE, Cut.HALF_CLOSE])
+async def test_an_upload_that_was_announced_to_end_is_whole(
+    version: ssl.TLSVersion, cut: Cut, tmp_path: Path
+) -> None:
+    """Data, close_notify and an end of file at one blow are a whole upload."""
+
+    control = log_in(version)
+    target = tmp_path / "upload"
+    async with protected(control, session=control.session) as (dtp, peer):
+        wire = [*(peer.record(data) for data in RECORDS), peer.close_notify()]
+        receiving = asyncio.ensure_future(receive_file(dtp, target, deadlines=QUICK))
+        await send_then_cut(peer.sock, b"".join(wire), cut)
+        result = await receiving
+
+    assert result.end is End.CLEAN
+    assert result.file_bytes == sum(map(len, RECORDS))
+    assert target.read_bytes() == b"".join(RECORDS)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_client_that_never_says_goodbye_is_served_where_the_host_says_so(
+    version: ssl.TLSVersion, tmp_path: Path
+) -> None:
+    """Relaxed, a bare end of file is one; a reset still is not."""
+
+    control = log_in(version)
+    target = tmp_path / "upload"
+    async with protected(control, strict_close=False) as (dtp, peer):
+        await send_then_cut(peer.sock, peer.record(b"whole, perhaps"), Cut.CLOSE)
+        result = await receive_file(dtp, target, deadlines=QUICK)
+
+    assert result.end is End.CLEAN
+    assert target.read_bytes() == b"whole, perhaps"
+    async with protected(control, strict_close=False) as (dtp, peer):
+        await send_then_cut(peer.sock, peer.record(b"cut"), Cut.RESET)
+        with pytest.raises(FTPDataError) as caught:
+            await receive_file(dtp, target, deadlines=QUICK)
+
+    assert caught.value.end is End.RESET
+    assert target.read_bytes() == b"whole, perhaps"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_what_came_while_the_consumer_was_busy(
+    version: ssl.TLSVersion, is_whole: bool
+) -> None:
+    """The end of file may overtake a slow consumer; the data before it are not lost, or cut."""
+
+    control = log_in(version)
+    data = b"slow " * 20_000
+    async with protected(control) as (dtp, peer):
+        consumer = RecordingConsumer()
+        received = dtp.register_consumer(consumer)
+        consumer.pause()
+        pieces = [peer.record(data[i : i + 10_000]) for i in range(0, len(data), 10_000)]
+        goodbye = peer.close_notify() if is_whole else b""
+        await send_then_cut(peer.sock, b"".join(pieces) + goodbye, Cut.CLOSE)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if dtp.reason is None:
+            consumer.resume()
+        if is_whole:
+            await received
+            assert consumer.data == data
+            assert dtp.bytes_received == len(data)
+        else:
+            with pytest.raises(FTPDataError) as caught:
+                await received
+            assert caught.value.end is End.TLS_TRUNCATED
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_the_tls_of_the_event_loop(
+    version: ssl.TLSVersion, is_whole: bool, is_early: bool
+) -> None:
+    """A host may give a DTP to it: the handshake ends without a consumer, and no data are lost."""
+
+    context = server_certificate(version).session_context()
+    context.num_tickets = 0
+    loop = asyncio.get_running_loop()
+    data = b"slow " * 20_000
+
+    async def take() -> bytes:
+        taken = b""
+        while piece := await buffer.receive():
+            taken += piece
+        await received
+        return taken
+
+    async with sockets() as (accepted, sock):
+        peer = TLSPeer(sock, client_context(version))
+        dtp = DTP()
+        async with peer_task(peer.handshake()) as handshake, asyncio.timeout(10):
+            await loop.connect_accepted_socket(lambda: dtp, accepted, ssl=context)
+            await handshake
+            pieces = [peer.record(data[i : i + 10_000]) for i in range(0, len(data), 10_000)]
+            goodbye = peer.close_notify() if is_whole else b""
+            buffer = ReceiveBuffer()
+            if is_early:
+                received = dtp.register_consumer(buffer)
+                buffer.pause()
+            await send_then_cut(peer.sock, b"".join(pieces) + goodbye, Cut.CLOSE)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if not is_early:
+                received = dtp.register_consumer(buffer)
+                buffer.pause()
+            assert not buffer.is_direct
+            if dtp.reason is None:
+                buffer.resume()
+            if is_whole:
+                assert await take() == data
+            else:
+                with pytest.raises(FTPDataError) as caught:
+                    await take()
+                assert caught.value.end is End.TLS_TRUNCATED
+        dtp.abort()
+        with contextlib.suppress(FTPDataError):
+            await dtp.wait_closed()
+
+
+# Downloads: announced, and acknowledged
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("size", [0, 1, 16384, 1_000_000])
+async def test_every_download_ends_with_a_close_notify(
+    version: ssl.TLSVersion, size: int, tmp_path: Path
+) -> None:
+    """A client that is as strict as we are sees a whole file, an empty one too."""
+
+    control = log_in(version)
+    source = tmp_path / "download"
+    source.write_bytes(b"x" * size)
+    async with protected(control, session=control.session) as (dtp, peer):
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=QUICK))
+        assert await peer.receive_all() == b"x" * size
+        await peer.put(peer.close_notify())
+        result = await sending
+        peer.sock.setblocking(False)
+        # Behind the close_notify comes an end of file, and no reset.
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+
+    assert result.end is End.CLEAN
+    assert result.bytes == size
+    assert result.tls_resumed is True
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("goodbye", ["nothing", "end of file", "close", "reset"])
+async def test_a_close_notify_need_not_be_answered(
+    version: ssl.TLSVersion, goodbye: str, tmp_path: Path
+) -> None:
+    """A client that has every byte has its file, whatever it says to the close_notify.
+
+    RFC 8446 §6.1 and RFC 5246 §7.2.1 do not want an answer to be waited for;
+    the kernel of the peer has acknowledged what was sent, which is what the
+    226 tells of.
+    """
+
+    control = log_in(version)
+    source = tmp_path / "download"
+    source.write_bytes(b"y" * 300_000)
+    loop = asyncio.get_running_loop()
+    async with protected(control, session=control.session) as (dtp, peer):
+        limits = Deadlines(close=0.4)
+        started_at = loop.time()
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
+        assert await peer.receive_all() == b"y" * 300_000
+        if sys.platform == "linux":
+            # What is not acknowledged before a reset never is.
+            peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if goodbye == "end of file":
+            peer.sock.shutdown(socket.SHUT_WR)
+        elif goodbye == "close":
+            peer.sock.close()
+        elif goodbye == "reset":
+            reset(peer.sock)
+        result = await sending
+        assert loop.time() - started_at < 1.4
+
+    assert result.end is End.CLEAN
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("size", [0, 1000])
+async def test_a_client_that_knows_the_size_need_not_read_the_end(
+    version: ssl.TLSVersion, size: int, tmp_path: Path
+) -> None:
+    """Closed with the close_notify unread, its socket sends a reset; it has its file."""
+
+    control = log_in(version)
+    source = tmp_path / "download"
+    source.write_bytes(b"k" * size)
+    for _ in range(5):
+        async with protected(control, session=control.session) as (dtp, peer):
+            sending = asyncio.ensure_future(send_file(dtp, source, deadlines=QUICK))
+            if size:
+                assert await peer.receive() == b"k" * size
+            while not dtp.is_finishing:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.001)
+            peer.sock.close()
+            assert (await sending).end is End.CLEAN
+
+
+@pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "reset", "nothing"])
+async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_path: Path) -> None:
+    """A download whose rest is still on its way when the client leaves was cut."""
+
+    control = log_in()
+    source = tmp_path / "download"
+    source.write_bytes(b"z" * 60_000)
+    buffers = {"send_buffer": 1 << 20, "receive_buffer": 8192}
+    async with protected(control, **buffers) as (dtp, peer):  # type: ignore[arg-type]
+        limits = Deadlines(close=0.3)
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
+        await peer.receive()
+        # Everything is written now, and finishing has begun; the peer has a part of it.
+        while not dtp.is_finishing:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        if goodbye == "close_notify":
+            await peer.put(peer.close_notify())
+        elif goodbye == "end of file":
+            peer.sock.shutdown(socket.SHUT_WR)
+        elif goodbye == "reset":
+            reset(peer.sock)
+        with pytest.raises(FTPDataError) as caught:
+            await sending
+
+    assert caught.value.reply_code == 426
+    assert caught.value.end in {
+        "close_notify": {End.LOST},
+        "end of file": {End.LOST},
+        "reset": {End.RESET},
+        "nothing": {End.CLOSE_TIMEOUT},
+    }[goodbye]
+
+
+async def test_a_slow_client_that_goes_on_taking_is_not_given_up(tmp_path: Path) -> None:
+    """The close deadline is one for progress: the rest may take longer than it."""
+
+    control = log_in()
+    source = tmp_path / "download"
+    source.write_bytes(b"s" * 200_000)
+    async with protected(control, send_buffer=1 << 20, receive_buffer=8192) as (dtp, peer):
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=Deadlines(close=0.25)))
+        received = 0
+        while data := await peer.receive():
+            received += len(data)
+            await asyncio.sleep(0.05)
+        await peer.put(peer.close_notify())
+        assert (await sending).end is End.CLEAN
+
+    assert received == 200_000
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_where_the_system_does_not_tell_what_was_acknowledged(
+    answers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then only an answer of the peer says that it has everything, and silence says nothing."""
+
+    monkeypatch.setattr("ftpdata.opening.endpoint.acknowledged_on", lambda _: None)
+    monkeypatch.setattr("ftpdata.tls._transport.acknowledged_on", lambda _: None)
+    control = log_in()
+    source = tmp_path / "download"
+    source.write_bytes(b"w" * 100_000)
+    async with protected(control) as (dtp, peer):
+        limits = Deadlines(close=5 if answers else 0.2)
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
+        assert await peer.receive_all() == b"w" * 100_000
+        if answers:
+            await peer.put(peer.close_notify())
+            assert (await sending).end is End.CLEAN
+        else:
+            with pytest.raises(FTPDataError) as caught:
+                await sending
+            assert caught.value.end is End.CLOSE_TIMEOUT
+
+
+# Under way
+
+
+class Hesitating(RecordingConsumer):
+    """A consumer that pauses at every write, and goes on a while later."""
+
+    def write(self, data: bytes) -> None:
+        """Take data."""
+
+        super().write(data)
+        self.pause()
+        asyncio.get_running_loop().call_later(0.001, self.go_on)
+
+    def go_on(self) -> None:
+        """Go on, if there is anything to go on with."""
+
+        if self.producer is not None:
+            self.resume()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_hesitating_consumer_gets_everything(version: ssl.TLSVersion) -> None:
+    """However the pauses fall between the records and the end, nothing is lost or cut."""
+
+    control = log_in(version)
+    data = bytes(range(256)) * 8000
+    for _ in range(3):
+        async with protected(control) as (dtp, peer):
+            consumer = Hesitating()
+            received = dtp.register_consumer(consumer)
+            wire = b"".join(peer.record(data[i : i + 16000]) for i in range(0, len(data), 16000))
+            async with peer_task(send_then_cut(peer.sock, wire + peer.close_notify(), Cut.CLOSE)):
+                async with asyncio.timeout(20):
+                    await received
+
+        assert consumer.data == data
+        assert dtp.end is End.CLEAN
+
+
+@pytest.mark.parametrize("state", ["paused upload", "half-closed upload", "stalled download"])
+async def test_a_peer_that_stalls_costs_no_time(state: str) -> None:
+    """No event loop spins over a connection on which nothing can happen."""
+
+    control = log_in()
+    async with protected(control, receive_buffer=8192) as (dtp, peer):
+        if state == "stalled download":
+            dtp.write(b"x" * 1_000_000)
+        else:
+            consumer = RecordingConsumer()
+            dtp.register_consumer(consumer)
+            consumer.pause()
+            await peer.send(b"x" * 1000)
+            if state == "half-closed upload":
+                peer.sock.shutdown(socket.SHUT_WR)
+        await asyncio.sleep(0.1)
+        before = time.process_time()
+        await asyncio.sleep(0.5)
+        assert time.process_time() - before < 0.1

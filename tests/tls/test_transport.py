@@ -1,0 +1,1029 @@
+"""Tests of `ftpdata.tls._transport`: TLS by hand, and the transport that is made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpdata._kernel import acknowledged_on
+from ftpdata.connection import protocol as protocol_module
+from ftpdata.connection.consumers import MemoryConsumer
+from ftpdata.connection.protocol import DTP
+from ftpdata.errors import FTPDataError
+from ftpdata.outcome import End
+from ftpdata.testing import Cut, MemoryTransport, reset, send_then_cut, tcp_pair
+from ftpdata.tls import _transport as tls_transport
+from ftpdata.tls._transport import TLSChannel, TLSTransport
+from ftpdata.tls.policy import DataTLS
+from tests.harness.waiting import turns
+
+from ..harness.connections import peer_task
+from ..harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
+
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+VERSIONS = pytest.mark.parametrize(
+    "version", [pytest.param(TLS_1_2, id="TLS1.2"), pytest.param(TLS_1_3, id="TLS1.3")]
+)
+ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux alone can tell")
+
+CONTENT = bytes(i * 7 % 251 for i in range(100_000))
+SMALL: dict[str, Any] = {"send_buffer": 4096, "receive_buffer": 4096}
+BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
+
+
+def for_server(version: ssl.TLSVersion | None = None) -> DataTLS:
+    """Make a server's side of a session."""
+
+    return DataTLS.for_server(server_certificate(version).session_context())
+
+
+def for_client(version: ssl.TLSVersion | None = None) -> DataTLS:
+    """Make a client's side of a session."""
+
+    return DataTLS.for_client(client_context(version), session=None, server_hostname=HOST_NAME)
+
+
+# The channel
+
+
+def shake_hands(here: TLSChannel, there: TLSChannel, *, step: int = 1 << 20) -> None:
+    """Do the handshake of two channels, whose messages come in pieces of `step` bytes."""
+
+    pending = [here, there]
+    while pending:
+        for channel, other in ((here, there), (there, here)):
+            if channel in pending and channel.handshake():
+                pending.remove(channel)
+            data = channel.take()
+            for at in range(0, len(data), step):
+                other.feed(data[at : at + step])
+                if other in pending and at + step < len(data) and other.handshake():
+                    pending.remove(other)
+
+
+def channels(version: ssl.TLSVersion | None = None, *, step: int = 1 << 20) -> list[TLSChannel]:
+    """Make a server's and a client's channel whose handshake is done."""
+
+    both = [TLSChannel(for_server(version)), TLSChannel(for_client(version))]
+    shake_hands(*both, step=step)
+    return both
+
+
+def read_all(channel: TLSChannel, size: int) -> tuple[bytes, bool]:
+    """Read into memory of a size until there is no more; tell whether the end was announced."""
+
+    memory = memoryview(bytearray(size))
+    received = b""
+    while True:
+        count, has_announced = channel.read_into(memory)
+        received += bytes(memory[:count])
+        if not count:
+            return received, has_announced
+
+
+@VERSIONS
+@pytest.mark.parametrize("step", [1 << 20, 1])
+def test_two_channels_shake_hands(version: ssl.TLSVersion, step: int) -> None:
+    """However the messages are cut; then data pass both ways."""
+
+    server, client = channels(version, step=step)
+    for here, there in ((server, client), (client, server)):
+        here.write(CONTENT)
+        there.feed(here.take())
+        assert read_all(there, 1 << 20) == (CONTENT, False)
+        here.write(b"")
+        assert here.take() == b""
+
+
+def test_a_handshake_that_fails_has_an_alert() -> None:
+    """For the other side, which is told why."""
+
+    server, client = TLSChannel(for_server(TLS_1_2)), TLSChannel(for_client(TLS_1_3))
+    client.handshake()
+    server.feed(client.take())
+    with pytest.raises(ssl.SSLError):
+        server.handshake()
+    client.feed(server.take())
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+        client.handshake()
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [1, 1000, 16384, len(CONTENT), 1 << 20])
+def test_data_are_read_into_memory_of_any_size(version: ssl.TLSVersion, size: int) -> None:
+    """All of them, and the end that is announced behind them is told behind them."""
+
+    server, client = channels(version)
+    client.write(CONTENT)
+    assert not client.announce_end()
+    server.feed(client.take())
+    held = [server.holds_data]
+    assert read_all(server, size) == (CONTENT, True)
+    held.append(server.holds_data)
+    assert held == [True, False]
+    assert read_all(server, size) == (b"", True)
+    assert server.announce_end()
+    client.feed(server.take())
+    assert read_all(client, size) == (b"", True)
+
+
+def test_the_end_is_told_with_the_data_before_it() -> None:
+    """Where there is room for all."""
+
+    server, client = channels()
+    client.write(b"data")
+    client.announce_end()
+    server.feed(client.take())
+    assert server.read() == (b"data", True)
+
+
+def test_memory_without_room_takes_nothing() -> None:
+    """And nothing is lost, nor taken for an end."""
+
+    server, client = channels()
+    client.write(b"data")
+    server.feed(client.take())
+    assert server.read_into(memoryview(b"")) == (0, False)
+    assert server.read() == (b"data", False)
+
+
+@VERSIONS
+def test_garbage_is_told_behind_the_good_data_before_it(version: ssl.TLSVersion) -> None:
+    """With the true reason, as often as somebody asks."""
+
+    server, client = channels(version)
+    client.write(b"good")
+    server.feed(client.take() + BAD_RECORD)
+    assert server.read() == (b"good", False)
+    assert server.holds_data
+    for _ in range(2):
+        with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac"):
+            server.read()
+    assert server.take()
+
+
+@VERSIONS
+def test_half_a_record_waits(version: ssl.TLSVersion) -> None:
+    """For its rest; `holds_data` does not know what it is worth."""
+
+    server, client = channels(version)
+    client.write(b"data")
+    record = client.take()
+    for i in range(len(record)):
+        assert server.read() == (b"", False)
+        server.feed(record[i : i + 1])
+        assert server.holds_data
+    assert server.read() == (b"data", False)
+    assert not server.holds_data
+
+
+@VERSIONS
+def test_the_end_can_be_announced_over_data_that_nobody_has_read(version: ssl.TLSVersion) -> None:
+    """They are dropped, and so are those that come before the peer's own end, which is seen."""
+
+    server, client = channels(version)
+    client.write(b"dropped")
+    server.feed(client.take())
+    assert not server.announce_end()
+    client.write(b"more")
+    server.feed(client.take())
+    assert server.read() == (b"more", False)
+    client.feed(server.take())
+    assert client.read() == (b"", True)
+    assert client.announce_end()
+    server.feed(client.take())
+    assert server.read() == (b"", True)
+
+
+def test_what_the_peer_has_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was taken to be sent, without the announcement of the end; None where unknown."""
+
+    acknowledged: int | None = 1000
+    monkeypatch.setattr(tls_transport, "acknowledged_on", lambda _: acknowledged)
+    server, client = channels()
+    with socket.socket() as sock:
+        assert server.undelivered(sock) is None
+        server.acknowledged_before = 1000
+        before = server.undelivered(sock)
+        assert before is not None
+        server.write(CONTENT)
+        server.announce_end()
+        records = server.take()
+        size = server.undelivered(sock)
+        assert size is not None
+        client.feed(records[: size - before])
+        assert read_all(client, 1 << 20) == (CONTENT, False)
+        assert before + len(CONTENT) < size < before + len(records)
+        acknowledged = 1000 + size - 1
+        assert server.undelivered(sock) == 1
+        acknowledged = 1000 + size + 50
+        assert server.undelivered(sock) == 0
+        acknowledged = None
+        assert server.undelivered(sock) is None
+
+
+def test_what_tls_itself_has_sent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer to new keys goes over the wire, and is acknowledged as data are."""
+
+    tls = for_client(TLS_1_3)
+    tls.context.keylog_filename = str(tmp_path / "keys")
+    server, client = TLSChannel(for_server()), TLSChannel(tls)
+    shake_hands(server, client)
+    writer = RecordWriter(tmp_path / "keys")
+    server.acknowledged_before = 0
+    monkeypatch.setattr(tls_transport, "acknowledged_on", lambda _: 0)
+    with socket.socket() as sock:
+        before = server.undelivered(sock)
+        server.feed(writer.key_update(requested=True) + writer.key_update(requested=True))
+        assert server.read() == (b"", False)
+        server.write(b"data")
+        sent = server.take()
+        client.feed(sent)
+        assert client.read() == (b"data", False)
+        assert before is not None
+        assert server.undelivered(sock) == before + len(sent)
+
+
+def test_a_channel_of_any_context() -> None:
+    """Also of one that is none of `ftpdata.tls.policy`."""
+
+    server = TLSChannel(DataTLS(context=server_certificate().session_context()))
+    client = TLSChannel(
+        DataTLS(context=client_context(), server_side=False, server_hostname=HOST_NAME)
+    )
+    shake_hands(server, client)
+    client.write(b"data")
+    server.feed(client.take())
+    assert server.read() == (b"data", False)
+    client.leave()
+    server.leave()
+
+
+# The transport
+
+
+class Recorder(asyncio.Protocol):
+    """Keeps what it is told."""
+
+    keeps_open = False
+    pauses = False
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.data = bytearray()
+        self.calls: list[str] = []
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[Exception | None] = loop.create_future()
+        self.came = asyncio.Event()
+        self.transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep it."""
+
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Keep them."""
+
+        assert not self.ended.done()
+        assert type(data) is bytes
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Take data, and pause if it is to."""
+
+        self.data += data
+        self.came.set()
+        if self.pauses:
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Note it; once."""
+
+        self.ended.set_result(None)
+        return self.keeps_open
+
+    def pause_writing(self) -> None:
+        """Note it."""
+
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        """Note it."""
+
+        self.calls.append("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note it; once."""
+
+        self.lost.set_result(exc)
+
+
+class BufferedRecorder(Recorder, asyncio.BufferedProtocol):
+    """Gives memory to be read into.
+
+    Args:
+        size: Of the memory.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.memory = bytearray(size)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Give it."""
+
+        return self.memory
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Keep what is in it."""
+
+        assert not self.ended.done()
+        assert nbytes
+        self.take(bytes(self.memory[:nbytes]))
+
+    def data_received(self, data: bytes) -> None:
+        """Never be called."""
+
+        raise AssertionError
+
+
+def recorder(size: int | None) -> Recorder:
+    """Make one with memory of a size, or without."""
+
+    return Recorder() if size is None else BufferedRecorder(size)
+
+
+async def negotiate(sock: socket.socket, channel: TLSChannel) -> None:
+    """Do a channel's part of a handshake over a socket, byte by byte at its end."""
+
+    loop = asyncio.get_running_loop()
+    while not channel.handshake():
+        await loop.sock_sendall(sock, channel.take())
+        channel.feed(await loop.sock_recv(sock, 1 << 16))
+    await loop.sock_sendall(sock, channel.take())
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    protocol: asyncio.BaseProtocol,
+    version: ssl.TLSVersion | None = None,
+    *,
+    context: ssl.SSLContext | None = None,
+    options: dict[str, Any] | None = None,
+    **buffers: Any,
+) -> AsyncIterator[tuple[TLSTransport, TLSPeer]]:
+    """Give the transport of a protocol, and its peer."""
+
+    loop = asyncio.get_running_loop()
+    sock, there = await tcp_pair(**buffers)
+    with there:
+        channel = TLSChannel(for_server(version))
+        channel.acknowledged_before = acknowledged_on(sock)
+        peer = TLSPeer(there, context or client_context(version))
+        async with peer_task(peer.handshake()) as handshake:
+            await negotiate(sock, channel)
+            await handshake
+        lower: Any = None
+        try:
+            lower, transport = await loop.connect_accepted_socket(
+                lambda: TLSTransport(channel, protocol, **(options or {})), sock
+            )
+            yield transport, peer
+        finally:
+            if lower is not None:
+                lower.abort()
+            # Until the socket is closed.
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+
+SIZES = pytest.mark.parametrize("size", [None, 1, 5000, 16384, 50_000, len(CONTENT), 1 << 20])
+
+
+@VERSIONS
+@SIZES
+async def test_data_and_their_end_at_one_blow(version: ssl.TLSVersion, size: int | None) -> None:
+    """Nothing is lost, also where the memory is full when the end comes; that is told once."""
+
+    protocol = recorder(size)
+    async with connected(protocol, version) as (_, peer):
+        pieces = [peer.record(CONTENT[i : i + 10_000]) for i in range(0, len(CONTENT), 10_000)]
+        await send_then_cut(peer.sock, b"".join(pieces) + peer.close_notify(), Cut.CLOSE)
+        await protocol.ended
+        assert await protocol.lost is None
+    assert protocol.data == CONTENT
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [None, 5000, 1 << 20])
+@pytest.mark.parametrize("closes", [True, False])
+async def test_whoever_pauses_in_the_middle_gets_the_rest_when_it_resumes(
+    version: ssl.TLSVersion, size: int | None, closes: bool
+) -> None:
+    """And the end behind all of it, once: also one that came with the last data, and no FIN."""
+
+    protocol = recorder(size)
+    protocol.pauses = True
+    async with connected(protocol, version) as (transport, peer):
+        pieces = [peer.record(CONTENT[i : i + 10_000]) for i in range(0, len(CONTENT), 10_000)]
+        wire = b"".join(pieces) + peer.close_notify()
+        async with peer_task(
+            send_then_cut(peer.sock, wire, Cut.CLOSE) if closes else peer.put(wire)
+        ):
+            while not protocol.ended.done():
+                if protocol.came.is_set():
+                    protocol.came.clear()
+                    assert not transport.is_reading()
+                    before = len(protocol.data)
+                    await turns()
+                    assert len(protocol.data) == before
+                    assert not protocol.ended.done()
+                    transport.resume_reading()
+                    transport.resume_reading()
+                    assert transport.is_reading()
+                await asyncio.wait(
+                    (protocol.ended, waiting := asyncio.ensure_future(protocol.came.wait())),
+                    return_when=asyncio.FIRST_COMPLETED,
+                    timeout=10,
+                )
+                waiting.cancel()
+        assert protocol.data == CONTENT
+        if not closes:
+            assert await peer.receive() == b""
+            peer.sock.close()
+        assert await protocol.lost is None
+
+
+@VERSIONS
+async def test_an_end_that_comes_while_reading_is_paused(version: ssl.TLSVersion) -> None:
+    """Is told when it is resumed, behind the data."""
+
+    protocol = Recorder()
+    async with connected(protocol, version) as (transport, peer):
+        transport.pause_reading()
+        transport.pause_reading()
+        await send_then_cut(peer.sock, peer.record(b"data") + peer.close_notify(), Cut.CLOSE)
+        await turns()
+        assert not protocol.data
+        assert not protocol.ended.done()
+        transport.resume_reading()
+        await protocol.ended
+        assert protocol.data == b"data"
+        assert await protocol.lost is None
+
+
+async def test_a_transport_that_reads_once_more_although_it_is_paused() -> None:
+    """As uvloop's: what it brings is kept, and so is the end."""
+
+    protocol = Recorder()
+    async with connected(protocol) as (transport, peer):
+        transport.pause_reading()
+        for record in (peer.record(b"first"), peer.record(b"second") + peer.close_notify()):
+            transport.get_buffer(-1)[: len(record)] = record
+            transport.buffer_updated(len(record))
+        assert transport.eof_received()
+        assert protocol.data == b""
+        transport.resume_reading()
+        await protocol.ended
+        assert protocol.data == b"firstsecond"
+        assert await protocol.lost is None
+
+
+@VERSIONS
+async def test_data_that_came_with_the_last_message_of_the_handshake(
+    version: ssl.TLSVersion,
+) -> None:
+    """Are delivered although nothing more comes."""
+
+    protocol = Recorder()
+    server, client = channels(version)
+    client.write(b"early")
+    server.feed(client.take())
+    sock, peer = await tcp_pair()
+    with peer:
+        lower, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: TLSTransport(server, protocol), sock
+        )
+        await protocol.came.wait()
+        assert protocol.data == b"early"
+        lower.abort()
+        await protocol.lost
+
+
+async def test_a_failure_that_was_met_before_the_transport() -> None:
+    """Is told by it."""
+
+    protocol = Recorder()
+    server, client = channels()
+    client.write(b"good")
+    server.feed(client.take() + BAD_RECORD)
+    assert server.read() == (b"good", False)
+    sock, peer = await tcp_pair()
+    with peer:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: TLSTransport(server, protocol), sock
+        )
+        assert isinstance(await protocol.lost, ssl.SSLError)
+
+
+@VERSIONS
+async def test_an_end_of_file_that_was_not_announced(version: ssl.TLSVersion) -> None:
+    """Is told as any; the DTP knows how to tell them apart."""
+
+    protocol = Recorder()
+    async with connected(protocol, version) as (_, peer):
+        await send_then_cut(peer.sock, peer.record(b"data"), Cut.CLOSE)
+        await protocol.ended
+        assert protocol.data == b"data"
+        assert await protocol.lost is None
+
+    dtp = DTP()
+    async with connected(dtp, version) as (_, peer):
+        received = dtp.register_consumer(MemoryConsumer())
+        await send_then_cut(peer.sock, peer.record(b"data"), Cut.CLOSE)
+        with pytest.raises(FTPDataError) as caught:
+            await received
+        assert caught.value.end is End.TLS_TRUNCATED
+
+
+async def test_a_reset() -> None:
+    """Is told as what it is."""
+
+    protocol = Recorder()
+    async with connected(protocol) as (_, peer):
+        reset(peer.sock)
+        assert isinstance(await protocol.lost, ConnectionResetError)
+        assert not protocol.ended.done()
+
+
+async def test_a_protocol_may_stay_open_behind_the_end() -> None:
+    """And send; what the peer goes on sending in spite of its end is dropped, not kept."""
+
+    protocol = Recorder()
+    protocol.keeps_open = True
+    async with connected(protocol) as (transport, peer):
+        await peer.put(peer.close_notify())
+        await protocol.ended
+        transport.write(b"answer")
+        assert await peer.receive() == b"answer"
+        loop = asyncio.get_running_loop()
+        sent = transport.channel._incoming.pending
+        await loop.sock_sendall(peer.sock, b"\x17" * 100_000)
+        await turns()
+        assert transport.channel._incoming.pending == sent == 0
+        transport.close()
+        assert await peer.receive() == b""
+        assert await protocol.lost is None
+
+
+# The handshake of two channels is the same each time: the examples share their contexts.
+SERVER_TLS, CLIENT_TLS = for_server(), for_client()
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["feed", "pause", "resume", "turn"]), st.integers(1, 40_000)),
+        max_size=40,
+    ),
+    size=st.one_of(st.none(), st.integers(1, 50_000)),
+    records=st.lists(st.integers(1, 20_000), max_size=8),
+    ending=st.sampled_from(["announced", "announced and closed", "closed"]),
+)
+async def test_whatever_the_order(
+    steps: list[tuple[str, int]], size: int | None, records: list[int], ending: str
+) -> None:
+    """Of what comes and who pauses: all data are delivered, then the end, once, and not before."""
+
+    server, client = TLSChannel(SERVER_TLS), TLSChannel(CLIENT_TLS)
+    shake_hands(server, client)
+    for length in records:
+        client.write(CONTENT[:length])
+    if ending != "closed":
+        client.announce_end()
+    wire = client.take()
+    expected = b"".join(CONTENT[:length] for length in records)
+
+    protocol = recorder(size)
+    transport = TLSTransport(server, protocol)
+    lower = MemoryTransport(asyncio.Protocol())
+    transport.connection_made(lower)
+
+    def feed(count: int) -> None:
+        nonlocal wire
+        piece, wire = wire[:count], wire[count:]
+        if piece:
+            transport.get_buffer(-1)[: len(piece)] = piece
+            transport.buffer_updated(len(piece))
+
+    for step, count in steps:
+        before = bytes(protocol.data)
+        is_paused = not transport.is_reading()
+        if step == "feed":
+            feed(count)
+        elif step == "pause":
+            transport.pause_reading()
+        elif step == "resume":
+            transport.resume_reading()
+        else:
+            await asyncio.sleep(0)
+        if is_paused:
+            assert protocol.data == before
+        assert expected.startswith(protocol.data)
+        assert not protocol.ended.done() or protocol.data == expected
+
+    if not transport.is_closing():
+        feed(len(wire))
+        if ending != "announced":
+            transport.eof_received()
+        transport.resume_reading()
+    await protocol.ended
+    assert protocol.data == expected
+    assert lower.is_closing()
+    transport.connection_lost(None)
+
+
+# Its end
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [0, 10, 1_000_000])
+async def test_closing_announces_the_end_behind_everything(
+    version: ssl.TLSVersion, size: int
+) -> None:
+    """Then comes the end of file; and the peer's own announcement is waited for."""
+
+    protocol = Recorder()
+    async with connected(protocol, version) as (transport, peer):
+        transport.write(bytes(size))
+        transport.close()
+        transport.close()
+        assert transport.is_closing()
+        transport.write(b"nothing is sent any more")
+        assert await peer.receive_all() == bytes(size)
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+        await turns()
+        assert not protocol.lost.done()
+        await peer.put(peer.close_notify())
+        assert await protocol.lost is None
+
+
+@VERSIONS
+@pytest.mark.parametrize("paused", [True, False])
+async def test_closing_over_what_the_peer_sends(version: ssl.TLSVersion, paused: bool) -> None:
+    """It is read and dropped, before and behind the end: a reset would cost the peer its data."""
+
+    protocol = Recorder()
+    async with connected(protocol, version) as (transport, peer):
+        if paused:
+            transport.pause_reading()
+            record = peer.record(b"unread")
+            transport.get_buffer(-1)[: len(record)] = record
+            transport.buffer_updated(len(record))
+        transport.write(CONTENT)
+        transport.close()
+        for _ in range(10):
+            await peer.send(CONTENT)
+            await asyncio.sleep(0)
+        assert await peer.receive_all() == CONTENT
+        assert not protocol.lost.done()
+        assert protocol.data == b""
+        await peer.put(peer.close_notify())
+        assert await protocol.lost is None
+
+
+@pytest.mark.parametrize("how", ["close", "garbage"])
+async def test_a_peer_that_ends_otherwise_behind_our_end(how: str) -> None:
+    """Has ended all the same."""
+
+    protocol = Recorder()
+    async with connected(protocol) as (transport, peer):
+        transport.close()
+        assert await peer.receive() == b""
+        if how == "garbage":
+            await peer.put(BAD_RECORD)
+        else:
+            peer.sock.shutdown(socket.SHUT_WR)
+        assert await protocol.lost is None
+
+
+async def test_closing_behind_the_end_of_the_peer() -> None:
+    """Is closing at once: there is nothing to wait for."""
+
+    protocol = Recorder()
+    protocol.keeps_open = True
+    async with connected(protocol) as (transport, peer):
+        peer.sock.shutdown(socket.SHUT_WR)
+        await protocol.ended
+        transport.write(b"data")
+        transport.close()
+        assert await peer.receive_all() == b"data"
+        assert await protocol.lost is None
+
+
+@ONLY_LINUX
+async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is waited for by the DTP, for a moment, whatever it sends meanwhile."""
+
+    monkeypatch.setattr(protocol_module, "ANSWER_PATIENCE", 0.05)
+    dtp = DTP()
+    async with connected(dtp) as (_, peer):
+
+        async def sending() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    await peer.send(b"and another thing")
+                    await asyncio.sleep(0)
+
+        async with peer_task(sending()), asyncio.timeout(5):
+            await dtp.finish()
+    assert dtp.end is End.CLEAN
+
+
+async def test_abort() -> None:
+    """Ends it at once, and once."""
+
+    protocol = Recorder()
+    async with connected(protocol) as (transport, peer):
+        transport.abort()
+        transport.abort()
+        transport.close()
+        transport.write(b"data")
+        transport.pause_reading()
+        transport.resume_reading()
+        assert transport.is_closing()
+        assert not transport.is_reading()
+        assert await protocol.lost is None
+        # Without a word of TLS: it is no end.
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+
+
+async def test_a_transport_whose_connection_is_gone_is_closing() -> None:
+    """Also before anybody was told of it: what is written is lost, and not to be counted."""
+
+    protocol = Recorder()
+    async with connected(protocol) as (transport, _):
+        transport._lower.abort()
+        assert transport.is_closing()
+        assert not transport.is_reading()
+        transport.write(b"data")
+        for call in (transport.close, transport.pause_reading, transport.resume_reading):
+            call()
+        assert await protocol.lost is None
+
+
+@VERSIONS
+@pytest.mark.parametrize("good", [b"", b"good"])
+async def test_a_bad_record(version: ssl.TLSVersion, good: bytes) -> None:
+    """Ends the connection, with the reason, behind the good data before it; the peer is alerted."""
+
+    protocol = Recorder()
+    async with connected(protocol, version) as (_, peer):
+        await peer.put((peer.record(good) if good else b"") + BAD_RECORD)
+        error = await protocol.lost
+        assert isinstance(error, ssl.SSLError)
+        assert "bad record mac" in str(error).lower()
+        assert protocol.data == good
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+            await peer.receive()
+
+
+async def test_a_protocol_that_fails_ends_the_connection() -> None:
+    """Also where the event loop would only log it."""
+
+    class Failing(Recorder):
+        def take(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    protocol = Failing()
+    async with connected(protocol) as (transport, peer):
+        transport.pause_reading()
+        record = peer.record(b"data")
+        transport.get_buffer(-1)[: len(record)] = record
+        transport.buffer_updated(len(record))
+        transport.resume_reading()
+        assert isinstance(await protocol.lost, ZeroDivisionError)
+
+
+async def test_a_protocol_without_memory_ends_the_connection() -> None:
+    """As with asyncio's transports; what is there is not taken for nothing, and not for ever."""
+
+    protocol = BufferedRecorder(0)
+    async with connected(protocol) as (_, peer):
+        await send_then_cut(peer.sock, peer.record(b"data") + peer.close_notify(), Cut.CLOSE)
+        assert isinstance(await protocol.lost, RuntimeError)
+        assert not protocol.ended.done()
+
+
+# New keys and tickets
+
+
+@contextlib.asynccontextmanager
+async def with_writer(
+    protocol: asyncio.BaseProtocol, keys: Path, **options: Any
+) -> AsyncIterator[tuple[TLSTransport, TLSPeer, RecordWriter]]:
+    """Give a transport, its peer, and what writes records for it."""
+
+    context = client_context(TLS_1_3)
+    context.keylog_filename = str(keys)
+    async with connected(protocol, context=context, **options) as (transport, peer):
+        yield transport, peer, RecordWriter(keys)
+
+
+@pytest.mark.parametrize("requested", [True, False])
+async def test_new_keys(requested: bool, tmp_path: Path) -> None:
+    """The peer may change its keys at any time, and want ours changed."""
+
+    protocol = Recorder()
+    async with with_writer(protocol, tmp_path / "keys") as (transport, peer, writer):
+        wire = writer.data(b"a")
+        for _ in range(10):
+            wire += writer.key_update(requested=requested) + writer.data(b"")
+        await peer.put(wire + writer.data(b"b"))
+        while protocol.data != b"ab":
+            await protocol.came.wait()
+            protocol.came.clear()
+        transport.write(b"data")
+        assert await peer.receive() == b"data"
+
+
+@pytest.mark.parametrize("closing", [True, False])
+async def test_a_peer_that_asks_for_keys_without_an_end(closing: bool, tmp_path: Path) -> None:
+    """And does not take the answers, is cut before they fill the memory; or not answered at all."""
+
+    protocol = Recorder()
+    async with with_writer(protocol, tmp_path / "keys", **SMALL) as (transport, peer, writer):
+        if closing:
+            transport.close()
+
+        async def asking(rounds: int) -> None:
+            for _ in range(rounds):
+                await peer.put(b"".join(writer.key_update(requested=True) for _ in range(50)))
+                assert closing or transport.get_write_buffer_size() < 100_000
+
+        if closing:
+            await asking(200)
+            await turns()
+            assert transport.channel._outgoing.pending < 2000
+            assert not protocol.lost.done()
+        else:
+            with pytest.raises(OSError, match=r"(?i)reset|pipe"):
+                await asking(20_000)
+            error = await protocol.lost
+            assert isinstance(error, ssl.SSLError)
+            assert "answers" in str(error)
+
+
+async def test_a_client_takes_tickets() -> None:
+    """That come behind the handshake, before the data; without data it waits on."""
+
+    context = server_certificate(TLS_1_3).session_context()
+    protocol = Recorder()
+    sock, there = await tcp_pair()
+    with there:
+        channel = TLSChannel(for_client(TLS_1_3))
+        peer = TLSPeer(there, context, server_side=True)
+        async with peer_task(peer.handshake()) as handshake:
+            await negotiate(sock, channel)
+            await handshake
+        lower, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: TLSTransport(channel, protocol), sock
+        )
+        await turns()
+        assert protocol.data == b""
+        await peer.send(b"data")
+        await protocol.came.wait()
+        assert protocol.data == b"data"
+        assert channel.object.session is not None
+        assert channel.object.session.has_ticket
+        lower.abort()
+        await protocol.lost
+
+
+# The rest of a transport
+
+
+@VERSIONS
+async def test_what_it_tells_of_itself(version: ssl.TLSVersion) -> None:
+    """What asyncio's TLS transports tell, and what the one below does."""
+
+    protocol = Recorder()
+    async with connected(protocol, version) as (transport, peer):
+        told = transport.get_extra_info
+        tls = told("ssl_object")
+        assert tls.version() == {TLS_1_2: "TLSv1.2", TLS_1_3: "TLSv1.3"}[version]
+        assert told("cipher") == tls.cipher()
+        assert told("sslcontext") is tls.context
+        assert told("peercert") == tls.getpeercert()
+        assert told("compression") is None
+        assert told("peername") == peer.sock.getsockname()
+        assert told("socket").fileno() >= 0
+        assert told("nothing", 7) == 7
+        assert not transport.can_write_eof()
+    above_nothing = TLSTransport(TLSChannel(for_server()), protocol)
+    assert above_nothing.get_extra_info("peername", 7) == 7
+    assert not above_nothing.is_closing()
+
+
+async def test_the_protocol_can_be_another() -> None:
+    """From its next event on, also in the middle of what is delivered."""
+
+    second = BufferedRecorder(100)
+
+    class First(Recorder):
+        def take(self, data: bytes) -> None:
+            super().take(data)
+            self.transport.set_protocol(second)
+
+    first = First()
+    async with connected(first) as (transport, peer):
+        assert transport.get_protocol() is first
+        await peer.send(b"first")
+        await first.came.wait()
+        assert transport.get_protocol() is second
+        await send_then_cut(peer.sock, peer.record(b"second") + peer.close_notify(), Cut.CLOSE)
+        await second.ended
+        assert await second.lost is None
+        assert first.data == b"first"
+        assert second.data == b"second"
+        assert not first.lost.done()
+
+
+async def test_writers_are_paused_and_resumed() -> None:
+    """By the limits of the transport below, in bytes of TLS."""
+
+    protocol = Recorder()
+    async with connected(protocol, **SMALL) as (transport, peer):
+        transport.set_write_buffer_limits(high=50_000, low=10_000)
+        assert transport.get_write_buffer_limits() == (10_000, 50_000)
+        assert transport.get_write_buffer_size() == 0
+        size = 0
+        while not protocol.calls:
+            transport.write(bytes(10_000))
+            size += 10_000
+        assert transport.get_write_buffer_size() > 50_000
+        transport.close()
+        assert await peer.receive_all() == bytes(size)
+        assert protocol.calls == ["pause", "resume"]
+
+
+@VERSIONS
+@pytest.mark.parametrize("taken", [0, 1000, None])
+async def test_the_rest_of_what_a_channel_gave(version: ssl.TLSVersion, taken: int | None) -> None:
+    """Is sent, with the end that was announced already; the peer's is waited for.
+
+    Where there is no rest, the end of file was sent, too.
+    """
+
+    protocol = Recorder()
+    loop = asyncio.get_running_loop()
+    sock, there = await tcp_pair(send_buffer=4096, receive_buffer=4096)
+    with there:
+        channel = TLSChannel(for_server(version))
+        peer = TLSPeer(there, client_context(version))
+        async with peer_task(peer.handshake()) as handshake:
+            await negotiate(sock, channel)
+            await handshake
+        channel.write(b"data" * 300)
+        channel.announce_end()
+        records = channel.take()
+        await loop.sock_sendall(sock, records[:taken])
+        unsent = b"" if taken is None else records[taken:]
+        if not unsent:
+            sock.shutdown(socket.SHUT_WR)
+        _, transport = await loop.connect_accepted_socket(
+            lambda: TLSTransport(channel, protocol, unsent=unsent, is_ending=True), sock
+        )
+        assert transport.is_closing()
+        transport.write(b"nothing is sent any more")
+        transport.close()
+        assert await peer.receive_all() == b"data" * 300
+        assert await loop.sock_recv(there, 1) == b""
+        assert not protocol.lost.done()
+        await peer.put(peer.close_notify())
+        assert await protocol.lost is None
+
+
+async def test_a_protocol_that_aborts_when_it_is_connected() -> None:
+    """Nothing more is done then, with or without a rest."""
+
+    class Aborting(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, TLSTransport)
+            transport.abort()
+
+    for options in ({}, {"unsent": b"rest", "is_ending": True}):
+        protocol = Aborting()
+        async with connected(protocol, options=options):
+            assert await protocol.lost is None

@@ -1,0 +1,100 @@
+"""A file that is opened while a transfer begins: once, and not left behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ftpdata.transfers._pending import PendingFile
+from tests.harness.waiting import turns
+
+
+class Store:
+    """Opens one file, when it is told to; it hangs until then."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.calls = 0
+        self.cancelled = 0
+        self.answers = asyncio.Event()
+        self._error = error
+
+    async def open(self) -> str:
+        """Open it."""
+
+        self.calls += 1
+        try:
+            await self.answers.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            # As a thread is waited for.
+            await asyncio.sleep(0)
+            raise
+        if self._error is not None:
+            raise self._error
+        return "file"
+
+
+async def test_it_is_opened_once_by_whoever_is_first() -> None:
+    """Soon, or in its own time, or both."""
+
+    for ways in (["soon", "get", "get"], ["get", "soon"], ["soon", "soon"]):
+        store = Store()
+        store.answers.set()
+        pending = PendingFile(store.open)
+        for way in ways:
+            assert await (pending.get_soon(10.0) if way == "soon" else pending.get()) == "file"
+        await pending.settle()
+        assert (pending.file, store.calls, store.cancelled) == ("file", 1, 0)
+
+
+async def test_what_takes_long_is_waited_for_by_who_can_wait() -> None:
+    """It goes on meanwhile."""
+
+    store = Store()
+    pending = PendingFile(store.open)
+    assert await pending.get_soon(0.001) is None
+    store.answers.set()
+    assert await pending.get() == "file"
+    assert (store.calls, store.cancelled) == (1, 0)
+
+
+@pytest.mark.parametrize("is_got", [True, False])
+async def test_what_fails_is_told_to_who_can_tell(is_got: bool) -> None:
+    """Or to nobody, where nobody asks any more: that is no error of its own."""
+
+    error = OSError("no")
+    store = Store(error)
+    store.answers.set()
+    pending = PendingFile(store.open)
+    assert await pending.get_soon(10.0) is None
+    if is_got:
+        with pytest.raises(OSError, match="no") as caught:
+            await pending.get()
+        assert caught.value is error
+    await pending.settle()
+    assert (pending.file, store.calls) == (None, 1)
+
+
+@pytest.mark.parametrize("waits", ["soon", "get", "soon and get", "not"])
+async def test_nothing_is_opened_for_who_has_gone(waits: str) -> None:
+    """The opening is cancelled and waited for, however often its owner is cancelled."""
+
+    store = Store()
+    pending = PendingFile(store.open)
+
+    async def transfer() -> None:
+        try:
+            if "soon" in waits:
+                await pending.get_soon(0.001 if "get" in waits else 10.0)
+            if "get" in waits:
+                await pending.get()
+        finally:
+            await pending.settle()
+
+    task = asyncio.ensure_future(transfer())
+    await turns()
+    task.cancel()
+    await asyncio.wait((task,))
+    assert task.cancelled() or waits == "not"
+    assert (pending.file, store.cancelled) == (None, store.calls)

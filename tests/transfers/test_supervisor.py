@@ -1,0 +1,908 @@
+"""What all transfers have in common: interruptions among other cancellations, deadlines, turns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import socket
+import sys
+from typing import Any
+
+import anyio
+import pytest
+
+from ftpdata import _kernel as kernel
+from ftpdata._tasks import finish_despite_cancellation
+from ftpdata.connection.protocol import DTP
+from ftpdata.deadlines import Deadlines
+from ftpdata.errors import (
+    BadArgument,
+    FileUnavailable,
+    FTPDataError,
+    InvalidData,
+    LocalError,
+    NotConnected,
+    QuotaExceeded,
+    SizeMismatch,
+    TransferAborted,
+    TruncatedTransfer,
+    UnsupportedParameter,
+)
+from ftpdata.outcome import Direction, End
+from ftpdata.testing import MemoryTransport, sweep
+from ftpdata.throttle import TokenBucket
+from ftpdata.transfers import _supervisor as supervision
+from ftpdata.transfers._supervisor import Supervisor
+from tests.harness.connections import connection, receive_all
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+
+
+def supervised(
+    direction: Direction = Direction.SENT,
+    *,
+    others: tuple[DTP, ...] = (),
+    ends: bool = True,
+    **options: Any,
+) -> Supervisor:
+    """Make a supervisor of a connection in memory, whose peer takes all, and ends if it `ends`."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp, auto_drain=True)
+    if ends:
+        transport.feed_eof()
+    options.setdefault("deadlines", Deadlines(close=5.0))
+    return Supervisor(dtp, direction, others=others, **options)
+
+
+async def forever() -> None:
+    """Wait for what never comes."""
+
+    await asyncio.get_running_loop().create_future()
+
+
+async def nothing() -> None:
+    """Have nothing to do."""
+
+
+def own_task() -> asyncio.Task[Any]:
+    """Return the task of the test."""
+
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+# Interruptions
+
+
+async def test_an_abort_interrupts_whatever_is_waited_for() -> None:
+    """The reason is raised, itself, with its cause; the task is left uncancelled."""
+
+    transfer = supervised()
+    cause = ValueError("why")
+    asyncio.get_running_loop().call_soon(
+        lambda: transfer.dtp.abort(End.ABORTED, "stopped by hand", cause=cause)
+    )
+    with pytest.raises(TransferAborted, match="stopped by hand") as caught:
+        await transfer.run(forever)
+
+    assert caught.value is transfer.dtp.reason
+    assert caught.value.__cause__ is cause
+    assert caught.value.result is not None
+    assert caught.value.result.end is End.ABORTED
+    assert caught.value.result.reply_code == 426
+    assert own_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("abort_first", [True, False])
+async def test_cancel_and_abort_at_the_same_tick(abort_first: bool) -> None:
+    """The cancellation is for the caller to hear of, and is counted once, as he made it."""
+
+    transfer = supervised()
+    task = asyncio.create_task(transfer.run(forever))
+    await asyncio.sleep(0)
+    for is_abort in (abort_first, not abort_first):
+        if is_abort:
+            transfer.dtp.abort()
+        else:
+            task.cancel()
+
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    assert task.cancelling() == 1
+    assert transfer.dtp.end is End.ABORTED
+
+
+async def test_an_abort_while_the_task_is_about_to_go_on() -> None:
+    """What it waited for has come, but it has not run yet: the abort wins."""
+
+    transfer = supervised()
+    future = asyncio.get_running_loop().create_future()
+
+    async def body() -> None:
+        await future
+        await asyncio.sleep(0)
+        pytest.fail("the body went on")
+
+    task = asyncio.create_task(transfer.run(body))
+    await asyncio.sleep(0)
+    future.set_result(None)
+    transfer.dtp.abort()
+    with pytest.raises(TransferAborted):
+        await task
+
+    assert task.cancelling() == 0
+
+
+async def test_an_abort_from_within_the_transfer() -> None:
+    """The transfer's own task aborts: it ends at its next wait, or at its end without one."""
+
+    for waits in (True, False):
+        transfer = supervised()
+
+        async def body(transfer: Supervisor = transfer, waits: bool = waits) -> None:
+            transfer.dtp.abort(End.ABORTED, "from within")
+            if waits:
+                await forever()
+
+        with pytest.raises(TransferAborted, match="from within"):
+            await transfer.run(body)
+
+        assert own_task().cancelling() == 0
+        # Nothing is left that would strike the caller's next wait.
+        await asyncio.sleep(0)
+
+
+async def test_an_abort_from_the_progress_callback() -> None:
+    """Also where the callback raises because of it: the abort came first."""
+
+    dtps: list[DTP] = []
+    for error in (None, RuntimeError("and that")):
+
+        def progress(_: int, __: int | None, error: Exception | None = error) -> None:
+            dtps[-1].abort(End.ABORTED, "enough")
+            if error is not None:
+                raise error
+
+        transfer = supervised(progress=progress)
+        dtps.append(transfer.dtp)
+        with pytest.raises(TransferAborted, match="enough") as caught:
+            await transfer.run(lambda transfer=transfer: transfer.note_file_bytes(b"x"))  # type: ignore[misc]
+
+        assert caught.value.result is not None
+        assert caught.value.result.end is End.ABORTED
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2])
+async def test_an_abort_within_a_task_that_is_being_cancelled(levels: int) -> None:
+    """A transfer that is made while its task cleans up behind cancellations is no different."""
+
+    async def cleaning_up() -> None:
+        for _ in range(levels):
+            own_task().cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+
+        transfer = supervised()
+        asyncio.get_running_loop().call_soon(transfer.dtp.abort)
+        with pytest.raises(TransferAborted):
+            await transfer.run(forever)
+
+        transfer = supervised()
+
+        async def body() -> None:
+            transfer.dtp.abort()
+
+        with pytest.raises(TransferAborted):
+            await transfer.run(body)
+
+        assert own_task().cancelling() == levels
+        await asyncio.sleep(0)
+
+    await asyncio.create_task(cleaning_up())
+
+
+async def test_a_cancellation_that_comes_while_an_interruption_is_absorbed() -> None:
+    """An abort without anything left to wait for, and a cancellation right behind: it is heard."""
+
+    transfer = supervised()
+
+    async def body() -> None:
+        transfer.dtp.abort()
+        asyncio.get_running_loop().call_soon(task.cancel)
+
+    task = asyncio.create_task(transfer.run(body))
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    assert task.cancelling() == 1
+
+
+async def test_a_body_that_turns_the_interruption_into_something_else() -> None:
+    """What a source makes of its cancellation is a consequence of the cut."""
+
+    transfer = supervised()
+
+    async def body() -> None:
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            raise KeyError("my own") from None
+
+    asyncio.get_running_loop().call_soon(transfer.dtp.abort)
+    with pytest.raises(TransferAborted) as caught:
+        await transfer.run(body)
+
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+async def test_a_body_that_swallows_the_interruption() -> None:
+    """The connection is cut all the same, and that is what is raised."""
+
+    transfer = supervised()
+
+    async def body() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever()
+
+    asyncio.get_running_loop().call_soon(transfer.dtp.abort)
+    with pytest.raises(TransferAborted):
+        await transfer.run(body)
+
+    assert own_task().cancelling() == 0
+
+
+async def test_a_timeout_around_a_transfer() -> None:
+    """asyncio.timeout gets its TimeoutError, the transfer its CANCELLED."""
+
+    transfer = supervised()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await transfer.run(forever)
+
+    assert transfer.dtp.end is End.CANCELLED
+    assert own_task().cancelling() == 0
+
+
+async def test_a_timeout_around_a_transfer_that_is_aborted() -> None:
+    """The reason comes through nested timeouts that have not expired."""
+
+    transfer = supervised()
+    asyncio.get_running_loop().call_soon(transfer.dtp.abort)
+    with pytest.raises(TransferAborted):
+        async with asyncio.timeout(30), asyncio.timeout(20):
+            await transfer.run(forever)
+
+    assert own_task().cancelling() == 0
+
+
+@pytest.mark.parametrize("abort_first", [True, False])
+async def test_a_timeout_and_an_abort_at_the_same_tick(abort_first: bool) -> None:
+    """The timeout is a TimeoutError, the outer one is not disturbed."""
+
+    transfer = supervised()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(30) as outer:
+        with pytest.raises(TimeoutError):  # noqa: PT012
+            async with asyncio.timeout(None) as inner:
+
+                def strike() -> None:
+                    if abort_first:
+                        transfer.dtp.abort()
+                    # As the timeout does when its time has come.
+                    inner._on_timeout()  # type: ignore[attr-defined]
+                    if not abort_first:
+                        transfer.dtp.abort()
+
+                loop.call_soon(strike)
+                await transfer.run(forever)
+
+        assert own_task().cancelling() == 0
+        await asyncio.sleep(0)
+
+    assert not outer.expired()
+
+
+async def test_a_timeout_within_the_body() -> None:
+    """A source's own timeout is a failure of the source, not a cancellation."""
+
+    transfer = supervised()
+
+    async def body() -> None:
+        async with asyncio.timeout(0.001):
+            await forever()
+
+    with pytest.raises(LocalError) as caught:
+        await transfer.run(body)
+
+    assert caught.value.end is End.PRODUCER_FAILED
+
+
+async def test_a_sibling_that_fails_in_a_task_group() -> None:
+    """The transfer is cancelled, and the group raises the sibling's error only."""
+
+    transfer = supervised()
+
+    async def sibling() -> None:
+        raise KeyError("sibling")
+
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+        async with asyncio.TaskGroup() as group:
+            group.create_task(transfer.run(forever))
+            group.create_task(sibling())
+
+    assert [type(error) for error in caught.value.exceptions] == [KeyError]
+    assert transfer.dtp.end is End.CANCELLED
+
+
+async def test_an_abort_in_a_task_group() -> None:
+    """The error of the transfer cancels its siblings, as any error does."""
+
+    transfer = supervised()
+    asyncio.get_running_loop().call_soon(transfer.dtp.abort)
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+        async with asyncio.TaskGroup() as group:
+            group.create_task(transfer.run(forever))
+            group.create_task(forever())
+
+    assert [type(error) for error in caught.value.exceptions] == [TransferAborted]
+
+
+@pytest.mark.parametrize("abort", [False, True])
+async def test_a_cancel_scope_of_anyio_around_a_transfer(abort: bool) -> None:
+    """It ends the transfer, with an abort at the same tick too, and nothing leaks out of it."""
+
+    transfer = supervised()
+    with anyio.CancelScope() as scope:
+
+        def strike() -> None:
+            scope.cancel()
+            if abort:
+                transfer.dtp.abort()
+
+        asyncio.get_running_loop().call_soon(strike)
+        await transfer.run(forever)
+
+    assert scope.cancelled_caught
+    assert not transfer.dtp.is_connected
+    assert own_task().cancelling() == 0
+    await asyncio.sleep(0)
+
+
+async def test_any_of_several_connections_interrupts() -> None:
+    """A relay ends when either of its connections is cut, and cuts the other."""
+
+    for first in (True, False):
+        other = DTP()
+        MemoryTransport(other)
+        transfer = supervised(others=(other,))
+        doomed = transfer.dtp if first else other
+        asyncio.get_running_loop().call_soon(doomed.abort, End.ABORTED, "either")
+        with pytest.raises(TransferAborted, match="either"):
+            await transfer.run(forever)
+
+        assert not other.is_connected
+        assert not transfer.dtp.is_connected
+
+
+async def test_a_connection_that_was_cut_before() -> None:
+    """The reason is told before anything begins."""
+
+    transfer = supervised()
+    transfer.dtp.abort(End.ABORTED, "before")
+    with pytest.raises(TransferAborted, match="before"):
+        await transfer.run(lambda: pytest.fail("it began"))
+
+
+async def test_an_upload_aborted_at_the_last_moment() -> None:
+    """Everything has come and the connection is closed, but not all is stored: an abort counts."""
+
+    transfer = supervised(Direction.RECEIVED)
+    dtp = transfer.dtp
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        dtp.eof_received()
+        dtp.connection_lost(None)
+        loop.call_soon(dtp.abort, End.ABORTED, "ABOR")
+        await forever()
+
+    with pytest.raises(TransferAborted, match="ABOR") as caught:
+        await transfer.run(body)
+
+    assert caught.value.result is not None
+    assert caught.value.result.end is End.ABORTED
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+async def test_an_abort_while_finishing(direction: Direction) -> None:
+    """Whether data come or go: an abort by this side is never a clean end."""
+
+    transfer = supervised(direction, ends=False)
+    asyncio.get_running_loop().call_soon(transfer.dtp.abort, End.ABORTED, "so late")
+    with pytest.raises(TransferAborted, match="so late"):
+        await transfer.run(nothing)
+
+
+async def test_cancelling_at_any_suspension() -> None:
+    """A transfer of several steps leaves nothing, wherever it is cancelled."""
+
+    async def scenario() -> None:
+        transfer = supervised(
+            throttle=TokenBucket(1e6, burst=1.0, now=asyncio.get_running_loop().time()),
+            digest="sha256",
+        )
+
+        async def body() -> None:
+            for _ in range(3):
+                await transfer.wait_for_turn(1000)
+                transfer.dtp.write(b"x" * 20_000)
+                await transfer.note_file_bytes(b"x" * 20_000)
+
+        async with asyncio.timeout(10):
+            task = asyncio.ensure_future(transfer.run(body))
+            try:
+                await asyncio.wait((task,), timeout=0)
+            finally:
+                task.cancel()
+                await asyncio.wait((task,))
+
+    assert await sweep(scenario) > 0
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "end", "reply_code"),
+    [
+        (ValueError("x"), None, 451),
+        (PermissionError(13, "Permission denied"), None, 550),
+        (OSError(28, "No space left on device"), None, 452),
+        (FileUnavailable("gone"), None, 550),
+        (BadArgument("no"), None, 501),
+        (SizeMismatch("fewer"), End.SIZE_MISMATCH, 451),
+        (QuotaExceeded("more"), End.SIZE_LIMIT, 552),
+        (InvalidData("bad"), End.BAD_DATA, 451),
+        (TruncatedTransfer("cut"), End.INCOMPLETE, 426),
+        (ExceptionGroup("several", [ValueError("x")]), None, 451),
+    ],
+)
+@pytest.mark.parametrize("direction", list(Direction))
+async def test_every_failure_is_one_error_with_the_result(
+    direction: Direction, error: Exception, end: End | None, reply_code: int
+) -> None:
+    """An error of ours stays itself; any other is its cause."""
+
+    error = copy.copy(error)
+    transfer = supervised(direction)
+
+    async def body() -> None:
+        raise error
+
+    with pytest.raises(FTPDataError) as caught:
+        await transfer.run(body)
+
+    local = End.PRODUCER_FAILED if direction is Direction.SENT else End.CONSUMER_FAILED
+    failure = caught.value
+    assert failure is error or failure.__cause__ is error
+    assert failure.reply_code == reply_code
+    assert failure.result is not None
+    assert failure.result.reply_code == reply_code
+    assert failure.result.end is failure.end is (end or local)
+    assert transfer.dtp.end is failure.end
+    assert not isinstance(transfer.dtp.transport, MemoryTransport) or (
+        transfer.dtp.transport.was_aborted
+    )
+
+
+async def test_a_connection_that_was_never_made() -> None:
+    """Nothing to send through: 425."""
+
+    transfer = Supervisor(DTP(), Direction.SENT, deadlines=Deadlines())
+
+    async def body() -> None:
+        transfer.dtp.write(b"x")
+
+    with pytest.raises(NotConnected) as caught:
+        await transfer.run(body)
+
+    assert caught.value.reply_code == 425
+    assert caught.value.result is not None
+
+
+async def test_an_unknown_digest_closes_the_connection() -> None:
+    """Like any other failure: 504, with the result."""
+
+    transfer = supervised(digest="nonsense")
+    with pytest.raises(UnsupportedParameter) as caught:
+        await transfer.run(nothing)
+
+    assert caught.value.reply_code == 504
+    assert caught.value.result is not None
+    assert not transfer.dtp.is_connected
+
+
+# Progress
+
+
+async def test_progress_is_called_now_and_then_and_at_the_end() -> None:
+    """Not for each of a thousand pieces; the last call tells it all."""
+
+    calls: list[tuple[int, int | None]] = []
+    transfer = supervised(progress=lambda done, total: calls.append((done, total)))
+    transfer.total = 1000
+
+    async def body() -> None:
+        for _ in range(1000):
+            await transfer.note_file_bytes(b"x")
+
+    await transfer.run(body)
+    assert calls == sorted(calls)
+    assert calls[-1] == (1000, 1000)
+    assert len(calls) < 500
+
+
+async def test_a_last_progress_that_fails() -> None:
+    """Also the last call fails the transfer as any other, with an error of ours."""
+
+    def progress(_: int, __: int | None) -> None:
+        raise RuntimeError("no")
+
+    transfer = supervised(progress=progress)
+    with pytest.raises(LocalError) as caught:
+        await transfer.run(nothing)
+
+    assert caught.value.reply_code == 451
+    assert caught.value.result is not None
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "begins", "end"),
+    [
+        (Deadlines(first_byte=0.02), False, End.FIRST_BYTE_TIMEOUT),
+        (Deadlines(first_byte=None, stall=0.02), False, End.STALLED),
+        (Deadlines(stall=0.02), True, End.STALLED),
+        (Deadlines(minimum_rate=1e6, rate_window=0.02), True, End.TOO_SLOW),
+    ],
+)
+async def test_each_deadline_has_its_own_end(deadlines: Deadlines, begins: bool, end: End) -> None:
+    """The body is interrupted, with the end of the deadline that passed."""
+
+    transfer = supervised(Direction.RECEIVED, deadlines=deadlines)
+
+    async def body() -> None:
+        if begins:
+            transfer.dtp.data_received(b"x")
+            await asyncio.sleep(0.001)
+        await forever()
+
+    async with asyncio.timeout(20):
+        with pytest.raises(FTPDataError) as caught:
+            await transfer.run(body)
+
+    assert caught.value.end is end
+    assert caught.value.reply_code == 426
+
+
+async def test_the_close_deadline() -> None:
+    """A peer that does not take the rest is given up while finishing."""
+
+    dtp = DTP()
+    MemoryTransport(dtp)
+    transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines(close=0.02))
+
+    async def body() -> None:
+        dtp.write(b"x")
+
+    with pytest.raises(FTPDataError) as caught:
+        await transfer.run(body)
+
+    assert caught.value.end is End.CLOSE_TIMEOUT
+
+
+async def test_no_deadline_at_all_sets_no_timer() -> None:
+    """Nothing limited, nothing watched."""
+
+    transfer = supervised(
+        Direction.RECEIVED, deadlines=Deadlines(first_byte=None, stall=None, close=None)
+    )
+
+    async def body() -> None:
+        assert transfer._timer is None
+
+    await transfer.run(body)
+
+
+async def test_the_time_that_a_throttle_takes_is_not_held_against_the_peer() -> None:
+    """A throttle slower than every deadline: the transfer goes on."""
+
+    now = asyncio.get_running_loop().time()
+    transfer = supervised(
+        Direction.RECEIVED,
+        deadlines=Deadlines(first_byte=0.01, stall=0.01, minimum_rate=1e9, rate_window=0.01),
+        throttle=TokenBucket(1000.0, burst=1.0, now=now),
+    )
+
+    async def body() -> None:
+        transfer.dtp.data_received(b"x" * 100)
+        await transfer.wait_for_turn(100)
+
+    await transfer.run(body)
+
+
+# Throttle and turns
+
+
+class Recorder(TokenBucket):
+    """Notes what is reserved and given back, and lets wait as it was told."""
+
+    def __init__(self, delay: float = 0.0, rate: float | None = None) -> None:
+        super().__init__(rate, now=0.0)
+        self.calls: list[tuple[str, int]] = []
+        self._delay = delay
+
+    def reserve(self, nbytes: int, now: float) -> float:
+        """Note it; let wait."""
+
+        self.calls.append(("reserve", nbytes))
+        return self._delay
+
+    def unused(self, nbytes: int) -> None:
+        """Note it."""
+
+        self.calls.append(("unused", nbytes))
+
+
+async def test_what_a_cut_transfer_reserved_is_given_back() -> None:
+    """Cancelled or aborted in its throttled sleep, it does not make others wait."""
+
+    for cancel in (True, False):
+        bucket = Recorder(delay=1000.0)
+        transfer = supervised(throttle=bucket)
+        task = asyncio.create_task(
+            transfer.run(lambda transfer=transfer: transfer.wait_for_turn(7))  # type: ignore[misc]
+        )
+        await asyncio.sleep(0)
+        if cancel:
+            task.cancel()
+        else:
+            transfer.dtp.abort()
+        with pytest.raises((asyncio.CancelledError, TransferAborted)):
+            await task
+
+        assert bucket.calls == [("reserve", 7), ("unused", 7)]
+
+
+@pytest.mark.parametrize(
+    ("rates", "size"),
+    [
+        ([None], 256 * 1024),
+        ([1e9], 256 * 1024),
+        ([1e6], 100_000),
+        ([1e6, 2e5], 20_000),
+        ([2e5, None, 1e6], 20_000),
+        ([10.0], 1024),
+    ],
+)
+async def test_pieces_are_a_tenth_of_a_second(rates: list[float | None], size: int) -> None:
+    """Of the lowest rate in the tree, within bounds."""
+
+    bucket: TokenBucket | None = None
+    for rate in rates:
+        bucket = TokenBucket(rate, parent=bucket, now=0.0)
+
+    assert supervised(throttle=bucket).piece_size == size
+
+
+async def test_who_never_waits_lets_others_run() -> None:
+    """Every so many bytes, a turn of the loop."""
+
+    transfer = supervised()
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def body() -> None:
+        for _ in range(64):
+            await transfer.wait_for_turn(256 * 1024)
+
+    task = asyncio.create_task(other())
+    await transfer.run(body)
+    task.cancel()
+    assert turns >= 16
+
+
+# finish_despite_cancellation
+
+
+async def _note(log: list[str], *, gate: asyncio.Event | None = None) -> None:
+    if gate is not None:
+        await gate.wait()
+    log.append("done")
+
+
+async def test_the_last_thing_is_done_although_cancelled() -> None:
+    """Twice, even; then the cancellation comes through."""
+
+    log: list[str] = []
+    gate = asyncio.Event()
+    task = asyncio.create_task(finish_despite_cancellation(_note(log, gate=gate), 10.0))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        task.cancel()
+
+    await asyncio.sleep(0)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert log == ["done"]
+
+
+async def test_the_last_thing_is_given_up_in_the_end() -> None:
+    """It is cancelled when its time is over, and that is no error."""
+
+    log: list[str] = []
+    await finish_despite_cancellation(_note(log, gate=asyncio.Event()), 0.01)
+    assert log == []
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+async def test_the_last_thing_fails(cancel: bool) -> None:
+    """Its error is raised, unless the task was cancelled: then that is what is raised."""
+
+    gate = asyncio.Event()
+
+    async def work() -> None:
+        await gate.wait()
+        raise KeyError("failed")
+
+    task = asyncio.create_task(finish_despite_cancellation(work(), None))
+    await asyncio.sleep(0)
+    if cancel:
+        task.cancel()
+        await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError if cancel else KeyError):
+        await task
+
+
+async def test_the_last_thing_in_a_cancelled_scope_of_anyio() -> None:
+    """It is done, although anyio cancels again at every turn; and the loop is not kept busy."""
+
+    log: list[str] = []
+    gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    turns = 0
+
+    def open_gate() -> None:
+        nonlocal turns
+        turns = steps
+        gate.set()
+
+    steps = 0
+
+    async def count() -> None:
+        nonlocal steps
+        while True:
+            steps += 1
+            await asyncio.sleep(0.001)
+
+    counter = asyncio.create_task(count())
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        loop.call_later(0.02, open_gate)
+        await finish_despite_cancellation(_note(log, gate=gate), None)
+
+    counter.cancel()
+    assert log == ["done"]
+    assert turns
+
+
+async def test_a_transfer_has_no_task_of_its_own() -> None:
+    """It runs in the caller's: context variables and cancel scopes are the caller's."""
+
+    seen: list[object] = []
+
+    async def body() -> None:
+        seen.append(asyncio.current_task())
+
+    await supervised().run(body)
+    assert seen == [own_task()]
+
+
+# What is made ready for a peer
+
+
+async def _send_pieces(transfer: Supervisor, sizes: list[int], *, total: int) -> None:
+    """Make and send pieces of the sizes that are told, as a converted file is."""
+
+    sent = 0
+    while sent < total:
+        size = transfer.sending_size()
+        sizes.append(size)
+        await transfer.send(bytes(size))
+        sent += size
+
+
+@linux_only
+async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
+    """What a system takes in any case goes out in one piece; then pieces are small."""
+
+    sizes: list[int] = []
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        task = asyncio.create_task(_send_pieces(transfer, sizes, total=1 << 24))
+        before = -1
+        while len(sizes) != before:
+            before = len(sizes)
+            await asyncio.sleep(0.05)
+        assert sizes[0] == supervision.FIRST_PIECES
+        assert set(sizes[2:]) == {supervision.STALLED_PIECE}
+        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
+        # Nor is the system's own memory filled.
+        assert dtp.bytes_sent < 1 << 20
+        task.cancel()
+
+
+@linux_only
+async def test_many_small_pieces_wait_as_little() -> None:
+    """Of a source that is never asked how much it is to make."""
+
+    async def work() -> None:
+        while True:
+            await transfer.send(bytes(1000))
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.3)
+        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
+        task.cancel()
+
+
+@linux_only
+async def test_one_large_piece_waits_as_little() -> None:
+    """It is cut: only the first parts of it are in the transport."""
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        task = asyncio.create_task(transfer.send(bytes(1 << 24)))
+        await asyncio.sleep(0.1)
+        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
+        task.cancel()
+
+
+@linux_only
+async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
+    """And the system holds as much as it likes; what it was told before is as it was."""
+
+    sizes: list[int] = []
+    async with connection() as (dtp, peer):
+        sock = dtp.transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, kernel.TCP_NOTSENT_LOWAT, 1 << 22)
+        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
+        receiving = asyncio.create_task(receive_all(peer))
+        await _send_pieces(transfer, sizes, total=1 << 24)
+        await dtp.finish()
+        assert len(await receiving) == sum(sizes)
+        assert max(sizes) == supervision.LARGEST_PIECE
+        assert max(sizes[:2]) < supervision.LARGEST_PIECE
+        assert transfer._unsent_limit is None
+
+
+async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
+    """There the high-water mark alone bounds what waits."""
+
+    assert supervised().sending_size() == supervision.LARGEST_PIECE
