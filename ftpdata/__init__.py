@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         TransferAborted,
     )
     from .files.directories import DirectoryLister, list_directory
-    from .files.files import FileTarget, WriteMode
+    from .files.target import FileTarget, WriteMode
     from .listing._mlsx_formatter import MlsxFormatter
     from .listing.entry import EntryType, ListingEntry, Permissions
     from .listing.mlsx import FactSelection, format_mlsx_line, parse_mlsx_line
@@ -181,7 +181,7 @@ if not TYPE_CHECKING:
                 "TransferAborted",
             ),
             "files.directories": ("DirectoryLister", "list_directory"),
-            "files.files": ("FileTarget", "WriteMode"),
+            "files.target": ("FileTarget", "WriteMode"),
             "listing._mlsx_formatter": ("MlsxFormatter",),
             "listing.entry": ("EntryType", "ListingEntry", "Permissions"),
             "listing.mlsx": ("FactSelection", "format_mlsx_line", "parse_mlsx_line"),

@@ -775,10 +775,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a store that takes too long does not publish",
-        module="ftpdata/files/files.py",
+        module="ftpdata/files/target.py",
         check="                _check_in_time(until)\n",
         instead="",
-        tests="tests/files/test_files.py::test_a_commit_that_takes_too_long",
+        tests="tests/files/test_target.py::test_a_commit_that_takes_too_long",
     ),
     Mutation(
         name="a file that is opened in vain is given up",

@@ -39,7 +39,9 @@ from ..errors import (
     TruncatedTransfer,
     error_for_end,
 )
-from ..files.files import FileObjectTarget, FilePath, FileTarget, WriteMode
+from ..files._names import FilePath
+from ..files._object_target import FileObjectTarget
+from ..files.target import FileTarget, WriteMode
 from ..outcome import End
 from .protocol import DTP, CloseWaiter
 

@@ -31,7 +31,8 @@ import anyio
 from ..codecs.representation import PIECE_SIZE
 from ..contracts import Buffer, Encoder, Producer, PushProducer
 from ..errors import FTPDataError, NotConnected, SizeMismatch
-from ..files.files import FilePath, FileSource
+from ..files._names import FilePath
+from ..files.source import FileSource
 from ..outcome import End
 
 __all__ = [

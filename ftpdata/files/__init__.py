@@ -8,7 +8,8 @@ from .._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .directories import DirectoryLister, DirectoryReader, list_directory
-    from .files import FileSource, FileTarget, WriteMode
+    from .source import FileSource
+    from .target import FileTarget, WriteMode
 
 __all__ = [
     "DirectoryLister",
@@ -24,6 +25,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "directories": ("DirectoryLister", "DirectoryReader", "list_directory"),
-            "files": ("FileSource", "FileTarget", "WriteMode"),
+            "source": ("FileSource",),
+            "target": ("FileTarget", "WriteMode"),
         },
     )

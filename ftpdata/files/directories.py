@@ -40,8 +40,8 @@ from ..listing.table import (
     TableFormatter,
     folded,
 )
+from ._names import FilePath
 from ._workers import WorkerCalls
-from .files import FilePath
 
 __all__ = ["DirectoryLister", "DirectoryReader", "list_directory"]
 

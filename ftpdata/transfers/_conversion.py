@@ -25,7 +25,7 @@ from ..connection._receive_buffer import LARGEST_BLOCK, ReceiveBuffer
 from ..connection.consumers import ReceiveQueue
 from ..connection.protocol import DTP
 from ..contracts import Buffer, Encoder
-from ..files.files import CHUNK
+from ..files.source import CHUNK
 from ..outcome import FastPath
 from ..parameters import TransferParameters, TransmissionMode
 from ._supervisor import Supervisor

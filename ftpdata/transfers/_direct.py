@@ -21,7 +21,7 @@ from ..connection.protocol import ANSWER_PATIENCE, DTP
 from ..contracts import ProgressCallback
 from ..errors import FTPDataError
 from ..files._cache import is_in_memory, lives_in_memory, read_cached
-from ..files.files import FileTarget
+from ..files.target import FileTarget
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, FastPath, TransferResult
 from ..throttle import TokenBucket

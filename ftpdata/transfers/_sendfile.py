@@ -14,7 +14,7 @@ from .._tasks import give_up
 from ..contracts import Buffer
 from ..errors import SizeMismatch
 from ..files._cache import read_cached
-from ..files.files import FileSource
+from ..files.source import FileSource
 from ..outcome import FastPath
 from ._conversion import Outgoing
 from ._supervisor import Supervisor

@@ -20,7 +20,8 @@ from collections.abc import Callable
 
 from ..connection.protocol import DTP
 from ..contracts import UploadTarget
-from ..files.files import FileTarget
+from ..files._writing import write_all
+from ..files.target import FileTarget
 from ..outcome import FastPath
 from ._supervisor import Supervisor
 
@@ -145,7 +146,7 @@ class _Burst:
 
         self.received = 0
         self.has_more = False
-        _write_all(fd, self.data)
+        write_all(fd, self.data)
         pipe = _open_pipe()
         if pipe is None:
             return len(self.data)
@@ -204,7 +205,7 @@ class _Burst:
         while count:
             data = os.read(pipe, count)
             count -= len(data)
-            _write_all(fd, data)
+            write_all(fd, data)
 
 
 def _open_pipe() -> tuple[int, int] | None:
@@ -223,12 +224,6 @@ def _open_pipe() -> tuple[int, int] | None:
         return None
 
     return reading, writing
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 _REFUSALS = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})

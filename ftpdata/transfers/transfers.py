@@ -51,7 +51,10 @@ from ..connection.protocol import DTP
 from ..contracts import Encoder, ProgressCallback, UploadTarget
 from ..deadlines import Deadlines
 from ..errors import BadArgument, FTPDataError, QuotaExceeded, SizeMismatch
-from ..files.files import FileObjectTarget, FilePath, FileSource, FileTarget, WriteMode
+from ..files._names import FilePath
+from ..files._object_target import FileObjectTarget
+from ..files.source import FileSource
+from ..files.target import FileTarget, WriteMode
 from ..listing.entry import ListingEntry
 from ..listing.table import ListingBlock
 from ..opening.endpoint import Endpoint

@@ -13,8 +13,9 @@ import anyio.from_thread
 import pytest
 
 from ftpdata.files import _workers as workers
+from ftpdata.files._object_target import FileObjectTarget
 from ftpdata.files._workers import WorkerCalls, default_limiter
-from ftpdata.files.files import FileObjectTarget, FileSource
+from ftpdata.files.source import FileSource
 from tests.harness.seams import Gate, cancelled
 from tests.harness.waiting import until
 

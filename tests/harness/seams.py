@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ftpdata.files import files
+from ftpdata.files import _writing, source, target
 from tests.harness.waiting import until
 
 __all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]
@@ -30,13 +30,19 @@ class _Calls:
         return getattr(self._below, name)
 
 
-class Seams:
-    """Replaces functions of `os`, for one module only."""
+_FILES = (_writing, source, target)
+"""The modules that open, read and write files."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: ModuleType = files) -> None:
-        self._below: Any = vars(module)["os"]
+
+class Seams:
+    """Replaces functions of `os`, for some modules only; by default for those of files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+        modules = modules or _FILES
+        self._below: Any = vars(modules[0])["os"]
         self._calls = _Calls(self._below)
-        monkeypatch.setattr(module, "os", self._calls)
+        for module in modules:
+            monkeypatch.setattr(module, "os", self._calls)
 
     def replace(self, name: str, wrapper: Callable[..., Any]) -> None:
         """Call ``wrapper(original, *args, **kwargs)`` instead of ``os.name``."""

@@ -22,7 +22,7 @@ from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import FTPDataError, LocalError, QuotaExceeded, SizeMismatch
 from ftpdata.files import _workers as workers
-from ftpdata.files.files import FileTarget, WriteMode
+from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.opening.passive import listen_passive

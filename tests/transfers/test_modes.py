@@ -24,7 +24,7 @@ from ftpdata.errors import (
     TruncatedTransfer,
     UnsupportedParameter,
 )
-from ftpdata.files.files import FileTarget
+from ftpdata.files.target import FileTarget
 from ftpdata.outcome import End, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from ftpdata.testing import half_close

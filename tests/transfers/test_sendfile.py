@@ -12,7 +12,7 @@ import pytest
 from ftpdata._kernel import sendfile_past, unacknowledged_bytes
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import FTPDataError, SizeMismatch
-from ftpdata.files.files import FileSource
+from ftpdata.files.source import FileSource
 from ftpdata.outcome import End, FastPath
 from ftpdata.testing import reset
 from ftpdata.throttle import TokenBucket

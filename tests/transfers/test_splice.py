@@ -26,7 +26,7 @@ from ftpdata.errors import (
     TransferTimeout,
 )
 from ftpdata.files import _workers as workers
-from ftpdata.files.files import FileTarget, WriteMode
+from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.outcome import End, FastPath, TransferResult
 from ftpdata.testing import half_close, reset, sweep
 from ftpdata.throttle import TokenBucket

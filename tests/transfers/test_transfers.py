@@ -39,8 +39,9 @@ from ftpdata.errors import (
     TransferTimeout,
     UnsupportedParameter,
 )
-from ftpdata.files import files
-from ftpdata.files.files import FileTarget, WriteMode
+from ftpdata.files import source as files_source
+from ftpdata.files.source import CHUNK
+from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters
@@ -86,7 +87,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
 def from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no file be in memory: worker threads read it."""
 
-    monkeypatch.setattr(files, "read_from_memory", lambda *_, **__: 0)
+    monkeypatch.setattr(files_source, "read_from_memory", lambda *_, **__: 0)
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def names(directory: Path) -> list[str]:
 # Clean ends
 
 
-EDGES = [0, 1, 2, 255, files.CHUNK - 1, files.CHUNK, files.CHUNK + 1, len(CONTENT)]
+EDGES = [0, 1, 2, 255, CHUNK - 1, CHUNK, CHUNK + 1, len(CONTENT)]
 
 
 @pytest.mark.parametrize("fallback", [False, True])
@@ -500,7 +501,6 @@ async def test_a_progress_callback_that_raises(
     """It fails the transfer, at the first call or the last; nothing is published."""
 
     monkeypatch.setattr(supervision, "PROGRESS_INTERVAL", 1000.0 if k == 2 else 0.0)
-    monkeypatch.setattr(files, "CHUNK", 1 << 30)
 
     def progress(*_: object) -> None:
         calls.append(1)

@@ -1,10 +1,7 @@
-"""Files, without blocking the event loop: every call that may touch a disk runs in a thread.
+"""Files that are received, written and published in worker threads (STOR, APPE, STOU).
 
-`FileSource` reads what is sent; `FileTarget` writes what is received, and
-publishes it only once it is whole.
-
-Cancellation waits for the thread, see `ftpdata.files._workers`; one that is waited for
-no longer closes the file when it comes back.
+Cancellation waits for the thread, see `ftpdata.files._workers`. A write that is
+no longer waited for closes the file, and removes the hidden one, when it comes back.
 """
 
 from __future__ import annotations
@@ -12,314 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import errno
-import io
-import mmap
 import os
 import stat
-import sys
 import time
 from collections.abc import Callable
-from typing import BinaryIO, cast
 
 import anyio
 
-from .._memory import is_viewed, new_block
-from ..errors import (
-    BadArgument,
-    FileNameNotAllowed,
-    FileUnavailable,
-    FTPDataError,
-    error_for_end,
-    error_for_oserror,
-)
+from ..errors import BadArgument, FileUnavailable, error_for_end, error_for_oserror
 from ..outcome import End
-from ._cache import is_in_memory, lives_in_memory, read_from_memory
+from ._cache import lives_in_memory
+from ._names import ERRORS_OF_NAMES, FilePath
 from ._workers import WorkerCalls
+from ._writing import write_all
 
-__all__ = ["FileSource", "FileTarget", "WriteMode"]
-
-FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-
-CHUNK = 256 * 1024
-"""Bytes of one read. Below, the hop to the thread costs more than the copy."""
+__all__ = ["FileTarget", "WriteMode"]
 
 SHORT = 64 * 1024
-"""Bytes that are copied in less time than it takes to have a thread do it."""
-
-
-class FileSource:
-    """A file that is sent. Reads forward from an offset, in worker threads.
-
-    Made by `open`. Closes only what it opened itself.
-
-    Attributes:
-        size: Size of the file in bytes when it was opened; None for what has
-            no size (a pipe, an object with a `read` method only).
-        fd: The descriptor of the regular file that is behind it; None where
-            there is none.
-        position: Where the next byte comes from, in bytes.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[int, int], bytes],
-        *,
-        size: int | None,
-        position: int,
-        close: Callable[[], None] | None,
-        fd: int | None,
-        calls: WorkerCalls,
-    ) -> None:
-        self._read = read
-        self._close = close
-        self._calls = calls
-        self._buffer: mmap.mmap | None = None
-        self.size = size
-        self.position: int = position
-        self.fd = fd
-
-    @classmethod
-    async def open(
-        cls,
-        file: FilePath | int | BinaryIO,
-        *,
-        dir_fd: int | None = None,
-        offset: int = 0,
-        limiter: anyio.CapacityLimiter | None = None,
-    ) -> FileSource:
-        """Open a file for sending.
-
-        Args:
-            file: A path; or an open file descriptor or binary file object,
-                which stays open and belongs to the caller.
-            dir_fd: Directory that a relative path starts from.
-            offset: Where to start, in bytes (REST). From the beginning of the
-                file; for a file object from where it stands.
-            limiter: Bounds the threads.
-
-        Raises:
-            FileUnavailable: It cannot be read, or is a directory. Reply 550.
-            BadArgument: The offset is behind the end. Reply 501.
-            LocalError: The system failed otherwise. Reply 451.
-        """
-
-        is_callers = not isinstance(file, (int, str, bytes, os.PathLike))
-        calls = WorkerCalls(limiter, calls_back=is_callers)
-        opened: list[FileSource] = []
-
-        def work() -> FileSource:
-            source = cls._open(file, dir_fd, offset, calls)
-            opened.append(source)
-            return source
-
-        def close() -> None:
-            for source in opened:
-                source.close_now()
-
-        try:
-            with _ERRORS_OF_NAMES:
-                return await calls.run(work)
-        except asyncio.CancelledError:
-            if not calls.defer(close):
-                close()
-            raise
-
-    @classmethod
-    def _open(
-        cls, file: FilePath | int | BinaryIO, dir_fd: int | None, offset: int, calls: WorkerCalls
-    ) -> FileSource:
-        if offset < 0:
-            raise BadArgument(f"an offset is not negative: {offset}")
-
-        if isinstance(file, int):
-            return cls._from_descriptor(file, offset, calls, owned=False)
-
-        if isinstance(file, (str, bytes, os.PathLike)):
-            flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-            # A named pipe nobody writes to must not hold the thread for ever.
-            fd = os.open(file, flags | getattr(os, "O_NONBLOCK", 0), dir_fd=dir_fd)
-            try:
-                return cls._from_descriptor(fd, offset, calls, owned=True)
-            except BaseException:
-                os.close(fd)
-                raise
-
-        descriptor = _descriptor(file)
-        if descriptor is None:
-            return cls._from_object(file, offset, calls)
-
-        if isinstance(file, io.BufferedRandom):
-            file.flush()
-
-        return cls._from_descriptor(descriptor, file.tell() + offset, calls, owned=False)
-
-    @classmethod
-    def _from_descriptor(
-        cls, fd: int, start: int, calls: WorkerCalls, *, owned: bool
-    ) -> FileSource:
-        status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise FileUnavailable("is a directory")
-
-        is_regular = stat.S_ISREG(status.st_mode)
-        if is_regular and start > status.st_size:
-            raise BadArgument(f"offset {start} is behind the end of the file, {status.st_size}")
-
-        can_seek = is_regular or stat.S_ISBLK(status.st_mode)
-        if start and not can_seek:
-            raise BadArgument("only a file that can be sought can be sent from an offset")
-
-        if owned and hasattr(os, "set_blocking"):
-            os.set_blocking(fd, True)
-
-        def read_at(count: int, position: int) -> bytes:
-            if not can_seek:
-                return os.read(fd, count)
-            if hasattr(os, "pread"):
-                return os.pread(fd, count, position)
-            # The caller's file is to stand where it stood.
-            here = os.lseek(fd, 0, os.SEEK_CUR)
-            os.lseek(fd, position, os.SEEK_SET)
-            try:
-                return os.read(fd, count)
-            finally:
-                os.lseek(fd, here, os.SEEK_SET)
-
-        calls.lives_in_memory = is_regular and lives_in_memory(fd)
-        return cls(
-            read_at,
-            size=status.st_size if is_regular else None,
-            position=start,
-            close=(lambda: os.close(fd)) if owned else None,
-            fd=fd if is_regular else None,
-            calls=calls,
-        )
-
-    @classmethod
-    def _from_object(cls, file: BinaryIO, offset: int, calls: WorkerCalls) -> FileSource:
-        size: int | None = None
-        position = offset
-        if getattr(file, "seekable", lambda: False)():
-            here = file.tell()
-            size = file.seek(0, os.SEEK_END)
-            position = here + offset
-            if position > size:
-                raise BadArgument(f"offset {position} is behind the end of the file, {size}")
-            file.seek(position)
-        elif offset:
-            raise BadArgument("this file cannot start at an offset")
-
-        # read waits for as much as was asked for; of a pipe read1 gives what there is.
-        read = file.read if size is not None else getattr(file, "read1", file.read)
-        return cls(
-            lambda count, _position: cast("bytes", read(count)),
-            size=size,
-            position=position,
-            close=None,
-            fd=None,
-            calls=calls,
-        )
-
-    async def read(self, count: int = CHUNK) -> bytes:
-        """Read the next bytes, at most `count`; ``b""`` at the end of the file.
-
-        Raises:
-            FTPDataError: The system said no; carries the reply code.
-        """
-
-        position = self.position
-        try:
-            data = await self._calls.run(lambda: self._read(count, position))
-        except OSError as error:
-            raise error_for_oserror(error) from error
-
-        self.position += len(data)
-        return data
-
-    def read_now(self, count: int = CHUNK) -> memoryview | None:
-        """Read the next bytes without a thread, if they are in memory.
-
-        Returns:
-            At most `count` of them, in memory that is used again once nobody
-            has a view of it. None where `read` is to tell: they are not there,
-            this is the end, or nobody knows.
-        """
-
-        if self.fd is None or sys.platform != "linux":
-            return None
-
-        buffer = self._buffer
-        if buffer is None or not count <= len(buffer) <= 2 * count or is_viewed(buffer):
-            # Not a much larger one either: it stays as long as a peer stalls.
-            buffer = self._buffer = new_block(count)
-
-        data = memoryview(buffer)[:count]
-        size = read_from_memory(
-            self.fd, self.position, data, lives_there=self._calls.lives_in_memory
-        )
-        self.position += size
-        return data[:size] if size else None
-
-    def is_in_memory(self, count: int) -> bool:
-        """Look whether the next bytes can be had without waiting for a disk or a network.
-
-        A sample, where the system tells at all; takes no time worth a thread.
-        """
-
-        return self.fd is None or is_in_memory(
-            self.fd, self.position, count, otherwise=self._calls.lives_in_memory
-        )
-
-    def close(self) -> None:
-        """Close what was opened here. Idempotent; behind a read that still runs."""
-
-        if not self._calls.defer(self.close_now):
-            self.close_now()
-
-    def close_now(self) -> None:
-        """Do what `close` does, in the calling thread. Idempotent."""
-
-        # Its number may be another's soon.
-        self.fd = None
-        close, self._close = self._close, None
-        if close is not None:
-            close()
-
-
-_BUFFERED = (io.BufferedReader, io.BufferedRandom)
-
-
-def _descriptor(file: BinaryIO) -> int | None:
-    """Return the descriptor of a file object that reads its file as it is.
-
-    Others may have one that means something else: that of a `gzip.GzipFile`
-    is the compressed file's.
-    """
-
-    # Not isinstance: a subclass may read something else than its file.
-    raw = getattr(file, "raw", None) if type(file) in _BUFFERED else file
-    # And one that cannot seek may have read more already than it has given out.
-    return raw.fileno() if type(raw) is io.FileIO and raw.seekable() else None
-
-
-class _ErrorsOfNames:
-    """Turns what the system, or Python, says about a file that is opened into our errors."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, FTPDataError):
-            return
-        if isinstance(error, OSError):
-            raise error_for_oserror(error) from error
-        if isinstance(error, ValueError):
-            # A NUL, or a character that the file system's encoding has not.
-            raise FileNameNotAllowed("expected a name that the system can have") from error
-
-
-_ERRORS_OF_NAMES = _ErrorsOfNames()
+"""Bytes that are copied in less time than a visit to a thread takes."""
 
 
 class WriteMode(enum.Enum):
@@ -461,7 +168,7 @@ class FileTarget:
                 target.discard_now()
 
         try:
-            with _ERRORS_OF_NAMES:
+            with ERRORS_OF_NAMES:
                 return await calls.run(work, is_short=True)
         except asyncio.CancelledError:
             await calls.clean_up(discard, at_once=True)
@@ -504,7 +211,7 @@ class FileTarget:
 
         self._check_unsettled()
         try:
-            await self._calls.run(lambda: _write_all(self._open_fd(), data))
+            await self._calls.run(lambda: write_all(self._open_fd(), data))
         except OSError as error:
             raise error_for_oserror(error) from error
 
@@ -556,7 +263,7 @@ class FileTarget:
             try:
                 fd, self._fd = self._open_fd(), None
                 try:
-                    _write_all(fd, last)
+                    write_all(fd, last)
                     if self._durable:
                         os.fsync(fd)
                 finally:
@@ -728,56 +435,9 @@ class FileTarget:
                 os.close(fd)
 
 
-class FileObjectTarget:
-    """A binary file object of the caller's as an `UploadTarget`: flushed, never closed."""
-
-    def __init__(self, file: BinaryIO, limiter: anyio.CapacityLimiter | None) -> None:
-        self._file = file
-        self._calls = WorkerCalls(limiter, calls_back=True)
-
-    async def write(self, data: bytes) -> None:
-        """Write all of it.
-
-        Raises:
-            FTPDataError: The system said no; carries the reply code.
-        """
-
-        def work() -> None:
-            view = memoryview(data)
-            while view:
-                # Raw files write what they like; buffered ones everything.
-                written = self._file.write(view)
-                if not written:
-                    raise BlockingIOError(errno.EAGAIN, "the file took nothing")
-
-                view = view[written:]
-
-        await self._run(work)
-
-    async def commit(self) -> None:
-        """Flush it. Raises as `write` does."""
-
-        await self._run(self._file.flush)
-
-    async def discard(self) -> None:
-        """Leave it to the caller, whose file it is."""
-
-    async def _run(self, work: Callable[[], None]) -> None:
-        try:
-            await self._calls.run(work)
-        except OSError as error:
-            raise error_for_oserror(error) from error
-
-
 def _check_in_time(until: float | None) -> None:
     if until is not None and time.monotonic() > until:
         raise TimeoutError
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 _WRITE = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
