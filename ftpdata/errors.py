@@ -29,6 +29,13 @@ Pure. The tree::
 
 A reply code does not name a class: 522 is both RFC 2428's "network protocol"
 and RFC 4217's "data connection could not be protected".
+
+An error has two texts. ``str(error)`` says everything, for the log: it may quote
+what the host's own code has raised. `FTPDataError.reply` is the line for the peer:
+the code and words that are chosen here.
+
+What an exception means for a transfer stands here, too, once: `local_error` makes
+the error of a transfer, with its `End`, of whatever was raised on this side.
 """
 
 from __future__ import annotations
@@ -65,23 +72,41 @@ __all__ = [
     "UnsupportedParameter",
     "error_for_end",
     "error_for_oserror",
+    "local_error",
 ]
+
+LONGEST_REPLY_TEXT = 200
+"""Characters of the text of a reply; some clients read lines of 512 bytes at most."""
 
 
 class FTPDataError(Exception):
     """Base of all errors that ftpdata raises.
 
     Args:
-        message: What was expected and what came, for a person.
+        message: What was expected and what came, for a person who reads the log.
         end: How the transfer or connection ended, where that is known.
         result: What the transfer did until then, where there was one.
         reply_code: A more precise reply code than the one of the class.
+        reply_text: What the peer may read of it, in `reply`. By default that is
+            the message of an error about what the peer itself said, and a phrase
+            chosen by the class or the end for all others.
 
     Attributes:
         reply_code: The FTP reply code to send (RFC 959 §4.2).
     """
 
     default_reply_code: ClassVar[int] = 451
+    default_end: ClassVar[End | None] = None
+    """How a transfer ends in which this is raised; None where its direction decides."""
+
+    default_reply_text: ClassVar[str | None] = None
+    """What the peer may read; None where the end of the transfer says more."""
+
+    text_without_end: ClassVar[str] = "the transfer failed"
+    """What the peer may read where the end is not known either."""
+
+    message_is_for_peers: ClassVar[bool] = False
+    """Whether the message holds nothing but our words, and what the peer has said."""
 
     def __init__(
         self,
@@ -90,12 +115,14 @@ class FTPDataError(Exception):
         end: End | None = None,
         result: TransferResult | None = None,
         reply_code: int | None = None,
+        reply_text: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.end = end
         self.result = result
         self._reply_code = reply_code
+        self._reply_text = reply_text
 
     @property
     def reply_code(self) -> int:
@@ -103,11 +130,58 @@ class FTPDataError(Exception):
 
         return self.default_reply_code if self._reply_code is None else self._reply_code
 
+    @property
+    def reply(self) -> str:
+        """The line to send for this error, without its line end: the code and a text.
+
+        It is safe to send. The text is ours, apart from numbers and from what the
+        peer itself has said: it quotes no exception of the host, no path and no
+        word of the system. What could not be printed is escaped.
+        """
+
+        return f"{self.reply_code} {_printable_sentence(self._text_for_peers())}"
+
+    def _text_for_peers(self) -> str:
+        if self._reply_text is not None:
+            return self._reply_text
+        if self.message_is_for_peers:
+            return self.message
+        if self.default_reply_text is not None:
+            return self.default_reply_text
+        if self.end is None or self.end is End.CLEAN:
+            return self.text_without_end
+
+        words: str = _WORDS_FOR_END.get(self.end, self.end.value)
+        return words
+
+
+_WORDS_FOR_END = {
+    End.CONSUMER_FAILED: "the data could not be stored",
+    End.PRODUCER_FAILED: "the data could not be read",
+}
+"""For peers, who do not know what a producer and a consumer are."""
+
+
+def _printable_sentence(text: str) -> str:
+    """Make one line of a text: printable, of bounded length, with a capital and a full stop."""
+
+    line = "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
+    if len(line) > LONGEST_REPLY_TEXT:
+        line = f"{line[: LONGEST_REPLY_TEXT - 1]}…"
+    if line[:2].isalpha():
+        # What begins with notation stays as it is.
+        line = line[0].upper() + line[1:]
+
+    return line if line.endswith((".", "…", "!", "?")) else f"{line}."
+
 
 class DataConnectionError(FTPDataError):
     """The data connection could not be opened, or is not open. Reply 425."""
 
     default_reply_code = 425
+    text_without_end = "there is no data connection"
 
 
 class PeerRejected(DataConnectionError):
@@ -138,9 +212,13 @@ class TransferAborted(FTPDataError):
 class ConnectionReset(TransferAborted):
     """The peer reset the connection. Reply 426."""
 
+    default_end = End.RESET
+
 
 class TruncatedTransfer(TransferAborted):
     """The peer's end of file came without the mark that proves it. Reply 426."""
+
+    default_end = End.INCOMPLETE
 
 
 class TransferTimeout(TransferAborted):
@@ -151,6 +229,7 @@ class FileBusy(FTPDataError):
     """The file is in use; later it may not be. Reply 450."""
 
     default_reply_code = 450
+    default_reply_text = "the file is in use"
 
 
 class LocalError(FTPDataError):
@@ -160,39 +239,49 @@ class LocalError(FTPDataError):
 class SizeMismatch(FTPDataError):
     """The size differs from what was promised. Reply 451."""
 
+    default_end = End.SIZE_MISMATCH
+    default_reply_text = "the size differs from what was promised"
+
 
 class InvalidData(FTPDataError):
     """Received data are not valid in the type or mode in use. Reply 451."""
+
+    default_end = End.BAD_DATA
 
 
 class InsufficientStorage(FTPDataError):
     """No space left on the device. Reply 452."""
 
     default_reply_code = 452
+    default_reply_text = "there is no space left"
 
 
 class BadAddress(FTPDataError, ValueError):
     """An address or port that does not parse or is out of range. Reply 501."""
 
     default_reply_code = 501
+    message_is_for_peers = True
 
 
 class BadArgument(FTPDataError, ValueError):
     """An argument of a command that does not parse. Reply 501."""
 
     default_reply_code = 501
+    message_is_for_peers = True
 
 
 class UnsupportedParameter(FTPDataError):
     """A type, structure or mode that is not supported. Reply 504."""
 
     default_reply_code = 504
+    message_is_for_peers = True
 
 
 class ProtectionRequired(FTPDataError):
     """The data connection must be protected (RFC 4217 §10.2). Reply 521."""
 
     default_reply_code = 521
+    default_reply_text = "the data connection must be protected"
 
 
 class UnsupportedNetworkProtocol(FTPDataError):
@@ -203,6 +292,7 @@ class UnsupportedNetworkProtocol(FTPDataError):
     """
 
     default_reply_code = 522
+    message_is_for_peers = True
 
     def __init__(
         self,
@@ -220,24 +310,29 @@ class TLSNegotiationFailed(FTPDataError):
     """The data connection could not be protected (RFC 4217 §10.2). Reply 522."""
 
     default_reply_code = 522
+    default_reply_text = "the data connection could not be protected"
 
 
 class FileUnavailable(FTPDataError):
     """The file is not there, or may not be used. Reply 550."""
 
     default_reply_code = 550
+    default_reply_text = "the file is not available"
 
 
 class QuotaExceeded(FTPDataError):
     """A size limit or a quota is exceeded. Reply 552."""
 
     default_reply_code = 552
+    default_end = End.SIZE_LIMIT
+    default_reply_text = "the size limit is exceeded"
 
 
 class FileNameNotAllowed(FTPDataError):
     """The name is none that this file system can have. Reply 553."""
 
     default_reply_code = 553
+    default_reply_text = "this name is not allowed"
 
 
 _CLASS_FOR_END: dict[End, type[FTPDataError]] = {
@@ -278,29 +373,29 @@ def error_for_end(
     return _CLASS_FOR_END.get(end, TransferAborted)(message or end.value, end=end, result=result)
 
 
-_CLASS_FOR_ERRNO_NAME: dict[str, type[FTPDataError]] = {
-    "ENOENT": FileUnavailable,
-    "EACCES": FileUnavailable,
-    "EPERM": FileUnavailable,
-    "EISDIR": FileUnavailable,
-    "ENOTDIR": FileUnavailable,
-    "EROFS": FileUnavailable,
-    "ELOOP": FileUnavailable,
-    "ENAMETOOLONG": FileNameNotAllowed,
-    "EILSEQ": FileNameNotAllowed,
-    "EBUSY": FileBusy,
-    "ETXTBSY": FileBusy,
-    "EEXIST": FileUnavailable,
-    "ENOTEMPTY": FileUnavailable,
-    "EXDEV": FileUnavailable,
-    "ENOSPC": InsufficientStorage,
-    "EFBIG": QuotaExceeded,
-    "EDQUOT": QuotaExceeded,
+_ERRNO_NAMES: dict[str, tuple[type[FTPDataError], str]] = {
+    "ENOENT": (FileUnavailable, "no such file or directory"),
+    "EACCES": (FileUnavailable, "permission denied"),
+    "EPERM": (FileUnavailable, "permission denied"),
+    "EISDIR": (FileUnavailable, "it is a directory"),
+    "ENOTDIR": (FileUnavailable, "a part of the path is not a directory"),
+    "EROFS": (FileUnavailable, "the file system is read-only"),
+    "ELOOP": (FileUnavailable, "the path has too many symbolic links"),
+    "ENAMETOOLONG": (FileNameNotAllowed, "the name is too long"),
+    "EILSEQ": (FileNameNotAllowed, "the file system cannot have this name"),
+    "EBUSY": (FileBusy, "the file is in use"),
+    "ETXTBSY": (FileBusy, "the file is in use"),
+    "EEXIST": (FileUnavailable, "it exists already"),
+    "ENOTEMPTY": (FileUnavailable, "the directory is not empty"),
+    "EXDEV": (FileUnavailable, "the two names are on different file systems"),
+    "ENOSPC": (InsufficientStorage, "there is no space left"),
+    "EFBIG": (QuotaExceeded, "the file would be too large"),
+    "EDQUOT": (QuotaExceeded, "the quota is exceeded"),
 }
-# By name, since not every system has every error.
-_CLASS_FOR_ERRNO: dict[int, type[FTPDataError]] = {
-    getattr(errno, name): kind
-    for name, kind in _CLASS_FOR_ERRNO_NAME.items()
+_FOR_ERRNO: dict[int, tuple[type[FTPDataError], str]] = {
+    getattr(errno, name): meaning
+    for name, meaning in _ERRNO_NAMES.items()
+    # By name, since not every system has every error.
     if hasattr(errno, name)
 }
 
@@ -310,11 +405,43 @@ def error_for_oserror(
 ) -> FTPDataError:
     """Make the error, with its reply code, for what the system said about a file.
 
-    The system's own words are kept; the name of the file is left out, since
-    it may be a path that the peer must not learn. Chain it: ``raise
+    Its message has the system's own words, without the name of the file; its
+    `FTPDataError.reply` has words of ours. Chain it: ``raise
     error_for_oserror(error) from error``.
     """
 
-    kind = _CLASS_FOR_ERRNO.get(error.errno or 0, LocalError)
-    # Without words of the system, the text of the error may hold the name.
-    return kind(error.strerror or type(error).__name__, end=end, result=result)
+    kind, words = _FOR_ERRNO.get(error.errno or 0, (LocalError, "local error in processing"))
+    return kind(
+        # Without words of the system, the text of the error may hold the name.
+        error.strerror or type(error).__name__,
+        end=end,
+        result=result,
+        reply_text=words,
+    )
+
+
+def local_error(error: BaseException, end: End) -> FTPDataError:
+    """Make the error of a transfer, with its `End`, of what was raised on this side.
+
+    This is the one table from exception to end and reply code.
+
+    Args:
+        error: What was raised. An `FTPDataError` is returned itself: an end that it
+            knows stands, its class chooses one otherwise.
+        end: Who has failed, where the exception does not say more:
+            `End.PRODUCER_FAILED` or `End.CONSUMER_FAILED`.
+    """
+
+    if isinstance(error, FTPDataError):
+        # Clean is how an earlier transfer on the same connection ended.
+        if error.end is None or error.end is End.CLEAN:
+            error.end = error.default_end or end
+        return error
+
+    if isinstance(error, OSError):
+        made = error_for_oserror(error, end=end)
+    else:
+        made = LocalError(f"{end.value}: {error!r:.200}", end=end)
+
+    made.__cause__ = error
+    return made

@@ -34,6 +34,7 @@ from ftpdata.errors import (
     UnsupportedParameter,
     error_for_end,
     error_for_oserror,
+    local_error,
 )
 from ftpdata.outcome import Direction, End, TransferResult
 
@@ -209,3 +210,84 @@ def test_error_for_oserror(number: int, kind: type[FTPDataError], reply_code: in
 def test_oserror_without_words(error: OSError, message: str) -> None:
     """An error that says little still has a message, and never the name of a file."""
     assert str(error_for_oserror(error)) == message
+
+
+SECRET = "PUT https://store.example/bucket?Signature=abc /srv/secret\r\n226 forged"
+
+
+@pytest.mark.parametrize(
+    ("error", "reply"),
+    [
+        (LocalError(SECRET, end=End.PRODUCER_FAILED), "451 The data could not be read."),
+        (LocalError(SECRET, end=End.CONSUMER_FAILED), "451 The data could not be stored."),
+        (FTPDataError(SECRET), "451 The transfer failed."),
+        (FTPDataError(SECRET, end=End.CLEAN), "451 The transfer failed."),
+        (DataConnectionError(SECRET), "425 There is no data connection."),
+        (
+            DataConnectionError(SECRET, end=End.OPEN_FAILED),
+            "425 Data connection could not be opened.",
+        ),
+        (TransferAborted(SECRET, end=End.ABORTED), "426 Aborted by this side."),
+        (FileUnavailable(SECRET), "550 The file is not available."),
+        (QuotaExceeded(SECRET, end=End.SIZE_LIMIT), "552 The size limit is exceeded."),
+        (SizeMismatch(SECRET), "451 The size differs from what was promised."),
+        (
+            FileUnavailable(SECRET, reply_text="ask Anna, please!"),
+            "550 Ask Anna, please!",
+        ),
+        (NotConnected(SECRET, end=End.RESET, reply_code=426), "426 Reset by peer."),
+        (BadArgument("expected a number, got 'x\r\n226 y'"), None),
+    ],
+)
+def test_reply_quotes_nobody_but_us_and_the_peer(error: FTPDataError, reply: str | None) -> None:
+    """What the host's code has raised, with its secrets and line ends, is for the log."""
+    if reply is not None:
+        assert error.reply == reply
+    assert error.reply.isprintable()
+    assert error.reply.startswith(f"{error.reply_code} ")
+
+
+def test_the_reply_to_bad_input_says_what_was_wrong() -> None:
+    """The peer said it itself; what could forge a line is escaped."""
+    assert BadArgument("expected a number, got a\r\n226 b").reply == (
+        "501 Expected a number, got a\\r\\n226 b."
+    )
+    assert UnsupportedParameter("TYPE L 36 is not supported").reply == (
+        "504 TYPE L 36 is not supported."
+    )
+
+
+def test_a_reply_has_a_bounded_length() -> None:
+    """A client reads a line of some hundred bytes, whatever was in the argument."""
+    reply = BadArgument("x" * 10_000).reply
+    assert reply.endswith("xx…")
+    assert len(reply) == len("501 ") + errors.LONGEST_REPLY_TEXT
+
+
+def test_the_system_has_words_of_ours_in_a_reply() -> None:
+    """The system's own may be in any language, and name anything."""
+    missing = error_for_oserror(OSError(errno.ENOENT, "Datei fehlt", "/srv/secret"))
+    assert (str(missing), missing.reply) == ("Datei fehlt", "550 No such file or directory.")
+    unknown = error_for_oserror(OSError(errno.EIO, SECRET, "/srv/secret"))
+    assert unknown.reply == "451 Local error in processing."
+
+
+@pytest.mark.parametrize(
+    ("error", "end", "kind"),
+    [
+        (SizeMismatch("1, not 2"), End.SIZE_MISMATCH, SizeMismatch),
+        (QuotaExceeded("too much"), End.SIZE_LIMIT, QuotaExceeded),
+        (InvalidData("not EBCDIC"), End.BAD_DATA, InvalidData),
+        (TruncatedTransfer("no mark"), End.INCOMPLETE, TruncatedTransfer),
+        (FileUnavailable("gone"), End.CONSUMER_FAILED, FileUnavailable),
+        (QuotaExceeded("too much", end=End.ABORTED), End.ABORTED, QuotaExceeded),
+        (InvalidData("earlier", end=End.CLEAN), End.BAD_DATA, InvalidData),
+        (OSError(errno.ENOSPC, "full"), End.CONSUMER_FAILED, InsufficientStorage),
+        (RuntimeError("oops"), End.CONSUMER_FAILED, LocalError),
+    ],
+)
+def test_what_an_exception_means(error: Exception, end: End, kind: type[FTPDataError]) -> None:
+    """One table says how a transfer ends in which this was raised."""
+    made = local_error(error, End.CONSUMER_FAILED)
+    assert (made.end, type(made)) == (end, kind)
+    assert made is error or made.__cause__ is error

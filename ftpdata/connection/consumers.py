@@ -33,11 +33,10 @@ from ..contracts import Consumer, Decoder, PushProducer, UploadTarget
 from ..digests import Digest
 from ..errors import (
     FTPDataError,
-    InvalidData,
     LocalError,
     QuotaExceeded,
-    TruncatedTransfer,
     error_for_end,
+    local_error,
 )
 from ..files._names import FilePath
 from ..files._object_target import FileObjectTarget
@@ -771,19 +770,7 @@ class DecodingConsumer(_Consumer):
         # What else is in the decoder is worth nothing any more.
         self._waiting.clear()
         self._pieces = iter(())
-        if isinstance(error, FTPDataError):
-            self._failure = error
-            if error.end is None:
-                error.end = _ENDS.get(type(error), End.CONSUMER_FAILED)
-        else:
-            self._failure = LocalError(f"{End.CONSUMER_FAILED.value}: {error!r:.200}")
-            self._failure.__cause__ = error
-
-
-_ENDS: dict[type[FTPDataError], End] = {
-    InvalidData: End.BAD_DATA,
-    TruncatedTransfer: End.INCOMPLETE,
-}
+        self._failure = local_error(error, End.CONSUMER_FAILED)
 
 
 @runtime_checkable

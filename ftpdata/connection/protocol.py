@@ -49,7 +49,7 @@ from .._kernel import (
 from ..addresses import HostPort
 from ..contracts import Buffer, BufferedConsumer, Consumer, Producer, PushProducer
 from ..deadlines import shared_moment
-from ..errors import BadAddress, FTPDataError, NotConnected, error_for_end, error_for_oserror
+from ..errors import BadAddress, FTPDataError, NotConnected, error_for_end, local_error
 from ..listing.writers import ListingEntry, ListingRules, NamePolicy, format_list_line
 from ..outcome import End
 
@@ -839,22 +839,19 @@ class DTP(asyncio.Protocol):
     # Private: how it ended
 
     def _set_end(self, end: End, message: str | None, cause: BaseException | None) -> None:
-        self._end = end
         if isinstance(cause, FTPDataError):
-            self._reason = cause
-            if cause.end is None or cause.end is End.CLEAN:
-                cause.end = end
             # A limit that is exceeded says more than that a consumer failed.
-            self._end = cause.end
-        elif isinstance(cause, OSError) and end in (End.CONSUMER_FAILED, End.PRODUCER_FAILED):
-            self._reason = error_for_oserror(cause, end=end)
-            self._reason.__cause__ = cause
+            self._reason = local_error(cause, end)
+            end = self._reason.end or end
+        elif cause is not None and end in (End.CONSUMER_FAILED, End.PRODUCER_FAILED):
+            self._reason = local_error(cause, end)
         else:
             if message is None and cause is not None:
                 message = f"{end.value}: {cause}" if str(cause) else f"{end.value}: {cause!r}"
             self._reason = error_for_end(end, message)
             self._reason.__cause__ = cause
 
+        self._end = end
         callback, self._on_cut = self._on_cut, None
         if callback is not None:
             callback()

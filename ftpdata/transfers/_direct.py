@@ -19,14 +19,14 @@ import attrs
 from .._kernel import acknowledge_at_once, describe_tls, has_unread, unacknowledged_on
 from ..connection.protocol import ANSWER_PATIENCE, DTP
 from ..contracts import ProgressCallback
-from ..errors import FTPDataError
+from ..errors import FTPDataError, local_error
 from ..files._cache import is_in_memory, lives_in_memory, read_cached
 from ..files.target import FileTarget
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, FastPath, TransferResult
 from ..throttle import TokenBucket
 from ..tls._transport import TLSChannel
-from ._supervisor import local_failure
+from ._supervisor import failed_side
 
 __all__ = [
     "DIRECT_LIMIT",
@@ -207,7 +207,7 @@ def failure_of(error: Exception, so_far: TransferResult) -> FTPDataError:
         so_far: What would be the clean end.
     """
 
-    failure = local_failure(error, so_far.direction)
+    failure = local_error(error, failed_side(so_far.direction))
     assert failure.end is not None
     failure.result = attrs.evolve(
         so_far, end=failure.end, reason=str(failure), reply_code=failure.reply_code

@@ -22,20 +22,11 @@ from ..connection.protocol import DTP
 from ..contracts import Buffer, ProgressCallback
 from ..deadlines import Deadlines, ProgressWatch, shared_moment
 from ..digests import Digest
-from ..errors import (
-    FTPDataError,
-    InvalidData,
-    LocalError,
-    NotConnected,
-    QuotaExceeded,
-    SizeMismatch,
-    TruncatedTransfer,
-    error_for_oserror,
-)
+from ..errors import FTPDataError, NotConnected, local_error
 from ..outcome import Direction, End, FastPath, TransferResult
 from ..throttle import TokenBucket
 
-__all__ = ["Supervisor", "local_failure"]
+__all__ = ["Supervisor", "failed_side"]
 
 T = TypeVar("T")
 
@@ -326,7 +317,7 @@ class Supervisor:
 
         reason = self._find_cut(error)
         if reason is None:
-            reason = local_failure(error, self.direction)
+            reason = local_error(error, failed_side(self.direction))
 
         assert reason.end is not None
         reason.result = self.result(reason.end, str(reason), reply_code=reason.reply_code)
@@ -590,25 +581,8 @@ def _lowest_rate(bucket: TokenBucket | None) -> float | None:
 _HARMLESS_WHEN_RECEIVED = frozenset({End.RESET, End.LOST, End.CLOSE_TIMEOUT})
 """What may become of a connection whose every byte and end of file have come."""
 
-_ENDS: dict[type[FTPDataError], End] = {
-    SizeMismatch: End.SIZE_MISMATCH,
-    QuotaExceeded: End.SIZE_LIMIT,
-    InvalidData: End.BAD_DATA,
-    TruncatedTransfer: End.INCOMPLETE,
-}
 
+def failed_side(direction: Direction) -> End:
+    """Say who has failed, where an exception says nothing more precise."""
 
-def local_failure(error: Exception, direction: Direction) -> FTPDataError:
-    """Turn what was raised on this side into the error of a transfer, with its `end`."""
-
-    local = End.PRODUCER_FAILED if direction is Direction.SENT else End.CONSUMER_FAILED
-    if isinstance(error, FTPDataError):
-        if error.end is None or error.end is End.CLEAN:
-            # Clean is how an earlier transfer ended, that had this connection.
-            error.end = _ENDS.get(type(error), local)
-        return error
-
-    if isinstance(error, OSError):
-        return error_for_oserror(error, end=local)
-
-    return LocalError(f"{local.value}: {error!r:.200}", end=local)
+    return End.PRODUCER_FAILED if direction is Direction.SENT else End.CONSUMER_FAILED

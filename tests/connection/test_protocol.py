@@ -623,7 +623,7 @@ async def test_a_consumer_that_raises_ends_the_transfer(when: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "told"), [(None, End.CONSUMER_FAILED), (End.SIZE_LIMIT, End.SIZE_LIMIT)]
+    ("known", "told"), [(None, End.SIZE_LIMIT), (End.CONSUMER_FAILED, End.CONSUMER_FAILED)]
 )
 async def test_an_error_that_knows_its_end_is_the_end(known: End | None, told: End) -> None:
     """The connection and the reason tell the same end: that of the consumer's own error."""
