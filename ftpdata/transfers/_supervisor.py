@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -113,7 +114,8 @@ class Supervisor:
         self.throttle = throttle
         self._others = others
         self._progress = progress
-        self._progress_at = 0.0
+        # Not 0.0: the loop's clock starts with the machine, perhaps less than an interval ago.
+        self._progress_at = -math.inf
         self._digest: Digest | None = None
         self._digest_name = digest
         self._offset = offset

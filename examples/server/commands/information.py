@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from typing import TYPE_CHECKING
 
-import anyio
 import attrs
 
 from ftpdata import ListFormatter
@@ -105,7 +105,7 @@ def _state(session: Session) -> Reply:
     parameters, structure = session.parameters, session.parameters.structure.value
     doing = "Nothing is being transferred."
     if session.operation is not None:
-        doing = session.operation.describe(anyio.current_time())
+        doing = session.operation.describe(asyncio.get_running_loop().time())
     lines = (
         "Status:",
         f"Connected from {session.peer}",
