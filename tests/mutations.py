@@ -928,6 +928,35 @@ MUTATIONS: tuple[Mutation, ...] = (
         instead=":",
         tests="tests/server/test_session.py::test_replies_that_nobody_reads_are_bounded",
     ),
+    Mutation(
+        name="minimal server: no step of a path follows a link",
+        module="examples/minimal_server.py",
+        check="os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK",
+        instead="os.O_RDONLY | os.O_NONBLOCK",
+        tests="tests/test_examples.py::test_no_path_leaves_the_directory_of_the_minimal_server",
+    ),
+    Mutation(
+        name="minimal server: nothing is said between AUTH and TLS",
+        module="examples/minimal_server.py",
+        check="        if self.lines.buffer:\n",
+        instead="        if False:\n",
+        tests="tests/test_examples.py"
+        "::test_nothing_is_said_to_the_minimal_server_between_auth_and_tls",
+    ),
+    Mutation(
+        name="minimal server: no password in clear where there is a certificate",
+        module="examples/minimal_server.py",
+        check="        if self.options.certificate and self.tls is None:\n",
+        instead="        if False:\n",
+        tests="tests/test_examples.py::test_who_may_log_in_to_the_minimal_server",
+    ),
+    Mutation(
+        name="minimal server: one listener for a session",
+        module="examples/minimal_server.py",
+        check="        await self.give_up_endpoint()\n        self.endpoint",
+        instead="        self.endpoint",
+        tests="tests/test_examples.py::test_the_minimal_server_has_one_listener_for_a_session",
+    ),
 )
 
 

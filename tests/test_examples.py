@@ -1,4 +1,4 @@
-"""The examples and the programs of the README run as they stand, as a user runs them."""
+"""The examples run as they stand, as a user runs them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import contextlib
 import ftplib
 import io
 import os
-import re
+import shutil
+import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from examples.control import Control
 from examples.demo import ExtendedFTP
@@ -131,24 +134,272 @@ def test_proxy(served: Path) -> None:
                 assert ftp.voidcmd("NOOP").startswith("200")
 
 
-def test_retr_only_server(served: Path) -> None:
-    """It sends a file, says 550 for one that is not there, and is under 40 lines of code."""
+# The minimal server
+
+AUTHORITY = trustme.CA()
+
+
+class ProtectedFTP(ftplib.FTP_TLS):
+    """ftplib over TLS; trusts the authority of these tests, and no other."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(timeout=timeout, context=ssl.create_default_context())
+        AUTHORITY.configure_trust(self.context)
+
+    def login(self, user: str = "", passwd: str = "", acct: str = "", secure: bool = True) -> str:
+        """Log in, and protect the data connections."""
+
+        reply = super().login(user, passwd, acct, secure)
+        self.prot_p()
+        return reply
+
+
+@contextlib.contextmanager
+def minimal_server(served: Path, way: str = "clear") -> Iterator[tuple[str, str]]:
+    """Run the minimal server, in clear or with TLS, for the user u whose password is p."""
+
+    certificate = AUTHORITY.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    with certificate.tempfile() as file:
+        arguments = ["--port", "0", "--user", "u:p"]
+        if way == "tls":
+            arguments += ["--certificate", file]
+        with running("minimal_server", str(served), *arguments) as address:
+            yield address
+
+
+both_ways = pytest.mark.parametrize("way", ["clear", "tls"])
+KINDS = {"clear": (ftplib.FTP, ExtendedFTP), "tls": (ProtectedFTP,)}
+
+
+def need(client: str) -> None:
+    """Skip the test where a client is not installed."""
+
+    if shutil.which(client) is None:
+        pytest.skip(f"{client} is not installed here")
+
+
+def test_the_minimal_server_is_small() -> None:
+    """It can be read in one sitting, and copied."""
+
+    source = (ROOT / "examples" / "minimal_server.py").read_text("utf-8")
+    body = source.partition("\nclass ")[2].partition('if __name__ == "__main__"')[0]
+    assert len([line for line in body.splitlines() if line.strip()]) < 200
+
+
+@both_ways
+def test_minimal_server_with_ftplib(way: str, served: Path) -> None:
+    """Downloads, uploads and listings work, by PASV and by EPSV; errors have their replies."""
+
+    with minimal_server(served, way) as address:
+        for kind in KINDS[way]:
+            with login(kind, *address, "u") as ftp:
+                received = io.BytesIO()
+                ftp.retrbinary("RETR file.bin", received.write)
+                assert received.getvalue() == CONTENT
+                ftp.storbinary("STOR up", io.BytesIO(CONTENT))
+                assert (served / "up").read_bytes() == CONTENT
+                assert ftp.size("up") == len(CONTENT)
+                assert sorted(ftp.nlst()) == ["below", "file.bin", "up"]
+                ftp.cwd("below/deeper")
+                ftp.cwd("..")
+                assert ftp.pwd() == "/below"
+                lines: list[str] = []
+                ftp.dir(lines.append)
+                assert sorted(line.split()[-1] for line in lines) == ["deeper", "text"]
+                ftp.retrlines("RETR text", lines.append)
+                assert lines[-2:] == ["one", "two"]
+                for refused in ("RETR nothing", "RETR deeper", "CWD text", "SIZE deeper"):
+                    assert refusal(ftp, refused).startswith("550 ")
+                for refused in ("DELE text", "SITE EXEC x", "X"):
+                    assert refusal(ftp, refused).startswith("502 ")
+                assert refusal(ftp, "TYPE X").startswith("504 ")
+                assert refusal(ftp, "RETR a\0b").startswith("501 ")
+
+
+def refusal(ftp: ftplib.FTP, command: str) -> str:
+    """Return the reply that refuses a command, which quotes no path of the host."""
+
+    ftp.putcmd(command)
+    reply = ftp.getmultiline()
+    assert reply[0] in "45"
+    assert "/" not in reply
+    return reply
+
+
+@both_ways
+def test_minimal_server_with_curl(way: str, served: Path, tmp_path: Path) -> None:
+    """An upload, a listing and two downloads over one control connection."""
+
+    need("curl")
+    (tmp_path / "local").write_bytes(CONTENT)
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
+    with minimal_server(served, way) as (host, port):
+        common = ["curl", "-sS", "--max-time", "20", "--fail-early", "-u", "u:p"]
+        if way == "tls":
+            common += ["--ssl-reqd", "--cacert", str(tmp_path / "authority.pem")]
+        url = f"ftp://{host}:{port}"
+        subprocess.run([*common, "-T", str(tmp_path / "local"), f"{url}/below/up"], check=True)
+        outputs = "-o", str(tmp_path / "one"), "-o", str(tmp_path / "two")
+        subprocess.run([*common, *outputs, f"{url}/below/up", f"{url}/file.bin"], check=True)
+        listed = subprocess.run(
+            [*common, f"{url}/below/"], check=True, stdout=subprocess.PIPE, text=True
+        )
+
+    assert (served / "below" / "up").read_bytes() == CONTENT
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == CONTENT
+    assert sorted(line.split()[-1] for line in listed.stdout.splitlines()) == [
+        *("deeper", "text", "up"),
+    ]
+
+
+@both_ways
+def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> None:
+    """An upload, and a mirror of the whole tree."""
+
+    need("lftp")
+    (tmp_path / "local").write_bytes(CONTENT)
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
+    with minimal_server(served, way) as (host, port):
+        script = (
+            f"set ftp:ssl-allow {way == 'tls'}; set ftp:ssl-force {way == 'tls'};"
+            f"set ssl:ca-file {tmp_path}/authority.pem; set ssl:check-hostname no;"
+            "set ftp:ssl-protect-data yes; set ftp:ssl-protect-list yes;"
+            "set cmd:fail-exit yes; set net:max-retries 1; set net:timeout 10;"
+            f"open -u u,p ftp://{host}:{port}; put {tmp_path}/local -o up;"
+            f"mirror / {tmp_path}/mirror; quit"
+        )
+        subprocess.run(["lftp", "--norc", "-c", script], check=True, timeout=40)
+
+    assert (served / "up").read_bytes() == CONTENT
+    for path in served.rglob("*"):
+        copy = tmp_path / "mirror" / path.relative_to(served)
+        assert copy.is_dir() if path.is_dir() else copy.read_bytes() == path.read_bytes()
+
+
+def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None:
+    """Each EPSV closes the listener of the one before; QUIT closes the last one."""
+
+    with minimal_server(served) as (host, port):
+        with login(ftplib.FTP, host, port, "u") as ftp:
+            ports = [ftplib.parse229(ftp.sendcmd("EPSV"), (host, 0))[1] for _ in range(20)]
+            for old in set(ports[:-1]) - {ports[-1]}:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection((host, old), timeout=10)
+            socket.create_connection((host, ports[-1]), timeout=10).close()
+            ftp.sendcmd("EPSV")
+            last = ftplib.parse229(ftp.sendcmd("EPSV"), (host, 0))[1]
+            ftp.quit()
+            assert ftp.sock is None
+
+        with login(ftplib.FTP, host, port, "u"), pytest.raises(ConnectionRefusedError):
+            # The session before has ended: nothing of it is left.
+            socket.create_connection((host, last), timeout=10)
+
+
+def test_the_minimal_server_transfers_once_for_each_passive_command(served: Path) -> None:
+    """What comes without a PASV of its own is refused, before a 150."""
+
+    with minimal_server(served) as address, login(ExtendedFTP, *address, "u") as ftp:
+        ftp.retrbinary("RETR file.bin", lambda _: None)
+        for command in ("RETR file.bin", "LIST", "NLST", "STOR up"):
+            assert refusal(ftp, command).startswith("425 ")
+
+
+def test_no_path_leaves_the_directory_of_the_minimal_server(served: Path, tmp_path: Path) -> None:
+    """Neither dots nor links lead out; a link whose name an upload takes is replaced."""
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    (served / "file").symlink_to(secret)
+    (served / "outside").symlink_to(tmp_path)
+    (served / "below" / "up").symlink_to("..")
+    with minimal_server(served) as address, login(ExtendedFTP, *address, "u") as ftp:
+        for path in ("../secret", "/../secret", "file", "outside/secret", "below/up/file.bin"):
+            for command in ("RETR", "SIZE", "CWD", "LIST"):
+                ftp.sendcmd("EPSV")
+                assert refusal(ftp, f"{command} {path}").startswith("550 ")
+        for path in ("outside", "below/up", "outside/served"):
+            assert refusal(ftp, f"CWD {path}").startswith("550 ")
+        ftp.sendcmd("EPSV")
+        assert refusal(ftp, "STOR outside/new").startswith("550 ")
+        ftp.cwd("/..//../")
+        assert ftp.pwd() == "/"
+        ftp.storbinary("STOR file", io.BytesIO(CONTENT))
+
+    assert secret.read_bytes() == b"secret"
+    assert not (tmp_path / "new").exists()
+    assert (served / "file").read_bytes() == CONTENT
+    assert not (served / "file").is_symlink()
+
+
+def test_who_may_log_in_to_the_minimal_server(served: Path) -> None:
+    """A wrong password is refused, and so is a login in clear where there is a certificate."""
+
+    with minimal_server(served) as (host, port), ftplib.FTP(timeout=20) as ftp:
+        ftp.connect(host, int(port))
+        assert refusal(ftp, "RETR file.bin").startswith("530 ")
+        for user, password in (("u", "q"), ("v", "p"), ("u", "")):
+            with pytest.raises(ftplib.error_perm, match="530"):
+                ftp.login(user, password)
+        assert refusal(ftp, "RETR file.bin").startswith("530 ")
+        ftp.login("u", "p")
+
+    with minimal_server(served, "tls") as (host, port), ftplib.FTP(timeout=20) as ftp:
+        ftp.connect(host, int(port))
+        with pytest.raises(ftplib.error_perm, match="530"):
+            ftp.login("u", "p")
+
     with (
-        running("retr_only_server", str(served), "0") as address,
+        running("minimal_server", str(served), "--port", "0") as address,
         login(ExtendedFTP, *address) as ftp,
     ):
-        received = io.BytesIO()
-        ftp.retrbinary("RETR file.bin", received.write)
-        assert received.getvalue() == CONTENT
-        with pytest.raises(ConnectionResetError):
-            # Its 150 comes before it looks for the file; the reset says that nothing was sent.
-            ftp.retrbinary("RETR nothing", received.write)
-        with pytest.raises(ftplib.error_perm, match="550"):
-            ftp.voidresp()
+        ftp.retrbinary("RETR file.bin", lambda _: None)
+        ftp.sendcmd("EPSV")
+        assert refusal(ftp, "STOR up").startswith("502 ")
 
-    source = (ROOT / "examples" / "retr_only_server.py").read_text("utf-8")
-    code = source.partition("from ftpdata")[2].splitlines()
-    assert len([line for line in code if line.strip()]) < 40
+
+def test_nothing_is_said_to_the_minimal_server_between_auth_and_tls(served: Path) -> None:
+    """What somebody on the way adds to AUTH ends the session (CVE-2011-0411)."""
+
+    with (
+        minimal_server(served, "tls") as (host, port),
+        socket.create_connection((host, int(port)), timeout=20) as control,
+        control.makefile("rb") as lines,
+    ):
+        assert lines.readline().startswith(b"220 ")
+        control.sendall(b"AUTH TLS\r\nUSER u\r\n")
+        assert lines.readline().startswith(b"234 ")
+        with contextlib.suppress(ConnectionResetError):
+            assert lines.read() == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_minimal_server_ends_cleanly(number: signal.Signals, served: Path) -> None:
+    """A signal ends it with status 0 and no traceback; of an upload that runs nothing is left."""
+
+    before = sorted(served.rglob("*"))
+    command = [sys.executable, "-m", "examples.minimal_server", str(served), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--user", "u:p"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        host, _, port = process.stdout.readline().split()[-1].rpartition(":")
+        ftp = login(ExtendedFTP, host, port, "u")
+        idle = login(ExtendedFTP, host, port, "u")
+        data = ftp.transfercmd("STOR up")
+        data.sendall(CONTENT)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+        for connection in (data, ftp, idle):
+            connection.close()
+
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+    assert sorted(served.rglob("*")) == before
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -194,30 +445,3 @@ async def test_a_command_is_one_line(name: str) -> None:
     assert await loop.sock_recv(peer, 100) == b""
     peer.close()
     listener.close()
-
-
-README = (ROOT / "README.md").read_text("utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-def test_first_program_of_the_readme(tmp_path: Path) -> None:
-    """Pasted into a file, it copies a file."""
-    program, name = tmp_path / "first.py", tmp_path / "some.bin"
-    program.write_text(PROGRAMS[0], "utf-8")
-    name.write_bytes(CONTENT)
-    done = subprocess.run(
-        [sys.executable, str(program), str(name)],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=True,
-    )
-    assert done.stdout.startswith(f"complete {len(CONTENT)} ")
-    assert (tmp_path / "some.bin.copy").read_bytes() == CONTENT
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_programs_of_the_readme_compile(program: str) -> None:
-    """What stands in the README is Python."""
-    compile(program, "README.md", "exec")

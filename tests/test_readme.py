@@ -1,12 +1,22 @@
-"""What the README names is there: files, and tests in them."""
+"""The programs of the README run as they stand; the files and tests that it names are there."""
 
 from __future__ import annotations
 
 import ast
+import asyncio
+import logging
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from ftpdata import connect_active, listen_passive, receive_file
+from ftpdata.opening import PassiveEndpoint
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -49,3 +59,73 @@ def test_every_attack_is_run_by_nox() -> None:
     listed = re.search(r"runs = \((.*?)\)", session, re.DOTALL)
     assert listed is not None
     assert set(re.findall(r'"(\w+)"', listed[1])) == runs
+
+
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FIRST_PROGRAM, HANDLER = PROGRAMS
+
+
+def test_first_program_of_the_readme(tmp_path: Path) -> None:
+    """Pasted into a file, it copies a file."""
+    program, name, content = tmp_path / "first.py", tmp_path / "some.bin", os.urandom(300_001)
+    program.write_text(FIRST_PROGRAM, "utf-8")
+    name.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(program), str(name)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"complete {len(content)} ")
+    assert (tmp_path / "some.bin.copy").read_bytes() == content
+
+
+Retr = Callable[[PassiveEndpoint, Path, Callable[[str], object]], Awaitable[None]]
+
+
+@pytest.fixture
+def retr() -> Retr:
+    """Give the handler as it stands in the README, with its imports."""
+
+    names: dict[str, Any] = {}
+    exec(compile(HANDLER, "README.md", "exec"), names)
+    handler: Retr = names["retr"]
+    return handler
+
+
+async def test_the_handler_of_the_readme(retr: Retr, tmp_path: Path) -> None:
+    """It sends the file, and says so before and after."""
+
+    source, replies = tmp_path / "source", list[str]()
+    await asyncio.to_thread(source.write_bytes, b"content")
+    server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+    client = connect_active(server.address, control_peer="127.0.0.1")
+    received, _ = await asyncio.gather(
+        receive_file(client, tmp_path / "target"), retr(server, source, replies.append)
+    )
+    assert received.bytes == 7
+    assert [reply[:4] for reply in replies] in (["125 ", "226 "], ["150 ", "226 "])
+
+
+async def test_the_handler_of_the_readme_replies_to_an_error(
+    retr: Retr, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client gets one line without a path; the log gets the reason."""
+
+    replies: list[str] = []
+    server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+    client = connect_active(server.address, control_peer="127.0.0.1")
+    async with client:
+        # Nobody needs to connect to be told that there is no such file.
+        opening = asyncio.ensure_future(client.open(keep=True))
+        await retr(server, tmp_path / "none", replies.append)
+    await asyncio.wait([opening])
+    opening.exception()
+    assert replies[-1].startswith("550 ")
+    assert str(tmp_path) not in replies[-1]
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert str(tmp_path) in record.getMessage()
+    assert record.exc_info is not None
