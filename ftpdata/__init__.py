@@ -55,18 +55,14 @@ if TYPE_CHECKING:
     )
     from .files.directories import DirectoryLister, list_directory
     from .files.target import FileTarget, WriteMode
-    from .listing._mlsx_formatter import MlsxFormatter
+    from .listing._names import NamePolicy
     from .listing.entry import EntryType, ListingEntry, Permissions
-    from .listing.mlsx import FactSelection, format_mlsx_line, parse_mlsx_line
-    from .listing.parsers import parse_list_line
+    from .listing.facts import FactSelection
+    from .listing.formats import parse_list_line
+    from .listing.mlsx import MlsxFormatter, format_mlsx_line, parse_mlsx_line
+    from .listing.nlst import NlstFormatter
     from .listing.table import ListingBlock
-    from .listing.writers import (
-        ListFormatter,
-        ListingRules,
-        NamePolicy,
-        NlstFormatter,
-        format_list_line,
-    )
+    from .listing.unix import ListFormatter, ListingRules, format_list_line
     from .opening.active import connect_active
     from .opening.advertising import AddressTable
     from .opening.endpoint import AcceptedEndpoint, Endpoint
@@ -182,18 +178,14 @@ if not TYPE_CHECKING:
             ),
             "files.directories": ("DirectoryLister", "list_directory"),
             "files.target": ("FileTarget", "WriteMode"),
-            "listing._mlsx_formatter": ("MlsxFormatter",),
+            "listing._names": ("NamePolicy",),
             "listing.entry": ("EntryType", "ListingEntry", "Permissions"),
-            "listing.mlsx": ("FactSelection", "format_mlsx_line", "parse_mlsx_line"),
-            "listing.parsers": ("parse_list_line",),
+            "listing.facts": ("FactSelection",),
+            "listing.formats": ("parse_list_line",),
+            "listing.mlsx": ("MlsxFormatter", "format_mlsx_line", "parse_mlsx_line"),
+            "listing.nlst": ("NlstFormatter",),
             "listing.table": ("ListingBlock",),
-            "listing.writers": (
-                "ListFormatter",
-                "ListingRules",
-                "NamePolicy",
-                "NlstFormatter",
-                "format_list_line",
-            ),
+            "listing.unix": ("ListFormatter", "ListingRules", "format_list_line"),
             "opening.active": ("connect_active",),
             "opening.advertising": ("AddressTable",),
             "opening.endpoint": ("AcceptedEndpoint", "Endpoint"),

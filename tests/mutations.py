@@ -683,7 +683,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/listing/_names.py",
         check='_CONTROL = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")',
         instead='_CONTROL = re.compile("[\\x00]")',
-        tests="tests/listing/test_writers.py tests/listing/test_mlsx.py",
+        tests="tests/listing/test_formats.py tests/listing/test_mlsx.py",
     ),
     Mutation(
         name="absolute links do not lead out of the served directory",

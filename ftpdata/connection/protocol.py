@@ -50,7 +50,9 @@ from ..addresses import HostPort
 from ..contracts import Buffer, BufferedConsumer, Consumer, Producer, PushProducer
 from ..deadlines import shared_moment
 from ..errors import BadAddress, FTPDataError, NotConnected, error_for_end, local_error
-from ..listing.writers import ListingEntry, ListingRules, NamePolicy, format_list_line
+from ..listing._names import NamePolicy
+from ..listing.entry import ListingEntry
+from ..listing.unix import ListingRules, format_list_line
 from ..outcome import End
 
 __all__ = ["DTP", "CloseWaiter"]
@@ -451,7 +453,7 @@ class DTP(asyncio.Protocol):
         rules: ListingRules = ListingRules.DEFAULT,
         name_policy: NamePolicy = NamePolicy.ESCAPE,
     ) -> None:
-        """Send one line of a LIST response (see `ftpdata.listing.writers`).
+        """Send one line of a LIST response (see `ftpdata.listing.unix`).
 
         Args:
             entry: What to list.

@@ -1,6 +1,48 @@
-"""Directory listings (RFC 959 §4.1.3, RFC 3659 §7): entries, and the lines that show them.
+r"""Directory listings: entries, and the lines that show them (RFC 959 §4.1.3, RFC 3659 §7).
 
-Pure: no file system, no clock, no locale.
+A server turns entries into lines; a client turns lines into entries. Everything here is pure:
+the present, the time zone and what `os.stat` found are arguments. A first example::
+
+    from datetime import UTC, datetime
+
+    from ftpdata.listing import EntryType, ListingEntry, format_list_line, parse_list_line
+
+    now = datetime(2026, 1, 31, 17, 4, tzinfo=UTC)
+    entry = ListingEntry(name="notes.txt", size=1024, modified=now, owner="joe", group="users")
+    line = format_list_line(entry, now=now)
+    assert line == b"-rw-r--r--   1 joe       users                1024 Jan 31 17:04 notes.txt"
+
+    found = parse_list_line(line, now=now)
+    assert found is not None
+    assert (found.type, found.wire_name) == (EntryType.FILE, b"notes.txt")
+
+For a whole directory, a formatter does the same in blocks, many times faster::
+
+    from ftpdata.listing import FactSelection, ListFormatter, MlsxFormatter
+
+    assert ListFormatter(now=now).format_block([entry, entry]) == (line + b"\r\n") * 2
+    mlsd = MlsxFormatter(selection=FactSelection(selected=("type", "size")))
+    assert mlsd.format_block([entry]) == b"type=file;size=1024; notes.txt\r\n"
+
+Each format has one module with its writers and its parser, which a round-trip property holds
+together:
+
+- `unix`: the lines of ``ls -l`` (`ListFormatter`, `format_list_line`, `parse_unix_line`);
+- `msdos`: the lines of Windows;
+- `eplf`: the easily parsed format of D. J. Bernstein;
+- `nlst`: bare names;
+- `mlsx`: the lines of MLSD and MLST. The facts in them, the selection that OPTS MLST changes,
+  and the time values of MDTM and MFMT are in `facts`.
+
+Around them:
+
+- `entry`: `ListingEntry`, which all formats share;
+- `table`: `EntryTable`, many entries of one directory as columns: the fastest way;
+- `formats`: `parse_list_line`, which recognises the format of a line of LIST.
+
+No name, owner or link target can forge a second line: `NamePolicy` says what becomes of
+control characters. A parser gives an entry, None for a line that is known not to be one, or
+raises `InvalidData`; it never gives a wrong name.
 """
 
 from __future__ import annotations
@@ -10,39 +52,59 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ._mlsx_formatter import MlsxFormatter
-    from .entry import EntryType, ListingEntry, Permissions, StatResult
-    from .mlsx import (
+    from ._names import (
+        NamePolicy,
+    )
+    from .entry import (
+        EntryType,
+        ListingEntry,
+        Permissions,
+        StatResult,
+    )
+    from .eplf import (
+        format_eplf_line,
+        parse_eplf_line,
+    )
+    from .facts import (
         DEFAULT_FACTS,
         SUPPORTED_FACTS,
         Facts,
         FactSelection,
         entry_from_facts,
         facts_for_entry,
-        format_mlsx_line,
         format_time_val,
-        parse_mlsx_line,
         parse_time_val,
         perm_letters,
         select_facts,
     )
-    from .parsers import (
-        parse_eplf_line,
+    from .formats import (
         parse_list_line,
-        parse_msdos_line,
-        parse_nlst_line,
-        parse_unix_line,
     )
-    from .table import EntryTable, ListingBlock, StatusRow, TableFormatter
-    from .writers import (
+    from .mlsx import (
+        MlsxFormatter,
+        format_mlsx_line,
+        parse_mlsx_line,
+    )
+    from .msdos import (
+        format_msdos_line,
+        parse_msdos_line,
+    )
+    from .nlst import (
+        NlstFormatter,
+        format_nlst_line,
+        parse_nlst_line,
+    )
+    from .table import (
+        EntryTable,
+        ListingBlock,
+        StatusRow,
+        TableFormatter,
+    )
+    from .unix import (
         ListFormatter,
         ListingRules,
-        NamePolicy,
-        NlstFormatter,
-        format_eplf_line,
         format_list_line,
-        format_msdos_line,
-        format_nlst_line,
+        parse_unix_line,
     )
 
 __all__ = [
@@ -86,39 +148,55 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "_mlsx_formatter": ("MlsxFormatter",),
-            "entry": ("EntryType", "ListingEntry", "Permissions", "StatResult"),
-            "mlsx": (
+            "_names": ("NamePolicy",),
+            "entry": (
+                "EntryType",
+                "ListingEntry",
+                "Permissions",
+                "StatResult",
+            ),
+            "eplf": (
+                "format_eplf_line",
+                "parse_eplf_line",
+            ),
+            "facts": (
                 "DEFAULT_FACTS",
                 "SUPPORTED_FACTS",
-                "FactSelection",
                 "Facts",
+                "FactSelection",
                 "entry_from_facts",
                 "facts_for_entry",
-                "format_mlsx_line",
                 "format_time_val",
-                "parse_mlsx_line",
                 "parse_time_val",
                 "perm_letters",
                 "select_facts",
             ),
-            "parsers": (
-                "parse_eplf_line",
-                "parse_list_line",
-                "parse_msdos_line",
-                "parse_nlst_line",
-                "parse_unix_line",
+            "formats": ("parse_list_line",),
+            "mlsx": (
+                "MlsxFormatter",
+                "format_mlsx_line",
+                "parse_mlsx_line",
             ),
-            "table": ("EntryTable", "ListingBlock", "StatusRow", "TableFormatter"),
-            "writers": (
+            "msdos": (
+                "format_msdos_line",
+                "parse_msdos_line",
+            ),
+            "nlst": (
+                "NlstFormatter",
+                "format_nlst_line",
+                "parse_nlst_line",
+            ),
+            "table": (
+                "EntryTable",
+                "ListingBlock",
+                "StatusRow",
+                "TableFormatter",
+            ),
+            "unix": (
                 "ListFormatter",
                 "ListingRules",
-                "NamePolicy",
-                "NlstFormatter",
-                "format_eplf_line",
                 "format_list_line",
-                "format_msdos_line",
-                "format_nlst_line",
+                "parse_unix_line",
             ),
         },
     )

@@ -1,114 +1,132 @@
-"""Dates of unix listing lines, for many files at a time.
+"""Dates as they appear in listing lines: between seconds since the epoch and the calendar.
 
-Pure: no clock, no locale. In a large directory nearly every file has a minute of
-its own, so there is nothing to remember by file. What there is few of is days:
-a day's text, and what stands behind it for each of its minutes, make a date of
-two look-ups.
+Pure: no clock, no locale. Dates are Gregorian, in any year; `datetime` has only 9,999 of
+them, and a file system may hold any number as a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import timezone, tzinfo
-from functools import lru_cache, partial
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Final
 
-from ._names import MINUTES_PER_DAY, MONTHS, civil_date, offset_minutes
+__all__ = [
+    "MINUTES_PER_DAY",
+    "MONTHS",
+    "as_zone",
+    "civil_date",
+    "date_time",
+    "epoch_minute",
+    "epoch_seconds",
+    "latest_date_time",
+    "offset_minutes",
+    "year_start",
+]
 
-__all__ = ["CACHE_LIMIT", "LineDates"]
+MONTHS: Final = (
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+)  # fmt: skip
+"""The months as the C locale abbreviates them."""
 
-CACHE_LIMIT: Final = 65_536
-"""Entries of one cache of a formatter: some megabytes at most, then it starts afresh."""
+MINUTES_PER_DAY: Final = 1440
 
-_CLOCK: Final = tuple(f"{minute // 60:02d}:{minute % 60:02d} " for minute in range(MINUTES_PER_DAY))
-_NO_CLOCK: Final = ("",) * MINUTES_PER_DAY
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+
+_CYCLE_DAYS, _CYCLE_YEARS = 146_097, 400
+"""The Gregorian calendar repeats, which gives dates to years that `datetime` cannot hold."""
+
+_FUTURE_GRANTED: Final = timedelta(days=1)
+_LEAP_GAP: Final = 8
+"""Years from one 29 February to the next at most, as from 1896 to 1904."""
 
 
-class LineDates:
-    """Writes the dates of unix lines, with a blank before and behind.
+def epoch_seconds(moment: datetime | float) -> float:
+    """Return seconds since the epoch.
 
-    Args:
-        clocked: The minutes since the epoch that are written with the time of day;
-            the others are with the year.
-        day_format: How to write the day of the month.
-        zone: Zone of the dates written.
+    Raises:
+        ValueError: The date has no zone, so it could be any of two dozen moments.
     """
 
-    __slots__ = ("_clocked", "_day_format", "_days", "_offset", "_offset_at")
+    if not isinstance(moment, datetime):
+        return moment
 
-    def __init__(self, clocked: range, day_format: str, zone: tzinfo) -> None:
-        self._clocked = clocked
-        self._day_format = day_format
-        self._days: dict[object, tuple[str, tuple[str, ...]]] = {}
-        self._offset = offset_minutes(zone, 0) if isinstance(zone, timezone) else None
-        self._offset_at: Callable[[int], int] = partial(offset_minutes, zone)
-        if self._offset is None:
-            self._offset_at = lru_cache(CACHE_LIMIT)(self._offset_at)
+    if moment.utcoffset() is None:
+        raise ValueError(f"a date needs a zone, {moment!r} has none")
 
-    def of(self, moments: Iterable[int]) -> list[str]:
-        """Write the dates of moments, in whole seconds since the epoch."""
-
-        if self._offset is None:
-            return [*map(self._date, moments)]
-
-        if ahead := self._offset * 60:
-            moments = map(ahead.__add__, moments)
-
-        # The hot loop: what stands here is paid for with every file.
-        dates = []
-        days = self._days
-        last, date = None, ""
-        for seconds in moments:
-            minute = seconds // 60
-            if minute != last:
-                try:
-                    text, clocks = days[minute // MINUTES_PER_DAY]
-                except KeyError:
-                    day = minute // MINUTES_PER_DAY
-                    text, clocks = self._add_day(day, day, self._offset)
-
-                last, date = minute, text + clocks[minute % MINUTES_PER_DAY]
-
-            dates.append(date)
-
-        return dates
-
-    def _date(self, seconds: int) -> str:
-        """Write a date in a zone with summer time: a local minute may be twice, by its offset."""
-
-        minute = seconds // 60
-        offset = self._offset_at(minute)
-        day, clock = divmod(minute + offset, MINUTES_PER_DAY)
-        text, clocks = self._days.get((offset, day)) or self._add_day((offset, day), day, offset)
-        return text + clocks[clock]
-
-    def _add_day(self, key: object, day: int, offset: int) -> tuple[str, tuple[str, ...]]:
-        """Make the text of a local day, and what follows it for each of its minutes."""
-
-        text, with_year = _day_text(day, self._day_format)
-        midnight = day * MINUTES_PER_DAY - offset
-        first, end = self._clocked.start - midnight, self._clocked.stop - midnight
-        if first <= 0 and end >= MINUTES_PER_DAY:
-            clocks = _CLOCK
-        elif end <= 0 or first >= MINUTES_PER_DAY:
-            text, clocks = text + with_year, _NO_CLOCK
-        else:
-            before, behind = (with_year,) * first, (with_year,) * (MINUTES_PER_DAY - end)
-            clocks = before + _CLOCK[max(first, 0) : end] + behind
-
-        if len(self._days) >= CACHE_LIMIT:
-            self._days.clear()
-
-        self._days[key] = parts = text, clocks
-        return parts
+    return (moment - _EPOCH) / timedelta(seconds=1)
 
 
-@lru_cache(4096)
-def _day_text(day: int, day_format: str) -> tuple[str, str]:
-    """Return month and day, and the year.
+def epoch_minute(moment: datetime | float) -> int:
+    """Return whole minutes since the epoch, rounded down. Raises as `epoch_seconds` does."""
 
-    Kept for all: formatters are made anew for each listing, and days stay the same.
+    return int(epoch_seconds(moment) // 60)
+
+
+def as_zone(tz: tzinfo | timedelta) -> tzinfo:
+    """Return a zone for a zone or a fixed offset from UTC."""
+
+    zone = timezone(tz) if isinstance(tz, timedelta) else tz
+    return UTC if zone == UTC else zone
+
+
+def offset_minutes(zone: tzinfo, minute: int) -> int:
+    """Return how many minutes a zone is ahead of UTC, at a minute since the epoch."""
+
+    if zone is UTC:
+        return 0
+
+    try:
+        offset = (_EPOCH + timedelta(minutes=minute)).astimezone(zone).utcoffset()
+    except OverflowError:
+        return 0  # a year that datetime cannot hold: no zone has rules for it
+
+    return 0 if offset is None else offset // timedelta(minutes=1)
+
+
+def civil_date(day: int) -> tuple[int, int, int]:
+    """Return year, month and day of a day since the epoch, for any year."""
+
+    cycles, ordinal = divmod(day + _EPOCH_DAY - 1, _CYCLE_DAYS)
+    civil = date.fromordinal(ordinal + 1)
+    return civil.year + cycles * _CYCLE_YEARS, civil.month, civil.day
+
+
+def year_start(year: int) -> int:
+    """Return the day since the epoch on which a year begins, for any year."""
+
+    cycles, rest = divmod(year - 1, _CYCLE_YEARS)
+    return date(rest + 1, 1, 1).toordinal() - _EPOCH_DAY + cycles * _CYCLE_DAYS
+
+
+def date_time(calendar: tuple[int, int, int, int, int, int, int], zone: tzinfo) -> datetime | None:
+    """Return the date of year, month, day, hour, minute, second and microsecond.
+
+    Returns:
+        The date, or None if there is no such date.
     """
 
-    year, month, day_of_month = civil_date(day)
-    return f" {MONTHS[month - 1]} {day_of_month:{day_format}} ", f"{year:5d} "
+    try:
+        return datetime(*calendar, tzinfo=zone)
+    except ValueError:
+        return None
+
+
+def latest_date_time(
+    calendar: tuple[int, int, int, int], zone: tzinfo, *, now: datetime
+) -> datetime | None:
+    """Return the latest date with this month, day, hour and minute that is not in the future.
+
+    One day into the future is granted, because the server's clock and zone are its own.
+
+    Returns:
+        The date, or None if there is no such date.
+    """
+
+    limit = now + _FUTURE_GRANTED
+    latest_year = limit.astimezone(zone).year
+    for year in range(latest_year, latest_year - _LEAP_GAP - 1, -1):
+        moment = date_time((year, *calendar, 0, 0), zone)
+        if moment is not None and moment <= limit:
+            return moment
+
+    return None

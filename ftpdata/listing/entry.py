@@ -1,4 +1,4 @@
-"""One entry of a directory, as every listing format shows it.
+"""One entry of a directory, the same for every listing format.
 
 Pure: no file system. What `os.stat` found is an argument.
 """
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import attrs
 
-from ._names import decode_name, encode_name, epoch_seconds, has_control
+from ._calendar import epoch_seconds
+from ._names import decode_name, encode_name, has_control
 
 __all__ = ["EntryType", "ListingEntry", "Permissions", "StatResult"]
 
 
 class EntryType(enum.Enum):
-    """What an entry is. The value is the letter of ``ls -l``."""
+    """What an entry is. The value is the letter that ``ls -l`` shows."""
 
     FILE = "-"
     DIRECTORY = "d"
@@ -32,8 +33,8 @@ class EntryType(enum.Enum):
     SOCKET = "s"
     OTHER = "?"
 
-    # Members are singletons. Enum's own hash is written in Python, and would
-    # be a quarter of the time that a line takes.
+    # Members are singletons. Enum's own hash is written in Python and would take a quarter
+    # of the time that a line needs.
     if not TYPE_CHECKING:
         __hash__ = object.__hash__
 
@@ -95,7 +96,7 @@ class StatResult(Protocol):
 
     @property
     def st_dev(self) -> int:
-        """Device, for `unique`."""
+        """Number of the device, for `unique`."""
 
     @property
     def st_ino(self) -> int:
@@ -117,8 +118,8 @@ def _seconds(value: float | datetime | None) -> float | None:
 class ListingEntry:
     """One entry of a directory.
 
-    Entries are equal if they say the same: ``b"x"`` equals ``"x"``, and a
-    date equals its seconds since the epoch.
+    Entries are equal if they say the same: ``b"x"`` equals ``"x"``, and a date equals its
+    seconds since the epoch.
 
     Attributes:
         name: Name, not a path. Bytes, or text with surrogate escapes.
@@ -126,11 +127,11 @@ class ListingEntry:
         type: What it is.
         permissions: Permission bits.
         links: Hard links.
-        modified: Last modification, in seconds since the epoch or as a date
-            with a zone. None where it is not known; written as the epoch.
+        modified: Last modification, in seconds since the epoch or as a date with a zone.
+            None if it is not known; formats that need a date then show the epoch.
         owner: Name or number of the owner.
         group: Name or number of the group.
-        target: Where a symbolic link leads; shown for no other type.
+        target: Where a symbolic link leads; not shown for other types.
         unique: Identifier of the file behind the name, for EPLF and MLSx.
         uid: Number of the owner, for MLSx.
         gid: Number of the group, for MLSx.
@@ -159,7 +160,7 @@ class ListingEntry:
         group: str | bytes | None = None,
         target: str | bytes | None = None,
     ) -> ListingEntry:
-        """Make an entry of what `os.stat` or `os.lstat` says about a file.
+        """Make an entry from what `os.stat` or `os.lstat` says about a file.
 
         Args:
             name: Name, not a path.
@@ -187,13 +188,13 @@ class ListingEntry:
 
     @property
     def text_name(self) -> str:
-        """The name as text, with surrogate escapes for bytes that are no UTF-8."""
+        """The name as text, with surrogate escapes for bytes that are not UTF-8."""
 
         return self.name if isinstance(self.name, str) else decode_name(self.name)
 
     @property
     def wire_name(self) -> bytes:
-        """The name as bytes, to be used in a command."""
+        """The name as bytes, for use in a command."""
 
         return self.name if isinstance(self.name, bytes) else encode_name(self.name)
 
@@ -208,7 +209,7 @@ class ListingEntry:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
+        """Whether this is a directory."""
 
         return self.type is EntryType.DIRECTORY
 
@@ -216,8 +217,8 @@ class ListingEntry:
     def is_plain_name(self) -> bool:
         """Whether the name is safe to join to a path.
 
-        A client that mirrors a directory must look here first: a server may
-        send ``../x``, ``/etc/x``, ``..`` or ``C:x`` as a name.
+        A client that mirrors a directory must check this first: a server may send
+        ``../x``, ``/etc/x``, ``..`` or ``C:x`` as a name.
         """
 
         name = self.text_name
@@ -237,10 +238,10 @@ _TYPES: Final = {
 }
 
 permissions_of: Callable[[int], Permissions] = lru_cache(maxsize=4096)(Permissions)
-"""The permission bits of a mode, kept: there are few."""
+"""The permission bits of a mode. There are few modes, so the objects are kept."""
 
 
 def entry_type(mode: int) -> EntryType:
-    """Return the type that a mode tells of."""
+    """Return the type that a mode contains."""
 
     return _TYPES.get(stat.S_IFMT(mode), EntryType.OTHER)

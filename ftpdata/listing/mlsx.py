@@ -1,348 +1,60 @@
-"""MLSx: listings for machine processing, and the times of MDTM and MFMT (RFC 3659 §2.3, §7).
+"""Lines of MLSD and MLST, for machines to read (RFC 3659 §7): their writers and their parser.
 
 Pure: no clock, no file system. A line is facts, one space, and the name:
-``type=file;size=1024;modify=20260131170405; name``.
+``type=file;size=1024;modify=20260131170405; name``. What facts there are, and which of them
+a client gets, is in `ftpdata.listing.facts`.
+
+`MlsxFormatter` writes many lines at a time. The facts of a directory's files are mostly the
+same: they are made once, as a template with room for size, time, identifier and name, and
+one formatting operation fills in all lines of a block.
 
 Rules:
 
-1. One entry gives one line, without its line end, or None where it must be
-   left out. Names follow `ftpdata.listing._names`.
-2. A value holds the characters that RFC 3659 §2.1 allows in one (SCHAR), and no
-   others: what else there is, is written as ``%`` and hexadecimal digits.
-3. Writers are strict, the parser is not: names of facts in any case, unknown
-   facts kept, known ones with values that make no sense kept among the unknown.
+1. One entry gives one line, without its line end, or None if it must be left out. Names
+   follow `ftpdata.listing._names`.
+2. A value holds the characters that RFC 3659 §2.1 allows in one (SCHAR) and no others: any
+   other byte is written as ``%`` and two hexadecimal digits.
+3. Writers are strict. The parser accepts names of facts in any case, and keeps unknown facts
+   and values that make no sense among the others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Final
 
-import attrs
-
 from ..errors import BadArgument, InvalidData
-from ._names import NamePolicy, civil_date, decode_name, encode_name, epoch_seconds, safe_name
-from .entry import EntryType, ListingEntry, Permissions
-
-__all__ = [
-    "DEFAULT_FACTS",
-    "SUPPORTED_FACTS",
-    "FactSelection",
-    "Facts",
-    "entry_from_facts",
-    "facts_for_entry",
-    "format_mlsx_line",
-    "format_time_val",
-    "parse_mlsx_line",
-    "parse_time_val",
-    "perm_letters",
-    "select_facts",
-]
-
-SUPPORTED_FACTS: Final = (
-    "type",
-    "size",
-    "modify",
-    "create",
-    "perm",
-    "unique",
-    "lang",
-    "media-type",
-    "charset",
-    "unix.mode",
-    "unix.owner",
-    "unix.group",
-    "unix.uid",
-    "unix.gid",
+from ._calendar import MINUTES_PER_DAY, epoch_seconds
+from ._names import NamePolicy, decode_name, encode_name, safe_name
+from .entry import ListingEntry
+from .facts import (
+    ATTRIBUTES,
+    FACT_NAME,
+    SUPPORTED_FACTS,
+    Facts,
+    FactSelection,
+    facts_for_entry,
+    format_time_val,
+    parse_time_val,
+    supported_value,
 )
-"""The facts that can be written, in the order in which they are."""
+from .table import CACHE_LIMIT, Column, EntryTable, folded, shown, shown_entries
 
-DEFAULT_FACTS: Final = ("type", "size", "modify", "perm", "unique", "unix.mode")
-"""Shown where the client has not chosen: those of RFC 3659 §7.5.10, and the mode."""
+__all__ = ["MlsxFormatter", "format_mlsx_line", "parse_mlsx_line"]
 
 
-# Times
-
-_TIME_VAL = re.compile(
-    r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})(?:\.([0-9]+))?"
-)
-_FIRST_YEAR, _LAST_YEAR = 1000, 9999
-_MICROSECONDS: Final = 1_000_000
-_MICROSECOND_DIGITS: Final = 6
-_LEAP_SECOND: Final = 60
-
-
-def format_time_val(moment: datetime | float, *, digits: int = 0) -> str:
-    """Format a time as MDTM, MFMT and the facts have it (RFC 3659 §2.3).
-
-    Args:
-        moment: A date with a zone, or seconds since the epoch.
-        digits: Digits of the fraction of a second, 0 to 6; the rest is cut
-            off. Precision that a time does not have must not be invented.
-
-    Returns:
-        Such as ``20260131170405`` or ``20260131170405.123``, in UTC.
-
-    Raises:
-        ValueError: The year is not from 1000 to 9999, the date has no zone, or
-            there are too many digits.
-    """
-
-    if not 0 <= digits <= _MICROSECOND_DIGITS:
-        raise ValueError(f"a fraction has 0 to 6 digits, not {digits}")
-
-    # By way of whole microseconds: seconds as a float do not hold more, and
-    # 0.123456 must not come out as .123455.
-    seconds, micro = divmod(round(epoch_seconds(moment) * _MICROSECONDS), _MICROSECONDS)
-    days, second = divmod(seconds, 86_400)
-    year, month, day = civil_date(days)
-    if not _FIRST_YEAR <= year <= _LAST_YEAR:
-        raise ValueError(f"a time value has a year from 1000 to 9999, not {year}")
-
-    text = f"{year}{month:02d}{day:02d}"
-    text += f"{second // 3600:02d}{second // 60 % 60:02d}{second % 60:02d}"
-    return f"{text}.{f'{micro:06d}'[:digits]}" if digits else text
-
-
-def parse_time_val(text: str) -> float:
-    """Parse a time as MDTM, MFMT and the facts have it (RFC 3659 §2.3).
-
-    A leap second is the first one of the next minute. Of a fraction,
-    microseconds are kept.
-
-    Returns:
-        Seconds since the epoch.
-
-    Raises:
-        BadArgument: It is no such time. Reply 501.
-    """
-
-    match = _TIME_VAL.fullmatch(text)
-    if match is None:
-        raise BadArgument(f"a time is YYYYMMDDHHMMSS[.sss], not {text!r:.40}")
-
-    year, month, day, hour, minute, second = map(int, match.groups()[:-1])
-    try:
-        moment = datetime(year, month, day, hour, minute, min(second, 59), tzinfo=UTC)
-    except ValueError:
-        moment = None
-
-    if moment is None or year < _FIRST_YEAR or second > _LEAP_SECOND:
-        raise BadArgument(f"there is no such time as {text!r:.40}")
-
-    micro = int((match[7] or "")[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0"))
-    leap = second - moment.second
-    return epoch_seconds(moment) + leap + micro / _MICROSECONDS
-
-
-# Facts
-
-
-@attrs.frozen(kw_only=True)
-class Facts:
-    """The facts about one file or directory. None is a fact that is not told.
-
-    Attributes:
-        type: ``file``, ``dir``, ``cdir`` (the listed directory itself),
-            ``pdir`` (a parent), or ``OS.name=kind``.
-        size: Bytes; not for directories.
-        modify: Last modification, in seconds since the epoch.
-        create: Creation, in seconds since the epoch.
-        perm: What the user may do, of the letters ``acdeflmprw`` (§7.5.5).
-        unique: Same for two names if, and only if, they are the same file.
-        lang: Language of the name.
-        media_type: Media type of the content.
-        charset: Character set of the name, if not UTF-8.
-        unix_mode: Permission bits.
-        unix_owner: Name of the owner.
-        unix_group: Name of the group.
-        unix_uid: Number of the owner.
-        unix_gid: Number of the group.
-        others: Further facts and their values, in order. Written as they are;
-            only those of an OS (``OS/2.ea``) and local ones (``X.desc``)
-            belong here (§7.6).
-    """
-
-    type: str | None = None
-    size: int | None = None
-    modify: float | None = None
-    create: float | None = None
-    perm: str | None = None
-    unique: str | None = None
-    lang: str | None = None
-    media_type: str | None = None
-    charset: str | None = None
-    unix_mode: int | None = None
-    unix_owner: str | None = None
-    unix_group: str | None = None
-    unix_uid: int | None = None
-    unix_gid: int | None = None
-    others: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def is_directory(self) -> bool:
-        """Whether this is a directory of any kind."""
-
-        return (self.type or "").lower() in {"dir", "cdir", "pdir"}
-
-    def get(self, name: str) -> str | None:
-        """Return the value of a fact as it would be written, whatever case its name is in."""
-
-        key = name.lower()
-        for other, value in self.others:
-            if other.lower() == key:
-                return value
-
-        return self._value(key) if key in SUPPORTED_FACTS else None
-
-    def _value(self, fact: str) -> str | None:
-        value: str | float | None = getattr(self, _ATTRIBUTES[fact])
-        if value is None:
-            return None
-
-        if isinstance(value, str):
-            return value
-
-        if fact in {"modify", "create"}:
-            return _shortest_time_val(value)
-
-        return f"{value:04o}" if fact == "unix.mode" else str(value)
-
-
-_ATTRIBUTES: Final = {fact: fact.replace(".", "_").replace("-", "_") for fact in SUPPORTED_FACTS}
-
-
-def _shortest_time_val(seconds: float) -> str | None:
-    try:
-        text = format_time_val(seconds, digits=_MICROSECOND_DIGITS)
-    except (ValueError, OverflowError):
-        return None  # a year that cannot be expressed is a fact that is not told
-
-    return text.rstrip("0").rstrip(".")
-
-
-_OS_TYPES: Final = {
-    EntryType.SYMLINK: "OS.unix=symlink",
-    EntryType.BLOCK: "OS.unix=block",
-    EntryType.CHAR: "OS.unix=char",
-    EntryType.FIFO: "OS.unix=fifo",
-    EntryType.SOCKET: "OS.unix=socket",
-    EntryType.OTHER: "OS.unix=other",
-}
-
-
-def facts_for_entry(
-    entry: ListingEntry,
-    *,
-    type: str | None = None,  # noqa: A002 - the fact's own name
-    perm: str | None = None,
-    digits: int = 0,
-) -> Facts:
-    """Make the facts of an entry.
-
-    A symbolic link is ``OS.unix=symlink`` here. RFC 3659 §7.5.1.5 would rather
-    have the file that it leads to: list an entry made of that file's status.
-
-    Args:
-        entry: The entry.
-        type: ``cdir`` or ``pdir``, where that is what the entry is.
-        perm: What the user may do; see `perm_letters`.
-        digits: Digits of the fraction of a second to tell, 0 to 6.
-    """
-
-    modify = None
-    if entry.modified is not None:
-        unit = 10**digits
-        modify = epoch_seconds(entry.modified) * unit // 1 / unit
-
-    kind = type or ("dir" if entry.is_directory else _OS_TYPES.get(entry.type, "file"))
-    return Facts(
-        type=kind,
-        size=None if entry.is_directory else entry.size,
-        modify=modify,
-        perm=perm,
-        unique=entry.unique,
-        unix_mode=int(entry.permissions),
-        unix_owner=_text(entry.owner),
-        unix_group=_text(entry.group),
-        unix_uid=entry.uid,
-        unix_gid=entry.gid,
-    )
-
-
-def entry_from_facts(name: str | bytes, facts: Facts) -> ListingEntry:
-    """Make an entry of a name and facts, as a client has them from MLSD."""
-
-    types = {kind.lower(): entry_type for entry_type, kind in _OS_TYPES.items()}
-    types["file"] = EntryType.FILE
-    word = (facts.type or "file").lower()
-    if word.startswith("os.unix=slink"):
-        word = "os.unix=symlink"  # pure-ftpd's word, with a colon behind
-
-    kind = EntryType.DIRECTORY if facts.is_directory else types.get(word, EntryType.OTHER)
-
-    mode = facts.unix_mode
-    if mode is None:
-        mode = 0o755 if facts.is_directory else 0o644
-
-    return ListingEntry(
-        name=name,
-        size=facts.size or 0,
-        type=kind,
-        permissions=Permissions(mode),
-        modified=facts.modify,
-        owner=facts.unix_owner or _number_or_dash(facts.unix_uid),
-        group=facts.unix_group or _number_or_dash(facts.unix_gid),
-        unique=facts.unique,
-        uid=facts.unix_uid,
-        gid=facts.unix_gid,
-    )
-
-
-def _number_or_dash(number: int | None) -> str:
-    return "-" if number is None else str(number)
-
-
-def _text(value: str | bytes) -> str:
-    return decode_name(value) if isinstance(value, bytes) else value
-
-
-def perm_letters(
-    *, is_directory: bool, readable: bool, writable: bool, removable: bool = False
-) -> str:
-    """Return the value of the perm fact (RFC 3659 §7.5.5).
-
-    Args:
-        is_directory: Whether it is a directory of any kind.
-        readable: Whether it may be retrieved; a directory: entered and listed.
-        writable: Whether it may be overwritten and appended to; a directory:
-            whether things may be made and deleted in it.
-        removable: Whether it may itself be deleted and renamed, which is up
-            to the directory that it is in.
-    """
-
-    letters = "df" if removable else ""
-    if readable:
-        letters += "el" if is_directory else "r"
-
-    if writable:
-        letters += "cmp" if is_directory else "aw"
-
-    return "".join(sorted(letters))
-
-
-# Lines
+# Writing one line
 
 _NOT_IN_VALUE = re.compile(rb"""[^A-Za-z0-9,.:!@#$%^&()\-_+?/\\'"=]""")
 """All but SCHAR (RFC 3659 §2.1)."""
 
-_FACT_NAME = re.compile(r"""[A-Za-z0-9,.:!@#$%^&()\-_+?/\\'"]+""")
-
 
 def clean_value(value: str) -> str:
-    """Write what a value may not hold as ``%`` and hexadecimal digits (rule 2)."""
+    """Write what a value may not hold as ``%`` and two hexadecimal digits (rule 2)."""
 
     if value.isalnum() and value.isascii():
         return value
@@ -357,21 +69,21 @@ def format_mlsx_line(
     selection: FactSelection | None = None,
     name_policy: NamePolicy = NamePolicy.ESCAPE,
 ) -> bytes | None:
-    """Format one line of an MLSD response; MLST wants one space before it (§7.2).
+    """Format one line of an MLSD response; in the reply to MLST, put a space before it (§7.2).
 
     Args:
-        name: Name of the entry; for MLST, the path that was asked for.
-        facts: What is told about it.
-        selection: Which facts the client wants; all that are there by default.
+        name: Name of the entry; for MLST, the path that the client asked for.
+        facts: What is known about it.
+        selection: Which facts the client wants; by default all that are known.
         name_policy: What becomes of control characters in the name.
 
     Returns:
-        The line without its line end. None where the policy skips it, and for
-        a ``cdir`` or ``pdir`` while the fact ``type`` is not wanted: it could
-        not be told from a directory in the listing (§7.5.1.2).
+        The line without its line end. None if the policy skips it, and for a ``cdir`` or
+        ``pdir`` while the fact ``type`` is not selected: it would look like a directory in
+        the listing (§7.5.1.2).
 
     Raises:
-        ValueError: The name of one of the other facts is none.
+        ValueError: The name of one of `facts.others` cannot be a fact's name.
     """
 
     safe = safe_name(name, name_policy)
@@ -384,8 +96,8 @@ def format_mlsx_line(
 
     parts = [fact_text(facts, fact) for fact in wanted]
     for fact, value in facts.others:
-        if not _FACT_NAME.fullmatch(fact):
-            raise ValueError(f"not the name of a fact: {fact!r:.40}")
+        if not FACT_NAME.fullmatch(fact):
+            raise ValueError(f"this cannot be the name of a fact: {fact!r:.40}")
 
         if selection is None or fact.lower() in wanted:
             parts.append(f"{fact}={clean_value(value)};")
@@ -394,11 +106,13 @@ def format_mlsx_line(
 
 
 def fact_text(facts: Facts, fact: str) -> str:
-    """Return one of the supported facts as it stands in a line; empty where it is not told."""
+    """Return one of the supported facts as it appears in a line; empty if it is None."""
 
-    value = facts._value(fact) if fact in _ATTRIBUTES else None  # noqa: SLF001 - same module
+    value = supported_value(facts, fact)
     return "" if value is None else f"{fact}={clean_value(value)};"
 
+
+# Reading
 
 _ALIASES: Final = {
     # ProFTPD's, whose unix.owner and unix.group are numbers.
@@ -419,16 +133,15 @@ def parse_mlsx_line(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts]
 
     Args:
         line: The line, with or without its line end.
-        is_reply: Whether it comes from a reply, where one space stands before
-            the facts (§7.2).
+        is_reply: Whether it comes from a reply, where one space precedes the facts (§7.2).
 
     Returns:
-        The name, as text with surrogate escapes, and the facts. Where a fact
-        is told twice, the last one counts.
+        The name, as text with surrogate escapes, and the facts. If a fact occurs twice, the
+        last one counts.
 
     Raises:
-        InvalidData: There is no space between facts and name, or a line end
-            within. Reply 451.
+        InvalidData: There is no space between facts and name, or a line end within.
+            Reply 451.
     """
 
     text = decode_name(line.removesuffix(b"\n").removesuffix(b"\r"))
@@ -449,22 +162,22 @@ def parse_mlsx_line(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts]
 
         key = original.lower()
         if key in _ALIASES:
-            aliases[_ATTRIBUTES[_ALIASES[key]]] = value
+            aliases[ATTRIBUTES[_ALIASES[key]]] = value
             continue
 
         known = _known_value(key, value)
         if known is None:
             others[key] = (original, value)
         else:
-            values[_ATTRIBUTES[key]] = known
+            values[ATTRIBUTES[key]] = known
 
     return name, Facts(**{**values, **aliases}, others=tuple(others.values()))  # type: ignore[arg-type]
 
 
 def _known_value(key: str, value: str) -> str | int | float | None:
-    """Return the value of a known fact, or None if it is unknown or makes no sense."""
+    """Return the value of a known fact, or None if the fact is unknown or makes no sense."""
 
-    if key not in _ATTRIBUTES:
+    if key not in ATTRIBUTES:
         return None
 
     if key in _TIMES:
@@ -480,63 +193,223 @@ def _known_value(key: str, value: str) -> str | int | float | None:
     return value.lower() if key == "perm" else value
 
 
-# Selection
+# Writing many lines
+
+_FIELDS: Final = ("size", "modify", "unique")
+"""The facts that differ from file to file, in the order of the values of a line."""
+
+_IN_ORDER: Final = (0, 1, 2, 3)
+"""The indices of these three and of the name."""
+
+_SECONDS_PER_DAY: Final = 86_400
+_CLOCK: Final = tuple(f"{minute // 60:02d}{minute % 60:02d}" for minute in range(MINUTES_PER_DAY))
+_SECONDS: Final = tuple(f"{second:02d};" for second in range(60))
+
+_NOTHING: Final = "%.0s"
+"""Takes a value and writes nothing."""
 
 
-def _lower(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(name.lower() for name in names)
+class MlsxFormatter:
+    """Writes the lines of MLSD for the entries of a directory.
 
-
-@attrs.frozen(kw_only=True)
-class FactSelection:
-    """Which facts a client gets: the state that OPTS MLST changes (RFC 3659 §7.8, §7.9).
-
-    Attributes:
-        selected: Names of the facts that are shown. Lower case, as all here.
-        supported: Names of all facts that the server can tell; may hold names
-            of its own, which `Facts.others` has the values of.
-    """
-
-    selected: tuple[str, ...] = attrs.field(default=DEFAULT_FACTS, converter=_lower)
-    supported: tuple[str, ...] = attrs.field(default=SUPPORTED_FACTS, converter=_lower)
-
-    def select(self, argument: str) -> FactSelection:
-        """Return what ``OPTS MLST argument`` makes of it. See `select_facts`."""
-
-        return select_facts(argument, supported=self.supported)
-
-    @property
-    def reply(self) -> str:
-        """The text of the reply 200 to OPTS MLST (§7.9.1)."""
-
-        return f"MLST OPTS {''.join(f'{fact};' for fact in self.selected)}".rstrip()
-
-    @property
-    def feature(self) -> str:
-        """The line of FEAT, without its first space: an asterisk marks what is shown (§7.8)."""
-
-        marked = (f"{fact}{'*' * (fact in self.selected)};" for fact in self.supported)
-        return f"MLST {''.join(marked)}".rstrip()
-
-
-def select_facts(argument: str, *, supported: tuple[str, ...] = SUPPORTED_FACTS) -> FactSelection:
-    """Select facts as OPTS MLST says (RFC 3659 §7.9).
+    Each line is what `format_mlsx_line` makes of the facts of `facts_for_entry`,
+    byte for byte.
 
     Args:
-        argument: What follows ``OPTS MLST``: names of facts in any case, each
-            with a semicolon (the last one is often forgotten). Unknown ones
-            are ignored. None at all: names only.
-        supported: Names of the facts that the server can tell.
-
-    Raises:
-        BadArgument: There is a space within, or something that can be no
-            name. Reply 501; what was selected stays so.
+        selection: Which facts the client wants; by default all that are known.
+        perm: Returns the value of the perm fact (see `perm_letters`), or None to leave it
+            out. Its answers are cached, so they must depend on type, permissions, owner and
+            group of the entry and on nothing else.
+        name_policy: What becomes of control characters in a name.
+        owner_name: Returns the name for a uid of a table, which holds numbers only; the
+            number itself by default. Its answers are cached.
+        group_name: Returns the name for a gid; as `owner_name`.
     """
 
-    names = argument.strip(" ").removesuffix(";").split(";") if argument.strip(" ") else []
-    if not all(_FACT_NAME.fullmatch(name) for name in names):
-        raise BadArgument(f"OPTS MLST wants names with semicolons, not {argument!r:.80}")
+    __slots__ = (
+        *("_days", "_group_name", "_order", "_owner_name", "_perm", "_policy", "_selection"),
+        *("_templates", "_wanted"),
+    )
 
-    wanted = {name.lower() for name in names}
-    selected = tuple(fact for fact in supported if fact.lower() in wanted)
-    return FactSelection(selected=selected, supported=supported)
+    needs_status = True
+
+    def __init__(
+        self,
+        *,
+        selection: FactSelection | None = None,
+        perm: Callable[[ListingEntry], str | None] | None = None,
+        name_policy: NamePolicy = NamePolicy.ESCAPE,
+        owner_name: Callable[[int], str] = str,
+        group_name: Callable[[int], str] = str,
+    ) -> None:
+        self._selection = selection
+        self._wanted = SUPPORTED_FACTS if selection is None else selection.selected
+        self._perm = perm
+        self._policy = name_policy
+        self._owner_name = owner_name
+        self._group_name = group_name
+        self._templates: dict[tuple[object, ...], str] = {}
+        self._days: dict[int, str] = {}
+        written = [_FIELDS.index(fact) for fact in self._wanted if fact in _FIELDS]
+        self._order = (*written, *(index for index in _IN_ORDER if index not in written))
+
+    def format(self, entry: ListingEntry) -> bytes | None:
+        """Return one line without its line end, or None if the policy skips it."""
+
+        facts = facts_for_entry(entry, perm=self._perm(entry) if self._perm is not None else None)
+        return format_mlsx_line(
+            entry.name, facts, selection=self._selection, name_policy=self._policy
+        )
+
+    def format_block(self, entries: Iterable[ListingEntry]) -> bytes:
+        """Return the lines of all entries, each with its CR LF."""
+
+        kinds = self._templates
+        last, modify = None, ""
+        templates: list[str] = []
+        values: list[str | int] = []
+        for name, entry in zip(*shown_entries(entries, self._policy), strict=True):
+            modified = entry.modified
+            if modified != last:
+                last, modify = modified, self._modify(modified)
+
+            unique = entry.unique
+            if unique is not None:
+                unique = f"unique={clean_value(unique)};"
+
+            values += entry.size, modify, unique or "", name
+            kind = (entry.type, entry.permissions)
+            key = (*kind, entry.owner, entry.group, entry.uid, entry.gid)
+            try:
+                templates.append(kinds[key])
+            except KeyError:
+                templates.append(self._add_template(key, entry, "%s"))
+
+        return self._block(templates, values)
+
+    def format_table(self, table: EntryTable) -> bytes:
+        """Return the lines of a whole table, each with its CR LF: the fastest way.
+
+        The result is byte for byte what `format_block` makes of the table's entries.
+        """
+
+        table = shown(table, self._policy)
+        count = len(table.names)
+        if not count:
+            return b""
+
+        _, uids, gids, modes, inodes, sizes, modified, devices = table.columns
+        kinds, times = folded(uids, gids, modes, devices)
+        templates = self._row_templates(table, kinds) * times
+        values: list[str | int] = [""] * (count * len(_IN_ORDER))
+        values[0 :: len(_IN_ORDER)] = sizes
+        values[1 :: len(_IN_ORDER)] = self._modify_all(modified)
+        values[2 :: len(_IN_ORDER)] = inodes
+        values[3 :: len(_IN_ORDER)] = table.names
+        return self._block(templates, values)
+
+    def _row_templates(self, table: EntryTable, kinds: Sequence[Column]) -> list[str]:
+        """Return the templates of rows with these uids, gids, modes and devices."""
+
+        templates = self._templates
+        try:
+            return [*map(templates.__getitem__, zip(*kinds, strict=True))]
+        except KeyError:
+            keys = zip(*kinds, strict=True)
+            return [templates.get(key) or self._add_row(table, key) for key in keys]
+
+    def _add_row(self, table: EntryTable, key: tuple[int, ...]) -> str:
+        uid, gid, mode, device = key
+        row = (1, uid, gid, mode, 0, 0, 0, device)
+        entry = table.nameless(row, self._owner_name, self._group_name)
+        unique = f"unique={table.device_number(device):x}g%x;"
+        return self._add_template(key, entry, unique)
+
+    def _block(self, templates: list[str], values: list[str | int]) -> bytes:
+        if self._order != _IN_ORDER:
+            columns = (values[index :: len(_IN_ORDER)] for index in self._order)
+            values = [*chain.from_iterable(zip(*columns, strict=True))]
+
+        return ("".join(templates) % tuple(values)).encode("utf-8", "surrogateescape")
+
+    def _modify(self, modified: datetime | float | None) -> str:
+        """Write the fact modify; nothing for a time that cannot be expressed."""
+
+        if modified is None:
+            return ""
+
+        try:
+            return self._modify_all((int(epoch_seconds(modified) // 1),))[0]
+        except (ValueError, OverflowError):  # not a number, or infinite
+            return ""
+
+    def _modify_all(self, moments: Column) -> list[str]:
+        """Write the fact modify of many files."""
+
+        # The hot loop: every file pays for what happens here.
+        facts = []
+        days = self._days
+        last, fact = None, ""
+        for seconds in moments:
+            # Files that were unpacked or copied together often follow each other.
+            if seconds != last:
+                last = seconds
+                minute = seconds // 60
+                try:
+                    day = days[minute // MINUTES_PER_DAY]
+                except KeyError:
+                    day = self._add_day(minute // MINUTES_PER_DAY)
+
+                clock = _CLOCK[minute % MINUTES_PER_DAY]
+                fact = day and f"{day}{clock}{_SECONDS[seconds % 60]}"
+
+            facts.append(fact)
+
+        return facts
+
+    def _add_day(self, day: int) -> str:
+        if len(self._days) >= CACHE_LIMIT:
+            self._days.clear()
+
+        self._days[day] = text = _day_text(day)
+        return text
+
+    def _add_template(self, key: tuple[object, ...], entry: ListingEntry, unique: str) -> str:
+        """Make the template for the lines of all entries that share a key.
+
+        Args:
+            key: What the entries share.
+            entry: One of them.
+            unique: How to write the third value.
+        """
+
+        facts = facts_for_entry(entry, perm=self._perm(entry) if self._perm is not None else None)
+        forms = {
+            "size": _NOTHING if entry.is_directory else "size=%d;",
+            "modify": "%s",
+            "unique": unique,
+        }
+        parts = [
+            forms.get(fact) or fact_text(facts, fact).replace("%", "%%") for fact in self._wanted
+        ]
+        unwritten = [_NOTHING for fact in forms if fact not in self._wanted]
+        template = f"{''.join((*parts, *unwritten))} %s\r\n"
+        if len(self._templates) >= CACHE_LIMIT:
+            self._templates.clear()
+
+        self._templates[key] = template
+        return template
+
+
+@lru_cache(4096)
+def _day_text(day: int) -> str:
+    """Return how the fact modify begins on a day; nothing if it cannot be expressed.
+
+    All formatters share this cache: they are made anew for each listing, and days stay
+    the same.
+    """
+
+    try:
+        return f"modify={format_time_val(day * _SECONDS_PER_DAY).removesuffix('000000')}"
+    except (ValueError, OverflowError):
+        return ""  # not a year from 1000 to 9999

@@ -1,11 +1,11 @@
-"""Many entries of one directory at a time, as little as can be said of each.
+"""Many entries of one directory at a time, with as little work as possible for each.
 
-Pure. A `ListingEntry` for each file is comfortable, and most of the time that a
-large listing takes. `EntryTable` holds the names and what the system says about
-them side by side; the formatters of every format make lines of it at once
-(`ListFormatter.format_table` and the like), the same as of its `entries`. They
-go by columns, not by rows: what is one loop in Python by rows is a few loops in
-C, and in a column it is quickly seen that all files have the same.
+Pure. A `ListingEntry` for each file is convenient, but making them takes most of the time
+of a large listing. An `EntryTable` holds names and what the system says about them side by
+side. The formatters of every format turn it into lines at once (`ListFormatter.format_table`
+and its like), the same lines as of its `entries`. They work by columns: what would be one
+Python loop over rows becomes a few loops in C, and a column shows quickly when all files
+have the same value.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ __all__ = ["EntryTable", "ListingBlock", "StatusRow", "TableFormatter"]
 
 StatusRow = tuple[int, int, int, int, int, int, int, int]
 """What a listing shows of a file: links, uid, gid, mode, inode, size in bytes, last modification
-in whole seconds since the epoch, device. A plain tuple: there are millions of them."""
+in whole seconds since the epoch, device. A plain tuple, because there may be millions of them."""
 
+CACHE_LIMIT: Final = 65_536
+"""Entries in one cache of a formatter: a few megabytes at most. A full cache starts afresh."""
 
 _FIELDS: Final = 8
 
@@ -34,10 +36,10 @@ Column = Sequence[int]
 
 
 class StatusColumns(Sequence[StatusRow]):
-    """Rows that are held as columns.
+    """Rows held as columns.
 
     Args:
-        columns: One for each field of a `StatusRow`, in that order; all of one length.
+        columns: One for each field of a `StatusRow`, in that order, all of the same length.
     """
 
     __slots__ = ("columns",)
@@ -65,9 +67,13 @@ class StatusColumns(Sequence[StatusRow]):
 
 
 def folded(*columns: Column) -> tuple[Sequence[Column], int]:
-    """Give one row, and how often, where these columns have the same in all rows; else all, once.
+    """Fold columns that have the same values in all rows into one row.
 
-    To compare a column with itself takes a tenth of the time that it takes to go through it.
+    Comparing a column with itself takes a tenth of the time that going through it does.
+
+    Returns:
+        The columns, and how often to repeat them: one row and the number of rows if all rows
+        are the same, else the columns as they are, and 1.
     """
 
     if all(column[1:] == column[:-1] for column in columns):
@@ -77,7 +83,7 @@ def folded(*columns: Column) -> tuple[Sequence[Column], int]:
 
 
 class ListingBlock(bytes):
-    """Whole lines of a listing, each with its CR LF: what is sent as it is."""
+    """Whole lines of a listing, each with its CR LF, ready to be sent."""
 
     __slots__ = ()
 
@@ -87,10 +93,10 @@ class EntryTable:
     """Entries of one directory.
 
     Attributes:
-        names: Names, not paths, with surrogate escapes.
-        rows: What the system says of each; empty where only names are asked for.
-        targets: Where symbolic links lead, by their place in `names`.
-        device_number: Makes `st_dev` of what a row has for its device.
+        names: Names, not paths, as text with surrogate escapes.
+        rows: What the system says of each; empty if only the names are needed.
+        targets: Where symbolic links lead, by their index in `names`.
+        device_number: Turns the device of a row into `st_dev`.
     """
 
     names: list[str]
@@ -113,11 +119,11 @@ class EntryTable:
         owner_name: Callable[[int], str] = str,
         group_name: Callable[[int], str] = str,
     ) -> Iterator[ListingEntry]:
-        """Give the same as entries, one by one.
+        """Yield the same as entries, one by one.
 
         Args:
-            owner_name: Gives the name of a uid; the number itself by default.
-            group_name: The same of a gid.
+            owner_name: Returns the name for a uid; the number itself by default.
+            group_name: Returns the name for a gid; the number itself by default.
         """
 
         if not self.rows:
@@ -143,18 +149,18 @@ class EntryTable:
     def nameless(
         self, row: StatusRow, owner_name: Callable[[int], str], group_name: Callable[[int], str]
     ) -> ListingEntry:
-        """Give one row as an entry, for what it has in common with others."""
+        """Return one row as an entry without a name, for what it has in common with others."""
 
         one = EntryTable([""], [row], {}, self.device_number)
         return next(one.entries(owner_name=owner_name, group_name=group_name))
 
 
 class TableFormatter(Protocol):
-    """Makes lines of entries, in some format."""
+    """Turns entries into lines of some format."""
 
     @property
     def needs_status(self) -> bool:
-        """Whether it looks at more than the names."""
+        """Whether the format shows more than names."""
 
     def format_block(self, entries: Iterable[ListingEntry], /) -> bytes:
         """Return the lines of all entries, each with its CR LF."""
@@ -167,9 +173,9 @@ _PRINTABLE_ASCII: Final = bytes(range(0x20, 0x7F))
 
 
 def are_plain(names: Iterable[str]) -> bool:
-    """Whether all names are shown as they are. In nearly all directories they are: it is quick.
+    """Return whether all names are shown as they are, as in nearly all directories.
 
-    For ASCII, to take away what is printable is quicker still than to look it up.
+    For ASCII, removing what is printable is faster still than asking about each character.
     """
 
     text = "".join(names)
@@ -180,12 +186,12 @@ def are_plain(names: Iterable[str]) -> bool:
 
 
 def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) -> EntryTable:
-    """Give the same table as it is shown: names made safe, without those that the policy skips.
+    """Return the table as it is shown: names made safe, without those that the policy skips.
 
     Args:
         table: The entries, with their rows.
         policy: What becomes of control characters in a name or target.
-        with_targets: Whether the name of a symbolic link says where it leads.
+        with_targets: Whether a symbolic link is shown with where it leads.
     """
 
     targets = table.targets if with_targets else {}
@@ -206,19 +212,19 @@ def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) 
 def shown_entries(
     entries: Iterable[ListingEntry], policy: NamePolicy, *, with_targets: bool = False
 ) -> tuple[list[str], list[ListingEntry]]:
-    """Give the names of entries as they are shown, and the entries, without those that are skipped.
+    """Return the names of entries as they are shown, and the entries, without the skipped ones.
 
     Args:
         entries: The entries.
         policy: What becomes of control characters in a name or target.
-        with_targets: Whether the name of a symbolic link says where it leads.
+        with_targets: Whether a symbolic link is shown with where it leads.
     """
 
     entries = [*entries]
     names = [entry.name for entry in entries]
     targets = [entry.target for entry in entries] if with_targets else []
     has_targets = targets.count(None) < len(targets)
-    with contextlib.suppress(TypeError):  # bytes
+    with contextlib.suppress(TypeError):  # some names are bytes
         if not has_targets and are_plain(cast("list[str]", names)):
             return cast("list[str]", names), entries
 
@@ -234,7 +240,7 @@ def shown_entries(
 
 
 def shown_name(name: str | bytes, target: str | bytes | None, policy: NamePolicy) -> str | None:
-    """Return a name as it is shown, with where it leads, or None where the policy skips it."""
+    """Return a name as it is shown, with its target if any, or None if the policy skips it."""
 
     name_shown = safe_name(name, policy)
     if target is None or name_shown is None:

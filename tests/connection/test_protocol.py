@@ -1552,7 +1552,7 @@ async def test_what_a_dtp_says_of_itself() -> None:
 async def test_a_list_response_is_one_line() -> None:
     """send_list_response sends the line of the listing module, with CR LF."""
 
-    from ftpdata.listing.writers import EntryType, ListingEntry, Permissions, format_list_line
+    from ftpdata import EntryType, ListingEntry, Permissions, format_list_line
 
     now = datetime(2026, 7, 1, tzinfo=UTC)
     entry = ListingEntry(

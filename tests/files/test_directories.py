@@ -19,10 +19,11 @@ import pytest
 from ftpdata.files import _workers as workers
 from ftpdata.files import directories
 from ftpdata.files.directories import DirectoryLister, DirectoryReader, list_directory
-from ftpdata.listing._mlsx_formatter import MlsxFormatter
 from ftpdata.listing.entry import EntryType, ListingEntry
+from ftpdata.listing.mlsx import MlsxFormatter
+from ftpdata.listing.nlst import NlstFormatter
 from ftpdata.listing.table import EntryTable, StatusColumns, TableFormatter
-from ftpdata.listing.writers import ListFormatter, NlstFormatter
+from ftpdata.listing.unix import ListFormatter
 from tests.harness.seams import descriptors
 
 NOW = 1_769_879_045

@@ -31,28 +31,24 @@ from ftpdata.codecs.restart import RestartMarker, SuspectData, format_mark_reply
 from ftpdata.codecs.selection import CodecOptions, decoder_for, encoder_for
 from ftpdata.codecs.transmission import MAX_PIECE, CodecLimits
 from ftpdata.errors import BadArgument, FTPDataError, InvalidData
-from ftpdata.listing.mlsx import (
-    entry_from_facts,
-    format_mlsx_line,
-    format_time_val,
-    parse_mlsx_line,
-    parse_time_val,
-    select_facts,
-)
-from ftpdata.listing.parsers import (
-    parse_eplf_line,
-    parse_list_line,
-    parse_msdos_line,
-    parse_nlst_line,
-    parse_unix_line,
-)
-from ftpdata.listing.writers import (
+from ftpdata.listing import (
     ListingRules,
     NamePolicy,
+    entry_from_facts,
     format_eplf_line,
     format_list_line,
+    format_mlsx_line,
     format_msdos_line,
     format_nlst_line,
+    format_time_val,
+    parse_eplf_line,
+    parse_list_line,
+    parse_mlsx_line,
+    parse_msdos_line,
+    parse_nlst_line,
+    parse_time_val,
+    parse_unix_line,
+    select_facts,
 )
 from ftpdata.opening.proxy import PROXY_HEADER_LIMIT, format_proxy_header, parse_proxy_header
 from ftpdata.parameters import TransferParameters

@@ -1,94 +1,86 @@
-"""Dates of unix listing lines: those that `datetime` writes, for many moments at a time."""
+"""The calendar of listing lines."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpdata.listing import _calendar as listing_dates
-from ftpdata.listing._calendar import LineDates
-from ftpdata.listing._names import MONTHS
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ZONES = (UTC, timezone(timedelta(hours=5, minutes=45)), timezone(-timedelta(hours=1)))
-SUMMER_TIME = ZoneInfo("Europe/Berlin")
-CHANGE = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
-"""From summer time to winter time: local times from 2 to 3 are twice."""
-
-
-def plain_date(seconds: int, clocked: range, day_format: str, zone: tzinfo) -> str:
-    """Write one date as plainly as can be."""
-
-    local = (EPOCH + timedelta(seconds=seconds)).astimezone(zone)
-    rest = f"{local:%H:%M}" if seconds // 60 in clocked else f"{local.year:5d}"
-    return f" {MONTHS[local.month - 1]} {local.day:{day_format}} {rest} "
-
-
-moments = st.integers(CHANGE - 90_000, CHANGE + 90_000) | st.integers(-(10**10), 10**11)
-ranges = st.builds(
-    lambda start, length: range(start, start + length),
-    st.integers(CHANGE // 60 - 1600, CHANGE // 60 + 1600) | st.integers(-(10**8), 10**9),
-    st.integers(1, 3000) | st.integers(1, 10**9),
+from ftpdata.listing._calendar import (
+    as_zone,
+    civil_date,
+    epoch_minute,
+    epoch_seconds,
+    offset_minutes,
+    year_start,
 )
 
 
-@given(
-    st.lists(st.lists(moments, max_size=8), max_size=3),
-    ranges,
-    st.sampled_from(["02d", "2d"]),
-    st.sampled_from([*ZONES, SUMMER_TIME]),
-)
-def test_dates_are_those_of_datetime(
-    batches: list[list[int]], clocked: range, day_format: str, zone: tzinfo
-) -> None:
-    """Wherever the time of day begins and ends to be shown, be it within one day."""
+def test_epoch() -> None:
+    """Seconds stay, dates become seconds, minutes are rounded down."""
 
-    dates = LineDates(clocked, day_format, zone)
-    for batch in batches:
-        expected = [plain_date(seconds, clocked, day_format, zone) for seconds in batch]
-        assert dates.of(batch) == expected
-        assert dates.of(iter(batch)) == expected
+    assert epoch_seconds(1.5) == 1.5
+    assert epoch_seconds(datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))) == 0
+    assert [epoch_minute(s) for s in (-60.5, -0.5, 0, 59.9, 60)] == [-2, -1, 0, 0, 1]
+    with pytest.raises(ValueError, match="zone"):
+        epoch_seconds(datetime(1970, 1, 1))  # noqa: DTZ001 - what is refused
 
 
-@pytest.mark.parametrize(
-    ("clocked", "with_clock"),
-    [
-        (range(1440), (True, True, True)),
-        (range(1, 1440), (False, True, True)),
-        (range(1439), (True, True, False)),
-        (range(-9, 1439), (True, True, False)),
-        (range(720, 721), (False, True, False)),
-        (range(1440, 1500), (False, False, False)),
-        (range(-9, 0), (False, False, False)),
-    ],
-)
-def test_the_first_and_the_last_minute(clocked: range, with_clock: tuple[bool, ...]) -> None:
-    """The range ends where it says, be it within a day or between two."""
+class Nowhere(tzinfo):
+    """A zone that does not know its offset."""
 
-    dates = LineDates(clocked, "02d", UTC).of((0, 720 * 60, 86_399))
-    assert tuple(":" in date for date in dates) == with_clock
+    def utcoffset(self, _: datetime | None) -> None:
+        """Not known."""
 
+    def dst(self, _: datetime | None) -> None:
+        """Not known."""
 
-def test_an_hour_that_is_twice() -> None:
-    """What is shown is decided by the moment, not by what a clock on the wall showed."""
+    def tzname(self, _: datetime | None) -> str:
+        """Have a name, at least."""
 
-    now = CHANGE // 60 - 30  # the first 2:30
-    dates = LineDates(range(now - 60, now + 1), "2d", SUMMER_TIME)
-    first, second = CHANGE - 50 * 60, CHANGE + 10 * 60
-    assert dates.of([first, second]) == [" Oct 25 02:10 ", " Oct 25  2026 "]
+        return "nowhere"
+
+    def fromutc(self, moment: datetime) -> datetime:
+        """Shrug."""
+
+        return moment
 
 
-@pytest.mark.parametrize("zone", [UTC, SUMMER_TIME])
-def test_the_cache_is_bounded(zone: tzinfo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A million days do not stay in memory, and change no date."""
+def test_zones() -> None:
+    """A fixed offset is a zone, UTC is UTC however it is spelt, odd zones do no harm."""
 
-    monkeypatch.setattr(listing_dates, "CACHE_LIMIT", 4)
-    clocked = range(10 * 1440, 20 * 1440)
-    dates = LineDates(clocked, "2d", zone)
-    for seconds in range(0, 50 * 86_400, 86_401):
-        assert dates.of([seconds]) == [plain_date(seconds, clocked, "2d", zone)]
-        assert 0 < len(dates._days) <= 4
+    assert as_zone(timedelta(0)) is UTC
+    assert as_zone(timezone.utc) is UTC  # noqa: UP017 - the point
+    assert offset_minutes(as_zone(timedelta(hours=-3)), 0) == -180
+    assert offset_minutes(ZoneInfo("Europe/Berlin"), epoch_minute(1.78e9)) == 120
+    assert offset_minutes(ZoneInfo("Europe/Berlin"), 10**12) == 0
+    assert offset_minutes(ZoneInfo("Europe/Berlin"), 10**30) == 0
+    assert offset_minutes(Nowhere(), 0) == 0
+
+
+@given(st.dates())
+def test_civil_dates_equal_datetime(day: date) -> None:
+    """In the years that datetime has, and in those it would have 400 years later."""
+
+    number = day.toordinal() - date(1970, 1, 1).toordinal()
+    assert civil_date(number) == (day.year, day.month, day.day)
+    assert civil_date(number + 146_097 * 100) == (day.year + 40_000, day.month, day.day)
+    assert civil_date(number - 146_097 * 100) == (day.year - 40_000, day.month, day.day)
+
+
+@given(st.integers(1, 9999))
+def test_the_start_of_a_year_equals_datetime(year: int) -> None:
+    """For all years that `datetime` has."""
+
+    assert year_start(year) == (date(year, 1, 1) - date(1970, 1, 1)).days
+
+
+@given(st.integers(-(10**9), 10**9))
+def test_a_year_starts_after_the_last_day_of_the_one_before(year: int) -> None:
+    """Whatever the year; it is the inverse of `civil_date`."""
+
+    assert civil_date(year_start(year)) == (year, 1, 1)
+    assert civil_date(year_start(year) - 1) == (year - 1, 12, 31)

@@ -1,174 +1,32 @@
-"""MLSx: times, facts, lines, selection (RFC 3659 §2.3, §7)."""
+"""Lines of MLSD and MLST, written and read, one and many (RFC 3659 §7)."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftpdata.errors import BadArgument, InvalidData
+from ftpdata.errors import InvalidData
+from ftpdata.listing import mlsx
 from ftpdata.listing._names import NamePolicy, safe_name
 from ftpdata.listing.entry import EntryType, ListingEntry, Permissions
-from ftpdata.listing.mlsx import (
+from ftpdata.listing.facts import (
     DEFAULT_FACTS,
     SUPPORTED_FACTS,
     Facts,
     FactSelection,
     entry_from_facts,
     facts_for_entry,
-    format_mlsx_line,
-    format_time_val,
-    parse_mlsx_line,
-    parse_time_val,
-    perm_letters,
     select_facts,
 )
+from ftpdata.listing.mlsx import MlsxFormatter, format_mlsx_line, parse_mlsx_line
+from tests.harness.facts import FULL, FULL_LINE, SECONDS
 
-MOMENT = datetime(2026, 1, 31, 17, 4, 5, tzinfo=UTC)
-SECONDS = MOMENT.timestamp()
-
-
-# Times
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("20260131170405", SECONDS),
-        ("20260131170405.25", SECONDS + 0.25),
-        ("20260131170405.0", SECONDS),
-        ("20260131170405.123456999", SECONDS + 0.123456),
-        ("19700101000000", 0),
-        ("19691231235959.5", -0.5),
-        ("20161231235960", datetime(2017, 1, 1, tzinfo=UTC).timestamp()),  # a leap second
-        ("10000101000000", datetime(1000, 1, 1, tzinfo=UTC).timestamp()),
-        ("99991231235960", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() + 1),
-    ],
-)
-def test_parse_time_val(text: str, seconds: float) -> None:
-    """Fractions, leap seconds, the first year and the last."""
-
-    assert parse_time_val(text) == seconds
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "2026013117040",
-        "202601311704055",
-        "20260131170405.",
-        "20260131170405.x",
-        "20260131170405 ",
-        "20260131170405\n",
-        "20261331170405",
-        "20260132170405",
-        "20260229170405",
-        "20260131240405",
-        "20260131176005",
-        "20260131170461",
-        "09990131170405",
-        "00000131170405",
-        "+2026013117040",
-        "\u0662\u0660260131170405",
-    ],
-)
-def test_what_is_no_time(text: str) -> None:
-    """Strict: this comes from clients, in MFMT and MDTM."""
-
-    with pytest.raises(BadArgument) as caught:
-        parse_time_val(text)
-    assert caught.value.reply_code == 501
-
-
-@pytest.mark.parametrize(
-    ("moment", "digits", "text"),
-    [
-        (MOMENT, 0, "20260131170405"),
-        (MOMENT.astimezone(timezone(timedelta(hours=14))), 0, "20260131170405"),
-        (SECONDS + 0.999, 0, "20260131170405"),  # cut off, not rounded
-        (SECONDS + 0.999, 1, "20260131170405.9"),
-        (SECONDS + 0.123456, 6, "20260131170405.123456"),
-        (SECONDS, 3, "20260131170405.000"),
-        (-0.5, 1, "19691231235959.5"),
-    ],
-)
-def test_format_time_val(moment: datetime | float, digits: int, text: str) -> None:
-    """In UTC, with the precision that was asked for."""
-
-    assert format_time_val(moment, digits=digits) == text
-
-
-def test_microseconds_are_exact() -> None:
-    """No microsecond is lost on the way through binary fractions."""
-
-    for micro in range(0, 1_000_000, 997):
-        for second, text in ((0, "19700101000000"), (SECONDS, "20260131170405")):
-            expected = f"{text}.{micro:06d}"
-            assert format_time_val(second + micro / 1_000_000, digits=6) == expected
-            assert format_time_val(parse_time_val(expected), digits=6) == expected
-
-
-@pytest.mark.parametrize("moment", [-3.1e10, 2.6e11, datetime(2026, 1, 1), float("nan")])  # noqa: DTZ001
-def test_times_that_cannot_be_told(moment: datetime | float) -> None:
-    """Years of three or five digits, no zone, no number."""
-
-    with pytest.raises(ValueError):
-        format_time_val(moment)
-
-
-def test_digits_of_a_fraction() -> None:
-    """Zero to six."""
-
-    for digits in (-1, 7):
-        with pytest.raises(ValueError, match="digits"):
-            format_time_val(0, digits=digits)
-
-
-times = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC)).map(  # noqa: DTZ001
-    lambda moment: (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(seconds=1)
-)
-
-
-@given(times, st.integers(0, 6))
-def test_time_round_trip(seconds: float, digits: int) -> None:
-    """A time comes back, as far as its digits go; with six, it is the same number."""
-
-    back = parse_time_val(format_time_val(seconds, digits=digits))
-    assert back <= seconds + 1e-4
-    assert seconds - back < 10.0**-digits + 1e-4
-    if digits == 6 and abs(seconds) < 2**33:
-        assert round(back, 6) == round(seconds, 6)
-
-
-# Lines
-
-FULL = Facts(
-    type="file",
-    size=12,
-    modify=SECONDS,
-    create=0.5,
-    perm="adfrw",
-    unique="fe00g20c5af",
-    lang="en-US",
-    media_type="text/plain",
-    charset="latin-1",
-    unix_mode=0o4755,
-    unix_owner="joe",
-    unix_group="Domain Users",
-    unix_uid=1000,
-    unix_gid=0,
-    others=(("X.desc", "a;b\r\n"),),
-)
-FULL_LINE = (
-    b"type=file;size=12;modify=20260131170405;create=19700101000000.5;perm=adfrw;"
-    b"unique=fe00g20c5af;lang=en-US;media-type=text/plain;charset=latin-1;unix.mode=4755;"
-    b"unix.owner=joe;unix.group=Domain%20Users;unix.uid=1000;unix.gid=0;X.desc=a%3Bb%0D%0A;  a b "
-)
+# One line
 
 
 def test_every_fact() -> None:
@@ -235,6 +93,30 @@ def test_any_byte_in_a_name_leaves_one_line() -> None:
 
     assert format_mlsx_line("a\nb", FULL, name_policy=NamePolicy.SKIP) is None
     assert format_mlsx_line("a\nb", Facts(), name_policy=NamePolicy.REPLACE) == b" a?b"
+
+
+def test_selection_decides_what_is_told() -> None:
+    """The default facts, those of OPTS, and local ones that were asked for."""
+
+    line = format_mlsx_line("x", FULL, selection=FactSelection())
+    assert line is not None
+    told = [fact.partition("=")[0] for fact in line.decode().partition(" ")[0].split(";")]
+    assert tuple(told[:-1]) == DEFAULT_FACTS
+    assert format_mlsx_line("x", FULL, selection=select_facts("")) == b" x"
+    local = FactSelection(supported=("size", "X.Desc"), selected=("size", "X.Desc"))
+    assert format_mlsx_line("x", FULL, selection=local) == b"size=12;X.desc=a%3Bb%0D%0A; x"
+
+
+@pytest.mark.parametrize("kind", [*EntryType])
+def test_types_both_ways(kind: EntryType) -> None:
+    """An entry that went over the wire is the same entry."""
+
+    entry = ListingEntry(
+        name="x", type=kind, modified=SECONDS, unique="1", uid=1, gid=2, owner="o", group="g"
+    )
+    line = format_mlsx_line(entry.name, facts_for_entry(entry))
+    assert line is not None
+    assert entry_from_facts(*parse_mlsx_line(line)) == entry
 
 
 # What servers sent, and the examples of RFC 3659 §7.7
@@ -360,6 +242,8 @@ def test_any_bytes_are_a_line_or_an_error(line: bytes) -> None:
     assert facts.get("nothing") is None
 
 
+# Round trips
+
 tokens = st.text(
     st.sampled_from("abcXYZ019,.:!@#$%^&()-_+?/\\'\"="), min_size=1, max_size=8
 ) | st.none()  # fmt: skip
@@ -414,188 +298,102 @@ def test_nothing_can_make_a_second_line_or_fact(name: str, value: str, policy: N
         assert shown.decode() == safe_name(name, policy)
 
 
-# Facts and entries
+# Many lines
 
-
-def test_get_tells_as_it_is_written() -> None:
-    """By name in any case, the unknown ones too."""
-
-    assert FULL.get("Modify") == "20260131170405"
-    assert FULL.get("UNIX.mode") == "4755"
-    assert FULL.get("media-Type") == "text/plain"
-    assert FULL.get("x.DESC") == "a;b\r\n"
-    assert FULL.get("x.other") is None
-    assert Facts().get("size") is None
-    assert Facts(size=0).get("size") == "0"
-
-
-@pytest.mark.parametrize(
-    ("entry", "facts"),
-    [
-        (
-            ListingEntry(
-                name="x",
-                size=5,
-                modified=SECONDS + 0.75,
-                permissions=Permissions(0o640),
-                owner="joe",
-                group=b"users",
-                uid=1000,
-                gid=100,
-                unique="1g2",
-            ),
-            Facts(
-                type="file",
-                size=5,
-                modify=SECONDS,
-                unix_mode=0o640,
-                unix_owner="joe",
-                unix_group="users",
-                unix_uid=1000,
-                unix_gid=100,
-                unique="1g2",
-                perm="r",
-            ),
-        ),
-        (
-            ListingEntry(name="d", size=4096, type=EntryType.DIRECTORY, modified=None),
-            Facts(type="dir", unix_mode=0o644, unix_owner="ftp", unix_group="ftp", perm="r"),
-        ),
-    ],
+owners = st.text(max_size=6) | st.sampled_from(["100%", "%s", "a;b c"])
+moments = (
+    st.none()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=True, allow_infinity=True)
+    | st.floats(0, 2e9)
+    | st.datetimes(timezones=st.just(UTC))
 )
-def test_facts_for_entry(entry: ListingEntry, facts: Facts) -> None:
-    """What an entry knows; directories have no size."""
-
-    assert facts_for_entry(entry, perm="r") == facts
-
-
-def test_facts_with_fractions() -> None:
-    """As many digits as were asked for."""
-
-    entry = ListingEntry(name="x", modified=MOMENT + timedelta(microseconds=250_999))
-    assert facts_for_entry(entry, digits=2).modify == SECONDS + 0.25
-    assert facts_for_entry(entry, type="cdir").type == "cdir"
-
-
-@pytest.mark.parametrize("kind", [*EntryType])
-def test_types_both_ways(kind: EntryType) -> None:
-    """An entry that went over the wire is the same entry."""
-
-    entry = ListingEntry(
-        name="x", type=kind, modified=SECONDS, unique="1", uid=1, gid=2, owner="o", group="g"
-    )
-    line = format_mlsx_line(entry.name, facts_for_entry(entry))
-    assert line is not None
-    assert entry_from_facts(*parse_mlsx_line(line)) == entry
-
-
-@pytest.mark.parametrize(
-    ("told", "kind"),
-    [
-        ("File", EntryType.FILE),
-        ("DIR", EntryType.DIRECTORY),
-        ("pdir", EntryType.DIRECTORY),
-        ("OS.unix=slink:/target", EntryType.SYMLINK),
-        ("os.UNIX=Symlink", EntryType.SYMLINK),
-        ("OS.mac=fork", EntryType.OTHER),
-        ("unknown", EntryType.OTHER),
-        (None, EntryType.FILE),
-    ],
+entries = st.builds(
+    ListingEntry,
+    name=st.text(min_size=1) | st.binary(min_size=1),
+    size=st.integers(0, 2**63),
+    type=st.sampled_from(EntryType),
+    permissions=st.builds(Permissions, st.integers(0, 0o7777)),
+    modified=moments,
+    owner=owners,
+    group=owners,
+    unique=st.none() | owners,
+    uid=st.none() | st.integers(0, 3),
+    gid=st.none() | st.integers(0, 3),
 )
-def test_types_of_other_servers(told: str | None, kind: EntryType) -> None:
-    """In any case, and what is not known is no file."""
-
-    assert entry_from_facts("x", Facts(type=told)).type is kind
-
-
-def test_entries_of_few_facts() -> None:
-    """What was not told is left open."""
-
-    assert entry_from_facts(b"x", Facts(type="dir", unix_uid=7)) == ListingEntry(
-        name="x",
-        type=EntryType.DIRECTORY,
-        permissions=Permissions(0o755),
-        owner="7",
-        group="-",
-        uid=7,
-    )
-
-
-@pytest.mark.parametrize(
-    ("is_directory", "readable", "writable", "removable", "letters"),
-    [
-        (False, True, False, False, "r"),
-        (False, True, True, True, "adfrw"),
-        (False, False, False, False, ""),
-        (True, True, False, False, "el"),
-        (True, True, True, True, "cdeflmp"),
-        (True, False, False, True, "df"),
-    ],
+selections = st.none() | st.builds(
+    lambda selected: FactSelection(selected=tuple(selected)),
+    st.lists(st.sampled_from([*SUPPORTED_FACTS, "x.unknown"])),
 )
-def test_perm_letters(
-    is_directory: bool, readable: bool, writable: bool, removable: bool, letters: str
+
+
+@given(st.lists(entries, max_size=8), selections, st.sampled_from(NamePolicy), st.none() | owners)
+def test_a_block_is_its_lines(
+    listed: list[ListingEntry],
+    selection: FactSelection | None,
+    policy: NamePolicy,
+    perm: str | None,
 ) -> None:
-    """Each letter where it means something (§7.5.5)."""
+    """For any entries, any choice of facts in any order, also one told twice."""
 
-    found = perm_letters(
-        is_directory=is_directory, readable=readable, writable=writable, removable=removable
-    )
-    assert found == letters
-
-
-# Selection
-
-
-@pytest.mark.parametrize(
-    ("argument", "reply"),
-    [
-        ("Type;UNIX.mode;Perm;", "MLST OPTS type;perm;unix.mode;"),
-        ("lang;type;charset;create;", "MLST OPTS type;create;lang;charset;"),
-        ("size;frogs;", "MLST OPTS size;"),
-        ("SIZE;size", "MLST OPTS size;"),
-        ("fish;cakes;", "MLST OPTS"),
-        ("", "MLST OPTS"),
-        (" ", "MLST OPTS"),
-    ],
-)
-def test_options(argument: str, reply: str) -> None:
-    """The dialogues of RFC 3659 §7.9.2; and a client that forgets the last semicolon."""
-
-    selection = select_facts(argument)
-    assert selection.reply == reply
-    assert FactSelection().select(argument) == selection
+    formatter = MlsxFormatter(selection=selection, name_policy=policy, perm=lambda _: perm)
+    lines = [
+        format_mlsx_line(
+            entry.name, facts_for_entry(entry, perm=perm), selection=selection, name_policy=policy
+        )
+        for entry in listed
+    ]
+    assert [formatter.format(entry) for entry in listed] == lines
+    block = b"".join(line + b"\r\n" for line in lines if line is not None)
+    assert formatter.format_block(listed) == block
+    assert formatter.format_block(iter(listed)) == block
 
 
-@pytest.mark.parametrize("argument", ["unique type;", "a;;b;", ";", "type=;", "a\tb;", "é;"])
-def test_options_that_are_none(argument: str) -> None:
-    """A syntax error is refused, and what was selected stays."""
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), -float("inf"), 2**63, -(2**63)])
+def test_a_time_that_cannot_be_told_is_not(moment: float) -> None:
+    """The fact is left out, and the line is there."""
 
-    with pytest.raises(BadArgument) as caught:
-        FactSelection().select(argument)
-    assert caught.value.reply_code == 501
-
-
-def test_feature_line() -> None:
-    """An asterisk marks what is shown, before and after OPTS (§7.8)."""
-
-    selection = FactSelection(supported=("Type", "size", "X.hidden"), selected=("type",))
-    assert selection.feature == "MLST type*;size;x.hidden;"
-    selection = selection.select("x.HIDDEN;modify;")
-    assert selection.feature == "MLST type;size;x.hidden*;"
-    assert selection.reply == "MLST OPTS x.hidden;"
-    assert FactSelection(supported=(), selected=()).feature == "MLST"
-    assert {fact.rstrip("*") for fact in FactSelection().feature[5:-1].split(";")} == {
-        *SUPPORTED_FACTS
-    }
+    entry = ListingEntry(name="a", size=1, modified=moment)
+    line = MlsxFormatter().format_block([entry])
+    assert b"modify=" not in line
+    assert line.endswith(b" a\r\n")
 
 
-def test_selection_decides_what_is_told() -> None:
-    """The default facts, those of OPTS, and local ones that were asked for."""
+def test_without_permissions() -> None:
+    """The fact is not told."""
 
-    line = format_mlsx_line("x", FULL, selection=FactSelection())
-    assert line is not None
-    told = [fact.partition("=")[0] for fact in line.decode().partition(" ")[0].split(";")]
-    assert tuple(told[:-1]) == DEFAULT_FACTS
-    assert format_mlsx_line("x", FULL, selection=select_facts("")) == b" x"
-    local = FactSelection(supported=("size", "X.Desc"), selected=("size", "X.Desc"))
-    assert format_mlsx_line("x", FULL, selection=local) == b"size=12;X.desc=a%3Bb%0D%0A; x"
+    line = MlsxFormatter().format_block([ListingEntry(name="x", modified=int(SECONDS))])
+    assert parse_mlsx_line(line)[1].perm is None
+
+
+def test_permissions_are_asked_for_once_for_all_that_have_them_in_common() -> None:
+    """Type, permissions, owner and group; not size, time or name."""
+
+    asked = []
+
+    def perm(entry: ListingEntry) -> str:
+        asked.append((entry.type, entry.permissions))
+        return "r"
+
+    formatter = MlsxFormatter(perm=perm)
+    for number in range(10):
+        kind = EntryType.DIRECTORY if number % 2 else EntryType.FILE
+        formatter.format_block([ListingEntry(name=str(number), type=kind, size=number)])
+    assert len(asked) == 2
+
+
+def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each starts afresh when it is full, and the lines stay right."""
+
+    monkeypatch.setattr(mlsx, "CACHE_LIMIT", 3)
+    formatter = MlsxFormatter()
+    start = datetime(2026, 1, 31, tzinfo=UTC)
+    for number in range(10):
+        entry = ListingEntry(
+            name="x", uid=number, modified=(start + timedelta(hours=23 * number)).timestamp()
+        )
+        line = format_mlsx_line("x", facts_for_entry(entry))
+        assert line is not None
+        assert formatter.format_block([entry]) == line + b"\r\n"
+    for cache in (formatter._templates, formatter._days):
+        assert 0 < len(cache) <= 3

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpdata.listing._mlsx_formatter import MlsxFormatter
+from ftpdata.listing._names import NamePolicy
 from ftpdata.listing.entry import EntryType, ListingEntry, Permissions
-from ftpdata.listing.mlsx import FactSelection, perm_letters
+from ftpdata.listing.facts import FactSelection, perm_letters
+from ftpdata.listing.mlsx import MlsxFormatter
+from ftpdata.listing.nlst import NlstFormatter
 from ftpdata.listing.table import (
     EntryTable,
     ListingBlock,
@@ -24,15 +26,17 @@ from ftpdata.listing.table import (
     shown,
     shown_entries,
 )
-from ftpdata.listing.writers import ListFormatter, ListingRules, NamePolicy, NlstFormatter
+from ftpdata.listing.unix import ListFormatter, ListingRules
 
 NOW = 1_769_879_045
 FILE: StatusRow = (1, 10, 20, stat.S_IFREG | 0o640, 77, 1234, NOW - 3600, 0x1B)
 
-kinds = st.sampled_from([
-    *(stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFIFO),
-    *(stat.S_IFSOCK, 0),
-])
+kinds = st.sampled_from(
+    [
+        *(stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFBLK, stat.S_IFCHR, stat.S_IFIFO),
+        *(stat.S_IFSOCK, 0),
+    ]
+)
 rows: st.SearchStrategy[StatusRow] = st.tuples(
     st.integers(0, 20_000),
     st.integers(0, 3),

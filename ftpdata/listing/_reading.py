@@ -1,0 +1,62 @@
+"""What the parsers of all listing formats share: one line, its numbers, and its refusal.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NoReturn
+
+from ..errors import InvalidData
+from ._names import decode_name
+
+__all__ = ["is_blank", "line_text", "number", "refuse"]
+
+_MAX_DIGITS: Final = 19
+"""A 64-bit size has no more. Python would take any number of digits, and those of any script."""
+
+_NUMBER: Final = re.compile("[0-9]+")
+
+
+def line_text(line: bytes) -> str:
+    """Return a line without its line end, as text with surrogate escapes.
+
+    Raises:
+        InvalidData: There is a line end within. Reply 451.
+    """
+
+    body = line.removesuffix(b"\n").removesuffix(b"\r")
+    if b"\n" in body:
+        refuse("one line", decode_name(body))
+
+    return decode_name(body)
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a line holds nothing but blanks, which is never an entry."""
+
+    return not text.strip(" ")
+
+
+def number(digits: str, text: str) -> int:
+    """Return the number that digits in a line stand for.
+
+    Args:
+        digits: The digits.
+        text: The whole line, for the error.
+
+    Raises:
+        InvalidData: It is not a number of at most 19 digits. Reply 451.
+    """
+
+    if not _NUMBER.fullmatch(digits) or len(digits.lstrip("0")) > _MAX_DIGITS:
+        refuse("a number of at most 19 digits", text)
+
+    return int(digits)
+
+
+def refuse(expected: str, text: str) -> NoReturn:
+    """Raise `InvalidData` for a line that is not what was expected."""
+
+    raise InvalidData(f"expected {expected}, not {text!r:.80}")

@@ -1,0 +1,52 @@
+"""A line of LIST in whichever format: which parser reads it.
+
+Pure: no clock, no locale. RFC 959 §4.1.3 leaves the text of LIST to the server, and no
+command says which format it has, so the line itself must show it. This module knows the
+formats of LIST and nothing else; it stands above them, because each of them is complete
+without it.
+
+One rule holds for every parser of `ftpdata.listing`: a line gives one entry; or None if it is
+known not to be an entry (it is empty, or such as ``total 12``); or `InvalidData`. It never
+gives a wrong name. Names come out as the server sent them, as text with surrogate escapes,
+so that they can be asked for: `ListingEntry.wire_name` has the bytes, and whether a name may
+be joined to a path is `ListingEntry.is_plain_name`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from .entry import ListingEntry
+from .eplf import parse_eplf_line
+from .msdos import parse_msdos_line
+from .unix import parse_unix_line
+
+__all__ = ["parse_list_line"]
+
+
+def parse_list_line(
+    line: bytes, *, now: datetime | float, tz: tzinfo | timedelta = UTC
+) -> ListingEntry | None:
+    """Parse one line of a LIST response: ``ls -l`` of many systems, MS-DOS or EPLF.
+
+    Args:
+        line: The line, with or without its line end.
+        now: The present, to which dates without a year are relative: a date with a zone, or
+            seconds since the epoch.
+        tz: Zone of the server's dates: a zone, or a fixed offset from UTC.
+
+    Returns:
+        The entry, or None for a line that is known not to be one.
+
+    Raises:
+        InvalidData: The line is in none of these formats. Reply 451.
+        ValueError: `now` has no zone.
+    """
+
+    if line.startswith(b"+"):
+        return parse_eplf_line(line)
+
+    if line[:1].isdigit():
+        return parse_msdos_line(line, tz=tz)
+
+    return parse_unix_line(line, now=now, tz=tz)

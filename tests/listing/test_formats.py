@@ -1,0 +1,249 @@
+"""What holds for every format of LIST and NLST, written and read."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftpdata.errors import InvalidData
+from ftpdata.listing._names import NamePolicy
+from ftpdata.listing.entry import EntryType, ListingEntry
+from ftpdata.listing.eplf import format_eplf_line, parse_eplf_line
+from ftpdata.listing.formats import parse_list_line
+from ftpdata.listing.msdos import format_msdos_line, parse_msdos_line
+from ftpdata.listing.nlst import format_nlst_line, parse_nlst_line
+from ftpdata.listing.unix import ListingRules, format_list_line, parse_unix_line
+from tests.harness.entries import EVIL, LISTED, NOW, epoch
+
+Writer = Callable[..., bytes | None]
+
+
+def list_line(entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAPE) -> bytes | None:
+    """Write a unix line now."""
+
+    return format_list_line(entry, now=NOW, name_policy=name_policy)
+
+
+def twisted_line(
+    entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAPE
+) -> bytes | None:
+    """Write a unix line now, by Twisted's rules."""
+
+    return format_list_line(entry, now=NOW, rules=ListingRules.TWISTED, name_policy=name_policy)
+
+
+WRITERS: list[Writer] = [
+    list_line,
+    twisted_line,
+    format_nlst_line,
+    format_msdos_line,
+    format_eplf_line,
+]
+
+
+# Writing: one line for one entry
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("policy", [NamePolicy.ESCAPE, NamePolicy.REPLACE])
+def test_any_byte_in_a_name_leaves_one_line(writer: Writer, policy: NamePolicy) -> None:
+    """Each byte alone and all together: no control byte goes out, and all others do."""
+
+    for name in [*(bytes([byte]) for byte in range(256)), bytes(range(256)), EVIL.encode()]:
+        line = writer(
+            ListingEntry(name=name, target=name, type=EntryType.SYMLINK), name_policy=policy
+        )
+        assert line is not None
+        assert re.search(rb"[\x00-\x1f\x7f]", line.replace(b",\t", b"")) is None
+        for byte in name:
+            assert byte < 0x20 or byte == 0x7F or byte in line
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        EVIL,
+        EVIL.encode(),
+        "\x00",
+        "\x1b[2J",
+        "\x7f",
+        "\x85",
+        b"\xc2\x85",
+        "\udcc2\udc85",  # the same bytes, as escapes
+        "\u2028",
+        "\u2029",
+        b"\xe2\x80\xa8",
+        "\udce2\udc80\udca9",
+    ],
+)
+def test_skip_leaves_out_what_it_must(writer: Writer, name: str | bytes) -> None:
+    """SKIP gives no line for a name that holds a control character, however it is spelt."""
+
+    assert writer(ListingEntry(name=name), name_policy=NamePolicy.SKIP) is None
+    kept = writer(ListingEntry(name="\udc85 é \U0001f4a9\xa0"), name_policy=NamePolicy.SKIP)
+    assert (kept or b"").endswith(b"\x85 \xc3\xa9 \xf0\x9f\x92\xa9\xc2\xa0")
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"\r\n", b"  ", b"total 12", b"total 0\r\n", b"total 1,024", b"total 1.2M"]
+)
+def test_noise_is_no_entry(line: bytes) -> None:
+    """Known noise gives None."""
+
+    assert parse_list_line(line, now=LISTED) is None
+
+
+def test_empty_lines_of_the_other_formats() -> None:
+    """An empty line is never an entry."""
+
+    assert parse_msdos_line(b" \r\n") is None
+    assert parse_eplf_line(b" \r\n") is None
+    assert parse_nlst_line(b"\r\n") is None
+
+
+GOOD = b"-rw-r--r--   1 root root 12 Nov 20 10:00 name"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"ftpd: .: permission denied",
+        b"total",
+        b"total 12 name",
+        b"-rw-r--r--   1 root root 12 Nov 20 10:00",
+        b"-rw-r--r--   1 root root 12 Nov 20 10:00 ",
+        b"-rw-r--r--   1 root root 12 Nov 31 10:00 x",
+        b"-rw-r--r--   1 root root 12 Nov 31 2020 x",
+        b"-rw-r--r--   1 root root 12 Nov 20 24:00 x",
+        b"-rw-r--r--   1 root root 12 Feb 29 2023 x",
+        b"-rw-r--r--   1 root root 12 Foo 20 10:00 x",
+        b"-rw-r--r--   1 root root 12 13-20 10:00 x",
+        b"-rw-r--r--   1 root root 12 2020-01-02 03:04:05 +2400 x",
+        b"-rw-r--r--   1 root root 12 2020-01-02 03:04:05 +0060 x",
+        b"-rw-r--r--   1 root root 123456789012345678901 Nov 20 10:00 x",
+        b"-rw-r--r--   1 root root -12 Nov 20 10:00 x",
+        "-rw-r--r--   1 root root \u0661\u0662 Nov 20 10:00 x".encode(),
+        "-rw-r--r--   1 root root 12 Nov \u0661\u0662 10:00 x".encode(),
+        b"zrw-r--r--   1 root root 12 Nov 20 10:00 x",
+        GOOD + b"\n" + GOOD,
+        b"01-31-26  05:04PM                      name",
+        b"01-32-26  05:04PM       <DIR>          name",
+        b"01-31-26  13:04PM       <DIR>          name",
+        b"01-31-26  00:04AM       <DIR>          name",
+        b"01-31-26  05:04PM       <DIR>          ",
+        b"01-31-26  05:04PM   123456789012345678901 name",
+        "\u00b9".encode(),
+        b"+i1,r,s1",
+        b"+i1,r,s1,\t",
+        b"+i1,r,sx,\tname",
+        b"+r,s,\tname",
+        b"+r,m1e3,\tname",
+        b"+r,m1234567890123456,\tname",
+    ],
+)
+def test_what_is_no_entry(line: bytes) -> None:
+    """Anything else is an error, with its reply code; never a guess."""
+
+    with pytest.raises(InvalidData, match="expected") as caught:
+        parse_list_line(line, now=LISTED)
+    assert caught.value.reply_code == 451
+
+
+def test_parsers_by_name() -> None:
+    """Each parser reads its own format, and that only."""
+
+    assert parse_unix_line(GOOD, now=LISTED) == parse_list_line(GOOD, now=LISTED)
+    msdos = b"01-31-26  05:04PM                    1 x"
+    assert parse_msdos_line(msdos) == parse_list_line(msdos, now=LISTED)
+    with pytest.raises(InvalidData):
+        parse_unix_line(msdos, now=LISTED)
+    with pytest.raises(InvalidData):
+        parse_msdos_line(GOOD)
+    with pytest.raises(InvalidData):
+        parse_eplf_line(GOOD)
+
+
+def test_zone_of_the_server() -> None:
+    """Dates are in the zone that the caller says, winter and summer."""
+
+    line = b"-rw-r--r-- 1 root root 12 %s x"
+    for date, tz, expected in (
+        (b"Nov 20 10:00", timedelta(hours=-5), (2026, 11, 20, 15)),
+        (b"Jul 20 10:00", ZoneInfo("Europe/Berlin"), (2026, 7, 20, 8)),
+        (b"Jan 20  2020", ZoneInfo("Europe/Berlin"), (2020, 1, 19, 23)),
+    ):
+        found = parse_list_line(line % date, now=LISTED.timestamp(), tz=tz)
+        assert found is not None
+        assert found.modified == epoch(*expected)
+
+    found = parse_list_line(
+        b"01-31-26  05:04PM       <DIR>          x", now=LISTED, tz=timedelta(1) / 24
+    )
+    assert found is not None
+    assert found.modified == epoch(2026, 1, 31, 16, 4)
+
+
+def test_names_are_kept_as_they_came() -> None:
+    """Bytes that are no UTF-8, trailing blanks, a CR within, dots: as the server sent them."""
+
+    for name in (b"\xff\xe9", b"trail  ", b"a\rb", b"..", b"\\012", b"-> x", b"a -> b"):
+        found = parse_list_line(GOOD[:-4] + name, now=LISTED)
+        assert found is not None
+        assert found.wire_name == name
+        assert parse_nlst_line(name) == found.name
+
+
+@given(st.binary(max_size=80))
+@settings(max_examples=400)
+def test_any_bytes_are_an_entry_or_an_error(line: bytes) -> None:
+    """No other exception, whatever a server sends."""
+
+    for candidate in (line, GOOD[:41] + line, b"+" + line, b"01-31-26  05:04PM " + line):
+        with contextlib.suppress(InvalidData):
+            parse_list_line(candidate, now=LISTED)
+
+
+@given(st.integers(0, len(GOOD)), st.binary(max_size=4), st.integers(0, 6))
+@settings(max_examples=400)
+def test_damaged_lines(at: int, insertion: bytes, removed: int) -> None:
+    """A line with damage is an entry or an error, too."""
+
+    with contextlib.suppress(InvalidData):
+        parse_list_line(GOOD[:at] + insertion + GOOD[at + removed :], now=LISTED)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"-rw-r--r--" + b" " * 200_000,
+        b"-rw-r--r-- " + b"1" * 200_000,
+        b"-rw-r--r-- 1 " + b"a " * 100_000,
+        b"-rw-r--r-- 1 " + b"1  " * 70_000,
+        b"-rw-r--r-- 1 root root" + b" " * 200_000 + b"x",
+        b"lrwxrwxrwx 1 root root 1 Nov 20 10:00 " + b" -> " * 20_000,
+        b"01-31-26  05:04PM" + b" " * 200_000,
+        b"01-31-26  05:04PM " + b"1," * 100_000,
+        b"+" + b"," * 200_000,
+        b"total " + b" " * 200_000,
+        b"total " + b"1" * 200_000,
+    ],
+)
+def test_hostile_lines_take_linear_time(line: bytes) -> None:
+    """A long line does not stop the client."""
+
+    began = time.process_time()
+    with contextlib.suppress(InvalidData):
+        parse_list_line(line, now=LISTED)
+    assert time.process_time() - began < 1.0
