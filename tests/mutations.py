@@ -111,7 +111,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="the server has the client take its ticket",
         module="examples/server/session.py",
-        check="            self.data_tls.renew_ticket(self._control.tls)\n",
+        check="            data_tls.renew_ticket(self._control.tls)\n",
         instead="            pass\n",
         tests="tests/server/test_tls.py::test_a_ticket_is_used_once",
     ),
@@ -282,37 +282,37 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="nothing in clear crosses AUTH",
-        module="examples/server/session.py",
-        check="        self._refuse_more()\n        self._protection = context\n",
-        instead="        self._protection = context\n",
+        module="examples/server/commands/protection.py",
+        check="    session.refuse_more()\n    session.protection.begin_after_reply(context)\n",
+        instead="    session.protection.begin_after_reply(context)\n",
         tests="tests/server/test_tls.py::test_nothing_said_in_clear_is_taken_across_the_switch",
     ),
     Mutation(
         name="AUTH forgets the login",
         module="examples/server/session.py",
-        check="        self.reset()\n        self._was_protected = True\n",
-        instead="        self._was_protected = True\n",
+        check="            self.forget()\n            self.protection.began(context)\n",
+        instead="            self.protection.began(context)\n",
         tests="tests/server/test_tls.py::test_a_login_in_clear_is_not_one_in_tls",
     ),
     Mutation(
         name="no login in clear where TLS is required",
         module="examples/server/commands/access.py",
-        check="if session.settings.require_tls and not session.is_protected:",
+        check="if session.settings.require_tls and not session.protection.was_begun:",
         instead="if False:",
         tests="tests/server/test_tls.py::test_before_tls",
     ),
     Mutation(
         name="no transfer in clear where TLS is required",
         module="examples/server/commands/transfers.py",
-        check="if session.settings.require_tls and session.data_tls is None:",
+        check="if session.settings.require_tls and session.protection.data_tls is None:",
         instead="if False:",
         tests="tests/server/test_tls.py::test_within_tls",
     ),
     Mutation(
         name="resumption is required by the server",
-        module="examples/server/session.py",
-        check="            if self.settings.require_session_reuse\n",
-        instead="            if False\n",
+        module="examples/server/protection.py",
+        check="SessionReuse.REQUIRED if settings.require_session_reuse else",
+        instead="SessionReuse.REQUIRED if False else",
         tests="tests/server/test_tls.py::test_a_client_that_does_not_resume",
     ),
     Mutation(
@@ -687,11 +687,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="absolute links do not lead out of the served directory",
-        module="examples/server/storage.py",
+        module="examples/server/disk.py",
         check='                    if target.startswith(b"/"):\n'
         '                        raise _error(errno.EACCES)\n',
         instead="",
-        tests="tests/server/test_storage.py",
+        tests="tests/server/test_disk.py",
     ),
     Mutation(
         name="who may say who is behind it, on control connections",
@@ -703,9 +703,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="the server reads PROXY headers of data connections",
         module="examples/server/passive.py",
-        check="policy=session.policy,\n"
+        check="policy=settings.peer_policy,\n"
         "                trusted_proxies=settings.trusted_proxies,",
-        instead="policy=session.policy,",
+        instead="policy=settings.peer_policy,",
         tests="tests/server/test_proxied.py::test_client_behind_a_proxy",
     ),
     Mutation(
@@ -836,9 +836,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="TLS ends with REIN",
-        module="examples/server/session.py",
-        check="        if self.speaks_tls and not is_implicit:\n",
-        instead="        if False:\n",
+        module="examples/server/commands/access.py",
+        check="    if session.speaks_tls and not session.settings.implicit_tls:\n",
+        instead="    if False:\n",
         tests="tests/server/test_tls.py::test_reinitialize_ends_tls",
     ),
     Mutation(
@@ -858,7 +858,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="modes: REST only where it says which byte is meant",
         module="examples/server/commands/transfers.py",
-        check="if restart.offset and not can_restart(session.parameters):",
+        check="if restart.offset and not can_restart(session.choices.parameters):",
         instead="if False:",
         tests="tests/server/commands/test_transfers.py::test_restart_is_for_binary_types",
     ),
@@ -887,8 +887,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="modes: a connection that is kept ends with PROT and PASV",
         module="examples/server/transfer.py",
-        check="            await _finish(kept)\n\n    async def take(",
-        instead="            self._kept = kept\n\n    async def take(",
+        check="            await _finish(kept)\n\n    async def close_all(",
+        instead="            self._kept = kept\n\n    async def close_all(",
         tests="tests/server/test_modes.py::test_end_of_a_connection_that_was_kept"
         " tests/server/test_modes.py"
         "::test_connection_in_clear_is_not_kept_for_one_that_is_protected",

@@ -4,13 +4,18 @@
 (the data connection) is imported; what every server does for itself (commands,
 accounts, files) is here. Read it in this order:
 
-* `control`: lines in, replies out: the control connection as text.
-* `session`: one client: which command runs, which wait, what reaches past a
-  transfer that runs (ABOR, STAT, NOOP).
+* `telnet`, `reply`: bytes to command lines, replies to bytes.
+* `control`: the control connection, which carries both, through `control_tls` if
+  the client wants TLS.
+* `session`: one client: which command runs, which commands wait, what acts on a
+  transfer at once (ABOR, STAT, NOOP). It has a `login`, its `protection` (TLS), and
+  the `choices` for the transfers that follow.
 * `transfer`: the data connection of a session, from PASV or PORT to the one
-  final reply.
-* `commands`: what each command does, in the groups of RFC 959 §4.1.
-* `storage`: the served directory. `accounts`: who may log in.
+  final reply. `passive`: where passive connections come in.
+* `commands`: what each command does, in the groups of RFC 959 §4.1. `listings`: what
+  LIST and its relatives show. `failures`: how an error becomes a reply.
+* `store`: what commands want of a store. `disk`: the served directory, with `memory`
+  as its fast way. `paths`: virtual paths. `accounts`: who may log in.
 * `server`: listening, limits, and how it all ends. `settings`: what can be set.
 """
 

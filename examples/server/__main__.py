@@ -16,9 +16,10 @@ from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
 from ftpdata.codecs import ebcdic_code_page
 
 from .accounts import Accounts
+from .disk import DiskStore
 from .server import Server
 from .settings import Settings
-from .storage import Storage
+from .store import Store
 
 __all__ = ["main"]
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.WARNING if options.quiet else logging.INFO, format="%(asctime)s %(message)s"
     )
     try:
-        storage = Storage(options.directory)
+        store = DiskStore(options.directory)
     except OSError as error:
         parser.error(f"cannot serve {options.directory}: {error.strerror}")
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         anyio.run(
             _serve,
-            storage,
+            store,
             settings,
             options.host,
             options.port,
@@ -68,13 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cannot listen: {errors.exceptions[0]}", file=sys.stderr)
         code = 1
     finally:
-        storage.close()
+        store.close()
 
     return code
 
 
-async def _serve(storage: Storage, settings: Settings, host: str, port: int) -> None:
-    server = Server(storage, settings)
+async def _serve(store: Store, settings: Settings, host: str, port: int) -> None:
+    server = Server(store, settings)
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as tasks:
             address, number = await tasks.start(server.run, host, port)

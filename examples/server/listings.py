@@ -17,7 +17,6 @@ import attrs
 
 from ftpdata import (
     BadArgument,
-    DirectoryLister,
     EntryType,
     ListingBlock,
     ListingEntry,
@@ -25,7 +24,9 @@ from ftpdata import (
 )
 from ftpdata.listing import TableFormatter, perm_letters
 
-from .storage import parent
+from .paths import parent
+from .store import Listing as StoreListing
+from .store import exists, is_directory
 
 if TYPE_CHECKING:
     from .session import Session
@@ -52,32 +53,32 @@ async def open_listing(
         OSError: There is no such file or directory, or it cannot be read.
     """
 
-    storage = session.storage
-    if argument.startswith("-") and not await storage.exists(session.path(argument)):
+    store = session.store
+    if argument.startswith("-") and not await exists(store, session.path(argument)):
         while option := _options.match(argument):
             argument = argument[option.end() :]
 
     path = session.path(argument)
     async with contextlib.AsyncExitStack() as stack:
         try:
-            lister = await stack.enter_async_context(storage.open_listing(path, formatter))
+            lister = await stack.enter_async_context(store.open_listing(path, formatter))
         except OSError:
             # Not a directory, or nothing at all, or it cannot be read.
-            if await storage.is_directory(path):
+            if await is_directory(store, path):
                 raise
         else:
             yield Listing(_lines(lister))
             return
 
         try:
-            entry = await storage.entry(path)
+            entry = await store.status(path, follow=False)
         except FileNotFoundError:
             pattern = path.rpartition("/")[2]
             if not any(c in pattern for c in "*?["):
                 raise
             matches = re.compile(fnmatch.translate(pattern)).match
             lister = await stack.enter_async_context(
-                storage.open_listing(
+                store.open_listing(
                     parent(path), formatter, is_wanted=lambda name: matches(name) is not None
                 )
             )
@@ -96,16 +97,16 @@ async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
         OSError: There is nothing of that name, or it cannot be read.
     """
 
-    storage, path = session.storage, session.path(argument)
-    formatter = MlsxFormatter(selection=session.facts, perm=_permissions(session))
+    store, path = session.store, session.path(argument)
+    formatter = MlsxFormatter(selection=session.choices.facts, perm=_permissions(session))
     async with contextlib.AsyncExitStack() as stack:
         try:
             lister = await stack.enter_async_context(
-                storage.open_listing(path, formatter, follow=True)
+                store.open_listing(path, formatter, follow=True)
             )
         except NotADirectoryError as error:
             # Or it is something beneath a file: then there is nothing of that name.
-            await storage.status(path)
+            await store.status(path)
             raise BadArgument("MLSD is for directories.") from error
 
         yield Listing(_lines(lister))
@@ -135,7 +136,7 @@ class Listing:
                 yield block
 
 
-def _lines(lister: DirectoryLister) -> ListingBlock | AsyncGenerator[ListingBlock, None]:
+def _lines(lister: StoreListing) -> ListingBlock | AsyncGenerator[ListingBlock, None]:
     lines = lister.take_all()
     return lister.blocks() if lines is None else lines
 
@@ -147,12 +148,12 @@ async def fact_line(session: Session, path: str) -> str:
     one that leads nowhere, or out of the tree, stays a link.
     """
 
-    entry = await session.storage.entry(path)
+    entry = await session.store.status(path, follow=False)
     if entry.type is EntryType.SYMLINK:
         with contextlib.suppress(OSError):
-            entry = ListingEntry.from_stat(entry.name, await session.storage.status(path))
+            entry = await session.store.status(path)
 
-    formatter = MlsxFormatter(selection=session.facts, perm=_permissions(session))
+    formatter = MlsxFormatter(selection=session.choices.facts, perm=_permissions(session))
     line = formatter.format(attrs.evolve(entry, name=path))
     return (line or b"").decode("utf-8", "surrogateescape")
 

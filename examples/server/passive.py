@@ -102,7 +102,7 @@ class PassivePorts:
 
         endpoint = await self._prepare(session)
         # Not where it is listened: that may be every address, or one behind a proxy.
-        address = HostPort(session.reached.partition("%")[0], endpoint.address.port)
+        address = HostPort(session.addresses.reached.partition("%")[0], endpoint.address.port)
         try:
             return await self._advertiser.pasv_reply(address, session.peer)
         except BaseException:
@@ -125,30 +125,32 @@ class PassivePorts:
             raise
 
         await session.data.prepare(endpoint, slot)
-        if session.data_tls is not None:
+        if session.protection.data_tls is not None:
             # Some clients negotiate before they say what they want.
             endpoint.begin()
         return endpoint
 
     def _endpoint(self, session: Session) -> PassiveEndpoint | PooledEndpoint:
-        settings = self._settings
+        settings, local = self._settings, session.addresses.local
         if self._pool is not None:
             return self._pool.reserve(
                 control_peer=session.peer,
-                host=session.local if session.local in self._pool.hosts else None,
+                host=local if local in self._pool.hosts else None,
                 owner=session,
                 deadlines=settings.deadlines,
-                tls=session.data_tls,
+                tls=session.protection.data_tls,
             )
 
-        if session.listener is None:
-            session.listener = PassiveListener(
-                session.local,
+        if session.data.listener is None:
+            session.data.listener = PassiveListener(
+                local,
                 control_peer=session.peer,
                 ports=settings.passive_ports,
-                policy=session.policy,
+                policy=settings.peer_policy,
                 trusted_proxies=settings.trusted_proxies,
                 socket_options=settings.socket_options,
             )
 
-        return session.listener.reserve(deadlines=settings.deadlines, tls=session.data_tls)
+        return session.data.listener.reserve(
+            deadlines=settings.deadlines, tls=session.protection.data_tls
+        )

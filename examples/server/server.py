@@ -16,16 +16,17 @@ import anyio
 import anyio.abc
 from anyio.abc import SocketAttribute
 
-from ftpdata import FTPDataError, HostPort, TokenBucket, TrustedProxies
+from ftpdata import FTPDataError, HostPort, TrustedProxies
 from ftpdata.errors import InvalidData
 from ftpdata.limits import Usage, address_key
 from ftpdata.opening import PoolMetrics, ProxyHeader, parse_proxy_header
 
-from .control import Reply, prepare_socket
-from .session import Session
+from .control import prepare_socket
+from .reply import Reply
+from .session import Addresses, Session
 from .settings import Settings
 from .shared import Shared
-from .storage import Storage
+from .store import Store
 
 __all__ = ["Server"]
 
@@ -45,13 +46,13 @@ class Server:
     """An FTP server for one directory.
 
     Args:
-        storage: What is served.
+        store: What is served.
         settings: How.
     """
 
-    def __init__(self, storage: Storage, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._settings = settings
-        self._shared = Shared.of(storage, settings)
+        self._shared = Shared.of(store, settings)
         self._sessions: set[Session] = set()
         self._by_address: Counter[str] = Counter()
         self._arriving = 0
@@ -182,7 +183,7 @@ class Server:
                     # Else it is the proxy itself, which looks whether we are there.
                     peer, reached = header.source.host, header.destination.host
 
-            await self._greet(sock, local, peer, reached)
+            await self._greet(sock, Addresses(local, peer, reached))
 
     async def _header(
         self, sock: socket.socket, peer: str, proxies: TrustedProxies
@@ -202,11 +203,10 @@ class Server:
         finally:
             self._arriving -= 1
 
-    async def _greet(
-        self, sock: socket.socket, local: str, peer: str, reached: str | None
-    ) -> None:
+    async def _greet(self, sock: socket.socket, addresses: Addresses) -> None:
         """Run a session, if this client may have one."""
 
+        peer = addresses.peer
         address = address_key(peer)
         blocked_for = self._shared.failures.blocked_for(peer, now=anyio.current_time())
         if blocked_for:
@@ -216,7 +216,7 @@ class Server:
         else:
             self._by_address[address] += 1
             try:
-                await self._run_session(sock, local, peer, reached)
+                await self._run_session(sock, addresses)
             finally:
                 self._by_address[address] -= 1
                 if not self._by_address[address]:
@@ -228,19 +228,14 @@ class Server:
             # Fits into any send buffer: nothing is waited for.
             sock.send(Reply(421, reason).encode())
 
-    async def _run_session(
-        self, sock: socket.socket, local: str, peer: str, reached: str | None
-    ) -> None:
-        session = Session(sock, local=local, peer=peer, shared=self._shared, reached=reached)
-        if self._settings.rate is not None:
-            session.throttle = TokenBucket(self._settings.rate, now=anyio.current_time())
-
+    async def _run_session(self, sock: socket.socket, addresses: Addresses) -> None:
+        session = Session(sock, addresses=addresses, shared=self._shared)
         self._sessions.add(session)
         try:
             await session.run()
         except Exception:
             # A bug that one client has found is no reason to leave the others.
-            logger.exception("%s: the session failed", peer)
+            logger.exception("%s: the session failed", addresses.peer)
         finally:
             self._sessions.discard(session)
             if not self._sessions:

@@ -1,15 +1,15 @@
-"""One client: which command runs, which wait, and what reaches past a transfer.
+"""One client: which command runs, which commands wait, and what acts on a transfer at once.
 
 RFC 959 §5.4. The session's task takes the lines that wait, one after the
-other, runs each to its end and sends its replies: so replies come in the order
-of the commands. What cannot wait for a transfer is done as the line comes in:
+other, runs each to its end and sends its replies, so replies come in the order
+of the commands. What cannot wait for a transfer happens as the line comes in:
 
-* ABOR ends the transfer that runs; its own reply follows in its turn, so that
+* ABOR ends the transfer that runs. Its own reply follows in its turn, so that
   a client sees 426 and then 226 (RFC 959 §4.1.3). A transfer that still waits
-  in the queue before an ABOR is not begun.
+  in the queue before an ABOR does not begin.
 * NOOP and STAT are answered, if nothing else waits before them.
 * The end of the control connection ends the transfer, unless the client has
-  said QUIT before, which takes its turn behind the transfer (§4.1.1).
+  said QUIT before, which waits for the end of the transfer (§4.1.1).
 """
 
 from __future__ import annotations
@@ -17,52 +17,58 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 
 import anyio
 import anyio.to_thread
+import attrs
 
-from ftpdata import (
-    DataTLS,
-    FactSelection,
-    FTPDataError,
-    PassiveListener,
-    PeerPolicy,
-    RepresentationType,
-    SessionReuse,
-    TokenBucket,
-    TransferParameters,
-)
-from ftpdata.errors import error_for_oserror
+from ftpdata import FTPDataError, TokenBucket
 
-from .accounts import User
-from .commands import COMMANDS, Argument, Command, EndSession
-from .control import ControlConnection, Reply, printable
-from .listings import FACTS
+from .choices import Choices
+from .commands import COMMANDS, Command, EndSession, find_command
+from .control import ControlConnection
+from .failures import reply_to
+from .login import Login
+from .paths import join
+from .protection import Protection
+from .reply import Reply, printable
 from .shared import Shared
-from .storage import join
-from .transfer import WHOLE, DataChannel, Operation, Restart
+from .transfer import DataChannel, Operation
 
-__all__ = ["Session"]
+__all__ = ["Addresses", "Session"]
 
 logger = logging.getLogger("ftpdata.examples.server")
 
-NOT_IMPLEMENTED = frozenset({
-    *("ACCT", "SMNT", "LPRT", "LPSV", "HOST", "LANG"),
-    *("AUTH", "ADAT", "PBSZ", "PROT", "CCC", "MIC", "CONF", "ENC"),
-})
-"""Commands of the standards that are known here and not implemented: 502, not 500."""
-
 WATCHED = frozenset({"ABOR", "QUIT"})
-"""Commands that mean something already when they come, not only when it is their turn."""
+"""Commands that have an effect as they come, not only when it is their turn."""
 
 KEEPS_RENAME = frozenset({"RNTO", "NOOP", "STAT"})
 """What may stand between RNFR and its RNTO."""
 
-ALL_FACTS = FactSelection(supported=FACTS)
-
 ABORTED = "Aborted."
 GONE = "The client is gone."
+
+
+@attrs.frozen
+class Addresses:
+    """Both ends of a control connection.
+
+    Attributes:
+        local: The address of this machine that it came in on.
+        peer: The client's address.
+        proxy: The address of a proxy that the client has connected to; None if
+            it has connected to this machine.
+    """
+
+    local: str
+    peer: str
+    proxy: str | None = None
+
+    @property
+    def reached(self) -> str:
+        """The address that the client has connected to."""
+
+        return self.proxy or self.local
 
 
 class Session:
@@ -70,73 +76,43 @@ class Session:
 
     Args:
         sock: The connection; it is closed when `run` is done.
-        local: The address of this machine that it came in on.
-        peer: The client's address.
+        addresses: Both of its ends.
         shared: What all sessions have in common.
-        reached: The address that the client has connected to, where that is a
-            proxy's.
 
     Attributes:
-        user: Who has logged in.
-        pending_user: The name that USER gave, while PASS is awaited.
-        directory: The virtual path that relative paths start from.
-        parameters: TYPE, STRU and MODE.
-        options: What TYPE, STRU and MODE leave open; OPTS MODE sets some of it.
-        restart: What REST or RANG said, for the next transfer command.
-        rename_from: What RNFR said, for an RNTO right behind it.
-        hash_name: The algorithm of HASH.
-        facts: Which facts MLST and MLSD show.
+        login: Who the client is.
+        protection: TLS.
+        choices: What the client has chosen for the transfers that follow.
         data: The data connection, prepared or not.
-        login_by: When the session ends if nobody has logged in.
-        has_buffer_size: Whether PBSZ was said, as PROT wants it.
-        protect_data: Whether PROT P was said.
-        listener: Where passive data connections come in, if it is a listener
-            of this session's own.
+        directory: The virtual path that relative paths start from.
+        rename_from: What RNFR said, for an RNTO that follows at once.
+        unknown_commands: How many unknown commands came one after the other.
         operation: What runs, if it is something that takes long.
+        throttle: Bounds the rate of this session; None for no bound.
     """
 
-    # As it is at the greeting, and as most of it stays.
-    listener: PassiveListener | None = None
-    operation: Operation | None = None
-    throttle: TokenBucket | None = None
-    login_failures = 0
-    has_buffer_size = False
-    protect_data = False
-    _tls: DataTLS | None = None
-    _protection: ssl.SSLContext | None = None
-    _wants_clear = False
-    _was_protected = False
-    _waiting_aborts = 0
-    _unknown = 0
-    _has_quit = False
-    _is_gone = False
-    _is_shut_down = False
-    _aborted = ("", "")
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        *,
-        local: str,
-        peer: str,
-        shared: Shared,
-        reached: str | None = None,
-    ) -> None:
+    def __init__(self, sock: socket.socket, *, addresses: Addresses, shared: Shared) -> None:
         settings = shared.settings
+        self._clock = asyncio.get_running_loop().time
         self.shared = shared
         self.settings = settings
-        self.storage = shared.storage
-        self.local = local
-        self.peer = peer
-        self.reached = reached or local
-        self.is_proxied = reached is not None
-        self.policy = PeerPolicy.any() if settings.allow_fxp else PeerPolicy.exact()
+        self.store = shared.store
+        self.addresses = addresses
+        self.peer = addresses.peer
+        self.login = Login(until=self._clock() + settings.login_timeout)
+        self.protection = Protection(settings)
+        self.choices = Choices.defaults(settings)
         self.data = DataChannel(keeps_open=settings.keep_data_connection)
-        self._clock = asyncio.get_running_loop().time
-        self.login_by = self._clock() + settings.login_timeout
-        self.reset()
+        self.directory = "/"
+        self.rename_from: str | None = None
+        self.unknown_commands = 0
+        self.operation: Operation | None = None
+        self.throttle: TokenBucket | None = None
+        if settings.rate is not None:
+            self.throttle = TokenBucket(settings.rate, now=anyio.current_time())
 
         self._sock = sock
+        self._queue = Queue()
         self._control = ControlConnection(
             line_limit=settings.max_line,
             max_waiting=settings.max_waiting,
@@ -145,27 +121,13 @@ class Session:
             on_end=self._ended,
         )
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         """Make everything as it was before the login (USER, AUTH)."""
 
-        self.user: User | None = None
-        self.pending_user: str | None = None
+        self.login.forget()
+        self.choices = Choices.defaults(self.settings)
         self.directory = "/"
-        # RFC 959 §5.1: ASCII Non-print is the default; most clients say TYPE I at once.
-        self.parameters = TransferParameters(
-            type=RepresentationType.ASCII, encoding=self.settings.code_page
-        )
-        self.options = self.settings.codec_options
-        self.restart = WHOLE
-        self.rename_from: str | None = None
-        self.hash_name = "SHA-256"
-        self.facts = ALL_FACTS
-
-    @property
-    def is_protected(self) -> bool:
-        """Whether the user's name and password come over TLS, or came."""
-
-        return self._was_protected
+        self.rename_from = None
 
     @property
     def speaks_tls(self) -> bool:
@@ -173,49 +135,16 @@ class Session:
 
         return self._control.tls is not None
 
-    def protect(self, context: ssl.SSLContext) -> None:
-        """Begin TLS behind the reply (AUTH).
+    def refuse_more(self) -> None:
+        """Make sure that the client has said nothing after the command that runs.
+
+        Before TLS begins or ends: another one may have said it (CVE-2011-1575,
+        CVE-2011-0411).
 
         Raises:
-            EndSession: The client has said more already, in clear.
+            EndSession: It has.
         """
 
-        self._refuse_more()
-        self._protection = context
-
-    def unprotect(self) -> None:
-        """End TLS behind the reply (CCC).
-
-        Raises:
-            EndSession: The client has said more already, in TLS.
-        """
-
-        self._refuse_more()
-        self._wants_clear = True
-
-    def reinitialize(self) -> None:
-        """Make everything as it was at the greeting (REIN).
-
-        TLS ends behind the reply, as RFC 4217 §13 wants it, and AUTH may begin it
-        anew. What began with TLS (port 990) was never without, and keeps it.
-
-        Raises:
-            EndSession: The client has said more already, in TLS.
-        """
-
-        is_implicit = self.settings.implicit_tls
-        if self.speaks_tls and not is_implicit:
-            self.unprotect()
-
-        self.reset()
-        self.has_buffer_size = False
-        self.protect_data = is_implicit
-        self._was_protected = is_implicit
-        if not is_implicit:
-            self._tls = None
-
-    def _refuse_more(self) -> None:
-        # It may be another one who has said it (CVE-2011-1575, CVE-2011-0411).
         if self._control.has_more:
             raise EndSession(Reply(421, "Nothing may be said before the reply to this."))
 
@@ -230,11 +159,7 @@ class Session:
 
         return join(self.directory, argument)
 
-    def take_restart(self) -> Restart:
-        """Return what REST or RANG said; it is good for this one command."""
-
-        restart, self.restart = self.restart, WHOLE
-        return restart
+    # Replies
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply."""
@@ -262,9 +187,15 @@ class Session:
         else:
             await self.reply(reply)
 
-        if self._control.tls is not None and self.data_tls is not None:
+        data_tls = self.protection.data_tls
+        if self._control.tls is not None and data_tls is not None:
             # What the client needs to resume its TLS session once more.
-            self.data_tls.renew_ticket(self._control.tls)
+            data_tls.renew_ticket(self._control.tls)
+
+    async def send_all(self, data: bytes) -> None:
+        """Send lines of a reply that is too long to be held in memory."""
+
+        await self._control.send_all(data)
 
     def _log_reply(self, reply: Reply) -> None:
         if logger.isEnabledFor(logging.DEBUG):
@@ -276,11 +207,6 @@ class Session:
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s: %s", self.peer, printable(message % arguments))
 
-    async def send_all(self, data: bytes) -> None:
-        """Send lines of a reply that is too long to be held in memory."""
-
-        await self._control.send_all(data)
-
     # The life of a session
 
     async def run(self) -> None:
@@ -289,27 +215,30 @@ class Session:
         self.log("connected")
         try:
             if self.settings.implicit_tls:
-                assert self.settings.certificate is not None
-                make_context = self.settings.certificate.session_context
-                self._protection = await anyio.to_thread.run_sync(make_context)
-                self._control.expect_tls(self._protection)
-                self.protect_data = True
+                await self._expect_tls()
 
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(lambda: self._control, self._sock)
-            if not self._is_to_switch or await self._switch():
+            if not self.protection.is_to_switch or await self._switch():
                 await self._serve()
         finally:
-            await self.data.aclose()
-            if self.listener is not None:
-                self.listener.close()
+            await self.data.close_all()
             await self._control.aclose()
             self.log("left")
 
-    def shut_down(self) -> None:
-        """End the session with 421: at once if it is idle, else behind what runs."""
+    async def _expect_tls(self) -> None:
+        """Let TLS begin with the connection."""
 
-        self._is_shut_down = True
+        assert self.settings.certificate is not None
+        make_context = self.settings.certificate.session_context
+        context = await anyio.to_thread.run_sync(make_context)
+        self.protection.begin_after_reply(context)
+        self._control.expect_tls(context)
+
+    def shut_down(self) -> None:
+        """End the session with 421: at once if it is idle, else after what runs."""
+
+        self._queue.is_shut_down = True
         self._control.wake()
 
     def abort(self, reason: str = "Aborted by the server.") -> None:
@@ -319,7 +248,7 @@ class Session:
             self.operation.abort(reason)
 
     def _watch(self, line: str | None) -> bool:
-        """Look at a line that has just come; tell whether that was all it wanted."""
+        """Look at a line that has just come; return whether nothing is left to do about it."""
 
         if self.operation is None and (line is None or line[:4].upper() not in WATCHED):
             # Nearly always.
@@ -327,10 +256,10 @@ class Session:
 
         verb, argument = _split(line)
         if verb == "ABOR":
-            self._waiting_aborts += 1
+            self._queue.aborts += 1
             self.abort(ABORTED)
         elif verb == "QUIT":
-            self._has_quit = True
+            self._queue.has_quit = True
         elif self.is_busy and not argument and not self._control.has_line:
             command = COMMANDS.get(verb)
             if command is not None and command.at_once is not None and not self._control.is_full:
@@ -341,22 +270,28 @@ class Session:
         return False
 
     def _ended(self) -> None:
-        self._is_gone = self._control.is_lost or not self._has_quit
         if self._is_gone:
             self.abort(GONE)
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether the client has left without a QUIT, or can be sent nothing."""
+
+        control = self._control
+        return control.is_lost or (control.has_ended and not self._queue.has_quit)
 
     async def _serve(self) -> None:
         try:
             await self.reply(Reply(220, "ftpdata example server ready."))
             is_over = False
             while not is_over:
-                # One for many commands: to make one for each takes as long as to look it up.
+                # One scope for many commands: to make one takes as long as to look up a command.
                 with anyio.CancelScope() as self._scope:
                     is_over = await self._run_lines()
                 if self._scope.cancelled_caught:
                     # Not 426, which follows a 125 or 150 only (RFC 959 §5.4): none was sent.
-                    self.log("%s: %s", *self._aborted)
-                    self._answer(Reply(450, self._aborted[1]))
+                    self.log("%s: %s", *self._queue.aborted)
+                    self._answer(Reply(450, self._queue.aborted[1]))
                 await self._control.drain()
         except EndSession as end:
             await self.reply(end.reply)
@@ -370,23 +305,15 @@ class Session:
                 # The command was as good as over, and has its reply: nothing may wait here now.
                 return False
             await self._control.drain()
-            if self._is_to_switch and not await self._switch():
+            if self.protection.is_to_switch and not await self._switch():
                 return True
 
         return True
 
-    @property
-    def _is_to_switch(self) -> bool:
-        """Whether the last command wants TLS to begin or to end."""
-
-        return self._protection is not None or self._wants_clear
-
     async def _switch(self) -> bool:
-        """Begin or end TLS; tell whether that went well."""
+        """Begin or end TLS; return whether that went well."""
 
-        context, self._protection = self._protection, None
-        self._wants_clear = False
-        control = self._control
+        context, control = self.protection.take_switch(), self._control
         if context is not None and control.tls is None:
             control.expect_tls(context)
 
@@ -394,39 +321,25 @@ class Session:
             async with asyncio.timeout(self.settings.handshake_timeout):
                 await (control.unprotect() if context is None else control.handshake())
         except OSError as error:
-            # ssl.SSLError and TimeoutError are some.
+            # ssl.SSLError and TimeoutError are among them.
             self.log("TLS failed: %s", str(error) or type(error).__name__)
             return False
 
-        if context is None:
-            return True
-
-        # Whoever logged in did so in clear, and may have been somebody else (RFC 2228 §3).
-        self.reset()
-        self._was_protected = True
-        self._tls = DataTLS.for_server(
-            context,
-            reuse=SessionReuse.REQUIRED
-            if self.settings.require_session_reuse
-            else SessionReuse.WANTED,
-        )
+        if context is not None:
+            # Whoever logged in did so in clear, and may have been somebody else (RFC 2228 §3).
+            self.forget()
+            self.protection.began(context)
         return True
 
-    @property
-    def data_tls(self) -> DataTLS | None:
-        """How data connections are protected: as PROT said."""
-
-        return self._tls if self.protect_data else None
-
     async def _wait_for_line(self) -> bool:
-        """Wait for the next command; False where none will come."""
+        """Wait for the next command; False if none will come."""
 
-        control = self._control
-        while not self._is_shut_down:
+        control, login = self._control, self.login
+        while not self._queue.is_shut_down:
             patience = self.settings.idle_timeout
-            if self.user is None:
-                # Not only where nothing is said: a client that says NOOP all the time is none.
-                patience = min(patience, self.login_by - self._clock())
+            if login.user is None:
+                # Even if the client speaks: one that says NOOP all the time has not logged in.
+                patience = min(patience, login.until - self._clock())
                 if patience <= 0:
                     raise EndSession(Reply(421, "Nobody has logged in."))
             if control.has_line:
@@ -455,89 +368,67 @@ class Session:
             shown = "***" if verb == "PASS" else printable(argument)
             logger.debug("%s > %s %s", self.peer, printable(verb), shown)
         if verb == "ABOR":
-            self._waiting_aborts -= 1
+            self._queue.aborts -= 1
         if verb not in KEEPS_RENAME:
             self.rename_from = None
 
         try:
-            command = self._find(verb, argument)
+            command = find_command(self, verb, argument)
             if command.is_abortable:
                 await self._run_operation(command, verb, argument)
                 return
 
             reply = await command.handler(self, argument)
-        except FTPDataError as error:
-            reply = Reply(error.reply_code, _sentence(error.message))
-        except OSError as error:
-            mapped = error_for_oserror(error)
-            reply = Reply(mapped.reply_code, _sentence(mapped.message))
         except EndSession:
             raise
+        except (FTPDataError, OSError) as error:
+            reply = reply_to(error)
         except Exception:
             logger.exception("%s: %s failed", self.peer, printable(verb))
             reply = Reply(451, "Internal error.")
 
         self._answer(reply)
 
-    def _find(self, verb: str, argument: str) -> Command:
-        """Look the command up; refuse what may not run here and now."""
-
-        command = COMMANDS.get(verb)
-        if command is None or (command.is_protection and self.settings.certificate is None):
-            if verb in NOT_IMPLEMENTED:
-                raise _Refused(502, "Not implemented.")
-            self._unknown += 1
-            if self._unknown >= self.settings.max_unknown_commands:
-                raise EndSession(Reply(421, "Too many unknown commands."))
-            raise _Refused(500, "Unknown command.")
-
-        self._unknown = 0
-        if command.needs_login and self.user is None:
-            raise _Refused(530, "Log in with USER and PASS.")
-        if command.argument is Argument.REQUIRED and not argument:
-            raise _Refused(501, f"Syntax: {command.syntax}")
-        if command.argument is Argument.NONE and argument:
-            raise _Refused(501, f"Syntax: {command.syntax}")
-        if command.read_only_code is not None and not self.settings.writable:
-            raise _Refused(command.read_only_code, "Nothing can be changed here.")
-
-        return command
-
     async def _run_operation(self, command: Command, verb: str, argument: str) -> None:
         """Run what takes long, and send its final reply, unless that is an error."""
 
-        if self._waiting_aborts or self._is_gone:
+        if self._queue.aborts or self._is_gone:
             # Not 426, see above.
-            self.take_restart()
+            self.choices.take_restart()
             self._answer(Reply(450, GONE if self._is_gone else ABORTED))
             return
 
         operation = Operation(f"{verb} {argument}".rstrip(), self._clock(), self._scope)
         self.operation = operation
         try:
-            # Who waits for it waits no longer than for the reply.
+            # A client that waits for the end waits no longer than for the reply.
             self._answer(await command.handler(self, argument))
         except FTPDataError as error:
             self.log("%s: %s", operation.name, error.message)
             raise
         finally:
             self.operation = None
-            self._aborted = operation.name, operation.reason
+            self._queue.aborted = operation.name, operation.reason
             operation.release()
             if operation.connection is not None:
                 await self.data.settle()
 
 
-class _Refused(FTPDataError):
-    """A command that is not even begun."""
+@attrs.define
+class Queue:
+    """What is known about the commands of a session, beyond the lines that wait.
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self._code = code
+    Attributes:
+        aborts: How many ABORs wait for their turn.
+        aborted: The name of the operation that ran last, and why it was aborted.
+        has_quit: Whether a QUIT has come.
+        is_shut_down: Whether the server wants the session to end.
+    """
 
-    @property
-    def reply_code(self) -> int:
-        return self._code
+    aborts: int = 0
+    aborted: tuple[str, str] = ("", "")
+    has_quit: bool = False
+    is_shut_down: bool = False
 
 
 def _split(line: str | None) -> tuple[str, str]:
@@ -545,10 +436,3 @@ def _split(line: str | None) -> tuple[str, str]:
 
     verb, _, argument = (line or "").partition(" ")
     return verb.upper(), argument
-
-
-def _sentence(message: str) -> str:
-    """Make a sentence of what an error says; one that begins with notation stays as it is."""
-
-    begun = message[:1].upper() + message[1:] if message[:2].isalpha() else message
-    return begun if begun.endswith(".") else f"{begun}."

@@ -8,6 +8,7 @@ from ftpdata import (
     AddressTable,
     CodecOptions,
     Deadlines,
+    PeerPolicy,
     PortRange,
     ServerCertificate,
     SocketOptions,
@@ -118,3 +119,9 @@ class Settings:
     max_unknown_commands: int = 10
     max_line: int = 4096
     max_waiting: int = 64
+
+    @property
+    def peer_policy(self) -> PeerPolicy:
+        """Who may be at the other end of a data connection."""
+
+        return PeerPolicy.any() if self.allow_fxp else PeerPolicy.exact()

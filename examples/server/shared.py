@@ -8,7 +8,7 @@ from ftpdata.limits import FailedAttempts, Usage
 
 from .passive import PassivePorts
 from .settings import Settings
-from .storage import Storage
+from .store import Store
 
 __all__ = ["Shared"]
 
@@ -19,26 +19,26 @@ class Shared:
 
     Attributes:
         settings: Of the server.
-        storage: What is served.
+        store: What is served.
         usage: Counts listeners, data connections and transfers.
         failures: Counts wrong passwords by address.
-        ports: Where passive data connections come from.
+        ports: Where passive data connections come in.
     """
 
     settings: Settings
-    storage: Storage
+    store: Store
     usage: Usage
     failures: FailedAttempts
     ports: PassivePorts
 
     @classmethod
-    def of(cls, storage: Storage, settings: Settings) -> Shared:
+    def of(cls, store: Store, settings: Settings) -> Shared:
         """Begin, with nothing counted."""
 
         usage = Usage(settings.limits)
         return cls(
             settings=settings,
-            storage=storage,
+            store=store,
             usage=usage,
             failures=FailedAttempts(
                 settings.max_failures_per_address, window=settings.failure_window

@@ -19,39 +19,36 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import anyio
 import anyio.lowlevel
-import attrs
 
-from ftpdata import DTP, DataConnectionError, End, Endpoint, FTPDataError, ReusableConnection
+from ftpdata import (
+    DTP,
+    DataConnectionError,
+    End,
+    Endpoint,
+    FTPDataError,
+    PassiveListener,
+    ReusableConnection,
+)
 from ftpdata.limits import Slot
 
-from .control import Reply
-from .storage import OpenFile
+from .reply import Reply
 
-__all__ = ["WHOLE", "DataChannel", "Operation", "Restart"]
+__all__ = ["DataChannel", "Operation"]
 
-
-@attrs.frozen
-class Restart:
-    """Which part of a file the next transfer is about (REST, RANG).
-
-    Attributes:
-        offset: Where it begins, in bytes.
-        end: Where it ends: the first byte that is no part of it. None for the
-            end of the file.
-    """
-
-    offset: int = 0
-    end: int | None = None
-
-
-WHOLE = Restart()
-"""The whole file."""
 
 CLOSE_TIMEOUT = 1.0
 """Seconds for a client to take the end of a connection whose data it has."""
+
+
+class Releasable(Protocol):
+    """What an operation has taken, and gives back: a place among the transfers, an open file."""
+
+    def release(self) -> None:
+        """Give it back."""
 
 
 class Operation:
@@ -72,7 +69,7 @@ class Operation:
         self.connection: Endpoint | DTP | None = None
         self.reason = ""
         self._scope = scope
-        self._kept: list[Slot | OpenFile] = []
+        self._kept: list[Releasable] = []
         self._started_at = now
         self._transferred = 0
         self._total: int | None = None
@@ -92,7 +89,7 @@ class Operation:
         else:
             self.connection.abort(End.ABORTED, reason)
 
-    def keep(self, taken: Slot | OpenFile) -> None:
+    def keep(self, taken: Releasable) -> None:
         """Keep what it has taken until it is over, and its end is told."""
 
         self._kept.append(taken)
@@ -131,10 +128,13 @@ class DataChannel:
 
     Attributes:
         epsv_only: Whether the client has said EPSV ALL (RFC 2428 §4).
+        listener: Where passive connections come in, if the session has a
+            listener of its own.
     """
 
     def __init__(self, *, keeps_open: bool = False) -> None:
         self.epsv_only = False
+        self.listener: PassiveListener | None = None
         self._keeps_open = keeps_open
         self._kept: ReusableConnection | None = None
         self._endpoint: Endpoint | None = None
@@ -166,6 +166,15 @@ class DataChannel:
         kept, self._kept = self._kept, None
         if kept is not None:
             await _finish(kept)
+
+    async def close_all(self) -> None:
+        """Close everything: the session is over."""
+
+        try:
+            await self.aclose()
+        finally:
+            if self.listener is not None:
+                self.listener.close()
 
     async def take(
         self, operation: Operation, text: str, announce: Callable[[Reply], Awaitable[None]]

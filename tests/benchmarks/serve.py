@@ -83,9 +83,9 @@ def _reference_server(options: Options, *, uvloop: bool) -> None:
     import anyio
 
     from examples.server.accounts import Accounts
+    from examples.server.disk import DiskStore
     from examples.server.server import Server
     from examples.server.settings import Settings
-    from examples.server.storage import Storage
     from ftpdata import Deadlines, ServerCertificate
 
     certificate = options.certificate
@@ -97,11 +97,11 @@ def _reference_server(options: Options, *, uvloop: bool) -> None:
         certificate=None if certificate is None else ServerCertificate(certificate=certificate),
         deadlines=attrs.evolve(Deadlines(), stall=PATIENCE),
     )
-    storage = Storage(options.directory)
+    store = DiskStore(options.directory)
 
     async def run() -> None:
         async with anyio.create_task_group() as tasks:
-            await tasks.start(Server(storage, settings).run, "127.0.0.1", options.port)
+            await tasks.start(Server(store, settings).run, "127.0.0.1", options.port)
             _ready()
 
     anyio.run(run, backend_options={"use_uvloop": uvloop})

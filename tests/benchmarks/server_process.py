@@ -19,9 +19,9 @@ from typing import Any, Self
 import anyio
 
 from examples.server.accounts import Accounts
+from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings
-from examples.server.storage import Storage
 from ftpdata.opening.passive import PortRange
 from tests.benchmarks.servers import listening_ports
 from tests.server.client import Client
@@ -133,7 +133,7 @@ async def _run(told: dict[str, Any]) -> None:
         passive_ports=PortRange(*told["ports"]) if told["ports"] else None,
         **told["settings"],
     )
-    server = Server(await anyio.to_thread.run_sync(Storage, told["directory"]), settings)
+    server = Server(await anyio.to_thread.run_sync(DiskStore, told["directory"]), settings)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     if told["trace"]:
         tracemalloc.start(16)

@@ -17,9 +17,9 @@ import anyio.to_thread
 import attrs
 
 from examples.server.accounts import Accounts
+from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings
-from examples.server.storage import Storage
 
 __all__ = ["Client", "Data", "Serving", "make_file", "names", "reset", "serving"]
 
@@ -267,12 +267,12 @@ async def serving(
     settings.setdefault("accounts", Accounts([("ann", "secret")], anonymous=True))
     settings.setdefault("grace", 0.2)
     settings.setdefault("login_delay", 0.0)
-    storage = await anyio.to_thread.run_sync(Storage, directory)
-    server = Server(storage, Settings(writable=writable, **settings))
+    store = await anyio.to_thread.run_sync(DiskStore, directory)
+    server = Server(store, Settings(writable=writable, **settings))
     try:
         async with anyio.create_task_group() as tasks:
             host, port = await tasks.start(server.run, host, 0)
             yield Serving(server, host, port)
             server.stop()
     finally:
-        storage.close()
+        store.close()

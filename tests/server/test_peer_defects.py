@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.server.storage import Storage
+from examples.server.disk import DiskStore
 from ftpdata import Deadlines, DirectoryLister, FileTarget, ListingBlock, PortRange
 from ftpdata.files import DirectoryReader, directories
 from ftpdata.listing import EntryTable
@@ -379,9 +379,9 @@ async def test_errors_of_opening_are_told_apart(
 
     async with serving(served_directory) as server, server.logged_in() as client:
         assert await client.command("RETR missing") == "550 No such file or directory."
-        monkeypatch.setattr(Storage, "_open_file", refuse(errno.EACCES))
+        monkeypatch.setattr(DiskStore, "_open_file", refuse(errno.EACCES))
         assert await client.command("RETR file") == "550 Permission denied."
-        monkeypatch.setattr(Storage, "_open_file", refuse(errno.EIO))
+        monkeypatch.setattr(DiskStore, "_open_file", refuse(errno.EIO))
         assert await client.command("RETR file") == "451 Input/output error."
 
 

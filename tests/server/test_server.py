@@ -15,10 +15,10 @@ import anyio.to_thread
 import pytest
 
 from examples.server.accounts import Accounts
+from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.session import Session
 from examples.server.settings import Settings
-from examples.server.storage import Storage
 from tests.server.client import PATIENCE, Client, Data, names, serving
 
 
@@ -112,10 +112,10 @@ async def test_cancelled_server_leaves_nothing(served_directory: Path) -> None:
         file.truncate(64 * 1024 * 1024)
     clients: list[Client] = []
     datas: list[Data] = []
-    storage = await anyio.to_thread.run_sync(Storage, served_directory)
+    store = await anyio.to_thread.run_sync(DiskStore, served_directory)
     settings = Settings(accounts=Accounts(anonymous=True), writable=True)
     async with anyio.create_task_group() as tasks:
-        host, port = await tasks.start(Server(storage, settings).run, "127.0.0.1", 0)
+        host, port = await tasks.start(Server(store, settings).run, "127.0.0.1", 0)
         for line in ("RETR file", "STOR new", "NOOP"):
             clients.append(Client(*await asyncio.open_connection(host, port), host))
             assert await clients[-1].codes(1) == [220]
@@ -124,7 +124,7 @@ async def test_cancelled_server_leaves_nothing(served_directory: Path) -> None:
             datas.append(await clients[-1].slow_passive())
             assert await clients[-1].code(line) in (125, 200)
         tasks.cancel_scope.cancel()
-    storage.close()
+    store.close()
     for client in clients:
         await client.close()
     for data in datas:
@@ -189,10 +189,10 @@ async def test_bug_in_one_session_ends_no_other(
 async def test_slow_disk_does_not_hold_up_other_clients(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While every thread of the storage hangs, replies come all the same."""
+    """While every thread of the store hangs, replies come all the same."""
 
     release = threading.Event()
-    monkeypatch.setattr(Storage, "_status", lambda *_: release.wait(PATIENCE))
+    monkeypatch.setattr(DiskStore, "_status", lambda *_: release.wait(PATIENCE))
     async with serving(served_directory) as server, server.logged_in() as slow:
         slow.send("CWD x")
         async with server.logged_in() as client:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from examples.server.commands import COMMANDS
 from examples.server.commands.table import Argument, Command
-from examples.server.control import Reply
+from examples.server.reply import Reply
 from examples.server.session import Session
 from ftpdata import Deadlines
 from tests.harness.waiting import until

@@ -14,9 +14,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from examples.server import storage as storage_module
+from examples.server import disk as disk_module
+from examples.server.disk import DiskReader, DiskStore
+from examples.server.memory import Memory
 from examples.server.session import Session
-from examples.server.storage import OpenFile, Storage
 from ftpdata import DTP, Deadlines, DirectoryLister, Endpoint, FileTarget, ListingBlock
 from ftpdata.files._workers import WorkerCalls
 from ftpdata.limits import Limits
@@ -158,7 +159,7 @@ async def test_abor_in_every_phase(
             # All has come, and is being stored: the truth is that it is complete.
             (session,) = server.server._sessions
             async with asyncio.timeout(PATIENCE):
-                while not session._waiting_aborts:  # noqa: ASYNC110 - there is no event for it
+                while not session._queue.aborts:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0)
             it.finish.set()
             assert await it.client.codes(2) == [226, 226]
@@ -204,16 +205,16 @@ async def test_abor_before_the_transfer_has_begun(
 
     (served_directory / "big").touch()
 
-    async def run(self: Storage | WorkerCalls, *_: object, **__: object) -> None:
+    async def run(self: DiskStore | WorkerCalls, *_: object, **__: object) -> None:
         waiting.set()
         await asyncio.Event().wait()
 
     waiting = asyncio.Event()
     async with serving(served_directory) as server, server.logged_in() as client:
         data = await client.passive()
-        for waits_for_the_disk in (Storage, WorkerCalls):
+        for waits_for_the_disk in (DiskStore, WorkerCalls):
             monkeypatch.setattr(waits_for_the_disk, "run", run)
-        monkeypatch.setattr(Storage, "_open_cached", lambda *_: None)
+        monkeypatch.setattr(Memory, "open_file", lambda *_: None)
         client.send(LINES[verb].format("big"))
         await waiting.wait()
         client.send("ABOR")
@@ -227,15 +228,15 @@ class SlowDisk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._entered, self._go_on = threading.Event(), threading.Event()
-        original = Storage._open_file
+        original = DiskStore._open_file
 
-        def open_file(storage: Storage, path: str) -> OpenFile:
+        def open_file(store: DiskStore, path: str) -> DiskReader:
             self._entered.set()
             assert self._go_on.wait(PATIENCE)
-            return original(storage, path)
+            return original(store, path)
 
-        monkeypatch.setattr(Storage, "_open_cached", lambda *_: None)
-        monkeypatch.setattr(Storage, "_open_file", open_file)
+        monkeypatch.setattr(Memory, "open_file", lambda *_: None)
+        monkeypatch.setattr(DiskStore, "_open_file", open_file)
 
     async def entered(self) -> None:
         """Wait until the thread is there."""
@@ -252,7 +253,7 @@ async def abort_comes(session: Session) -> None:
     """Wait until an ABOR waits for its turn."""
 
     async with asyncio.timeout(PATIENCE):
-        while not session._waiting_aborts:  # noqa: ASYNC110 - there is no event for it
+        while not session._queue.aborts:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
 
 
@@ -317,7 +318,7 @@ async def test_a_file_that_cannot_be_closed(
     """It was sent whole, and that is said once; what the transfer has taken is given back."""
 
     (served_directory / "file").write_bytes(b"x" * 1000)
-    seams = Seams(monkeypatch, storage_module)
+    seams = Seams(monkeypatch, disk_module)
     async with (
         serving(served_directory, limits=Limits(transfers_per_user=1)) as server,
         server.logged_in() as client,

@@ -9,7 +9,7 @@ to the one `table`.
 from __future__ import annotations
 
 from . import access, files, information, parameters, protection, transfers
-from .table import COMMANDS, Argument, Command, EndSession
+from .table import COMMANDS, Argument, Command, EndSession, find_command
 
 __all__ = [
     "COMMANDS",
@@ -18,6 +18,7 @@ __all__ = [
     "EndSession",
     "access",
     "files",
+    "find_command",
     "information",
     "parameters",
     "protection",

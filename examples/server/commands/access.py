@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import anyio
 
-from ..control import Reply
-from ..storage import has_controls, parent
+from ..paths import has_controls, parent
+from ..reply import Reply
+from ..store import is_directory
 from .table import EndSession, command
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ __all__: list[str] = []
 
 
 @command("USER name", needs_login=False)
-async def user(session: Session, argument: str) -> Reply:
+async def take_user(session: Session, argument: str) -> Reply:
     """Take the name, known or not: nobody learns from the reply which it is."""
 
-    if session.settings.require_tls and not session.is_protected:
+    if session.settings.require_tls and not session.protection.was_begun:
         return Reply(530, "Only with TLS: AUTH TLS comes first.")
 
-    session.reset()
-    session.pending_user = argument
+    session.forget()
+    session.login.pending_user = argument
     return Reply(331, "Password, please.")
 
 
@@ -33,27 +33,27 @@ async def user(session: Session, argument: str) -> Reply:
 async def password(session: Session, argument: str) -> Reply:
     """Check the password; too many wrong ones end the session."""
 
-    name, session.pending_user = session.pending_user, None
+    name, session.login.pending_user = session.login.pending_user, None
     if name is None:
         return Reply(503, "USER comes first.")
 
     settings, failures = session.settings, session.shared.failures
-    # Asked anew: other sessions of this address may have used up what it has.
+    # Again, not only at the greeting: other sessions of this address may have failed since.
     if failures.blocked_for(session.peer, now=anyio.current_time()):
         raise EndSession(Reply(421, "Too many wrong passwords, try later."))
 
-    session.user = settings.accounts.check(name, argument)
-    if session.user is not None:
-        # Nothing is forgiven for it: who guesses may have an account, too.
-        session.login_by = math.inf
+    user = settings.accounts.check(name, argument)
+    if user is not None:
+        # Wrong passwords still count: whoever guesses may have an account, too.
+        session.login.succeed(user)
         session.log("logged in as %s", name)
         return Reply(230, "Logged in.")
 
     session.log("wrong password for %s", name)
     failures.record(session.peer, now=anyio.current_time())
-    session.login_failures += 1
+    session.login.failures += 1
     await anyio.sleep(settings.login_delay)
-    if session.login_failures >= settings.max_login_failures:
+    if session.login.failures >= settings.max_login_failures:
         raise EndSession(Reply(421, "Too many wrong passwords."))
     return Reply(530, "Wrong name or password.")
 
@@ -62,9 +62,16 @@ async def password(session: Session, argument: str) -> Reply:
 async def reinitialize(session: Session, _: str) -> Reply:
     """Forget everything but the connection. A transfer before it has come to its end."""
 
+    # What began with TLS (port 990) was never without, and keeps it. Otherwise TLS ends
+    # after the reply (RFC 4217 §13), and AUTH may begin it again.
+    if session.speaks_tls and not session.settings.implicit_tls:
+        session.refuse_more()
+        session.protection.end_after_reply()
+
     await session.data.aclose()
     session.data.epsv_only = False
-    session.reinitialize()
+    session.forget()
+    session.protection.forget()
     return Reply(220, "Ready for a new user.")
 
 
@@ -97,7 +104,7 @@ async def change_up(session: Session, _: str) -> Reply:
 
 
 async def _change(session: Session, path: str, code: int) -> Reply:
-    if not await session.storage.is_directory(path):
+    if not await is_directory(session.store, path):
         return Reply(550, "No such directory.")
 
     session.directory = path
@@ -112,7 +119,7 @@ async def make_directory(session: Session, argument: str) -> Reply:
     if has_controls(path):
         return Reply(550, "A new name has no control characters.")
 
-    await session.storage.make_directory(path)
+    await session.store.make_directory(path)
     return Reply(257, f"{quoted(path)} was created.")
 
 
@@ -120,7 +127,7 @@ async def make_directory(session: Session, argument: str) -> Reply:
 async def remove_directory(session: Session, argument: str) -> Reply:
     """Remove an empty directory."""
 
-    await session.storage.remove_directory(session.path(argument))
+    await session.store.remove_directory(session.path(argument))
     return Reply(250, "Removed.")
 
 

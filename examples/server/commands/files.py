@@ -11,14 +11,17 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+
 from ftpdata import TransmissionMode
 from ftpdata.codecs import SizeCounter, encoder_for
 from ftpdata.digests import Digest
 from ftpdata.listing import format_time_val, parse_time_val
 
-from ..control import Reply
 from ..listings import fact_line
-from ..storage import has_controls
+from ..paths import has_controls
+from ..reply import Reply
+from ..store import is_directory
 from .parameters import parse_offset
 from .table import command
 
@@ -39,7 +42,7 @@ mode take a second of work for each mebibyte, and the command is short."""
 async def delete(session: Session, argument: str) -> Reply:
     """Delete a file."""
 
-    await session.storage.remove_file(session.path(argument))
+    await session.store.remove_file(session.path(argument))
     return Reply(250, "Deleted.")
 
 
@@ -48,7 +51,7 @@ async def rename_from(session: Session, argument: str) -> Reply:
     """Name the file to be renamed; RNTO must come next."""
 
     path = session.path(argument)
-    await session.storage.status(path, follow=False)
+    await session.store.status(path, follow=False)
     session.rename_from = path
     return Reply(350, "RNTO comes next.")
 
@@ -66,7 +69,7 @@ async def rename_to(session: Session, argument: str) -> Reply:
         return Reply(553, "A new name has no control characters.")
 
     try:
-        await session.storage.rename(old, new)
+        await session.store.rename(old, new)
     except OSError as error:
         return Reply(553, f"{error.strerror}.")
     return Reply(250, "Renamed.")
@@ -76,21 +79,21 @@ async def rename_to(session: Session, argument: str) -> Reply:
 async def size(session: Session, argument: str) -> Reply:
     """Tell how many bytes RETR would send, in the type, structure and mode set (RFC 3659 §4)."""
 
-    parameters = session.parameters
+    parameters = session.choices.parameters
     if parameters.mode is TransmissionMode.DEFLATE:
         # Before compression, as REST counts too: the two are used together.
         parameters = parameters.with_mode("S")
 
-    with await session.storage.open_file(session.path(argument)) as file:
+    with await session.store.open_reader(session.path(argument)) as file:
         if parameters.is_identity:
             return Reply(213, str(file.size))
         if file.size > MAX_COUNTED:
             return Reply(550, "Too large to be counted as it would be sent. Use TYPE I.")
 
-        counter = SizeCounter(encoder_for(parameters, options=session.options))
-        async with contextlib.aclosing(session.storage.chunks(file.fd)) as chunks:
+        counter = SizeCounter(encoder_for(parameters, options=session.choices.options))
+        async with contextlib.aclosing(file.chunks()) as chunks:
             async for data in chunks:
-                await session.storage.run(counter.feed, data)
+                await anyio.to_thread.run_sync(counter.feed, data)
 
     return Reply(213, str(counter.finish()))
 
@@ -99,8 +102,8 @@ async def size(session: Session, argument: str) -> Reply:
 async def modification_time(session: Session, argument: str) -> Reply:
     """Tell when a file was modified (RFC 3659 §3)."""
 
-    status = await session.storage.status(session.path(argument))
-    return Reply(213, format_time_val(status.st_mtime))
+    status = await session.store.status(session.path(argument))
+    return Reply(213, format_time_val(status.modified or 0))
 
 
 @command("MFMT time path", read_only_code=550)
@@ -111,7 +114,7 @@ async def modify_time(session: Session, argument: str) -> Reply:
     if not path:
         return Reply(501, "Syntax: MFMT time path")
 
-    await session.storage.set_modified(session.path(path), parse_time_val(time))
+    await session.store.set_modified(session.path(path), parse_time_val(time))
     return Reply(213, f"Modify={time}; {path}")
 
 
@@ -128,15 +131,14 @@ async def facts(session: Session, argument: str) -> Reply:
 async def digest(session: Session, argument: str) -> Reply:
     """Tell the digest of a file, or of the range that RANG named."""
 
-    restart = session.take_restart()
+    restart = session.choices.take_restart()
     path = session.path(argument)
-    if await session.storage.is_directory(path):
+    if await is_directory(session.store, path):
         return Reply(553, "That is a directory.")
 
-    start, end, value = await _digest(
-        session, path, session.hash_name, restart.offset, restart.end
-    )
-    return Reply(213, f"{session.hash_name} {start}-{max(start, end - 1)} {value} {argument}")
+    name = session.choices.hash_name
+    start, end, value = await _digest(session, path, name, restart.offset, restart.end)
+    return Reply(213, f"{name} {start}-{max(start, end - 1)} {value} {argument}")
 
 
 def _add_digest_command(verb: str, name: str) -> None:
@@ -181,12 +183,12 @@ async def _digest(
     assert session.operation is not None
     computed = Digest(name)
     done = 0
-    with await session.storage.open_file(path) as file:
+    with await session.store.open_reader(path) as file:
         start = min(start, file.size)
         end = file.size if end is None else min(end, file.size)
-        async with contextlib.aclosing(session.storage.chunks(file.fd, start, end)) as chunks:
+        async with contextlib.aclosing(file.chunks(start, end)) as chunks:
             async for data in chunks:
-                await session.storage.run(computed.update, data)
+                await anyio.to_thread.run_sync(computed.update, data)
                 done += len(data)
                 session.operation.progress(done, end - start)
 

@@ -13,8 +13,8 @@ from ftpdata import ListFormatter
 from ftpdata.codecs import parse_deflate_level
 from ftpdata.listing import parse_time_val
 
-from ..control import Reply, printable
 from ..listings import open_listing
+from ..reply import Reply, printable
 from .files import HASH_NAMES
 from .table import COMMANDS, command
 
@@ -46,9 +46,9 @@ async def system(_: Session, __: str) -> Reply:
 async def features(session: Session, _: str) -> Reply:
     """Tell which extensions there are (RFC 2389 §3)."""
 
-    hashes = "".join(f"{name}{'*' * (name == session.hash_name)};" for name in HASH_NAMES)
+    hashes = "".join(f"{name}{'*' * (name == session.choices.hash_name)};" for name in HASH_NAMES)
     lines = [
-        *("EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", session.facts.feature),
+        *("EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", session.choices.facts.feature),
         *("MODE Z", "RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8"),
         *("XCRC", "XMD5", "XSHA1", "XSHA256"),
     ]
@@ -66,20 +66,20 @@ async def options(session: Session, argument: str) -> Reply:
         case "UTF8" | "UTF-8", "ON" | "":
             return Reply(200, "Names are always UTF-8.")
         case "MLST", _:
-            session.facts = session.facts.select(option)
-            return Reply(200, session.facts.reply)
+            session.choices.facts = session.choices.facts.select(option)
+            return Reply(200, session.choices.facts.reply)
         case "MODE", "Z":
-            session.options = session.settings.codec_options
-            return Reply(200, f"MODE Z LEVEL set to {session.options.deflate_level}.")
+            session.choices.options = session.settings.codec_options
+            return Reply(200, f"MODE Z LEVEL set to {session.choices.options.deflate_level}.")
         case "MODE", _:
             level = parse_deflate_level(option)
-            session.options = attrs.evolve(session.options, deflate_level=level)
+            session.choices.options = attrs.evolve(session.choices.options, deflate_level=level)
             return Reply(200, f"MODE Z LEVEL set to {level}.")
         case "HASH", "":
-            return Reply(200, session.hash_name)
+            return Reply(200, session.choices.hash_name)
         case "HASH", wanted if wanted in HASH_NAMES:
-            session.hash_name = wanted
-            return Reply(200, session.hash_name)
+            session.choices.hash_name = wanted
+            return Reply(200, session.choices.hash_name)
         case "HASH", _:
             return Reply(501, "Unknown algorithm, current selection not changed.")
         case _:
@@ -101,15 +101,15 @@ async def show_help(session: Session, argument: str) -> Reply:
 
 
 def _state(session: Session) -> Reply:
-    assert session.user is not None
-    parameters, structure = session.parameters, session.parameters.structure.value
+    assert session.login.user is not None
+    parameters, structure = session.choices.parameters, session.choices.parameters.structure.value
     doing = "Nothing is being transferred."
     if session.operation is not None:
         doing = session.operation.describe(asyncio.get_running_loop().time())
     lines = (
         "Status:",
         f"Connected from {session.peer}",
-        f"Logged in as {printable(session.user.name)}",
+        f"Logged in as {printable(session.login.user.name)}",
         f"TYPE {parameters.type.value}, STRU {structure}, MODE {parameters.mode.value}",
         printable(doing),
         *_passive_ports(session),
@@ -179,7 +179,7 @@ async def _change_mode(session: Session, argument: str) -> Reply:
     if not path or len(mode) not in (3, 4) or mode.lstrip("01234567") or mode[:-3] not in ("", "0"):
         return Reply(501, "Syntax: SITE CHMOD mode path")
 
-    await session.storage.set_mode(session.path(path), int(mode, 8))
+    await session.store.set_mode(session.path(path), int(mode, 8))
     return Reply(200, "Mode set.")
 
 
@@ -188,5 +188,5 @@ async def _set_time(session: Session, argument: str) -> Reply:
     if not path:
         return Reply(501, "Syntax: SITE UTIME time path")
 
-    await session.storage.set_modified(session.path(path), parse_time_val(moment))
+    await session.store.set_modified(session.path(path), parse_time_val(moment))
     return Reply(200, "Time set.")

@@ -21,8 +21,8 @@ from ftpdata.addresses import EPSV_ALL, parse_eprt, parse_epsv, parse_port
 from ftpdata.codecs import check_supported
 from ftpdata.errors import PeerRejected
 
-from ..control import Reply
-from ..transfer import Restart
+from ..choices import Restart
+from ..reply import Reply
 from .table import command
 
 if TYPE_CHECKING:
@@ -66,26 +66,26 @@ def can_restart(parameters: TransferParameters) -> bool:
 async def set_type(session: Session, argument: str) -> Reply:
     """Set the representation type."""
 
-    return _set(session, session.parameters.with_type(argument), "TYPE", argument)
+    return _set(session, session.choices.parameters.with_type(argument), "TYPE", argument)
 
 
 @command("STRU structure")
 async def set_structure(session: Session, argument: str) -> Reply:
     """Set the file structure."""
 
-    return _set(session, session.parameters.with_structure(argument), "STRU", argument)
+    return _set(session, session.choices.parameters.with_structure(argument), "STRU", argument)
 
 
 @command("MODE mode")
 async def set_mode(session: Session, argument: str) -> Reply:
     """Set the transmission mode."""
 
-    return _set(session, session.parameters.with_mode(argument), "MODE", argument)
+    return _set(session, session.choices.parameters.with_mode(argument), "MODE", argument)
 
 
 def _set(session: Session, parameters: TransferParameters, name: str, argument: str) -> Reply:
     check_supported(parameters)
-    session.parameters = parameters
+    session.choices.parameters = parameters
     return Reply(200, f"{name} is {argument.upper()}.")
 
 
@@ -111,14 +111,14 @@ async def _prepare_active(session: Session, target: HostPort) -> Reply:
         endpoint = connect_active(
             target,
             control_peer=session.peer,
-            policy=session.policy,
+            policy=session.settings.peer_policy,
             deadlines=session.settings.deadlines,
-            tls=session.data_tls,
+            tls=session.protection.data_tls,
             # From the address that the client knows, and that its firewall lets in.
-            # A proxy has that address, not we.
+            # Behind a proxy, the proxy has that address.
             local_address=None
-            if session.settings.allow_fxp or session.is_proxied
-            else (session.local, 0),
+            if session.settings.allow_fxp or session.addresses.proxy is not None
+            else (session.addresses.local, 0),
             socket_options=session.settings.socket_options,
         )
     except PeerRejected as error:
@@ -170,10 +170,10 @@ async def restart(session: Session, argument: str) -> Reply:
     offset = parse_offset(argument)
     if offset is None:
         return Reply(501, "REST takes a number of bytes, or a marker that this server gave.")
-    if offset and not can_restart(session.parameters):
+    if offset and not can_restart(session.choices.parameters):
         return Reply(501, "REST is for TYPE I and STRU F, or for MODE B and MODE C.")
 
-    session.restart = Restart(offset)
+    session.choices.restart = Restart(offset)
     return Reply(350, f"Restarting at {offset}. Send the transfer command.")
 
 
@@ -185,7 +185,7 @@ async def byte_range(session: Session, argument: str) -> Reply:
     connection: "RANG STREAM".
     """
 
-    session.restart = Restart()
+    session.choices.restart = Restart()
     first, _, second = argument.partition(" ")
     start, end = parse_offset(first), parse_offset(second)
     if start is None or end is None:
@@ -194,10 +194,10 @@ async def byte_range(session: Session, argument: str) -> Reply:
         return Reply(350, "The whole file again.")
     if start > end:
         return Reply(501, "The range ends before it begins.")
-    if not session.parameters.is_identity:
+    if not session.choices.parameters.is_identity:
         return Reply(551, "RANG is for TYPE I, STRU F and MODE S.")
 
-    session.restart = Restart(start, end + 1)
+    session.choices.restart = Restart(start, end + 1)
     return Reply(350, f"Restarting at {start}. End byte range at {end}.")
 
 
@@ -208,7 +208,7 @@ async def allocate(session: Session, argument: str) -> Reply:
     size = parse_offset(argument.partition(" ")[0])
     if size is None:
         return Reply(501, "ALLO takes a number of bytes.")
-    if size > await session.storage.free_space():
+    if size > await session.store.free_space():
         return Reply(452, "Not enough space.")
 
     return Reply(200, "There is room.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio.to_thread
 
-from ..control import Reply
+from ..reply import Reply
 from .table import command
 
 if TYPE_CHECKING:
@@ -21,41 +21,42 @@ MECHANISMS = {"TLS", "TLS-C", "SSL", "TLS-P"}
 
 @command("AUTH mechanism", needs_login=False, is_protection=True)
 async def authenticate(session: Session, argument: str) -> Reply:
-    """Begin TLS behind the reply."""
+    """Begin TLS after the reply."""
 
     mechanism = argument.upper()
     if mechanism not in MECHANISMS:
         return Reply(504, "AUTH TLS is what there is.")
-    if session.is_protected:
+    if session.protection.was_begun:
         # Nor again after CCC: what goes in clear can be changed on its way.
         return Reply(534, "This connection has had its TLS.")
 
     assert session.settings.certificate is not None
     make_context = session.settings.certificate.session_context
     try:
-        # Of this session alone: so a resumed session says whose it is.
+        # For this session alone: a resumed TLS session then tells whose it is.
         context = await anyio.to_thread.run_sync(make_context)
     except (OSError, ssl.SSLError) as error:
         session.log("no TLS: %s", error)
         return Reply(431, "The certificate cannot be used now.")
 
     await session.data.aclose()
-    session.protect(context)
-    session.protect_data = mechanism in {"SSL", "TLS-P"}
-    session.has_buffer_size = session.protect_data
+    session.refuse_more()
+    session.protection.begin_after_reply(context)
+    session.protection.protects_data = mechanism in {"SSL", "TLS-P"}
+    session.protection.has_buffer_size = session.protection.protects_data
     return Reply(234, "Begin TLS now.")
 
 
 @command("PBSZ size", needs_login=False, is_protection=True)
 async def protection_buffer_size(session: Session, argument: str) -> Reply:
-    """Take note of what PROT wants to come behind; TLS has no such size (RFC 4217 §9)."""
+    """Take note that it came, as PROT requires; TLS has no such size (RFC 4217 §9)."""
 
-    if not session.is_protected:
+    if not session.protection.was_begun:
         return Reply(503, "AUTH comes first.")
     if not (argument.isascii() and argument.isdigit() and len(argument) <= 10):  # noqa: PLR2004
         return Reply(501, "PBSZ takes a number.")
 
-    session.has_buffer_size = True
+    session.protection.has_buffer_size = True
     return Reply(200, "PBSZ=0")
 
 
@@ -63,7 +64,7 @@ async def protection_buffer_size(session: Session, argument: str) -> Reply:
 async def protection_level(session: Session, argument: str) -> Reply:
     """Choose between data connections in clear and in TLS (RFC 4217 §9)."""
 
-    if not session.has_buffer_size:
+    if not session.protection.has_buffer_size:
         return Reply(503, "PBSZ comes first.")
 
     match argument.upper():
@@ -78,21 +79,22 @@ async def protection_level(session: Session, argument: str) -> Reply:
         case _:
             return Reply(504, "There is no such level.")
 
-    if protect != session.protect_data:
+    if protect != session.protection.protects_data:
         # What is prepared was prepared for the other level.
         await session.data.aclose()
-    session.protect_data = protect
+    session.protection.protects_data = protect
     return Reply(200, f"PROT is {argument.upper()}.")
 
 
 @command("CCC", needs_login=False, is_protection=True)
 async def clear_command_channel(session: Session, _: str) -> Reply:
-    """End TLS on the control connection behind the reply: firewalls then see what goes on."""
+    """End TLS on the control connection after the reply: firewalls then see what goes on."""
 
     if not session.speaks_tls:
         return Reply(533, "The control connection is not protected.")
     if session.settings.require_tls:
         return Reply(534, "The control connection is protected here.")
 
-    session.unprotect()
+    session.refuse_more()
+    session.protection.end_after_reply()
     return Reply(200, "In clear from now on.")

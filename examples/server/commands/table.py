@@ -1,8 +1,8 @@
 """The table of commands: what each one is, and who may use it.
 
 A handler takes the session and the argument, and returns the final reply or
-raises: an `FTPDataError` or `OSError` becomes the reply of its kind, so exactly
-one final reply is sent. Handlers send preliminary replies themselves.
+raises: an `FTPDataError` or `OSError` becomes the reply of its kind (`failures`),
+so exactly one final reply is sent. Handlers send preliminary replies themselves.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ..control import Reply
+from ..failures import Refused
+from ..reply import Reply
 
 if TYPE_CHECKING:
     from ..session import Session
 
-__all__ = ["COMMANDS", "Argument", "Command", "EndSession", "Handler", "command"]
+__all__ = ["COMMANDS", "Argument", "Command", "EndSession", "Handler", "command", "find_command"]
 
 Handler = Callable[["Session", str], Awaitable[Reply]]
 
+NOT_IMPLEMENTED = frozenset({
+    *("ACCT", "SMNT", "LPRT", "LPSV", "HOST", "LANG"),
+    *("AUTH", "ADAT", "PBSZ", "PROT", "CCC", "MIC", "CONF", "ENC"),
+})
+"""Commands of the standards that are known here and not implemented: 502, not 500."""
+
 
 class EndSession(Exception):
-    """The session ends behind this reply."""
+    """The session ends after this reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.text)
@@ -49,9 +56,9 @@ class Command:
         argument: Whether it takes an argument.
         needs_login: Whether the user must have logged in.
         is_abortable: Whether it may take long: ABOR ends it, and other
-            commands wait behind it.
-        is_protection: Whether it is about TLS: there is no such command on a
-            server without a certificate.
+            commands wait for its end.
+        is_protection: Whether it is about TLS: a server without a certificate
+            has no such command.
         read_only_code: Code of the reply on a server that is not writable,
             None for a command that changes nothing.
         at_once: Answers the command without an argument while a transfer
@@ -83,7 +90,7 @@ def command(
     """Put a handler into the table.
 
     Args:
-        syntax: The command and its argument, if it takes one, in brackets if
+        syntax: The command and its argument, if it takes one; in brackets if
             that is optional: ``LIST [path]``.
         aliases: Other names of the command.
         needs_login: See `Command`.
@@ -113,3 +120,38 @@ def command(
         return handler
 
     return add
+
+
+def find_command(session: Session, verb: str, argument: str) -> Command:
+    """Look a command up.
+
+    Raises:
+        Refused: It may not run here and now.
+        EndSession: The client has said too much that nobody knows.
+    """
+
+    found = COMMANDS.get(verb)
+    if found is None or (found.is_protection and session.settings.certificate is None):
+        raise _unknown(session, verb)
+
+    session.unknown_commands = 0
+    if found.needs_login and session.login.user is None:
+        raise Refused(530, "Log in with USER and PASS.")
+    if found.argument is Argument.REQUIRED and not argument:
+        raise Refused(501, f"Syntax: {found.syntax}")
+    if found.argument is Argument.NONE and argument:
+        raise Refused(501, f"Syntax: {found.syntax}")
+    if found.read_only_code is not None and not session.settings.writable:
+        raise Refused(found.read_only_code, "Nothing can be changed here.")
+
+    return found
+
+
+def _unknown(session: Session, verb: str) -> Refused | EndSession:
+    if verb in NOT_IMPLEMENTED:
+        return Refused(502, "Not implemented.")
+
+    session.unknown_commands += 1
+    if session.unknown_commands >= session.settings.max_unknown_commands:
+        return EndSession(Reply(421, "Too many unknown commands."))
+    return Refused(500, "Unknown command.")

@@ -1,8 +1,8 @@
 """The transfers: RETR, STOR, APPE, STOU, LIST, NLST, MLSD, and ABOR (RFC 959 §4.1.3).
 
 What can be refused is refused before the 125 or 150: no data connection is
-opened for a file that is not there. From the preliminary reply on, what ftpdata
-raises says how it ended, and with which code.
+opened for a file that is not there. From the preliminary reply on, the errors of
+ftpdata say how the transfer ended, and with which code.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from ftpdata import (
     BadArgument,
     DataConnectionError,
     Endpoint,
-    FileTarget,
     FileUnavailable,
-    FTPDataError,
     ListFormatter,
     NlstFormatter,
     ReusableConnection,
@@ -30,15 +28,18 @@ from ftpdata import (
     receive_file,
     send_file,
     send_listing,
+    send_stream,
 )
 from ftpdata.codecs import RestartMarker, format_mark_reply
-from ftpdata.errors import error_for_oserror
 from ftpdata.limits import address_key
 
-from ..control import Reply
+from ..choices import WHOLE, Restart
+from ..failures import Refused, not_written
 from ..listings import Listing, open_facts, open_listing
-from ..storage import has_controls
-from ..transfer import WHOLE, Operation, Restart
+from ..paths import has_controls
+from ..reply import Reply
+from ..store import Upload
+from ..transfer import Operation
 from .parameters import can_restart
 from .table import command
 
@@ -54,33 +55,38 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
     operation, restart = _begin(session)
     _check_restart(session, restart)
-    file = await session.storage.open_file(session.path(argument))
+    file = await session.store.open_reader(session.path(argument))
     operation.keep(file)
     offset = restart.offset
     end = file.size
     if restart.end is not None:
-        # A range behind the end is 0 bytes long, not an error (draft-bryan-ftp-range §4.3).
+        # A range beyond the end is 0 bytes long, not an error (draft-bryan-ftp-range §4.3).
         end = min(restart.end, file.size)
         offset = min(offset, end)
     elif offset > file.size:
         return Reply(554, f"The file has {file.size} bytes.")
 
     text = "Here comes the file."
-    if session.parameters.is_identity:
+    if session.choices.parameters.is_identity:
         # Clients look for "(123 bytes)" to show how far they are.
         text = f"Here comes the file ({end - offset} bytes)."
-    result = await send_file(
-        await _connect(session, operation, text),
-        file.fd,
-        parameters=session.parameters,
-        options=session.options,
+    connection = await _connect(session, operation, text)
+    send = functools.partial(
+        send_stream if file.fd is None else send_file,
+        connection,
+        parameters=session.choices.parameters,
+        options=session.choices.options,
         offset=offset,
-        length=end - offset,
+        # The reply has promised this size: a file that is shorter by now is an error.
+        expected_size=end - offset,
         throttle=session.throttle,
         progress=operation.progress,
         deadlines=session.settings.deadlines,
     )
-
+    if file.fd is None:
+        result = await send(file.chunks(offset, end))
+    else:
+        result = await send(file.fd, length=end - offset)
     return _complete(session, operation, result)
 
 
@@ -88,7 +94,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
 async def store(session: Session, argument: str) -> Reply:
     """Receive a file, which takes its name when it is whole.
 
-    Behind REST or RANG it is written in place; RANG says how much is to come.
+    After REST or RANG it is written in place; RANG says how much is to come.
     """
 
     operation, restart = _begin(session)
@@ -99,7 +105,7 @@ async def store(session: Session, argument: str) -> Reply:
 
 @command("APPE path", is_abortable=True, read_only_code=553)
 async def append(session: Session, argument: str) -> Reply:
-    """Receive what comes behind the end of a file."""
+    """Receive bytes that are appended to a file."""
 
     operation, restart = _begin(session)
     if restart != WHOLE:
@@ -107,7 +113,7 @@ async def append(session: Session, argument: str) -> Reply:
 
     path, mode = session.path(argument), WriteMode.APPEND
     try:
-        await session.storage.status(path)
+        await session.store.status(path)
     except FileNotFoundError:
         # A new file is not to stay if nothing comes.
         mode = WriteMode.EXCLUSIVE
@@ -154,10 +160,10 @@ async def list_facts(session: Session, argument: str) -> Reply:
 
 @command("ABOR", needs_login=False)
 async def abort(session: Session, _: str) -> Reply:
-    """Answer for the abort.
+    """Answer ABOR.
 
-    What ran was ended when the line came in (see `Session`), and its 426 is
-    sent. What is left to close is a connection that no transfer has used.
+    The transfer that ran was ended when the line came in (see `Session`), and its
+    426 is sent. What is left to close is a connection that no transfer has used.
     """
 
     await session.data.aclose()
@@ -168,9 +174,10 @@ def _begin(session: Session) -> tuple[Operation, Restart]:
     """Return the transfer that runs, and which part of the file it is about."""
 
     assert session.operation is not None
-    restart = session.take_restart()
-    if session.settings.require_tls and session.data_tls is None:
-        raise Unprotected("Data connections are protected here: use PROT P.")
+    restart = session.choices.take_restart()
+    if session.settings.require_tls and session.protection.data_tls is None:
+        # RFC 4217 §10.2.
+        raise Refused(521, "Data connections are protected here: use PROT P.")
 
     _take_slots(session, session.operation)
     return session.operation, restart
@@ -179,50 +186,32 @@ def _begin(session: Session) -> tuple[Operation, Restart]:
 def _take_slots(session: Session, operation: Operation) -> None:
     """Count the transfer and its data connection; both are given back when it is over."""
 
-    assert session.user is not None
-    # Anybody is anonymous: each address is a user of its own.
-    user = (session.user.name, address_key(session.peer) if session.user.is_anonymous else "")
+    user = session.login.user
+    assert user is not None
+    # Anybody can be anonymous: each address counts as a user of its own.
+    key = (user.name, address_key(session.peer) if user.is_anonymous else "")
     usage = session.shared.usage
     try:
-        operation.keep(usage.take_transfer(user))
+        operation.keep(usage.take_transfer(key))
     except DataConnectionError as error:
-        raise Busy(error.message) from error
+        # Nothing is wrong with the data connection: there are too many transfers.
+        raise Refused(450, error.message) from error
 
     operation.keep(usage.take_connection(session.peer))
 
 
-class Busy(FTPDataError):
-    """Too many transfers at this time; nothing is wrong with the data connection."""
-
-    @property
-    def reply_code(self) -> int:
-        """The code 450."""
-
-        return 450
-
-
-class Unprotected(FTPDataError):
-    """A transfer in clear, where there is none (RFC 4217 §10.2)."""
-
-    @property
-    def reply_code(self) -> int:
-        """The code 521."""
-
-        return 521
-
-
 def _check_restart(session: Session, restart: Restart) -> None:
-    if restart.offset and not can_restart(session.parameters):
+    if restart.offset and not can_restart(session.choices.parameters):
         raise BadArgument("REST is for TYPE I and STRU F, or for MODE B and MODE C.")
-    if restart.end is not None and not session.parameters.is_identity:
+    if restart.end is not None and not session.choices.parameters.is_identity:
         raise BadArgument("RANG is for TYPE I, STRU F and MODE S.")
 
 
 async def _connect(
     session: Session, operation: Operation, text: str, *, is_upload: bool = False
 ) -> Endpoint | ReusableConnection:
-    # Who is to send, or to negotiate, waits for the reply; who receives has the data to read.
-    hold = not is_upload and session.data_tls is None
+    # A client that sends, or negotiates, waits for the reply. One that receives reads data first.
+    hold = not is_upload and session.protection.data_tls is None
     announce = functools.partial(session.announce, hold=hold)
     return await session.data.take(operation, text, announce)
 
@@ -245,15 +234,15 @@ async def _receive(
         raise
 
     async def acknowledge(marker: RestartMarker) -> None:
-        # What is told to be here is to stay, whatever comes of the rest.
+        # What was acknowledged stays, whatever happens to the rest.
         target.keep_partial = marker.offset > 0
         await session.reply(Reply.parse(format_mark_reply(marker)))
 
     result = await receive_file(
         connection,
         target,
-        parameters=session.parameters,
-        options=session.options,
+        parameters=session.choices.parameters,
+        options=session.choices.options,
         on_marker=acknowledge,
         expected_size=None if restart.end is None else restart.end - restart.offset,
         throttle=session.throttle,
@@ -263,40 +252,22 @@ async def _receive(
     return _complete(session, operation, result)
 
 
-async def _open_target(session: Session, path: str, mode: WriteMode, offset: int) -> FileTarget:
-    """Open a file for an upload; who has it commits or discards it."""
+async def _open_target(session: Session, path: str, mode: WriteMode, offset: int) -> Upload:
+    """Open a file for an upload; the caller commits or discards it."""
 
     if has_controls(path):
-        raise _NotStored("A new name has no control characters.")
+        raise Refused(553, "A new name has no control characters.")
 
     try:
         if offset:
-            # What is not there cannot be gone on with, and is not to be made.
-            await session.storage.status(path)
-        return await session.storage.open_target(path, mode, offset)
+            # A file that is not there cannot be continued, and is not to be made.
+            await session.store.status(path)
+        return await session.store.open_target(path, mode, offset)
     except BadArgument as error:
-        # 501 is for what does not parse; this is an offset behind the end of the file.
-        raise _NotStored(error.message, code=554) from error
-    except FileUnavailable as error:
-        raise _NotStored(error.message) from error
-    except OSError as error:
-        failure = error_for_oserror(error)
-        if isinstance(failure, FileUnavailable):
-            raise _NotStored(failure.message) from error
-        # Nothing is wrong with the name: the disk is full, or there are no descriptors.
-        raise failure from error
-
-
-class _NotStored(FTPDataError):
-    """The name cannot be written to: 553 (RFC 959 §5.4), where RETR would say 550."""
-
-    def __init__(self, message: str, *, code: int = 553) -> None:
-        super().__init__(message)
-        self._code = code
-
-    @property
-    def reply_code(self) -> int:
-        return self._code
+        # 501 is for what does not parse; this is an offset beyond the end of the file.
+        raise Refused(554, error.message) from error
+    except (FileUnavailable, OSError) as error:
+        raise not_written(error) from error
 
 
 async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) -> Reply:
@@ -305,8 +276,8 @@ async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) 
         result = await send_listing(
             await _connect(session, operation, "Here comes the listing."),
             listing.lines,
-            parameters=session.parameters,
-            options=session.options,
+            parameters=session.choices.parameters,
+            options=session.choices.options,
             throttle=session.throttle,
             progress=operation.progress,
             deadlines=session.settings.deadlines,

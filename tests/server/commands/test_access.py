@@ -176,7 +176,7 @@ async def test_the_time_to_log_in_does_not_wait_for_silence(served_directory: Pa
 
     async with serving(served_directory) as server, server.connected() as client:
         (session,) = server.server._sessions
-        session.login_by = asyncio.get_running_loop().time()
+        session.login.until = asyncio.get_running_loop().time()
         assert await client.command("NOOP") == "421 Nobody has logged in."
         assert await client.is_closed()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.server.storage import Storage
+from examples.server.disk import DiskReader
 from tests.server.client import serving
 
 CONTENT = b"line\nCRLF\r\nno end"
@@ -185,7 +185,7 @@ async def test_digest_is_ended_by_abor(
         yield b""
 
     async with serving(directory) as server, server.logged_in() as client:
-        monkeypatch.setattr(Storage, "chunks", chunks)
+        monkeypatch.setattr(DiskReader, "chunks", chunks)
         client.send(line)
         await begun.wait()
         assert await client.code("NOOP") == 200

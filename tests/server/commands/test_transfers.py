@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.server.storage import Storage
+from examples.server.disk import DiskStore
 from ftpdata import FileTarget
 from tests.server.client import make_file, names, reset, serving
 
@@ -442,10 +442,10 @@ async def test_directory_that_cannot_be_read_is_known_before_the_150(
 ) -> None:
     """550, with no data connection opened."""
 
-    def refuse(self: Storage, path: str) -> int:
+    def refuse(self: DiskStore, path: str) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Storage, "_open_directory", refuse)
+    monkeypatch.setattr(DiskStore, "_open_directory", refuse)
     async with serving(directory) as server, server.logged_in() as client:
         await client.epsv()
         for line in ("LIST", "NLST", "MLSD"):

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from examples.server import storage as storage_module
-from examples.server.storage import Storage, join, parent
-from ftpdata import EntryType, NlstFormatter, WriteMode
+from examples.server import disk
+from examples.server.disk import DiskStore
+from examples.server.store import is_directory
+from ftpdata import EntryType, NlstFormatter
 from ftpdata.files import directories
 from tests.server.client import make_file, names
 
@@ -30,72 +31,44 @@ def outside(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def storage(served_directory: Path, outside: Path) -> Iterator[Storage]:
-    """Give the storage of the served directory."""
+def store(served_directory: Path, outside: Path) -> Iterator[DiskStore]:
+    """Give the store of the served directory."""
 
     (served_directory / "file").write_bytes(b"content")
     (served_directory / "sub").mkdir()
     (served_directory / "sub" / "inner").write_bytes(b"inner content")
-    storage = Storage(served_directory)
-    yield storage
-    storage.close()
+    store = DiskStore(served_directory)
+    yield store
+    store.close()
 
 
-async def _read(storage: Storage, path: str) -> bytes:
-    with await storage.open_file(path) as file:
-        return b"".join([data async for data in storage.chunks(file.fd)])
+async def _read(store: DiskStore, path: str) -> bytes:
+    with await store.open_reader(path) as file:
+        return b"".join([data async for data in file.chunks()])
 
 
-@pytest.mark.parametrize(
-    ("directory", "path", "expected"),
-    [
-        ("/", "", "/"),
-        ("/", "a", "/a"),
-        ("/a", "b", "/a/b"),
-        ("/a", "/b", "/b"),
-        ("/a/b", "..", "/a"),
-        ("/a", "../../..", "/"),
-        ("/", "/../../etc/passwd", "/etc/passwd"),
-        ("/a", ".//./b/", "/a/b"),
-        ("/a", "...", "/a/..."),
-        ("/a", "b\\..\\c", "/a/b\\..\\c"),
-        ("/", "\udcff", "/\udcff"),
-    ],
-)
-def test_virtual_paths_are_joined(directory: str, path: str, expected: str) -> None:
-    """Relative, absolute, and never above the top."""
-
-    assert join(directory, path) == expected
-
-
-def test_parent_of_a_virtual_path() -> None:
-    """The top is its own parent."""
-
-    assert [parent(path) for path in ("/a/b", "/a", "/")] == ["/a", "/", "/"]
-
-
-async def test_files_are_read(storage: Storage) -> None:
+async def test_files_are_read(store: DiskStore) -> None:
     """In the top directory and below, from any offset."""
 
-    assert await _read(storage, "/file") == b"content"
-    assert await _read(storage, "/sub/inner") == b"inner content"
-    with await storage.open_file("/file") as file:
+    assert await _read(store, "/file") == b"content"
+    assert await _read(store, "/sub/inner") == b"inner content"
+    with await store.open_reader("/file") as file:
         assert file.size == 7
-        assert [data async for data in storage.chunks(file.fd, 2, 4)] == [b"nt"]
-        assert [data async for data in storage.chunks(file.fd, 7)] == []
+        assert [data async for data in file.chunks(2, 4)] == [b"nt"]
+        assert [data async for data in file.chunks(7)] == []
 
 
 async def test_reading_goes_chunk_by_chunk(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No chunk is larger than its bound, and none is lost."""
 
-    monkeypatch.setattr(storage_module, "CHUNK", 3)
-    with await storage.open_file("/file") as file:
-        assert [data async for data in storage.chunks(file.fd)] == [b"con", b"ten", b"t"]
+    monkeypatch.setattr(disk, "CHUNK", 3)
+    with await store.open_reader("/file") as file:
+        assert [data async for data in file.chunks()] == [b"con", b"ten", b"t"]
 
 
-async def test_what_is_no_file_is_not_opened(storage: Storage, served_directory: Path) -> None:
+async def test_what_is_no_file_is_not_opened(store: DiskStore, served_directory: Path) -> None:
     """A directory, a FIFO nobody writes to, a path through a file, a name with NUL, nothing."""
 
     os.mkfifo(served_directory / "fifo")
@@ -110,7 +83,7 @@ async def test_what_is_no_file_is_not_opened(storage: Storage, served_directory:
     }
     for path, number in expected.items():
         with pytest.raises(OSError) as caught:
-            await _read(storage, path)
+            await _read(store, path)
         assert caught.value.errno == number, path
 
 
@@ -126,7 +99,7 @@ async def test_what_is_no_file_is_not_opened(storage: Storage, served_directory:
     ],
 )
 async def test_links_that_leave_the_tree_are_refused(
-    storage: Storage, served_directory: Path, outside: Path, target: str
+    store: DiskStore, served_directory: Path, outside: Path, target: str
 ) -> None:
     """Relative, absolute, through another link: for every kind of access."""
 
@@ -135,11 +108,11 @@ async def test_links_that_leave_the_tree_are_refused(
     (served_directory / "sub" / "up").symlink_to("../../outside")
     (served_directory / "link").symlink_to(target)
     for call in (
-        _read(storage, "/link"),
-        storage.status("/link"),
-        storage.set_mode("/link", 0o777),
-        storage.set_modified("/link", 0),
-        _enter(storage, "/link"),
+        _read(store, "/link"),
+        store.status("/link"),
+        store.set_mode("/link", 0o777),
+        store.set_modified("/link", 0),
+        _enter(store, "/link"),
     ):
         with pytest.raises(PermissionError):
             await call
@@ -148,29 +121,29 @@ async def test_links_that_leave_the_tree_are_refused(
 
 @pytest.mark.parametrize("target", ["../outside", "ABSOLUTE"])
 async def test_directories_behind_links_that_leave_are_refused(
-    storage: Storage, served_directory: Path, outside: Path, target: str
+    store: DiskStore, served_directory: Path, outside: Path, target: str
 ) -> None:
     """Nothing is listed, made, removed or renamed through them."""
 
     (served_directory / "out").symlink_to(str(outside) if target == "ABSOLUTE" else target)
     for call in (
-        _read(storage, "/out/secret"),
-        _list(storage, "/out"),
-        storage.make_directory("/out/new"),
-        storage.remove_file("/out/secret"),
-        storage.remove_directory("/out/x"),
-        storage.rename("/file", "/out/file"),
-        storage.rename("/out/secret", "/secret"),
-        _enter(storage, "/out/new"),
+        _read(store, "/out/secret"),
+        _list(store, "/out"),
+        store.make_directory("/out/new"),
+        store.remove_file("/out/secret"),
+        store.remove_directory("/out/x"),
+        store.rename("/file", "/out/file"),
+        store.rename("/out/secret", "/secret"),
+        _enter(store, "/out/new"),
     ):
         with pytest.raises(PermissionError):
             await call
-    assert not await storage.is_directory("/out")
+    assert not await is_directory(store, "/out")
     assert names(outside) == ["secret"]
 
 
 async def test_links_that_stay_in_the_tree_are_followed(
-    storage: Storage, served_directory: Path
+    store: DiskStore, served_directory: Path
 ) -> None:
     """To files, to directories, upwards within the tree, to the top itself."""
 
@@ -179,16 +152,16 @@ async def test_links_that_stay_in_the_tree_are_followed(
     (served_directory / "sub" / "up").symlink_to("../file")
     (served_directory / "sub" / "top").symlink_to("..")
     (served_directory / "sub" / "far").symlink_to("../sub/./top/to_directory/../sub/inner")
-    assert await _read(storage, "/to_file") == b"inner content"
-    assert await _read(storage, "/to_directory/inner") == b"inner content"
-    assert await _read(storage, "/sub/up") == b"content"
-    assert await _read(storage, "/sub/top/file") == b"content"
-    assert await _read(storage, "/sub/far") == b"inner content"
-    assert await storage.is_directory("/sub/top")
-    assert "file" in await _list(storage, "/sub/top")
+    assert await _read(store, "/to_file") == b"inner content"
+    assert await _read(store, "/to_directory/inner") == b"inner content"
+    assert await _read(store, "/sub/up") == b"content"
+    assert await _read(store, "/sub/top/file") == b"content"
+    assert await _read(store, "/sub/far") == b"inner content"
+    assert await is_directory(store, "/sub/top")
+    assert "file" in await _list(store, "/sub/top")
 
 
-async def test_loops_of_links_come_to_an_end(storage: Storage, served_directory: Path) -> None:
+async def test_loops_of_links_come_to_an_end(store: DiskStore, served_directory: Path) -> None:
     """Two links to each other, and one that grows as it is read."""
 
     (served_directory / "a").symlink_to("b")
@@ -197,25 +170,25 @@ async def test_loops_of_links_come_to_an_end(storage: Storage, served_directory:
     (served_directory / "self").symlink_to("sub/../sub/../self")
     for path in ("/a", "/grow", "/self"):
         with pytest.raises(OSError) as caught:
-            await storage.status(path)
+            await store.status(path)
         assert caught.value.errno == errno.ELOOP
 
 
 async def test_links_themselves_are_removed_and_renamed(
-    storage: Storage, served_directory: Path, outside: Path
+    store: DiskStore, served_directory: Path, outside: Path
 ) -> None:
     """Not what they lead to, wherever that is."""
 
     (served_directory / "link").symlink_to(outside / "secret")
-    await storage.rename("/link", "/moved")
+    await store.rename("/link", "/moved")
     assert (served_directory / "moved").is_symlink()
-    await storage.remove_file("/moved")
+    await store.remove_file("/moved")
     assert not (served_directory / "moved").is_symlink()
     assert (outside / "secret").exists()
 
 
 async def test_exchanging_directories_for_links_gains_nothing(
-    storage: Storage, served_directory: Path, outside: Path
+    store: DiskStore, served_directory: Path, outside: Path
 ) -> None:
     """While another thread swaps a directory and a link, no access ever leaves the tree."""
 
@@ -241,9 +214,9 @@ async def test_exchanging_directories_for_links_gains_nothing(
     try:
         while swaps < 2000 or sum(outcomes.values()) < 600:
             for call in (
-                _read(storage, "/flip/secret"),
-                _list(storage, "/flip"),
-                _enter(storage, "/flip/secret"),
+                _read(store, "/flip/secret"),
+                _list(store, "/flip"),
+                _enter(store, "/flip/secret"),
             ):
                 try:
                     outcome: object = await call
@@ -254,7 +227,7 @@ async def test_exchanging_directories_for_links_gains_nothing(
                 assert outcome != ["secret"]
                 assert outcome != outside_number
             with contextlib.suppress(OSError):
-                await storage.make_directory("/flip/new")
+                await store.make_directory("/flip/new")
     finally:
         stop.set()
         thread.join()
@@ -262,81 +235,81 @@ async def test_exchanging_directories_for_links_gains_nothing(
     assert names(outside) == ["secret"]
 
 
-async def test_deep_paths_are_bounded(storage: Storage) -> None:
+async def test_deep_paths_are_bounded(store: DiskStore) -> None:
     """More steps than any honest path needs are refused."""
 
     with pytest.raises(OSError) as caught:
-        await storage.status("/sub" + "/x" * 2000)
+        await store.status("/sub" + "/x" * 2000)
     assert caught.value.errno in (errno.ENOENT, errno.ELOOP)
 
 
 async def test_names_that_are_not_utf8_are_found_again(
-    storage: Storage, served_directory: Path
+    store: DiskStore, served_directory: Path
 ) -> None:
     """The bytes of a listed name are the bytes of the file."""
 
     made = [b"caf\xe9", b"\xff\xfe", "日本".encode(), b" x ", b"-la"]
     for name in made:
         make_file(served_directory, name, name)
-    listed = await _list(storage, "/")
+    listed = await _list(store, "/")
     assert {text.encode("utf-8", "surrogateescape") for text in listed} >= set(made)
     for text in listed:
         if text != "sub":
-            assert await _read(storage, f"/{text}") in (*made, b"content")
+            assert await _read(store, f"/{text}") in (*made, b"content")
     for name in (b"a\nb", b"\x1b[2J"):  # listed as the policy for control characters says
         make_file(served_directory, name, name)
-        assert await _read(storage, f"/{name.decode()}") == name
+        assert await _read(store, f"/{name.decode()}") == name
 
 
 async def test_listing_that_is_left_early_closes_what_it_opened(
-    storage: Storage, served_directory: Path, monkeypatch: pytest.MonkeyPatch
+    store: DiskStore, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No descriptor stays behind (the fixture of all tests would find it)."""
 
     monkeypatch.setattr(directories, "FIRST_BLOCK", 1)
     async with (
-        storage.open_listing("/", NlstFormatter()) as lister,
+        store.open_listing("/", NlstFormatter()) as lister,
         contextlib.aclosing(lister.blocks()) as blocks,
     ):
         await anext(blocks)
 
 
-async def test_entries_carry_their_facts(storage: Storage, served_directory: Path) -> None:
+async def test_entries_carry_their_facts(store: DiskStore, served_directory: Path) -> None:
     """Links as links, with what they say."""
 
     (served_directory / "link").symlink_to("no\nwhere")
-    entry = await storage.entry("/link")
+    entry = await store.status("/link", follow=False)
     assert entry.type is EntryType.SYMLINK
     assert entry.target == "no\nwhere"
-    assert (await storage.entry("/file")).target is None
-    assert (await storage.entry("/")).is_directory
+    assert (await store.status("/file")).target is None
+    assert (await store.status("/")).is_directory
 
 
-async def test_changes(storage: Storage, served_directory: Path) -> None:
+async def test_changes(store: DiskStore, served_directory: Path) -> None:
     """Directories, names, times, modes."""
 
-    await storage.make_directory("/new")
-    await storage.rename("/file", "/new/moved")
+    await store.make_directory("/new")
+    await store.rename("/file", "/new/moved")
     assert (served_directory / "new" / "moved").read_bytes() == b"content"
-    await storage.set_modified("/new/moved", 86400.0)
-    await storage.set_mode("/new/moved", 0o600)
+    await store.set_modified("/new/moved", 86400.0)
+    await store.set_mode("/new/moved", 0o600)
     status = (served_directory / "new" / "moved").stat()
     assert (status.st_mtime, stat.S_IMODE(status.st_mode)) == (86400.0, 0o600)
-    await storage.remove_file("/new/moved")
-    await storage.remove_directory("/new")
+    await store.remove_file("/new/moved")
+    await store.remove_directory("/new")
     assert not (served_directory / "new").exists()
-    assert await storage.free_space() > 0
+    assert await store.free_space() > 0
 
 
-async def test_served_directory_itself_stays(storage: Storage, served_directory: Path) -> None:
+async def test_served_directory_itself_stays(store: DiskStore, served_directory: Path) -> None:
     """It is neither removed nor renamed."""
 
     for call in (
-        storage.remove_directory("/"),
-        storage.remove_file("/"),
-        storage.rename("/", "/x"),
-        storage.rename("/file", "/"),
-        storage.make_directory("/"),
+        store.remove_directory("/"),
+        store.remove_file("/"),
+        store.rename("/", "/x"),
+        store.rename("/file", "/"),
+        store.make_directory("/"),
     ):
         with pytest.raises(OSError):
             await call
@@ -344,46 +317,20 @@ async def test_served_directory_itself_stays(storage: Storage, served_directory:
 
 
 async def test_uploads_get_the_directory_and_the_name(
-    storage: Storage, served_directory: Path
+    store: DiskStore, served_directory: Path
 ) -> None:
     """Also where a link stands for the name; not for what is no file."""
 
     (served_directory / "link").symlink_to("sub/new")
-    assert await _enter(storage, "/link") == (served_directory / "sub").stat().st_ino
+    assert await _enter(store, "/link") == (served_directory / "sub").stat().st_ino
     os.mkfifo(served_directory / "fifo")
     for path in ("/sub", "/", "/fifo", "/file/x", "/missing/x"):
         with pytest.raises(OSError):
-            await _enter(storage, path)
+            await _enter(store, path)
 
 
-@pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
-async def test_targets_in_memory_are_found_at_once(
-    storage: Storage, served_directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where nothing else could be meant; everything else is for the walk."""
-
-    assert storage._find_in_memory("/sub/new") is None
-    monkeypatch.setattr(storage._cached, "lives_in_memory", True)
-    if not storage._cached.is_available:
-        pytest.skip("the system does not know openat2")
-    (served_directory / "link").symlink_to("file")
-    (served_directory / "away").symlink_to("/etc")
-    os.mkfifo(served_directory / "fifo")
-    for path, directory in (("/file", "."), ("/new", "."), ("/sub/new", "sub")):
-        found = storage._find_in_memory(path)
-        assert found is not None
-        assert found[0].decode() == path.rpartition("/")[2]
-        assert os.fstat(found[1]).st_ino == (served_directory / directory).stat().st_ino
-        os.close(found[1])
-    for path in ("/", "/sub", "/link", "/fifo", "/away/x", "/missing/x", "/file/x", "/a\0b"):
-        assert storage._find_in_memory(path) is None
-    target = await storage.open_target("/sub/new", WriteMode.ATOMIC, 0)
-    await target.commit(b"new")
-    assert (served_directory / "sub/new").read_bytes() == b"new"
-
-
-async def _list(storage: Storage, path: str) -> list[str]:
-    async with storage.open_listing(path, NlstFormatter()) as lister:
+async def _list(store: DiskStore, path: str) -> list[str]:
+    async with store.open_listing(path, NlstFormatter()) as lister:
         return [
             line.decode("utf-8", "surrogateescape")
             async for block in lister.blocks()
@@ -391,8 +338,8 @@ async def _list(storage: Storage, path: str) -> list[str]:
         ]
 
 
-async def _enter(storage: Storage, path: str) -> int:
-    _, fd = await storage.run(storage._find_target, path)
+async def _enter(store: DiskStore, path: str) -> int:
+    _, fd = await store.run(store._find_target, path)
     try:
         return os.fstat(fd).st_ino
     finally:

@@ -1,19 +1,18 @@
-"""The served directory: every access to the file system, and nothing else.
+"""The served directory: every access to the file system.
 
 Rules of this file:
 
 1. No path leaves the served directory. Paths are walked component by
-   component from a descriptor of the directory, each one opened relative to
-   the one before and never through a symbolic link. There is no moment
-   between a check and a use, so exchanging a directory for a link while a
-   path is walked gains nothing.
-2. A symbolic link is read and walked like the rest of the path. One that is
+   component from a descriptor of the directory. Each component is opened
+   relative to the one before and never through a symbolic link. There is no moment
+   between a check and a use, so nobody gains anything by exchanging a directory
+   for a link while a path is walked.
+2. A symbolic link is read, and walked like the rest of the path. One that is
    absolute, or that climbs above the served directory, is refused.
-3. Every call that touches the disk runs in a worker thread, with a limit of
-   its own: a slow disk stops neither the event loop nor another storage. What
-   is known not to touch it, as it is in memory, is opened at once.
-4. Names are bytes on the disk and text with surrogate escapes everywhere
-   else, so that a name that is not UTF-8 can be listed and fetched again.
+3. Every call that touches the disk runs in a worker thread, and this store
+   limits its threads: a slow disk stops neither the event loop nor another store.
+   `memory` opens what is known not to touch the disk.
+4. Names are bytes on the disk, and text with surrogate escapes everywhere else.
 
 Needs a system with directory descriptors (`os.open` with ``dir_fd``): Linux,
 macOS, the BSDs.
@@ -26,19 +25,19 @@ import errno
 import functools
 import os
 import stat
-import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
 import anyio
 import anyio.to_thread
-import attrs
 
 from ftpdata import DirectoryLister, FileTarget, ListingEntry, WriteMode
 from ftpdata.listing import TableFormatter
-from ftpdata.lowlevel import CachedDirectory
 
-__all__ = ["OpenFile", "Storage", "has_controls", "join", "parent"]
+from .memory import Memory
+from .paths import join
+
+__all__ = ["DiskReader", "DiskStore"]
 
 MAX_THREADS = 16
 """Calls that may wait for the disk at one time."""
@@ -59,65 +58,6 @@ _WALK = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NO
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _NOFOLLOW
 
 
-@attrs.frozen
-class OpenFile:
-    """A regular file, open for reading; closed by `release`, or behind its ``with`` block."""
-
-    fd: int
-    size: int
-    """Bytes in the file when it was opened."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Close it. Once."""
-
-        # Nothing was written to it that could be lost now.
-        with contextlib.suppress(OSError):
-            os.close(self.fd)
-
-
-def join(directory: str, path: str) -> str:
-    """Return the absolute virtual path of `path`, seen from `directory`.
-
-    ``..`` is taken off the text, as shells do it: after a change into a link
-    to a directory, ``..`` leads back to where the link is. It stops at ``/``.
-    """
-
-    parts: list[str] = []
-    for part in (path if path.startswith("/") else f"{directory}/{path}").split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-
-    return "/" + "/".join(parts)
-
-
-def parent(path: str) -> str:
-    """Return the virtual path of the directory that `path` is in."""
-
-    return path.rpartition("/")[0] or "/"
-
-
-def has_controls(path: str) -> bool:
-    """Whether there are control characters in a path, which no new name may have.
-
-    They serve to forge listings and logs, and nothing else. Bytes that are no
-    UTF-8 are none.
-    """
-
-    # Nearly always: nothing that is printable is one.
-    if path.isprintable():
-        return False
-
-    return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in path)
-
-
 def _to_disk(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
@@ -130,12 +70,51 @@ def _error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-class Storage:
-    """The files beneath one directory.
+class DiskReader:
+    """A regular file, open for reading; see `store.Reader`.
 
-    All methods take virtual paths: absolute, ``/`` is the served directory.
-    All raise `OSError`, with the errno of the system. A cancelled call waits
-    for its worker thread and leaves nothing open.
+    Args:
+        store: The store that the file is in.
+        fd: Its descriptor, which is closed by `release`.
+        size: Bytes in the file when it was opened.
+    """
+
+    def __init__(self, store: DiskStore, fd: int, size: int) -> None:
+        self.fd: int | None = fd
+        self.size: int = size
+        self._store = store
+        self._fd = fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    async def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from `start` to `end`, or to where the file ends."""
+
+        while end is None or start < end:
+            size = CHUNK if end is None else min(CHUNK, end - start)
+            data = await self._store.run(os.pread, self._fd, size, start)
+            if not data:
+                return
+
+            yield data
+            start += len(data)
+
+    def release(self) -> None:
+        """Close it. Once."""
+
+        # Nothing was written to it that could be lost now.
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+
+
+class DiskStore:
+    """The files beneath one directory; see `store.Store`.
+
+    A cancelled call waits for its worker thread.
 
     Args:
         root: The served directory.
@@ -143,7 +122,7 @@ class Storage:
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-        self._cached = CachedDirectory(self._root)
+        self._memory = Memory(self._root)
         self._limiter: anyio.CapacityLimiter | None = None
 
     def close(self) -> None:
@@ -153,44 +132,20 @@ class Storage:
 
     # Looking
 
-    async def status(self, path: str, *, follow: bool = True) -> os.stat_result:
+    async def status(self, path: str, *, follow: bool = True) -> ListingEntry:
         """Return what the system says about a file or directory."""
 
         return await self.run(self._status, path, follow)
 
-    async def entry(self, path: str) -> ListingEntry:
-        """Return the last name of a path as its directory lists it, links as links."""
+    async def open_reader(self, path: str) -> DiskReader:
+        """Open a regular file for reading."""
 
-        return await self.run(self._entry, path)
+        found = self._memory.open_file(_to_disk(path.lstrip("/")))
+        if found is not None:
+            fd, status = found
+            return DiskReader(self, fd, status.st_size)
 
-    async def exists(self, path: str) -> bool:
-        """Whether there is anything of that name, a link that leads nowhere included."""
-
-        try:
-            await self.status(path, follow=False)
-        except OSError:
-            return False
-
-        return True
-
-    async def is_directory(self, path: str) -> bool:
-        """Whether the path leads to a directory; no error where it leads nowhere."""
-
-        try:
-            return stat.S_ISDIR((await self.status(path)).st_mode)
-        except OSError:
-            return False
-
-    async def open_file(self, path: str) -> OpenFile:
-        """Open a regular file for reading.
-
-        Raises:
-            IsADirectoryError: It is a directory.
-            OSError: EPERM where it is neither file nor directory.
-        """
-
-        file = self._open_cached(path)
-        return file if file is not None else await self.run(self._open_file, path)
+        return await self.run(self._open_file, path)
 
     @contextlib.asynccontextmanager
     async def open_listing(
@@ -205,16 +160,6 @@ class Storage:
 
         One visit to a worker thread finds it and makes the first lines: for a
         small directory, all of them.
-
-        Args:
-            path: The directory.
-            formatter: Makes the lines.
-            is_wanted: Says of a name whether it is listed.
-            follow: Whether to tell of what a symbolic link leads to within
-                the tree, and not of the link (RFC 3659 §7.5.1.5).
-
-        Raises:
-            NotADirectoryError: It is something else.
         """
 
         lister = await DirectoryLister.open(
@@ -229,20 +174,6 @@ class Storage:
         finally:
             lister.close()
 
-    async def chunks(
-        self, fd: int, start: int = 0, end: int | None = None
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of an open file from `start` to `end`, or to where the file ends."""
-
-        while end is None or start < end:
-            size = CHUNK if end is None else min(CHUNK, end - start)
-            data = await self.run(os.pread, fd, size, start)
-            if not data:
-                return
-
-            yield data
-            start += len(data)
-
     async def free_space(self) -> int:
         """Return the bytes that an unprivileged process may still write."""
 
@@ -252,19 +183,9 @@ class Storage:
     # Changing
 
     async def open_target(self, path: str, mode: WriteMode, offset: int) -> FileTarget:
-        """Open a file for an upload: the one that a symbolic link at the end of `path` leads to.
+        """Open a file for an upload: the one that a symbolic link at the end of `path` leads to."""
 
-        Args:
-            path: The file.
-            mode: What happens to one that is there.
-            offset: Where to begin to write, in bytes.
-
-        Raises:
-            FTPDataError: As `FileTarget.open`; `FileUnavailable` where the path
-                leads to anything but a file.
-        """
-
-        found = self._find_in_memory(path)
+        found = self._memory.find_target(_to_disk(path.lstrip("/")))
         find = functools.partial(self._find_target, path) if found is None else lambda: found
         return await FileTarget.open(
             find, mode=mode, offset=offset, lives_in_memory=found is not None
@@ -300,8 +221,10 @@ class Storage:
 
         await self.run(self._set_mode, path, mode)
 
+    # Threads
+
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Run a call that may block in a worker thread of this storage."""
+        """Run a call that may block in a worker thread of this store."""
 
         return await anyio.to_thread.run_sync(
             functools.partial(call, *args, **kwargs), limiter=self._threads()
@@ -313,46 +236,6 @@ class Storage:
 
         return self._limiter
 
-    def _open_cached(self, path: str) -> OpenFile | None:
-        """Open a file that is in memory, if it is one; the system itself keeps it from leaving."""
-
-        fd = self._cached.open(_to_disk(path.lstrip("/")))
-        if fd is None:
-            return None
-
-        status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode):
-            return OpenFile(fd, status.st_size)
-
-        # What is wrong with it, the walk will say.
-        os.close(fd)
-        return None
-
-    def _find_in_memory(self, path: str) -> tuple[bytes, int] | None:
-        """Do as `_find_target`, if there is no disk to be waited for, and no link at the end."""
-
-        directory, _, last = path.rpartition("/")
-        name = _to_disk(last)
-        if not name or not self._cached.lives_in_memory:
-            return None
-
-        fd = self._cached.open_directory(_to_disk(directory.lstrip("/")) or b".")
-        if fd is None:
-            return None
-
-        try:
-            is_file = stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-        except FileNotFoundError:
-            is_file = True
-        except (OSError, ValueError):
-            is_file = False
-        if is_file:
-            return name, fd
-
-        # What is wrong with it, or where it leads, the walk will say.
-        os.close(fd)
-        return None
-
     # The walk: everything below runs in a worker thread
 
     @contextlib.contextmanager
@@ -361,8 +244,8 @@ class Storage:
 
         Yields:
             A descriptor of that directory and the last name. It was no
-            symbolic link when it was looked at (if `follow`); whoever opens
-            it says O_NOFOLLOW again, so that an exchanged one is refused.
+            symbolic link when it was looked at (if `follow`). Whoever opens
+            it says O_NOFOLLOW again, so that a link in its place is refused.
         """
 
         pending = [_to_disk(part) for part in reversed(path.split("/")) if part]
@@ -382,7 +265,7 @@ class Storage:
                 if name in (b"", b"."):
                     continue
                 if name == b"..":
-                    # Only from a link. The parent that was walked through, not
+                    # Only from a link. It means the parent that was walked through, not
                     # the one that the directory may have been moved to.
                     if not walked:
                         raise _error(errno.EACCES)
@@ -419,7 +302,7 @@ class Storage:
         try:
             return os.readlink(name, dir_fd=fd)
         except OSError as error:
-            # No link, or nothing at all: that is for the next call to say.
+            # Not a link, or nothing at all: the next call says which.
             if error.errno in (errno.EINVAL, errno.ENOENT):
                 return None
             raise
@@ -430,22 +313,15 @@ class Storage:
                 raise _error(errno.EPERM)
             call(name, dir_fd=fd)
 
-    def _status(self, path: str, follow: bool) -> os.stat_result:
+    def _status(self, path: str, follow: bool) -> ListingEntry:
         with self._locate(path, follow=follow) as (fd, name):
-            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            target = self._link_target(fd, name) if stat.S_ISLNK(status.st_mode) else None
+            return ListingEntry.from_stat(
+                _from_disk(name), status, target=None if target is None else _from_disk(target)
+            )
 
-    def _entry(self, path: str) -> ListingEntry:
-        with self._locate(path, follow=False) as (fd, name):
-            return self._make_entry(fd, name)
-
-    def _make_entry(self, fd: int, name: bytes) -> ListingEntry:
-        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        target = self._link_target(fd, name) if stat.S_ISLNK(status.st_mode) else None
-        return ListingEntry.from_stat(
-            _from_disk(name), status, target=None if target is None else _from_disk(target)
-        )
-
-    def _open_file(self, path: str) -> OpenFile:
+    def _open_file(self, path: str) -> DiskReader:
         with self._locate(path) as (fd, name):
             file = os.open(name, _READ, dir_fd=fd)
         try:
@@ -454,17 +330,18 @@ class Storage:
         except BaseException:
             os.close(file)
             raise
-        return OpenFile(file, status.st_size)
+        return DiskReader(self, file, status.st_size)
 
     def _open_directory(self, path: str) -> int:
         with self._locate(path) as (fd, name):
             return os.open(name, _READ | getattr(os, "O_DIRECTORY", 0), dir_fd=fd)
 
     def _linked(self, directory: str, name: str) -> os.stat_result | None:
-        """Return the status of what a link leads to; None where it leads nowhere or out."""
+        """Return the status of what a link leads to; None if it leads nowhere or out."""
 
         try:
-            return self._status(join(directory, name), True)
+            with self._locate(join(directory, name)) as (fd, last):
+                return os.stat(last, dir_fd=fd, follow_symlinks=False)
         except OSError:
             return None
 

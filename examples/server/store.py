@@ -1,0 +1,164 @@
+"""What commands want of a store: the contract between them and a disk, or anything else.
+
+`disk` is the store that this server has. Another one has the same methods, and
+no command changes for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, Self
+
+from ftpdata import ListingBlock, ListingEntry, UploadTarget, WriteMode
+from ftpdata.listing import TableFormatter
+
+__all__ = ["Listing", "Reader", "Store", "Upload", "exists", "is_directory"]
+
+
+class Reader(Protocol):
+    """A file, open for reading; closed by `release`, or at the end of its ``with`` block.
+
+    Attributes:
+        fd: The descriptor of the open file, to be sent by; None if the store has
+            no such thing, and `chunks` is the only way.
+        size: Bytes in the file when it was opened.
+    """
+
+    fd: int | None
+    size: int
+
+    def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from `start` to `end`, or to where the file ends."""
+
+    def release(self) -> None:
+        """Close it. Once."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Upload(UploadTarget, Protocol):
+    """Where an upload goes.
+
+    Attributes:
+        keep_partial: Whether what came stays if the upload is cut.
+    """
+
+    keep_partial: bool
+
+
+class Listing(Protocol):
+    """A directory that is being listed. Its lines can be had once, from one of the methods."""
+
+    def take_all(self) -> ListingBlock | None:
+        """Give all lines, if they are made already; None if not."""
+
+    def blocks(self) -> AsyncGenerator[ListingBlock, None]:
+        """Yield the lines in blocks.
+
+        Raises:
+            OSError: The directory cannot be read on.
+        """
+
+
+class Store(Protocol):
+    """Files and directories.
+
+    All methods take virtual paths (see `paths`) and raise `OSError` with the
+    errno that says why: `FileNotFoundError` if there is nothing of that name,
+    `NotADirectoryError` if something on the way is not a directory, and so on. A
+    cancelled call leaves nothing open.
+    """
+
+    async def status(self, path: str, *, follow: bool = True) -> ListingEntry:
+        """Return what is known about a file or directory.
+
+        Args:
+            path: Its path.
+            follow: Whether a symbolic link at its end is followed.
+        """
+
+    async def open_reader(self, path: str) -> Reader:
+        """Open a regular file for reading.
+
+        Raises:
+            IsADirectoryError: It is a directory.
+            OSError: EPERM if it is neither file nor directory.
+        """
+
+    def open_listing(
+        self,
+        path: str,
+        formatter: TableFormatter,
+        *,
+        is_wanted: Callable[[str], bool] | None = None,
+        follow: bool = False,
+    ) -> AbstractAsyncContextManager[Listing]:
+        """Open a directory for listing, as a context manager.
+
+        Args:
+            path: The directory.
+            formatter: Makes the lines.
+            is_wanted: Tells by its name whether an entry is listed.
+            follow: Whether a symbolic link is listed as what it leads to within
+                the store (RFC 3659 §7.5.1.5).
+
+        Raises:
+            NotADirectoryError: It is something else.
+        """
+
+    async def open_target(self, path: str, mode: WriteMode, offset: int) -> Upload:
+        """Open a file for an upload: the one that a symbolic link at the end of `path` leads to.
+
+        Args:
+            path: The file.
+            mode: What happens to a file that is there.
+            offset: Where to begin to write, in bytes.
+
+        Raises:
+            FTPDataError: As `ftpdata.FileTarget.open` raises it; `FileUnavailable`
+                if the path leads to anything but a file.
+        """
+
+    async def free_space(self) -> int:
+        """Return the bytes that may still be written."""
+
+    async def make_directory(self, path: str) -> None:
+        """Make a directory."""
+
+    async def remove_directory(self, path: str) -> None:
+        """Remove an empty directory."""
+
+    async def remove_file(self, path: str) -> None:
+        """Remove a file, or a symbolic link and not what it leads to."""
+
+    async def rename(self, old: str, new: str) -> None:
+        """Rename a file, directory or link; what has the new name is replaced."""
+
+    async def set_modified(self, path: str, seconds: float) -> None:
+        """Set the modification time, in seconds since 1970 (UTC)."""
+
+    async def set_mode(self, path: str, mode: int) -> None:
+        """Set the permission bits of a file or directory."""
+
+
+async def exists(store: Store, path: str) -> bool:
+    """Whether there is anything of that name, including a link that leads nowhere."""
+
+    try:
+        await store.status(path, follow=False)
+    except OSError:
+        return False
+
+    return True
+
+
+async def is_directory(store: Store, path: str) -> bool:
+    """Whether the path leads to a directory; no error if it leads nowhere."""
+
+    try:
+        return (await store.status(path)).is_directory
+    except OSError:
+        return False
