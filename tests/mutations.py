@@ -152,10 +152,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="an end is announced over data that nobody has read (TLS)",
-        module="ftpdata/tls/_transport.py",
-        check="            while self.read_into(_memory.decrypted)[0]:\n",
+        module="ftpdata/tls/_channel.py",
+        check="            while self.read_into(scratch.decrypted)[0]:\n",
         instead="            while False:\n",
-        tests="tests/tls/test_transport.py",
+        tests="tests/tls/test_channel.py",
     ),
     Mutation(
         name="keys are not changed without an end (TLS)",
@@ -166,10 +166,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="what TLS itself sends counts",
-        module="ftpdata/tls/_transport.py",
+        module="ftpdata/tls/_channel.py",
         check="            self._taken += len(data)\n",
         instead="            pass\n",
-        tests="tests/tls/test_transport.py",
+        tests="tests/tls/test_channel.py",
     ),
     Mutation(
         name="a handshake in drops",

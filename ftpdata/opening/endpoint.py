@@ -33,7 +33,8 @@ from ..connection.protocol import DTP, peer_of
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, FTPDataError, error_for_end
 from ..outcome import End
-from ..tls._transport import TLSChannel, TLSTransport
+from ..tls._channel import TLSChannel
+from ..tls._transport import TLSTransport
 from ..tls.policy import DataTLS, negotiation_failed
 from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 

@@ -1,204 +1,23 @@
-"""TLS between a socket and its protocol, driven here and not by the event loop.
+"""The transport of a protected connection, above the event loop's transport of its socket.
 
-The event loops bring a TLS of their own. It hides whether a peer has announced
-its end, loses what a reader with a buffer of its own has not taken by then, is
-another one on each loop, and begins with a transport, which a small file does
-not need. So a data connection has this:
-
-* `TLSChannel` is TLS without a connection: what came from the socket goes in,
-  what is to be sent comes out. The handshake, and small files, need no more.
-* `TLSTransport` is the transport of a channel, above the event loop's own
-  transport of the socket, once the handshake is done.
+It begins once the handshake of its `TLSChannel` is done (`ftpdata.tls._channel`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import ssl
-import threading
 from typing import Any, cast
 
-from .._kernel import acknowledged_on
 from ..contracts import Buffer
-from .policy import DataTLS
+from ._channel import TLSChannel, scratch
 
-__all__ = ["TLSChannel", "TLSTransport"]
-
-READ = 256 * 1024
-"""Bytes that are received, or decrypted, at a time."""
+__all__ = ["TLSTransport"]
 
 MOST_ANSWERS = 16 * 1024
 """Bytes that TLS itself may have to say to a peer that takes nothing.
 
 New keys and new tickets are answered, and a peer can ask for keys without an end."""
-
-
-class _Memory(threading.local):
-    """Where all transports of one event loop, and so of one thread, receive: each for a moment."""
-
-    def __init__(self) -> None:
-        self.received = memoryview(bytearray(READ))
-        self.decrypted = memoryview(bytearray(READ))
-
-
-_memory = _Memory()
-
-
-class TLSChannel:
-    """The TLS of one connection, whose bytes somebody else moves.
-
-    Args:
-        tls: How it is protected.
-
-    Attributes:
-        object: What knows version, cipher, certificates and session.
-        acknowledged_before: Bytes that the peer's kernel had acknowledged before
-            the handshake, where it tells.
-        has_announced_end: Whether this side has.
-    """
-
-    def __init__(self, tls: DataTLS) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self.object: ssl.SSLObject = tls.context.wrap_bio(
-            self._incoming,
-            self._outgoing,
-            server_side=tls.server_side,
-            server_hostname=tls.server_hostname,
-        )
-        self.acknowledged_before: int | None = None
-        self.has_announced_end: bool = False
-        self._failure: ssl.SSLError | None = None
-        # Bytes that were taken to be sent; in the end, those before the announcement of the end.
-        self._taken = 0
-
-    def feed(self, data: Buffer) -> None:
-        """Take what came from the socket."""
-
-        self._incoming.write(data)
-
-    def take(self) -> bytes:
-        """Return what is to be sent."""
-
-        if not self._outgoing.pending:
-            return b""
-
-        data = self._outgoing.read()
-        if not self.has_announced_end:
-            self._taken += len(data)
-        return data
-
-    @property
-    def holds_data(self) -> bool:
-        """Whether there may be more to read, or to be told, without a further `feed`."""
-
-        return bool(self._failure or self._incoming.pending or self.object.pending())
-
-    def handshake(self) -> bool:
-        """Go on with the handshake; return whether it is done.
-
-        Raises:
-            ssl.SSLError: There is no agreement. `take` has the alert.
-        """
-
-        try:
-            self.object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-
-        return True
-
-    def write(self, data: Buffer) -> None:
-        """Encrypt data, all of them."""
-
-        if data:
-            self.object.write(data)
-
-    def read_into(self, memory: memoryview) -> tuple[int, bool]:
-        """Decrypt what there is.
-
-        Args:
-            memory: Where it goes.
-
-        Returns:
-            How many bytes; and whether the peer has announced its end behind
-            them. What is wrong behind good bytes the next call tells.
-
-        Raises:
-            ssl.SSLError: It is not what the peer can have sent.
-        """
-
-        if self._failure is not None:
-            # OpenSSL would tell of an end of file.
-            raise self._failure
-
-        size = 0
-        try:
-            while size < len(memory):
-                count = cast("int", self.object.read(len(memory) - size, memory[size:]))
-                if not count:
-                    return size, True
-                size += count
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            return size, True
-        except ssl.SSLError as error:
-            self._failure = error
-            if not size:
-                raise
-
-        return size, False
-
-    def read(self) -> tuple[bytes, bool]:
-        """Do as `read_into`, up to `READ` bytes; return them."""
-
-        size, has_announced = self.read_into(_memory.decrypted)
-        return bytes(_memory.decrypted[:size]), has_announced
-
-    def undelivered(self, sock: socket.socket) -> int | None:
-        """Bytes on their way to a peer whose kernel has not acknowledged them.
-
-        The announcement of the end is none of them. None where the system does not tell.
-        """
-
-        acknowledged = acknowledged_on(sock)
-        if acknowledged is None or self.acknowledged_before is None:
-            return None
-
-        return max(0, self._taken - (acknowledged - self.acknowledged_before))
-
-    def announce_end(self) -> bool:
-        """Say that nothing more is sent (close_notify); return whether the peer has said so.
-
-        What has come and was not read is dropped.
-        """
-
-        # OpenSSL takes data for an error in what follows, and reads nothing more behind one.
-        with contextlib.suppress(ssl.SSLError):
-            while self.read_into(_memory.decrypted)[0]:
-                pass
-
-        if not self.has_announced_end:
-            self._taken += self._outgoing.pending
-            self.has_announced_end = True
-
-        try:
-            self.object.unwrap()
-        except ssl.SSLError:
-            # Whatever the peer has done, it has not said so.
-            return False
-
-        return True
-
-    def leave(self) -> None:
-        """Let the session outlive a connection that is gone."""
-
-        leave = getattr(self.object, "leave", None)
-        if leave is not None:
-            leave()
 
 
 class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
@@ -397,7 +216,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def get_buffer(self, _: int) -> memoryview:
         """Give memory to receive into."""
 
-        return _memory.received
+        return scratch.received
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what came."""
@@ -406,7 +225,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             # Nothing counts behind the peer's end.
             return
 
-        self.channel.feed(_memory.received[:nbytes])
+        self.channel.feed(scratch.received[:nbytes])
         self._has_more = True
         if self._is_closing:
             self._await_end()
@@ -495,7 +314,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             if size:
                 protocol.buffer_updated(size)
         else:
-            memory = _memory.decrypted
+            memory = scratch.decrypted
             size, has_announced = self.channel.read_into(memory)
             if size:
                 protocol.data_received(bytes(memory[:size]))
@@ -511,9 +330,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Read on behind our own end, for the peer's; nobody wants the data before it."""
 
         try:
-            size, has_announced = self.channel.read_into(_memory.decrypted)
+            size, has_announced = self.channel.read_into(scratch.decrypted)
             while size and not has_announced:
-                size, has_announced = self.channel.read_into(_memory.decrypted)
+                size, has_announced = self.channel.read_into(scratch.decrypted)
         except ssl.SSLError:
             has_announced = True
 

@@ -25,7 +25,7 @@ from ..files.target import FileTarget
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, FastPath, TransferResult
 from ..throttle import TokenBucket
-from ..tls._transport import TLSChannel
+from ..tls._channel import TLSChannel
 from ._supervisor import failed_side
 
 __all__ = [

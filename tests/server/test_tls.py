@@ -20,7 +20,7 @@ import pytest
 from examples.server.__main__ import main
 from ftpdata import ServerCertificate
 from ftpdata.testing import Cut, send_then_cut
-from ftpdata.tls._transport import TLSChannel
+from ftpdata.tls._channel import TLSChannel
 from ftpdata.transfers import _direct as direct
 from tests.harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
 from tests.server.client import PATIENCE, Client, Serving, make_file, names, serving

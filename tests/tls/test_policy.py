@@ -1093,7 +1093,7 @@ async def test_where_the_system_does_not_tell_what_was_acknowledged(
     """Then only an answer of the peer says that it has everything, and silence says nothing."""
 
     monkeypatch.setattr("ftpdata.opening.endpoint.acknowledged_on", lambda _: None)
-    monkeypatch.setattr("ftpdata.tls._transport.acknowledged_on", lambda _: None)
+    monkeypatch.setattr("ftpdata.tls._channel.acknowledged_on", lambda _: None)
     control = log_in()
     source = tmp_path / "download"
     source.write_bytes(b"w" * 100_000)

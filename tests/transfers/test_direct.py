@@ -30,7 +30,7 @@ from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, TransferParameters
 from ftpdata.testing import Cut, reset, send_then_cut, sweep, tcp_pair
 from ftpdata.throttle import TokenBucket
-from ftpdata.tls._transport import TLSChannel
+from ftpdata.tls._channel import TLSChannel
 from ftpdata.tls.policy import DataTLS
 from ftpdata.transfers import _direct as direct
 from ftpdata.transfers import transfers

@@ -1,0 +1,213 @@
+"""Tests of `ftpdata.tls._channel`: TLS without a connection."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from ftpdata.tls import _channel as tls_channel
+from ftpdata.tls._channel import TLSChannel
+from ftpdata.tls.policy import DataTLS
+
+from ..harness.channels import BAD_RECORD, channels, for_client, for_server, shake_hands
+from ..harness.tls import HOST_NAME, RecordWriter, client_context, server_certificate
+
+TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+VERSIONS = pytest.mark.parametrize(
+    "version", [pytest.param(TLS_1_2, id="TLS1.2"), pytest.param(TLS_1_3, id="TLS1.3")]
+)
+
+CONTENT = bytes(i * 7 % 251 for i in range(100_000))
+
+
+def read_all(channel: TLSChannel, size: int) -> tuple[bytes, bool]:
+    """Read into memory of a size until there is no more; tell whether the end was announced."""
+
+    memory = memoryview(bytearray(size))
+    received = b""
+    while True:
+        count, has_announced = channel.read_into(memory)
+        received += bytes(memory[:count])
+        if not count:
+            return received, has_announced
+
+
+@VERSIONS
+@pytest.mark.parametrize("step", [1 << 20, 1])
+def test_two_channels_shake_hands(version: ssl.TLSVersion, step: int) -> None:
+    """However the messages are cut; then data pass both ways."""
+
+    server, client = channels(version, step=step)
+    for here, there in ((server, client), (client, server)):
+        here.write(CONTENT)
+        there.feed(here.take())
+        assert read_all(there, 1 << 20) == (CONTENT, False)
+        here.write(b"")
+        assert here.take() == b""
+
+
+def test_a_handshake_that_fails_has_an_alert() -> None:
+    """For the other side, which is told why."""
+
+    server, client = TLSChannel(for_server(TLS_1_2)), TLSChannel(for_client(TLS_1_3))
+    client.handshake()
+    server.feed(client.take())
+    with pytest.raises(ssl.SSLError):
+        server.handshake()
+    client.feed(server.take())
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+        client.handshake()
+
+
+@VERSIONS
+@pytest.mark.parametrize("size", [1, 1000, 16384, len(CONTENT), 1 << 20])
+def test_data_are_read_into_memory_of_any_size(version: ssl.TLSVersion, size: int) -> None:
+    """All of them, and the end that is announced behind them is told behind them."""
+
+    server, client = channels(version)
+    client.write(CONTENT)
+    assert not client.announce_end()
+    server.feed(client.take())
+    held = [server.holds_data]
+    assert read_all(server, size) == (CONTENT, True)
+    held.append(server.holds_data)
+    assert held == [True, False]
+    assert read_all(server, size) == (b"", True)
+    assert server.announce_end()
+    client.feed(server.take())
+    assert read_all(client, size) == (b"", True)
+
+
+def test_the_end_is_told_with_the_data_before_it() -> None:
+    """Where there is room for all."""
+
+    server, client = channels()
+    client.write(b"data")
+    client.announce_end()
+    server.feed(client.take())
+    assert server.read() == (b"data", True)
+
+
+def test_memory_without_room_takes_nothing() -> None:
+    """And nothing is lost, nor taken for an end."""
+
+    server, client = channels()
+    client.write(b"data")
+    server.feed(client.take())
+    assert server.read_into(memoryview(b"")) == (0, False)
+    assert server.read() == (b"data", False)
+
+
+@VERSIONS
+def test_garbage_is_told_behind_the_good_data_before_it(version: ssl.TLSVersion) -> None:
+    """With the true reason, as often as somebody asks."""
+
+    server, client = channels(version)
+    client.write(b"good")
+    server.feed(client.take() + BAD_RECORD)
+    assert server.read() == (b"good", False)
+    assert server.holds_data
+    for _ in range(2):
+        with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac"):
+            server.read()
+    assert server.take()
+
+
+@VERSIONS
+def test_half_a_record_waits(version: ssl.TLSVersion) -> None:
+    """For its rest; `holds_data` does not know what it is worth."""
+
+    server, client = channels(version)
+    client.write(b"data")
+    record = client.take()
+    for i in range(len(record)):
+        assert server.read() == (b"", False)
+        server.feed(record[i : i + 1])
+        assert server.holds_data
+    assert server.read() == (b"data", False)
+    assert not server.holds_data
+
+
+@VERSIONS
+def test_the_end_can_be_announced_over_data_that_nobody_has_read(version: ssl.TLSVersion) -> None:
+    """They are dropped, and so are those that come before the peer's own end, which is seen."""
+
+    server, client = channels(version)
+    client.write(b"dropped")
+    server.feed(client.take())
+    assert not server.announce_end()
+    client.write(b"more")
+    server.feed(client.take())
+    assert server.read() == (b"more", False)
+    client.feed(server.take())
+    assert client.read() == (b"", True)
+    assert client.announce_end()
+    server.feed(client.take())
+    assert server.read() == (b"", True)
+
+
+def test_what_the_peer_has_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was taken to be sent, without the announcement of the end; None where unknown."""
+
+    acknowledged: int | None = 1000
+    monkeypatch.setattr(tls_channel, "acknowledged_on", lambda _: acknowledged)
+    server, client = channels()
+    with socket.socket() as sock:
+        assert server.undelivered(sock) is None
+        server.acknowledged_before = 1000
+        before = server.undelivered(sock)
+        assert before is not None
+        server.write(CONTENT)
+        server.announce_end()
+        records = server.take()
+        size = server.undelivered(sock)
+        assert size is not None
+        client.feed(records[: size - before])
+        assert read_all(client, 1 << 20) == (CONTENT, False)
+        assert before + len(CONTENT) < size < before + len(records)
+        acknowledged = 1000 + size - 1
+        assert server.undelivered(sock) == 1
+        acknowledged = 1000 + size + 50
+        assert server.undelivered(sock) == 0
+        acknowledged = None
+        assert server.undelivered(sock) is None
+
+
+def test_what_tls_itself_has_sent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer to new keys goes over the wire, and is acknowledged as data are."""
+
+    tls = for_client(TLS_1_3)
+    tls.context.keylog_filename = str(tmp_path / "keys")
+    server, client = TLSChannel(for_server()), TLSChannel(tls)
+    shake_hands(server, client)
+    writer = RecordWriter(tmp_path / "keys")
+    server.acknowledged_before = 0
+    monkeypatch.setattr(tls_channel, "acknowledged_on", lambda _: 0)
+    with socket.socket() as sock:
+        before = server.undelivered(sock)
+        server.feed(writer.key_update(requested=True) + writer.key_update(requested=True))
+        assert server.read() == (b"", False)
+        server.write(b"data")
+        sent = server.take()
+        client.feed(sent)
+        assert client.read() == (b"data", False)
+        assert before is not None
+        assert server.undelivered(sock) == before + len(sent)
+
+
+def test_a_channel_of_any_context() -> None:
+    """Also of one that is none of `ftpdata.tls.policy`."""
+
+    server = TLSChannel(DataTLS(context=server_certificate().session_context()))
+    client = TLSChannel(
+        DataTLS(context=client_context(), server_side=False, server_hostname=HOST_NAME)
+    )
+    shake_hands(server, client)
+    client.write(b"data")
+    server.feed(client.take())
+    assert server.read() == (b"data", False)
+    client.leave()
+    server.leave()
