@@ -75,7 +75,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a refused resumption ends the connection",
-        module="ftpdata/opening/endpoint.py",
+        module="ftpdata/opening/_link.py",
         check="        if refusal is not None:\n",
         instead="        if False:\n",
         tests="tests/tls/test_policy.py::test_who_resumes",
@@ -173,22 +173,22 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a handshake in drops",
-        module="ftpdata/opening/endpoint.py",
-        check="patience = max(began_at, self._called_at) + limit - now",
+        module="ftpdata/opening/_link.py",
+        check="patience = max(began_at, self._wait.deadlines_from) + limit - now",
         instead="patience = limit",
-        tests="tests/opening/test_endpoint.py::test_a_handshake_in_drops_has_no_more_time",
+        tests="tests/opening/test_link.py::test_a_handshake_in_drops_has_no_more_time",
     ),
     Mutation(
         name="a session outlives connections that nobody took",
-        module="ftpdata/opening/endpoint.py",
-        check="                self._channel.leave()\n",
-        instead="                pass\n",
+        module="ftpdata/opening/_link.py",
+        check="            self.channel.leave()\n",
+        instead="            pass\n",
         tests="tests/tls/test_policy.py::test_a_session_outlives_connections_that_nobody_took",
     ),
     Mutation(
         name="a small download in TLS is being finished from the beginning",
         module="ftpdata/opening/endpoint.py",
-        check="            dtp.account_sent(self._written_ahead, eof=True)\n",
+        check="            dtp.account_sent(carried.sent, eof=True)\n",
         instead="            pass\n",
         tests="tests/transfers/test_direct.py::test_a_peer_that_leaves_before_it_has_all_has_no_whole_file",
     ),
@@ -234,8 +234,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="deadline of the handshake",
         module="ftpdata/opening/endpoint.py",
-        check="        limit = self.deadlines.handshake\n",
-        instead="        limit = 5\n",
+        check="link.protect(self._tls, self.deadlines.handshake)",
+        instead="link.protect(self._tls, 5)",
         tests="tests/tls/test_policy.py::test_a_stalled_handshake_ends_at_its_deadline",
     ),
     Mutation(
@@ -247,7 +247,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="bytes before the ClientHello",
-        module="ftpdata/opening/endpoint.py",
+        module="ftpdata/opening/_link.py",
         check="                raise negotiation_failed(error) from error\n",
         instead="                raise\n",
         tests="tests/tls/test_policy.py::test_bytes_before_the_client_hello",
@@ -602,15 +602,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small file that is sent directly has arrived",
         module="ftpdata/transfers/_direct.py",
-        check="return False if await _has_arrived(endpoint, self._sock, channel) else None\n",
+        check="return False if await _has_arrived(link, self._patience) else None\n",
         instead="return False\n",
         tests="tests/transfers/test_direct.py::test_the_way_on_from_everything_else",
     ),
     Mutation(
         name="a connection lingers only behind a file that has arrived",
         module="ftpdata/transfers/_direct.py",
-        check="endpoint.lingers and _is_delivered(self._sock, channel)",
-        instead="endpoint.lingers",
+        check="self._lingers and _is_delivered(link)",
+        instead="self._lingers",
         tests="tests/transfers/test_direct.py::test_what_is_not_delivered_does_not_linger",
     ),
     Mutation(
@@ -622,10 +622,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a socket that nobody reads is not watched",
-        module="ftpdata/opening/endpoint.py",
-        check="would call at every turn.\n        self._watch_no_more()\n",
+        module="ftpdata/opening/_link.py",
+        check="would call at every turn.\n        self.watch_no_more()\n",
         instead="would call at every turn.\n",
-        tests="tests/opening/test_endpoint.py::test_bytes_that_nobody_reads_take_no_turns",
+        tests="tests/opening/test_link.py::test_bytes_that_nobody_reads_take_no_turns",
     ),
     Mutation(
         name="a small upload that was reset is cut",
@@ -637,22 +637,22 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="deadline of who connects",
         module="ftpdata/opening/passive.py",
-        check="self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)",
-        instead="self._wait_until_woken(None, End.ACCEPT_TIMEOUT)",
+        check="self._wait.until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)",
+        instead="self._wait.until_woken(None, End.ACCEPT_TIMEOUT)",
         tests="tests/opening/test_passive.py::test_nobody_comes",
     ),
     Mutation(
         name="deadline of who connects to a pool",
         module="ftpdata/opening/pool.py",
-        check="self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)",
-        instead="self._wait_until_woken(None, End.ACCEPT_TIMEOUT)",
+        check="self._wait.until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)",
+        instead="self._wait.until_woken(None, End.ACCEPT_TIMEOUT)",
         tests="tests/opening/test_pool.py::test_nobody_comes",
     ),
     Mutation(
         name="deadline of connecting",
         module="ftpdata/opening/active.py",
-        check="self._wait(connecting, self.deadlines.open, End.CONNECT_TIMEOUT)",
-        instead="self._wait(connecting, None, End.CONNECT_TIMEOUT)",
+        check="                    connecting, self.deadlines.open, End.CONNECT_TIMEOUT\n",
+        instead="                    connecting, None, End.CONNECT_TIMEOUT\n",
         tests="tests/opening/test_active.py::test_nobody_answers",
     ),
     Mutation(
@@ -725,8 +725,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a piece sent directly has no end",
         module="ftpdata/transfers/_direct.py",
-        check="leave_unsent(unsent, self.sent, is_end=channel.has_announced_end)",
-        instead="leave_unsent(unsent, self.sent, is_end=True)",
+        check="sent=self.sent, unsent=unsent, is_end=channel.has_announced_end",
+        instead="sent=self.sent, unsent=unsent, is_end=True",
         tests="tests/transfers/test_direct.py::test_a_file_that_leaves_memory_goes_on_in_tls",
     ),
     Mutation(
@@ -739,11 +739,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a socket is watched no more before its number is another's",
-        module="ftpdata/opening/endpoint.py",
+        module="ftpdata/opening/_link.py",
         check="        fd, self._watched_for_room = self._watched_for_room, None\n"
         "        if fd is not None:\n",
         instead="        if False:\n",
-        tests="tests/opening/test_endpoint.py::test_who_waits_for_room_can_be_told_to_stop",
+        tests="tests/opening/test_link.py::test_who_waits_for_room_can_be_told_to_stop",
     ),
     Mutation(
         name="nothing is sent past what waits in the transport",

@@ -16,6 +16,7 @@ from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PeerRejected
 from ..outcome import End
 from ..tls.policy import DataTLS
+from ._link import Link
 from .endpoint import DTPFactory, Endpoint
 from .socket_options import SocketOptions
 
@@ -111,7 +112,7 @@ class ActiveEndpoint(Endpoint):
 
         return False
 
-    async def _obtain_socket(self) -> socket.socket:
+    async def _obtain_link(self) -> Link:
         loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if self.target.is_ipv6 else socket.AF_INET
         sock: socket.socket | None = None
@@ -127,7 +128,9 @@ class ActiveEndpoint(Endpoint):
                 loop.sock_connect(sock, (self.target.host, self.target.port))
             )
             try:
-                await self._wait(connecting, self.deadlines.open, End.CONNECT_TIMEOUT)
+                await self._wait.until_done(
+                    connecting, self.deadlines.open, End.CONNECT_TIMEOUT
+                )
             except BaseException:
                 # The task must have let go of the socket before it is closed.
                 await asyncio.wait((connecting,))
@@ -142,7 +145,7 @@ class ActiveEndpoint(Endpoint):
                 ) from error
             raise
 
-        return sock
+        return Link(sock, self._wait)
 
     def _release(self) -> None:
         """Hold nothing between `open` calls: the socket lives within `open`."""

@@ -25,6 +25,7 @@ from ..errors import BadAddress, DataConnectionError, PortsExhausted
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
+from ._link import Link
 from .endpoint import DTPFactory, Endpoint
 from .proxy import TrustedProxies
 from .socket_options import SocketOptions
@@ -447,24 +448,24 @@ class PassiveEndpoint(Endpoint):
     def is_ready(self) -> bool:
         """Whether the owner has connected: reply 125 rather than 150."""
 
-        if self._has_socket:
+        if self._has_link:
             return True
 
-        if self._accepted is None:
+        if self._link is None:
             self._acceptor.accept()
 
-        return self._accepted is not None
+        return self._link is not None
 
-    async def _obtain_socket(self) -> socket.socket:
+    async def _obtain_link(self) -> Link:
         if not self.is_ready:
             self._acceptor.watch_on()
-            await self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
+            await self._wait.until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
 
-        return self._take_accepted()
+        assert self._link is not None
+        return self._link
 
     def _release(self) -> None:
         self._listener.let_go(self, has_come=False)
-        self._close_accepted()
 
     def judge(self, sock: socket.socket, arrival: Arrival) -> None:
         """Take a connection, or refuse it; called by the listener."""

@@ -38,6 +38,7 @@ from ..errors import DataConnectionError, OpenTimeout, PortsExhausted
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
+from ._link import Link
 from .endpoint import DTPFactory, Endpoint
 from .passive import PortRange
 from .proxy import TrustedProxies
@@ -448,7 +449,7 @@ class PooledEndpoint(Endpoint):
         self._timer = asyncio.get_running_loop().call_later(expiry, self._expire)
 
     def __repr__(self) -> str:
-        here = "waiting" if self._accepted is None else "connected"
+        here = "waiting" if self._link is None else "connected"
         state = "over" if self._is_over else here
         return f"<PooledEndpoint {state} for {self._peer} on {self.address}>"
 
@@ -456,12 +457,12 @@ class PooledEndpoint(Endpoint):
     def is_ready(self) -> bool:
         """Whether the owner has connected: reply 125 rather than 150."""
 
-        if self._has_socket:
+        if self._has_link:
             return True
-        if self._accepted is None and not self._is_over:
+        if self._link is None and not self._is_over:
             self._listener.acceptor.accept()
 
-        return self._accepted is not None
+        return self._link is not None
 
     def take(self, sock: socket.socket, arrival: Arrival) -> None:
         """Take the connection; called by the pool."""
@@ -469,17 +470,18 @@ class PooledEndpoint(Endpoint):
         self._pool.connected(self._listener, self._peer)
         self._arrive(sock, arrival.peername, arrival.proxied)
 
-    async def _obtain_socket(self) -> socket.socket:
-        if self._called_at is not None:
+    async def _obtain_link(self) -> Link:
+        if self._wait.deadlines_from is not None:
             self._timer.cancel()
         if not self.is_ready:
             try:
-                await self._wait_until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
+                await self._wait.until_woken(self.deadlines.open, End.ACCEPT_TIMEOUT)
             except OpenTimeout:
                 self._pool.expired()
                 raise
 
-        return self._take_accepted()
+        assert self._link is not None
+        return self._link
 
     def _deadlines_begin(self) -> None:
         self._timer.cancel()
@@ -495,4 +497,3 @@ class PooledEndpoint(Endpoint):
         self._is_over = True
         self._timer.cancel()
         self._pool.given_up(self, self._listener, self._peer)
-        self._close_accepted()

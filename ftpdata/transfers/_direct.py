@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 
 import attrs
 
@@ -22,6 +21,7 @@ from ..contracts import ProgressCallback
 from ..errors import FTPDataError, local_error
 from ..files._cache import is_in_memory, lives_in_memory, read_cached
 from ..files.target import FileTarget
+from ..opening._link import Carried, Link
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, FastPath, TransferResult
 from ..throttle import TokenBucket
@@ -54,8 +54,6 @@ UPLOAD_LIMIT = 512 * 1024
 
 READ_EARLY = 8 * 1024
 """Bytes that are read before the connection is there, and stay while the peer does nothing."""
-
-MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
 
 FIRST_LOOK = 0.001
 """Seconds to the first look whether the peer's kernel has everything; each is twice as long."""
@@ -114,11 +112,10 @@ async def send_directly(
     data: int | bytes | None = None
     if length <= READ_EARLY:
         data = _at_hand(source, start, length, most=READ_EARLY)
-    sock = await endpoint.connect()
+    link = await endpoint.connect()
     started_at = loop.time()
-    channel = endpoint.channel
     if data is None:
-        most = SENDFILE_LIMIT if channel is None else PROTECTED_LIMIT
+        most = SENDFILE_LIMIT if link.channel is None else PROTECTED_LIMIT
         data = _at_hand(source, start, length, most=most)
     if data is None:
         return None
@@ -127,7 +124,8 @@ async def send_directly(
         throttle.unused(length)
         return None
 
-    sending = _Sending(endpoint, sock, started_at + MOMENT)
+    patience = _answer_patience(endpoint)
+    sending = _Sending(link, started_at + MOMENT, patience, lingers=endpoint.lingers)
     try:
         lingers = await sending.deliver(data, start, length)
         if lingers is None:
@@ -136,7 +134,7 @@ async def send_directly(
         if progress is not None:
             progress(length, length)
     except Exception as error:
-        so_far = _clean_end(endpoint, Direction.SENT, sending.sent, started_at, offset)
+        so_far = _clean_end(link, Direction.SENT, sending.sent, started_at, offset)
         failure = failure_of(error, so_far)
         if failure is error:
             raise
@@ -145,11 +143,11 @@ async def send_directly(
         if throttle is not None:
             throttle.unused(length - sending.sent)
 
-    result = _clean_end(endpoint, Direction.SENT, length, started_at, offset)
+    result = _clean_end(link, Direction.SENT, length, started_at, offset)
     if lingers:
-        endpoint.linger(_answer_patience(endpoint))
+        link.linger(patience)
     else:
-        endpoint.finish()
+        link.finish()
 
     return result
 
@@ -178,11 +176,11 @@ def _at_hand(
 
 
 def _clean_end(
-    endpoint: Endpoint, direction: Direction, size: int, started_at: float, offset: int
+    link: Link, direction: Direction, size: int, started_at: float, offset: int
 ) -> TransferResult:
     """Describe a transfer that has ended as it should."""
 
-    channel, peer = endpoint.channel, endpoint.peer
+    channel, peer = link.channel, link.peer
     version, cipher, resumed = describe_tls(None if channel is None else channel.object)
     return TransferResult(
         direction=direction,
@@ -221,21 +219,25 @@ class _Sending:
     What is wrong with a connection whoever goes on will meet again, and know what to do.
 
     Args:
-        endpoint: Whose socket it is.
-        sock: The socket.
+        link: What it sends over.
         until: When the peer is taken for slow.
+        patience: Seconds for which it is polite to wait for the peer's own end of TLS.
+        lingers: See `Endpoint.lingers`.
 
     Attributes:
         sent: Bytes that the socket took; in TLS, the channel.
         is_left: Whether the transport is to send what the socket has not taken.
     """
 
-    def __init__(self, endpoint: Endpoint, sock: socket.socket, until: float) -> None:
+    def __init__(
+        self, link: Link, until: float, patience: float, *, lingers: bool = False
+    ) -> None:
         self.sent = 0
         self.is_left = False
-        self._endpoint = endpoint
-        self._sock = sock
+        self._link = link
         self._until = until
+        self._patience = patience
+        self._lingers = lingers
 
     async def deliver(self, data: int | bytes, offset: int, length: int) -> bool | None:
         """Send what is at hand, and wait until the peer has it.
@@ -253,15 +255,15 @@ class _Sending:
             # Nor is there an answer to what is not sent, be it the announced end alone.
             return None
 
-        endpoint, channel = self._endpoint, self._endpoint.channel
-        if channel is not None and endpoint.lingers and _is_delivered(self._sock, channel):
+        link = self._link
+        if link.channel is not None and self._lingers and _is_delivered(link):
             return True
 
-        return False if await _has_arrived(endpoint, self._sock, channel) else None
+        return False if await _has_arrived(link, self._patience) else None
 
     async def _send(self, data: int | bytes, offset: int, length: int) -> None:
-        if self._endpoint.channel is not None:
-            await self._send_protected(self._endpoint.channel, data, offset, length)
+        if self._link.channel is not None:
+            await self._send_protected(self._link.channel, data, offset, length)
         elif isinstance(data, bytes):
             await self._send_bytes(data)
         else:
@@ -275,7 +277,7 @@ class _Sending:
             if not taken:
                 return
 
-        self._shut_down()
+        self._link.send_end()
 
     async def _send_file(self, fd: int, offset: int, length: int) -> None:
         """Let the kernel send a file from where it is."""
@@ -283,7 +285,7 @@ class _Sending:
         while self.sent < length:
             try:
                 count = os.sendfile(
-                    self._sock.fileno(), fd, offset + self.sent, length - self.sent
+                    self._link.sock.fileno(), fd, offset + self.sent, length - self.sent
                 )
             except BlockingIOError:
                 if not await self._has_room():
@@ -296,7 +298,7 @@ class _Sending:
                     return
                 self.sent += count
 
-        self._shut_down()
+        self._link.send_end()
 
     async def _send_protected(
         self, channel: TLSChannel, data: int | bytes, offset: int, length: int
@@ -321,7 +323,9 @@ class _Sending:
                 channel.announce_end()
             unsent = await self.push_records(channel)
 
-        self._endpoint.leave_unsent(unsent, self.sent, is_end=channel.has_announced_end)
+        self._link.carried = Carried(
+            sent=self.sent, unsent=unsent, is_end=channel.has_announced_end
+        )
         self.is_left = bool(unsent)
 
     async def push_records(self, channel: TLSChannel) -> bytes:
@@ -335,7 +339,7 @@ class _Sending:
             records = records[taken:]
 
         if channel.has_announced_end:
-            self._shut_down()
+            self._link.send_end()
         return b""
 
     async def _push(self, data: bytes, *, is_end: bool) -> int:
@@ -348,7 +352,7 @@ class _Sending:
 
         while True:
             try:
-                return self._sock.send(data, MSG_MORE if is_end else 0)
+                return self._link.send(data, is_end=is_end)
             except BlockingIOError:
                 if not await self._has_room():
                     return 0
@@ -359,35 +363,27 @@ class _Sending:
         """Wait until a socket that is full has room; tell whether that was soon."""
 
         patience = self._until - asyncio.get_running_loop().time()
-        return patience > 0 and await self._endpoint.wait_writable(patience)
-
-    def _shut_down(self) -> None:
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
+        return patience > 0 and await self._link.wait_writable(patience)
 
 
-async def _has_arrived(
-    endpoint: Endpoint, sock: socket.socket, channel: TLSChannel | None
-) -> bool:
+async def _has_arrived(link: Link, patience: float) -> bool:
     """Wait until the peer has everything, its end of TLS included; tell whether that was soon."""
 
-    if channel is not None:
-        await _await_answer(endpoint, sock, channel)
-    return await _is_delivered_soon(endpoint, sock, channel)
+    if link.channel is not None:
+        await _await_answer(link, patience)
+    return await _is_delivered_soon(link)
 
 
-def _is_delivered(sock: socket.socket, channel: TLSChannel | None) -> bool:
+def _is_delivered(link: Link) -> bool:
     """Whether the peer's kernel has it all, by now."""
 
-    if channel is not None:
-        return channel.undelivered(sock) == 0
+    if link.channel is not None:
+        return link.channel.undelivered(link.sock) == 0
 
-    return unacknowledged_on(sock) == 0 and not has_unread(sock)
+    return unacknowledged_on(link.sock) == 0 and not has_unread(link.sock)
 
 
-async def _is_delivered_soon(
-    endpoint: Endpoint, sock: socket.socket, channel: TLSChannel | None
-) -> bool:
+async def _is_delivered_soon(link: Link) -> bool:
     """Whether the peer's kernel has it all, now or once the peer has closed its side.
 
     What is smaller than a segment it acknowledges only then, or after 40 ms.
@@ -396,35 +392,36 @@ async def _is_delivered_soon(
     loop = asyncio.get_running_loop()
     until = loop.time() + MOMENT
     pause = FIRST_LOOK
-    while not _is_delivered(sock, channel):
+    while not _is_delivered(link):
         patience = until - loop.time()
         if patience <= 0:
             return False
-        if await endpoint.wait_readable(min(pause, patience)):
-            return _is_delivered(sock, channel)
+        if await link.wait_readable(min(pause, patience)):
+            return _is_delivered(link)
         pause *= 2
 
     return True
 
 
-async def _await_answer(endpoint: Endpoint, sock: socket.socket, channel: TLSChannel) -> None:
+async def _await_answer(link: Link, patience: float) -> None:
     """Wait until the peer has announced its own end, or closed, for as long as is polite.
 
     To close before its announcement comes would reset the connection under it. It
     also brings the acknowledgement, which the peer's kernel delays in a dialogue.
     """
 
+    assert link.channel is not None
     loop = asyncio.get_running_loop()
-    until = loop.time() + _answer_patience(endpoint)
+    until = loop.time() + patience
     with contextlib.suppress(OSError, EOFError):
         while (patience := until - loop.time()) > 0:
             with contextlib.suppress(BlockingIOError):
-                if _receive(sock, channel)[1]:
+                if link.receive()[1]:
                     return
             # Nothing is said behind our end.
-            channel.take()
+            link.channel.take()
             # Others get their turn, however much it sends.
-            await endpoint.wait_readable(patience)
+            await link.wait_readable(patience)
 
 
 def _answer_patience(endpoint: Endpoint) -> float:
@@ -454,9 +451,11 @@ async def receive_directly(
         FTPDataError: The connection did not come, see `Endpoint.connect`.
     """
 
-    data, ending, started_at = await _take(endpoint, target)
+    link = await endpoint.connect()
+    data, ending, started_at = await _take(link, target)
     if ending is not True:
-        dtp = await endpoint.open(keep=True, ahead=data)
+        link.carried = Carried(received=data)
+        dtp = await endpoint.open(keep=True)
         if isinstance(ending, OSError):
             # The system tells of it once only.
             dtp.lost_by(ending)
@@ -465,20 +464,19 @@ async def receive_directly(
     if target is None:
         return endpoint.received(data)
 
-    result = _clean_end(endpoint, Direction.RECEIVED, len(data), started_at, offset)
-    endpoint.finish()
+    result = _clean_end(link, Direction.RECEIVED, len(data), started_at, offset)
+    link.finish()
     return data, result
 
 
 async def _take(
-    endpoint: Endpoint, target: FileTarget | None
+    link: Link, target: FileTarget | None
 ) -> tuple[bytes, OSError | bool, float]:
     """Take what comes soon; tell whether it ended cleanly, or the error, and when it began."""
 
-    sock = await endpoint.connect()
-    channel = endpoint.channel
+    channel = link.channel
     if channel is not None:
-        acknowledge_at_once(sock)
+        acknowledge_at_once(link.sock)
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     deadline = started_at + MOMENT
@@ -488,7 +486,7 @@ async def _take(
     size = 0
     while size < most:
         try:
-            piece, has_ended = _receive(sock, channel)
+            piece, has_ended = link.receive()
         except BlockingIOError:
             if target is not None and target.begin_in_memory():
                 # It may have come meanwhile.
@@ -498,7 +496,7 @@ async def _take(
             if patience <= 0:
                 break
 
-            await endpoint.wait_readable(patience)
+            await link.wait_readable(patience)
         except EOFError:
             # The transport will find the same, and who has it says what it means.
             break
@@ -511,32 +509,7 @@ async def _take(
                 continue
             if channel is not None:
                 channel.announce_end()
-                await _Sending(endpoint, sock, deadline).push_records(channel)
+                await _Sending(link, deadline, patience=0.0).push_records(channel)
             return b"".join(pieces), True, started_at
 
     return b"".join(pieces), False, started_at
-
-
-def _receive(sock: socket.socket, channel: TLSChannel | None) -> tuple[bytes, bool]:
-    """Receive what there is; tell whether it is followed by a clean end.
-
-    Raises:
-        EOFError: By one that was not announced, as TLS wants it.
-        OSError: As the system says, or TLS; BlockingIOError where there is nothing (yet).
-    """
-
-    if channel is None:
-        data = sock.recv(DIRECT_LIMIT)
-        return data, not data
-
-    data, has_announced = channel.read()
-    if not (data or has_announced):
-        records = sock.recv(DIRECT_LIMIT)
-        if not records:
-            raise EOFError
-        channel.feed(records)
-        data, has_announced = channel.read()
-        if not (data or has_announced):
-            raise BlockingIOError
-
-    return data, has_announced

@@ -15,13 +15,13 @@ import pytest
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
-from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.opening.passive import PassiveEndpoint, listen_passive
 from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
 from ftpdata.tls.policy import DataTLS
-from tests.harness.waiting import turns, until
+from tests.harness.waiting import turns
 
 from ..harness.connections import peer_task
 from ..harness.proxies import free_ports
@@ -53,76 +53,6 @@ async def test_an_accepted_socket_becomes_a_connection(host: str, as_descriptor:
     await waiter
     await dtp.wait_closed()
     assert consumer.data == b"data"
-
-
-@contextlib.asynccontextmanager
-async def full() -> AsyncIterator[tuple[AcceptedEndpoint, socket.socket, socket.socket]]:
-    """Give an endpoint, its socket, which takes no more, and the peer's."""
-
-    sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
-    with peer:
-        async with AcceptedEndpoint(sock) as endpoint:
-            connected = await endpoint.connect()
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    connected.send(bytes(4096))
-            yield endpoint, connected, peer
-
-
-@pytest.mark.parametrize("can_watch", [True, False])
-async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until there is some, or for as long as was said; then the socket is watched no more."""
-
-    if not can_watch:
-        monkeypatch.setattr("ftpdata.opening.endpoint.watch_writable", lambda *_: False)
-    async with full() as (endpoint, sock, peer), asyncio.timeout(10):
-        number = sock.fileno()
-        assert not await endpoint.wait_writable(0.001)
-        # What comes is not what is waited for.
-        peer.send(b"talk")
-        waiting = asyncio.ensure_future(endpoint.wait_writable(None))
-        await turns()
-        assert not waiting.done()
-        while can_watch and not waiting.done():
-            peer.recv(4096)
-            await turns()
-        assert await waiting
-        assert not can_watch or sock.send(b"x")
-        assert not asyncio.get_running_loop().remove_writer(number)
-
-
-@pytest.mark.parametrize("way", ["abort", "close", "cancel"])
-async def test_who_waits_for_room_can_be_told_to_stop(way: str) -> None:
-    """At once; the number of the socket may be another's in the next moment."""
-
-    loop = asyncio.get_running_loop()
-    async with full() as (endpoint, sock, _), asyncio.timeout(10):
-        number = sock.fileno()
-        waiting = asyncio.ensure_future(endpoint.wait_writable(None))
-        await turns()
-        assert not waiting.done()
-        if way == "cancel":
-            waiting.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await waiting
-            assert not loop.remove_writer(number)
-        else:
-            if way == "abort":
-                endpoint.abort(End.ABORTED, "no more")
-            else:
-                await endpoint.aclose()
-            with socket.socket() as other:
-                os.dup2(other.fileno(), number)
-                try:
-                    calls: list[None] = []
-                    loop.add_writer(number, calls.append, None)
-                    with pytest.raises(FTPDataError):
-                        await waiting
-                    calls.clear()
-                    await until(lambda: bool(calls))
-                    loop.remove_writer(number)
-                finally:
-                    os.close(number)
 
 
 async def test_a_unix_socket_is_a_connection_too() -> None:
@@ -179,8 +109,8 @@ async def test_an_endpoint_is_opened_once() -> None:
     await turns()
 
 
-async def test_leaving_the_context_closes_what_was_not_opened() -> None:
-    """The peer of a connection that nobody took sees its end."""
+async def test_leaving_the_context_resets_what_was_not_opened() -> None:
+    """The peer of a connection that nobody took does not take it for an empty file."""
 
     sock, peer = await tcp_pair()
     async with AcceptedEndpoint(sock) as endpoint:
@@ -189,10 +119,11 @@ async def test_leaving_the_context_closes_what_was_not_opened() -> None:
     ready.append(endpoint.is_ready)
     assert ready == [True, False]
     assert sock.fileno() == -1
-    assert await asyncio.get_running_loop().sock_recv(peer, 1) == b""
-    with pytest.raises(TransferAborted):
-        await endpoint.open()
-    peer.close()
+    with peer:
+        with pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(peer, 1)
+        with pytest.raises(TransferAborted):
+            await endpoint.open()
 
 
 async def test_leaving_the_context_keeps_what_was_opened() -> None:
@@ -490,10 +421,10 @@ async def test_every_order_of_begin_connect_and_open(before: str, how: str) -> N
             if "begin" in before:
                 endpoint.begin()
             if "connect" in before:
-                assert await endpoint.connect() is sock
+                assert (await endpoint.connect()).sock is sock
                 endpoint.begin()
                 assert endpoint.is_open
-                assert await endpoint.connect() is sock
+                assert (await endpoint.connect()).sock is sock
             await handshake
             if how == "open":
                 dtp = await endpoint.open()
@@ -521,49 +452,13 @@ async def test_every_order_of_begin_connect_and_open(before: str, how: str) -> N
         assert sock.fileno() == -1
 
 
-# The handshake
-
-
-@contextlib.asynccontextmanager
-async def negotiating(
-    deadlines: Deadlines | None = None, *, is_full: bool = False
-) -> AsyncIterator[tuple[AcceptedEndpoint, TLSPeer]]:
-    """Give an endpoint and its peer before the handshake; its socket may have no room."""
-
-    tls = DataTLS.for_server(server_certificate().session_context())
-    sock, there = await tcp_pair(send_buffer=4096, receive_buffer=4096)
-    with there:
-        if is_full:
-            await fill(sock)
-        async with AcceptedEndpoint(sock, tls=tls, deadlines=deadlines) as endpoint:
-            yield endpoint, TLSPeer(there, client_context())
-
-
-async def fill(sock: socket.socket) -> None:
-    """Send until the peer's system takes no more either, which it does for a moment."""
-
-    idle = 0
-    while idle < 10:
-        idle += 1
-        with contextlib.suppress(BlockingIOError):
-            while sock.send(bytes(4096)):
-                idle = 0
-        await asyncio.sleep(0.005)
-
-
-def hello(peer: TLSPeer) -> bytes:
-    """Give a peer's ClientHello."""
-
-    with contextlib.suppress(ssl.SSLWantReadError):
-        peer.tls.do_handshake()
-
-    return peer.outgoing.read()
-
-
 async def test_a_second_open_does_not_take_the_socket_of_a_handshake() -> None:
     """It is a programming error, and the first goes on."""
 
-    async with negotiating() as (endpoint, peer):
+    tls = DataTLS.for_server(server_certificate().session_context())
+    sock, there = await tcp_pair()
+    with there:
+        endpoint, peer = AcceptedEndpoint(sock, tls=tls), TLSPeer(there, client_context())
         opening = asyncio.ensure_future(endpoint.open())
         await turns()
         for _ in range(2):
@@ -575,181 +470,6 @@ async def test_a_second_open_does_not_take_the_socket_of_a_handshake() -> None:
         dtp.abort()
         with pytest.raises(TransferAborted):
             await dtp.wait_closed()
-
-
-@pytest.mark.parametrize("is_begun", [True, False])
-async def test_a_handshake_in_drops_has_no_more_time(is_begun: bool) -> None:
-    """A peer that goes on sending a byte now and then is given up as one that is silent."""
-
-    loop = asyncio.get_running_loop()
-    async with negotiating(Deadlines(handshake=1)) as (endpoint, peer):
-        message = hello(peer)
-
-        async def sending() -> None:
-            for i in range(len(message) - 1):
-                await peer.put(message[i : i + 1])
-                await asyncio.sleep(0.03)
-
-        async with peer_task(sending()):
-            if is_begun:
-                endpoint.begin()
-                await asyncio.sleep(0.1)
-            started_at = loop.time()
-            with pytest.raises(FTPDataError) as caught:
-                await endpoint.open()
-            assert 0.99 <= loop.time() - started_at < 1.9
-    assert caught.value.end is End.HANDSHAKE_TIMEOUT
-    assert caught.value.reply_code == 522
-
-
-@pytest.mark.parametrize("is_watched", [True, False])
-@pytest.mark.parametrize("is_full", [True, False])
-async def test_a_handshake_waits_for_whatever_it_needs(
-    is_watched: bool, is_full: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also for room, also where the event loop cannot watch a socket, and before it is called."""
-
-    if not is_watched:
-        monkeypatch.setattr("ftpdata.opening.endpoint.watch_readable", lambda *_: False)
-    loop = asyncio.get_running_loop()
-    async with negotiating(is_full=is_full) as (endpoint, peer):
-        endpoint.begin()
-        await turns()
-        message = hello(peer)
-        await peer.put(message[:50])
-        await turns()
-        await peer.put(message[50:])
-        if is_full:
-            await asyncio.sleep(0.05)
-            received = b""
-            async with asyncio.timeout(10):
-                # Up to a handshake record (RFC 8446 §5.1).
-                while b"\x16\x03" not in received:
-                    received += await loop.sock_recv(peer.sock, 1 << 16)
-            # The first record of the answer is lost, with it the handshake, and that is told.
-            peer.sock.close()
-            with pytest.raises(FTPDataError) as caught:
-                await endpoint.open()
-            assert caught.value.reply_code == 522
-            return
-
-        async with asyncio.timeout(5):
-            await peer.handshake()
-        dtp = await endpoint.open()
-        dtp.write(b"data")
-        assert await peer.receive() == b"data"
-        dtp.abort()
-        with pytest.raises(TransferAborted):
-            await dtp.wait_closed()
-
-
-@pytest.mark.parametrize("how", ["deadline", "abort", "aclose", "cancel"])
-async def test_a_handshake_without_room_is_given_up(how: str) -> None:
-    """By whatever gives up any other; the event loop watches nothing that is closed."""
-
-    limit = Deadlines(handshake=0.1 if how == "deadline" else None)
-    async with negotiating(limit, is_full=True) as (endpoint, peer):
-        await peer.put(hello(peer))
-        opening = asyncio.ensure_future(endpoint.open())
-        await turns()
-        if how == "abort":
-            endpoint.abort(End.ABORTED, "the user said so")
-        elif how == "aclose":
-            await endpoint.aclose()
-        elif how == "cancel":
-            opening.cancel()
-        async with asyncio.timeout(5):
-            with pytest.raises((FTPDataError, asyncio.CancelledError)) as caught:
-                await opening
-        if how == "deadline":
-            assert isinstance(caught.value, FTPDataError)
-            assert caught.value.end is End.HANDSHAKE_TIMEOUT
-        other, another = socket.socketpair()
-        with other, another:
-            # It may have the number of the one that is closed.
-            other.setblocking(False)
-            another.setblocking(False)
-            receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(other, 10))
-            await asyncio.get_running_loop().sock_sendall(another, b"data")
-            assert await receiving == b"data"
-
-
-async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else its peer has said, which nobody reads meanwhile."""
-
-    waits = 0
-    original = Endpoint._wait_a_moment
-
-    async def counted(self: Endpoint, timeout: float | None) -> bool:
-        nonlocal waits
-        waits += 1
-        return await original(self, timeout)
-
-    monkeypatch.setattr(Endpoint, "_wait_a_moment", counted)
-    async with negotiating(is_full=True) as (endpoint, peer):
-        opening = asyncio.ensure_future(endpoint.open())
-        message = hello(peer)
-        await peer.put(message[:50])
-        await turns()
-        await peer.put(message[50:])
-        async with asyncio.timeout(5):
-            while not waits:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.001)
-        await peer.put(b"more")
-        await asyncio.sleep(0.2)
-        assert waits < 30
-        endpoint.abort()
-        with pytest.raises(TransferAborted):
-            await opening
-
-
-async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes behind a handshake that was begun waits in the socket until it is wanted."""
-
-    looks = 0
-    original = Endpoint._readable
-
-    def counted(self: Endpoint) -> None:
-        nonlocal looks
-        looks += 1
-        original(self)
-
-    monkeypatch.setattr(Endpoint, "_readable", counted)
-    async with negotiating() as (endpoint, peer):
-        endpoint.begin()
-        async with asyncio.timeout(5):
-            await peer.handshake()
-            while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0)
-        looks = 0
-        await peer.send(b"data")
-        async with asyncio.timeout(5):
-            while not looks:  # noqa: ASYNC110 - it tells nobody
-                await asyncio.sleep(0.001)
-        await turns(50)
-        assert looks == 1
-        dtp = await endpoint.open()
-        dtp.abort()
-        with pytest.raises(TransferAborted):
-            await dtp.wait_closed()
-
-
-async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> None:
-    """The reason is that of TLS, not that of the socket."""
-
-    class Broken(socket.socket):
-        def send(self, *_: Any) -> int:
-            raise BrokenPipeError
-
-    sock, there = await tcp_pair()
-    tls = DataTLS.for_server(server_certificate().session_context())
-    with there:
-        there.send(b"GET / HTTP/1.1\r\n\r\n")
-        broken = Broken(fileno=sock.detach())
-        async with AcceptedEndpoint(broken, tls=tls) as endpoint:
-            with pytest.raises(FTPDataError, match=r"(?i)http.request") as caught:
-                await endpoint.open()
-    assert caught.value.reply_code == 522
 
 
 async def test_a_dtp_whose_connection_is_lost_while_it_is_made(

@@ -27,7 +27,7 @@ from ftpdata.errors import (
     TransferAborted,
 )
 from ftpdata.opening import _acceptor as listener_module
-from ftpdata.opening import endpoint as endpoint_module
+from ftpdata.opening import _link as link_module
 from ftpdata.opening import passive
 from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
 from ftpdata.opening.socket_options import SocketOptions
@@ -627,7 +627,7 @@ async def test_a_begun_endpoint_on_a_loop_without_add_reader(
     """It looks for its connection before it is opened, too."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
-    for module in (listener_module, endpoint_module):
+    for module in (listener_module, link_module):
         monkeypatch.setattr(module, "watch_readable", lambda *args: False)
     async with await listen_passive(HOST, control_peer=HOST) as endpoint:
         endpoint.begin()

@@ -355,9 +355,8 @@ async def test_socket_options_of_data_connections(served_directory: Path) -> Non
             assert session.operation is not None
             endpoint = session.operation.connection
             assert isinstance(endpoint, Endpoint)
-            sock = endpoint._connected
-            assert sock is not None
-            assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 8 << 2
+            assert endpoint._link is not None
+            assert endpoint._link.sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 8 << 2
             await data.send(b"")
             assert await client.codes(1) == [226]
 

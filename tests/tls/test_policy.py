@@ -384,9 +384,12 @@ async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_beg
                     await endpoint.connect()
                 await handshake
                 async with asyncio.timeout(10):
-                    while endpoint.channel is None:  # noqa: ASYNC110 - it tells nobody
+                    link = endpoint._link
+                    assert link is not None
+                    while link.channel is None:  # noqa: ASYNC110 - it tells nobody
                         await asyncio.sleep(0)
-                assert endpoint.channel.object.session_reused
+                assert link.channel.object.session_reused
+            del link
         del endpoint
         gc.collect()
 
@@ -1092,7 +1095,7 @@ async def test_where_the_system_does_not_tell_what_was_acknowledged(
 ) -> None:
     """Then only an answer of the peer says that it has everything, and silence says nothing."""
 
-    monkeypatch.setattr("ftpdata.opening.endpoint.acknowledged_on", lambda _: None)
+    monkeypatch.setattr("ftpdata.opening._link.acknowledged_on", lambda _: None)
     monkeypatch.setattr("ftpdata.tls._channel.acknowledged_on", lambda _: None)
     control = log_in()
     source = tmp_path / "download"

@@ -24,6 +24,7 @@ from ftpdata.errors import FTPDataError, LocalError, QuotaExceeded, SizeMismatch
 from ftpdata.files import _workers as workers
 from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
+from ftpdata.opening._link import Link
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.opening.passive import listen_passive
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
@@ -336,9 +337,9 @@ async def test_the_first_bytes_of_an_upload_are_not_kept(throttled: bool, tmp_pa
     taken: list[int] = []
 
     class Watched(AcceptedEndpoint):
-        async def open(self, *, keep: bool = False, ahead: bytes = b"") -> DTP:
-            taken.append(len(ahead))
-            return await super().open(keep=keep, ahead=ahead)
+        async def _hand_over(self, link: Link) -> DTP:
+            taken.append(len(link.carried.received))
+            return await super()._hand_over(link)
 
     sock, peer = await tcp_pair()
     async with Watched(sock) as endpoint:
@@ -349,7 +350,6 @@ async def test_the_first_bytes_of_an_upload_are_not_kept(throttled: bool, tmp_pa
         peer.shutdown(socket.SHUT_WR)
         await receiving
         peer.close()
-        assert endpoint._ahead == b""
     assert (tmp_path / "new").read_bytes() == content(3 * UPLOAD_LIMIT)
     assert taken[0] < (2 * DIRECT_LIMIT if throttled else UPLOAD_LIMIT + 2 * DIRECT_LIMIT)
 
@@ -360,10 +360,10 @@ async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
     made = 0
 
     class Counted(AcceptedEndpoint):
-        async def _connect_protocol(self, sock: socket.socket) -> Any:
+        async def _hand_over(self, link: Link) -> DTP:
             nonlocal made
             made += 1
-            return await super()._connect_protocol(sock)
+            return await super()._hand_over(link)
 
     sock, peer = await tcp_pair()
     peer.send(b"data")
@@ -962,9 +962,9 @@ class Counted(AcceptedEndpoint):
 
     made = 0
 
-    async def _connect_protocol(self, sock: socket.socket) -> Any:
+    async def _hand_over(self, link: Link) -> DTP:
         self.made += 1
-        return await super()._connect_protocol(sock)
+        return await super()._hand_over(link)
 
 
 @contextlib.asynccontextmanager
@@ -1059,8 +1059,6 @@ async def test_a_small_upload_in_tls_needs_no_transport(
         async with peer_task(peer.handshake()) as handshake:
             await endpoint.connect()
             await handshake
-        endpoint._is_given = endpoint._opening = False
-        endpoint.connect = lambda: given(endpoint)  # type: ignore[method-assign]
         wire = (peer.record(content(size)) if size else b"") + peer.close_notify()
         if goodbye is None:
             await peer.put(wire)
@@ -1084,15 +1082,8 @@ async def test_a_small_upload_in_tls_needs_no_transport(
 def socket_of(endpoint: Endpoint) -> socket.socket:
     """Give the socket that an endpoint has."""
 
-    assert endpoint._connected is not None
-    return endpoint._connected
-
-
-async def given(endpoint: Endpoint) -> socket.socket:
-    """Give the socket that is there."""
-
-    endpoint._is_given = endpoint._opening = True
-    return socket_of(endpoint)
+    assert endpoint._link is not None
+    return endpoint._link.sock
 
 
 @VERSIONS
@@ -1145,7 +1136,7 @@ async def push_nearly_all(self: Any, data: bytes, *, is_end: bool) -> int:
 
     assert is_end
     # The second time there is nothing but the last of it.
-    return int(self._sock.send(data[:-5])) if len(data) > 5 else 0
+    return int(self._link.sock.send(data[:-5])) if len(data) > 5 else 0
 
 
 async def refuse(*_: object) -> bool:
@@ -1710,9 +1701,6 @@ async def test_a_peer_that_talks_on_takes_no_turns(
 ) -> None:
     """While its answer is waited for, others are served, however much it sends instead."""
 
-    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.5)
-    monkeypatch.setattr(direct, "read_cached", all_in_memory)
-    monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
     turns = 0
     received = 0
 
@@ -1729,14 +1717,12 @@ async def test_a_peer_that_talks_on_takes_no_turns(
 
     async with protected() as (endpoint, peer):
         async with peer_task(peer.handshake()) as handshake:
-            await endpoint.connect()
+            link = await endpoint.connect()
             await handshake
         await peer.send(b"what for?")
-        monkeypatch.setattr(direct, "_receive", receive)
-        assert endpoint.channel is not None
+        monkeypatch.setattr(Link, "receive", receive)
         async with peer_task(count()):
-            sock = await given(endpoint)
-            await direct._await_answer(endpoint, sock, endpoint.channel)
+            await direct._await_answer(link, 0.5)
     # The first two are there before it waits, or as soon as it does.
     assert turns >= received - 2 > 0
 
@@ -1748,19 +1734,18 @@ async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:
     context.keylog_filename = str(tmp_path / "keys")
     async with protected(context=context) as (endpoint, peer):
         async with peer_task(peer.handshake()) as handshake:
-            sock = await endpoint.connect()
+            link = await endpoint.connect()
             await handshake
         writer = RecordWriter(tmp_path / "keys")
         updates = b"".join(writer.key_update(requested=True) for _ in range(5000))
         await peer.put(updates + writer.data(b"data"))
-        assert endpoint.channel is not None
         looks = 0
         while True:
             try:
-                data, has_ended = direct._receive(sock, endpoint.channel)
+                data, has_ended = link.receive()
             except BlockingIOError:
                 looks += 1
-                await endpoint.wait_readable(5)
+                await link.wait_readable(5)
             else:
                 break
         assert (data, has_ended) == (b"data", False)
