@@ -33,7 +33,25 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSStream
 
-import ftpdata
+from ftpdata import (
+    DataTLS,
+    Endpoint,
+    FileUnavailable,
+    FTPDataError,
+    ListFormatter,
+    NlstFormatter,
+    RepresentationType,
+    ServerCertificate,
+    TransferParameters,
+    TransferResult,
+    format_epsv_reply,
+    format_pasv_reply,
+    list_directory,
+    listen_passive,
+    receive_file,
+    send_file,
+    send_listing,
+)
 from ftpdata.errors import error_for_oserror
 from ftpdata.listing import TableFormatter
 
@@ -56,13 +74,13 @@ class Session:
         self.peer: str = stream.extra(SocketAttribute.remote_address)[0]
         self.stream: ByteStream = stream
         self.lines = BufferedByteReceiveStream(stream)
-        self.tls: ftpdata.DataTLS | None = None  # after AUTH TLS
-        self.data_tls: ftpdata.DataTLS | None = None  # after PROT P
-        self.endpoint: ftpdata.Endpoint | None = None  # after PASV or EPSV
+        self.tls: DataTLS | None = None  # after AUTH TLS
+        self.data_tls: DataTLS | None = None  # after PROT P
+        self.endpoint: Endpoint | None = None  # after PASV or EPSV
         self.name = ""
         self.is_logged_in = False
         self.directory = "/"
-        self.parameters = ftpdata.TransferParameters(type=ftpdata.RepresentationType.ASCII)
+        self.parameters = TransferParameters(type=RepresentationType.ASCII)
 
     async def run(self) -> None:
         """Answer one command after the other until the client leaves."""
@@ -80,9 +98,9 @@ class Session:
             command, _, argument = line.decode(errors="surrogateescape").strip("\r").partition(" ")
             try:
                 reply = await self.answer(command.upper(), argument)
-            except ftpdata.FTPDataError as error:
+            except FTPDataError as error:
                 # Its text may have paths in it, and is for the log. The reply is safe to send.
-                logger.info("%s: %s: %s", self.peer, command, error)
+                logger.info("%s: %s: %s", self.peer, command, error, exc_info=error)
                 reply = error.reply
 
     async def reply(self, text: str) -> None:
@@ -135,20 +153,20 @@ class Session:
                 return await self.listen(command)
             case "RETR", _:
                 async with self.opened(path, stat.S_ISREG) as file:
-                    return await self.transfer(functools.partial(ftpdata.send_file, file=file))
+                    return await self.transfer(functools.partial(send_file, file=file))
             case "STOR", _ if self.options.user:
                 directory, name = posixpath.split(path)
                 async with self.opened(directory, stat.S_ISDIR) as parent:
-                    receive = functools.partial(ftpdata.receive_file, target=name, dir_fd=parent)
+                    receive = functools.partial(receive_file, target=name, dir_fd=parent)
                     return await self.transfer(receive)
             case "LIST" | "NLST", _:
                 path = self.path("") if argument.startswith("-") else path  # LIST -a
-                formatter: TableFormatter = ftpdata.NlstFormatter()
+                formatter: TableFormatter = NlstFormatter()
                 if command == "LIST":
-                    formatter = ftpdata.ListFormatter(now=time.time())
+                    formatter = ListFormatter(now=time.time())
                 async with self.opened(path, stat.S_ISDIR) as listed:
-                    lines = ftpdata.list_directory(listed, formatter)
-                    return await self.transfer(functools.partial(ftpdata.send_listing, lines=lines))
+                    lines = list_directory(listed, formatter)
+                    return await self.transfer(functools.partial(send_listing, lines=lines))
             case _:
                 return "502 Not here."
 
@@ -166,7 +184,7 @@ class Session:
                 self.stream, server_side=True, ssl_context=context, standard_compatible=False
             )
         self.lines = BufferedByteReceiveStream(self.stream)
-        self.tls = ftpdata.DataTLS.for_server(context)
+        self.tls = DataTLS.for_server(context)
         self.is_logged_in = False
 
     async def log_in(self, password: str) -> str:
@@ -203,14 +221,12 @@ class Session:
         """Prepare a data connection (PASV, EPSV), in place of the one before."""
 
         await self.give_up_endpoint()
-        self.endpoint = await ftpdata.listen_passive(
-            self.host, control_peer=self.peer, tls=self.data_tls
-        )
+        self.endpoint = await listen_passive(self.host, control_peer=self.peer, tls=self.data_tls)
         address = self.endpoint.address
         if command == "EPSV":
-            return ftpdata.format_epsv_reply(address.port)
+            return format_epsv_reply(address.port)
 
-        return ftpdata.format_pasv_reply(address)
+        return format_pasv_reply(address)
 
     async def give_up_endpoint(self) -> None:
         """Close the endpoint that no transfer has used."""
@@ -219,7 +235,7 @@ class Session:
         if endpoint is not None:
             await endpoint.aclose()
 
-    async def transfer(self, move: Callable[..., Awaitable[ftpdata.TransferResult]]) -> str:
+    async def transfer(self, move: Callable[..., Awaitable[TransferResult]]) -> str:
         """Move a file or a listing over the data connection; return the reply that ends it."""
 
         endpoint, self.endpoint = self.endpoint, None
@@ -250,7 +266,7 @@ def open_beneath(root: str, path: str, is_kind: Callable[[int], bool]) -> int:
 
     if not is_kind(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ftpdata.FileUnavailable("not a file or directory that this command can use")
+        raise FileUnavailable("not a file or directory that this command can use")
 
     return descriptor
 
@@ -294,8 +310,6 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=2121)
     parser.add_argument("--user", metavar="NAME:PASSWORD")
-    parser.add_argument(
-        "--certificate", type=lambda file: ftpdata.ServerCertificate(certificate=file)
-    )
+    parser.add_argument("--certificate", type=lambda file: ServerCertificate(certificate=file))
     logging.basicConfig(level=logging.INFO)
     anyio.run(main, parser.parse_args())

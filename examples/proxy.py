@@ -2,23 +2,31 @@
 
 python -m examples.proxy UPSTREAM_HOST UPSTREAM_PORT [PORT]
 
-Clients use PASV or EPSV towards the proxy, the proxy EPSV towards the server.
-A transfer that is cut on one side is cut on the other: nobody ever takes a
-part of a file for the whole.
+Clients use PASV or EPSV towards the proxy, and the proxy does towards the
+server. A transfer that is cut on one side is cut on the other: nobody ever
+takes a part of a file for the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 
 from examples.control import Control, ReplyError
 from ftpdata import FTPDataError, format_epsv_reply, format_pasv_reply, listen_passive, relay
 from ftpdata.opening import PassiveEndpoint
 
+logger = logging.getLogger("ftpdata.examples.proxy")
+
 UPLOADS = ("STOR", "APPE", "STOU")
 DOWNLOADS = ("RETR", "LIST", "NLST", "MLSD")
+NOT_HERE = ("PORT", "EPRT", "AUTH", "PBSZ", "PROT")
+"""What would be between the client and the server, past the proxy."""
+
+IDLE_TIMEOUT = 300.0
+"""Seconds in which a client must say something."""
 
 
 class ProxySession:
@@ -34,45 +42,81 @@ class ProxySession:
         """Carry a command out, or hand it on; return the final reply."""
 
         verb = line.partition(" ")[0].upper()
+        if verb in NOT_HERE:
+            return "502 Use PASV or EPSV, in clear."
+
+        if line.upper() == "EPSV ALL":
+            return "200 Always."
+
         if verb in ("PASV", "EPSV"):
             await self.close()
             self._endpoint = await listen_passive(self._host, control_peer=self._peer)
             address = self._endpoint.address
-            return (
-                format_pasv_reply(address) if verb == "PASV" else format_epsv_reply(address.port)
-            )
-
-        if verb in ("PORT", "EPRT"):
-            return "502 use PASV or EPSV"
+            return format_pasv_reply(address) if verb == "PASV" else format_epsv_reply(address.port)
 
         if verb not in UPLOADS + DOWNLOADS:
-            return await self._upstream.command(line)
+            return await self._upstream.command(line, "")
 
-        if self._endpoint is None:
-            return "425 use PASV or EPSV first"
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is None:
+            return "425 Use PASV or EPSV first."
 
+        async with endpoint:
+            return await self._relay(line, endpoint, client)
+
+    async def _relay(
+        self, line: str, endpoint: PassiveEndpoint, client: asyncio.StreamWriter
+    ) -> str:
         upstream = await self._upstream.open(line)
-        client.write(b"150 relaying\r\n")
+        client.write(b"150 Relaying.\r\n")
         try:
-            async with self._endpoint as endpoint:
-                downstream = await endpoint.open()
-                pair = (downstream, upstream) if verb in UPLOADS else (upstream, downstream)
-                await relay(*pair)
+            downstream = await endpoint.open()
+            is_upload = line[:4].upper() in UPLOADS
+            await relay(*(downstream, upstream) if is_upload else (upstream, downstream))
         except FTPDataError as error:
+            logger.info("%s: %s: %s", self._peer, line, error)
             upstream.abort()
             await self._upstream.reply()
-            return f"{error.reply_code} {error}"
-        finally:
-            self._endpoint = None
+            return error.reply
+        except BaseException:
+            upstream.abort()
+            raise
 
         return await self._upstream.reply()
 
     async def close(self) -> None:
-        """Give the listener up."""
+        """Give up the listener."""
 
-        if self._endpoint is not None:
-            await self._endpoint.aclose()
-            self._endpoint = None
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            await endpoint.aclose()
+
+
+async def answer_all(
+    session: ProxySession, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Answer one command after the other until the client leaves."""
+
+    reply = "220 Ready."
+    while True:
+        writer.write(reply.replace("\n", "\r\n").encode(errors="surrogateescape") + b"\r\n")
+        if reply.startswith("221"):
+            return
+
+        async with asyncio.timeout(IDLE_TIMEOUT):
+            await writer.drain()
+            line = (await reader.readline()).decode(errors="surrogateescape").rstrip("\r\n")
+        if not line:
+            return
+
+        try:
+            reply = await session.answer(line, writer)
+        except ReplyError as error:
+            reply = str(error)
+        except FTPDataError as error:
+            reply = error.reply
+        except ValueError:
+            reply = "501 A command is one line."
 
 
 async def serve(
@@ -81,23 +125,19 @@ async def serve(
     """Serve one client: one connection to the server for each connection to the proxy."""
 
     local, peer = (writer.get_extra_info(name)[0] for name in ("sockname", "peername"))
-    with contextlib.suppress(ConnectionError):
+    try:
         async with await Control.connect(host, port) as upstream:
             session = ProxySession(upstream, local, peer)
             try:
-                writer.write(b"220 proxy\r\n")
-                while line := (await reader.readline()).decode(errors="surrogateescape").strip():
-                    try:
-                        reply = await session.answer(line, writer)
-                    except (FTPDataError, ReplyError) as error:
-                        reply = f"{getattr(error, 'reply_code', '')} {error}".strip()
-                    writer.write(reply.replace("\n", "\r\n").encode(errors="surrogateescape"))
-                    writer.write(b"\r\n")
-                    await writer.drain()
+                await answer_all(session, reader, writer)
             finally:
                 await session.close()
-
-    writer.close()
+    except (OSError, ReplyError, ValueError) as error:
+        # The client is gone, or the server, or one of them has said what no command is.
+        logger.info("%s: %r", peer, error)
+        writer.write(b"421 The proxy cannot go on.\r\n")
+    finally:
+        writer.close()
 
 
 async def main(host: str, port: int, listen_port: int = 2122) -> None:
@@ -112,4 +152,6 @@ async def main(host: str, port: int, listen_port: int = 2122) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:4])))
+    logging.basicConfig(level=logging.INFO)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:4])))

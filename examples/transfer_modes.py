@@ -20,11 +20,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
 
 import anyio
 
-from examples.control import Control, ReplyError
+from examples.control import Control, ReplyError, Server
 from ftpdata import FTPDataError, TransferParameters, receive_file, send_file
 
 TYPES = ("A N", "A T", "A C", "E N", "E T", "E C", "I", "L 8")
@@ -45,7 +44,7 @@ class Changed(Exception):
     """A file arrived, and was another one."""
 
 
-async def check(server: tuple[str, int, str, str], kind: str, structure: str, mode: str) -> None:
+async def check(server: Server, kind: str, structure: str, mode: str) -> None:
     """Move a file up and down in one combination.
 
     Raises:
@@ -54,24 +53,24 @@ async def check(server: tuple[str, int, str, str], kind: str, structure: str, mo
     """
 
     content = TEXT if kind[0] in "AE" else BINARY
-    async with await Control.login(*server) as control:
+    async with await Control.login(server) as control:
         parameters = await choose(control, kind, structure, mode)
-        dtp = await control.open(f"STOR {NAME}")
-        await send_file(dtp, io.BytesIO(content), parameters=parameters)
-        await control.reply("226", "250")
+        async with control.transfer(f"STOR {NAME}") as dtp:
+            await send_file(dtp, io.BytesIO(content), parameters=parameters)
 
         if await download(control, await choose(control, "I", "F", "S")) != content:
             raise Changed("on its way up")
         if await download(control, await choose(control, kind, structure, mode)) != content:
             raise Changed("on its way down")
-        await control.command(f"DELE {NAME}", "250")
+        await control.command(f"DELE {NAME}")
 
 
 async def choose(control: Control, kind: str, structure: str, mode: str) -> TransferParameters:
     """Agree with the server on the parameters."""
 
-    for line in (f"TYPE {kind}", f"STRU {structure}", f"MODE {mode}"):
-        await control.command(line, "200")
+    # Non-print is what TYPE A and TYPE E mean; not every server reads the N.
+    for line in (f"TYPE {kind.removesuffix(' N')}", f"STRU {structure}", f"MODE {mode}"):
+        await control.command(line)
 
     return TransferParameters().with_type(kind).with_structure(structure).with_mode(mode)
 
@@ -80,13 +79,13 @@ async def download(control: Control, parameters: TransferParameters) -> bytes:
     """Return the file as it comes."""
 
     received = io.BytesIO()
-    dtp = await control.open(f"RETR {NAME}")
-    await receive_file(dtp, received, parameters=parameters)
-    await control.reply("226", "250")
+    async with control.transfer(f"RETR {NAME}") as dtp:
+        await receive_file(dtp, received, parameters=parameters)
+
     return received.getvalue()
 
 
-async def main(server: tuple[str, int, str, str]) -> bool:
+async def main(server: Server) -> bool:
     """Print the table; return whether all went well."""
 
     print("TYPE STRU ", *(f"MODE {mode}" for mode in MODES))
@@ -108,7 +107,7 @@ async def main(server: tuple[str, int, str, str]) -> bool:
 
 
 @contextlib.contextmanager
-def reference_server() -> Iterator[tuple[str, int, str, str]]:
+def reference_server() -> Iterator[Server]:
     """Run the reference server on a temporary directory; yield where it is, and a user of it."""
 
     with tempfile.TemporaryDirectory() as directory:
@@ -120,25 +119,21 @@ def reference_server() -> Iterator[tuple[str, int, str, str]]:
             try:
                 assert process.stdout is not None
                 host, _, port = process.stdout.readline().split()[-1].rpartition(":")
-                yield host, int(port), "demo", "demo"
+                yield Server(host, int(port), "demo", "demo")
             finally:
                 process.terminate()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m examples.transfer_modes")
-    parser.add_argument("url", nargs="?", type=urlsplit)
+    parser.add_argument("url", nargs="?")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         if options.url is None:
-            address = stack.enter_context(reference_server())
+            server = stack.enter_context(reference_server())
         else:
-            user, password = options.url.username or "anonymous", options.url.password or "guest@"
-            address = (
-                *(options.url.hostname, options.url.port or 21),
-                *(unquote(user), unquote(password)),
-            )
-        right = anyio.run(main, address, backend_options={"use_uvloop": options.loop == "uvloop"})
+            server = Server.of_url(options.url)
+        right = anyio.run(main, server, backend_options={"use_uvloop": options.loop == "uvloop"})
 
     sys.exit(not right)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from examples.control import Control, ReplyError
+import anyio
+
+from examples.control import Control, ReplyError, Server
 from ftpdata import FTPDataError, TransferResult, send_file
 
 TRIES = 5
@@ -17,36 +19,37 @@ TRIES = 5
 async def upload(control: Control, local: str, remote: str) -> TransferResult:
     """Send what the server does not have yet (SIZE, REST, STOR)."""
 
-    try:
-        offset = int((await control.command(f"SIZE {remote}", "213")).split()[1])
-    except ReplyError:
+    offset = await control.size(remote) or 0
+    if offset > (await anyio.Path(local).stat()).st_size:
+        # Another file: nothing of it is ours.
         offset = 0
-
     if offset:
         await control.command(f"REST {offset}", "350")
 
-    result = await send_file(await control.open(f"STOR {remote}"), local, offset=offset)
-    await control.reply("226")
-    return result
+    async with control.transfer(f"STOR {remote}") as dtp:
+        return await send_file(dtp, local, offset=offset)
 
 
-async def main(server: tuple[str, int, str, str], local: str, remote: str) -> None:
-    """Try until it is there; a new control connection for each try."""
+async def main(server: Server, local: str, remote: str) -> int:
+    """Try until it is there, with a new control connection for each try; return the status."""
 
     for attempt in range(1, TRIES + 1):
         try:
-            async with await Control.login(*server) as control:
+            async with await Control.login(server) as control:
                 result = await upload(control, local, remote)
-        except (FTPDataError, OSError) as error:
-            print(f"try {attempt}: {error}")
-            await asyncio.sleep(attempt)
+        except (FTPDataError, ReplyError, OSError) as error:
+            print(f"try {attempt}: {error}", file=sys.stderr)
+            if isinstance(error, FileNotFoundError) or getattr(error, "is_permanent", False):
+                return 1
+            if attempt < TRIES:
+                await asyncio.sleep(attempt)
         else:
             print(f"{result.file_bytes} bytes from offset {result.offset}")
-            return
+            return 0
 
-    sys.exit("given up")
+    return 1
 
 
 if __name__ == "__main__":
     host, port, user, password, local, remote = sys.argv[1:]
-    asyncio.run(main((host, int(port), user, password), local, remote))
+    sys.exit(asyncio.run(main(Server(host, int(port), user, password), local, remote)))

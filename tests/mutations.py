@@ -951,6 +951,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/test_examples.py::test_who_may_log_in_to_the_minimal_server",
     ),
     Mutation(
+        name="mirror: no name leads out of the local directory",
+        module="examples/mirror.py",
+        check='return name in ("", ".", "..") or "/" in name or os.sep in name',
+        instead="return False",
+        tests="tests/test_examples.py::test_mirror_keeps_to_its_directory",
+    ),
+    Mutation(
         name="minimal server: one listener for a session",
         module="examples/minimal_server.py",
         check="        await self.give_up_endpoint()\n        self.endpoint",

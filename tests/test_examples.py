@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import ftplib
+import functools
 import io
 import os
+import re
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 import trustme
+from anyio.abc import SocketAttribute
 
-from examples.control import Control
+import ftpdata
+from examples import (
+    control as control_module,
+)
+from examples import (
+    download_with_progress,
+    minimal_server,
+    mirror,
+    transfer_modes,
+    upload_with_resume,
+)
+from examples.control import Control, ReplyError, Server
 from examples.demo import ExtendedFTP
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,14 +111,199 @@ def test_upload_with_resume(served: Path, tmp_path: Path, present: int | None) -
 def test_mirror(served: Path, tmp_path: Path) -> None:
     """The tree is copied; a second time only what has changed."""
     local = tmp_path / "mirror"
-    with running("server", str(served), "--port", "0", "--anonymous") as address:
-        assert run("mirror", *address, "/", str(local)) == "3 files transferred\n"
+    with running("server", str(served), "--port", "0", "--user", "u:p") as address:
+        arguments = *address, "/", str(local), "--user", "u:p"
+        assert run("mirror", *arguments) == "3 files transferred\n"
         (served / "below" / "text").write_bytes(b"changed")
-        assert run("mirror", *address, "/", str(local)) == "1 files transferred\n"
+        assert run("mirror", *arguments) == "1 files transferred\n"
 
-    for path in served.rglob("*"):
-        copy = local / path.relative_to(served)
-        assert copy.is_dir() if path.is_dir() else copy.read_bytes() == path.read_bytes()
+    assert_same_trees(served, local)
+
+
+def assert_same_trees(original: Path, copy: Path) -> None:
+    """Assert that all of a tree is in its copy."""
+
+    for path in original.rglob("*"):
+        twin = copy / path.relative_to(original)
+        assert twin.is_dir() if path.is_dir() else twin.read_bytes() == path.read_bytes()
+
+
+# The clients and a server that keeps to the spirit of the RFCs, not to their letter
+
+
+class OddSession(minimal_server.Session):
+    """A session with neither EPSV, SIZE nor MLSD, whose codes are others of the same kind."""
+
+    hostile_lines: tuple[bytes, ...] = ()
+
+    async def answer(self, command: str, argument: str) -> str:
+        """Carry out a command, or refuse it."""
+
+        match command:
+            case "EPSV" | "SIZE":
+                return "500 What?"
+            case "TYPE" if " " in argument:
+                return "501 One letter."
+            case "STRU" | "MODE" | "DELE":
+                return "202 As you like."
+            case "RETR" if argument.endswith("/refused"):
+                return "550 Not this one."
+            case "MLSD" if self.hostile_lines:
+                move = functools.partial(ftpdata.send_listing, lines=self.hostile_lines)
+                return await self.transfer(move)
+            case _:
+                reply = await super().answer(command, argument)
+                return re.sub("^(2[0-5])[0-9]", r"\g<1>9", reply) if command != "PASV" else reply
+
+
+@contextlib.asynccontextmanager
+async def odd_server(served: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+    """Serve by `OddSession`s."""
+
+    monkeypatch.setattr(minimal_server, "Session", OddSession)
+    options = argparse.Namespace(directory=str(served), user="u:p", certificate=None)
+    handle = functools.partial(minimal_server.serve, options, anyio.Semaphore(10))
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as sessions,
+    ):
+        sessions.start_soon(listener.serve, handle)
+        yield Server("127.0.0.1", listener.extra(SocketAttribute.local_port), "u", "p")
+        sessions.cancel_scope.cancel()
+
+
+async def test_mirror_of_an_odd_server(
+    served: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It does without EPSV and MLSD; what is refused is reported, and all else is there."""
+
+    async with odd_server(served, monkeypatch) as server:
+        assert await mirror.main(server, "/", str(tmp_path / "mirror")) == 0
+        await asyncio.to_thread(assert_same_trees, served, tmp_path / "mirror")
+        await asyncio.to_thread((served / "below" / "refused").write_bytes, b"")
+        assert await mirror.main(server, "/", str(tmp_path / "again")) == 1
+
+    assert sorted(path.name for path in await asyncio.to_thread(files_in, tmp_path / "again")) == [
+        *("Grüße", "file.bin", "text")
+    ]
+    output, errors = capsys.readouterr()
+    assert output == "3 files transferred\n" * 2
+    assert errors == "'/below/refused': 550 Not this one.\n"
+
+
+def files_in(directory: Path) -> list[Path]:
+    """Return the files below a directory."""
+
+    return [path for path in directory.rglob("*") if not path.is_dir()]
+
+
+async def test_mirror_keeps_to_its_directory(
+    served: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A name that would lead elsewhere is reported, and the rest is transferred."""
+
+    lines = b"type=file; ../evil", b"type=dir; ..", b"type=file; /evil", b"type=file; file.bin"
+    monkeypatch.setattr(OddSession, "hostile_lines", lines)
+    async with odd_server(served, monkeypatch) as server:
+        assert await mirror.main(server, "/", str(tmp_path / "mirror" / "here")) == 1
+
+    (copied,) = await asyncio.to_thread(files_in, tmp_path / "mirror")
+    assert copied == tmp_path / "mirror" / "here" / "file.bin"
+    assert capsys.readouterr().err.count("leads elsewhere") == 3
+
+
+async def test_download_without_size(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is whole, although nobody said before how long it is."""
+
+    async with odd_server(served, monkeypatch) as server:
+        result = await download_with_progress.download(server, "file.bin", f"{tmp_path}/copy")
+
+    assert result.file_bytes == len(CONTENT)
+    assert await asyncio.to_thread((tmp_path / "copy").read_bytes) == CONTENT
+
+
+async def test_upload_without_size(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the file is sent; what is refused for good is not tried again."""
+
+    local = tmp_path / "local"
+    await asyncio.to_thread(local.write_bytes, CONTENT)
+    async with odd_server(served, monkeypatch) as server:
+        assert await upload_with_resume.main(server, str(local), "upload") == 0
+        assert await upload_with_resume.main(server, str(local), "nowhere/upload") == 1
+
+    assert await asyncio.to_thread((served / "upload").read_bytes) == CONTENT
+
+
+async def test_transfer_modes_of_an_odd_server(
+    served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TYPE A is what it says for TYPE A N, and any 2yz ends a command."""
+
+    async with odd_server(served, monkeypatch) as server:
+        await transfer_modes.check(server, "A N", "F", "S")
+
+
+async def test_the_next_command_has_the_next_reply(
+    served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a transfer that was refused, and after one that has failed here."""
+
+    async with odd_server(served, monkeypatch) as server, await Control.login(server) as control:
+        with pytest.raises(ReplyError, match="550"):
+            async with control.transfer("RETR /refused"):
+                raise AssertionError
+        assert (await control.command("PWD")).startswith("25")
+        with pytest.raises(LookupError):
+            async with control.transfer("RETR file.bin"):
+                raise LookupError
+        assert (await control.command("PWD")).startswith("25")
+
+
+async def test_the_command_does_not_wait_for_the_data_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They go out together, which saves a round trip."""
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    loop = asyncio.get_running_loop()
+    has_command = asyncio.Event()
+
+    class SlowEndpoint:
+        async def open(self, *, keep: bool) -> str:
+            assert keep
+            await has_command.wait()
+            return "connected"
+
+        def abort(self) -> None:
+            has_command.set()
+
+    monkeypatch.setattr(control_module, "connect_active", lambda *_, **__: SlowEndpoint())
+    connecting = asyncio.ensure_future(Control.connect(*listener.getsockname()))
+    peer, _ = await loop.sock_accept(listener)
+    peer.send(b"220 ready\r\n")
+    async with await connecting as control:
+        opening = asyncio.ensure_future(control.open("RETR file"))
+        assert await loop.sock_recv(peer, 100) == b"EPSV\r\n"
+        peer.send(b"229 here (|||1025|)\r\n")
+        assert await loop.sock_recv(peer, 100) == b"RETR file\r\n"
+        assert not opening.done()
+        has_command.set()
+        peer.send(b"125 go\r\n")
+        assert await opening == "connected"  # type: ignore[comparison-overlap]
+
+    peer.close()
+    listener.close()
 
 
 def login(kind: type[ftplib.FTP], host: str, port: str, user: str = "") -> ftplib.FTP:
@@ -132,6 +333,24 @@ def test_proxy(served: Path) -> None:
                 with pytest.raises(ftplib.error_perm, match="550"):
                     ftp.retrbinary("RETR nothing", received.write)
                 assert ftp.voidcmd("NOOP").startswith("200")
+                for refused in ("AUTH TLS", "PORT 127,0,0,1,4,1"):
+                    with pytest.raises(ftplib.error_perm, match="502"):
+                        ftp.sendcmd(refused)
+                with pytest.raises(ftplib.error_temp, match="425"):
+                    ftp.sendcmd("RETR file.bin")
+                assert ftp.quit().startswith("221")
+
+
+def test_proxy_without_a_server(served: Path) -> None:
+    """The client is told that nobody is there."""
+    with running("server", str(served), "--port", "0", "--anonymous") as address:
+        pass  # Nobody listens there any more.
+    with (
+        running("proxy", *address, "0") as (host, port),
+        pytest.raises(ftplib.error_temp, match="421"),
+        ftplib.FTP(timeout=20) as ftp,
+    ):
+        ftp.connect(host, int(port))
 
 
 # The minimal server
@@ -155,7 +374,7 @@ class ProtectedFTP(ftplib.FTP_TLS):
 
 
 @contextlib.contextmanager
-def minimal_server(served: Path, way: str = "clear") -> Iterator[tuple[str, str]]:
+def running_minimal_server(served: Path, way: str = "clear") -> Iterator[tuple[str, str]]:
     """Run the minimal server, in clear or with TLS, for the user u whose password is p."""
 
     certificate = AUTHORITY.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
@@ -190,7 +409,7 @@ def test_the_minimal_server_is_small() -> None:
 def test_minimal_server_with_ftplib(way: str, served: Path) -> None:
     """Downloads, uploads and listings work, by PASV and by EPSV; errors have their replies."""
 
-    with minimal_server(served, way) as address:
+    with running_minimal_server(served, way) as address:
         for kind in KINDS[way]:
             with login(kind, *address, "u") as ftp:
                 received = io.BytesIO()
@@ -233,7 +452,7 @@ def test_minimal_server_with_curl(way: str, served: Path, tmp_path: Path) -> Non
     need("curl")
     (tmp_path / "local").write_bytes(CONTENT)
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
-    with minimal_server(served, way) as (host, port):
+    with running_minimal_server(served, way) as (host, port):
         common = ["curl", "-sS", "--max-time", "20", "--fail-early", "-u", "u:p"]
         if way == "tls":
             common += ["--ssl-reqd", "--cacert", str(tmp_path / "authority.pem")]
@@ -259,7 +478,7 @@ def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> Non
     need("lftp")
     (tmp_path / "local").write_bytes(CONTENT)
     AUTHORITY.cert_pem.write_to_path(tmp_path / "authority.pem")
-    with minimal_server(served, way) as (host, port):
+    with running_minimal_server(served, way) as (host, port):
         script = (
             f"set ftp:ssl-allow {way == 'tls'}; set ftp:ssl-force {way == 'tls'};"
             f"set ssl:ca-file {tmp_path}/authority.pem; set ssl:check-hostname no;"
@@ -271,15 +490,13 @@ def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> Non
         subprocess.run(["lftp", "--norc", "-c", script], check=True, timeout=40)
 
     assert (served / "up").read_bytes() == CONTENT
-    for path in served.rglob("*"):
-        copy = tmp_path / "mirror" / path.relative_to(served)
-        assert copy.is_dir() if path.is_dir() else copy.read_bytes() == path.read_bytes()
+    assert_same_trees(served, tmp_path / "mirror")
 
 
 def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None:
     """Each EPSV closes the listener of the one before; QUIT closes the last one."""
 
-    with minimal_server(served) as (host, port):
+    with running_minimal_server(served) as (host, port):
         with login(ftplib.FTP, host, port, "u") as ftp:
             ports = [ftplib.parse229(ftp.sendcmd("EPSV"), (host, 0))[1] for _ in range(20)]
             for old in set(ports[:-1]) - {ports[-1]}:
@@ -299,7 +516,7 @@ def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None
 def test_the_minimal_server_transfers_once_for_each_passive_command(served: Path) -> None:
     """What comes without a PASV of its own is refused, before a 150."""
 
-    with minimal_server(served) as address, login(ExtendedFTP, *address, "u") as ftp:
+    with running_minimal_server(served) as address, login(ExtendedFTP, *address, "u") as ftp:
         ftp.retrbinary("RETR file.bin", lambda _: None)
         for command in ("RETR file.bin", "LIST", "NLST", "STOR up"):
             assert refusal(ftp, command).startswith("425 ")
@@ -313,7 +530,7 @@ def test_no_path_leaves_the_directory_of_the_minimal_server(served: Path, tmp_pa
     (served / "file").symlink_to(secret)
     (served / "outside").symlink_to(tmp_path)
     (served / "below" / "up").symlink_to("..")
-    with minimal_server(served) as address, login(ExtendedFTP, *address, "u") as ftp:
+    with running_minimal_server(served) as address, login(ExtendedFTP, *address, "u") as ftp:
         for path in ("../secret", "/../secret", "file", "outside/secret", "below/up/file.bin"):
             for command in ("RETR", "SIZE", "CWD", "LIST"):
                 ftp.sendcmd("EPSV")
@@ -335,7 +552,7 @@ def test_no_path_leaves_the_directory_of_the_minimal_server(served: Path, tmp_pa
 def test_who_may_log_in_to_the_minimal_server(served: Path) -> None:
     """A wrong password is refused, and so is a login in clear where there is a certificate."""
 
-    with minimal_server(served) as (host, port), ftplib.FTP(timeout=20) as ftp:
+    with running_minimal_server(served) as (host, port), ftplib.FTP(timeout=20) as ftp:
         ftp.connect(host, int(port))
         assert refusal(ftp, "RETR file.bin").startswith("530 ")
         for user, password in (("u", "q"), ("v", "p"), ("u", "")):
@@ -344,7 +561,7 @@ def test_who_may_log_in_to_the_minimal_server(served: Path) -> None:
         assert refusal(ftp, "RETR file.bin").startswith("530 ")
         ftp.login("u", "p")
 
-    with minimal_server(served, "tls") as (host, port), ftplib.FTP(timeout=20) as ftp:
+    with running_minimal_server(served, "tls") as (host, port), ftplib.FTP(timeout=20) as ftp:
         ftp.connect(host, int(port))
         with pytest.raises(ftplib.error_perm, match="530"):
             ftp.login("u", "p")
@@ -362,7 +579,7 @@ def test_nothing_is_said_to_the_minimal_server_between_auth_and_tls(served: Path
     """What somebody on the way adds to AUTH ends the session (CVE-2011-0411)."""
 
     with (
-        minimal_server(served, "tls") as (host, port),
+        running_minimal_server(served, "tls") as (host, port),
         socket.create_connection((host, int(port)), timeout=20) as control,
         control.makefile("rb") as lines,
     ):

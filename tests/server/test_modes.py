@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
+from examples.control import Server
 from examples.transfer_modes import COMBINATIONS, MODES, STRUCTURES, TEXT, TYPES, check
 from ftpdata import CodecOptions, TransferParameters
 from ftpdata.codecs import decoder_for, encoder_for
@@ -60,7 +61,7 @@ async def test_round_trip(kind: str, structure: str, mode: str, served_directory
     """What the client example sends up is stored as it was, and comes down as it was."""
 
     async with serving(served_directory) as server:
-        await check((server.host, server.port, "ann", "secret"), kind, structure, mode)
+        await check(Server(server.host, server.port, "ann", "secret"), kind, structure, mode)
 
 
 def test_readme_has_each_combination() -> None:
