@@ -51,37 +51,29 @@ def _install(session: nox.Session, *groups: str) -> None:
     session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
 
 
-def _share(python: str) -> tuple[str, ...]:
-    """Return what one Python runs, so that every Python and every loop has its turn in time.
+def _test(session: nox.Session, *options: str) -> None:
+    """Run the tests on every core with `options`; or those that the command line names."""
 
-    Not every pair of them: the Python that runs nox tests all of it on asyncio; on uvloop the
-    newest of the others tests the package, and the rest the server. With arguments of your own,
-    all of it is run on both.
+    session.run("pytest", *(session.posargs or ("-n", "auto", *options)))
+
+
+def _share(part: int) -> str:
+    """Name one of seven parts of the tests, each with tests of every file.
+
+    Seven because it is odd: the tests of one loop alternate with those of the other.
     """
 
-    others = [version for version in PYTHONS if version != HERE]
-    if python == HERE:
-        return ("--loop", "asyncio")
-    if len(others) == 1:
-        return ("--loop", "uvloop")
-    if python == others[-1]:
-        return ("--loop", "uvloop", "--ignore", "tests/server")
-
-    return ("--loop", "uvloop", "tests/server")
+    return f"--share={part}/7"
 
 
-@nox.session(python=PYTHONS)
+@nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on every supported Python; measure their coverage on the one that runs nox."""
+    """Run the tests on the Python that runs nox, on both event loops; measure their coverage."""
 
     _install(session, "test")
-    workers = () if session.posargs else ("-n", "auto", *_share(str(session.python)))
-    if session.python != HERE:
-        session.run("pytest", *workers, *session.posargs)
-        return
-
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *workers, *session.posargs)
+    arguments = session.posargs or ("-n", "auto")
+    session.run("coverage", "run", "-m", "pytest", *arguments)
     session.run("coverage", "combine", "--quiet")
     # Some tests alone cover little, and the fast paths of Linux need Linux.
     if session.posargs or sys.platform != "linux":
@@ -91,6 +83,31 @@ def tests(session: nox.Session) -> None:
     modules = ",".join(f"ftpdata/{module.replace('.', '/')}.py" for module in pure)
     session.run("coverage", "report")
     session.run("coverage", "report", f"--include={modules}", "--fail-under=100")
+
+
+@nox.session(python=PYTHONS)
+def sample(session: nox.Session) -> None:
+    """Run a part of the tests, another one on each supported Python: some of every file."""
+
+    _install(session, "test")
+    _test(session, _share(PYTHONS.index(str(session.python)) + 1))
+
+
+@nox.session(name="all", python=PYTHONS)
+def everything(session: nox.Session) -> None:
+    """Run all tests on every supported Python."""
+
+    _install(session, "test")
+    _test(session)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Run the tests with the oldest versions of the dependencies that pyproject.toml allows."""
+
+    _install(session, "test")
+    session.install(*(name.replace(">=", "==") for name in PROJECT["project"]["dependencies"]))
+    _test(session, "--loop=asyncio")
 
 
 @nox.session

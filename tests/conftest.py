@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
@@ -24,10 +25,12 @@ from typing import Any
 import hypothesis
 import pytest
 
+from ftpdata.files._cache import lives_in_memory
 from tests.harness.blocking import AVAILABLE as CAN_SEE_BLOCKING
 from tests.harness.blocking import detect_blocking_calls
 from tests.harness.leaks import CAN_SEE_DESCRIPTORS, Holdings, hidden_files
 from tests.harness.loops import LOOP_FACTORIES, run_in_new_loop, warm_up
+from tests.harness.shares import Share
 
 # A shared machine has no time of its own: a deadline for one example would fail at random.
 hypothesis.settings.register_profile("ftpdata", deadline=None, print_blob=True)
@@ -45,6 +48,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=sorted(LOOP_FACTORIES),
         help="event loop of async tests; may be given again (default: all)",
     )
+    parser.addoption(
+        "--share",
+        type=Share.parse,
+        metavar="K/N",
+        help="run one of N parts of the tests; each part has tests of every file",
+    )
+
+
+def pytest_configure() -> None:
+    """Keep the files of the tests on a disk, where there is one.
+
+    Many systems hold /tmp in memory, where ftpdata needs no threads: the tests that want one to
+    hang, or count what is waited for, would find none. What is special in memory has tests of its
+    own, in /dev/shm.
+    """
+
+    if _is_in_memory(tempfile.gettempdir()) and not _is_in_memory(_ON_DISK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _ON_DISK)
+
+
+_ON_DISK = "/var/tmp"  # survives a restart (hier(7)), and so is not in memory
+
+
+def _is_in_memory(directory: str) -> bool:
+    try:
+        fd = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return True
+
+    try:
+        return lives_in_memory(fd)
+    finally:
+        os.close(fd)
 
 
 def _loops(config: pytest.Config) -> list[str]:
@@ -136,6 +172,20 @@ def _reason(mark: pytest.Mark | None) -> None:
 
     if mark is not None and not (len(mark.args) == 1 and isinstance(mark.args[0], str)):
         raise pytest.UsageError(f"mark {mark.name} wants one argument, the reason")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the share of the tests that was asked for."""
+
+    share: Share | None = config.getoption("--share")
+    if share is None:
+        return
+
+    chosen = share.of(items, file=lambda item: item.path)
+    kept = set(chosen)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = chosen
 
 
 # Leaks

@@ -14,6 +14,7 @@ import pytest
 from tests.harness.blocking import AVAILABLE as CAN_SEE_BLOCKING
 from tests.harness.leaks import CAN_SEE_DESCRIPTORS
 from tests.harness.loops import LOOP_FACTORIES
+from tests.harness.shares import Share
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -372,3 +373,43 @@ def test_async_offence_is_caught(
 ) -> None:
     """An async test that leaves something on its loop, blocks it or hangs, fails on each loop."""
     assert re.search(complaint, outcomes[f"{name}[{loop}]"])
+
+
+# Shares of the tests
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_shares_together_are_all_tests_and_each_touches_every_file(parts: int) -> None:
+    """Whatever the number of tests in a file, fewer than there are shares included."""
+    tests = [(file, number) for file in range(1, 12) for number in range(file)]
+    together = []
+    for part in range(1, parts + 1):
+        chosen = Share.parse(f"{part}/{parts}").of(tests, file=lambda test: test[0])
+        assert {file for file, _ in chosen} == set(range(1, 12))
+        assert chosen == sorted(set(chosen))
+        together += chosen
+
+    assert set(together) == set(tests)
+
+
+@pytest.mark.parametrize("text", ["0/7", "8/7", "1", "1/2/3", "a/b", ""])
+def test_a_share_that_there_is_not(text: str) -> None:
+    """It is refused."""
+    with pytest.raises(ValueError):
+        Share.parse(text)
+
+
+def test_a_share_runs_alone(tmp_path: Path) -> None:
+    """It is run; the other tests count as deselected."""
+    (tmp_path / "test_five.py").write_text("def test_first(): pass\ndef test_second(): pass\n")
+    command = (sys.executable, "-m", "pytest", "-v", "-c", str(ROOT / "pyproject.toml"))
+    run = subprocess.run(
+        [*command, "-p", "tests.conftest", "-p", "no:cacheprovider", "--share=2/7", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "test_second PASSED" in run.stdout
+    assert "1 passed, 1 deselected" in run.stdout
