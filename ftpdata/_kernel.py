@@ -17,6 +17,8 @@ import struct
 import sys
 from collections.abc import Callable
 
+from .connection._delivery import Sight
+
 if sys.platform == "linux":
     import fcntl
     import termios
@@ -30,7 +32,6 @@ __all__ = [
     "describe_tls",
     "duplicate_socket",
     "has_close_notify",
-    "has_unread",
     "limit_unsent",
     "look_at",
     "pending_error",
@@ -38,8 +39,7 @@ __all__ = [
     "reset_socket_on_close",
     "room_to_send",
     "sendfile_past",
-    "unacknowledged_bytes",
-    "unacknowledged_on",
+    "sight_of",
     "watch_readable",
     "watch_writable",
 ]
@@ -63,12 +63,23 @@ LOSS_ERRNOS = RESET_ERRNOS | {
 }
 """What it says of a connection that is lost."""
 
-FIN_SENT = (b"\x04", b"\x09", b"\x0b")
-"""``tcpi_state``: FIN-WAIT-1, LAST-ACK and CLOSING, in Linux's numbers."""
+CLOSED = 7
+FIN_SENT = frozenset({4, 9, 11})
+FIN_RECEIVED = frozenset({6, 7, 8, 9, 11})
+"""``tcpi_state`` in Linux's numbers: CLOSE; FIN-WAIT-1, LAST-ACK and CLOSING, in which our end of
+file is not acknowledged; TIME-WAIT, CLOSE, CLOSE-WAIT, LAST-ACK and CLOSING, in which the peer's
+has come."""
 
 TCP_INFO_LENGTH = 128
+TCP_INFO_RTT = slice(68, 72)
 TCP_INFO_BYTES_ACKED = slice(120, 128)
-"""Where ``tcpi_bytes_acked`` lies in ``struct tcp_info`` (linux/tcp.h, since 4.1)."""
+"""Where ``tcpi_rtt``, in microseconds, and ``tcpi_bytes_acked`` lie in ``struct tcp_info``
+(linux/tcp.h, since 4.1)."""
+
+FOUR_BYTES = bytes(4)
+
+UNKNOWN = Sight()
+"""What a system says that does not tell."""
 
 TCP_NOTSENT_LOWAT = 25
 """Python's socket module knows it from 3.12 on."""
@@ -146,33 +157,37 @@ def pending_error(transport: asyncio.Transport) -> OSError | None:
     return OSError(code, os.strerror(code)) if code else None
 
 
-def unacknowledged_bytes(transport: asyncio.Transport) -> int | None:
-    """Bytes that the peer's kernel has not acknowledged, the end of file included if unsent.
+def sight_of(sock: socket.socket | None) -> Sight:
+    """Look at a connection without taking anything from it but an error, which is in the answer.
 
-    None where the system does not tell. (Linux, tcp(7): SIOCOUTQ, which has
-    the number of TIOCOUTQ.)
+    Empty where the system does not tell. (Linux, tcp(7): SIOCOUTQ and SIOCINQ, which have the
+    numbers of TIOCOUTQ and FIONREAD, and TCP_INFO.)
     """
 
-    return unacknowledged_on(transport.get_extra_info("socket"))
-
-
-def unacknowledged_on(sock: socket.socket | None) -> int | None:
-    """Do the same for a socket without a transport."""
-
     if sock is None or sys.platform != "linux" or not _is_tcp(sock):
-        return None
+        return UNKNOWN
 
     try:
-        raw = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-        queued = int(struct.unpack("i", raw)[0])
-        if queued == 1 and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) in FIN_SENT:
-            # The end of file counts as one byte. A peer that has all data but
-            # delays this last acknowledgement (40 ms on Linux) has the file.
-            return 0
+        fd = sock.fileno()
+        queued = int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, FOUR_BYTES), sys.byteorder)
+        unread = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, FOUR_BYTES), sys.byteorder)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH)
+        state = info[0]
+        # The end of file counts as one byte, the last.
+        unacknowledged = queued - (queued > 0 and state in FIN_SENT)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if state == CLOSED else 0
     except NO_ANSWER:
-        return None
+        return UNKNOWN
 
-    return queued
+    return Sight(
+        unacknowledged,
+        _acknowledged_in(info),
+        unread,
+        state in FIN_RECEIVED,
+        state == CLOSED,
+        OSError(code, os.strerror(code)) if code else None,
+        int.from_bytes(info[TCP_INFO_RTT], sys.byteorder) / 1e6,
+    )
 
 
 def room_to_send(transport: asyncio.Transport) -> int | None:
@@ -257,21 +272,6 @@ def limit_unsent(transport: asyncio.Transport, nbytes: int) -> int:
     return before
 
 
-def has_unread(sock: socket.socket) -> bool:
-    """Whether closing the socket now would be a reset, as there is something to read.
-
-    Also where it fails, and somebody has to be told why.
-    """
-
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK))
-    except (BlockingIOError, TypeError):
-        # TypeError: uvloop's sockets cannot be read; it has read all there is by itself.
-        return False
-    except NO_ANSWER:
-        return True
-
-
 def acknowledged_bytes(transport: asyncio.Transport) -> int | None:
     """Bytes that the peer's kernel has acknowledged so far, TLS records included."""
 
@@ -289,8 +289,7 @@ def acknowledged_on(sock: socket.socket | None) -> int | None:
     except NO_ANSWER:
         return None
 
-    field = info[TCP_INFO_BYTES_ACKED]
-    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None  # noqa: PLR2004
+    return _acknowledged_in(info)
 
 
 def duplicate_socket(transport: asyncio.Transport) -> socket.socket | None:
@@ -362,6 +361,11 @@ def _watch(
         return False
 
     return True
+
+
+def _acknowledged_in(info: bytes) -> int | None:
+    field = info[TCP_INFO_BYTES_ACKED]
+    return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None  # noqa: PLR2004
 
 
 def _is_tcp(sock: socket.socket | None) -> bool:

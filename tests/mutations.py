@@ -602,16 +602,33 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small file that is sent directly has arrived",
         module="ftpdata/transfers/_direct.py",
-        check="return False if await _has_arrived(link, self._patience) else None\n",
-        instead="return False\n",
-        tests="tests/transfers/test_direct.py::test_the_way_on_from_everything_else",
+        check="        if verdict is Verdict.DELIVERED:\n",
+        instead="        if True:\n",
+        tests="tests/transfers/test_direct.py::test_what_is_not_delivered_does_not_linger"
+        " tests/transfers/test_direct.py::test_the_way_on_from_everything_else",
     ),
     Mutation(
-        name="a connection lingers only behind a file that has arrived",
-        module="ftpdata/transfers/_direct.py",
-        check="self._lingers and _is_delivered(link)",
-        instead="self._lingers",
-        tests="tests/transfers/test_direct.py::test_what_is_not_delivered_does_not_linger",
+        name="a reset that a look takes away is reported",
+        module="ftpdata/connection/_delivery.py",
+        check="        if sight.is_gone:\n            return Verdict.LOST\n",
+        instead="",
+        tests="tests/connection/test_delivery.py::test_what_a_look_means",
+    ),
+    Mutation(
+        name="in clear, a reset after everything was acknowledged is a reset",
+        module="ftpdata/connection/_delivery.py",
+        check="        if sight.error is not None and not (has_all and self._is_protected):\n"
+        "            return Verdict.LOST\n",
+        instead="",
+        tests="tests/connection/test_delivery.py::test_a_reset_behind_everything",
+    ),
+    Mutation(
+        name="data on their way may take as long as the stall limit",
+        module="ftpdata/connection/_delivery.py",
+        check="        is_stall = outstanding > 0 and self._stall is not None\n",
+        instead="        is_stall = False\n",
+        tests="tests/connection/test_delivery.py"
+        "::test_data_on_their_way_may_take_as_long_as_the_stall_limit",
     ),
     Mutation(
         name="an end in TLS that the socket did not take is announced",
@@ -658,17 +675,25 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="deadline of the end",
         module="ftpdata/connection/protocol.py",
-        check="        self.abort(End.CLOSE_TIMEOUT)\n",
-        instead="        pass\n",
+        check="            is_stall = verdict is Verdict.STALLED\n"
+        "            self.abort(End.STALLED if is_stall else End.CLOSE_TIMEOUT)\n",
+        instead="            pass\n",
         tests="tests/connection/test_protocol.py::test_finish_has_a_limit"
         " tests/connection/test_protocol.py::test_finish_is_not_true_before_the_peer_has_it",
     ),
     Mutation(
         name="the peer's kernel has all before the end is clean",
-        module="ftpdata/connection/protocol.py",
-        check="if unacknowledged == 0 or (unacknowledged is None and self._eof_received):",
-        instead="if True:",
+        module="ftpdata/connection/_delivery.py",
+        check="        if has_all or (is_answered and not outstanding):\n",
+        instead="        if True:\n",
         tests="tests/connection/test_protocol.py::test_finish_is_not_true_before_the_peer_has_it",
+    ),
+    Mutation(
+        name="a transport is not closed over what nobody has read",
+        module="ftpdata/connection/protocol.py",
+        check="        if self._tls is None and (self._eof_received or not sight.unread):\n",
+        instead="        if self._tls is None:\n",
+        tests="tests/connection/test_protocol.py::test_a_peer_that_talks_is_not_reset",
     ),
     Mutation(
         name="a file that shrinks",

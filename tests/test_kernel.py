@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from ftpdata import _kernel as kernel
+from ftpdata.connection._delivery import Sight
 from ftpdata.testing import MemoryTransport, reset, tcp_pair
 from tests.harness.seams import Seams
 from tests.harness.waiting import until
@@ -32,6 +33,12 @@ async def connect(sock: socket.socket) -> asyncio.Transport:
     )
     transport.pause_reading()
     return transport
+
+
+def sight_of(transport: asyncio.Transport) -> Sight:
+    """Look at the connection of a transport."""
+
+    return kernel.sight_of(transport.get_extra_info("socket"))
 
 
 async def close(transport: asyncio.Transport) -> None:
@@ -52,7 +59,7 @@ async def test_acknowledged_bytes_grow() -> None:
         transport.write(b"x" * 1000)
         theirs.setblocking(True)
         assert len(theirs.recv(1000, socket.MSG_WAITALL)) == 1000
-        await until(lambda: kernel.unacknowledged_bytes(transport) == 0)
+        await until(lambda: sight_of(transport).unacknowledged == 0)
         assert kernel.acknowledged_bytes(transport) == before + 1000
         await close(transport)
 
@@ -65,7 +72,7 @@ async def test_unacknowledged_bytes_wait_for_a_peer_that_is_full() -> None:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         transport = await connect(ours)
         transport.write(b"x" * 4_000_000)
-        await until(lambda: (kernel.unacknowledged_bytes(transport) or 0) > 1)
+        await until(lambda: (sight_of(transport).unacknowledged or 0) > 1)
         await close(transport)
 
     ours, theirs = await tcp_pair()
@@ -80,8 +87,51 @@ async def test_unacknowledged_bytes_wait_for_a_peer_that_is_full() -> None:
                 return False
 
         await until(has_ended)
-        await until(lambda: kernel.unacknowledged_bytes(transport) == 0)
+        await until(lambda: sight_of(transport).unacknowledged == 0)
         await close(transport)
+
+
+@linux_only
+async def test_a_look_takes_nothing_away() -> None:
+    """Bytes that nobody has read are counted and stay; so does the peer's end of file."""
+
+    ours, theirs = await tcp_pair()
+    with theirs:
+        theirs.send(b"what for?")
+        await until(lambda: kernel.sight_of(ours).unread == 9)
+        assert not kernel.sight_of(ours).has_peer_ended
+        theirs.shutdown(socket.SHUT_WR)
+        await until(lambda: kernel.sight_of(ours).has_peer_ended)
+        sight = kernel.sight_of(ours)
+        assert (sight.unread, sight.is_gone, sight.error) == (9, False, None)
+        assert 0 < sight.round_trip < 1
+        assert ours.recv(100) == b"what for?"
+        assert kernel.sight_of(ours).unread == 0
+        ours.close()
+
+
+@linux_only
+@pytest.mark.parametrize("is_ended", [False, True])
+async def test_a_look_reports_the_reset_that_it_takes_away(is_ended: bool) -> None:
+    """Also after our end of file, which nobody has acknowledged by then."""
+
+    ours, theirs = await tcp_pair()
+    ours.send(b"data")
+    if is_ended:
+        ours.shutdown(socket.SHUT_WR)
+    reset(theirs)
+    sights: list[Sight] = []
+
+    def is_gone() -> bool:
+        sights.append(kernel.sight_of(ours))
+        return sights[-1].is_gone
+
+    await until(is_gone)
+    assert isinstance(sights[-1].error, ConnectionResetError)
+    assert kernel.sight_of(ours)._replace(round_trip=0) == sights[-1]._replace(
+        error=None, round_trip=0
+    )
+    ours.close()
 
 
 @linux_only
@@ -166,7 +216,7 @@ async def test_a_transport_without_a_socket_has_no_answers() -> None:
     """Nothing is known, and nothing is done."""
     transport = MemoryTransport(asyncio.Protocol())
     assert kernel.acknowledged_bytes(transport) is None
-    assert kernel.unacknowledged_bytes(transport) is None
+    assert sight_of(transport) == Sight()
     assert kernel.pending_error(transport) is None
     kernel.reset_on_close(transport)
 
@@ -177,7 +227,7 @@ async def test_a_unix_socket_has_no_tcp_answers() -> None:
     with theirs:
         transport = await connect(ours)
         assert kernel.acknowledged_bytes(transport) is None
-        assert kernel.unacknowledged_bytes(transport) is None
+        assert sight_of(transport) == Sight()
         await close(transport)
 
 
@@ -190,7 +240,7 @@ async def test_a_closed_socket_has_no_answers() -> None:
     await close(transport)
     gone = MemoryTransport(asyncio.Protocol(), extra={"socket": sock})
     assert kernel.acknowledged_bytes(gone) is None
-    assert kernel.unacknowledged_bytes(gone) is None
+    assert sight_of(gone) == Sight()
     assert kernel.pending_error(gone) is None
     kernel.reset_on_close(gone)
     kernel.acknowledge_at_once(sock)

@@ -216,7 +216,6 @@ class DataChannel:
         operation.connection = endpoint
         await announce(Reply(125 if endpoint.is_ready else 150, text))
         if not self._keeps_open:
-            endpoint.lingers = True
             return endpoint
 
         operation.connection = dtp = await endpoint.open()

@@ -28,6 +28,9 @@ Invariants, on which everything above relies:
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
+import os
 import socket
 import ssl
 import sys
@@ -41,19 +44,17 @@ from .._kernel import (
     carries_as_is,
     duplicate_socket,
     has_close_notify,
-    has_unread,
-    pending_error,
     reset_on_close,
-    unacknowledged_bytes,
+    sight_of,
 )
 from ..addresses import HostPort
 from ..contracts import Buffer, BufferedConsumer, Consumer, Producer, PushProducer
-from ..deadlines import shared_moment
 from ..errors import BadAddress, FTPDataError, NotConnected, error_for_end, local_error
 from ..listing._names import NamePolicy
 from ..listing.entry import ListingEntry
 from ..listing.unix import ListingRules, format_list_line
 from ..outcome import End
+from ._delivery import Delivery, Sight, Verdict, answer_patience
 
 __all__ = ["DTP", "CloseWaiter"]
 
@@ -72,21 +73,6 @@ buffer more. A transport that goes on is broken, and is cut."""
 STARTS_READING_ANYWAY = sys.version_info < (3, 12)
 """Whether asyncio reads behind `connection_made` although that has paused it, as the first releases
 of 3.11 do (Debian 12 has one): it is told again then."""
-
-FIRST_ACKNOWLEDGED_POLL = 0.001
-MOVING_ACKNOWLEDGED_POLL = 0.1
-LAST_ACKNOWLEDGED_POLL = 2.0
-"""Seconds between two looks whether the peer has taken the rest: at first, while it goes on
-taking it, and once it has stopped."""
-
-MOST_UNREAD_LOOKS = 3
-"""Times that a connection stays open for what its peer should not have sent to be read."""
-
-ANSWER_PATIENCE = 1.0
-"""Seconds for the peer to answer a close_notify that it has.
-
-It need not (RFC 8446 §6.1, RFC 5246 §7.2.1). Most do at once; to close before
-their answer comes would reset the connection under them."""
 
 TLS_READ = 64 * 1024
 SPARE_READ = 64 * 1024
@@ -134,9 +120,12 @@ class DTP(asyncio.Protocol):
     Args:
         high_water: Bytes that may wait to be sent before a producer is
             paused. In flight are never more than this and one `write`.
-        close_timeout: Seconds without progress after which a peer that does
-            not take the rest and the end of file is given up, where `finish`
-            is not given a limit of its own. None waits for ever.
+        close_timeout: Seconds that a peer that may have everything can take
+            to end the connection, where `finish` is not given a limit of its
+            own. None waits for ever.
+        stall_timeout: Seconds after which a peer is given up that takes
+            nothing of the rest, once the transfer has nothing more to send.
+            None waits for ever.
         half_open: Keep the sending side open after the peer's end of file,
             as a two-way stream needs it. Otherwise an end of file that has
             been received, with nothing being sent, closes the connection.
@@ -180,24 +169,23 @@ class DTP(asyncio.Protocol):
     _eof_received: bool = False
     # Finishing.
     _finishing: bool = False
-    _finish_timeout: float | None = None
-    _finish_timer: asyncio.TimerHandle | None = None
-    _outstanding: int | None = None
-    _poll_timer: asyncio.TimerHandle | None = None
-    _poll_delay: float = FIRST_ACKNOWLEDGED_POLL
-    _unread_looks: int = 0
+    _delivery: Delivery | None = None
+    _delivery_timer: asyncio.TimerHandle | None = None
     _kept_socket: socket.socket | None = None
-    _answer_timer: asyncio.TimerHandle | None = None
+    # Runs while the transport stays open for the peer's last word, after all has been delivered.
+    _farewell: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
         *,
         high_water: int = DEFAULT_HIGH_WATER,
         close_timeout: float | None = 30.0,
+        stall_timeout: float | None = 300.0,
         half_open: bool = False,
     ) -> None:
         self.high_water = high_water
         self.close_timeout = close_timeout
+        self.stall_timeout = stall_timeout
         self.half_open = half_open
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._held: list[bytes] = []
@@ -232,6 +220,15 @@ class DTP(asyncio.Protocol):
         """Whether the end of file was sent, or is waiting behind data to be sent."""
 
         return self._eof_sent
+
+    @property
+    def is_lingering(self) -> bool:
+        """Whether the peer has everything, and the transport waits for its last word.
+
+        That takes a second at most; `abort` ends it at once.
+        """
+
+        return self._farewell is not None
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -298,28 +295,6 @@ class DTP(asyncio.Protocol):
         """
 
         return None if self._transport is None else acknowledged_bytes(self._transport)
-
-    @property
-    def bytes_undelivered(self) -> int | None:
-        """Bytes written that the peer's kernel has not acknowledged; None where unknown.
-
-        In TLS those of its records, and what waits to become some. (Known on
-        Linux; in TLS where an endpoint has made the connection.)
-        """
-
-        transport = self._transport
-        if transport is None or self._is_lost:
-            return None
-
-        if self._tls is None:
-            unacknowledged = unacknowledged_bytes(transport)
-        else:
-            unacknowledged = self._undelivered_records(transport.get_extra_info("socket"))
-
-        if unacknowledged is None:
-            return None
-
-        return transport.get_write_buffer_size() + unacknowledged
 
     @property
     def connected(self) -> asyncio.Future[None]:
@@ -407,7 +382,7 @@ class DTP(asyncio.Protocol):
             return
 
         self._producer = None
-        self._begin_finish(self.close_timeout)
+        self._begin_finish()
 
     def write(self, data: Buffer) -> None:
         """Send data. Buffers without limit unless the writer heeds the pauses.
@@ -507,6 +482,43 @@ class DTP(asyncio.Protocol):
         if self._end is not None:
             raise self._not_connected()
 
+    async def wait_delivered(self, stall: float | None = None) -> bool:
+        """Wait until the peer's kernel has everything that was written; the connection stays open.
+
+        Args:
+            stall: Seconds without progress after which the connection is
+                aborted; None waits for ever.
+
+        Returns:
+            Whether it has. False where the system does not tell (Linux does).
+
+        Raises:
+            FTPDataError: The connection has ended; the reason.
+        """
+
+        loop = asyncio.get_running_loop()
+        delivery = Delivery(
+            loop.time(), is_protected=self._tls is not None, stall=_or_for_ever(stall)
+        )
+        while True:
+            transport = self._transport
+            if transport is None or self._end is not None or transport.is_closing():
+                raise self._not_connected()
+
+            sight, now = self._sight(), loop.time()
+            if sight.unacknowledged is None:
+                return False
+
+            waiting = transport.get_write_buffer_size()
+            verdict = delivery.check(sight, now, waiting=waiting)
+            if verdict is Verdict.DELIVERED:
+                return True
+
+            if verdict is Verdict.PENDING:
+                await asyncio.sleep(delivery.next_look_at - now)
+            else:
+                self._give_up(verdict, sight)
+
     def write_eof(self) -> None:
         """Send the end of file behind what was written; go on receiving.
 
@@ -593,28 +605,33 @@ class DTP(asyncio.Protocol):
 
     # Ending
 
-    async def finish(self, timeout: float | None = None) -> None:
+    async def finish(self, timeout: float | None = None, *, stall: float | None = None) -> None:
         """End gracefully: flush, send the end of file, wait until the peer has it all.
 
-        The peer has it all when its kernel has acknowledged every byte and
-        the end of file (Linux), or when it has closed its own side. So the
-        226 that follows is true.
+        The peer has it all when its kernel has acknowledged every byte
+        (Linux), or when it has closed its own side. So the 226 that follows
+        is true. In TLS the peer's close_notify is not waited for: for a
+        second at most the transport stays open for it, see `is_lingering`.
 
         Args:
-            timeout: Seconds without any progress; None takes `close_timeout`.
+            timeout: Seconds that the peer may take to close once it may have
+                everything; None takes `close_timeout`.
+            stall: Seconds without progress while data are on their way. None
+                takes `timeout`, or `stall_timeout` where that is None, too.
 
         Raises:
             FTPDataError: The connection did not end cleanly; the reason.
-                `End.CLOSE_TIMEOUT` where the limit passed; it was aborted.
+                `End.STALLED` or `End.CLOSE_TIMEOUT` where a limit passed; it
+                was aborted.
 
-        Cancellation leaves the connection finishing by itself, until
-        `close_timeout` at the latest.
+        Cancellation leaves the connection finishing by itself, within the
+        same limits.
         """
 
         if self._transport is None and self._end is None:
             raise self._not_connected()
 
-        self._begin_finish(self.close_timeout if timeout is None else timeout)
+        self._begin_finish(timeout, stall)
         await self.wait_closed()
 
     def abort(
@@ -653,6 +670,8 @@ class DTP(asyncio.Protocol):
                 self._set_end(end, message, cause)
                 self._discard_held()
                 self._release_consumer()
+            if self._farewell is not None and self._transport is not None:
+                self._transport.abort()
             return
 
         self._note_sent()
@@ -709,11 +728,14 @@ class DTP(asyncio.Protocol):
             self._start_producer()
         elif self._had_producer or self._eof_sent:
             # It had nothing to send, or nothing more, and said so before there was a connection.
-            self._begin_finish(self.close_timeout)
+            self._begin_finish()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fix how the connection ended; called by the event loop, once."""
 
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
         if self._is_lost:
             return
 
@@ -750,7 +772,7 @@ class DTP(asyncio.Protocol):
 
         self._eof_received = True
         if self._finishing:
-            self._check_finished()
+            self._check_delivery()
             return self._tls is None
 
         self._complete_receiving()
@@ -920,11 +942,9 @@ class DTP(asyncio.Protocol):
         """Tell everybody that the connection has ended. Runs once."""
 
         self._is_lost = True
-        for timer in (self._finish_timer, self._poll_timer, self._answer_timer):
-            if timer is not None:
-                timer.cancel()
-
-        self._finish_timer = self._poll_timer = self._answer_timer = None
+        if self._delivery_timer is not None:
+            self._delivery_timer.cancel()
+            self._delivery_timer = None
         if self._kept_socket is not None:
             self._kept_socket.close()
             self._kept_socket = None
@@ -1210,15 +1230,24 @@ class DTP(asyncio.Protocol):
 
     # Private: finishing
 
-    def _begin_finish(self, timeout: float | None) -> None:
+    def _begin_finish(self, timeout: float | None = None, stall: float | None = None) -> None:
         if self._end is not None or self._transport is None or self._is_lost:
             return
 
-        self._finish_timeout = timeout
-        self._restart_finish_timer()
+        if timeout is None:
+            timeout = self.close_timeout
+            stall = _or_for_ever(self.stall_timeout) if stall is None else stall
+        close = _or_for_ever(timeout)
+        now = asyncio.get_running_loop().time()
         if self._finishing:
+            assert self._delivery is not None
+            self._delivery.limit(now, stall=stall, close=close)
+            self._check_delivery()
             return
 
+        self._delivery = Delivery(
+            now, is_protected=self._tls is not None, stall=stall, close=close
+        )
         self._finishing = True
         transport = self._transport
         if not self._eof_sent and transport.can_write_eof() and not transport.is_closing():
@@ -1238,7 +1267,7 @@ class DTP(asyncio.Protocol):
             self._discard_held()
 
         self._update_reading()
-        self._check_finished()
+        self._check_delivery()
 
     def _close_transport(self) -> None:
         """Close the transport once: asyncio's TLS transport is broken by a second time."""
@@ -1286,70 +1315,22 @@ class DTP(asyncio.Protocol):
         return self._channel is not None and bool(self._channel.has_announced_end)
 
     def _undelivered(self) -> int | None:
-        return self._undelivered_records(self._kept_socket)
-
-    def _undelivered_records(self, sock: socket.socket | None) -> int | None:
-        """Bytes sent in TLS that the peer's kernel has not acknowledged; None where unknown."""
-
-        if self._channel is None or sock is None:
+        if self._channel is None or self._kept_socket is None:
             return None
 
-        undelivered: int | None = self._channel.undelivered(sock)
-        return undelivered
+        sight: Sight = self._channel.sight_of(self._kept_socket)
+        return sight.unacknowledged
 
-    def _check_tls_finished(self, transport: asyncio.Transport) -> None:
-        """Watch a peer that takes the rest; give it up once it has all and does not answer."""
+    def _sight(self) -> Sight:
+        """Look at the connection; see `ftpdata.connection._delivery`."""
 
-        undelivered = self._undelivered()
-        if undelivered is None:
-            # The peer's own end can tell, or the deadline.
-            return
+        assert self._transport is not None
+        sock = self._kept_socket or self._transport.get_extra_info("socket")
+        if self._tls is None:
+            return sight_of(sock)
 
-        outstanding = undelivered + transport.get_write_buffer_size()
-        self._note_progress_of_finish(outstanding)
-        if outstanding == 0 and self._has_announced_end:
-            patience = ANSWER_PATIENCE
-            if self._finish_timeout is not None:
-                patience = min(patience, self._finish_timeout / 2)
-            self._answer_timer = asyncio.get_running_loop().call_later(patience, transport.abort)
-            return
-
-        self._poll_again()
-
-    def _has_unread(self, transport: asyncio.Transport) -> bool:
-        sock = transport.get_extra_info("socket")
-        return not self._eof_received and sock is not None and has_unread(sock)
-
-    def _poll_again(self) -> None:
-        # The first look nearly always suffices on a fast network. On a slow one
-        # the interval grows with the round trip, and with the time for which a
-        # peer has taken nothing: a thousand that stall cost next to nothing.
-        delay = self._poll_delay
-        self._poll_delay = min(
-            delay * (2 if delay < MOVING_ACKNOWLEDGED_POLL else 1.5), LAST_ACKNOWLEDGED_POLL
-        )
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        self._poll_timer = loop.call_at(shared_moment(now + delay, now), self._check_finished)
-
-    def _note_progress_of_finish(self, outstanding: int) -> None:
-        """Be patient, and look more often, with a slow peer that goes on taking data."""
-
-        if self._outstanding is not None and outstanding < self._outstanding:
-            self._restart_finish_timer()
-            self._poll_delay = min(self._poll_delay, MOVING_ACKNOWLEDGED_POLL)
-
-        self._outstanding = outstanding
-
-    def _restart_finish_timer(self) -> None:
-        if self._finish_timer is not None:
-            self._finish_timer.cancel()
-            self._finish_timer = None
-
-        if self._finish_timeout is not None:
-            self._finish_timer = asyncio.get_running_loop().call_later(
-                self._finish_timeout, self._finish_timed_out
-            )
+        # The event loop's own TLS does not say what its records come to.
+        return Sight() if self._channel is None else cast("Sight", self._channel.sight_of(sock))
 
     def _shut_down(self) -> None:
         assert self._transport is not None
@@ -1366,54 +1347,73 @@ class DTP(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.abort()
 
-    def _finish_timed_out(self) -> None:
-        self.abort(End.CLOSE_TIMEOUT)
+    def _check_delivery(self) -> None:
+        """Look whether the peer has everything; look again later where it has not."""
 
-    def _check_finished(self) -> None:
-        """Close once the peer has it all; look again later where it has not."""
-
-        transport = self._transport
-        if self._end is not None or transport is None or self._is_lost:
+        transport, delivery = self._transport, self._delivery
+        if self._end is not None or transport is None or self._is_lost or delivery is None:
             return
 
-        if self._poll_timer is not None:
-            self._poll_timer.cancel()
-            self._poll_timer = None
+        if self._delivery_timer is not None:
+            self._delivery_timer.cancel()
+            self._delivery_timer = None
 
-        error = pending_error(transport)
-        if error is not None:
+        loop = asyncio.get_running_loop()
+        is_closed_in_clear = self._tls is None and transport.is_closing()
+        sight = Sight() if is_closed_in_clear else self._sight()
+        verdict = delivery.check(
+            sight,
+            loop.time(),
+            waiting=transport.get_write_buffer_size(),
+            is_answered=self._eof_received and self._tls is None and not is_closed_in_clear,
+        )
+        if verdict is Verdict.DELIVERED:
+            self._say_farewell(transport, sight)
+        elif verdict is not Verdict.PENDING:
+            self._give_up(verdict, sight)
+        elif delivery.next_look_at < math.inf:
+            self._delivery_timer = loop.call_at(delivery.next_look_at, self._check_delivery)
+
+    def _give_up(self, verdict: Verdict, sight: Sight) -> None:
+        """End a connection over which the peer does not get everything."""
+
+        if verdict is Verdict.LOST:
             # A peer that closes what it has not read to the end resets, too.
-            self._lost_by(error)
+            self._lost_by(sight.error or _reset())
+        else:
+            is_stall = verdict is Verdict.STALLED
+            self.abort(End.STALLED if is_stall else End.CLOSE_TIMEOUT)
+
+    def _say_farewell(self, transport: asyncio.Transport, sight: Sight) -> None:
+        """End a transfer whose peer has everything.
+
+        To close over what the peer has sent, or is about to send, resets the connection: a
+        client may lose what it has not read by then. So the transport stays open for that.
+        """
+
+        if self._tls is None and (self._eof_received or not sight.unread):
+            transport.close()
             return
 
-        if self._tls is not None:
-            if self._answer_timer is None:
-                self._check_tls_finished(transport)
+        if sight.is_gone:
+            transport.abort()
             return
 
-        waiting = transport.get_write_buffer_size()
-        unacknowledged = unacknowledged_bytes(transport)
-        outstanding = waiting + (unacknowledged or 0)
-        self._note_progress_of_finish(outstanding)
-        if waiting == 0 and not transport.is_closing():
-            if unacknowledged == 0 or (unacknowledged is None and self._eof_received):
-                if self._unread_looks < MOST_UNREAD_LOOKS and self._has_unread(transport):
-                    # To close over it would be a reset, behind a file that is whole.
-                    self._unread_looks += 1
-                    self._poll_again()
-                    return
+        loop = asyncio.get_running_loop()
+        patience = answer_patience(self.close_timeout)
+        self._sent = self._written
+        self._end = End.CLEAN
+        self._farewell = loop.call_later(patience, transport.abort)
+        self._conclude()
+        self._deliver_held()
 
-                transport.close()
-                return
 
-            if unacknowledged is None:
-                # Only the peer's own end of file can tell; eof_received comes here again.
-                return
+def _or_for_ever(timeout: float | None) -> float:
+    return math.inf if timeout is None else timeout
 
-        if transport.is_closing():
-            return
 
-        self._poll_again()
+def _reset() -> OSError:
+    return OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 class _DirectReader(asyncio.BufferedProtocol):

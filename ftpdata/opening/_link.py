@@ -16,8 +16,15 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from .._kernel import acknowledged_on, reset_socket_on_close, watch_readable, watch_writable
+from .._kernel import (
+    acknowledged_on,
+    reset_socket_on_close,
+    sight_of,
+    watch_readable,
+    watch_writable,
+)
 from ..addresses import HostPort
+from ..connection._delivery import Sight
 from ..connection.protocol import peer_of
 from ..errors import error_for_end
 from ..outcome import End
@@ -242,6 +249,11 @@ class Link:
 
         return self.sock.send(data, MSG_MORE if is_end else 0)
 
+    def sight(self) -> Sight:
+        """Look whether the peer has everything; see `ftpdata.connection._delivery`."""
+
+        return sight_of(self.sock) if self.channel is None else self.channel.sight_of(self.sock)
+
     def send_end(self) -> None:
         """Send the end of file. Whether that fails, whoever goes on will meet again."""
 
@@ -266,11 +278,16 @@ class Link:
         self.watch_no_more()
         if not self.is_over:
             self.is_over = True
-            asyncio.get_running_loop().call_soon(self.sock.close)
+            # In TLS the peer's last word may be there.
+            close = self.sock.close if self.channel is None else self._leave
+            asyncio.get_running_loop().call_soon(close)
 
     @property
     def is_lingering(self) -> bool:
-        """Whether everything has gone over the connection, and the peer may still end it."""
+        """Whether the peer has everything, and the connection stays open for its last word.
+
+        In TLS that is its close_notify, for which no transfer waits.
+        """
 
         return self._farewell is not None
 

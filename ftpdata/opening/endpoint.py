@@ -46,19 +46,11 @@ class Endpoint(abc.ABC):
     give the endpoint to a transfer (`ftpdata.send_file`) and leave it to open.
 
     Args:
-        deadlines: `open`, `handshake` and `close` are heeded here.
+        deadlines: `open` and `handshake` are heeded here; `stall` and `close` by the `DTP`.
         tls: How the connection is protected (PROT P); None for clear (PROT C).
         socket_options: What is set on the socket; by default `SocketOptions()`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
-
-    Attributes:
-        lingers: Whether a transfer is over once the peer's kernel has all of a
-            small file, although the peer has not ended TLS yet. Whoever sets
-            this calls `aclose` later, say when the next connection is prepared:
-            until then, or for a second, the peer may say its last word.
     """
-
-    lingers: bool = False
 
     # As it is before anything has happened, and as most of it stays.
     _has_options: bool = False
@@ -83,7 +75,9 @@ class Endpoint(abc.ABC):
         self.deadlines = deadlines
         self._tls = tls
         self._socket_options = socket_options or DEFAULT_SOCKET_OPTIONS
-        self._dtp_factory = dtp_factory or (lambda: DTP(close_timeout=deadlines.close))
+        self._dtp_factory = dtp_factory or (
+            lambda: DTP(close_timeout=deadlines.close, stall_timeout=deadlines.stall)
+        )
         self._wait = Wait()
 
     async def __aenter__(self) -> Self:
@@ -117,7 +111,14 @@ class Endpoint(abc.ABC):
 
     @property
     def is_lingering(self) -> bool:
-        """Whether everything has gone over the connection, and the peer may still end it."""
+        """Whether the peer has everything, and the connection stays open for its last word.
+
+        In TLS that is the peer's close_notify, for which no transfer waits. The connection stays
+        open until `aclose`, and for a second at most.
+        """
+
+        if self._kept is not None:
+            return self._kept.is_lingering
 
         return self._link is not None and self._link.is_lingering
 

@@ -15,7 +15,8 @@ import ssl
 import threading
 from typing import cast
 
-from .._kernel import acknowledged_on
+from .._kernel import sight_of
+from ..connection._delivery import Sight
 from ..contracts import Buffer
 from .policy import DataTLS
 
@@ -153,13 +154,21 @@ class TLSChannel:
         size, has_announced = self.read_into(scratch.decrypted)
         return bytes(scratch.decrypted[:size]), has_announced
 
-    def undelivered(self, sock: socket.socket) -> int | None:
-        """Bytes on their way to a peer whose kernel has not acknowledged them.
+    def sight_of(self, sock: socket.socket | None) -> Sight:
+        """Look at the connection; what is unacknowledged are records, see `undelivered`."""
 
-        The announcement of the end is none of them. None where the system does not tell.
+        sight = sight_of(sock)
+        return sight._replace(unacknowledged=self.undelivered(sight.acknowledged))
+
+    def undelivered(self, acknowledged: int | None) -> int | None:
+        """Return how many bytes the peer's kernel has not acknowledged; None where unknown.
+
+        The announcement of the end is not counted.
+
+        Args:
+            acknowledged: Bytes that the peer's kernel has acknowledged, from the first on.
         """
 
-        acknowledged = acknowledged_on(sock)
         if acknowledged is None or self.acknowledged_before is None:
             return None
 

@@ -10,15 +10,15 @@ deadlines and failures.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 
 import attrs
 
-from .._kernel import acknowledge_at_once, describe_tls, has_unread, unacknowledged_on
-from ..connection.protocol import ANSWER_PATIENCE, DTP
+from .._kernel import RESET_ERRNOS, acknowledge_at_once, describe_tls
+from ..connection._delivery import Delivery, Verdict, answer_patience
+from ..connection.protocol import DTP
 from ..contracts import ProgressCallback
-from ..errors import FTPDataError, local_error
+from ..errors import FTPDataError, error_for_end, local_error
 from ..files._cache import is_in_memory, lives_in_memory, read_cached
 from ..files.target import FileTarget
 from ..opening._link import Carried, Link
@@ -55,11 +55,11 @@ UPLOAD_LIMIT = 512 * 1024
 READ_EARLY = 8 * 1024
 """Bytes that are read before the connection is there, and stay while the peer does nothing."""
 
-FIRST_LOOK = 0.001
-"""Seconds to the first look whether the peer's kernel has everything; each is twice as long."""
-
 MOMENT = 0.02
-"""Seconds for a file to open, an upload to come, the peer to take a download, and to have it."""
+"""Seconds for a file to open, an upload to come, the peer to take a download."""
+
+DELIVERY_MOMENT = 0.1
+"""Seconds for the peer to have it: kernels delay an acknowledgement by 40 ms."""
 
 
 @attrs.frozen
@@ -124,8 +124,7 @@ async def send_directly(
         throttle.unused(length)
         return None
 
-    patience = _answer_patience(endpoint)
-    sending = _Sending(link, started_at + MOMENT, patience, lingers=endpoint.lingers)
+    sending = _Sending(link, started_at + MOMENT)
     try:
         lingers = await sending.deliver(data, start, length)
         if lingers is None:
@@ -145,7 +144,7 @@ async def send_directly(
 
     result = _clean_end(link, Direction.SENT, length, started_at, offset)
     if lingers:
-        link.linger(patience)
+        link.linger(answer_patience(endpoint.deadlines.close))
     else:
         link.finish()
 
@@ -221,23 +220,17 @@ class _Sending:
     Args:
         link: What it sends over.
         until: When the peer is taken for slow.
-        patience: Seconds for which it is polite to wait for the peer's own end of TLS.
-        lingers: See `Endpoint.lingers`.
 
     Attributes:
         sent: Bytes that the socket took; in TLS, the channel.
         is_left: Whether the transport is to send what the socket has not taken.
     """
 
-    def __init__(
-        self, link: Link, until: float, patience: float, *, lingers: bool = False
-    ) -> None:
+    def __init__(self, link: Link, until: float) -> None:
         self.sent = 0
         self.is_left = False
         self._link = link
         self._until = until
-        self._patience = patience
-        self._lingers = lingers
 
     async def deliver(self, data: int | bytes, offset: int, length: int) -> bool | None:
         """Send what is at hand, and wait until the peer has it.
@@ -247,7 +240,7 @@ class _Sending:
             sent, or has arrived, soon.
 
         Raises:
-            FTPDataError: The reason given to `Endpoint.abort`.
+            FTPDataError: The reason given to `Endpoint.abort`; or the connection was reset.
         """
 
         await self._send(data, offset, length)
@@ -255,11 +248,7 @@ class _Sending:
             # Nor is there an answer to what is not sent, be it the announced end alone.
             return None
 
-        link = self._link
-        if link.channel is not None and self._lingers and _is_delivered(link):
-            return True
-
-        return False if await _has_arrived(link, self._patience) else None
+        return await _await_delivery(self._link)
 
     async def _send(self, data: int | bytes, offset: int, length: int) -> None:
         if self._link.channel is not None:
@@ -366,69 +355,41 @@ class _Sending:
         return patience > 0 and await self._link.wait_writable(patience)
 
 
-async def _has_arrived(link: Link, patience: float) -> bool:
-    """Wait until the peer has everything, its end of TLS included; tell whether that was soon."""
+async def _await_delivery(link: Link) -> bool | None:
+    """Wait until the peer has everything.
 
-    if link.channel is not None:
-        await _await_answer(link, patience)
-    return await _is_delivered_soon(link)
+    Returns:
+        Whether its end of TLS may still come; None where it does not have everything soon, or
+        something that it has sent must be read first.
 
-
-def _is_delivered(link: Link) -> bool:
-    """Whether the peer's kernel has it all, by now."""
-
-    if link.channel is not None:
-        return link.channel.undelivered(link.sock) == 0
-
-    return unacknowledged_on(link.sock) == 0 and not has_unread(link.sock)
-
-
-async def _is_delivered_soon(link: Link) -> bool:
-    """Whether the peer's kernel has it all, now or once the peer has closed its side.
-
-    What is smaller than a segment it acknowledges only then, or after 40 ms.
+    Raises:
+        FTPDataError: The connection is gone; or the reason given to `Endpoint.abort`.
     """
 
     loop = asyncio.get_running_loop()
-    until = loop.time() + MOMENT
-    pause = FIRST_LOOK
-    while not _is_delivered(link):
-        patience = until - loop.time()
-        if patience <= 0:
-            return False
-        if await link.wait_readable(min(pause, patience)):
-            return _is_delivered(link)
-        pause *= 2
+    is_protected = link.channel is not None
+    started_at = loop.time()
+    delivery = Delivery(started_at, is_protected=is_protected)
+    has_news = False
+    while True:
+        sight = link.sight()
+        now = loop.time()
+        verdict = delivery.check(sight, now)
+        if verdict is Verdict.DELIVERED:
+            if is_protected:
+                return not sight.has_peer_ended
+            return None if sight.unread else False
 
-    return True
+        if verdict is Verdict.LOST:
+            error = sight.error
+            is_reset = error is None or error.errno in RESET_ERRNOS
+            raise error_for_end(End.RESET if is_reset else End.LOST) from error
 
-
-async def _await_answer(link: Link, patience: float) -> None:
-    """Wait until the peer has announced its own end, or closed, for as long as is polite.
-
-    To close before its announcement comes would reset the connection under it. It
-    also brings the acknowledgement, which the peer's kernel delays in a dialogue.
-    """
-
-    assert link.channel is not None
-    loop = asyncio.get_running_loop()
-    until = loop.time() + patience
-    with contextlib.suppress(OSError, EOFError):
-        while (patience := until - loop.time()) > 0:
-            with contextlib.suppress(BlockingIOError):
-                if link.receive()[1]:
-                    return
-            # Nothing is said behind our end.
-            link.channel.take()
-            # Others get their turn, however much it sends.
-            await link.wait_readable(patience)
-
-
-def _answer_patience(endpoint: Endpoint) -> float:
-    """Return for how many seconds it is polite to wait for the peer's own end of TLS."""
-
-    limit = endpoint.deadlines.close
-    return ANSWER_PATIENCE if limit is None else min(ANSWER_PATIENCE, limit / 2)
+        patience = min(delivery.next_look_at, started_at + DELIVERY_MOMENT) - now
+        if has_news or patience <= 0:
+            # What has come and is not read would end each wait at once.
+            return None
+        has_news = await link.wait_readable(patience)
 
 
 async def receive_directly(
@@ -509,7 +470,7 @@ async def _take(
                 continue
             if channel is not None:
                 channel.announce_end()
-                await _Sending(link, deadline, patience=0.0).push_records(channel)
+                await _Sending(link, deadline).push_records(channel)
             return b"".join(pieces), True, started_at
 
     return b"".join(pieces), False, started_at

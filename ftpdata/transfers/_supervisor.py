@@ -267,7 +267,10 @@ class Supervisor:
 
         try:
             if not self.keep_open:
-                await self.dtp.finish(self.deadlines.close)
+                stall = self.deadlines.stall
+                await self.dtp.finish(
+                    self.deadlines.close, stall=math.inf if stall is None else stall
+                )
         except FTPDataError:
             # Everything has come; what the peer does to the empty connection is no matter.
             if self.direction is Direction.SENT or self.dtp.end not in _HARMLESS_WHEN_RECEIVED:

@@ -10,15 +10,14 @@ the end of the file for the next one.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from types import TracebackType
 from typing import Self
 
 from ..connection.consumers import ReceiveQueue
 from ..connection.protocol import DTP
-from ..errors import FTPDataError, NotConnected
-from ..outcome import Direction, End
+from ..errors import FTPDataError
+from ..outcome import Direction
 from ..parameters import TransmissionMode
 from ._supervisor import Supervisor
 
@@ -26,9 +25,6 @@ __all__ = ["ReusableConnection"]
 
 MODES = frozenset({TransmissionMode.BLOCK, TransmissionMode.COMPRESSED})
 """Modes whose end of file leaves the connection open."""
-
-FIRST_DELIVERY_POLL = 0.001
-LAST_DELIVERY_POLL = 0.1
 
 
 class ReusableConnection:
@@ -167,7 +163,8 @@ class ReusableConnection:
         can_go_on = mode in MODES
         if transfer.direction is Direction.SENT:
             if can_go_on:
-                await self._deliver(transfer)
+                self._is_delivered = False
+                self._is_delivered = await self.dtp.wait_delivered(transfer.deadlines.stall)
             if self._queue is None and can_go_on:
                 # From here on it shows when the peer closes its side.
                 self._queue = ReceiveQueue.attach(self.dtp)
@@ -183,27 +180,3 @@ class ReusableConnection:
         # A transfer that fails resets the connection, and says nothing here.
         if self._is_busy and self.dtp.end is None:
             raise RuntimeError("a transfer is running on this connection already")
-
-    async def _deliver(self, transfer: Supervisor) -> None:
-        """Wait until the peer's kernel has it all, as far as the system tells."""
-
-        loop = asyncio.get_running_loop()
-        self._is_delivered = False
-        timeout = transfer.deadlines.close
-        least: int | None = None
-        progress_at = loop.time()
-        delay = FIRST_DELIVERY_POLL
-        while outstanding := self.dtp.bytes_undelivered:
-            if least is None or outstanding < least:
-                least = outstanding
-                progress_at = loop.time()
-            elif timeout is not None and loop.time() >= progress_at + timeout:
-                self.dtp.abort(End.CLOSE_TIMEOUT)
-
-            if self.dtp.end is not None:
-                raise self.dtp.reason or NotConnected("the connection was closed")
-
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, LAST_DELIVERY_POLL)
-
-        self._is_delivered = outstanding == 0

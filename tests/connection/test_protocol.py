@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftpdata.connection import protocol
+from ftpdata.connection import _delivery, protocol
+from ftpdata.connection._delivery import Sight
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import (
     ConnectionReset,
@@ -1115,6 +1116,54 @@ async def test_finish_is_true_although_the_peer_keeps_its_side_open() -> None:
 
 
 @only_linux
+async def test_a_peer_that_talks_is_not_reset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transfer is over at once; what the peer should not have sent is read before the close."""
+
+    dtp, peer = await real()
+    # It is there before the loop can read it.
+    monkeypatch.setattr(protocol, "sight_of", lambda _: Sight(0, unread=9))
+    dtp.write(b"data")
+    await dtp.finish(timeout=5)
+    assert dtp.end is End.CLEAN
+    assert dtp.is_lingering
+    assert not dtp.is_connected
+    peer.send(b"what for?")
+    assert await receive_all(peer) == b"data"
+    peer.close()
+    await until(lambda: not dtp.is_lingering)
+
+
+@only_linux
+async def test_what_lingers_can_be_aborted() -> None:
+    """By its owner, at any time: nothing is left of the connection."""
+
+    dtp, peer = await real()
+    peer.send(b"what for?")
+    await turns()
+    dtp.write(b"data")
+    finishing = asyncio.ensure_future(dtp.finish(timeout=5))
+    await finishing
+    dtp.abort()
+    await turns()
+    assert not dtp.is_lingering
+    assert dtp.end is End.CLEAN
+    peer.close()
+
+
+@only_linux
+async def test_nothing_lingers_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that never ends is left in the end."""
+
+    monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.01)
+    monkeypatch.setattr(protocol, "sight_of", lambda _: Sight(0, unread=9))
+    dtp, peer = await real()
+    await dtp.finish(timeout=5)
+    assert dtp.is_lingering
+    await until(lambda: not dtp.is_lingering)
+    peer.close()
+
+
+@only_linux
 async def test_finish_is_not_true_before_the_peer_has_it() -> None:
     """What still waits in this machine's kernel is not at the peer: CLOSE_TIMEOUT, not clean."""
 
@@ -1143,38 +1192,6 @@ async def test_a_peer_that_takes_it_late_is_waited_for() -> None:
     assert len(await receive_all(peer)) == 200_000
     await finishing
     peer.close()
-
-
-async def test_a_peer_that_takes_nothing_is_looked_at_ever_less() -> None:
-    """Thousands may stall while they finish; one that goes on is looked at often again."""
-
-    dtp, peer = await real()
-    loop = asyncio.get_running_loop()
-    delays: list[float] = []
-
-    def look() -> None:
-        dtp._poll_again()
-        assert dtp._poll_timer is not None
-        delays.append(dtp._poll_timer.when() - loop.time())
-        dtp._poll_timer.cancel()
-
-    for _ in range(25):
-        look()
-
-    assert delays[0] < 0.01
-    assert sum(delays) > 20
-    assert max(delays) < protocol.LAST_ACKNOWLEDGED_POLL + 0.01
-    # What the peer takes after a pause is found out late by little more than half of the pause.
-    assert all(delay <= 0.7 * sum(delays[:n]) + 0.1 for n, delay in enumerate(delays))
-    dtp._note_progress_of_finish(100)
-    look()
-    assert delays[-1] > 1
-    dtp._note_progress_of_finish(99)
-    look()
-    assert delays[-1] < 0.11
-    dtp.abort()
-    peer.close()
-    await turns()
 
 
 async def test_a_reset_while_finishing_is_a_reset() -> None:
@@ -1576,24 +1593,46 @@ async def test_a_list_response_is_one_line() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
-async def test_undelivered_bytes_are_those_that_the_peer_s_kernel_lacks() -> None:
-    """All of them while nobody takes them, none once they were taken; unknown without a socket."""
+async def test_what_was_written_is_delivered_once_the_peer_s_kernel_has_it() -> None:
+    """Not before; unknown without a socket, and an error without a connection."""
 
-    assert DTP().bytes_undelivered is None
+    with pytest.raises(NotConnected):
+        await DTP().wait_delivered()
     memory = DTP()
     MemoryTransport(memory)
-    assert memory.bytes_undelivered is None
+    assert not await memory.wait_delivered()
     memory.abort()
+    with pytest.raises(NotConnected):
+        await memory.wait_delivered()
     async with connection(send_buffer=4096, receive_buffer=4096) as (dtp, peer):
-        assert dtp.bytes_undelivered == 0
+        assert await dtp.wait_delivered()
         dtp.write(bytes(1 << 20))
-        undelivered = dtp.bytes_undelivered
-        assert undelivered is not None
-        assert undelivered > 1 << 19
+        waiting = asyncio.ensure_future(dtp.wait_delivered())
+        await turns(50)
+        assert not waiting.done()
         async with peer_task(receive_all(peer)):
-            await until(lambda: dtp.bytes_undelivered == 0)
+            assert await waiting
+        assert dtp.is_connected
 
-    assert dtp.bytes_undelivered is None
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
+async def test_what_cannot_be_delivered_is_given_up() -> None:
+    """At once where the connection is gone, and after the limit where the peer takes nothing."""
+
+    async with connection(receive_buffer=4096) as (dtp, peer):
+        dtp.write(bytes(1 << 20))
+        waiting = asyncio.ensure_future(dtp.wait_delivered(stall=3600))
+        await turns()
+        reset(peer)
+        with pytest.raises(FTPDataError):
+            await waiting
+        assert dtp.end is End.RESET
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        dtp.write(bytes(1 << 20))
+        with pytest.raises(FTPDataError):
+            await dtp.wait_delivered(stall=0.05)
+        assert dtp.end is End.STALLED
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -201,16 +201,16 @@ async def test_a_connection_reset_before_it_is_opened() -> None:
         await dtp.register_consumer(RecordingConsumer())
 
 
-async def test_the_close_deadline_reaches_the_dtp() -> None:
-    """`Deadlines.close` is what finish() takes where it is given nothing."""
+async def test_the_deadlines_reach_the_dtp() -> None:
+    """`Deadlines.stall` and `close` are what finish() takes where it is given nothing."""
 
     sock, peer = await tcp_pair(receive_buffer=4096)
-    dtp = await AcceptedEndpoint(sock, deadlines=Deadlines(close=0.02)).open()
-    assert dtp.close_timeout == 0.02
+    dtp = await AcceptedEndpoint(sock, deadlines=Deadlines(close=5, stall=0.02)).open()
+    assert (dtp.close_timeout, dtp.stall_timeout) == (5, 0.02)
     dtp.write(os.urandom(5_000_000))
     with pytest.raises(TransferAborted) as caught:
         await dtp.finish()
-    assert caught.value.end is End.CLOSE_TIMEOUT
+    assert caught.value.end is End.STALLED
     peer.close()
 
 

@@ -19,9 +19,9 @@ import pytest
 
 from examples.server.__main__ import main
 from ftpdata import ServerCertificate
+from ftpdata.connection import _delivery
 from ftpdata.testing import Cut, send_then_cut
 from ftpdata.tls._channel import TLSChannel
-from ftpdata.transfers import _direct as direct
 from tests.harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
 from tests.server.client import PATIENCE, Client, Serving, make_file, names, serving
 
@@ -279,7 +279,7 @@ async def test_a_reply_does_not_wait_for_the_end_of_tls(
 
     # Whether the system acknowledges at once is its own affair.
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
-    monkeypatch.setattr(direct, "ANSWER_PATIENCE", 0.05 if then == "nothing" else PATIENCE)
+    monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.05 if then == "nothing" else PATIENCE)
     make_file(served_directory, b"file", b"content")
     loop = asyncio.get_running_loop()
     async with (

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from pathlib import Path
 
 import pytest
 
-from ftpdata.tls import _channel as tls_channel
 from ftpdata.tls._channel import TLSChannel
 from ftpdata.tls.policy import DataTLS
 
@@ -149,34 +147,28 @@ def test_the_end_can_be_announced_over_data_that_nobody_has_read(version: ssl.TL
     assert server.read() == (b"", True)
 
 
-def test_what_the_peer_has_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_peer_has_not_acknowledged() -> None:
     """Of what was taken to be sent, without the announcement of the end; None where unknown."""
 
-    acknowledged: int | None = 1000
-    monkeypatch.setattr(tls_channel, "acknowledged_on", lambda _: acknowledged)
     server, client = channels()
-    with socket.socket() as sock:
-        assert server.undelivered(sock) is None
-        server.acknowledged_before = 1000
-        before = server.undelivered(sock)
-        assert before is not None
-        server.write(CONTENT)
-        server.announce_end()
-        records = server.take()
-        size = server.undelivered(sock)
-        assert size is not None
-        client.feed(records[: size - before])
-        assert read_all(client, 1 << 20) == (CONTENT, False)
-        assert before + len(CONTENT) < size < before + len(records)
-        acknowledged = 1000 + size - 1
-        assert server.undelivered(sock) == 1
-        acknowledged = 1000 + size + 50
-        assert server.undelivered(sock) == 0
-        acknowledged = None
-        assert server.undelivered(sock) is None
+    assert server.undelivered(1000) is None
+    server.acknowledged_before = 1000
+    before = server.undelivered(1000)
+    assert before is not None
+    server.write(CONTENT)
+    server.announce_end()
+    records = server.take()
+    size = server.undelivered(1000)
+    assert size is not None
+    client.feed(records[: size - before])
+    assert read_all(client, 1 << 20) == (CONTENT, False)
+    assert before + len(CONTENT) < size < before + len(records)
+    assert server.undelivered(1000 + size - 1) == 1
+    assert server.undelivered(1000 + size + 50) == 0
+    assert server.undelivered(None) is None
 
 
-def test_what_tls_itself_has_sent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_tls_itself_has_sent_counts(tmp_path: Path) -> None:
     """An answer to new keys goes over the wire, and is acknowledged as data are."""
 
     tls = for_client(TLS_1_3)
@@ -185,17 +177,15 @@ def test_what_tls_itself_has_sent_counts(tmp_path: Path, monkeypatch: pytest.Mon
     shake_hands(server, client)
     writer = RecordWriter(tmp_path / "keys")
     server.acknowledged_before = 0
-    monkeypatch.setattr(tls_channel, "acknowledged_on", lambda _: 0)
-    with socket.socket() as sock:
-        before = server.undelivered(sock)
-        server.feed(writer.key_update(requested=True) + writer.key_update(requested=True))
-        assert server.read() == (b"", False)
-        server.write(b"data")
-        sent = server.take()
-        client.feed(sent)
-        assert client.read() == (b"data", False)
-        assert before is not None
-        assert server.undelivered(sock) == before + len(sent)
+    before = server.undelivered(0)
+    server.feed(writer.key_update(requested=True) + writer.key_update(requested=True))
+    assert server.read() == (b"", False)
+    server.write(b"data")
+    sent = server.take()
+    client.feed(sent)
+    assert client.read() == (b"data", False)
+    assert before is not None
+    assert server.undelivered(0) == before + len(sent)
 
 
 def test_a_channel_of_any_context() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpdata._kernel import acknowledged_on
-from ftpdata.connection import protocol as protocol_module
+from ftpdata.connection import _delivery
 from ftpdata.connection.consumers import MemoryConsumer
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import FTPDataError
@@ -503,7 +503,7 @@ async def test_closing_behind_the_end_of_the_peer() -> None:
 async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Is waited for by the DTP, for a moment, whatever it sends meanwhile."""
 
-    monkeypatch.setattr(protocol_module, "ANSWER_PATIENCE", 0.05)
+    monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.05)
     dtp = DTP()
     async with connected(dtp) as (_, peer):
 

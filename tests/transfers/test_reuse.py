@@ -13,6 +13,7 @@ import pytest
 
 from ftpdata.codecs.restart import RestartMarker
 from ftpdata.codecs.selection import CodecOptions
+from ftpdata.connection._delivery import Sight
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -344,23 +345,23 @@ async def test_a_peer_that_takes_its_time_is_waited_for(monkeypatch: pytest.Monk
 
     async with connection() as (dtp, _):
         steps = iter([5, 4, 3, 2, 1, 0])
-        monkeypatch.setattr(DTP, "bytes_undelivered", property(lambda _: next(steps)))
+        monkeypatch.setattr(DTP, "_sight", lambda _: Sight(next(steps)))
         reusable = ReusableConnection(dtp)
         result = await send_stream(reusable, chunks(b"abc"), parameters=BLOCK)
         assert result.reply_code == 250
         assert list(steps) == []
 
     async with connection() as (dtp, _):
-        monkeypatch.setattr(DTP, "bytes_undelivered", property(lambda _: 7))
+        monkeypatch.setattr(DTP, "_sight", lambda _: Sight(7))
         with pytest.raises(TransferTimeout) as caught:
             await send_stream(
                 ReusableConnection(dtp),
                 chunks(b"abc"),
                 parameters=BLOCK,
-                deadlines=Deadlines(close=0.05),
+                deadlines=Deadlines(stall=0.05, close=30),
             )
 
-        assert caught.value.end is End.CLOSE_TIMEOUT
+        assert caught.value.end is End.STALLED
 
 
 async def test_where_the_system_does_not_tell_the_end_of_the_connection_does(
@@ -368,7 +369,11 @@ async def test_where_the_system_does_not_tell_the_end_of_the_connection_does(
 ) -> None:
     """Then a reset behind the file may have cost a part of it, and `finish` raises."""
 
-    monkeypatch.setattr(DTP, "bytes_undelivered", None)
+    async def unknown(_: DTP, stall: float | None) -> bool:
+        assert stall is not None
+        return False
+
+    monkeypatch.setattr(DTP, "wait_delivered", unknown)
     async with connection() as (dtp, peer):
         reusable = ReusableConnection(dtp)
         await send_stream(reusable, chunks(b"abc"), parameters=BLOCK)

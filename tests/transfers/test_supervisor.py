@@ -590,20 +590,32 @@ async def test_each_deadline_has_its_own_end(deadlines: Deadlines, begins: bool,
     assert caught.value.reply_code == 426
 
 
-async def test_the_close_deadline() -> None:
-    """A peer that does not take the rest is given up while finishing."""
+@pytest.mark.parametrize(
+    ("takes_all", "limits", "end"),
+    [
+        (False, Deadlines(stall=0.02, close=30), End.STALLED),
+        (True, Deadlines(stall=30, close=0.02), End.CLOSE_TIMEOUT),
+    ],
+)
+async def test_the_deadlines_of_the_end(takes_all: bool, limits: Deadlines, end: End) -> None:
+    """A peer that does not take the rest has stalled; one that has it all and does not close, not.
+
+    Where the system does not tell what was acknowledged, its close is the news that counts.
+    """
 
     dtp = DTP()
-    MemoryTransport(dtp)
-    transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines(close=0.02))
+    transport = MemoryTransport(dtp)
+    transfer = Supervisor(dtp, Direction.SENT, deadlines=limits)
 
     async def body() -> None:
         dtp.write(b"x")
+        if takes_all:
+            transport.drain()
 
     with pytest.raises(FTPDataError) as caught:
         await transfer.run(body)
 
-    assert caught.value.end is End.CLOSE_TIMEOUT
+    assert caught.value.end is end
 
 
 async def test_no_deadline_at_all_sets_no_timer() -> None:

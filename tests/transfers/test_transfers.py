@@ -851,16 +851,16 @@ async def test_a_peer_that_resets_a_download(
                 assert not source.is_connected or path != "relay"
 
 
-async def test_a_peer_that_vanishes_before_it_takes_the_end(file: Path) -> None:
-    """It takes nothing more: given up by the close deadline, 426."""
+async def test_a_peer_that_vanishes_before_it_takes_the_rest(file: Path) -> None:
+    """It takes nothing more: given up as one that has stalled, 426."""
 
-    # The system has all of it, and the transfer waits for the end alone.
+    # The system has all of it, and the peer does not.
     os.truncate(file, 50_000)
     async with connection(receive_buffer=4096) as (dtp, _):
         result = await failed(
-            send_file(dtp, file, deadlines=Deadlines(close=0.05)),
+            send_file(dtp, file, deadlines=Deadlines(stall=0.05)),
             TransferTimeout,
-            End.CLOSE_TIMEOUT,
+            End.STALLED,
         )
         assert result.reply_code == 426
 
@@ -1310,14 +1310,14 @@ async def test_a_disk_that_hangs_at_the_very_end_of_an_upload(
 
 
 async def test_a_slow_but_steady_peer_is_not_given_up() -> None:
-    """While it takes the rest piece by piece, the close deadline begins anew with each."""
+    """While it takes the rest piece by piece, the deadline begins anew with each."""
 
     loop = asyncio.get_running_loop()
     # So much that the system has all of it, and is long about sending it.
     content = bytes(60_000)
     async with connection(receive_buffer=4096) as (dtp, peer):
         task = asyncio.create_task(
-            send_stream(dtp, chunked(content), deadlines=Deadlines(close=0.5))
+            send_stream(dtp, chunked(content), deadlines=Deadlines(close=0.5, stall=0.5))
         )
         await until(lambda: dtp.is_finishing)
         finishing_since = loop.time()

@@ -1,0 +1,179 @@
+"""Whether the peer has everything: the decision, with what the kernel says as arguments."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import math
+import sys
+
+import pytest
+
+from ftpdata import _kernel as kernel
+from ftpdata.connection import _delivery
+from ftpdata.connection._delivery import Delivery, Sight, Verdict, answer_patience
+
+RESET = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+
+def delivery(
+    *, protect: bool = False, stall: float | None = 300.0, close: float = 30.0
+) -> Delivery:
+    """Give the delivery of a transfer that has sent everything at 100 seconds."""
+
+    return Delivery(100.0, is_protected=protect, stall=stall, close=close)
+
+
+@pytest.mark.parametrize("protect", [False, True])
+@pytest.mark.parametrize(
+    ("sight", "waiting", "is_answered", "verdict"),
+    [
+        # The kernel tells, and that decides.
+        (Sight(0), 0, False, Verdict.DELIVERED),
+        (Sight(1), 0, False, Verdict.PENDING),
+        (Sight(1), 0, True, Verdict.PENDING),
+        (Sight(0), 1, False, Verdict.PENDING),
+        (Sight(0, unread=5), 0, False, Verdict.DELIVERED),
+        # The peer's end alone says nothing, and takes nothing away.
+        (Sight(1, has_peer_ended=True), 0, True, Verdict.PENDING),
+        (Sight(0, has_peer_ended=True), 0, True, Verdict.DELIVERED),
+        (Sight(0, is_gone=True), 0, False, Verdict.DELIVERED),
+        # What is gone brings no acknowledgement any more, whether the error is known or not.
+        (Sight(1, is_gone=True), 0, False, Verdict.LOST),
+        (Sight(0, is_gone=True), 1, False, Verdict.LOST),
+        (Sight(1, is_gone=True, error=RESET), 0, False, Verdict.LOST),
+        # The kernel does not tell.
+        (Sight(), 0, False, Verdict.PENDING),
+        (Sight(), 0, True, Verdict.DELIVERED),
+        (Sight(), 1, True, Verdict.PENDING),
+        (Sight(error=RESET), 0, True, Verdict.LOST),
+    ],
+)
+def test_what_a_look_means(
+    sight: Sight, waiting: int, is_answered: bool, verdict: Verdict, protect: bool
+) -> None:
+    """The peer has everything once its kernel has acknowledged all data."""
+
+    found = delivery(protect=protect).check(
+        sight, 100.0, waiting=waiting, is_answered=is_answered
+    )
+    assert found is verdict
+
+
+def test_a_reset_behind_everything() -> None:
+    """In clear the peer has not read it all; in TLS the close_notify may be what it has not."""
+
+    sight = Sight(0, is_gone=True, error=RESET)
+    assert delivery().check(sight, 100.0) is Verdict.LOST
+    assert delivery(protect=True).check(sight, 100.0) is Verdict.DELIVERED
+    assert delivery(protect=True).check(sight, 100.0, waiting=1) is Verdict.LOST
+
+
+def test_data_on_their_way_may_take_as_long_as_the_stall_limit() -> None:
+    """A link that is out for 40 seconds near the end kills no transfer; `close` is for the end."""
+
+    watch = delivery()
+    assert watch.check(Sight(1000), 100.0) is Verdict.PENDING
+    assert watch.check(Sight(1000), 140.0) is Verdict.PENDING
+    assert watch.check(Sight(1), 399.0) is Verdict.PENDING
+    # Something has moved.
+    assert watch.check(Sight(1), 699.0 - 0.5) is Verdict.PENDING
+    assert watch.check(Sight(1), 699.0) is Verdict.STALLED
+
+
+def test_the_end_of_file_may_take_as_long_as_the_limit_for_closing() -> None:
+    """Where the kernel does not tell, and nothing waits here, the peer's end is what is missing."""
+
+    watch = delivery()
+    assert watch.check(Sight(), 129.9) is Verdict.PENDING
+    assert watch.next_look_at == 130.0
+    assert watch.check(Sight(), 130.0) is Verdict.CLOSE_TIMEOUT
+    assert delivery().check(Sight(), 399.0, waiting=1) is Verdict.PENDING
+
+
+def test_one_limit_for_both() -> None:
+    """Who gives one limit means it for all of the wait."""
+
+    watch = delivery(stall=None, close=5.0)
+    assert watch.check(Sight(10), 104.9) is Verdict.PENDING
+    assert watch.check(Sight(10), 105.0) is Verdict.CLOSE_TIMEOUT
+
+
+def test_new_limits_begin_to_run_when_they_are_set() -> None:
+    """As for a `finish` with a limit of its own, behind one that waits already."""
+
+    watch = delivery()
+    watch.limit(110.0, stall=None, close=5.0)
+    assert watch.check(Sight(10), 114.9) is Verdict.PENDING
+    assert watch.check(Sight(10), 115.0) is Verdict.CLOSE_TIMEOUT
+
+
+def looks(until: float, round_trip: float) -> list[float]:
+    """Give the times of the looks at a peer that takes nothing."""
+
+    watch = delivery(stall=math.inf, close=math.inf)
+    now, times = 0.0, [0.0]
+    while now < until:
+        assert watch.check(Sight(10, round_trip=round_trip), 100.0 + now) is Verdict.PENDING
+        now = watch.next_look_at - 100.0
+        times.append(now)
+    return times
+
+
+@pytest.mark.parametrize("round_trip", [0.0, 0.0001, 0.02, 0.1, 0.3])
+def test_a_look_is_late_by_a_quarter(round_trip: float) -> None:
+    """Of the round trip, or of what the acknowledgement takes longer."""
+
+    times = looks(1.0, round_trip)
+    for last, at in itertools.pairwise(times):
+        assert at - last <= max(0.00101, round_trip / 4 + 1e-9, last / 4 + 1e-9)
+    # A delayed acknowledgement is seen within 60 ms.
+    if round_trip < 0.02:
+        assert any(0.040 <= at <= 0.051 for at in times)
+    # And the looks are few.
+    assert len([at for at in times if at < 0.040]) < 20
+
+
+def test_thousands_that_stall_cost_little() -> None:
+    """The looks are two seconds apart in the end, and many connections share them."""
+
+    times = looks(60.0, 0.0001)
+    gaps = [at - last for last, at in itertools.pairwise(times[-10:])]
+    assert all(1.4 < gap <= 2.0 + 1e-9 for gap in gaps)
+    assert len(times) < 80
+
+
+def test_a_peer_that_goes_on_is_looked_at_more_often_again() -> None:
+    """The time since the last progress counts."""
+
+    watch = delivery()
+    watch.check(Sight(10), 150.0)
+    assert watch.next_look_at > 151.0
+    watch.check(Sight(9), 152.0)
+    assert watch.next_look_at == pytest.approx(152.001)
+
+
+def test_nothing_is_looked_at_where_the_kernel_tells_nothing() -> None:
+    """Only the peer, or a deadline, brings news."""
+
+    watch = delivery(close=math.inf)
+    watch.check(Sight(), 100.0)
+    assert watch.next_look_at == math.inf
+
+
+def test_how_long_a_connection_stays_open_for_the_last_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second, or half of the limit for closing."""
+
+    assert answer_patience(None) == answer_patience(30.0) == 1.0
+    assert answer_patience(0.5) == 0.25
+    monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.1)
+    assert answer_patience(30.0) == 0.1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+def test_what_is_no_connection_is_unknown() -> None:
+    """No answer is made up."""
+
+    assert kernel.sight_of(None) == Sight()
