@@ -36,6 +36,7 @@ __all__ = [
     "look_at",
     "pending_error",
     "reset_on_close",
+    "reset_socket",
     "reset_socket_on_close",
     "room_to_send",
     "sendfile_past",
@@ -125,6 +126,13 @@ def reset_socket_on_close(sock: socket.socket) -> None:
     except NO_ANSWER:
         # There is nothing left to reset.
         return
+
+
+def reset_socket(sock: socket.socket) -> None:
+    """Close a socket so that its peer sees a reset, and takes nothing for whole."""
+
+    reset_socket_on_close(sock)
+    sock.close()
 
 
 def acknowledge_at_once(sock: socket.socket) -> None:

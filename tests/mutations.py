@@ -248,8 +248,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="bytes before the ClientHello",
         module="ftpdata/opening/_link.py",
-        check="                raise negotiation_failed(error) from error\n",
-        instead="                raise\n",
+        check="            raise negotiation_failed(error) from error\n",
+        instead="            raise\n",
         tests="tests/tls/test_policy.py::test_bytes_before_the_client_hello",
     ),
     Mutation(
@@ -636,6 +636,34 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="        if self.is_left or self.sent != length:\n",
         instead="        if self.sent != length:\n",
         tests="tests/transfers/test_direct.py::test_the_way_on_in_tls",
+    ),
+    Mutation(
+        name="a connection that nobody has taken is reset (passive)",
+        module="ftpdata/opening/_link.py",
+        check="        reset_socket(self.sock)\n",
+        instead="        self.sock.close()\n",
+        tests="tests/opening/test_endpoint.py::test_a_peer_that_has_come_in_vain_sees_a_reset",
+    ),
+    Mutation(
+        name="a connection that nobody has taken is reset (active)",
+        module="ftpdata/opening/active.py",
+        check="                reset_socket(sock)\n",
+        instead="                sock.close()\n",
+        tests="tests/opening/test_active.py::test_a_client_that_has_accepted_sees_a_reset",
+    ),
+    Mutation(
+        name="a connection of which no transport was made is reset",
+        module="ftpdata/opening/endpoint.py",
+        check="        reset_socket(sock)\n",
+        instead="        sock.close()\n",
+        tests="tests/opening/test_endpoint.py::test_a_peer_that_has_come_in_vain_sees_a_reset",
+    ),
+    Mutation(
+        name="a connection that nobody waits for is reset",
+        module="ftpdata/opening/_acceptor.py",
+        check="        reset_socket(sock)\n",
+        instead="        sock.close()\n",
+        tests="tests/opening/test_endpoint.py::test_who_comes_after_a_reservation_sees_a_reset",
     ),
     Mutation(
         name="a socket that nobody reads is not watched",

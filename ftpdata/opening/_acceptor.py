@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import attrs
 
-from .._kernel import look_at, watch_readable
+from .._kernel import look_at, reset_socket, watch_readable
 from ..addresses import HostPort
 from ..errors import InvalidData
 from .proxy import ProxyHeader, TrustedProxies, parse_proxy_header
@@ -197,10 +197,11 @@ class Acceptor:
             self._retry_soon()
 
     def refuse(self, sock: socket.socket, host: str, reason: str) -> None:
-        """Close and count a connection."""
+        """Reset and count a connection."""
 
         self.refused += 1
-        sock.close()
+        # It may be the owner's, who comes too late: he must not see an empty file.
+        reset_socket(sock)
         now = self._loop.time()
         if now >= self._notes_until:
             self._notes, self._notes_until = NOTES, now + NOTES_EVERY
@@ -393,7 +394,7 @@ class _HeaderReader:
         """Give up, without a word to anybody."""
 
         self._stop()
-        self.sock.close()
+        reset_socket(self.sock)
 
     def _read_again(self) -> None:
         self.read()

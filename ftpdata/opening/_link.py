@@ -16,13 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from .._kernel import (
-    acknowledged_on,
-    reset_socket_on_close,
-    sight_of,
-    watch_readable,
-    watch_writable,
-)
+from .._kernel import acknowledged_on, reset_socket, sight_of, watch_readable, watch_writable
 from ..addresses import HostPort
 from ..connection._delivery import Sight
 from ..connection.protocol import peer_of
@@ -191,11 +185,13 @@ class Link:
             channel = TLSChannel(tls)
             channel.acknowledged_before = acknowledged_on(self.sock)
             await self._shake_hands(channel, limit)
-        except BaseException as error:
+        except OSError as error:
+            # ssl.SSLError is one, and so is a peer that leaves in the middle. A reset
+            # might overtake the alert.
             self.close()
-            if isinstance(error, OSError):
-                # ssl.SSLError is one, and so is a peer that leaves in the middle.
-                raise negotiation_failed(error) from error
+            raise negotiation_failed(error) from error
+        except BaseException:
+            self.reset()
             raise
 
         self.channel = channel
@@ -314,8 +310,9 @@ class Link:
         self._end_farewell()
         if self.channel is not None:
             self.channel.leave()
-        reset_socket_on_close(self.sock)
-        self.close()
+        # Before its number can be another's.
+        self.watch_no_more()
+        reset_socket(self.sock)
 
     def close(self) -> None:
         """Close the socket at once. Idempotent."""

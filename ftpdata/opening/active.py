@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 
+from .._kernel import reset_socket
 from ..addresses import HostPort, PeerPolicy
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PeerRejected
@@ -137,7 +138,8 @@ class ActiveEndpoint(Endpoint):
                 raise
         except BaseException as error:
             if sock is not None:
-                sock.close()
+                # The peer may have accepted it by now.
+                reset_socket(sock)
             if isinstance(error, OSError):
                 raise DataConnectionError(
                     f"cannot connect to {self.target}: {_in_words(error)}",

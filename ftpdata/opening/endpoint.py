@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
 import anyio
 
-from .._kernel import acknowledge_at_once
+from .._kernel import acknowledge_at_once, reset_socket
 from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
@@ -324,19 +326,14 @@ class Endpoint(abc.ABC):
     async def _hand_over(self, link: Link) -> DTP:
         """Make the `DTP` of a connection; it is closed on any failure."""
 
-        loop = asyncio.get_running_loop()
         sock = link.detach()
-        dtp: DTP | None = None
         if link.channel is not None:
             acknowledge_at_once(sock)
-        try:
-            dtp = made = self._dtp_factory()
-            if link.carried.received:
-                # Before there is a transport: uvloop reads at once.
-                dtp.data_received(link.carried.received)
-            await loop.connect_accepted_socket(lambda: self._above_socket(link, made), sock)
-        except BaseException as error:
-            if dtp is not None:
+        with _reset_on_failure(sock):
+            dtp = self._dtp_factory()
+            try:
+                await self._make_transport(link, sock, dtp)
+            except BaseException as error:
                 # uvloop does not tell it, although it may have told it that it is connected.
                 has_failed = isinstance(error, Exception)
                 dtp.abort(
@@ -344,12 +341,11 @@ class Endpoint(abc.ABC):
                     cause=error if has_failed else None,
                 )
                 dtp.connection_lost(None)
-            sock.close()
-            if isinstance(error, OSError):
-                raise DataConnectionError(
-                    f"the data connection was lost at once: {error}", end=End.OPEN_FAILED
-                ) from error
-            raise
+                if isinstance(error, OSError):
+                    raise DataConnectionError(
+                        f"the data connection was lost at once: {error}", end=End.OPEN_FAILED
+                    ) from error
+                raise
 
         given_up = self._wait.given_up
         if given_up is not None:
@@ -358,6 +354,13 @@ class Endpoint(abc.ABC):
 
         dtp.proxied_peer = link.proxied_peer
         return dtp
+
+    async def _make_transport(self, link: Link, sock: socket.socket, dtp: DTP) -> None:
+        if link.carried.received:
+            # Before there is a transport: uvloop reads at once.
+            dtp.data_received(link.carried.received)
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: self._above_socket(link, dtp), sock)
 
     def _above_socket(self, link: Link, dtp: DTP) -> asyncio.BaseProtocol:
         """Return what is the protocol of the socket's transport."""
@@ -385,6 +388,32 @@ class Endpoint(abc.ABC):
             self._link.reset()
             if not self._link.is_over:
                 self._link = None
+
+
+@contextlib.contextmanager
+def _reset_on_failure(sock: socket.socket) -> Iterator[None]:
+    """Reset a connection of which the event loop fails to make a transport.
+
+    uvloop closes the socket if it is cancelled, and the peer would see an end of
+    file. A second descriptor keeps the connection until it can be reset.
+    """
+
+    spare: int | None = None
+    if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+        # Without a descriptor to spare it works all the same.
+        with contextlib.suppress(OSError):
+            spare = os.dup(sock.fileno())
+    try:
+        yield
+    except BaseException:
+        reset_socket(sock)
+        if spare is not None:
+            reset_socket(socket.socket(fileno=spare))
+            spare = None
+        raise
+    finally:
+        if spare is not None:
+            os.close(spare)
 
 
 class AcceptedEndpoint(Endpoint):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
@@ -20,15 +21,19 @@ LARGEST_RANGE = 10
 
 
 async def connect_from(source: str, target: HostPort, data: bytes = b"") -> socket.socket:
-    """Connect as a client with this address, and send."""
+    """Connect as a client with this address, and send.
+
+    A client that is refused may notice it at once, or when it reads.
+    """
 
     sock = socket.socket(socket.AF_INET6 if target.is_ipv6 else socket.AF_INET)
     try:
         sock.setblocking(False)
         sock.bind((source, 0))
         loop = asyncio.get_running_loop()
-        await loop.sock_connect(sock, (target.host, target.port))
-        await loop.sock_sendall(sock, data)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            await loop.sock_connect(sock, (target.host, target.port))
+            await loop.sock_sendall(sock, data)
     except BaseException:
         sock.close()
         raise

@@ -170,6 +170,34 @@ async def test_opening_can_be_cancelled_while_nobody_answers() -> None:
     unanswered.close()
 
 
+@pytest.mark.parametrize("how", ["cancel", "abort", "aclose"])
+async def test_a_client_that_has_accepted_sees_a_reset(how: str) -> None:
+    """An end of file would be an empty file to it, although nothing was sent."""
+
+    listener, target = listening()
+    endpoint = connect_active(target, control_peer=HOST)
+    opening = asyncio.ensure_future(endpoint.open())
+    while not opening.done():
+        await asyncio.sleep(0)
+        try:
+            peer, _ = listener.accept()
+        except BlockingIOError:
+            continue
+        break
+    if how == "cancel":
+        opening.cancel()
+    elif how == "abort":
+        endpoint.abort()
+    else:
+        await endpoint.aclose()
+    with listener, peer:
+        with pytest.raises((asyncio.CancelledError, TransferAborted)):
+            await opening
+        peer.setblocking(False)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(peer, 1)
+
+
 async def test_it_connects_from_a_given_address() -> None:
     """Clients with a policy of their own expect the address, at times port 20."""
 

@@ -15,16 +15,16 @@ import pytest
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
-from ftpdata.opening.endpoint import AcceptedEndpoint
-from ftpdata.opening.passive import PassiveEndpoint, listen_passive
+from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, listen_passive
 from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
 from ftpdata.tls.policy import DataTLS
-from tests.harness.waiting import turns
+from tests.harness.waiting import turns, until
 
 from ..harness.connections import peer_task
-from ..harness.proxies import free_ports
+from ..harness.proxies import connect_from, free_ports
 from ..harness.tls import TLSPeer, client_context, server_certificate
 
 HOST = "127.0.0.1"
@@ -124,6 +124,79 @@ async def test_leaving_the_context_resets_what_was_not_opened() -> None:
             await asyncio.get_running_loop().sock_recv(peer, 1)
         with pytest.raises(TransferAborted):
             await endpoint.open()
+
+
+@contextlib.asynccontextmanager
+async def one_that_has_come(
+    kind: str, **options: Any
+) -> AsyncIterator[tuple[Endpoint, socket.socket]]:
+    """Give an endpoint of a kind, and the socket of a peer that has connected to it."""
+
+    async with contextlib.AsyncExitStack() as stack:
+        if kind == "accepted":
+            sock, peer = await tcp_pair()
+            yield AcceptedEndpoint(sock, **options), stack.enter_context(peer)
+            return
+
+        endpoint: PassiveEndpoint | PooledEndpoint
+        if kind == "passive":
+            endpoint = await listen_passive(HOST, control_peer=HOST, **options)
+        elif kind == "kept":
+            listener = PassiveListener(HOST, control_peer=HOST)
+            stack.callback(listener.close)
+            endpoint = listener.reserve(**options)
+        else:
+            pool = await stack.enter_async_context(ListenerPool(HOST, free_ports(1)))
+            endpoint = pool.reserve(control_peer=HOST, **options)
+        peer = stack.enter_context(await connect_from(HOST, endpoint.address))
+        await until(lambda: endpoint.is_ready)
+        yield endpoint, peer
+
+
+@pytest.mark.parametrize("kind", ["accepted", "passive", "kept", "pooled"])
+@pytest.mark.parametrize("how", ["abort", "aclose", "factory", "cancel", "cancel in TLS"])
+async def test_a_peer_that_has_come_in_vain_sees_a_reset(kind: str, how: str) -> None:
+    """Whoever gives it up, before a byte was sent: an end of file would be an empty file."""
+
+    def factory() -> DTP:
+        if how == "cancel":
+            opening.cancel()
+        elif how == "factory":
+            raise ZeroDivisionError
+        return DTP()
+
+    options: dict[str, Any] = {"dtp_factory": factory}
+    if how == "cancel in TLS":
+        options["tls"] = DataTLS.for_server(server_certificate().session_context())
+    async with one_that_has_come(kind, **options) as (endpoint, peer):
+        if how in {"abort", "aclose"}:
+            if how == "abort":
+                endpoint.abort()
+            else:
+                await endpoint.aclose()
+        else:
+            opening = asyncio.ensure_future(endpoint.open())
+            if how == "cancel in TLS":
+                await turns()
+                opening.cancel()
+            with pytest.raises((asyncio.CancelledError, ZeroDivisionError)):
+                await opening
+        with pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().sock_recv(peer, 1)
+
+
+async def test_who_comes_after_a_reservation_sees_a_reset() -> None:
+    """It may be the one that was waited for."""
+
+    async with ListenerPool(HOST, free_ports(1)) as pool:
+        endpoint = pool.reserve(control_peer=HOST)
+        await endpoint.aclose()
+        loop = asyncio.get_running_loop()
+        with socket.socket() as peer:
+            peer.setblocking(False)
+            with pytest.raises(ConnectionResetError):  # noqa: PT012 - at once, or when it reads
+                await loop.sock_connect(peer, (HOST, endpoint.address.port))
+                await loop.sock_recv(peer, 1)
 
 
 async def test_leaving_the_context_keeps_what_was_opened() -> None:
