@@ -32,8 +32,13 @@ from tests.harness.leaks import CAN_SEE_DESCRIPTORS, Holdings, hidden_files
 from tests.harness.loops import LOOP_FACTORIES, run_in_new_loop, warm_up
 from tests.harness.shares import Share
 
-# A shared machine has no time of its own: a deadline for one example would fail at random.
-hypothesis.settings.register_profile("ftpdata", deadline=None, print_blob=True)
+# On a machine that is busy elsewhere, a limit on the time of examples would fail at random.
+hypothesis.settings.register_profile(
+    "ftpdata",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("ftpdata")
 
 _LOOP_FIXTURE = "loop_name"

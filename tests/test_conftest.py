@@ -277,7 +277,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
-        timeout=55,
+        timeout=250,
     )
     found: dict[str, str] = {}
     for case in ET.parse(report).iter("testcase"):

@@ -59,7 +59,7 @@ def running(module: str, *arguments: str) -> Iterator[tuple[str, str]]:
         yield host, port
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def run(module: str, *arguments: str) -> str:
@@ -67,7 +67,7 @@ def run(module: str, *arguments: str) -> str:
 
     command = [sys.executable, "-m", f"examples.{module}", *arguments]
     done = subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=50, check=False
+        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -309,7 +309,7 @@ async def test_the_command_does_not_wait_for_the_data_connection(
 def login(kind: type[ftplib.FTP], host: str, port: str, user: str = "") -> ftplib.FTP:
     """Connect ftplib."""
 
-    ftp = kind(timeout=20)
+    ftp = kind(timeout=60)
     ftp.connect(host, int(port))
     ftp.login(user, "p" if user else "")
     return ftp
@@ -348,7 +348,7 @@ def test_proxy_without_a_server(served: Path) -> None:
     with (
         running("proxy", *address, "0") as (host, port),
         pytest.raises(ftplib.error_temp, match="421"),
-        ftplib.FTP(timeout=20) as ftp,
+        ftplib.FTP(timeout=60) as ftp,
     ):
         ftp.connect(host, int(port))
 
@@ -487,7 +487,7 @@ def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> Non
             f"open -u u,p ftp://{host}:{port}; put {tmp_path}/local -o up;"
             f"mirror / {tmp_path}/mirror; quit"
         )
-        subprocess.run(["lftp", "--norc", "-c", script], check=True, timeout=40)
+        subprocess.run(["lftp", "--norc", "-c", script], check=True, timeout=60)
 
     assert (served / "up").read_bytes() == CONTENT
     assert_same_trees(served, tmp_path / "mirror")
@@ -501,8 +501,8 @@ def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None
             ports = [ftplib.parse229(ftp.sendcmd("EPSV"), (host, 0))[1] for _ in range(20)]
             for old in set(ports[:-1]) - {ports[-1]}:
                 with pytest.raises(ConnectionRefusedError):
-                    socket.create_connection((host, old), timeout=10)
-            socket.create_connection((host, ports[-1]), timeout=10).close()
+                    socket.create_connection((host, old), timeout=60)
+            socket.create_connection((host, ports[-1]), timeout=60).close()
             ftp.sendcmd("EPSV")
             last = ftplib.parse229(ftp.sendcmd("EPSV"), (host, 0))[1]
             ftp.quit()
@@ -510,7 +510,7 @@ def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None
 
         with login(ftplib.FTP, host, port, "u"), pytest.raises(ConnectionRefusedError):
             # The session before has ended: nothing of it is left.
-            socket.create_connection((host, last), timeout=10)
+            socket.create_connection((host, last), timeout=60)
 
 
 def test_the_minimal_server_transfers_once_for_each_passive_command(served: Path) -> None:
@@ -552,7 +552,7 @@ def test_no_path_leaves_the_directory_of_the_minimal_server(served: Path, tmp_pa
 def test_who_may_log_in_to_the_minimal_server(served: Path) -> None:
     """A wrong password is refused, and so is a login in clear where there is a certificate."""
 
-    with running_minimal_server(served) as (host, port), ftplib.FTP(timeout=20) as ftp:
+    with running_minimal_server(served) as (host, port), ftplib.FTP(timeout=60) as ftp:
         ftp.connect(host, int(port))
         assert refusal(ftp, "RETR file.bin").startswith("530 ")
         for user, password in (("u", "q"), ("v", "p"), ("u", "")):
@@ -561,7 +561,7 @@ def test_who_may_log_in_to_the_minimal_server(served: Path) -> None:
         assert refusal(ftp, "RETR file.bin").startswith("530 ")
         ftp.login("u", "p")
 
-    with running_minimal_server(served, "tls") as (host, port), ftplib.FTP(timeout=20) as ftp:
+    with running_minimal_server(served, "tls") as (host, port), ftplib.FTP(timeout=60) as ftp:
         ftp.connect(host, int(port))
         with pytest.raises(ftplib.error_perm, match="530"):
             ftp.login("u", "p")
@@ -580,7 +580,7 @@ def test_nothing_is_said_to_the_minimal_server_between_auth_and_tls(served: Path
 
     with (
         running_minimal_server(served, "tls") as (host, port),
-        socket.create_connection((host, int(port)), timeout=20) as control,
+        socket.create_connection((host, int(port)), timeout=60) as control,
         control.makefile("rb") as lines,
     ):
         assert lines.readline().startswith(b"220 ")
@@ -610,7 +610,7 @@ def test_the_minimal_server_ends_cleanly(number: signal.Signals, served: Path) -
         data = ftp.transfercmd("STOR up")
         data.sendall(CONTENT)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         for connection in (data, ftp, idle):
             connection.close()
 
@@ -633,7 +633,7 @@ def test_transfer_modes_with_a_server_that_has_none(served: Path) -> None:
     with running("server", str(served), "--port", "0", "--anonymous") as (host, port):
         command = [sys.executable, "-m", "examples.transfer_modes", f"ftp://{host}:{port}"]
         done = subprocess.run(
-            command, env=ENVIRONMENT, capture_output=True, text=True, timeout=50, check=False
+            command, env=ENVIRONMENT, capture_output=True, text=True, timeout=250, check=False
         )
     assert done.returncode == 1
     assert "✓" not in done.stdout

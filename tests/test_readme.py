@@ -75,7 +75,7 @@ def test_first_program_of_the_readme(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=True,
     )
     assert done.stderr == ""

@@ -23,7 +23,7 @@ CAN_SEE_DESCRIPTORS = _DESCRIPTORS.is_dir()
 
 # Seconds for a thread that was told to end, to end. Its owner need not have waited for it: anyio's
 # worker threads are told when the event loop's main task is done, and go in their own time.
-_THREAD_PATIENCE = 3.0
+_THREAD_PATIENCE = 60.0
 
 
 def _descriptors() -> dict[int, str]:

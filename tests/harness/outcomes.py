@@ -42,7 +42,7 @@ async def finished(work: Awaitable[TransferResult], peer: socket.socket) -> byte
 async def failed(work: Awaitable[object], kind: type[FTPDataError], end: End) -> TransferResult:
     """Run a transfer that fails so; return its result."""
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with pytest.raises(kind) as caught:
             await work
 

@@ -90,7 +90,7 @@ class Hang:
         self._left -= 1
         if self._left == 0:
             self._entered.set()
-            assert self._go_on.wait(30)
+            assert self._go_on.wait(60)
 
         return self._wrapper(original, *args, **kwargs)
 
@@ -117,7 +117,7 @@ class Gate:
         """Do what the thread is to do."""
 
         self._has_begun.set()
-        assert self._may_end.wait(30)
+        assert self._may_end.wait(60)
         self.is_over = True
         return "done"
 

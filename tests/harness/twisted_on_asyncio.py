@@ -37,7 +37,7 @@ FileSender: Any = _FileSender
 FileConsumer: Any = _FileConsumer
 
 DATA = bytes(range(256)) * 20_000
-PATIENCE = 30
+PATIENCE = 60
 
 
 class KeptFile(io.BytesIO):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 __all__ = ["turns", "until"]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 async def turns(count: int = 20) -> None:

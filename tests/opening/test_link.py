@@ -49,7 +49,7 @@ async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("ftpdata.opening._link.watch_writable", lambda *_: False)
         # Longer than a busy machine takes for some turns.
         monkeypatch.setattr("ftpdata.opening._link.UNWATCHED_POLL", 0.5)
-    async with full() as (_, link, peer), asyncio.timeout(10):
+    async with full() as (_, link, peer), asyncio.timeout(60):
         number = link.sock.fileno()
         assert not await link.wait_writable(0.001)
         # What comes is not what is waited for.
@@ -70,7 +70,7 @@ async def test_who_waits_for_room_can_be_told_to_stop(way: str) -> None:
     """At once; the number of the socket may be another's in the next moment."""
 
     loop = asyncio.get_running_loop()
-    async with full() as (endpoint, link, _), asyncio.timeout(10):
+    async with full() as (endpoint, link, _), asyncio.timeout(60):
         number = link.sock.fileno()
         waiting = asyncio.ensure_future(link.wait_writable(None))
         await turns()
@@ -183,7 +183,7 @@ async def test_a_handshake_waits_for_whatever_it_needs(
         if is_full:
             await asyncio.sleep(0.05)
             received = b""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 # Up to a handshake record (RFC 8446 §5.1).
                 while b"\x16\x03" not in received:
                     received += await loop.sock_recv(peer.sock, 1 << 16)
@@ -194,7 +194,7 @@ async def test_a_handshake_waits_for_whatever_it_needs(
             assert caught.value.reply_code == 522
             return
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await peer.handshake()
         dtp = await endpoint.open()
         dtp.write(b"data")
@@ -219,7 +219,7 @@ async def test_a_handshake_without_room_is_given_up(how: str) -> None:
             await endpoint.aclose()
         elif how == "cancel":
             opening.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises((FTPDataError, asyncio.CancelledError)) as caught:
                 await opening
         if how == "deadline":
@@ -253,7 +253,7 @@ async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.Monke
         await peer.put(message[:50])
         await turns()
         await peer.put(message[50:])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not waits:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.001)
         await peer.put(b"more")
@@ -278,7 +278,7 @@ async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Link, "_readable", counted)
     async with negotiating() as (endpoint, peer):
         endpoint.begin()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await peer.handshake()
             link = endpoint._link
             assert link is not None
@@ -286,7 +286,7 @@ async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyP
                 await asyncio.sleep(0)
         looks = 0
         await peer.send(b"data")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not looks:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.001)
         await turns(50)

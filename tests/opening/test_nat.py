@@ -200,7 +200,7 @@ async def test_many_clients_wait_for_one_failure(names: Names) -> None:
 
     names.hangs = False
     names.addresses["ftp.example.org"] = "203.0.113.9"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 answer = await advertiser.advertisement(BOUND, CLIENT)

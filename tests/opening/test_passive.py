@@ -567,7 +567,7 @@ async def test_without_descriptors_the_listener_rests_and_recovers(
     assert listener.accepts <= 4
     assert not opening.done()
     listener.error = None
-    dtp = await asyncio.wait_for(opening, 5)
+    dtp = await asyncio.wait_for(opening, 60)
     assert dtp.is_connected
     assert len(caplog.records) <= 1
     dtp.abort()
@@ -614,7 +614,7 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
     opening = asyncio.ensure_future(endpoint.open())
     await turns()
     peer = await connect(endpoint)
-    dtp = await asyncio.wait_for(opening, 5)
+    dtp = await asyncio.wait_for(opening, 60)
     assert dtp.is_connected
     dtp.abort()
     peer.close()
@@ -632,7 +632,7 @@ async def test_a_begun_endpoint_on_a_loop_without_add_reader(
     async with await listen_passive(HOST, control_peer=HOST) as endpoint:
         endpoint.begin()
         with await connect(endpoint):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not endpoint.is_open:  # noqa: ASYNC110 - it tells nobody
                     await asyncio.sleep(0.001)
 
@@ -737,7 +737,7 @@ async def test_a_port_is_kept_for_a_moment() -> None:
     """Then it is closed; at once if nobody is waited for, else behind whom is waited for."""
 
     listener = PassiveListener(HOST, control_peer=HOST, lifetime=0.01)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await _used(listener)
         while passive._in_use:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)

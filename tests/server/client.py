@@ -23,7 +23,7 @@ from examples.server.settings import Settings
 
 __all__ = ["Client", "Data", "Serving", "make_file", "names", "reset", "serving"]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a test fails that waits for what does not come."""
 
 

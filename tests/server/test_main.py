@@ -53,7 +53,7 @@ def test_stock_client(host: str, loop: str, served_directory: Path) -> None:
     with started(str(served_directory), *arguments) as (process, address, port):
         assert address == host
         with ftplib.FTP() as client:
-            client.connect(address, port, timeout=10)
+            client.connect(address, port, timeout=60)
             client.login("ann", "a:b")
             for passive in (True, False):
                 client.set_pasv(passive)
@@ -70,7 +70,7 @@ def test_stock_client(host: str, loop: str, served_directory: Path) -> None:
                 sock.close()
             client.quit()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stdout
         assert process.stdout.read() == ""
 
@@ -81,14 +81,14 @@ def test_signals_end_it_with_a_client_connected(number: int, served_directory: P
 
     with (
         started(str(served_directory), "--port", "0", "--anonymous") as (process, host, port),
-        socket.create_connection((host, port), timeout=10) as client,
+        socket.create_connection((host, port), timeout=60) as client,
         client.makefile("rb") as lines,
     ):
         assert lines.readline()[:3] == b"220"
         process.send_signal(number)
         assert lines.readline()[:3] == b"421"
         assert lines.readline() == b""
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_every_address(served_directory: Path) -> None:
         assert address == "::"
         for host in ("127.0.0.1", "::1"):
             with ftplib.FTP() as client:
-                client.connect(host, port, timeout=10)
+                client.connect(host, port, timeout=60)
                 client.login()
                 received: list[bytes] = []
                 client.retrbinary("RETR file", received.append)

@@ -513,7 +513,7 @@ async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> Non
                     await peer.send(b"and another thing")
                     await asyncio.sleep(0)
 
-        async with peer_task(sending()), asyncio.timeout(5):
+        async with peer_task(sending()), asyncio.timeout(60):
             await dtp.finish()
     assert dtp.end is End.CLEAN
 

@@ -270,7 +270,7 @@ async def test_a_download_can_be_aborted_through_its_endpoint(
         )
     else:
         sending = asyncio.ensure_future(send_file(endpoint, file, length=DIRECT_LIMIT))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(20):
             await asyncio.sleep(0)
         if moment != "sent":
@@ -467,7 +467,7 @@ async def test_an_upload_in_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(direct, "MOMENT", 0.001)
     async with pair() as (endpoint, peer):
         receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "new"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for i in range(7):
                 peer.send(b"%d" % i)
                 for _ in range(20):
@@ -1124,7 +1124,7 @@ async def test_the_way_on_in_tls(
         options = {"throttle": TokenBucket(10 * DIRECT_LIMIT, burst=DIRECT_LIMIT // 2, now=now)}
     async with protected(version, **buffers) as (endpoint, peer):
         taking = asyncio.ensure_future(take_and_answer(peer))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             result = await send_file(endpoint, file, length=DIRECT_LIMIT, **options)
         assert await taking == content(DIRECT_LIMIT)
         assert endpoint.made == 1
@@ -1265,7 +1265,7 @@ async def test_a_larger_file_needs_no_transport(
 ) -> None:
     """Room is waited for, as long as it comes soon."""
 
-    async with pair(**buffers) as (endpoint, peer), asyncio.timeout(20):
+    async with pair(**buffers) as (endpoint, peer), asyncio.timeout(60):
         reading = asyncio.ensure_future(receive_all(peer))
         result = await send_file(
             endpoint, large_file, offset=SENDFILE_LIMIT - size, length=size
@@ -1285,7 +1285,7 @@ async def test_a_larger_file_in_tls_needs_no_transport(
     """It goes in pieces, with one announced end behind the last."""
 
     size = PROTECTED_LIMIT
-    async with protected(version, **buffers) as (endpoint, peer), asyncio.timeout(20):
+    async with protected(version, **buffers) as (endpoint, peer), asyncio.timeout(60):
         taking = asyncio.ensure_future(take_and_answer(peer))
         result = await send_file(endpoint, large_file, length=size)
         assert await taking == content(size)
@@ -1336,7 +1336,7 @@ async def test_the_way_on_of_a_larger_file(
         return data
 
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(asyncio.timeout(20))
+        await stack.enter_async_context(asyncio.timeout(60))
         endpoint: AcceptedEndpoint
         if version is None:
             endpoint, plain = await stack.enter_async_context(pair(**buffers))
@@ -1366,7 +1366,7 @@ async def test_a_file_that_leaves_memory_goes_on_in_tls(
         return read_large(fd, count, position) if left >= 0 else None
 
     monkeypatch.setattr(direct, "read_cached", read)
-    async with protected() as (endpoint, peer), asyncio.timeout(20):
+    async with protected() as (endpoint, peer), asyncio.timeout(60):
         taking = asyncio.ensure_future(take_and_answer(peer))
         result = await send_file(endpoint, large_file, length=PROTECTED_LIMIT)
         assert await taking == content(PROTECTED_LIMIT)
@@ -1425,7 +1425,7 @@ async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
             reset(peer)
         else:
             endpoint.abort(End.ABORTED, "no more")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(FTPDataError) as caught:
                 await sending
     assert caught.value.end is (End.RESET if moment == "reset" else End.ABORTED)
@@ -1468,7 +1468,7 @@ async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
         return Sight(1 if len(looks) < 4 else 0)
 
     monkeypatch.setattr(_link, "sight_of", unacknowledged)
-    async with pair() as (endpoint, peer), asyncio.timeout(5):
+    async with pair() as (endpoint, peer), asyncio.timeout(60):
         reading = asyncio.ensure_future(receive_all(peer))
         result = await send_file(endpoint, large_file, length=2 * DIRECT_LIMIT)
         await reading
@@ -1486,7 +1486,7 @@ async def test_an_answer_is_not_waited_for(file: int, monkeypatch: pytest.Monkey
     async with (
         protected(deadlines=Deadlines(close=None)) as (endpoint, peer),
         peer_task(peer.handshake()),
-        asyncio.timeout(10),
+        asyncio.timeout(60),
     ):
         result = await send_file(endpoint, file, length=1000)
         assert endpoint.is_lingering
@@ -1612,7 +1612,7 @@ async def lingering(
 async def turn_until(condition: Callable[[], bool]) -> None:
     """Let the event loop turn, a bounded number of times, until something is so."""
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0)
 

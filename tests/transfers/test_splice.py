@@ -212,7 +212,7 @@ async def test_urgent_data_are_left_out_on_both_ways(
     for way in ("fast", "plain"):
         if way == "plain":
             plainly(monkeypatch)
-        async with connection() as (dtp, peer), peer_task(send(peer)), asyncio.timeout(20):
+        async with connection() as (dtp, peer), peer_task(send(peer)), asyncio.timeout(60):
             await receive_file(dtp, served_directory / way)
 
         assert (served_directory / way).read_bytes() == CONTENT

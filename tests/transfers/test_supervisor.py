@@ -272,7 +272,7 @@ async def test_a_timeout_around_a_transfer_that_is_aborted() -> None:
     transfer = supervised()
     asyncio.get_running_loop().call_soon(transfer.dtp.abort)
     with pytest.raises(TransferAborted):
-        async with asyncio.timeout(30), asyncio.timeout(20):
+        async with asyncio.timeout(30), asyncio.timeout(60):
             await transfer.run(forever)
 
     assert own_task().cancelling() == 0
@@ -441,7 +441,7 @@ async def test_cancelling_at_any_suspension() -> None:
                 transfer.dtp.write(b"x" * 20_000)
                 await transfer.note_file_bytes(b"x" * 20_000)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             task = asyncio.ensure_future(transfer.run(body))
             try:
                 await asyncio.wait((task,), timeout=0)
@@ -582,7 +582,7 @@ async def test_each_deadline_has_its_own_end(deadlines: Deadlines, begins: bool,
             await asyncio.sleep(0.001)
         await forever()
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(FTPDataError) as caught:
             await transfer.run(body)
 
