@@ -10,11 +10,11 @@ cannot. Other systems tell nothing.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import struct
 import sys
-from typing import Any
+
+from ._libc import file_system, libc
 
 __all__ = [
     "CachedDirectory",
@@ -47,9 +47,6 @@ _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 
 _LOCAL = _IN_MEMORY | {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010}
 """And ext2 to ext4, xfs, btrfs, f2fs: to open what is cached asks nobody else."""
-
-_STATFS_SIZE = 256
-"""Bytes: more than a ``struct statfs`` has, whose first word is the kind of file system."""
 
 
 def is_in_memory(fd: int, start: int, count: int, *, otherwise: bool) -> bool:
@@ -113,7 +110,7 @@ def lives_in_memory(fd: int) -> bool:
         fd: The file.
     """
 
-    return _file_system(fd) in _IN_MEMORY
+    return file_system(fd) in _IN_MEMORY
 
 
 class CachedDirectory:
@@ -130,7 +127,7 @@ class CachedDirectory:
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
-        kind = _file_system(directory)
+        kind = file_system(directory)
         self.is_available: bool = kind in _LOCAL
         self.lives_in_memory: bool = kind in _IN_MEMORY
 
@@ -162,11 +159,11 @@ class CachedDirectory:
             return None
 
         how = _OPEN_HOW.pack(flags, 0, _RESOLVE)
-        fd: int = _library().syscall(_OPENAT2, self._directory, path, how, len(how))
+        fd: int = libc().syscall(_OPENAT2, self._directory, path, how, len(how))
         if fd >= 0:
             return fd
 
-        if _library().errno() in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
+        if libc().errno() in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
             # An old kernel, or a sandbox that does not know the call.
             self.is_available = False
 
@@ -197,38 +194,3 @@ def read_cached(fd: int, count: int, position: int) -> bytes | None:
         size = os.preadv(fd, (buffer,), position)
 
     return bytes(buffer) if size == count else None
-
-
-class _Library:
-    """The C library, as far as Python's own modules leave it out."""
-
-    def __init__(self) -> None:
-        # It takes milliseconds to import, and most programs never come here.
-        import ctypes  # noqa: PLC0415
-
-        library = ctypes.CDLL(None, use_errno=True)
-        self.syscall: Any = library.syscall
-        self.syscall.restype = ctypes.c_long
-        self.syscall.argtypes = (
-            *(ctypes.c_long, ctypes.c_int),
-            *(ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t),
-        )
-        self.fstatfs: Any = library.fstatfs
-        self.fstatfs.argtypes = (ctypes.c_int, ctypes.c_char_p)
-        self.errno = ctypes.get_errno
-
-
-_library = functools.lru_cache(maxsize=1)(_Library)
-
-
-def _file_system(fd: int) -> int | None:
-    """Return the kind of file system that a descriptor is on; None where nobody can say so."""
-
-    if sys.platform != "linux":
-        return None
-
-    status = bytes(_STATFS_SIZE)
-    if _library().fstatfs(fd, status) != 0:
-        return None
-
-    return int(struct.unpack_from("@l", status)[0])

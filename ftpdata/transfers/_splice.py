@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from ..connection.protocol import DTP
 from ..contracts import UploadTarget
-from ..files._writing import write_all
+from ..files._descriptors import write_all
 from ..files.target import FileTarget
 from ..outcome import FastPath
 from ._supervisor import Supervisor

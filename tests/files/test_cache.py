@@ -241,7 +241,7 @@ def test_a_directory_without_a_disk_is_known(
 ) -> None:
     """By its file system."""
 
-    monkeypatch.setattr(page_cache, "_file_system", lambda _: kind)
+    monkeypatch.setattr(page_cache, "file_system", lambda _: kind)
     assert CachedDirectory(directory).lives_in_memory is expected
 
 
@@ -279,7 +279,7 @@ def test_a_kernel_without_the_call_is_asked_once(
             return errno.ENOSYS
 
     files = CachedDirectory(directory)
-    monkeypatch.setattr(page_cache, "_library", Library)
+    monkeypatch.setattr(page_cache, "libc", Library)
     assert files.open(b"file") is None
     assert files.open(b"file") is None
     assert calls == 1
@@ -290,7 +290,7 @@ def test_a_foreign_file_system_is_not_asked(
 ) -> None:
     """To open a file may be a question to another machine."""
 
-    monkeypatch.setattr(page_cache, "_file_system", lambda _: 0x6969)
+    monkeypatch.setattr(page_cache, "file_system", lambda _: 0x6969)
     assert CachedDirectory(directory).open(b"file") is None
 
 
@@ -354,7 +354,7 @@ def test_what_is_not_cached_is_left_to_a_thread(
         raise OSError(number, "no")
 
     monkeypatch.setattr(os, "preadv", preadv)
-    monkeypatch.setattr(page_cache, "_file_system", lambda _: 0xEF53)
+    monkeypatch.setattr(page_cache, "file_system", lambda _: 0xEF53)
     assert read_cached(directory, 10, 0) is None
 
 

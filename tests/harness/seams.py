@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ftpdata.files import _writing, source, target
+from ftpdata.files import _attributes, _descriptors, _location, _places, source, target
 from tests.harness.waiting import until
 
 __all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]
@@ -30,7 +30,7 @@ class _Calls:
         return getattr(self._below, name)
 
 
-_FILES = (_writing, source, target)
+_FILES = (_attributes, _descriptors, _location, _places, source, target)
 """The modules that open, read and write files."""
 
 

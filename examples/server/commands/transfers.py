@@ -111,14 +111,7 @@ async def append(session: Session, argument: str) -> Reply:
     if restart != WHOLE:
         return Reply(450, "REST and APPE exclude each other.")
 
-    path, mode = session.path(argument), WriteMode.APPEND
-    try:
-        await session.store.status(path)
-    except FileNotFoundError:
-        # A new file is not to stay if nothing comes.
-        mode = WriteMode.EXCLUSIVE
-
-    return await _receive(session, operation, path, mode)
+    return await _receive(session, operation, session.path(argument), WriteMode.APPEND)
 
 
 @command("STOU [prefix]", is_abortable=True, read_only_code=553)

@@ -1,0 +1,124 @@
+"""The C library, where Python's own modules leave something out (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["file_system", "libc", "rename_to_new", "reserve"]
+
+_STATFS_SIZE = 256
+"""Bytes: more than a ``struct statfs`` has. Its first word is the kind of file system."""
+
+_NO_REPLACE, _KEEP_SIZE = 0x1, 0x1
+"""RENAME_NOREPLACE (linux/fs.h) and FALLOC_FL_KEEP_SIZE (linux/falloc.h)."""
+
+_NOT_KNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+"""What the system says where it, its file system or its sandbox lacks a call."""
+
+
+class _Library:
+    """The functions, each with its prototype."""
+
+    def __init__(self) -> None:
+        library = ctypes.CDLL(None, use_errno=True)
+        self.errno = ctypes.get_errno
+        self.syscall: Any = library.syscall
+        self.syscall.restype = ctypes.c_long
+        self.syscall.argtypes = (
+            *(ctypes.c_long, ctypes.c_int),
+            *(ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t),
+        )
+        self.fstatfs: Any = library.fstatfs
+        self.fstatfs.argtypes = (ctypes.c_int, ctypes.c_char_p)
+        self.renameat2: Any = getattr(library, "renameat2", None)
+        if self.renameat2 is not None:
+            self.renameat2.argtypes = (
+                *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint),
+            )
+        # glibc has the one with 64 bits on every machine under this name, and musl under the other.
+        self.fallocate: Any = getattr(library, "fallocate64", None) or library.fallocate
+        self.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        # It has no prototype on purpose: to check and convert its arguments takes as long as the
+        # call itself, and `ftpdata.files._status` passes what is right already.
+        self.statx: Callable[..., int] | None = getattr(library, "statx", None)
+
+
+libc = functools.lru_cache(maxsize=1)(_Library)
+"""Return the functions. Only on Linux."""
+
+
+def file_system(fd: int) -> int | None:
+    """Return the kind of file system that a descriptor is on; None where nobody can say so."""
+
+    if sys.platform != "linux":
+        return None
+
+    status = bytes(_STATFS_SIZE)
+    if libc().fstatfs(fd, status) != 0:
+        return None
+
+    return int(struct.unpack_from("@l", status)[0])
+
+
+def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:
+    """Rename a file to a name that nothing may have yet.
+
+    Args:
+        old: Its name.
+        new: The new one, in the same directory.
+        dir_fd: Directory that relative names start from.
+
+    Raises:
+        FileExistsError: Something has the new name.
+        OSError: The system refused.
+    """
+
+    if sys.platform == "win32":
+        # Here, this is how a file is renamed.
+        os.rename(old, new)  # noqa: PTH104 - bytes
+        return
+
+    if sys.platform == "linux" and libc().renameat2 is not None:
+        here = _AT_FDCWD if dir_fd is None else dir_fd
+        if libc().renameat2(here, old, here, new, _NO_REPLACE) == 0:
+            return
+        code = libc().errno()
+        if code not in _NOT_KNOWN:
+            raise OSError(code, os.strerror(code))
+
+    # NFS has no such way to rename, but may give a file a second name, if that is new.
+    os.link(old, new, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+    os.unlink(old, dir_fd=dir_fd)
+
+
+_AT_FDCWD = -100
+
+
+def reserve(fd: int, start: int, size: int) -> None:
+    """Have the disk set room aside for bytes of a file, which keeps its size.
+
+    Where the file system cannot do so, it does nothing.
+
+    Args:
+        fd: The file.
+        start: The first of the bytes.
+        size: How many.
+
+    Raises:
+        OSError: There is not that much room.
+    """
+
+    if sys.platform != "linux" or size <= 0:
+        return
+
+    if libc().fallocate(fd, _KEEP_SIZE, start, size) != 0:
+        code = libc().errno()
+        if code not in _NOT_KNOWN:
+            raise OSError(code, os.strerror(code))

@@ -1,0 +1,467 @@
+"""Where the bytes of an upload are until it is whole, and how it is published.
+
+- `HiddenPlace`: beside the file, under a hidden name that is renamed.
+- `SpooledPlace`: in a file without a name, which is copied into one that may be written but
+  not replaced.
+- `NamedPlace`: in the file itself.
+
+What is removed when an upload is cut is what the upload itself has made, under a hidden, random
+name. A file that others can see is never removed, cut short or replaced by its old content: it
+may be another's by then, and to look first and then to act would be a race itself.
+
+Everything here may block, and is for one worker thread at a time.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+
+from ..errors import BadArgument, FileNameNotAllowed
+from ._attributes import hand_on_attributes
+from ._descriptors import let_go, write_all
+from ._libc import rename_to_new, reserve
+from ._location import Location, require_file
+from ._names import FilePath
+
+__all__ = [
+    "HiddenPlace",
+    "NamedPlace",
+    "Place",
+    "SpooledPlace",
+    "place_for_new",
+    "place_for_replacing",
+]
+
+PIECE = 1024 * 1024
+"""Bytes that are copied at a time."""
+
+_PRIVATE = 0o600
+
+_NOT_REPLACED = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY})
+"""What the system says where a name may not be given to another file; EBUSY of a mount point."""
+
+
+class Place(abc.ABC):
+    """The bytes of an upload that is not published yet.
+
+    Args:
+        at: Where the upload is to appear; the place closes it.
+
+    Attributes:
+        position: Where the first byte goes, in bytes.
+        replaced_size: Bytes of the file that is replaced, whose memory is given back.
+        is_spooled: Whether the upload is copied into the file when it is whole.
+        fd: What the bytes are written to, once it is open.
+        part: Name of the hidden file that `keep` has left.
+    """
+
+    def __init__(self, at: Location) -> None:
+        self.position = 0
+        self.replaced_size = 0
+        self.is_spooled = False
+        self.part: bytes | None = None
+        self._at = at
+        self.fd: int | None = None
+
+    def open(self) -> int:
+        """Return the descriptor that the bytes are written to; made for the first of them."""
+
+        if self.fd is None:
+            self.fd = self._make()
+        return self.fd
+
+    def publish(self, last: bytes, *, is_durable: bool, before: Callable[[], None]) -> None:
+        """Give the upload its name, all at once. In any case the place is over.
+
+        Args:
+            last: Bytes to write before that.
+            is_durable: Whether the bytes are to be on the disk first.
+            before: Called before anybody can see the upload. What it raises keeps it unseen.
+
+        Raises:
+            OSError: The system refused, and nothing was published.
+        """
+
+        try:
+            write_all(self.open(), last)
+            self._publish(is_durable=is_durable, before=before)
+        except BaseException as error:
+            try:
+                self.discard()
+            except OSError as another:
+                error.add_note(f"what came of the upload could not be removed: {another!r}")
+            raise
+
+    def keep(self) -> None:
+        """Let go of an upload that was cut, but keep what came of it."""
+
+        self.discard()
+
+    def discard(self) -> None:
+        """Let go of an upload that was cut, with what nobody can see."""
+
+        let_go(self._take())
+
+    def sync_directory(self) -> None:
+        """Flush to the disk that the upload was published."""
+
+        self._at.sync_directory()
+
+    def close(self) -> None:
+        """Close the directory."""
+
+        self._at.close()
+
+    @abc.abstractmethod
+    def _make(self) -> int:
+        """Make or open what the bytes are written to."""
+
+    @abc.abstractmethod
+    def _publish(self, *, is_durable: bool, before: Callable[[], None]) -> None:
+        """Do what `publish` does."""
+
+    def _take(self) -> int | None:
+        """Return the descriptor, which is the caller's to close."""
+
+        fd, self.fd = self.fd, None
+        return fd
+
+    def _finish(self, *, is_durable: bool) -> None:
+        """Flush the bytes, and close the descriptor."""
+
+        fd = self._take()
+        assert fd is not None
+        try:
+            if is_durable:
+                os.fsync(fd)
+        except BaseException:
+            let_go(fd)
+            raise
+        # It may report what write did not (EDQUOT and EIO on network disks).
+        os.close(fd)
+
+
+class HiddenPlace(Place):
+    """A hidden file beside the one that is replaced, or to be new.
+
+    Args:
+        at: Where the upload is to appear.
+        permissions: Of a file that replaces none, before the umask.
+        replaced: Status of the file that is replaced; None where none is.
+        must_be_new: Whether nothing may have the name when the upload is published.
+        may_copy: Whether it may be copied into a file that turns out not to be replaceable.
+    """
+
+    def __init__(
+        self,
+        at: Location,
+        *,
+        permissions: int,
+        replaced: os.stat_result | None = None,
+        must_be_new: bool = False,
+        may_copy: bool = False,
+    ) -> None:
+        super().__init__(at)
+        self._permissions = permissions
+        self._replaced = replaced
+        self._must_be_new = must_be_new
+        self._may_copy = may_copy
+        self._hidden: bytes | None = None
+        if replaced is not None:
+            self.replaced_size = replaced.st_size
+
+    def _make(self) -> int:
+        hidden = self._at.hidden_name()
+        replaced = self._replaced
+        # Nobody is to open what may become a secret of the old owner's.
+        permissions = self._permissions if replaced is None else _PRIVATE
+        fd = self._at.open_new(hidden, permissions)
+        self._hidden = hidden
+        if replaced is not None:
+            hand_on_attributes(self._at.path_for_attributes(), replaced, fd)
+        return fd
+
+    def _publish(self, *, is_durable: bool, before: Callable[[], None]) -> None:
+        hidden, dir_fd = self._hidden, self._at.dir_fd
+        assert hidden is not None
+        self._finish(is_durable=is_durable)
+        before()
+        if self._must_be_new:
+            rename_to_new(hidden, self._at.name, dir_fd)
+        else:
+            try:
+                os.replace(hidden, self._at.name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            except OSError as error:
+                if not self._may_copy or error.errno not in _NOT_REPLACED:
+                    raise
+                self._copy(hidden, is_durable=is_durable)
+                return
+
+        self._hidden = None
+
+    def _copy(self, hidden: bytes, *, is_durable: bool) -> None:
+        """Copy it into the file, which may not be replaced after all."""
+
+        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        fd = os.open(hidden, flags, dir_fd=self._at.dir_fd)
+        try:
+            _copy_into(self._at, fd, is_durable=is_durable)
+        finally:
+            let_go(fd)
+
+        self.is_spooled = True
+        self.discard()
+
+    def keep(self) -> None:
+        """Let go of an upload that was cut, but keep what came of it.
+
+        Where nothing has its name, it has it now. Otherwise it stays hidden: what is cut never
+        takes the place of what is whole.
+        """
+
+        let_go(self._take())
+        hidden, self._hidden = self._hidden, None
+        if hidden is None:
+            return
+
+        self.part = hidden
+        try:
+            rename_to_new(hidden, self._at.name, self._at.dir_fd)
+        except FileExistsError:
+            return
+
+        self.part = None
+
+    def discard(self) -> None:
+        """Let go of an upload that was cut, and remove the hidden file."""
+
+        super().discard()
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(hidden, dir_fd=self._at.dir_fd)
+
+
+class SpooledPlace(Place):
+    """A file without a name, copied into the one that may be written, but not replaced.
+
+    Args:
+        at: Where the upload is to appear.
+        replaced: Status of the file.
+        directory: Where the file without a name is made; None for the system's own place.
+    """
+
+    def __init__(
+        self, at: Location, *, replaced: os.stat_result, directory: FilePath | None
+    ) -> None:
+        super().__init__(at)
+        self.is_spooled = True
+        self.replaced_size = replaced.st_size
+        self._directory = directory
+
+    def _make(self) -> int:
+        directory = tempfile.gettempdir() if self._directory is None else self._directory
+        return _open_nameless(directory)
+
+    def _publish(self, *, is_durable: bool, before: Callable[[], None]) -> None:
+        assert self.fd is not None
+        before()
+        _copy_into(self._at, self.fd, is_durable=is_durable)
+        let_go(self._take())
+
+
+class NamedPlace(Place):
+    """The file itself. What was written to it stays, however the upload ends.
+
+    Args:
+        at: Where the file is.
+        permissions: Of a file that is made, before the umask.
+        appends: Whether the bytes go to the end of the file, wherever that is by then.
+        offset: Where the first byte goes otherwise, in bytes. Without one the file is emptied,
+            once there are bytes to be written.
+
+    Raises:
+        BadArgument: The offset is beyond the end.
+        FileUnavailable: It is not a file.
+        OSError: The system refused.
+    """
+
+    def __init__(
+        self,
+        at: Location,
+        *,
+        permissions: int,
+        appends: bool = False,
+        offset: int = 0,
+    ) -> None:
+        super().__init__(at)
+        self.position = offset
+        self._permissions = permissions
+        self._appends = appends
+        self._has_begun = False
+        found = at.status()
+        if found is not None and not stat.S_ISLNK(found.st_mode):
+            require_file(found)
+        if found is not None or offset:
+            self.fd = at.open_named(flags=self._flags)
+        elif not at.may_make_files():
+            # Or so it is said: the system has the last word, and the reason.
+            self.fd = self._make()
+        if self.fd is not None:
+            try:
+                self._start(self.fd)
+            except BaseException:
+                self.discard()
+                raise
+
+    @property
+    def _flags(self) -> int:
+        return os.O_APPEND if self._appends else 0
+
+    def open(self) -> int:
+        """Return the descriptor; empty the file first, if it is to be written anew."""
+
+        fd = super().open()
+        if not self._has_begun:
+            if not self._appends and not self.position:
+                os.ftruncate(fd, 0)
+            self._has_begun = True
+
+        return fd
+
+    def _make(self) -> int:
+        return self._at.open_named(flags=self._flags | os.O_CREAT, permissions=self._permissions)
+
+    def _start(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        if self._appends:
+            self.position = size
+        elif self.position > size:
+            raise BadArgument(f"offset {self.position} is beyond the end of the file, {size}")
+        elif self.position:
+            os.lseek(fd, self.position, os.SEEK_SET)
+
+    def _publish(self, *, is_durable: bool, before: Callable[[], None]) -> None:
+        self._finish(is_durable=is_durable)
+        before()
+
+
+def place_for_new(at: Location, *, permissions: int) -> Place:
+    """Find the place for an upload whose name must be new.
+
+    Args:
+        at: Where it is to appear.
+        permissions: Of the file, before the umask.
+
+    Raises:
+        FileExistsError: Something has the name.
+        OSError: The system refused.
+    """
+
+    if at.status() is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    place = HiddenPlace(at, permissions=permissions, must_be_new=True)
+    if not at.may_make_files():
+        # Or so it is said: the system has the last word, and the reason.
+        place.open()
+
+    return place
+
+
+def place_for_replacing(
+    at: Location, *, permissions: int, atomic_only: bool, spool_directory: FilePath | None
+) -> Place:
+    """Find the place for an upload that takes the place of what has its name.
+
+    Args:
+        at: Where it is to appear.
+        permissions: Of a new file, before the umask.
+        atomic_only: Whether a file that may be written, but not replaced, is refused.
+        spool_directory: Where such an upload waits until it is whole; None for the system's
+            own place.
+
+    Raises:
+        FileNameNotAllowed: It could only be copied in, and is to be atomic.
+        FileUnavailable: It may not be written, or is not a file.
+        OSError: The system refused.
+    """
+
+    found = at.status_of_writable()
+    replaced = found if found is not None and stat.S_ISREG(found.st_mode) else None
+    can_make = at.may_make_files()
+    if replaced is not None and not (can_make and not at.keeps_file(replaced)):
+        if atomic_only:
+            raise FileNameNotAllowed("the file may be written to, but not replaced")
+        return SpooledPlace(at, replaced=replaced, directory=spool_directory)
+
+    place = HiddenPlace(
+        at,
+        permissions=permissions,
+        replaced=replaced,
+        may_copy=replaced is not None and not atomic_only,
+    )
+    if not can_make:
+        # Or so it is said: the system has the last word, and the reason.
+        place.open()
+
+    return place
+
+
+def _open_nameless(directory: FilePath) -> int:
+    """Open a new file without a name, to write to it and to read it."""
+
+    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(directory, flags | os.O_TMPFILE, _PRIVATE)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+
+    fd, name = tempfile.mkstemp(dir=os.fsencode(directory), prefix=b".", suffix=b".part")
+    try:
+        os.unlink(name)  # noqa: PTH108 - bytes
+    except BaseException:
+        let_go(fd)
+        raise
+
+    return fd
+
+
+def _copy_into(at: Location, source: int, *, is_durable: bool) -> None:
+    """Copy a whole upload into the file that has its name.
+
+    Room is set aside first, and what the old content has more is cut off last: a full disk
+    changes nothing.
+    """
+
+    fd = _open_for_copy(at)
+    try:
+        size = os.lseek(source, 0, os.SEEK_END)
+        os.lseek(source, 0, os.SEEK_SET)
+        reserve(fd, 0, size)
+        while data := os.read(source, PIECE):
+            write_all(fd, data)
+        os.ftruncate(fd, size)
+        if is_durable:
+            os.fsync(fd)
+    except BaseException:
+        let_go(fd)
+        raise
+
+    os.close(fd)
+
+
+def _open_for_copy(at: Location) -> int:
+    try:
+        return at.open_named()
+    except FileNotFoundError:
+        # Another has removed it meanwhile.
+        return at.open_named(flags=os.O_CREAT | os.O_EXCL)

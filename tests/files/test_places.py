@@ -1,0 +1,280 @@
+"""Where the bytes of an upload are until it is whole: nothing of another's is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftpdata.errors import FileUnavailable, FTPDataError
+from ftpdata.files import _libc
+from ftpdata.files.target import FileTarget, WriteMode
+from tests.harness.seams import Seams, descriptors
+
+CONTENT = bytes(range(256)) * 40
+OTHER = b"another's"
+
+
+def names(directory: Path) -> list[str]:
+    """Name the files of a directory, hidden ones too."""
+
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.fixture
+def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
+    """Give the means to let system calls fail."""
+
+    return Seams(monkeypatch)
+
+
+def _make(path: Path) -> bytes:
+    path.write_bytes(OTHER)
+    return OTHER
+
+
+def _replace(path: Path) -> bytes:
+    path.unlink(missing_ok=True)
+    return _make(path)
+
+
+def _append(path: Path) -> bytes:
+    with path.open("ab") as file:
+        file.write(OTHER)
+    return path.read_bytes()
+
+
+MEANWHILE: list[Callable[[Path], bytes]] = [_make, _replace, _append]
+
+
+# What another has done to the name meanwhile
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+@pytest.mark.parametrize("mode", list(WriteMode))
+async def test_a_discard_touches_nothing_of_anothers(
+    served_directory: Path, mode: WriteMode, meanwhile: Callable[[Path], bytes]
+) -> None:
+    """Made, replaced or appended to while the upload ran: it stays as the other has left it."""
+
+    path = served_directory / "file"
+    target = await FileTarget.open(path, mode=mode)
+    await target.write(CONTENT)
+    left = meanwhile(path)
+    await target.discard()
+    assert path.read_bytes() == left
+    assert names(served_directory) == ["file"]
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+async def test_a_name_that_another_has_taken(
+    served_directory: Path, meanwhile: Callable[[Path], bytes]
+) -> None:
+    """An exclusive upload is refused then, and nothing is left of it."""
+
+    path = served_directory / "file"
+    before = descriptors()
+    target = await FileTarget.open(path, mode=WriteMode.EXCLUSIVE)
+    await target.write(CONTENT)
+    assert not path.exists()
+    left = meanwhile(path)
+    with pytest.raises(FileUnavailable) as caught:
+        await target.commit()
+
+    assert caught.value.reply_code == 550
+    assert path.read_bytes() == left
+    assert names(served_directory) == ["file"]
+    assert descriptors() == before
+
+
+async def test_one_of_many_gets_an_exclusive_name(served_directory: Path) -> None:
+    """Whole, and all others are refused."""
+
+    path = served_directory / "file"
+    targets = [await FileTarget.open(path, mode=WriteMode.EXCLUSIVE) for _ in range(8)]
+    results = await asyncio.gather(
+        *(target.commit(b"%d" % number) for number, target in enumerate(targets)),
+        return_exceptions=True,
+    )
+    [winner] = [number for number, result in enumerate(results) if result is None]
+    assert path.read_bytes() == b"%d" % winner
+    assert sum(isinstance(result, FileUnavailable) for result in results) == 7
+    assert names(served_directory) == ["file"]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+async def test_many_append_to_one_file(served_directory: Path, exists: bool) -> None:
+    """All of them succeed, and no byte of anybody's is overwritten, be the file new or not."""
+
+    path = served_directory / "log"
+    if exists:
+        path.write_bytes(b"")
+    targets = [await FileTarget.open(path, mode=WriteMode.APPEND) for _ in range(8)]
+
+    async def append(target: FileTarget, number: int) -> None:
+        for _ in range(20):
+            await target.write(b"%d" % number * 100)
+        await target.commit()
+
+    await asyncio.gather(*(append(target, number) for number, target in enumerate(targets)))
+    content = path.read_bytes()
+    assert [content.count(b"%d" % number) for number in range(8)] == [2000] * 8
+    assert len(content) == 16_000
+
+
+@pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.IN_PLACE])
+async def test_an_upload_of_which_nothing_came_changes_nothing(
+    served_directory: Path, mode: WriteMode
+) -> None:
+    """No file is made, none is emptied, and none is removed that another has made."""
+
+    old, new, made = (served_directory / name for name in ("old", "new", "made"))
+    old.write_bytes(OTHER)
+    for path in (old, new, made):
+        target = await FileTarget.open(path, mode=mode)
+        if path is made:
+            made.write_bytes(OTHER)
+        await target.discard()
+
+    assert old.read_bytes() == made.read_bytes() == OTHER
+    assert names(served_directory) == ["made", "old"]
+
+
+async def test_what_comes_in_place_begins_with_an_empty_file(served_directory: Path) -> None:
+    """Once there are bytes for it, or it has ended cleanly without any."""
+
+    path = served_directory / "file"
+    for content in (b"new", b""):
+        path.write_bytes(OTHER)
+        target = await FileTarget.open(path, mode=WriteMode.IN_PLACE)
+        assert path.read_bytes() == OTHER
+        await target.commit(content)
+        assert path.read_bytes() == content
+
+
+# What was cut, and is to be kept
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+@pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.EXCLUSIVE])
+async def test_what_was_cut_never_takes_the_place_of_a_file(
+    tmp_path: Path, mode: WriteMode, when: str
+) -> None:
+    """It stays hidden, and says where; another upload of the same name is not disturbed."""
+
+    path = tmp_path / "file"
+    if when == "before" and mode is WriteMode.ATOMIC:
+        path.write_bytes(OTHER)
+    target = await FileTarget.open(path, mode=mode, keep_partial=True)
+    await target.write(b"half a fi")
+    path.write_bytes(OTHER)
+    await target.discard()
+    assert path.read_bytes() == OTHER
+    assert target.part is not None
+    part = tmp_path / os.fsdecode(target.part)
+    assert part.read_bytes() == b"half a fi"
+    assert names(tmp_path) == [part.name, "file"]
+
+
+async def test_what_was_cut_takes_a_name_that_is_free(served_directory: Path) -> None:
+    """So that the client finds it; there is no part then."""
+
+    path = served_directory / "file"
+    target = await FileTarget.open(path, keep_partial=True)
+    await target.write(b"half a fi")
+    await target.discard()
+    assert path.read_bytes() == b"half a fi"
+    assert target.part is None
+
+
+async def test_what_was_cut_and_cannot_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was to be kept: it is, hidden, and the discard tells why."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("ftpdata.files._places.rename_to_new", refuse)
+    target = await FileTarget.open(tmp_path / "file", keep_partial=True)
+    await target.write(b"half a fi")
+    with pytest.raises(FTPDataError):
+        await target.discard()
+
+    assert target.part is not None
+    assert names(tmp_path) == [Path(os.fsdecode(target.part)).name]
+
+
+# What cannot be removed
+
+
+async def test_the_first_reason_is_told(tmp_path: Path, seams: Seams) -> None:
+    """Where the disk is full, and the hidden file cannot be removed either."""
+
+    before = descriptors()
+    target = await FileTarget.open(tmp_path / "file")
+    seams.fail("fsync", 1, errno.ENOSPC)
+    seams.fail("write", 1, errno.ENOSPC)
+    seams.fail("unlink", 1, errno.EACCES)
+    with pytest.raises(FTPDataError) as caught:
+        await target.commit(b"all")
+
+    assert caught.value.reply_code == 452
+    assert caught.value.__cause__ is not None
+    assert "could not be removed" in caught.value.__cause__.__notes__[0]
+    assert descriptors() == before
+
+
+async def test_a_hidden_file_that_another_has_removed(tmp_path: Path) -> None:
+    """There is nothing left to be removed, which is no error."""
+
+    target = await FileTarget.open(tmp_path / "file")
+    await target.write(b"some")
+    [hidden] = names(tmp_path)
+    (tmp_path / hidden).unlink()
+    await target.discard()
+    assert names(tmp_path) == []
+
+
+# Systems that cannot rename to a new name
+
+
+@pytest.mark.parametrize("why", ["no such function", "not on this file system"])
+async def test_a_system_that_gives_a_second_name_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """The same promises are kept."""
+
+    class Library:
+        renameat2 = None if why == "no such function" else staticmethod(lambda *_: -1)
+
+        def __init__(self) -> None:
+            self.fstatfs = _libc._Library().fstatfs
+
+        def errno(self) -> int:
+            return errno.EINVAL
+
+    monkeypatch.setattr(_libc, "libc", Library)
+    path = tmp_path / "file"
+    target = await FileTarget.open(path, mode=WriteMode.EXCLUSIVE)
+    await target.commit(CONTENT)
+    assert path.read_bytes() == CONTENT
+    assert path.stat().st_nlink == 1
+    for end in (FileTarget.commit, FileTarget.discard):
+        path.unlink(missing_ok=True)
+        target = await FileTarget.open(path, mode=WriteMode.EXCLUSIVE, keep_partial=True)
+        await target.write(CONTENT)
+        path.write_bytes(OTHER)
+        if end is FileTarget.commit:
+            with pytest.raises(FileUnavailable):
+                await target.commit()
+            assert names(tmp_path) == ["file"]
+        else:
+            await target.discard()
+            assert len(names(tmp_path)) == 2
+        assert path.read_bytes() == OTHER
