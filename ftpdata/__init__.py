@@ -81,15 +81,10 @@ if TYPE_CHECKING:
     )
     from .throttle import TokenBucket
     from .tls.policy import DataTLS, ServerCertificate, SessionReuse
+    from .transfers.receiving import receive_file, receive_stream
+    from .transfers.relaying import relay
     from .transfers.reuse import ReusableConnection
-    from .transfers.transfers import (
-        receive_file,
-        receive_stream,
-        relay,
-        send_file,
-        send_listing,
-        send_stream,
-    )
+    from .transfers.sending import send_file, send_listing, send_stream
 
 __all__ = [
     "DTP",
@@ -205,13 +200,8 @@ if not TYPE_CHECKING:
             "throttle": ("TokenBucket",),
             "tls.policy": ("DataTLS", "ServerCertificate", "SessionReuse"),
             "transfers.reuse": ("ReusableConnection",),
-            "transfers.transfers": (
-                "receive_file",
-                "receive_stream",
-                "relay",
-                "send_file",
-                "send_listing",
-                "send_stream",
-            ),
+            "transfers.receiving": ("receive_file", "receive_stream"),
+            "transfers.relaying": ("relay",),
+            "transfers.sending": ("send_file", "send_listing", "send_stream"),
         },
     )

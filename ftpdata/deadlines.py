@@ -1,7 +1,7 @@
 """Deadlines of a data connection, and the decision that one has passed.
 
 Pure: the time is an argument. Waiting is done elsewhere (`ftpdata.connection.protocol`,
-`ftpdata.transfers.transfers`); here stands only what is waited for, and what the passing
+`ftpdata.transfers`); here stands only what is waited for, and what the passing
 of a deadline means.
 """
 

@@ -580,8 +580,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a transfer heeds its deadlines",
-        module="ftpdata/transfers/_supervisor.py",
-        check="        if end is not None:\n            self.dtp.abort(end)\n            return\n",
+        module="ftpdata/transfers/_watch.py",
+        check="        if end is not None:\n            self._dtp.abort(end)\n            return\n",
         instead="",
         tests="tests/transfers/test_transfers.py tests/transfers/test_supervisor.py",
     ),
@@ -674,8 +674,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a small upload that was reset is cut",
-        module="ftpdata/transfers/_direct.py",
-        check="        dtp.lost_by(ending)\n",
+        module="ftpdata/transfers/receiving.py",
+        check="        dtp.lost_by(lost)\n",
         instead="        pass\n",
         tests="tests/transfers/test_direct.py::test_an_upload_that_is_reset",
     ),
@@ -725,10 +725,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a file that shrinks",
-        module="ftpdata/transfers/_sendfile.py",
-        check="    if total is not None and transfer.file_bytes < total:\n"
-        "        raise _shrunk(transfer)\n",
-        instead="",
+        module="ftpdata/transfers/_plain.py",
+        check="        raise shrunk(transfer)\n",
+        instead="        pass\n",
         tests="tests/transfers/test_transfers.py::test_a_file_that_shrinks",
     ),
     Mutation(
@@ -808,7 +807,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="little is kept for a peer that never reads",
         module="ftpdata/transfers/_sendfile.py",
-        check="                    transfer.bound_unsent()\n",
+        check="                    pace.bound_unsent()\n",
         instead="",
         tests="tests/transfers/test_sendfile.py::test_a_peer_that_never_reads_has_little_kept_for_it",
     ),
@@ -821,7 +820,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="what is to stay of a cut upload takes no shorter way",
-        module="ftpdata/transfers/transfers.py",
+        module="ftpdata/transfers/receiving.py",
         check=" and not keeps_what_came\n",
         instead="\n",
         tests="tests/transfers/test_direct.py::test_what_came_of_an_upload_stays",
@@ -877,14 +876,14 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a file that was opened by its name is closed",
-        module="ftpdata/transfers/transfers.py",
+        module="ftpdata/transfers/sending.py",
         check="        if pending.file is not None:\n            pending.file.close()\n",
         instead="",
         tests="tests/transfers/test_direct.py::test_a_file_of_which_nobody_says_how_long_it_is",
     ),
     Mutation(
         name="an upload that was opened by its name is discarded",
-        module="ftpdata/transfers/transfers.py",
+        module="ftpdata/transfers/receiving.py",
         check="            await _discard(pending.file, error, deadlines.close)\n",
         instead="            pass\n",
         tests="tests/transfers/test_transfers.py::test_an_upload_that_is_reset_in_the_middle",

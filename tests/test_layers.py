@@ -109,7 +109,7 @@ def test_imports_go_downwards(module: str) -> None:
         ("errors", "from .connection import protocol"),
         ("errors", "from . import errors"),
         ("errors", "from . import connection"),
-        ("errors", "import ftpdata.transfers.transfers"),
+        ("errors", "import ftpdata.transfers.sending"),
         ("errors", "import ftpdata"),
         ("errors", "from ftpdata import outcome, limits"),
         ("errors", "from ftpdata.listing import ListingEntry"),
@@ -140,11 +140,11 @@ def test_an_upward_import_is_found(module: str, source: str) -> None:
         ("errors", "from .outcome import End"),
         ("errors", "from . import outcome"),
         ("errors", "import errno"),
-        ("transfers.transfers", "import asyncio, os\nfrom ..connection.protocol import DTP"),
-        ("transfers.transfers", "from ..connection import protocol"),
+        ("transfers.sending", "import asyncio, os\nfrom ..connection.protocol import DTP"),
+        ("transfers.sending", "from ..connection import protocol"),
         ("listing.table", "from .entry import ListingEntry"),
         ("listing.entry", "self.format(entry, now=now)"),
-        ("testing.conformance", "from ..transfers.transfers import relay"),
+        ("testing.conformance", "from ..transfers.relaying import relay"),
     ],
 )
 def test_a_downward_import_is_allowed(module: str, source: str) -> None:

@@ -46,12 +46,15 @@ class Carried:
         sent: Bytes that went into TLS. In clear they are counted by who sent them.
         unsent: TLS records of these bytes that the socket has not taken.
         is_end: Whether the announced end of TLS is the last of them.
+        has_ended: Whether a clean end has followed what came: no transport is needed
+            any more.
     """
 
     received: bytes = b""
     sent: int = 0
     unsent: bytes = b""
     is_end: bool = False
+    has_ended: bool = False
 
 
 NOTHING = Carried()
@@ -112,6 +115,12 @@ class Link:
             return peer_of(self.sock.getpeername())
         except OSError:
             return None
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """What knows how the connection is protected; None in clear."""
+
+        return None if self.channel is None else self.channel.object
 
     # Waiting
 

@@ -145,6 +145,9 @@ class Endpoint(abc.ABC):
         """
 
         link = await self.connect()
+        if link.carried.has_ended:
+            return self._record(link)
+
         self._link = None
         dtp = await self._hand_over(link)
         if keep:
@@ -189,17 +192,6 @@ class Endpoint(abc.ABC):
         self._begins = True
         self._look_out()
         self._begin_once_arrived()
-
-    def received(self, data: bytes) -> DTP:
-        """Make the DTP of a connection that has ended, and over which `data` came; finish it."""
-
-        link = self._link
-        assert link is not None
-        dtp = self._dtp_factory()
-        dtp.proxied_peer = link.peer
-        dtp.receive_past(data, None if link.channel is None else link.channel.object)
-        link.finish()
-        return dtp
 
     # Giving up
 
@@ -322,6 +314,15 @@ class Endpoint(abc.ABC):
         self._begun = None
         self._check_given_up()
         return link
+
+    def _record(self, link: Link) -> DTP:
+        """Make the `DTP` of a connection that has ended cleanly, which needs no transport."""
+
+        dtp = self._dtp_factory()
+        dtp.proxied_peer = link.peer
+        dtp.receive_past(link.carried.received, link.tls)
+        link.finish()
+        return dtp
 
     async def _hand_over(self, link: Link) -> DTP:
         """Make the `DTP` of a connection; it is closed on any failure."""

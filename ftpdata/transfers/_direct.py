@@ -1,32 +1,34 @@
-"""Files straight between the file and the socket, without a transport.
+"""The direct way: files straight between memory and the socket, without a transport.
 
-A file of up to a MiB is through before a transport, a protocol and who supervises
-them are made. Both functions here do nothing but the good case, in which everything
-goes through within a moment, in clear or in TLS. Where it does not, the transfer
-goes on in the ordinary way from where they came to: that knows all about waiting,
-deadlines and failures.
+A file of up to a MiB is through before a transport, a protocol and a supervisor are
+made. The functions here do nothing but the good case, in which everything goes
+through within a moment, in clear or in TLS. Anything else goes on in the plain way
+from where they have come to: that knows all about waiting, deadlines and failures.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from typing import BinaryIO
 
-import attrs
-
-from .._kernel import RESET_ERRNOS, acknowledge_at_once, describe_tls
+from .._kernel import RESET_ERRNOS, acknowledge_at_once
 from ..connection._delivery import Delivery, Verdict, answer_patience
-from ..connection.protocol import DTP
-from ..contracts import ProgressCallback
-from ..errors import FTPDataError, error_for_end, local_error
+from ..contracts import ProgressCallback, UploadTarget
+from ..errors import error_for_end
 from ..files._cache import is_in_memory, lives_in_memory, read_cached
+from ..files._names import FilePath
+from ..files.source import FileSource
 from ..files.target import FileTarget
 from ..opening._link import Carried, Link
 from ..opening.endpoint import Endpoint
-from ..outcome import Direction, End, FastPath, TransferResult
+from ..outcome import End
 from ..throttle import TokenBucket
 from ..tls._channel import TLSChannel
-from ._supervisor import failed_side
+from ._pending import PendingFile
+from ._report import Report
+from ._sizes import total_of
+from ._ways import NOTHING_SENT, Arrived, Done, HandOver
 
 __all__ = [
     "DIRECT_LIMIT",
@@ -34,10 +36,9 @@ __all__ = [
     "PROTECTED_LIMIT",
     "SENDFILE_LIMIT",
     "UPLOAD_LIMIT",
-    "SentAhead",
-    "failure_of",
     "receive_directly",
     "send_directly",
+    "send_file_directly",
 ]
 
 DIRECT_LIMIT = 64 * 1024
@@ -62,17 +63,55 @@ DELIVERY_MOMENT = 0.1
 """Seconds for the peer to have it: kernels delay an acknowledgement by 40 ms."""
 
 
-@attrs.frozen
-class SentAhead:
-    """What a socket has taken before there is a DTP.
+async def send_file_directly(
+    endpoint: Endpoint,
+    file: FilePath | int | BinaryIO,
+    pending: PendingFile[FileSource],
+    *,
+    length: int | None,
+    expected_size: int | None,
+    report: Report,
+    offset: int,
+    throttle: TokenBucket | None,
+    progress: ProgressCallback | None,
+) -> Done | HandOver:
+    """Do as `send_directly` for a file of which somebody has to look how long it is.
 
-    Attributes:
-        size: Bytes; in TLS, of what was protected.
-        is_end: Whether the end of file is behind them.
+    Args:
+        endpoint: What to send it over.
+        file: See `send_file`.
+        pending: The file, which is being opened.
+        length: Bytes to send at most.
+        expected_size: Bytes that were promised.
+        report: See `send_directly`.
+        offset: Where to start in a file that is given by its descriptor.
+        throttle: See `send_directly`.
+        progress: See `send_directly`.
     """
 
-    size: int
-    is_end: bool
+    if isinstance(file, int) and length is not None:
+        # Nobody has to look.
+        fd, start, total = file, offset, length
+    else:
+        await endpoint.connect()
+        source = await pending.get_soon(MOMENT)
+        size = None if source is None else total_of(source, length)
+        if source is None or source.fd is None or size is None:
+            return NOTHING_SENT
+        fd, start, total = source.fd, source.position, size
+
+    if expected_size not in (None, total) or not 0 <= total <= SENDFILE_LIMIT:
+        return NOTHING_SENT
+
+    return await send_directly(
+        endpoint,
+        fd,
+        start=start,
+        length=total,
+        report=report,
+        throttle=throttle,
+        progress=progress,
+    )
 
 
 async def send_directly(
@@ -81,10 +120,10 @@ async def send_directly(
     *,
     start: int = 0,
     length: int,
-    offset: int = 0,
+    report: Report,
     throttle: TokenBucket | None,
     progress: ProgressCallback | None,
-) -> TransferResult | SentAhead | None:
+) -> Done | HandOver:
     """Send a file that is in memory to a peer that takes it at once, and close the connection.
 
     Args:
@@ -92,15 +131,13 @@ async def send_directly(
         source: The descriptor of the file; or all bytes that are to be sent.
         start: Where to start in the file, in bytes.
         length: Bytes to send, at most `SENDFILE_LIMIT`; the file must have them.
-        offset: Where the transfer starts, for the result.
+        report: What the transfer counts, and says in the end.
         throttle: Bounds the rate.
-        progress: Told once.
+        progress: Called once.
 
     Returns:
-        The result of a clean end: the peer's kernel has acknowledged all. Or
-        what the socket took, where that is not so (yet); None if nothing was
-        sent. The endpoint is then to be opened, and the transfer to be gone on
-        with.
+        `Done` after a clean end: the peer's kernel has acknowledged everything.
+        Otherwise what the socket has taken so far.
 
     Raises:
         FTPDataError: The connection did not come, see `Endpoint.connect`; or was
@@ -113,28 +150,30 @@ async def send_directly(
     if length <= READ_EARLY:
         data = _at_hand(source, start, length, most=READ_EARLY)
     link = await endpoint.connect()
+    report.restart_clock()
     started_at = loop.time()
     if data is None:
         most = SENDFILE_LIMIT if link.channel is None else PROTECTED_LIMIT
         data = _at_hand(source, start, length, most=most)
     if data is None:
-        return None
+        return NOTHING_SENT
 
     if throttle is not None and throttle.reserve(length, started_at) > 0:
         throttle.unused(length)
-        return None
+        return NOTHING_SENT
 
     sending = _Sending(link, started_at + MOMENT)
     try:
         lingers = await sending.deliver(data, start, length)
         if lingers is None:
-            return SentAhead(sending.sent, is_end=sending.sent == length)
+            return HandOver(sending.sent, end_is_sent=sending.sent == length)
 
+        report.note_direct(link, length)
         if progress is not None:
             progress(length, length)
     except Exception as error:
-        so_far = _clean_end(link, Direction.SENT, sending.sent, started_at, offset)
-        failure = failure_of(error, so_far)
+        report.note_direct(link, sending.sent)
+        failure = report.failure(error, sending.sent)
         if failure is error:
             raise
         raise failure from error
@@ -142,13 +181,13 @@ async def send_directly(
         if throttle is not None:
             throttle.unused(length - sending.sent)
 
-    result = _clean_end(link, Direction.SENT, length, started_at, offset)
+    result = report.result(End.CLEAN, length)
     if lingers:
         link.linger(answer_patience(endpoint.deadlines.close))
     else:
         link.finish()
 
-    return result
+    return Done(result)
 
 
 def _at_hand(
@@ -172,44 +211,6 @@ def _at_hand(
 
     is_there = is_in_memory(source, offset, length, otherwise=lives_in_memory(source))
     return source if is_there else None
-
-
-def _clean_end(
-    link: Link, direction: Direction, size: int, started_at: float, offset: int
-) -> TransferResult:
-    """Describe a transfer that has ended as it should."""
-
-    channel, peer = link.channel, link.peer
-    version, cipher, resumed = describe_tls(None if channel is None else channel.object)
-    return TransferResult(
-        direction=direction,
-        end=End.CLEAN,
-        bytes=size,
-        file_bytes=size,
-        seconds=asyncio.get_running_loop().time() - started_at,
-        offset=offset,
-        fast_path=FastPath.DIRECT,
-        peer=None if peer is None else str(peer),
-        tls_version=version,
-        tls_cipher=cipher,
-        tls_resumed=resumed,
-    )
-
-
-def failure_of(error: Exception, so_far: TransferResult) -> FTPDataError:
-    """Turn what was raised into the transfer's error, with its result.
-
-    Args:
-        error: What was raised.
-        so_far: What would be the clean end.
-    """
-
-    failure = local_error(error, failed_side(so_far.direction))
-    assert failure.end is not None
-    failure.result = attrs.evolve(
-        so_far, end=failure.end, reason=str(failure), reply_code=failure.reply_code
-    )
-    return failure
 
 
 class _Sending:
@@ -393,47 +394,41 @@ async def _await_delivery(link: Link) -> bool | None:
 
 
 async def receive_directly(
-    endpoint: Endpoint, target: FileTarget | None, *, offset: int
-) -> tuple[bytes, TransferResult] | DTP:
-    """Open an endpoint for an upload; where it is small, receive it right away.
+    endpoint: Endpoint, pending: PendingFile[UploadTarget] | None, report: Report
+) -> Arrived | HandOver:
+    """Receive a small upload right away, as soon as its connection is there.
 
     Args:
         endpoint: What it comes over.
-        target: The file that is to hold just what comes; None for any other.
-        offset: Where in the file the transfer starts, for the result.
+        pending: The file that is to hold just what comes, which is being opened;
+            None where what comes is to be converted, digested or held back.
+        report: What the transfer counts, and says in the end.
 
     Returns:
-        The bytes of the file and the result, where a small file and its clean
-        end came within a moment; nothing is written yet. In any other case the
-        DTP, which holds what has come for its consumer. Without a target it is
-        the DTP also of a connection that has ended.
+        The bytes of the file, where all of it and its clean end came within a
+        moment. In any other case the endpoint knows what has come, for the `DTP`
+        that it opens.
 
     Raises:
         FTPDataError: The connection did not come, see `Endpoint.connect`.
     """
 
     link = await endpoint.connect()
-    data, ending, started_at = await _take(link, target)
-    if ending is not True:
-        link.carried = Carried(received=data)
-        dtp = await endpoint.open(keep=True)
-        if isinstance(ending, OSError):
-            # The system tells of it once only.
-            dtp.lost_by(ending)
-        return dtp
+    file = None if pending is None else await pending.get_soon(MOMENT)
+    target = file if isinstance(file, FileTarget) else None
+    report.restart_clock()
+    data, ending = await _take(link, target)
+    if ending is True and target is not None:
+        report.note_direct(link, len(data))
+        link.finish()
+        return Arrived(data)
 
-    if target is None:
-        return endpoint.received(data)
-
-    result = _clean_end(link, Direction.RECEIVED, len(data), started_at, offset)
-    link.finish()
-    return data, result
+    link.carried = Carried(received=data, has_ended=ending is True)
+    return HandOver(failure=ending if isinstance(ending, OSError) else None)
 
 
-async def _take(
-    link: Link, target: FileTarget | None
-) -> tuple[bytes, OSError | bool, float]:
-    """Take what comes soon; tell whether it ended cleanly, or the error, and when it began."""
+async def _take(link: Link, target: FileTarget | None) -> tuple[bytes, OSError | bool]:
+    """Take what comes soon; return whether it ended cleanly, or the error of the system, too."""
 
     channel = link.channel
     if channel is not None:
@@ -462,7 +457,7 @@ async def _take(
             # The transport will find the same, and who has it says what it means.
             break
         except OSError as error:
-            return b"".join(pieces), error, started_at
+            return b"".join(pieces), error
         else:
             pieces.append(piece)
             size += len(piece)
@@ -471,6 +466,6 @@ async def _take(
             if channel is not None:
                 channel.announce_end()
                 await _Sending(link, deadline).push_records(channel)
-            return b"".join(pieces), True, started_at
+            return b"".join(pieces), True
 
-    return b"".join(pieces), False, started_at
+    return b"".join(pieces), False

@@ -1,8 +1,7 @@
-"""How a file goes out: by sendfile(2), or read in worker threads.
+"""Downloads that the kernel moves: file to socket, past the transport, by sendfile(2).
 
-What is in memory the kernel moves, past the transport, on any event loop. What is
-on a disk, is to be converted or goes through TLS is read and written, one piece
-ahead of the network.
+On any event loop. It moves what is in memory; a stretch of the file that is on a
+disk goes the plain way.
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ from __future__ import annotations
 import asyncio
 
 from .._kernel import sendfile_past
-from .._tasks import give_up
-from ..contracts import Buffer
-from ..errors import SizeMismatch
 from ..files._cache import read_cached
 from ..files.source import FileSource
 from ..outcome import FastPath
-from ._conversion import Outgoing
+from ._outgoing import Outgoing
+from ._plain import send_by_reading, shrunk
 from ._supervisor import Supervisor
 
-__all__ = ["send_by_reading", "send_by_sendfile"]
+__all__ = ["send_by_sendfile"]
 
 FIRST_SENDFILE_PIECE = 1024 * 1024
 LARGEST_SENDFILE_PIECE = 8 * 1024 * 1024
@@ -41,35 +38,36 @@ async def send_by_sendfile(
     from `source.position`.
     """
 
-    assert transfer.total is not None
-    dtp = transfer.dtp
+    dtp, report, pace = transfer.dtp, transfer.report, transfer.pace
+    total = report.total
+    assert total is not None
     piece = FIRST_SENDFILE_PIECE
     try:
-        while transfer.file_bytes < transfer.total:
+        while report.file_bytes < total:
             # The rate of a throttle may be changed at any time.
-            most = transfer.piece_up_to(piece)
-            count = min(most, transfer.total - transfer.file_bytes)
+            most = pace.piece_up_to(piece)
+            count = min(most, total - report.file_bytes)
             if not source.is_in_memory(count):
-                until = min(transfer.file_bytes + LARGEST_SENDFILE_PIECE, transfer.total)
+                until = min(report.file_bytes + LARGEST_SENDFILE_PIECE, total)
                 await send_by_reading(transfer, source, outgoing, until=until)
                 continue
 
             # What waits would come too late.
             dtp.limit_waiting(0)
             await dtp.drain()
-            await transfer.wait_for_turn(count)
+            await pace.wait_for_turn(count)
             left = count
             try:
                 while left:
-                    transfer.bound_unsent()
+                    pace.bound_unsent()
                     sent = await _sendfile_some(transfer, source, left)
                     left -= sent
-                    transfer.file_bytes += sent
+                    report.file_bytes += sent
                     transfer.report_progress()
             except NotImplementedError:
                 return
             finally:
-                transfer.give_back(left)
+                pace.give_back(left)
             piece = min(piece * 2, LARGEST_SENDFILE_PIECE)
     finally:
         dtp.limit_waiting(dtp.high_water)
@@ -107,52 +105,9 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
         raise dtp.lost_by(error) from error
     else:
         dtp.account_sent(sent)
-        transfer.fast_path = FastPath.SENDFILE
+        transfer.report.fast_path = FastPath.SENDFILE
 
     if not sent:
-        raise _shrunk(transfer)
+        raise shrunk(transfer)
     source.position += sent
     return sent
-
-
-async def send_by_reading(
-    transfer: Supervisor, source: FileSource, outgoing: Outgoing, *, until: int | None = None
-) -> None:
-    """Read what is in memory; else in worker threads, one piece ahead of the network.
-
-    To the end, or so many bytes.
-    """
-
-    ahead: asyncio.Task[bytes] | None = None
-    total = transfer.total if until is None else until
-    try:
-        while total is None or transfer.file_bytes < total:
-            size = outgoing.size_of(transfer.sending_size())
-            left = total - transfer.file_bytes if total is not None else size
-            data: Buffer | None = source.read_now(min(size, left)) if ahead is None else None
-            if data is None:
-                data = await (ahead if ahead is not None else source.read(min(size, left)))
-                ahead = None
-                size = outgoing.size_of(transfer.sending_size(len(data)))
-                left = total - transfer.file_bytes - len(data) if total is not None else size
-                if data and left > 0:
-                    ahead = asyncio.ensure_future(source.read(min(size, left)))
-            if not data:
-                break
-
-            await outgoing.send(data)
-            await transfer.note_file_bytes(data)
-            del data
-    finally:
-        if ahead is not None:
-            await give_up(ahead)
-
-    if total is not None and transfer.file_bytes < total:
-        raise _shrunk(transfer)
-
-
-def _shrunk(transfer: Supervisor) -> SizeMismatch:
-    return SizeMismatch(
-        f"the file shrank while it was sent: {transfer.total} bytes at the start, "
-        f"{transfer.file_bytes} now"
-    )

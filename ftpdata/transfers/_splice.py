@@ -80,8 +80,8 @@ async def splice_upload(
     burst = _Burst(dtp.lend_socket(), data)
     try:
         while burst.has_more:
-            left = room(transfer.file_bytes + len(burst.data))
-            most = transfer.piece_up_to(LARGEST_BURST)
+            left = room(transfer.report.file_bytes + len(burst.data))
+            most = transfer.pace.piece_up_to(LARGEST_BURST)
             burst.most = most if left is None else min(most, left)
             try:
                 await target.fill(burst.move)
@@ -89,11 +89,11 @@ async def splice_upload(
                 dtp.account_received(burst.received)
 
             if burst.received:
-                transfer.fast_path = FastPath.SPLICE
-            transfer.file_bytes += len(burst.data) + burst.received
+                transfer.report.fast_path = FastPath.SPLICE
+            transfer.report.file_bytes += len(burst.data) + burst.received
             burst.data = b""
             transfer.report_progress()
-            await transfer.wait_for_turn(burst.received)
+            await transfer.pace.wait_for_turn(burst.received)
             if burst.failure is not None:
                 raise dtp.lost_by(burst.failure) from burst.failure
     finally:

@@ -3,7 +3,7 @@
 In block and compressed mode a mark ends the file, not the end of the
 connection, "thus using these modes one can leave the data connection open for
 multiple file transfers". A `DTP` is for one transfer, and every function of
-`ftpdata.transfers.transfers` closes it. A `ReusableConnection` around it takes its place
+`ftpdata.transfers` closes it. A `ReusableConnection` around it takes its place
 there, stays open behind a file that ended cleanly, and keeps what came behind
 the end of the file for the next one.
 """
@@ -130,8 +130,7 @@ class ReusableConnection:
         self._check_idle()
         self._is_busy = True
         self._taken_before = self._taken
-        is_sent = transfer.direction is Direction.SENT
-        transfer.count_from(self.dtp.bytes_sent if is_sent else self._taken)
+        transfer.begin_next_file(self._taken)
 
     async def receive(self, max_bytes: int | None = None) -> bytes:
         """Receive for the file that is under way; see `ReceiveQueue.receive`."""
@@ -161,7 +160,7 @@ class ReusableConnection:
         """
 
         can_go_on = mode in MODES
-        if transfer.direction is Direction.SENT:
+        if transfer.report.direction is Direction.SENT:
             if can_go_on:
                 self._is_delivered = False
                 self._is_delivered = await self.dtp.wait_delivered(transfer.deadlines.stall)
@@ -169,9 +168,10 @@ class ReusableConnection:
                 # From here on it shows when the peer closes its side.
                 self._queue = ReceiveQueue.attach(self.dtp)
         else:
-            transfer.foreign_bytes = self.dtp.bytes_received - (self._taken - self._taken_before)
+            taken = self._taken - self._taken_before
+            transfer.report.foreign_bytes = self.dtp.bytes_received - taken
 
-        transfer.keep_open = can_go_on and self.is_open
+        transfer.report.keep_open = can_go_on and self.is_open
         self._is_busy = False
 
     # Private

@@ -25,7 +25,7 @@ from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import TransferResult
 from ftpdata.parameters import TransferParameters, TransmissionMode
 from ftpdata.testing import tcp_pair
-from ftpdata.transfers.transfers import receive_file, send_stream
+from ftpdata.transfers import receive_file, send_stream
 from tests.benchmarks.figures import Figures, percentile
 
 __all__ = ["bomb", "main"]

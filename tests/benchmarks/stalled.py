@@ -30,7 +30,7 @@ from ftpdata.deadlines import Deadlines
 from ftpdata.errors import FTPDataError
 from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.parameters import RepresentationType, TransferParameters
-from ftpdata.transfers.transfers import receive_file, send_file, send_listing, send_stream
+from ftpdata.transfers import receive_file, send_file, send_listing, send_stream
 from tests.benchmarks.figures import Figures
 
 __all__ = ["KINDS", "main"]

@@ -32,7 +32,7 @@ from ftpdata.opening.pool import ListenerPool
 from ftpdata.opening.proxy import TrustedProxies
 from ftpdata.testing import tcp_pair
 from ftpdata.tls.policy import DataTLS
-from ftpdata.transfers.transfers import receive_file, relay, send_file, send_stream
+from ftpdata.transfers import receive_file, relay, send_file, send_stream
 from tests.benchmarks.figures import Figures
 from tests.harness.proxies import connect_from, free_ports
 from tests.harness.tls import TLSPeer, client_context, server_certificate

@@ -19,7 +19,7 @@ from ftpdata.errors import FTPDataError
 from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import End, FastPath
 from ftpdata.testing import MemoryTransport, check_consumer, tcp_pair
-from ftpdata.transfers.transfers import receive_file
+from ftpdata.transfers import receive_file
 from tests.harness.connections import connection, peer_task, send_all
 from tests.harness.waiting import until
 

@@ -37,9 +37,9 @@ from ftpdata.throttle import TokenBucket
 from ftpdata.tls._channel import TLSChannel
 from ftpdata.tls.policy import DataTLS
 from ftpdata.transfers import _direct as direct
-from ftpdata.transfers import transfers
+from ftpdata.transfers import receive_file, send_file, send_listing
 from ftpdata.transfers._direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
-from ftpdata.transfers.transfers import receive_file, send_file, send_listing
+from ftpdata.transfers._pending import PendingFile
 from tests.harness.connections import peer_task, read_until_cut, receive_all, send_all
 from tests.harness.seams import Hang, Seams, opened_below
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
@@ -48,6 +48,12 @@ from tests.harness.waiting import turns, until
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux alone can do")
 
 SIZES = [0, 1, 1024, DIRECT_LIMIT - 1, DIRECT_LIMIT]
+
+
+async def opens_late(pending: PendingFile[Any], timeout: float) -> None:
+    """Stand for `PendingFile.get_soon` where a store takes long to open a file."""
+
+
 
 
 @functools.cache
@@ -628,7 +634,6 @@ async def test_a_file_of_which_nobody_says_how_long_it_is(
 
     size, offset, length = part
     # However busy the machine is.
-    monkeypatch.setattr(transfers, "MOMENT", 30.0)
     monkeypatch.setattr(direct, "MOMENT", 30.0)
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     path = tmp_path / "file"
@@ -671,7 +676,7 @@ async def test_the_way_on_of_a_file_by_its_name(
     elif hindrance == "not cached":
         monkeypatch.setattr(direct, "read_cached", lambda *_: None)
     elif hindrance == "slow":
-        monkeypatch.setattr(transfers, "MOMENT", 0.0)
+        monkeypatch.setattr(PendingFile, "get_soon", opens_late)
     elif hindrance == "ascii":
         options = {"parameters": TransferParameters().with_type("A")}
     elif hindrance == "digest":
@@ -926,7 +931,7 @@ async def test_the_way_on_of_an_upload_by_its_name(
     options: dict[str, Any] = {}
     code = 226
     if hindrance == "slow":
-        monkeypatch.setattr(transfers, "MOMENT", 0.0)
+        monkeypatch.setattr(PendingFile, "get_soon", opens_late)
     elif hindrance == "late":
         monkeypatch.setattr(direct, "MOMENT", 0.0)
     elif hindrance == "digest":

@@ -29,7 +29,7 @@ from ftpdata.outcome import End, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from ftpdata.testing import half_close
 from ftpdata.throttle import TokenBucket
-from ftpdata.transfers.transfers import (
+from ftpdata.transfers import (
     receive_file,
     receive_stream,
     send_file,

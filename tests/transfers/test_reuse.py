@@ -27,14 +27,14 @@ from ftpdata.errors import (
 from ftpdata.outcome import End, TransferResult
 from ftpdata.parameters import Structure, TransferParameters, TransmissionMode
 from ftpdata.testing import half_close, reset, sweep
-from ftpdata.transfers.reuse import ReusableConnection
-from ftpdata.transfers.transfers import (
+from ftpdata.transfers import (
     receive_file,
     receive_stream,
     send_file,
     send_listing,
     send_stream,
 )
+from ftpdata.transfers.reuse import ReusableConnection
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import decoded, dtp_pair, encoded
 from tests.harness.waiting import until

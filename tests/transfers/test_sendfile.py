@@ -17,7 +17,7 @@ from ftpdata.outcome import End, FastPath
 from ftpdata.testing import reset
 from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import _sendfile as sending
-from ftpdata.transfers.transfers import send_file
+from ftpdata.transfers import send_file
 from tests.harness.connections import connection, peer_task, read_until_cut, receive_all
 from tests.harness.outcomes import failed, finished
 from tests.harness.waiting import until

@@ -30,9 +30,8 @@ from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.outcome import End, FastPath, TransferResult
 from ftpdata.testing import half_close, reset, sweep
 from ftpdata.throttle import TokenBucket
+from ftpdata.transfers import _plain, receive_file
 from ftpdata.transfers import _splice as splicing
-from ftpdata.transfers import transfers
-from ftpdata.transfers.transfers import receive_file
 from tests.harness.connections import connection, peer_task, read_until_cut, send_all
 from tests.harness.outcomes import failed
 from tests.harness.seams import Hang, Seams
@@ -49,7 +48,7 @@ PROMPT = Deadlines(close=10.0)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Splice behind every piece, however small."""
 
-    monkeypatch.setattr(transfers, "ENOUGH_TO_SPLICE", 1)
+    monkeypatch.setattr(_plain, "ENOUGH_TO_SPLICE", 1)
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
 def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the other way."""
 
-    monkeypatch.setattr(transfers, "can_splice", lambda *_: False)
+    monkeypatch.setattr(_plain, "can_splice", lambda *_: False)
 
 
 async def upload(

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import socket
 import sys
 from typing import Any
 
 import anyio
 import pytest
 
-from ftpdata import _kernel as kernel
-from ftpdata._tasks import finish_despite_cancellation
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -32,9 +29,8 @@ from ftpdata.errors import (
 from ftpdata.outcome import Direction, End
 from ftpdata.testing import MemoryTransport, sweep
 from ftpdata.throttle import TokenBucket
-from ftpdata.transfers import _supervisor as supervision
+from ftpdata.transfers._report import Report
 from ftpdata.transfers._supervisor import Supervisor
-from tests.harness.connections import connection, receive_all
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
 
@@ -52,8 +48,9 @@ def supervised(
     transport = MemoryTransport(dtp, auto_drain=True)
     if ends:
         transport.feed_eof()
+    report = Report(direction, digest=options.pop("digest", None))
     options.setdefault("deadlines", Deadlines(close=5.0))
-    return Supervisor(dtp, direction, others=others, **options)
+    return Supervisor(dtp, report, others=others, **options)
 
 
 async def forever() -> None:
@@ -437,7 +434,7 @@ async def test_cancelling_at_any_suspension() -> None:
 
         async def body() -> None:
             for _ in range(3):
-                await transfer.wait_for_turn(1000)
+                await transfer.pace.wait_for_turn(1000)
                 transfer.dtp.write(b"x" * 20_000)
                 await transfer.note_file_bytes(b"x" * 20_000)
 
@@ -501,7 +498,7 @@ async def test_every_failure_is_one_error_with_the_result(
 async def test_a_connection_that_was_never_made() -> None:
     """Nothing to send through: 425."""
 
-    transfer = Supervisor(DTP(), Direction.SENT, deadlines=Deadlines())
+    transfer = Supervisor(DTP(), Report(Direction.SENT), deadlines=Deadlines())
 
     async def body() -> None:
         transfer.dtp.write(b"x")
@@ -533,7 +530,7 @@ async def test_progress_is_called_now_and_then_and_at_the_end() -> None:
 
     calls: list[tuple[int, int | None]] = []
     transfer = supervised(progress=lambda done, total: calls.append((done, total)))
-    transfer.total = 1000
+    transfer.report.total = 1000
 
     async def body() -> None:
         for _ in range(1000):
@@ -605,7 +602,7 @@ async def test_the_deadlines_of_the_end(takes_all: bool, limits: Deadlines, end:
 
     dtp = DTP()
     transport = MemoryTransport(dtp)
-    transfer = Supervisor(dtp, Direction.SENT, deadlines=limits)
+    transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=limits)
 
     async def body() -> None:
         dtp.write(b"x")
@@ -626,7 +623,7 @@ async def test_no_deadline_at_all_sets_no_timer() -> None:
     )
 
     async def body() -> None:
-        assert transfer._timer is None
+        assert transfer._watch._timer is None
 
     await transfer.run(body)
 
@@ -643,7 +640,7 @@ async def test_the_time_that_a_throttle_takes_is_not_held_against_the_peer() -> 
 
     async def body() -> None:
         transfer.dtp.data_received(b"x" * 100)
-        await transfer.wait_for_turn(100)
+        await transfer.pace.wait_for_turn(100)
 
     await transfer.run(body)
 
@@ -678,7 +675,7 @@ async def test_what_a_cut_transfer_reserved_is_given_back() -> None:
         bucket = Recorder(delay=1000.0)
         transfer = supervised(throttle=bucket)
         task = asyncio.create_task(
-            transfer.run(lambda transfer=transfer: transfer.wait_for_turn(7))  # type: ignore[misc]
+            transfer.run(lambda transfer=transfer: transfer.pace.wait_for_turn(7))  # type: ignore[misc]
         )
         await asyncio.sleep(0)
         if cancel:
@@ -709,7 +706,7 @@ async def test_pieces_are_a_tenth_of_a_second(rates: list[float | None], size: i
     for rate in rates:
         bucket = TokenBucket(rate, parent=bucket, now=0.0)
 
-    assert supervised(throttle=bucket).piece_size == size
+    assert supervised(throttle=bucket).pace.piece_size == size
 
 
 async def test_who_never_waits_lets_others_run() -> None:
@@ -726,100 +723,12 @@ async def test_who_never_waits_lets_others_run() -> None:
 
     async def body() -> None:
         for _ in range(64):
-            await transfer.wait_for_turn(256 * 1024)
+            await transfer.pace.wait_for_turn(256 * 1024)
 
     task = asyncio.create_task(other())
     await transfer.run(body)
     task.cancel()
     assert turns >= 16
-
-
-# finish_despite_cancellation
-
-
-async def _note(log: list[str], *, gate: asyncio.Event | None = None) -> None:
-    if gate is not None:
-        await gate.wait()
-    log.append("done")
-
-
-async def test_the_last_thing_is_done_although_cancelled() -> None:
-    """Twice, even; then the cancellation comes through."""
-
-    log: list[str] = []
-    gate = asyncio.Event()
-    task = asyncio.create_task(finish_despite_cancellation(_note(log, gate=gate), 10.0))
-    for _ in range(2):
-        await asyncio.sleep(0)
-        task.cancel()
-
-    await asyncio.sleep(0)
-    assert not task.done()
-    gate.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-    assert log == ["done"]
-
-
-async def test_the_last_thing_is_given_up_in_the_end() -> None:
-    """It is cancelled when its time is over, and that is no error."""
-
-    log: list[str] = []
-    await finish_despite_cancellation(_note(log, gate=asyncio.Event()), 0.01)
-    assert log == []
-
-
-@pytest.mark.parametrize("cancel", [True, False])
-async def test_the_last_thing_fails(cancel: bool) -> None:
-    """Its error is raised, unless the task was cancelled: then that is what is raised."""
-
-    gate = asyncio.Event()
-
-    async def work() -> None:
-        await gate.wait()
-        raise KeyError("failed")
-
-    task = asyncio.create_task(finish_despite_cancellation(work(), None))
-    await asyncio.sleep(0)
-    if cancel:
-        task.cancel()
-        await asyncio.sleep(0)
-    gate.set()
-    with pytest.raises(asyncio.CancelledError if cancel else KeyError):
-        await task
-
-
-async def test_the_last_thing_in_a_cancelled_scope_of_anyio() -> None:
-    """It is done, although anyio cancels again at every turn; and the loop is not kept busy."""
-
-    log: list[str] = []
-    gate = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    turns = 0
-
-    def open_gate() -> None:
-        nonlocal turns
-        turns = steps
-        gate.set()
-
-    steps = 0
-
-    async def count() -> None:
-        nonlocal steps
-        while True:
-            steps += 1
-            await asyncio.sleep(0.001)
-
-    counter = asyncio.create_task(count())
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        loop.call_later(0.02, open_gate)
-        await finish_despite_cancellation(_note(log, gate=gate), None)
-
-    counter.cancel()
-    assert log == ["done"]
-    assert turns
 
 
 async def test_a_transfer_has_no_task_of_its_own() -> None:
@@ -832,89 +741,3 @@ async def test_a_transfer_has_no_task_of_its_own() -> None:
 
     await supervised().run(body)
     assert seen == [own_task()]
-
-
-# What is made ready for a peer
-
-
-async def _send_pieces(transfer: Supervisor, sizes: list[int], *, total: int) -> None:
-    """Make and send pieces of the sizes that are told, as a converted file is."""
-
-    sent = 0
-    while sent < total:
-        size = transfer.sending_size()
-        sizes.append(size)
-        await transfer.send(bytes(size))
-        sent += size
-
-
-@linux_only
-async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
-    """What a system takes in any case goes out in one piece; then pieces are small."""
-
-    sizes: list[int] = []
-    async with connection(receive_buffer=4096) as (dtp, _):
-        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
-        task = asyncio.create_task(_send_pieces(transfer, sizes, total=1 << 24))
-        before = -1
-        while len(sizes) != before:
-            before = len(sizes)
-            await asyncio.sleep(0.05)
-        assert sizes[0] == supervision.FIRST_PIECES
-        assert set(sizes[2:]) == {supervision.STALLED_PIECE}
-        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
-        # Nor is the system's own memory filled.
-        assert dtp.bytes_sent < 1 << 20
-        task.cancel()
-
-
-@linux_only
-async def test_many_small_pieces_wait_as_little() -> None:
-    """Of a source that is never asked how much it is to make."""
-
-    async def work() -> None:
-        while True:
-            await transfer.send(bytes(1000))
-
-    async with connection(receive_buffer=4096) as (dtp, _):
-        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
-        task = asyncio.create_task(work())
-        await asyncio.sleep(0.3)
-        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
-        task.cancel()
-
-
-@linux_only
-async def test_one_large_piece_waits_as_little() -> None:
-    """It is cut: only the first parts of it are in the transport."""
-
-    async with connection(receive_buffer=4096) as (dtp, _):
-        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
-        task = asyncio.create_task(transfer.send(bytes(1 << 24)))
-        await asyncio.sleep(0.1)
-        assert dtp.transport.get_write_buffer_size() <= 2 * supervision.STALLED_PIECE
-        task.cancel()
-
-
-@linux_only
-async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
-    """And the system holds as much as it likes; what it was told before is as it was."""
-
-    sizes: list[int] = []
-    async with connection() as (dtp, peer):
-        sock = dtp.transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, kernel.TCP_NOTSENT_LOWAT, 1 << 22)
-        transfer = Supervisor(dtp, Direction.SENT, deadlines=Deadlines())
-        receiving = asyncio.create_task(receive_all(peer))
-        await _send_pieces(transfer, sizes, total=1 << 24)
-        await dtp.finish()
-        assert len(await receiving) == sum(sizes)
-        assert max(sizes) == supervision.LARGEST_PIECE
-        assert max(sizes[:2]) < supervision.LARGEST_PIECE
-        assert transfer._unsent_limit is None
-
-
-async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
-    """There the high-water mark alone bounds what waits."""
-
-    assert supervised().sending_size() == supervision.LARGEST_PIECE

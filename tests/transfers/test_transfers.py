@@ -47,9 +47,9 @@ from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters
 from ftpdata.testing import half_close, reset, sweep
 from ftpdata.throttle import TokenBucket
-from ftpdata.transfers import _supervisor as supervision
-from ftpdata.transfers import transfers
-from ftpdata.transfers.transfers import (
+from ftpdata.transfers import (
+    _pace,
+    _plain,
     receive_file,
     receive_stream,
     relay,
@@ -57,6 +57,7 @@ from ftpdata.transfers.transfers import (
     send_listing,
     send_stream,
 )
+from ftpdata.transfers import _supervisor as supervision
 from tests.harness.connections import (
     connection,
     peer_task,
@@ -384,7 +385,7 @@ async def test_one_huge_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(dtp, "write", watched)
         assert await finished(send_stream(dtp, chunked(content, len(content))), peer) == content
-        assert most <= dtp.high_water + supervision.LARGEST_PIECE
+        assert most <= dtp.high_water + _pace.LARGEST_PIECE
 
 
 async def test_a_stream_of_what_is_no_generator() -> None:
@@ -618,7 +619,7 @@ async def test_a_disk_that_is_full(
     """At the k-th write: 452, the peer sees a reset, and nothing is left."""
 
     # Of splices, of which there are fewer, `test_splicing.py` has the like.
-    monkeypatch.setattr(transfers, "can_splice", lambda *_: False)
+    monkeypatch.setattr(_plain, "can_splice", lambda *_: False)
     failures = seams.fail("write", k, errno.ENOSPC)
     async with connection() as (dtp, peer):
 
@@ -1021,7 +1022,8 @@ async def test_the_time_a_loop_takes_is_not_held_against_the_peer() -> None:
         await asyncio.get_running_loop().sock_sendall(peer, b"some")
         async with receive_stream(dtp, deadlines=deadlines) as stream:
             async for _ in stream:
-                if not stream._transfer._timer:
+                assert stream._transfer is not None
+                if not stream._transfer._watch._timer:
                     break
         assert stream.result is not None
         assert stream.result.end is End.ABORTED
@@ -1502,7 +1504,7 @@ async def test_a_sender_that_never_waits_lets_others_run() -> None:
         turns = 0
         async with connection(dtp_factory=Sink) as (dtp, peer), peer_task(other()):
             await finished_quietly(send_stream(dtp, chunks), peer)
-            assert turns >= BIG // supervision.BYTES_PER_TURN
+            assert turns >= BIG // _pace.BYTES_PER_TURN
 
 
 async def finished_quietly(work: Awaitable[Any], peer: socket.socket) -> None:

@@ -1,202 +1,28 @@
-"""What the transfers do to the bytes that they convert, while others use the event loop too.
-
-`Outgoing` takes bytes of a file to the connection; `Incoming` takes those of
-the connection to the caller, and tells about restart markers. Knows no file.
-
-No step holds the event loop for much longer than `LONGEST_STEP`, whatever the
-data are and whoever made them: encoders take little at once; what is given to a
-decoder at once becomes less where it takes long, and more where it does not.
-Deflate, which takes longest and lets go of the interpreter's lock, is done by a
-worker thread, both ways.
-"""
+"""What a transfer does to the bytes that it receives: it decodes them, and reports markers."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import anyio.to_thread
 
 from ..codecs.restart import RestartMarker, SuspectData
-from ..codecs.selection import ENCODED_AT_ONCE, CodecOptions, TransferDecoder, decoder_for
+from ..codecs.selection import CodecOptions, TransferDecoder, decoder_for
 from ..codecs.transmission import MAX_PIECE
 from ..connection._receive_buffer import LARGEST_BLOCK, ReceiveBuffer
 from ..connection.consumers import ReceiveQueue
 from ..connection.protocol import DTP
-from ..contracts import Buffer, Encoder
 from ..files.source import CHUNK
 from ..outcome import FastPath
 from ..parameters import TransferParameters, TransmissionMode
+from ._steps import INLINE_DEFLATE, Steps
 from ._supervisor import Supervisor
 from .reuse import ReusableConnection
 
-__all__ = ["DEFAULT_OPTIONS", "Incoming", "MarkerHandler", "Outgoing", "SuspectHandler"]
-
-LONGEST_STEP = 0.001
-"""Seconds after which others have their turn."""
-
-SMALLEST_PART = 1024
-FIRST_PART = 16 * 1024
-
-INLINE_DEFLATE = 4 * 1024
-"""Bytes up to which deflate is no work; more go to a thread."""
-
-DEFAULT_OPTIONS = CodecOptions()
+__all__ = ["Incoming", "MarkerHandler", "SuspectHandler"]
 
 MarkerHandler = Callable[[RestartMarker], Awaitable[None]]
 SuspectHandler = Callable[[SuspectData], None]
-
-
-class _Pace:
-    """Finds how much to decode at once, and when others are to have their turn.
-
-    Args:
-        most: Bytes to decode at once, at most.
-
-    Attributes:
-        size: Bytes to decode at once.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.size: int = min(FIRST_PART, most)
-        self._most = most
-        self._worked = 0.0
-        # Not the loop's time: uvloop's stands still within a step.
-        self._now = time.perf_counter
-
-    def steps(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Give what a codec makes of one part; learn how long each step takes."""
-
-        iterator = iter(pieces)
-        longest = 0.0
-        while True:
-            started_at = self._now()
-            piece = next(iterator, None)
-            step = self._now() - started_at
-            self._worked += step
-            longest = max(longest, step)
-            if piece is None:
-                break
-
-            yield piece
-
-        if longest > LONGEST_STEP:
-            self.size = max(self.size // 2, SMALLEST_PART)
-        elif longest < LONGEST_STEP / 4:
-            self.size = min(self.size * 2, self._most)
-
-    async def rest(self) -> None:
-        """Let others run, where it is time to."""
-
-        if self._worked >= LONGEST_STEP:
-            self._worked = 0.0
-            await asyncio.sleep(0)
-
-
-class Outgoing:
-    """Sends the bytes of a file, encoded, at the pace of the throttle and of the peer.
-
-    Args:
-        transfer: What they are sent for; it has begun.
-        connection: Where they go.
-        encoder: Encodes them; None where they are sent as they are.
-        mode: The transmission mode.
-
-    Raises:
-        RuntimeError: Another transfer uses the connection.
-    """
-
-    def __init__(
-        self,
-        transfer: Supervisor,
-        connection: DTP | ReusableConnection,
-        encoder: Encoder | None,
-        mode: TransmissionMode,
-    ) -> None:
-        self._transfer = transfer
-        self._reusable = connection if isinstance(connection, ReusableConnection) else None
-        self._encoder = encoder
-        self._mode = mode
-        self._pace = _Pace(CHUNK)
-        self._has_blocks = mode in (TransmissionMode.BLOCK, TransmissionMode.COMPRESSED)
-        if self._reusable is not None:
-            self._reusable.begin_file(transfer)
-
-    def size_of(self, nbytes: int) -> int:
-        """Say how many bytes to `send` at once, where so many are wanted.
-
-        In MODE B and C as many as `SizeCounter` counts at once: how large a file
-        is on the connection is not to depend on the peer's pace.
-        """
-
-        if not self._has_blocks:
-            return nbytes
-
-        return max(ENCODED_AT_ONCE, nbytes // ENCODED_AT_ONCE * ENCODED_AT_ONCE)
-
-    async def send(self, data: Buffer) -> None:
-        """Send data.
-
-        Raises:
-            FTPDataError: The connection has ended, or the encoder refused.
-        """
-
-        encoder = self._encoder
-        if encoder is None:
-            await self._transfer.send(data)
-        elif self._mode is TransmissionMode.DEFLATE and len(data) > INLINE_DEFLATE:
-            view = memoryview(data).cast("B")
-            for start in range(0, len(view), MAX_PIECE):
-                pieces = await anyio.to_thread.run_sync(
-                    _encode, encoder, view[start : start + MAX_PIECE]
-                )
-                for piece in pieces:
-                    await self._transfer.send(piece)
-        elif self._has_blocks:
-            view = memoryview(data).cast("B")
-            for start in range(0, len(view), ENCODED_AT_ONCE):
-                await self._send_all(encoder.feed(view[start : start + ENCODED_AT_ONCE]))
-        else:
-            await self._send_all(encoder.feed(data))
-
-    async def finish(self) -> None:
-        """Send the end of the file, as far as it is not that of the connection.
-
-        Called once, last. Raises as `send` does.
-        """
-
-        if self._encoder is not None:
-            await self._send_all(self._encoder.finish())
-
-        if self._reusable is not None:
-            await self._reusable.end_file(self._transfer, self._mode)
-
-    async def _send_all(self, pieces: Iterable[bytes]) -> None:
-        for piece in self._pace.steps(pieces):
-            await self._transfer.send(piece)
-            await self._pace.rest()
-
-
-def _encode(encoder: Encoder, data: Buffer) -> list[bytes]:
-    return list(encoder.feed(data))
-
-
-def _decode(pieces: Iterator[bytes]) -> tuple[bytes, Exception | None]:
-    """Join pieces up to a good size to write; give what is good before an error."""
-
-    held: list[bytes] = []
-    size = 0
-    try:
-        while size < CHUNK and (piece := next(pieces, b"")):
-            held.append(piece)
-            size += len(piece)
-    except Exception as error:
-        if not held:
-            raise
-        return b"".join(held), error
-
-    return b"".join(held), None
 
 
 class Incoming:
@@ -221,7 +47,7 @@ class Incoming:
         connection: DTP | ReusableConnection,
         parameters: TransferParameters,
         *,
-        options: CodecOptions = DEFAULT_OPTIONS,
+        options: CodecOptions,
         offset: int = 0,
         on_marker: MarkerHandler | None = None,
         on_suspect: SuspectHandler | None = None,
@@ -237,7 +63,7 @@ class Incoming:
         self._on_suspect = on_suspect
         self._source: ReceiveQueue | ReusableConnection | None = None
         self._decoder: TransferDecoder | None = None
-        self._pace = _Pace(CHUNK)
+        self._steps = Steps(CHUNK)
         self._pieces: Iterator[bytes] = iter(())
         self._markers: list[RestartMarker] = []
         # Whether the next piece is a thread's to decode.
@@ -304,7 +130,7 @@ class Incoming:
             if piece or self._is_last:
                 return piece
 
-            self._pieces = self._pace.steps(await self._feed(decoder))
+            self._pieces = self._steps.each(await self._feed(decoder))
 
     def _begin(self) -> ReceiveQueue | ReusableConnection:
         if not self._parameters.is_identity:
@@ -316,7 +142,7 @@ class Incoming:
                 on_suspect=self._on_suspect,
             )
             if self._decoder.has_end_mark:
-                self._pace = _Pace(MAX_PIECE)
+                self._steps = Steps(MAX_PIECE)
 
         connection = self._connection
         if isinstance(connection, DTP):
@@ -330,14 +156,14 @@ class Incoming:
     async def _receive(self, most: int | None = None) -> bytes:
         assert self._source is not None
         transfer = self._transfer
-        if transfer.throttle is not None:
+        if transfer.pace.throttle is not None:
             # It wants pieces that are small enough to look steady.
-            most = transfer.piece_size if most is None else min(most, transfer.piece_size)
+            most = transfer.pace.piece_size if most is None else min(most, transfer.pace.piece_size)
 
         data = await self._source.receive(most)
         if data:
             self._note_path()
-            await transfer.wait_for_turn(len(data))
+            await transfer.pace.wait_for_turn(len(data))
 
         return data
 
@@ -351,7 +177,7 @@ class Incoming:
             piece, self._error = await anyio.to_thread.run_sync(_decode, self._pieces)
             return piece
 
-        await self._pace.rest()
+        await self._steps.rest()
         piece = next(self._pieces, b"")
         # What little data have given one piece may give a thousand.
         self._in_thread = bool(piece) and self._parameters.mode is TransmissionMode.DEFLATE
@@ -359,8 +185,8 @@ class Incoming:
 
     def _note_path(self) -> None:
         is_direct = isinstance(self._source, ReceiveBuffer) and self._source.is_direct
-        if is_direct and self._transfer.fast_path is FastPath.NONE:
-            self._transfer.fast_path = FastPath.BUFFERED
+        if is_direct and self._transfer.report.fast_path is FastPath.NONE:
+            self._transfer.report.fast_path = FastPath.BUFFERED
 
     async def _feed(self, decoder: TransferDecoder) -> Iterable[bytes]:
         """Go on to the next data, or to the end: that of the file, or of the connection."""
@@ -368,7 +194,7 @@ class Incoming:
         if decoder.several_files and decoder.complete:
             if isinstance(self._source, ReusableConnection):
                 self._source.give_back(decoder.take_remainder())
-        elif data := await self._receive(self._pace.size):
+        elif data := await self._receive(self._steps.size):
             is_long = self._parameters.mode is TransmissionMode.DEFLATE
             self._in_thread = is_long and len(data) > INLINE_DEFLATE
             return decoder.feed(data)
@@ -383,3 +209,20 @@ class Incoming:
             await self._on_marker(marker)
 
         self._markers.clear()
+
+
+def _decode(pieces: Iterator[bytes]) -> tuple[bytes, Exception | None]:
+    """Join pieces up to a good size to write; give what is good before an error."""
+
+    held: list[bytes] = []
+    size = 0
+    try:
+        while size < CHUNK and (piece := next(pieces, b"")):
+            held.append(piece)
+            size += len(piece)
+    except Exception as error:
+        if not held:
+            raise
+        return b"".join(held), error
+
+    return b"".join(held), None

@@ -16,9 +16,8 @@ from ftpdata.errors import InvalidData, TransferAborted
 from ftpdata.outcome import End
 from ftpdata.parameters import Structure, TransferParameters, TransmissionMode
 from ftpdata.testing import sweep
-from ftpdata.transfers import _conversion as conversion
-from ftpdata.transfers._conversion import FIRST_PART, LONGEST_STEP, SMALLEST_PART, _Pace
-from ftpdata.transfers.transfers import receive_file, send_listing, send_stream
+from ftpdata.transfers import _outgoing, receive_file, send_listing, send_stream
+from ftpdata.transfers._steps import FIRST_PART, LONGEST_STEP, SMALLEST_PART, Steps
 from tests.harness.connections import connection, peer_task, receive_all, send_all
 from tests.harness.modes import decoded, encoded
 from tests.harness.waiting import until
@@ -98,7 +97,7 @@ async def longest_turn(work: Callable[[], Awaitable[None]]) -> float:
 async def test_what_takes_long_becomes_less_and_what_does_not_more() -> None:
     """The size of the parts follows the longest of their steps, within its bounds."""
 
-    pace = _Pace(4 * FIRST_PART)
+    pace = Steps(4 * FIRST_PART)
     clock = pace._now = Clock()
     assert pace.size == FIRST_PART
     for spans, size in [
@@ -108,26 +107,26 @@ async def test_what_takes_long_becomes_less_and_what_does_not_more() -> None:
         ((0.0,), 4 * FIRST_PART),
         ((0.0, 2 * LONGEST_STEP, 0.0), 2 * FIRST_PART),
     ]:
-        assert list(pace.steps(clock.pieces(*spans))) == [b"piece"] * len(spans)
+        assert list(pace.each(clock.pieces(*spans))) == [b"piece"] * len(spans)
         assert pace.size == size
 
     for _ in range(10):
-        assert len(list(pace.steps(clock.pieces(1.0)))) == 1
+        assert len(list(pace.each(clock.pieces(1.0)))) == 1
     assert pace.size == SMALLEST_PART
 
 
 async def test_others_have_a_turn_after_so_much_work() -> None:
     """Not after each step, but after steps that took so long together."""
 
-    pace = _Pace(FIRST_PART)
+    pace = Steps(FIRST_PART)
     clock = pace._now = Clock()
     turns: list[int] = []
     asyncio.get_running_loop().call_soon(turns.append, 1)
     await pace.rest()
-    assert list(pace.steps(clock.pieces(LONGEST_STEP / 2))) == [b"piece"]
+    assert list(pace.each(clock.pieces(LONGEST_STEP / 2))) == [b"piece"]
     await pace.rest()
     assert turns == []
-    assert list(pace.steps(clock.pieces(LONGEST_STEP / 2))) == [b"piece"]
+    assert list(pace.each(clock.pieces(LONGEST_STEP / 2))) == [b"piece"]
     await pace.rest()
     assert turns == [1]
     asyncio.get_running_loop().call_soon(turns.append, 2)
@@ -228,7 +227,7 @@ async def test_an_abort_while_a_thread_deflates(monkeypatch: pytest.MonkeyPatch)
         held.wait(10)
         return []
 
-    monkeypatch.setattr(conversion, "_encode", encode)
+    monkeypatch.setattr(_outgoing, "_encode", encode)
     async with connection() as (dtp, _):
         sending = send_stream(dtp, chunks(bytes(9000), 9000), parameters=DEFLATE)
         async with peer_task(sending) as task:

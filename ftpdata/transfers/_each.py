@@ -1,0 +1,44 @@
+"""Iterables of the host: asked one by one, and closed in any case."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable
+from typing import TypeVar
+
+__all__ = ["closing_generator", "each"]
+
+T = TypeVar("T")
+
+
+@contextlib.asynccontextmanager
+async def closing_generator(items: object) -> AsyncIterator[None]:
+    """Close a generator when the transfer is over, whether it was ever asked or not.
+
+    Left to the collector, an asynchronous one would get a task of its own, at some
+    time. What is not a generator belongs to the caller.
+    """
+
+    try:
+        yield
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
+        elif isinstance(items, Generator):
+            items.close()
+
+
+async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """Give the items one by one; close what an iterable has made for that, in any case."""
+
+    if isinstance(items, AsyncIterable):
+        source = aiter(items)
+        async with closing_generator(source):
+            async for item in source:
+                yield item
+        return
+
+    iterator = iter(items)
+    async with closing_generator(iterator):
+        for item in iterator:
+            yield item

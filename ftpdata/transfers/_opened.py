@@ -1,0 +1,115 @@
+"""From what a transfer is given to what it moves bytes over: an endpoint is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from .._tasks import give_up
+from ..connection.protocol import DTP
+from ..errors import FTPDataError
+from ..opening.endpoint import Endpoint
+from ..outcome import End
+from ._pending import PendingFile
+from ._report import Report
+from .reuse import ReusableConnection
+
+__all__ = ["Connection", "abort_connection", "dtp_of", "opened", "opened_together", "opening"]
+
+Connection = DTP | Endpoint | ReusableConnection
+"""What the functions that transfer take."""
+
+
+def dtp_of(connection: DTP | ReusableConnection) -> DTP:
+    """Return the `DTP` that the bytes go over."""
+
+    return connection if isinstance(connection, DTP) else connection.dtp
+
+
+def abort_connection(connection: Connection, end: End, message: str | None = None) -> None:
+    """End the connection of a transfer that does not begin, with a reset."""
+
+    if isinstance(connection, Endpoint):
+        connection.abort(end, message)
+    else:
+        dtp_of(connection).abort(end, message)
+
+
+@contextlib.contextmanager
+def opening(
+    endpoint: Endpoint, report: Report, pending: PendingFile[Any] | None = None
+) -> Iterator[None]:
+    """Close an endpoint that does not open; give its error the result that every error has.
+
+    Args:
+        endpoint: What is being opened.
+        report: Of its transfer.
+        pending: A file that is being opened meanwhile. Where that fails, the transfer
+            fails with its error, whether a peer comes or not.
+    """
+
+    if pending is not None:
+        pending.on_failure = endpoint.abort
+    try:
+        yield
+    except FTPDataError as raised:
+        failure = None if pending is None else pending.failure
+        error = raised if failure is None else report.failure(failure, 0)
+        if error.end is None:
+            error.end = End.OPEN_FAILED
+        if error.result is None:
+            report.failure(error, 0)
+        endpoint.abort(error.end)
+        if error is raised:
+            raise
+        raise error from error.__cause__
+    except BaseException:
+        endpoint.abort(End.CANCELLED)
+        raise
+    finally:
+        if pending is not None:
+            pending.on_failure = None
+
+
+async def opened(connection: Connection, report: Report) -> DTP | ReusableConnection:
+    """Open an endpoint; return anything else as it is.
+
+    Raises:
+        FTPDataError: It does not open; carries the result. See `Endpoint.open`.
+    """
+
+    if not isinstance(connection, Endpoint):
+        return connection
+
+    with opening(connection, report):
+        dtp = await connection.open(keep=True)
+
+    report.restart_clock()
+    return dtp
+
+
+async def opened_together(
+    connections: tuple[DTP | Endpoint, ...], report: Report
+) -> tuple[DTP, ...]:
+    """Open several endpoints at a time.
+
+    Raises:
+        FTPDataError: One of them does not open, and all of them are closed.
+    """
+
+    tasks = [asyncio.ensure_future(opened(each, report)) for each in connections]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+        return tuple(dtp_of(task.result()) for task in tasks)
+    except BaseException as error:
+        end = (isinstance(error, FTPDataError) and error.end) or End.CANCELLED
+        for connection in connections:
+            abort_connection(connection, end)
+        for task in tasks:
+            await give_up(task)
+        raise

@@ -1,0 +1,107 @@
+"""What a transfer does to the bytes that it sends: it encodes them, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import anyio.to_thread
+
+from ..codecs.selection import ENCODED_AT_ONCE
+from ..codecs.transmission import MAX_PIECE
+from ..connection.protocol import DTP
+from ..contracts import Buffer, Encoder
+from ..files.source import CHUNK
+from ..parameters import TransmissionMode
+from ._steps import INLINE_DEFLATE, Steps
+from ._supervisor import Supervisor
+from .reuse import ReusableConnection
+
+__all__ = ["Outgoing"]
+
+
+class Outgoing:
+    """Sends the bytes of a file, encoded, at the pace of the throttle and of the peer.
+
+    Args:
+        transfer: What they are sent for; it has begun.
+        connection: Where they go.
+        encoder: Encodes them; None where they are sent as they are.
+        mode: The transmission mode.
+
+    Raises:
+        RuntimeError: Another transfer uses the connection.
+    """
+
+    def __init__(
+        self,
+        transfer: Supervisor,
+        connection: DTP | ReusableConnection,
+        encoder: Encoder | None,
+        mode: TransmissionMode,
+    ) -> None:
+        self._transfer = transfer
+        self._reusable = connection if isinstance(connection, ReusableConnection) else None
+        self._encoder = encoder
+        self._mode = mode
+        self._steps = Steps(CHUNK)
+        self._has_blocks = mode in (TransmissionMode.BLOCK, TransmissionMode.COMPRESSED)
+        if self._reusable is not None:
+            self._reusable.begin_file(transfer)
+
+    def size_of(self, nbytes: int) -> int:
+        """Say how many bytes to `send` at once, where so many are wanted.
+
+        In MODE B and C as many as `SizeCounter` counts at once: how large a file
+        is on the connection is not to depend on the peer's pace.
+        """
+
+        if not self._has_blocks:
+            return nbytes
+
+        return max(ENCODED_AT_ONCE, nbytes // ENCODED_AT_ONCE * ENCODED_AT_ONCE)
+
+    async def send(self, data: Buffer) -> None:
+        """Send data.
+
+        Raises:
+            FTPDataError: The connection has ended, or the encoder refused.
+        """
+
+        encoder = self._encoder
+        if encoder is None:
+            await self._transfer.pace.send(data)
+        elif self._mode is TransmissionMode.DEFLATE and len(data) > INLINE_DEFLATE:
+            view = memoryview(data).cast("B")
+            for start in range(0, len(view), MAX_PIECE):
+                pieces = await anyio.to_thread.run_sync(
+                    _encode, encoder, view[start : start + MAX_PIECE]
+                )
+                for piece in pieces:
+                    await self._transfer.pace.send(piece)
+        elif self._has_blocks:
+            view = memoryview(data).cast("B")
+            for start in range(0, len(view), ENCODED_AT_ONCE):
+                await self._send_all(encoder.feed(view[start : start + ENCODED_AT_ONCE]))
+        else:
+            await self._send_all(encoder.feed(data))
+
+    async def finish(self) -> None:
+        """Send the end of the file, as far as it is not that of the connection.
+
+        Called once, last. Raises as `send` does.
+        """
+
+        if self._encoder is not None:
+            await self._send_all(self._encoder.finish())
+
+        if self._reusable is not None:
+            await self._reusable.end_file(self._transfer, self._mode)
+
+    async def _send_all(self, pieces: Iterable[bytes]) -> None:
+        for piece in self._steps.each(pieces):
+            await self._transfer.pace.send(piece)
+            await self._steps.rest()
+
+
+def _encode(encoder: Encoder, data: Buffer) -> list[bytes]:
+    return list(encoder.feed(data))

@@ -1,0 +1,204 @@
+"""The pace of a transfer: how much to move at a time, and when the next piece may go.
+
+The throttle, the other tasks of the event loop and the room that the system has
+for a peer all have a say. A peer that takes nothing holds little memory here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from .._kernel import limit_unsent, room_to_send
+from ..connection.protocol import DTP
+from ..contracts import Buffer
+from ..throttle import TokenBucket
+from ._watch import Watch
+
+__all__ = ["Pace"]
+
+THROTTLE_INTERVAL = 0.1
+"""Seconds that one throttled piece lasts: short enough to look steady."""
+
+SMALLEST_PIECE = 1024
+LARGEST_PIECE = 256 * 1024
+
+FIRST_PIECES = 64 * 1024
+"""Bytes that a system takes of any connection, whatever its peer does."""
+
+UNREAD = 128 * 1024
+"""Bytes that a peer's system may acknowledge although the peer reads nothing."""
+
+STALLED_PIECE = 8 * 1024
+STALLED_TLS_PIECE = 32 * 1024
+"""Bytes of a piece that the system has no room for: it stays here as long as the peer stalls.
+
+In TLS, asyncio keeps 64 KiB of records in any case, which should not be many small pieces."""
+
+BYTES_PER_TURN = 1024 * 1024
+"""Bytes after which a sender that never had to wait lets others run."""
+
+SMALLEST_TURN = 4096
+"""Bytes that a smaller piece counts for: what passes in the time that it takes."""
+
+
+class Pace:
+    """Decides on the pieces of one transfer.
+
+    Args:
+        dtp: The connection.
+        watch: Its deadlines do not run while the throttle makes the transfer wait.
+        throttle: Bounds the rate, in bytes on the connection.
+        is_relayed: Whether what is sent comes from another connection, and so is
+            in memory already.
+    """
+
+    def __init__(
+        self, dtp: DTP, watch: Watch, throttle: TokenBucket | None, *, is_relayed: bool = False
+    ) -> None:
+        self.throttle = throttle
+        self._dtp = dtp
+        self._watch = watch
+        self._clock = asyncio.get_running_loop().time
+        self._since_turn = 0
+        # What the system had room for when it was asked, less what was sent since. What another
+        # connection has brought is in memory already: the system may have all of it.
+        self._room = sys.maxsize if is_relayed else 0
+        self._least_size = STALLED_PIECE
+        # Whether the peer is known to take what is sent; until then, the limit of the connection.
+        self._moves = False
+        self._unsent_limit: int | None = None
+
+    @property
+    def piece_size(self) -> int:
+        """Bytes to move at a time: fewer where a throttle wants a steady rate."""
+
+        return self.piece_up_to(LARGEST_PIECE)
+
+    def piece_up_to(self, largest: int) -> int:
+        """Bytes to move at a time, for a way that can move up to `largest` at once."""
+
+        rate = _lowest_rate(self.throttle)
+        if rate is None:
+            return largest
+
+        return max(SMALLEST_PIECE, min(largest, int(rate * THROTTLE_INTERVAL)))
+
+    async def send(self, data: Buffer) -> None:
+        """Send data at the pace of the throttle and of the peer, piece by piece.
+
+        Raises:
+            FTPDataError: The connection has ended.
+        """
+
+        if len(data) <= self.piece_up_to(self.sending_size()):
+            await self._send_piece(data)
+            return
+
+        view = memoryview(data)
+        while view:
+            size = self.piece_up_to(self.sending_size())
+            await self._send_piece(view[:size])
+            view = view[size:]
+
+    async def _send_piece(self, data: Buffer) -> None:
+        await self.wait_for_turn(len(data))
+        self._dtp.write(data)
+        self._room -= len(data)
+        await self._dtp.drain()
+
+    def sending_size(self, ready: int = 0) -> int:
+        """Say how many bytes to make ready for `send`: as many as the system has room for.
+
+        So what is read, converted or made goes on its way at once, in large
+        pieces, and little is held where the peer has stopped to take any.
+
+        Args:
+            ready: Bytes that are ready already, and will be sent before.
+        """
+
+        if self._room - ready < self._least_size:
+            self._find_room()
+
+        return max(self._least_size, min(self._room - ready, LARGEST_PIECE))
+
+    def bound_unsent(self) -> bool:
+        """Let the system hold little for a peer that may take nothing; say whether it may.
+
+        It may have stalled from the beginning, as thousands at a time do. Together they
+        would use up all that the system has for sending, and then there is no room.
+        """
+
+        if self._moves:
+            return False
+
+        acknowledged = self._dtp.bytes_acknowledged
+        self._moves = acknowledged is None or acknowledged > UNREAD
+        if not self._moves and self._unsent_limit is None:
+            self._unsent_limit = limit_unsent(self._dtp.transport, FIRST_PIECES)
+        elif self._moves and self._unsent_limit is not None:
+            limit_unsent(self._dtp.transport, self._unsent_limit)
+            self._unsent_limit = None
+
+        return not self._moves
+
+    def _find_room(self) -> None:
+        dtp = self._dtp
+        room = room_to_send(dtp.transport)
+        if room is None:
+            self._room = sys.maxsize
+            return
+
+        if self.bound_unsent():
+            moved = dtp.bytes_acknowledged or 0
+            room = min(room, FIRST_PIECES - (dtp.bytes_sent - moved))
+
+        self._room = room
+        if dtp.tls is not None:
+            self._least_size = STALLED_TLS_PIECE
+        dtp.limit_waiting(self._least_size)
+
+    async def wait_for_turn(self, nbytes: int) -> None:
+        """Wait until the throttle lets that many bytes pass, and others had their turn.
+
+        The time that the throttle takes is not held against the peer.
+        """
+
+        if self._since_turn >= BYTES_PER_TURN:
+            self._since_turn = 0
+            await asyncio.sleep(0)
+
+        # Many small pieces take as long as a few large ones.
+        self._since_turn += max(nbytes, SMALLEST_TURN)
+        if self.throttle is not None:
+            delay = self.throttle.reserve(nbytes, self._clock())
+            if delay > 0:
+                await self._sleep(nbytes, delay)
+
+    async def _sleep(self, nbytes: int, delay: float) -> None:
+        self._since_turn = 0
+        self._watch.stop()
+        try:
+            await asyncio.sleep(delay)
+        except BaseException:
+            # Others share the buckets above; they must not pay for this.
+            self.give_back(nbytes)
+            raise
+
+        self._watch.start()
+
+    def give_back(self, nbytes: int) -> None:
+        """Give bytes back to the throttle that had their turn and did not pass."""
+
+        if self.throttle is not None and nbytes:
+            self.throttle.unused(nbytes)
+
+
+def _lowest_rate(bucket: TokenBucket | None) -> float | None:
+    lowest: float | None = None
+    while bucket is not None:
+        if bucket.rate is not None and (lowest is None or bucket.rate < lowest):
+            lowest = bucket.rate
+        bucket = bucket.parent
+
+    return lowest

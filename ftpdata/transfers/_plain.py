@@ -1,0 +1,131 @@
+"""The plain way, which works for everything: read, convert, write; receive, convert, store.
+
+What is in memory is read at once; the rest in worker threads, one piece ahead of
+the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable
+
+from .._tasks import give_up
+from ..contracts import Buffer, UploadTarget
+from ..errors import SizeMismatch
+from ..files.source import FileSource
+from ._each import each
+from ._incoming import Incoming
+from ._outgoing import Outgoing
+from ._sizes import SizeCheck
+from ._splice import ENOUGH_TO_SPLICE, can_splice, splice_upload
+from ._supervisor import Supervisor
+
+__all__ = ["send_by_reading", "send_chunks", "shrunk", "store"]
+
+
+async def send_by_reading(
+    transfer: Supervisor, source: FileSource, outgoing: Outgoing, *, until: int | None = None
+) -> None:
+    """Read what is in memory; the rest in worker threads, one piece ahead of the network.
+
+    Args:
+        transfer: Counts what was sent.
+        source: The file, which stands where the transfer goes on.
+        outgoing: Takes the bytes to the connection.
+        until: Bytes of the file after which to stop; None sends all of it.
+
+    Raises:
+        SizeMismatch: The file has become shorter than it was. Reply 451.
+        FTPDataError: The connection has ended, or the file cannot be read.
+    """
+
+    ahead: asyncio.Task[bytes] | None = None
+    report, pace = transfer.report, transfer.pace
+    total = report.total if until is None else until
+    try:
+        while total is None or report.file_bytes < total:
+            size = outgoing.size_of(pace.sending_size())
+            left = total - report.file_bytes if total is not None else size
+            data: Buffer | None = source.read_now(min(size, left)) if ahead is None else None
+            if data is None:
+                data = await (ahead if ahead is not None else source.read(min(size, left)))
+                ahead = None
+                size = outgoing.size_of(pace.sending_size(len(data)))
+                left = total - report.file_bytes - len(data) if total is not None else size
+                if data and left > 0:
+                    ahead = asyncio.ensure_future(source.read(min(size, left)))
+            if not data:
+                break
+
+            await outgoing.send(data)
+            await transfer.note_file_bytes(data)
+            # Not to be kept while the next is waited for: the peer may stall.
+            del data
+    finally:
+        if ahead is not None:
+            await give_up(ahead)
+
+    # What has no size ends where it ends.
+    if source.size is not None and total is not None and report.file_bytes < total:
+        raise shrunk(transfer)
+
+
+def shrunk(transfer: Supervisor) -> SizeMismatch:
+    """Make the error of a file that has fewer bytes than it had at the start."""
+
+    return SizeMismatch(
+        f"the file shrank while it was sent: {transfer.report.total} bytes at the start, "
+        f"{transfer.report.file_bytes} now"
+    )
+
+
+async def send_chunks(
+    transfer: Supervisor, chunks: AsyncIterable[bytes], outgoing: Outgoing
+) -> None:
+    """Send what an iterable gives, and the end of the file."""
+
+    async with contextlib.aclosing(each(chunks)) as pieces:
+        async for data in pieces:
+            await outgoing.send(data)
+            await transfer.note_file_bytes(data)
+
+    await outgoing.finish()
+
+
+async def store(
+    transfer: Supervisor,
+    incoming: Incoming,
+    file: UploadTarget,
+    check_size: SizeCheck,
+    *,
+    may_splice: bool,
+) -> None:
+    """Write all that comes to the target of an upload, and hold it to its sizes.
+
+    Args:
+        transfer: Counts what came.
+        incoming: Gives it, decoded.
+        file: Where it goes.
+        check_size: Says whether its size is acceptable.
+        may_splice: Whether the kernel may move it, past this process.
+
+    Raises:
+        FTPDataError: The connection was lost, the target refused, or the size is wrong.
+    """
+
+    while data := await incoming.next():
+        check_size(transfer.report.file_bytes + len(data), is_last=False)
+        if may_splice and len(data) >= ENOUGH_TO_SPLICE and can_splice(transfer.dtp, file):
+            incoming.pause()
+        if incoming.is_idle:
+            await splice_upload(transfer, file, data, check_size.room)
+            incoming.resume()
+        else:
+            await file.write(data)
+            await transfer.note_file_bytes(data)
+
+        # Not to be kept while the next is waited for: the peer may stall.
+        del data
+
+    check_size(transfer.report.file_bytes, is_last=True)

@@ -1,0 +1,176 @@
+"""The report of one transfer: the one place where its result and its error are made.
+
+Every way that a transfer can take, direct or through a `DTP`, counts here what it
+has moved, and asks here for the `TransferResult` of a clean end, or for the
+`FTPDataError` of any other end, which carries the same result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Protocol
+
+import anyio.to_thread
+
+from .._kernel import describe_tls
+from ..addresses import HostPort
+from ..contracts import Buffer
+from ..digests import Digest
+from ..errors import FTPDataError, local_error
+from ..outcome import Direction, End, FastPath, TransferResult
+
+__all__ = ["Report", "Wire"]
+
+INLINE_DIGEST = 16 * 1024
+"""Bytes up to which a digest is computed at once; larger pieces go to a thread."""
+
+FILE_DONE = 250
+"""Reply code of a complete transfer whose data connection stays open (RFC 959 §4.2)."""
+
+
+class Wire(Protocol):
+    """What a report says about a connection: a `DTP`, or an endpoint's socket without one."""
+
+    @property
+    def peer(self) -> HostPort | None:
+        """Address of the peer, as far as it is known."""
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """What knows how the connection is protected; None in clear."""
+
+
+class Report:
+    """What is known of one transfer so far.
+
+    Args:
+        direction: Which way the bytes go.
+        offset: Where in the file the transfer starts, in bytes.
+        digest: Name of a digest to compute over the bytes of the file.
+
+    Attributes:
+        file_bytes: Bytes of the file that have passed.
+        total: Bytes of the file that will pass, if known.
+        fast_path: Which fast path ran.
+        foreign_bytes: Bytes on the connection that belong to other transfers.
+        keep_open: Whether the connection stays open after a clean end.
+    """
+
+    def __init__(
+        self, direction: Direction, *, offset: int = 0, digest: str | None = None
+    ) -> None:
+        self.direction = direction
+        self.file_bytes: int = 0
+        self.total: int | None = None
+        self.fast_path = FastPath.NONE
+        self.foreign_bytes: int = 0
+        self.keep_open: bool = False
+        self._offset = offset
+        self._digest: Digest | None = None
+        self._digest_name = digest
+        self._peer: HostPort | None = None
+        self._tls: ssl.SSLObject | None = None
+        self._clock = asyncio.get_running_loop().time
+        self._started_at = self._clock()
+
+    def meet(self, wire: Wire) -> None:
+        """Take note of whom the transfer is with, and how it is protected."""
+
+        self._peer, self._tls = wire.peer, wire.tls
+
+    def note_direct(self, wire: Wire, nbytes: int) -> None:
+        """Take note of what went past any `DTP`, as it stands in the file."""
+
+        self.meet(wire)
+        self.file_bytes = nbytes
+        self.fast_path = FastPath.DIRECT
+
+    def restart_clock(self) -> None:
+        """Count the seconds of the transfer from now on: its connection is there."""
+
+        self._started_at = self._clock()
+
+    def begin_digest(self) -> None:
+        """Begin to compute the digest, if one was asked for. Idempotent.
+
+        Raises:
+            UnsupportedParameter: There is no such digest. Reply 504.
+        """
+
+        if self._digest is None and self._digest_name is not None:
+            self._digest = Digest(self._digest_name)
+
+    async def count(self, data: Buffer) -> None:
+        """Count bytes of the file that have passed, and digest them."""
+
+        if self._digest is not None:
+            if len(data) <= INLINE_DIGEST:
+                self._digest.update(data)
+            else:
+                await anyio.to_thread.run_sync(self._digest.update, data)
+
+        self.file_bytes += len(data)
+
+    @property
+    def failed_side(self) -> End:
+        """Who has failed, where an exception of this side says nothing more precise."""
+
+        is_sent = self.direction is Direction.SENT
+        return End.PRODUCER_FAILED if is_sent else End.CONSUMER_FAILED
+
+    def result(
+        self,
+        end: End,
+        wire_bytes: int,
+        *,
+        reason: str | None = None,
+        reply_code: int | None = None,
+    ) -> TransferResult:
+        """Describe the transfer as it is now.
+
+        Args:
+            end: How it ended.
+            wire_bytes: Bytes that went over the connection, in the transfer's direction.
+            reason: Why it ended, where the end alone does not say it.
+            reply_code: A more precise reply code than the one of the end.
+        """
+
+        version, cipher, resumed = describe_tls(self._tls)
+        digest = self._digest
+        return TransferResult(
+            direction=self.direction,
+            end=end,
+            bytes=max(0, wire_bytes - self.foreign_bytes),
+            file_bytes=self.file_bytes,
+            seconds=self._clock() - self._started_at,
+            offset=self._offset,
+            digest=None if digest is None else digest.hexdigest(),
+            digest_name=None if digest is None else digest.name,
+            fast_path=self.fast_path,
+            peer=None if self._peer is None else str(self._peer),
+            reason=reason,
+            tls_version=version,
+            tls_cipher=cipher,
+            tls_resumed=resumed,
+            reply_code=reply_code or self._reply_code(end),
+        )
+
+    def failure(self, error: Exception, wire_bytes: int) -> FTPDataError:
+        """Make the transfer's error, with its result, of what was raised.
+
+        Args:
+            error: What was raised, here or by the connection.
+            wire_bytes: Bytes that went over the connection, in the transfer's direction.
+        """
+
+        failure = local_error(error, self.failed_side)
+        assert failure.end is not None
+        failure.result = self.result(
+            failure.end, wire_bytes, reason=str(failure), reply_code=failure.reply_code
+        )
+        return failure
+
+    def _reply_code(self, end: End) -> int:
+        # RFC 959 §4.2: 226 is for "closing data connection".
+        return FILE_DONE if end is End.CLEAN and self.keep_open else end.reply_code

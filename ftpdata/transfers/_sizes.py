@@ -1,0 +1,70 @@
+"""The sizes that a transfer is held to: what was promised, and what is allowed."""
+
+from __future__ import annotations
+
+from ..errors import QuotaExceeded, SizeMismatch
+from ..files.source import FileSource
+
+__all__ = ["SizeCheck", "check_promise", "total_of"]
+
+
+class SizeCheck:
+    """Holds an upload to the size that was promised, and to the one that is allowed.
+
+    Args:
+        expected: Bytes of the file that were promised; None for any number.
+        limit: Bytes of the file that are accepted; None for any number.
+    """
+
+    def __init__(self, expected: int | None, limit: int | None) -> None:
+        self.expected = expected
+        self._limit = limit
+
+    def room(self, size: int) -> int | None:
+        """Return how many bytes more there may be after `size`; None for any number."""
+
+        bounds = [bound for bound in (self.expected, self._limit) if bound is not None]
+        return min(bounds) - size if bounds else None
+
+    def __call__(self, size: int, *, is_last: bool) -> None:
+        """Check what has come so far.
+
+        Raises:
+            QuotaExceeded: It is more than is accepted. Reply 552.
+            SizeMismatch: It is not what was promised. Reply 451.
+        """
+
+        if self._limit is not None and size > self._limit:
+            raise QuotaExceeded(f"the upload has more than the {self._limit} bytes allowed")
+
+        expected = self.expected
+        if expected is not None and (size > expected or (is_last and size < expected)):
+            raise SizeMismatch(
+                f"{expected} bytes were promised, {size}{'' if is_last else ' or more'} came"
+            )
+
+
+def check_promise(promised: int | None, size: int | None) -> None:
+    """Check what is to be sent, or was, against what the peer was told.
+
+    Raises:
+        SizeMismatch: They differ. Reply 451.
+    """
+
+    if promised is not None and size is not None and promised != size:
+        raise SizeMismatch(f"{promised} bytes were promised, the file has {size}")
+
+
+def total_of(source: FileSource, length: int | None) -> int | None:
+    """Return how many bytes of a file are to be sent; None where only its end tells.
+
+    Args:
+        source: The file, which stands where the transfer begins.
+        length: Bytes to send at most; None for all.
+    """
+
+    if source.size is None:
+        return None
+
+    left = source.size - source.position
+    return left if length is None else min(left, length)

@@ -1,0 +1,466 @@
+"""Transfers that receive: `receive_file` (STOR, APPE) and `receive_stream`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+import anyio
+
+from .._tasks import finish_despite_cancellation
+from ..codecs.selection import CodecOptions
+from ..connection.protocol import DTP
+from ..contracts import ProgressCallback, UploadTarget
+from ..deadlines import Deadlines
+from ..errors import FTPDataError
+from ..files._names import FilePath
+from ..files._object_target import FileObjectTarget
+from ..files.target import FileTarget, WriteMode
+from ..opening.endpoint import Endpoint
+from ..outcome import Direction, End, TransferResult
+from ..parameters import Structure, TransferParameters, TransmissionMode
+from ..throttle import TokenBucket
+from ._direct import receive_directly
+from ._incoming import Incoming, MarkerHandler, SuspectHandler
+from ._opened import Connection, abort_connection, dtp_of, opened, opening
+from ._pending import PendingFile
+from ._plain import store
+from ._report import Report
+from ._sizes import SizeCheck
+from ._supervisor import Supervisor
+from ._ways import Arrived
+
+__all__ = ["ReceivedStream", "receive_file", "receive_stream"]
+
+STREAM = TransferParameters()
+DEFAULT_OPTIONS = CodecOptions()
+DEFAULT_DEADLINES = Deadlines()
+
+
+async def receive_file(
+    connection: Connection,
+    target: FilePath | BinaryIO | UploadTarget,
+    *,
+    dir_fd: int | None = None,
+    parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
+    offset: int = 0,
+    append: bool = False,
+    expected_size: int | None = None,
+    size_limit: int | None = None,
+    throttle: TokenBucket | None = None,
+    progress: ProgressCallback | None = None,
+    digest: str | None = None,
+    on_marker: MarkerHandler | None = None,
+    on_suspect: SuspectHandler | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+    limiter: anyio.CapacityLimiter | None = None,
+) -> TransferResult:
+    """Receive a file (STOR, APPE), and publish it only if all of it came.
+
+    A path without `offset` and `append` is written atomically: under a hidden
+    name, renamed on a clean end (see `WriteMode`). An upload that was cut leaves
+    nothing under the final name.
+
+    Args:
+        connection: A connected `DTP`, or an endpoint that is opened here; it is
+            closed in any case. A `ReusableConnection` stays open after a clean
+            end in MODE B and C.
+        target: A path; a binary file object, which stays open and belongs to
+            the caller; or an `UploadTarget` such as `FileTarget`, of which
+            `commit` or `discard` is called exactly once.
+        dir_fd: Directory that a relative path starts from.
+        parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
+        offset: Where to write a path's first byte, in bytes (REST); in place.
+        append: Write after a path's last byte (APPE); in place.
+        expected_size: Bytes of the file that were promised (ALLO): more or
+            fewer are an error. In stream mode this is the one way to notice an
+            upload that was cut politely.
+        size_limit: Bytes of the file that are accepted.
+        throttle: Bounds the rate of bytes on the connection.
+        progress: Called with the bytes of the file received so far, and
+            `expected_size`.
+        digest: Digest to compute over the bytes of the file: a `hashlib` name
+            or ``crc32``.
+        on_marker: For MODE B and C: awaited for each restart marker, once
+            everything before it was written to the target. What it raises
+            ends the transfer.
+        on_suspect: For MODE B and C: called before data that their sender
+            marked as suspect, which are stored as any other.
+        deadlines: When to give up.
+        limiter: Bounds the threads of this file's store.
+
+    Raises:
+        FTPDataError: The upload is not complete, and was not published;
+            carries the result and the reply code: 426 if it was cut, 451,
+            452, 550 or 553 if it could not be stored, 552 beyond `size_limit`.
+
+    Cancellation resets the connection and discards the upload; once the commit has
+    begun, its outcome is the outcome.
+    """
+
+    async def open_target() -> UploadTarget:
+        if not isinstance(target, (str, bytes, os.PathLike)):
+            return _as_upload_target(target, limiter)
+
+        mode = WriteMode.IN_PLACE if offset else WriteMode.ATOMIC
+        return await FileTarget.open(
+            target,
+            dir_fd=dir_fd,
+            mode=WriteMode.APPEND if append else mode,
+            offset=offset,
+            limiter=limiter,
+        )
+
+    report = Report(Direction.RECEIVED, offset=offset, digest=digest)
+    report.total = expected_size
+    check_size = SizeCheck(expected_size, size_limit)
+    pending = PendingFile(open_target)
+    keeps_what_came = bool(offset or append)
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        # In any case it is committed or discarded.
+        given = await pending.get()
+        keeps_what_came = isinstance(given, FileTarget) and given.keeps_what_came
+    try:
+        if isinstance(connection, Endpoint):
+            # The file may be over before the connection is; and of what is to stay
+            # if the upload is cut, no byte may be lost on a shorter way.
+            may_be_direct = _is_over_with_connection(parameters) and not keeps_what_came
+            is_plain = parameters.is_identity and digest is None and throttle is None
+            way = await _open_for_upload(
+                connection, pending, report, may_be_direct=may_be_direct, is_plain=is_plain
+            )
+            if isinstance(way, Arrived):
+                return await _store_whole(
+                    way.data,
+                    cast("FileTarget", pending.file),
+                    report,
+                    check_size,
+                    progress=progress,
+                    timeout=deadlines.stall,
+                )
+            connection = way
+
+        transfer = Supervisor(
+            dtp_of(connection), report, deadlines=deadlines, throttle=throttle, progress=progress
+        )
+        from_peer = connection
+
+        async def body() -> None:
+            file = await pending.get()
+            incoming = Incoming(
+                transfer,
+                from_peer,
+                parameters,
+                options=options,
+                offset=_position(file, offset),
+                on_marker=on_marker,
+                on_suspect=on_suspect,
+                in_place=isinstance(file, FileTarget),
+            )
+            await store(transfer, incoming, file, check_size, may_splice=digest is None)
+
+        result = await transfer.run(body)
+    except BaseException as error:
+        await pending.settle()
+        if pending.file is not None:
+            await _discard(pending.file, error, deadlines.close)
+        raise
+
+    assert pending.file is not None
+    try:
+        await pending.file.commit()
+    except Exception as error:
+        failure = transfer.failure(error)
+        if failure is error:
+            raise
+        raise failure from error
+
+    return result
+
+
+async def _open_for_upload(
+    endpoint: Endpoint,
+    pending: PendingFile[UploadTarget],
+    report: Report,
+    *,
+    may_be_direct: bool,
+    is_plain: bool,
+) -> Arrived | DTP:
+    """Open an endpoint for an upload, which may arrive meanwhile.
+
+    Args:
+        endpoint: What the upload comes over.
+        pending: The file that it goes to.
+        report: Of its transfer.
+        may_be_direct: Whether it may be received before there is a `DTP`.
+        is_plain: Whether the file is to hold just what comes, as fast as it comes.
+
+    Raises:
+        FTPDataError: It does not open, or the file does not; carries the result.
+    """
+
+    lost: OSError | None = None
+    with opening(endpoint, report, pending):
+        if pending.file is None:
+            pending.begin()
+        if may_be_direct:
+            way = await receive_directly(endpoint, pending if is_plain else None, report)
+            if isinstance(way, Arrived):
+                return way
+            lost = way.failure
+
+        dtp = await endpoint.open(keep=True)
+
+    if lost is not None:
+        # The system reports it only once.
+        dtp.lost_by(lost)
+    report.restart_clock()
+    return dtp
+
+
+async def _store_whole(
+    data: bytes,
+    file: FileTarget,
+    report: Report,
+    check_size: SizeCheck,
+    *,
+    progress: ProgressCallback | None,
+    timeout: float | None,
+) -> TransferResult:
+    """Store a small upload, all of which has come, and publish it.
+
+    Args:
+        data: All of it.
+        file: Where.
+        report: Of its transfer.
+        check_size: Says whether its size is acceptable.
+        progress: Called once.
+        timeout: Seconds that the store may take to write.
+    """
+
+    # It has passed before it is stored: nothing more comes whose time would count.
+    result = report.result(End.CLEAN, len(data))
+    try:
+        check_size(len(data), is_last=True)
+        if progress is not None:
+            progress(len(data), check_size.expected)
+        await file.commit(data, timeout=timeout)
+    except Exception as error:
+        failure = report.failure(error, len(data))
+        if failure is error:
+            raise
+        raise failure from error
+
+    return result
+
+
+async def _discard(target: UploadTarget, failure: BaseException, timeout: float | None) -> None:
+    """Discard an upload; what fails now must not conceal why it was cut."""
+
+    try:
+        await finish_despite_cancellation(target.discard(), timeout)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is noted
+        failure.add_note(f"what came of the upload could not be discarded: {error!r}")
+
+
+def _is_over_with_connection(parameters: TransferParameters) -> bool:
+    return (
+        parameters.mode is TransmissionMode.STREAM and parameters.structure is Structure.FILE
+    )
+
+
+def _position(target: UploadTarget, offset: int) -> int:
+    """Return where the first byte goes, which is not `offset` where data are appended."""
+
+    return target.position if isinstance(target, FileTarget) else offset
+
+
+def _as_upload_target(
+    target: BinaryIO | UploadTarget, limiter: anyio.CapacityLimiter | None
+) -> UploadTarget:
+    if hasattr(target, "commit") and hasattr(target, "discard"):
+        return cast("UploadTarget", target)
+
+    return FileObjectTarget(target, limiter)
+
+
+def receive_stream(
+    connection: Connection,
+    *,
+    parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
+    offset: int = 0,
+    expected_size: int | None = None,
+    size_limit: int | None = None,
+    throttle: TokenBucket | None = None,
+    progress: ProgressCallback | None = None,
+    digest: str | None = None,
+    on_marker: MarkerHandler | None = None,
+    on_suspect: SuspectHandler | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+) -> ReceivedStream:
+    """Receive into an ``async for``.
+
+    ::
+
+        async with receive_stream(connection) as stream:
+            async for data in stream:
+                ...
+        print(stream.result)
+
+    The loop ends on a clean end only. The peer is slowed down to the pace of
+    the loop; time that the loop takes is not held against it.
+
+    Args:
+        connection: A connected `DTP`, or an endpoint that is opened when the first
+            piece is asked for; it is closed in any case. A `ReusableConnection`
+            stays open after a clean end in MODE B and C.
+        parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
+        offset: Where in the file its first byte belongs, in bytes (REST).
+        expected_size: Bytes of the file that were promised (ALLO).
+        size_limit: Bytes of the file that are accepted.
+        throttle: Bounds the rate of bytes on the connection.
+        progress: Called with the bytes of the file received so far, and
+            `expected_size`.
+        digest: Digest to compute over the bytes of the file.
+        on_marker: For MODE B and C: awaited for each restart marker, once
+            the loop has asked for what follows it.
+        on_suspect: For MODE B and C: called before data that their sender
+            marked as suspect, which are given out as any other.
+        deadlines: When to give up.
+
+    Raises:
+        FTPDataError: Out of the loop, on any end that is not clean; carries
+            the result and the reply code.
+    """
+
+    report = Report(Direction.RECEIVED, offset=offset, digest=digest)
+    report.total = expected_size
+
+    async def begin() -> tuple[Supervisor, Incoming]:
+        from_peer = await opened(connection, report)
+        transfer = Supervisor(
+            dtp_of(from_peer), report, deadlines=deadlines, throttle=throttle, progress=progress
+        )
+        incoming = Incoming(
+            transfer,
+            from_peer,
+            parameters,
+            options=options,
+            offset=offset,
+            on_marker=on_marker,
+            on_suspect=on_suspect,
+        )
+        return transfer, incoming
+
+    return ReceivedStream(connection, report, begin, SizeCheck(expected_size, size_limit))
+
+
+class ReceivedStream:
+    """What `receive_stream` returns: an asynchronous iterator, and its result.
+
+    Leaving its ``async with`` before the end resets the connection.
+
+    Attributes:
+        result: The result, once the transfer has ended, however it did.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        report: Report,
+        begin: Callable[[], Awaitable[tuple[Supervisor, Incoming]]],
+        check_size: SizeCheck,
+    ) -> None:
+        self.result: TransferResult | None = None
+        self._connection = connection
+        self._report = report
+        self._begin = begin
+        self._check_size = check_size
+        self._transfer: Supervisor | None = None
+        self._incoming: Incoming | None = None
+        self._failure: FTPDataError | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> ReceivedStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._failure is not None:
+            # To stop quietly now would look like a clean end.
+            raise self._failure
+
+        if self.result is not None:
+            raise StopAsyncIteration
+
+        try:
+            if self._transfer is None:
+                self._transfer, self._incoming = await self._begin()
+            # While the caller is busy, the peer is not watched and cannot be blamed.
+            data = await self._transfer.supervise(self._next)
+            if data:
+                return data
+
+            await self._transfer.finish()
+        except asyncio.CancelledError:
+            await self._end(End.CANCELLED)
+            raise
+        except Exception as error:
+            self._failure = await self._fail(error)
+            self.result = self._failure.result
+            if self._failure is error:
+                raise
+            raise self._failure from error
+
+        self.result = self._transfer.result(End.CLEAN)
+        raise StopAsyncIteration
+
+    async def _next(self) -> bytes:
+        assert self._transfer is not None
+        assert self._incoming is not None
+        data = await self._incoming.next()
+        self._check_size(self._report.file_bytes + len(data), is_last=not data)
+        if data:
+            await self._transfer.note_file_bytes(data)
+
+        return data
+
+    async def aclose(self) -> None:
+        """Reset the connection unless the transfer has ended. Idempotent."""
+
+        if self.result is None:
+            await self._end(End.ABORTED)
+
+    async def _fail(self, error: Exception) -> FTPDataError:
+        if self._transfer is not None:
+            return await self._transfer.fail(error)
+
+        abort_connection(self._connection, End.OPEN_FAILED)
+        return self._report.failure(error, 0)
+
+    async def _end(self, end: End) -> None:
+        if self._transfer is None and not isinstance(self._connection, Endpoint):
+            self._transfer, self._incoming = await self._begin()
+
+        if self._transfer is None:
+            abort_connection(self._connection, end)
+            self.result = self._report.result(end, 0)
+        else:
+            self.result = self._transfer.result(end)
+            await self._transfer.close(end, None)

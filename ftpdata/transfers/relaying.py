@@ -1,0 +1,79 @@
+"""A transfer from one data connection to another."""
+
+from __future__ import annotations
+
+import contextlib
+
+from ..connection.consumers import ReceiveQueue
+from ..connection.protocol import DTP
+from ..contracts import ProgressCallback
+from ..deadlines import Deadlines
+from ..errors import FTPDataError
+from ..opening.endpoint import Endpoint
+from ..outcome import Direction, TransferResult
+from ..throttle import TokenBucket
+from ._opened import opened_together
+from ._report import Report
+from ._supervisor import Supervisor
+
+__all__ = ["relay"]
+
+DEFAULT_DEADLINES = Deadlines()
+
+
+async def relay(
+    source: DTP | Endpoint,
+    destination: DTP | Endpoint,
+    *,
+    throttle: TokenBucket | None = None,
+    progress: ProgressCallback | None = None,
+    digest: str | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+) -> TransferResult:
+    """Send on to one connection what another one brings, at the slower one's pace.
+
+    The destination gets an end of file only if the source had a clean one; a
+    cut on either side is a reset on the other.
+
+    Args:
+        source: Where the bytes come from: a connected `DTP`, or an endpoint that
+            is opened here; it is closed in any case.
+        destination: Where they go; likewise.
+        throttle: Bounds the rate.
+        progress: Called with the bytes relayed so far; the total is None.
+        digest: Digest to compute over the bytes.
+        deadlines: When to give up, on either side.
+
+    Returns:
+        The result of the destination, whose bytes are the source's.
+
+    Raises:
+        FTPDataError: Either side was cut, or does not open; carries the result and
+            the reply code.
+
+    Cancellation resets both connections.
+    """
+
+    report = Report(Direction.SENT, digest=digest)
+    incoming, outgoing = await opened_together((source, destination), report)
+    transfer = Supervisor(
+        outgoing,
+        report,
+        others=(incoming,),
+        deadlines=deadlines,
+        throttle=throttle,
+        progress=progress,
+    )
+
+    async def body() -> None:
+        queue = ReceiveQueue.attach(incoming)
+        while data := await queue.receive():
+            await transfer.pace.send(data)
+            await transfer.note_file_bytes(data)
+            # Not to be kept while the next is waited for: the peer may stall.
+            del data
+
+        with contextlib.suppress(FTPDataError):
+            await incoming.finish(deadlines.close)
+
+    return await transfer.run(body)

@@ -1,0 +1,349 @@
+"""Transfers that send: `send_file` (RETR), `send_listing` (LIST, NLST, MLSD), `send_stream`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterable
+from typing import BinaryIO
+
+import anyio
+
+from ..codecs.selection import CodecOptions, encoder_for, listing_encoder_for
+from ..connection.protocol import DTP
+from ..contracts import Encoder, ProgressCallback
+from ..deadlines import Deadlines
+from ..errors import BadArgument
+from ..files._names import FilePath
+from ..files.source import FileSource
+from ..listing.table import ListingBlock
+from ..opening.endpoint import Endpoint
+from ..outcome import Direction, TransferResult
+from ..parameters import TransferParameters
+from ..throttle import TokenBucket
+from ._direct import DIRECT_LIMIT, send_directly, send_file_directly
+from ._each import closing_generator
+from ._lines import Formatter, Lines, batches, is_plain_text
+from ._opened import Connection, dtp_of, opened, opening
+from ._outgoing import Outgoing
+from ._pending import PendingFile
+from ._plain import send_by_reading, send_chunks
+from ._report import Report
+from ._sendfile import send_by_sendfile
+from ._sizes import check_promise, total_of
+from ._supervisor import Supervisor
+from ._ways import NOTHING_SENT, Done, HandOver
+from .reuse import ReusableConnection
+
+__all__ = ["send_file", "send_listing", "send_stream"]
+
+STREAM = TransferParameters()
+DEFAULT_OPTIONS = CodecOptions()
+DEFAULT_DEADLINES = Deadlines()
+
+
+async def send_file(
+    connection: Connection,
+    file: FilePath | int | BinaryIO,
+    *,
+    dir_fd: int | None = None,
+    parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
+    offset: int = 0,
+    length: int | None = None,
+    expected_size: int | None = None,
+    throttle: TokenBucket | None = None,
+    progress: ProgressCallback | None = None,
+    digest: str | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+    limiter: anyio.CapacityLimiter | None = None,
+) -> TransferResult:
+    """Send a file (RETR), and make sure that the peer has it.
+
+    What is sent is what the file held when the transfer began. Bytes that are
+    appended meanwhile are not sent, and a file that shrinks is an error.
+
+    Args:
+        connection: A connected `DTP`, or an endpoint that is opened here; it is
+            closed in any case. A `ReusableConnection` stays open after a clean
+            end in MODE B and C.
+        file: A path; or an open descriptor or binary file object, which stays
+            open and belongs to the caller. What has no size, as a pipe, is sent
+            to its end.
+        dir_fd: Directory that a relative path starts from.
+        parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
+        offset: Where to start, in bytes of the file as it is stored (REST).
+        length: Bytes of the file to send at most; None sends up to its end.
+        expected_size: Bytes of the file that were promised to the peer, from
+            `offset` on.
+        throttle: Bounds the rate of bytes on the connection.
+        progress: Called with the bytes of the file sent so far, and their total.
+        digest: Digest to compute over the bytes of the file: a `hashlib` name
+            or ``crc32``.
+        deadlines: When to give up.
+        limiter: Bounds the threads of this file's store.
+
+    Raises:
+        FTPDataError: The transfer is not complete; carries the result and the
+            reply code: 426 if the peer or a deadline cut it, 451 if the file
+            did (`SizeMismatch` if it shrank), 550 if it cannot be read, whether
+            a peer has come or not; 425 or 522 if an endpoint does not open.
+
+    Cancellation resets the connection, and leaves nothing open.
+    """
+
+    report = Report(Direction.SENT, offset=offset, digest=digest)
+    pending = PendingFile(
+        lambda: FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
+    )
+    try:
+        sent = NOTHING_SENT
+        if isinstance(connection, Endpoint):
+            with opening(connection, report, pending):
+                if isinstance(file, (str, bytes, os.PathLike)):
+                    pending.begin()
+                if parameters.is_identity and digest is None:
+                    way = await send_file_directly(
+                        connection,
+                        file,
+                        pending,
+                        length=length,
+                        expected_size=expected_size,
+                        report=report,
+                        offset=offset,
+                        throttle=throttle,
+                        progress=progress,
+                    )
+                    if isinstance(way, Done):
+                        return way.result
+                    sent = way
+
+                connection = await connection.open(keep=True)
+            report.restart_clock()
+
+        transfer = Supervisor(
+            dtp_of(connection), report, deadlines=deadlines, throttle=throttle, progress=progress
+        )
+        to_peer = connection
+
+        async def body() -> None:
+            if length is not None and length < 0:
+                raise BadArgument(f"a length is not negative: {length}")
+
+            outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
+            source = await pending.get()
+            report.total = total_of(source, length)
+            check_promise(expected_size, report.total)
+            _note_sent(transfer, sent)
+            source.position += sent.sent
+            may_sendfile = parameters.is_identity and digest is None
+            await _send_rest(transfer, source, outgoing, length, may_sendfile=may_sendfile)
+            check_promise(expected_size, report.file_bytes)
+            await outgoing.finish()
+
+        return await transfer.run(body)
+    finally:
+        await pending.settle()
+        if pending.file is not None:
+            pending.file.close()
+
+
+async def _send_rest(
+    transfer: Supervisor,
+    source: FileSource,
+    outgoing: Outgoing,
+    length: int | None,
+    *,
+    may_sendfile: bool,
+) -> None:
+    """Send what is left of a file, by the kernel as far as it can."""
+
+    report = transfer.report
+    if (
+        may_sendfile
+        and source.fd is not None
+        and report.total is not None
+        and transfer.dtp.tls is None
+    ):
+        await send_by_sendfile(transfer, source, outgoing)
+
+    if report.total is None:
+        await send_by_reading(transfer, source, outgoing, until=length)
+    elif report.file_bytes != report.total:
+        await send_by_reading(transfer, source, outgoing)
+
+
+async def send_listing(
+    connection: Connection,
+    lines: ListingBlock | Lines,
+    *,
+    formatter: Formatter | None = None,
+    parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
+    throttle: TokenBucket | None = None,
+    progress: ProgressCallback | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+) -> TransferResult:
+    """Send the lines of a directory (LIST, NLST, MLSD), each followed by CR LF.
+
+    Lines go out as they come, in bounded memory: the first one does not wait
+    for the last.
+
+    Args:
+        connection: A connected `DTP`, or an endpoint that is opened here; it is
+            closed in any case. A `ReusableConnection` stays open after a clean
+            end in MODE B and C.
+        lines: Lines without their end, or entries that `formatter` makes
+            lines of; or lists of either, which is faster. Fastest are blocks
+            of whole lines (`ListingBlock`), which are sent as they are:
+            `list_directory` makes them. Or one such block, which is all there is.
+            A generator is closed in any case.
+        formatter: Such as ``ListFormatter(now=…).format``; an entry for which
+            it returns None is left out.
+        parameters: TYPE, STRU and MODE. A listing is text whatever TYPE says:
+            EBCDIC with TYPE E, else ASCII (RFC 959 §4.1.3).
+        options: What the host chooses about them.
+        throttle: Bounds the rate of bytes on the connection.
+        progress: Called with the bytes of the listing sent so far, before
+            encoding; the total is None.
+        deadlines: When to give up.
+
+    Raises:
+        FTPDataError: The listing is not complete; carries the result and the
+            reply code: 426 if the peer or a deadline cut it, 451 if `lines`
+            raised (550 for an `OSError` that says so), or if an entry came
+            and there is no `formatter`; 504 for parameters that there is no
+            encoder for.
+
+    Cancellation resets the connection, and closes a generator.
+    """
+
+    async with closing_generator(lines):
+        report = Report(Direction.SENT)
+        sent = NOTHING_SENT
+        if isinstance(connection, Endpoint):
+            is_small = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
+            if is_small and is_plain_text(parameters):
+                assert isinstance(lines, ListingBlock)
+                with opening(connection, report):
+                    way = await send_directly(
+                        connection,
+                        lines,
+                        length=len(lines),
+                        report=report,
+                        throttle=throttle,
+                        progress=None if progress is None else _without_total(progress),
+                    )
+                if isinstance(way, Done):
+                    return way.result
+                sent = way
+
+            connection = await opened(connection, report)
+
+        transfer = Supervisor(
+            dtp_of(connection), report, deadlines=deadlines, throttle=throttle, progress=progress
+        )
+        to_peer = connection
+
+        async def body() -> None:
+            encoder: Encoder | None = None
+            if not is_plain_text(parameters):
+                encoder = listing_encoder_for(parameters, options=options)
+
+            _note_sent(transfer, sent)
+            left: Lines = (
+                _rest_of(lines, sent.sent) if isinstance(lines, ListingBlock) else lines
+            )
+            outgoing = Outgoing(transfer, to_peer, encoder, parameters.mode)
+            async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
+                await send_chunks(transfer, gathered, outgoing)
+
+        return await transfer.run(body)
+
+
+async def send_stream(
+    connection: Connection,
+    chunks: AsyncIterable[bytes],
+    *,
+    parameters: TransferParameters = STREAM,
+    options: CodecOptions = DEFAULT_OPTIONS,
+    offset: int = 0,
+    expected_size: int | None = None,
+    throttle: TokenBucket | None = None,
+    progress: ProgressCallback | None = None,
+    digest: str | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+) -> TransferResult:
+    """Send what an asynchronous iterable gives: an object store, a pipe, a generator.
+
+    Args:
+        connection: A connected `DTP`, or an endpoint that is opened here; it is
+            closed in any case. A `ReusableConnection` stays open after a clean
+            end in MODE B and C.
+        chunks: The bytes of the file. An asynchronous generator is closed in
+            any case.
+        parameters: TYPE, STRU and MODE.
+        options: What the host chooses about them.
+        offset: Where in the file its first byte stands, in bytes (REST).
+        expected_size: Bytes of the file that were promised to the peer: more
+            or fewer are an error.
+        throttle: Bounds the rate of bytes on the connection.
+        progress: Called with the bytes of the file sent so far, and `expected_size`.
+        digest: Digest to compute over the bytes of the file.
+        deadlines: When to give up.
+
+    Raises:
+        FTPDataError: The transfer is not complete; carries the result and the
+            reply code: 426 if the peer or a deadline cut it, 451 if `chunks`
+            raised.
+
+    Cancellation resets the connection, and closes a generator.
+    """
+
+    async with closing_generator(chunks):
+        report = Report(Direction.SENT, offset=offset, digest=digest)
+        report.total = expected_size
+        to_peer = await opened(connection, report)
+        transfer = Supervisor(
+            dtp_of(to_peer), report, deadlines=deadlines, throttle=throttle, progress=progress
+        )
+
+        async def body() -> None:
+            outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
+            await send_chunks(transfer, chunks, outgoing)
+            check_promise(expected_size, report.file_bytes)
+
+        return await transfer.run(body)
+
+
+def _outgoing(
+    transfer: Supervisor,
+    connection: DTP | ReusableConnection,
+    parameters: TransferParameters,
+    options: CodecOptions,
+    offset: int,
+) -> Outgoing:
+    encoder: Encoder | None = None
+    if not parameters.is_identity:
+        encoder = encoder_for(parameters, options=options, offset=offset)
+
+    return Outgoing(transfer, connection, encoder, parameters.mode)
+
+
+def _note_sent(transfer: Supervisor, sent: HandOver) -> None:
+    """Take note of what was sent before there was a `DTP`."""
+
+    if not transfer.dtp.is_finishing:
+        transfer.dtp.account_sent(sent.sent, eof=sent.end_is_sent)
+    transfer.report.file_bytes = sent.sent
+
+
+def _rest_of(block: ListingBlock, sent: int) -> tuple[ListingBlock, ...]:
+    # Not a copy of all of it, where nothing was sent: the peer may stall.
+    rest = ListingBlock(block[sent:]) if sent else block
+    return (rest,) if rest else ()
+
+
+def _without_total(progress: ProgressCallback) -> ProgressCallback:
+    return lambda size, _: progress(size, None)

@@ -1,0 +1,107 @@
+"""How much is made ready for a peer: much for one that takes it, little for one that does not."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+
+import pytest
+
+from ftpdata import _kernel as kernel
+from ftpdata.connection.protocol import DTP
+from ftpdata.deadlines import Deadlines
+from ftpdata.outcome import Direction
+from ftpdata.testing import MemoryTransport
+from ftpdata.transfers import _pace
+from ftpdata.transfers._report import Report
+from ftpdata.transfers._supervisor import Supervisor
+from tests.harness.connections import connection, receive_all
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+
+
+async def _send_pieces(transfer: Supervisor, sizes: list[int], *, total: int) -> None:
+    """Make and send pieces of the sizes that are told, as a converted file is."""
+
+    sent = 0
+    while sent < total:
+        size = transfer.pace.sending_size()
+        sizes.append(size)
+        await transfer.pace.send(bytes(size))
+        sent += size
+
+
+@linux_only
+async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
+    """What a system takes in any case goes out in one piece; then pieces are small."""
+
+    sizes: list[int] = []
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+        task = asyncio.create_task(_send_pieces(transfer, sizes, total=1 << 24))
+        before = -1
+        while len(sizes) != before:
+            before = len(sizes)
+            await asyncio.sleep(0.05)
+        assert sizes[0] == _pace.FIRST_PIECES
+        assert set(sizes[2:]) == {_pace.STALLED_PIECE}
+        assert dtp.transport.get_write_buffer_size() <= 2 * _pace.STALLED_PIECE
+        # Nor is the system's own memory filled.
+        assert dtp.bytes_sent < 1 << 20
+        task.cancel()
+
+
+@linux_only
+async def test_many_small_pieces_wait_as_little() -> None:
+    """Of a source that is never asked how much it is to make."""
+
+    async def work() -> None:
+        while True:
+            await transfer.pace.send(bytes(1000))
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.3)
+        assert dtp.transport.get_write_buffer_size() <= 2 * _pace.STALLED_PIECE
+        task.cancel()
+
+
+@linux_only
+async def test_one_large_piece_waits_as_little() -> None:
+    """It is cut: only the first parts of it are in the transport."""
+
+    async with connection(receive_buffer=4096) as (dtp, _):
+        transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+        task = asyncio.create_task(transfer.pace.send(bytes(1 << 24)))
+        await asyncio.sleep(0.1)
+        assert dtp.transport.get_write_buffer_size() <= 2 * _pace.STALLED_PIECE
+        task.cancel()
+
+
+@linux_only
+async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
+    """And the system holds as much as it likes; what it was told before is as it was."""
+
+    sizes: list[int] = []
+    async with connection() as (dtp, peer):
+        sock = dtp.transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, kernel.TCP_NOTSENT_LOWAT, 1 << 22)
+        transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+        receiving = asyncio.create_task(receive_all(peer))
+        await _send_pieces(transfer, sizes, total=1 << 24)
+        await dtp.finish()
+        assert len(await receiving) == sum(sizes)
+        assert max(sizes) == _pace.LARGEST_PIECE
+        assert max(sizes[:2]) < _pace.LARGEST_PIECE
+        assert transfer.pace._unsent_limit is None
+
+
+async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
+    """There the high-water mark alone bounds what waits."""
+
+    dtp = DTP()
+    MemoryTransport(dtp)
+    transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+    assert transfer.pace.sending_size() == _pace.LARGEST_PIECE
