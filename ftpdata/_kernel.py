@@ -32,6 +32,7 @@ __all__ = [
     "describe_tls",
     "duplicate_socket",
     "has_close_notify",
+    "has_end_of_peer",
     "limit_unsent",
     "look_at",
     "pending_error",
@@ -99,6 +100,24 @@ def has_close_notify(tls: ssl.SSLObject) -> bool:
         return True
     except (ssl.SSLError, ValueError):
         return False
+
+
+def has_end_of_peer(sock: socket.socket) -> bool:
+    """Whether all that the peer has sent is in this system, its end of file included.
+
+    Some of it may be unread. False after a reset, which stays for whoever reads it, and if
+    the system does not know (Linux does).
+    """
+
+    if sys.platform != "linux":
+        return False
+
+    try:
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+    except NO_ANSWER:
+        return False
+
+    return state in FIN_RECEIVED and state != CLOSED
 
 
 def describe_tls(tls: ssl.SSLObject | None) -> tuple[str | None, str | None, bool | None]:

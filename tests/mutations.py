@@ -974,8 +974,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="modes: a connection that is kept ends with PROT and PASV",
         module="examples/server/transfer.py",
-        check="            await _finish(kept)\n\n    async def close_all(",
-        instead="            self._kept = kept\n\n    async def close_all(",
+        check="            await _finish(kept)\n\n    @property\n    def has_all(",
+        instead="            self._kept = kept\n\n    @property\n    def has_all(",
         tests="tests/server/test_modes.py::test_end_of_a_connection_that_was_kept"
         " tests/server/test_modes.py"
         "::test_connection_in_clear_is_not_kept_for_one_that_is_protected",
@@ -1050,6 +1050,57 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="        await self.give_up_endpoint()\n        self.endpoint",
         instead="        self.endpoint",
         tests="tests/test_examples.py::test_the_minimal_server_has_one_listener_for_a_session",
+    ),
+    Mutation(
+        name="no descriptors is not no such file",
+        module="examples/server/store.py",
+        check="    return error.errno in _ABOUT_NAMES\n",
+        instead="    return True\n",
+        tests="tests/server/test_starved.py::test_nothing_false_is_said_without_descriptors",
+    ),
+    Mutation(
+        name="a file is sent as long as it was announced",
+        module="examples/server/commands/transfers.py",
+        check="        expected_size=end - offset,\n",
+        instead="",
+        tests="tests/server/test_transfer.py::test_a_file_that_became_shorter_is_not_complete",
+    ),
+    Mutation(
+        name="an upload outlives its control connection",
+        module="examples/server/session.py",
+        check="        return not self.settings.cut_with_control\n",
+        instead="        return False\n",
+        tests="tests/server/test_leavers.py",
+    ),
+    Mutation(
+        name="to the letter, an upload is cut with its control connection",
+        module="examples/server/session.py",
+        check="        return not self.settings.cut_with_control\n",
+        instead="        return True\n",
+        tests="tests/server/test_leavers.py"
+        "::test_to_the_letter_an_upload_is_cut_with_its_control_connection",
+    ),
+    Mutation(
+        name="to the letter, what has come counts",
+        module="examples/server/session.py",
+        check="self._lets_uploads_end or operation.has_all",
+        instead="self._lets_uploads_end",
+        tests="tests/server/test_leavers.py::test_to_the_letter_it_counts_what_has_come",
+    ),
+    Mutation(
+        name="commands that came before a reset",
+        module="examples/server/control.py",
+        check="        if exc is not None:\n            self._hear_rest()\n",
+        instead="",
+        tests="tests/server/test_leavers.py::test_a_reset_does_not_take_commands_along",
+    ),
+    Mutation(
+        name="an error of the host is not sent",
+        module="examples/server/failures.py",
+        check="    return Reply.parse(as_failure(error).reply)\n",
+        instead="    failure = as_failure(error)\n"
+        "    return Reply(failure.reply_code, failure.message)\n",
+        tests="tests/server/test_transfer.py::test_what_the_host_raises_stays_in_the_log",
     ),
 )
 

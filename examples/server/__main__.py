@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rate=options.rate,
         code_page=options.code_page,
         keep_data_connection=options.keep_data_connection,
+        cut_with_control=options.cut_with_control,
         certificate=_certificate(parser, options),
         implicit_tls=options.implicit_tls,
         require_tls=options.require_tls,
@@ -126,6 +127,11 @@ def _parser() -> argparse.ArgumentParser:
         "--keep-data-connection",
         action="store_true",
         help="let several files follow one another in block and compressed mode",
+    )
+    parser.add_argument(
+        "--cut-with-control",
+        action="store_true",
+        help="cut uploads whose control connection ends, to the letter of RFC 959",
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate, in PEM, for AUTH TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")

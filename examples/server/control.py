@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -398,6 +399,8 @@ class ControlConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note of the end."""
 
+        if exc is not None:
+            self._hear_rest()
         self.is_lost = self.is_lost or exc is not None or not self.has_ended
         self._transport = None
         if self._timer is not None:
@@ -405,6 +408,26 @@ class ControlConnection(asyncio.BufferedProtocol):
             self._timer = None
         self._end()
         self.wake()
+
+    def _hear_rest(self) -> None:
+        """Take the lines that came before the connection was lost, and were not read yet.
+
+        The system keeps them through a reset, but if it was a reply that could not be
+        sent, the event loop reads no more.
+        """
+
+        assert self._transport is not None
+        sock = self._transport.get_extra_info("socket")
+        heard = 0
+        # As much as may wait in any case.
+        limit = self._max_waiting * self._line_limit
+        with contextlib.suppress(OSError):
+            while not self.has_ended and heard < limit:
+                data = os.read(sock.fileno(), READ_SIZE)
+                if not data:
+                    return
+                heard += len(data)
+                self._receive(data)
 
     def pause_writing(self) -> None:
         """Let nobody send more."""
@@ -424,7 +447,7 @@ class ControlConnection(asyncio.BufferedProtocol):
 
         if len(self._waiting) >= self._max_waiting and self._is_reading:
             self._is_reading = False
-            if self._transport is not None:
+            if self._transport is not None and not self._transport.is_closing():
                 self._transport.pause_reading()
 
     def _end(self) -> None:

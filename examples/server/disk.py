@@ -36,6 +36,7 @@ from ftpdata.listing import TableFormatter
 
 from .memory import Memory
 from .paths import join
+from .store import is_about_name
 
 __all__ = ["DiskReader", "DiskStore"]
 
@@ -106,9 +107,7 @@ class DiskReader:
     def release(self) -> None:
         """Close it. Once."""
 
-        # Nothing was written to it that could be lost now.
-        with contextlib.suppress(OSError):
-            os.close(self._fd)
+        _close(self._fd)
 
 
 class DiskStore:
@@ -289,13 +288,13 @@ class DiskStore:
             # The path is the served directory, or a link that leads back up.
             yield fd, b"."
         finally:
-            os.close(fd)
+            _close(fd)
 
     def _step(self, fd: int, name: bytes | None) -> int:
         """Open a directory beneath `fd`, or the served directory again; close `fd`."""
 
         following = os.dup(self._root) if name is None else os.open(name, _WALK, dir_fd=fd)
-        os.close(fd)
+        _close(fd)
         return following
 
     def _link_target(self, fd: int, name: bytes) -> bytes | None:
@@ -328,7 +327,7 @@ class DiskStore:
             status = os.fstat(file)
             _require_file(status)
         except BaseException:
-            os.close(file)
+            _close(file)
             raise
         return DiskReader(self, file, status.st_size)
 
@@ -342,8 +341,10 @@ class DiskStore:
         try:
             with self._locate(join(directory, name)) as (fd, last):
                 return os.stat(last, dir_fd=fd, follow_symlinks=False)
-        except OSError:
-            return None
+        except OSError as error:
+            if is_about_name(error):
+                return None
+            raise
 
     def _find_target(self, path: str) -> tuple[bytes, int]:
         """Return the name of a file to be written, and a descriptor of the directory it is in."""
@@ -373,7 +374,17 @@ class DiskStore:
         try:
             os.fchmod(file, mode)
         finally:
-            os.close(file)
+            _close(file)
+
+
+def _close(fd: int) -> None:
+    """Close a descriptor that nothing was written to, so that no error could mean a loss.
+
+    Even if it fails, the number is free, and may be another's: it is closed once.
+    """
+
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 def _require_file(status: os.stat_result) -> None:

@@ -14,7 +14,7 @@ class Refused(FTPDataError):
     """A command that is refused, with a code and text of this server's own."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message, reply_code=code)
+        super().__init__(message, reply_code=code, reply_text=message)
 
 
 def not_written(error: FTPDataError | OSError) -> FTPDataError:
@@ -26,7 +26,10 @@ def not_written(error: FTPDataError | OSError) -> FTPDataError:
     """
 
     failure = as_failure(error)
-    return Refused(553, failure.message) if isinstance(failure, FileUnavailable) else failure
+    if not isinstance(failure, FileUnavailable):
+        return failure
+
+    return Refused(553, reply_to(failure).text)
 
 
 def as_failure(error: FTPDataError | OSError) -> FTPDataError:
@@ -36,14 +39,9 @@ def as_failure(error: FTPDataError | OSError) -> FTPDataError:
 
 
 def reply_to(error: FTPDataError | OSError) -> Reply:
-    """Return the one reply that tells a client of an error."""
+    """Return the one reply that tells a client of an error.
 
-    failure = as_failure(error)
-    return Reply(failure.reply_code, _sentence(failure.message))
+    Its words are ftpdata's or this server's. What else there is to say, the log says.
+    """
 
-
-def _sentence(message: str) -> str:
-    """Make a sentence of what an error says; one that begins with notation stays as it is."""
-
-    begun = message[:1].upper() + message[1:] if message[:2].isalpha() else message
-    return begun if begun.endswith(".") else f"{begun}."
+    return Reply.parse(as_failure(error).reply)

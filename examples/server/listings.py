@@ -1,8 +1,8 @@
 """What LIST, NLST, MLSD, MLST and STAT show of files and directories.
 
 RFC 959 §4.1.3, RFC 3659 §7. Directories are streamed: lines are made block by
-block, whatever the number of entries. What is wrong with one is known before a
-data connection is opened.
+block, whatever the number of entries. If a directory cannot be read, that is known
+before a data connection is opened.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,11 +22,11 @@ from ftpdata import (
     ListingEntry,
     MlsxFormatter,
 )
-from ftpdata.listing import TableFormatter, perm_letters
+from ftpdata.listing import EntryTable, TableFormatter, perm_letters
 
 from .paths import parent
 from .store import Listing as StoreListing
-from .store import exists, is_directory
+from .store import is_about_name, is_directory, resolve
 
 if TYPE_CHECKING:
     from .session import Session
@@ -46,25 +46,25 @@ async def open_listing(
     """Open what the argument of LIST, NLST or STAT means, as a context manager.
 
     A directory, one file, or the names that match a pattern. ``-la`` and the
-    like are options, which change nothing: everything is shown in any case.
-    Unless there is a file of that name.
+    like are options, which change nothing: everything is shown in any case. A
+    file of such a name is ``./-la``.
 
     Raises:
         OSError: There is no such file or directory, or it cannot be read.
     """
 
     store = session.store
-    if argument.startswith("-") and not await exists(store, session.path(argument)):
-        while option := _options.match(argument):
-            argument = argument[option.end() :]
+    while option := _options.match(argument):
+        argument = argument[option.end() :]
 
+    argument = await resolve(store, session.directory, argument)
     path = session.path(argument)
     async with contextlib.AsyncExitStack() as stack:
         try:
             lister = await stack.enter_async_context(store.open_listing(path, formatter))
-        except OSError:
+        except OSError as error:
             # Not a directory, or nothing at all, or it cannot be read.
-            if await is_directory(store, path):
+            if not is_about_name(error) or await is_directory(store, path):
                 raise
         else:
             yield Listing(_lines(lister))
@@ -77,6 +77,10 @@ async def open_listing(
             if not any(c in pattern for c in "*?["):
                 raise
             matches = re.compile(fnmatch.translate(pattern)).match
+            if not formatter.needs_status:
+                # The names of NLST are arguments for RETR, and say where they are, as the
+                # name of a single file does.
+                formatter = _Prefixed(formatter, argument[: argument.rfind("/") + 1])
             lister = await stack.enter_async_context(
                 store.open_listing(
                     parent(path), formatter, is_wanted=lambda name: matches(name) is not None
@@ -93,11 +97,11 @@ async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
     """Open the directory that the argument of MLSD means, as a context manager.
 
     Raises:
-        BadArgument: It is no directory (RFC 3659 §7.2.1). Reply 501.
+        BadArgument: It is not a directory (RFC 3659 §7.2.1). Reply 501.
         OSError: There is nothing of that name, or it cannot be read.
     """
 
-    store, path = session.store, session.path(argument)
+    store, path = session.store, await session.find(argument)
     formatter = MlsxFormatter(selection=session.choices.facts, perm=_permissions(session))
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -113,12 +117,32 @@ async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
 
 
 @attrs.frozen
+class _Prefixed:
+    """A formatter that puts a directory before each name."""
+
+    formatter: TableFormatter
+    prefix: str
+    needs_status: bool = False
+
+    def format_block(self, entries: Iterable[ListingEntry], /) -> bytes:
+        """Return the lines of all entries."""
+
+        return self.format_table(EntryTable([entry.text_name for entry in entries]))
+
+    def format_table(self, table: EntryTable, /) -> bytes:
+        """Return the lines of a table."""
+
+        names = [f"{self.prefix}{name}" for name in table.names]
+        return self.formatter.format_table(attrs.evolve(table, names=names))
+
+
+@attrs.frozen
 class Listing:
     """What is listed.
 
     Attributes:
         lines: All of them in one block, or in several.
-        is_directory: Whether it is about a directory, or several names.
+        is_directory: Whether it is a directory, or several names.
     """
 
     lines: ListingBlock | AsyncGenerator[ListingBlock, None]
@@ -144,14 +168,17 @@ def _lines(lister: StoreListing) -> ListingBlock | AsyncGenerator[ListingBlock, 
 async def fact_line(session: Session, path: str) -> str:
     """Return the line of facts of one file or directory, with its full path (MLST).
 
-    Of a symbolic link, they are those of what it leads to (RFC 3659 §7.5.1.5);
-    one that leads nowhere, or out of the tree, stays a link.
+    A symbolic link has the facts of what it leads to (RFC 3659 §7.5.1.5). One that
+    leads nowhere, or out of the store, stays a link.
     """
 
     entry = await session.store.status(path, follow=False)
     if entry.type is EntryType.SYMLINK:
-        with contextlib.suppress(OSError):
+        try:
             entry = await session.store.status(path)
+        except OSError as error:
+            if not is_about_name(error):
+                raise
 
     formatter = MlsxFormatter(selection=session.choices.facts, perm=_permissions(session))
     line = formatter.format(attrs.evolve(entry, name=path))
@@ -159,7 +186,7 @@ async def fact_line(session: Session, path: str) -> str:
 
 
 def _permissions(session: Session) -> Callable[[ListingEntry], str]:
-    """Return what tells what the user may do with an entry."""
+    """Return a function that tells what the user may do with an entry."""
 
     writable = session.settings.writable
     return lambda entry: perm_letters(

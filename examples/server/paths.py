@@ -6,9 +6,11 @@ listed and fetched again.
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
-__all__ = ["has_controls", "join", "parent"]
+from ftpdata.listing import format_nlst_line
+
+__all__ = ["decode_shown", "is_allowed", "join", "parent", "show"]
 
 
 def join(directory: str, path: str) -> str:
@@ -34,15 +36,38 @@ def parent(path: str) -> str:
     return path.rpartition("/")[0] or "/"
 
 
-def has_controls(path: str) -> bool:
-    """Whether there are control characters in a path, which no new name may have.
+def is_allowed(path: str) -> bool:
+    """Whether a client may give a new name to something.
 
-    They serve to forge listings and logs, and nothing else. Bytes that are not
-    UTF-8 are not control characters.
+    NUL is the end of a name for the system; a line end would end a line in most
+    clients. Every other character may be in a name, and listings show it safely.
     """
 
-    # Nearly always: nothing that is printable is one.
-    if path.isprintable():
-        return False
+    return not any(c in path for c in "\0\r\n")
 
-    return any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in path)
+
+def show(path: str) -> str:
+    """Return a path as listings show it: with escapes for control characters."""
+
+    if path.isprintable() and "\\" not in path:
+        return path
+
+    return (format_nlst_line(path) or b"").decode("utf-8", "surrogateescape")
+
+
+def decode_shown(name: str) -> str:
+    r"""Return the name that is shown as `name`: with the escapes ``\ooo`` decoded.
+
+    An escape that cannot stand in a name of its own (NUL, a slash, a dot of ``..``)
+    stays as it is.
+    """
+
+    return _escape.sub(_decode_escape, name)
+
+
+_escape = re.compile(r"\\([0-3][0-7]{2})")
+
+
+def _decode_escape(match: re.Match[str]) -> str:
+    character = chr(int(match[1], 8))
+    return character if character == "\\" or not character.isprintable() else match[0]

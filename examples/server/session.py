@@ -8,8 +8,14 @@ of the commands. What cannot wait for a transfer happens as the line comes in:
   a client sees 426 and then 226 (RFC 959 §4.1.3). A transfer that still waits
   in the queue before an ABOR does not begin.
 * NOOP and STAT are answered, if nothing else waits before them.
-* The end of the control connection ends the transfer, unless the client has
-  said QUIT before, which waits for the end of the transfer (§4.1.1).
+* The end of the control connection, by FIN or by a reset, ends a download, unless
+  the client has said QUIT before, which waits for the end of the transfer (§4.1.1).
+
+An upload goes on, to its own end, and commands that have come whole are still
+carried out. Cameras and scripts send their file and close both connections at once,
+and often with a reset, since they have not read the 150. RFC 959 §4.1.1 wants an
+abort there, which would lose about one in twenty of these files; other servers
+deviate in the same way. `Settings.cut_with_control` keeps to the letter.
 """
 
 from __future__ import annotations
@@ -33,6 +39,7 @@ from .paths import join
 from .protection import Protection
 from .reply import Reply, printable
 from .shared import Shared
+from .store import find
 from .transfer import DataChannel, Operation
 
 __all__ = ["Addresses", "Session"]
@@ -155,9 +162,14 @@ class Session:
         return self.operation is not None
 
     def path(self, argument: str) -> str:
-        """Return the virtual path that an argument means."""
+        """Return the virtual path of something new that an argument names."""
 
         return join(self.directory, argument)
+
+    async def find(self, argument: str) -> str:
+        """Return the virtual path of what an argument names; see `store.find`."""
+
+        return await find(self.store, self.directory, argument)
 
     # Replies
 
@@ -188,9 +200,19 @@ class Session:
             await self.reply(reply)
 
         data_tls = self.protection.data_tls
-        if self._control.tls is not None and data_tls is not None:
+        if self._control.tls is not None and data_tls is not None and not self._is_gone:
             # What the client needs to resume its TLS session once more.
             data_tls.renew_ticket(self._control.tls)
+
+    def _log_failure(self, name: str, error: FTPDataError) -> None:
+        """Log why something failed, with the traceback of what this side has raised, if any."""
+
+        cause = error.__cause__
+        if cause is None or isinstance(cause, (OSError, FTPDataError)):
+            self.log("%s: %s", name, error.message)
+        else:
+            message = printable(f"{name}: {error.message}")
+            logger.error("%s: %s", self.peer, message, exc_info=error)
 
     async def send_all(self, data: bytes) -> None:
         """Send lines of a reply that is too long to be held in memory."""
@@ -270,8 +292,22 @@ class Session:
         return False
 
     def _ended(self) -> None:
-        if self._is_gone:
+        operation = self.operation
+        if operation is None or not self._is_gone:
+            return
+
+        if not (operation.is_upload and (self._lets_uploads_end or operation.has_all)):
             self.abort(GONE)
+
+    @property
+    def _lets_uploads_end(self) -> bool:
+        """Whether uploads go on after the end of the control connection.
+
+        If not, only those go on whose bytes are all in this system when that end is
+        noticed. So it makes no difference which of the two ends is noticed first.
+        """
+
+        return not self.settings.cut_with_control
 
     @property
     def _is_gone(self) -> bool:
@@ -392,19 +428,25 @@ class Session:
     async def _run_operation(self, command: Command, verb: str, argument: str) -> None:
         """Run what takes long, and send its final reply, unless that is an error."""
 
-        if self._queue.aborts or self._is_gone:
+        is_lost = self._is_gone and not (
+            command.is_upload and (self._lets_uploads_end or self.data.has_all)
+        )
+        if self._queue.aborts or is_lost:
             # Not 426, see above.
             self.choices.take_restart()
-            self._answer(Reply(450, GONE if self._is_gone else ABORTED))
+            self._answer(Reply(450, GONE if is_lost else ABORTED))
             return
 
-        operation = Operation(f"{verb} {argument}".rstrip(), self._clock(), self._scope)
+        name = f"{verb} {argument}" if argument else verb
+        operation = Operation(
+            name, self._clock(), self._scope, is_upload=command.is_upload
+        )
         self.operation = operation
         try:
             # A client that waits for the end waits no longer than for the reply.
             self._answer(await command.handler(self, argument))
         except FTPDataError as error:
-            self.log("%s: %s", operation.name, error.message)
+            self._log_failure(operation.name, error)
             raise
         finally:
             self.operation = None

@@ -50,6 +50,9 @@ class Settings:
         keep_data_connection: Whether a data connection stays open behind a file
             in block or compressed mode, for the next one, with reply 250 for
             226 (RFC 959 §3.3). Few clients expect that.
+        cut_with_control: Whether an upload is cut when its control connection
+            ends (RFC 959 §4.1.1), unless all of it has come by then. Otherwise
+            it goes on to its own end.
         deadlines: Of data connections.
         idle_timeout: Seconds between two commands, while nothing runs.
         reply_timeout: Seconds for a client to take a reply.
@@ -97,6 +100,7 @@ class Settings:
     )
     code_page: str = "cp037"
     keep_data_connection: bool = False
+    cut_with_control: bool = False
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     idle_timeout: float = 300.0
     reply_timeout: float = 30.0

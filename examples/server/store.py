@@ -1,11 +1,12 @@
 """What commands want of a store: the contract between them and a disk, or anything else.
 
 `disk` is the store that this server has. Another one has the same methods, and
-no command changes for it.
+no command changes for it. The functions here are what commands do with any store.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
@@ -13,7 +14,19 @@ from typing import Protocol, Self
 from ftpdata import ListingBlock, ListingEntry, UploadTarget, WriteMode
 from ftpdata.listing import TableFormatter
 
-__all__ = ["Listing", "Reader", "Store", "Upload", "exists", "is_directory"]
+from .paths import decode_shown, join
+
+__all__ = [
+    "Listing",
+    "Reader",
+    "Store",
+    "Upload",
+    "exists",
+    "find",
+    "is_about_name",
+    "is_directory",
+    "resolve",
+]
 
 
 class Reader(Protocol):
@@ -144,21 +157,87 @@ class Store(Protocol):
         """Set the permission bits of a file or directory."""
 
 
+_ABOUT_NAMES = frozenset({
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+    *(errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
+})
+
+
+def is_about_name(error: OSError) -> bool:
+    """Whether an error says something about the name, rather than about the system.
+
+    If there are no descriptors, no memory, or the disk fails, nothing is known about
+    the name: it must not be taken for one that does not exist.
+    """
+
+    return error.errno in _ABOUT_NAMES
+
+
 async def exists(store: Store, path: str) -> bool:
-    """Whether there is anything of that name, including a link that leads nowhere."""
+    """Whether there is anything of that name, including a link that leads nowhere.
+
+    Raises:
+        OSError: Nobody knows: the system has failed.
+    """
 
     try:
         await store.status(path, follow=False)
-    except OSError:
-        return False
+    except OSError as error:
+        if is_about_name(error):
+            return False
+        raise
 
     return True
 
 
 async def is_directory(store: Store, path: str) -> bool:
-    """Whether the path leads to a directory; no error if it leads nowhere."""
+    """Whether the path leads to a directory; no error if it leads nowhere.
+
+    Raises:
+        OSError: Nobody knows: the system has failed.
+    """
 
     try:
         return (await store.status(path)).is_directory
-    except OSError:
-        return False
+    except OSError as error:
+        if is_about_name(error):
+            return False
+        raise
+
+
+async def find(store: Store, directory: str, argument: str) -> str:
+    """Return the virtual path of what an argument names.
+
+    Listings show the control characters of a name as escapes, so an escape in an
+    argument may stand for one. Each name is the literal one if that exists, else
+    the decoded one if that exists, else again the literal one.
+
+    Args:
+        store: Where to look.
+        directory: What relative arguments start from.
+        argument: A path, as the client wrote it.
+    """
+
+    return join(directory, await resolve(store, directory, argument))
+
+
+async def resolve(store: Store, directory: str, argument: str) -> str:
+    """Do as `find`, and return the argument itself, with the names that were found."""
+
+    if "\\" not in argument:
+        # Nearly always.
+        return argument
+
+    parts = argument.split("/")
+    for place, part in enumerate(parts):
+        decoded = decode_shown(part)
+        if decoded == part:
+            continue
+
+        before = parts[:place]
+        if await exists(store, join(directory, "/".join([*before, part]))):
+            continue
+        if await exists(store, join(directory, "/".join([*before, decoded]))):
+            parts[place] = decoded
+
+    return "/".join(parts)

@@ -58,14 +58,19 @@ class Operation:
         name: The command, as STAT shows it.
         now: Time of its start, in seconds of a monotonic clock.
         scope: It runs within it.
+        is_upload: Whether it is an upload.
 
     Attributes:
+        is_upload: See above.
         connection: The data connection, as far as it is open.
         reason: Why it was aborted.
     """
 
-    def __init__(self, name: str, now: float, scope: anyio.CancelScope) -> None:
+    def __init__(
+        self, name: str, now: float, scope: anyio.CancelScope, *, is_upload: bool = False
+    ) -> None:
         self.name = name
+        self.is_upload = is_upload
         self.connection: Endpoint | DTP | None = None
         self.reason = ""
         self._scope = scope
@@ -88,6 +93,12 @@ class Operation:
             self._scope.cancel()
         else:
             self.connection.abort(End.ABORTED, reason)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether all bytes of an upload are in this system, although it may have to read them."""
+
+        return isinstance(self.connection, Endpoint) and self.connection.peer_has_ended
 
     def keep(self, taken: Releasable) -> None:
         """Keep what it has taken until it is over, and its end is told."""
@@ -166,6 +177,12 @@ class DataChannel:
         kept, self._kept = self._kept, None
         if kept is not None:
             await _finish(kept)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether a client has connected, sent something and ended it, before any command."""
+
+        return self._endpoint is not None and self._endpoint.peer_has_ended
 
     async def close_all(self) -> None:
         """Close everything: the session is over."""

@@ -23,7 +23,7 @@ from typing import Self
 
 import anyio
 
-from .._kernel import acknowledge_at_once, reset_socket
+from .._kernel import acknowledge_at_once, has_end_of_peer, reset_socket
 from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
@@ -110,6 +110,24 @@ class Endpoint(abc.ABC):
 
         is_here = self._link is not None and not self._link.is_over
         return is_here or self._kept is not None
+
+    @property
+    def peer_has_ended(self) -> bool:
+        """Whether all that the peer sends has come to this system, its end of file included.
+
+        Some of it may be unread. True as well once the connection is over; False before
+        there is a connection, and if the system cannot tell (Linux can).
+        """
+
+        dtp = self.dtp
+        if dtp is not None:
+            sock = None if dtp.end is not None else dtp.transport.get_extra_info("socket")
+            return sock is None or has_end_of_peer(sock)
+
+        # To look whether it has come may be what accepts it.
+        if not self.is_ready or self._link is None:
+            return False
+        return self._link.is_over or has_end_of_peer(self._link.sock)
 
     @property
     def is_lingering(self) -> bool:

@@ -382,7 +382,7 @@ async def test_errors_of_opening_are_told_apart(
         monkeypatch.setattr(DiskStore, "_open_file", refuse(errno.EACCES))
         assert await client.command("RETR file") == "550 Permission denied."
         monkeypatch.setattr(DiskStore, "_open_file", refuse(errno.EIO))
-        assert await client.command("RETR file") == "451 Input/output error."
+        assert await client.command("RETR file") == "451 Local error in processing."
 
 
 async def test_restart_is_good_for_one_transfer_and_survives_no_failure(

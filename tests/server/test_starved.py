@@ -6,10 +6,12 @@ import contextlib
 import ftplib
 import functools
 import io
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,11 +66,13 @@ class Starved:
 
 
 @contextlib.contextmanager
-def starved(directory: Path, log: Path, *options: str) -> Iterator[Starved]:
+def starved(
+    directory: Path, log: Path, *options: str, descriptors: int = DESCRIPTORS
+) -> Iterator[Starved]:
     """Run the server with few descriptors."""
 
     command = [
-        *(sys.executable, "-m", "tests.server.counted", str(DESCRIPTORS), str(directory)),
+        *(sys.executable, "-m", "tests.server.counted", str(descriptors), str(directory)),
         *("--port", "0", "--user", "ann:secret", "--writable", "--rate", str(RATE), *options),
     ]
     with (
@@ -169,3 +173,96 @@ def test_without_descriptors(
         assert server.complaints() == 1
         assert "Traceback" not in server.log.read_text()
         assert len(lines) < 4 * FLOOD
+
+
+SESSIONS, TIGHT, COMMANDS = 10, 34, int(os.environ.get("FTPDATA_STARVED_COMMANDS", "300"))
+"""Sessions, descriptors for all of them, and commands, which are 10,000 by the environment."""
+
+ENTRIES = 50
+
+
+@attrs.define
+class Tally:
+    """What the replies said; each wrong one is kept."""
+
+    good: int = 0
+    refused: int = 0
+    wrong: list[str] = attrs.field(factory=list)
+
+    def note(self, line: str, reply: str, *, is_right: bool = True) -> None:
+        """Take note of the final reply to a command about something that exists."""
+
+        if reply[:1] == "4":
+            self.refused += 1
+        elif reply[:1] == "2" and is_right:
+            self.good += 1
+        else:
+            self.wrong.append(f"{line}: {reply}")
+
+
+@pytest.mark.parametrize("verb", ["LIST", "NLST", "MLSD"])
+def test_nothing_false_is_said_without_descriptors(
+    verb: str, served_directory: Path, tmp_path: Path
+) -> None:
+    """What exists is found, or nobody knows (4yz): no short listing, no 550."""
+
+    (served_directory / "sub").mkdir()
+    for number in range(ENTRIES):
+        (served_directory / "sub" / f"file{number}").write_bytes(b"content")
+    tally = Tally()
+    with (
+        starved(served_directory, tmp_path / "log", descriptors=TIGHT) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        opened = (contextlib.closing(server.client()) for _ in range(SESSIONS))
+        clients = [stack.enter_context(client) for client in opened]
+        commands = COMMANDS // SESSIONS
+        threads = [
+            threading.Thread(target=_ask, args=(client, verb, commands, tally))
+            for client in clients
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not tally.wrong
+    assert tally.good
+    # Else there were enough descriptors, and nothing was tested.
+    assert tally.refused
+
+
+def _ask(client: ftplib.FTP, verb: str, commands: int, tally: Tally) -> None:
+    lines = [
+        *("CWD /sub", "MLST /sub/file1", "SIZE /sub/file2"),
+        *("CWD /", "STAT /sub/file3", "HASH /sub/file4"),
+    ]
+    for number in range(commands):
+        if number % 2:
+            _list(client, f"{verb} /sub", tally)
+        else:
+            line = lines[number // 2 % len(lines)]
+            tally.note(line, _reply(client, line))
+
+
+def _reply(client: ftplib.FTP, line: str) -> str:
+    try:
+        return client.sendcmd(line)
+    except ftplib.Error as error:
+        return str(error)
+
+
+def _list(client: ftplib.FTP, line: str, tally: Tally) -> None:
+    """List the directory, and compare: a listing that succeeds is whole."""
+
+    received: list[str] = []
+    try:
+        reply = client.retrlines(line, received.append)
+    except ftplib.Error as error:
+        # It may have got a port for it.
+        _reply(client, "ABOR")
+        tally.note(line, str(error))
+    except OSError:
+        # The data connection was not accepted in time, or it was reset: 425 or 426 comes.
+        tally.note(line, client.getmultiline())
+    else:
+        tally.note(f"{line} ({len(received)})", reply, is_right=len(received) == ENTRIES)

@@ -180,10 +180,10 @@ async def test_abor_in_every_phase(
 async def test_client_that_vanishes_in_every_phase(
     how: str, verb: str, phase: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The transfer is aborted, an upload leaves nothing, all is released."""
+    """To the letter of RFC 959: it is aborted, an upload leaves nothing, all is released."""
 
     async with (
-        serving(served_directory) as server,
+        serving(served_directory, cut_with_control=True) as server,
         scene(server, served_directory, verb, phase, monkeypatch) as it,
     ):
         if how == "reset":
@@ -580,3 +580,84 @@ async def test_client_that_reads_nothing_is_stalled(
     ):
         assert await it.client.codes(1) == [426]
         await it.client.quiet()
+
+
+@pytest.mark.parametrize("parameters", ["TYPE I", "TYPE A", "MODE Z"])
+async def test_a_file_that_became_shorter_is_not_complete(
+    parameters: str, served_directory: Path
+) -> None:
+    """Its size was promised when the reply was sent, before the client connected."""
+
+    path = served_directory / "file"
+    # More than is read before there is a connection.
+    path.write_bytes(b"x" * MEDIUM)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        assert await client.code(parameters) == 200
+        for size in (0, MEDIUM - 1):
+            port = await client.epsv()
+            client.send("RETR file")
+            assert await client.codes(1) == [150]
+            os.truncate(path, size)
+            data = await client.connect(port)
+            with contextlib.suppress(ConnectionError):
+                await data.read()
+            await data.close()
+            assert await client.codes(1) == [451]
+            os.truncate(path, MEDIUM)
+
+
+async def test_a_file_that_becomes_shorter_in_the_middle(served_directory: Path) -> None:
+    """The client has much of it, and learns that this is not all."""
+
+    path = served_directory / "file"
+    with path.open("wb") as file:
+        file.truncate(BIG)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.slow_passive()
+        client.send("RETR file")
+        assert await client.codes(1) == [125]
+        await data.reader.readexactly(1000)
+        os.truncate(path, BIG // 2)
+        with contextlib.suppress(ConnectionError):
+            while await data.reader.read(65536):
+                pass
+        await data.close()
+        assert await client.codes(1) == [451]
+
+
+@pytest.mark.parametrize("line", ["RETR file", "STOR new", "LIST", "SIZE file", "DELE file"])
+async def test_what_the_host_raises_stays_in_the_log(
+    line: str,
+    served_directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One line for the client, in our words; the text and the traceback are logged once."""
+
+    secret = "PUT https://store/?Signature=abc\r\n226 forged"
+
+    def fail(*_: object, **__: object) -> object:
+        raise RuntimeError(secret)
+
+    (served_directory / "file").write_bytes(b"x" * 1000)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.passive()
+        if line == "STOR new":
+            monkeypatch.setattr(FileTarget, "commit", fail)
+        for name in ("open_reader", "open_listing", "status", "remove_file"):
+            monkeypatch.setattr(DiskStore, name, fail)
+        client.send(line)
+        reply = await client.reply()
+        if line == "STOR new":
+            assert reply[:3] == "125"
+            await data.send(b"content")
+            reply = await client.reply()
+        assert reply[:3] == "451"
+        assert "store" not in reply.replace("stored", "")
+        assert "forged" not in reply
+        await client.quiet()
+        await data.close()
+        monkeypatch.undo()
+    with_traceback = [record for record in caplog.records if record.exc_info]
+    assert len(with_traceback) == 1
+    assert "Signature" in caplog.text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ..paths import has_controls, parent
+from ..paths import is_allowed, parent, show
 from ..reply import Reply
 from ..store import is_directory
 from .table import EndSession, command
@@ -93,32 +93,35 @@ async def print_directory(session: Session, _: str) -> Reply:
 async def change_directory(session: Session, argument: str) -> Reply:
     """Change the current directory."""
 
-    return await _change(session, session.path(argument), 250)
+    return await _change(session, await session.find(argument))
 
 
 @command("CDUP", "XCUP")
 async def change_up(session: Session, _: str) -> Reply:
-    """Change to the parent directory; in ``/`` that is ``/``."""
+    """Change to the parent directory; in ``/`` that is ``/``.
 
-    return await _change(session, parent(session.directory), 200)
+    The reply is that of CWD (RFC 959 §4.1.1 and appendix II; §5.4 alone says 200).
+    """
+
+    return await _change(session, parent(session.directory))
 
 
-async def _change(session: Session, path: str, code: int) -> Reply:
+async def _change(session: Session, path: str) -> Reply:
     if not await is_directory(session.store, path):
         return Reply(550, "No such directory.")
 
     session.directory = path
-    return Reply(code, f"{quoted(path)} is the current directory.")
+    return Reply(250, f"{quoted(path)} is the current directory.")
 
 
 @command("MKD path", "XMKD", read_only_code=550)
 async def make_directory(session: Session, argument: str) -> Reply:
     """Make a directory."""
 
-    path = session.path(argument)
-    if has_controls(path):
-        return Reply(550, "A new name has no control characters.")
+    if not is_allowed(argument):
+        return Reply(550, "A new name has no NUL and no line ends.")
 
+    path = await session.find(argument)
     await session.store.make_directory(path)
     return Reply(257, f"{quoted(path)} was created.")
 
@@ -127,11 +130,11 @@ async def make_directory(session: Session, argument: str) -> Reply:
 async def remove_directory(session: Session, argument: str) -> Reply:
     """Remove an empty directory."""
 
-    await session.store.remove_directory(session.path(argument))
+    await session.store.remove_directory(await session.find(argument))
     return Reply(250, "Removed.")
 
 
 def quoted(path: str) -> str:
     """Quote a path as 257 does: its own quotation marks are doubled (RFC 959 appendix II)."""
 
-    return '"' + path.replace('"', '""') + '"'
+    return '"' + show(path).replace('"', '""') + '"'

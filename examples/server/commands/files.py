@@ -18,10 +18,11 @@ from ftpdata.codecs import SizeCounter, encoder_for
 from ftpdata.digests import Digest
 from ftpdata.listing import format_time_val, parse_time_val
 
+from ..failures import not_written
 from ..listings import fact_line
-from ..paths import has_controls
+from ..paths import is_allowed
 from ..reply import Reply
-from ..store import is_directory
+from ..store import exists, is_directory
 from .parameters import parse_offset
 from .table import command
 
@@ -42,7 +43,7 @@ mode take a second of work for each mebibyte, and the command is short."""
 async def delete(session: Session, argument: str) -> Reply:
     """Delete a file."""
 
-    await session.store.remove_file(session.path(argument))
+    await session.store.remove_file(await session.find(argument))
     return Reply(250, "Deleted.")
 
 
@@ -50,7 +51,7 @@ async def delete(session: Session, argument: str) -> Reply:
 async def rename_from(session: Session, argument: str) -> Reply:
     """Name the file to be renamed; RNTO must come next."""
 
-    path = session.path(argument)
+    path = await session.find(argument)
     await session.store.status(path, follow=False)
     session.rename_from = path
     return Reply(350, "RNTO comes next.")
@@ -64,14 +65,13 @@ async def rename_to(session: Session, argument: str) -> Reply:
     if old is None:
         return Reply(503, "RNFR comes first.")
 
-    new = session.path(argument)
-    if has_controls(new):
-        return Reply(553, "A new name has no control characters.")
+    if not is_allowed(argument):
+        return Reply(553, "A new name has no NUL and no line ends.")
 
     try:
-        await session.store.rename(old, new)
+        await session.store.rename(old, await session.find(argument))
     except OSError as error:
-        return Reply(553, f"{error.strerror}.")
+        raise not_written(error) from error
     return Reply(250, "Renamed.")
 
 
@@ -84,7 +84,7 @@ async def size(session: Session, argument: str) -> Reply:
         # Before compression, as REST counts too: the two are used together.
         parameters = parameters.with_mode("S")
 
-    with await session.store.open_reader(session.path(argument)) as file:
+    with await session.store.open_reader(await session.find(argument)) as file:
         if parameters.is_identity:
             return Reply(213, str(file.size))
         if file.size > MAX_COUNTED:
@@ -102,7 +102,7 @@ async def size(session: Session, argument: str) -> Reply:
 async def modification_time(session: Session, argument: str) -> Reply:
     """Tell when a file was modified (RFC 3659 §3)."""
 
-    status = await session.store.status(session.path(argument))
+    status = await session.store.status(await session.find(argument))
     return Reply(213, format_time_val(status.modified or 0))
 
 
@@ -114,7 +114,7 @@ async def modify_time(session: Session, argument: str) -> Reply:
     if not path:
         return Reply(501, "Syntax: MFMT time path")
 
-    await session.store.set_modified(session.path(path), parse_time_val(time))
+    await session.store.set_modified(await session.find(path), parse_time_val(time))
     return Reply(213, f"Modify={time}; {path}")
 
 
@@ -122,7 +122,7 @@ async def modify_time(session: Session, argument: str) -> Reply:
 async def facts(session: Session, argument: str) -> Reply:
     """Tell the facts of a file or directory (RFC 3659 §7)."""
 
-    path = session.path(argument)
+    path = await session.find(argument)
     line = await fact_line(session, path)
     return Reply(250, "End", ("Facts:", line))
 
@@ -132,7 +132,7 @@ async def digest(session: Session, argument: str) -> Reply:
     """Tell the digest of a file, or of the range that RANG named."""
 
     restart = session.choices.take_restart()
-    path = session.path(argument)
+    path = await session.find(argument)
     if await is_directory(session.store, path):
         return Reply(553, "That is a directory.")
 
@@ -144,11 +144,11 @@ async def digest(session: Session, argument: str) -> Reply:
 def _add_digest_command(verb: str, name: str) -> None:
     @command(f"{verb} path [start [end]]", is_abortable=True)
     async def handler(session: Session, argument: str) -> Reply:
-        path, start, end = _split_range(argument)
+        path, start, end = await _find_range(session, argument)
         if start is None:
             return Reply(501, f"Syntax: {verb} path [start [end]]")
 
-        _, _, value = await _digest(session, session.path(path), name, start, end)
+        _, _, value = await _digest(session, path, name, start, end)
         return Reply(250, value.upper() if name == "CRC32" else value)
 
 
@@ -157,22 +157,44 @@ for _verb, _name in {
 }.items():
     _add_digest_command(_verb, _name)
 
-# Clients put a path with blanks in quotation marks, and numbers behind it.
-_with_range = re.compile(r'("?)(?P<path>.+?)\1(?: (?P<start>[0-9]+)(?: (?P<end>[0-9]+))?)?')
+# Clients put a path with blanks in quotation marks, and numbers after it.
+_quoted = re.compile(r'"(.+)"')
+_number_last = re.compile(r"(.+) ([0-9]+)")
 
 
-def _split_range(argument: str) -> tuple[str, int | None, int | None]:
-    """Split the argument into a path, the start (None if it is wrong), and the end."""
+async def _find_range(session: Session, argument: str) -> tuple[str, int | None, int | None]:
+    """Find a file, and split the range off the argument.
 
-    found = _with_range.fullmatch(argument)
-    if found is None:
-        return "", None, None
+    A name may end like a range, and quotation marks may be a part of it: of the names
+    that the argument may mean, it is the longest one that exists.
 
-    start = parse_offset(found["start"] or "0")
-    end = parse_offset(found["end"]) if found["end"] else None
-    if found["end"] and (end is None or start is None or end < start):
-        return "", None, None
-    return found["path"], start, end
+    Returns:
+        The path, the start (None if it is wrong), and the end.
+    """
+
+    numbers: list[str] = []
+    while True:
+        within = _quoted.fullmatch(argument)
+        for name in (argument, *(within.groups() if within is not None else ())):
+            path = await session.find(name)
+            if await exists(session.store, path):
+                return path, *_parse_range(numbers)
+
+        shorter = _number_last.fullmatch(argument) if len(numbers) < 2 else None  # noqa: PLR2004
+        if shorter is None:
+            # There is no such file, which whoever opens it will say.
+            return path, *_parse_range(numbers)
+        argument, number = shorter.groups()
+        numbers.insert(0, number)
+
+
+def _parse_range(numbers: list[str]) -> tuple[int | None, int | None]:
+    """Parse a start and an end, which may be left out; the start is None if one is wrong."""
+
+    offsets = [parse_offset(number) for number in numbers]
+    start, end = (*offsets, *(0, None)[len(numbers) :])
+    is_backwards = start is not None and end is not None and end < start
+    return (None, None) if None in offsets or is_backwards else (start, end)
 
 
 async def _digest(

@@ -13,6 +13,7 @@ from ftpdata import ListFormatter
 from ftpdata.codecs import parse_deflate_level
 from ftpdata.listing import parse_time_val
 
+from ..failures import reply_to
 from ..listings import open_listing
 from ..reply import Reply, printable
 from .files import HASH_NAMES
@@ -147,7 +148,7 @@ async def _list_here(session: Session, argument: str) -> Reply:
                     await session.send_all(b"".join(b" " + line for line in lines))
         except OSError as error:
             # A reply ends with the code that it began with.
-            return Reply(code, f"Incomplete: {error.strerror}.")
+            return Reply(code, f"Incomplete: {reply_to(error).text}")
 
     return Reply(code, "End")
 
@@ -179,7 +180,7 @@ async def _change_mode(session: Session, argument: str) -> Reply:
     if not path or len(mode) not in (3, 4) or mode.lstrip("01234567") or mode[:-3] not in ("", "0"):
         return Reply(501, "Syntax: SITE CHMOD mode path")
 
-    await session.store.set_mode(session.path(path), int(mode, 8))
+    await session.store.set_mode(await session.find(path), int(mode, 8))
     return Reply(200, "Mode set.")
 
 
@@ -188,5 +189,5 @@ async def _set_time(session: Session, argument: str) -> Reply:
     if not path:
         return Reply(501, "Syntax: SITE UTIME time path")
 
-    await session.store.set_modified(session.path(path), parse_time_val(moment))
+    await session.store.set_modified(await session.find(path), parse_time_val(moment))
     return Reply(200, "Time set.")

@@ -57,6 +57,8 @@ class Command:
         needs_login: Whether the user must have logged in.
         is_abortable: Whether it may take long: ABOR ends it, and other
             commands wait for its end.
+        is_upload: Whether it is an upload, which goes on after the end of the
+            control connection.
         is_protection: Whether it is about TLS: a server without a certificate
             has no such command.
         read_only_code: Code of the reply on a server that is not writable,
@@ -70,6 +72,7 @@ class Command:
     argument: Argument
     needs_login: bool = True
     is_abortable: bool = False
+    is_upload: bool = False
     is_protection: bool = False
     read_only_code: int | None = None
     at_once: Callable[[Session], Reply] | None = None
@@ -83,6 +86,7 @@ def command(
     *aliases: str,
     needs_login: bool = True,
     is_abortable: bool = False,
+    is_upload: bool = False,
     is_protection: bool = False,
     read_only_code: int | None = None,
     at_once: Callable[[Session], Reply] | None = None,
@@ -95,6 +99,7 @@ def command(
         aliases: Other names of the command.
         needs_login: See `Command`.
         is_abortable: See `Command`.
+        is_upload: See `Command`.
         is_protection: See `Command`.
         read_only_code: See `Command`.
         at_once: See `Command`.
@@ -113,6 +118,7 @@ def command(
                 argument=kind,
                 needs_login=needs_login,
                 is_abortable=is_abortable,
+                is_upload=is_upload,
                 is_protection=is_protection,
                 read_only_code=read_only_code,
                 at_once=at_once,

@@ -36,7 +36,7 @@ from ftpdata.limits import address_key
 from ..choices import WHOLE, Restart
 from ..failures import Refused, not_written
 from ..listings import Listing, open_facts, open_listing
-from ..paths import has_controls
+from ..paths import is_allowed
 from ..reply import Reply
 from ..store import Upload
 from ..transfer import Operation
@@ -55,7 +55,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
     operation, restart = _begin(session)
     _check_restart(session, restart)
-    file = await session.store.open_reader(session.path(argument))
+    file = await session.store.open_reader(await session.find(argument))
     operation.keep(file)
     offset = restart.offset
     end = file.size
@@ -90,7 +90,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
     return _complete(session, operation, result)
 
 
-@command("STOR path", is_abortable=True, read_only_code=553)
+@command("STOR path", is_abortable=True, is_upload=True, read_only_code=553)
 async def store(session: Session, argument: str) -> Reply:
     """Receive a file, which takes its name when it is whole.
 
@@ -100,10 +100,11 @@ async def store(session: Session, argument: str) -> Reply:
     operation, restart = _begin(session)
     _check_restart(session, restart)
     mode = WriteMode.ATOMIC if restart == WHOLE else WriteMode.IN_PLACE
-    return await _receive(session, operation, session.path(argument), mode, restart=restart)
+    path = await _find_target(session, argument)
+    return await _receive(session, operation, path, mode, restart=restart)
 
 
-@command("APPE path", is_abortable=True, read_only_code=553)
+@command("APPE path", is_abortable=True, is_upload=True, read_only_code=553)
 async def append(session: Session, argument: str) -> Reply:
     """Receive bytes that are appended to a file."""
 
@@ -111,10 +112,11 @@ async def append(session: Session, argument: str) -> Reply:
     if restart != WHOLE:
         return Reply(450, "REST and APPE exclude each other.")
 
-    return await _receive(session, operation, session.path(argument), WriteMode.APPEND)
+    path = await _find_target(session, argument)
+    return await _receive(session, operation, path, WriteMode.APPEND)
 
 
-@command("STOU [prefix]", is_abortable=True, read_only_code=553)
+@command("STOU [prefix]", is_abortable=True, is_upload=True, read_only_code=553)
 async def store_unique(session: Session, argument: str) -> Reply:
     """Receive a file under a name that nothing else has (RFC 1123 §4.1.2.9)."""
 
@@ -122,8 +124,13 @@ async def store_unique(session: Session, argument: str) -> Reply:
     if restart != WHOLE:
         return Reply(450, "REST and STOU exclude each other.")
 
-    path = session.path(f"{argument or 'ftp'}.{secrets.token_hex(8)}")
-    name = path.rpartition("/")[2]
+    # The directory and the extension stay as the client has given them.
+    directory, slash, prefix = argument.rpartition("/")
+    stem, dot, extension = prefix.rpartition(".")
+    if not stem:
+        stem, dot, extension = prefix or "ftp", "", ""
+    name = f"{directory}{slash}{stem}.{secrets.token_hex(8)}{dot}{extension}"
+    path = await _find_target(session, name)
     reply = await _receive(
         session, operation, path, WriteMode.EXCLUSIVE, announcement=f"FILE: {name}"
     )
@@ -188,7 +195,7 @@ def _take_slots(session: Session, operation: Operation) -> None:
         operation.keep(usage.take_transfer(key))
     except DataConnectionError as error:
         # Nothing is wrong with the data connection: there are too many transfers.
-        raise Refused(450, error.message) from error
+        raise Refused(450, "Too many transfers at this time.") from error
 
     operation.keep(usage.take_connection(session.peer))
 
@@ -245,11 +252,17 @@ async def _receive(
     return _complete(session, operation, result)
 
 
+async def _find_target(session: Session, argument: str) -> str:
+    """Return the path of a file that is there, or may be made."""
+
+    if not is_allowed(argument):
+        raise Refused(553, "A new name has no NUL and no line ends.")
+
+    return await session.find(argument)
+
+
 async def _open_target(session: Session, path: str, mode: WriteMode, offset: int) -> Upload:
     """Open a file for an upload; the caller commits or discards it."""
-
-    if has_controls(path):
-        raise Refused(553, "A new name has no control characters.")
 
     try:
         if offset:
