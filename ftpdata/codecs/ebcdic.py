@@ -96,8 +96,8 @@ def ebcdic_code_page(name: str) -> EbcdicCodePage:
         canonical = "cp1047"
     else:
         try:
+            characters = list(_characters(name))
             canonical = codecs.lookup(name).name
-            characters = list(_characters(canonical))
         except (LookupError, ValueError):
             raise UnsupportedParameter(f"there is no code page {name!r:.40}") from None
 
@@ -155,6 +155,10 @@ def _characters(encoding: str) -> str:
         LookupError: There is no such text encoding.
         ValueError: It is no name at all.
     """
+
+    if not encoding.isascii():
+        # Python 3.15 warns of such a name, and later versions refuse it.
+        raise LookupError(f"there is no encoding {encoding!r:.40}")
 
     return "".join(_character(code, encoding) for code in range(256))
 

@@ -9,6 +9,8 @@ himself.
 
 from __future__ import annotations
 
+import struct
+
 import attrs
 
 from ..contracts import Buffer
@@ -25,6 +27,12 @@ HOST_NAME = 0
 
 RECORD_HEAD, HEADS = 5, 9
 """Bytes before the handshake's message, and before its content (RFC 8446 §5.1, §4)."""
+
+VERSION_AND_RANDOM = 2 + 32
+"""Bytes at the front of a ClientHello (RFC 8446 §4.1.2)."""
+
+_EXTENSION = struct.Struct(">HH")
+"""Type and length of an extension (RFC 8446 §4.2)."""
 
 MAX_CLIENT_HELLO = 64 * 1024
 """Bytes. Real ones have 200 to 2,000, with post-quantum key shares too."""
@@ -115,9 +123,10 @@ def may_offer_protocols(data: Buffer) -> bool:
         data: As for `parse_client_hello`.
 
     Returns:
-        False where all of it has come, in one record, and the number of that
-        extension stands nowhere in it. Most clients of FTP offer none, and a
-        look takes a hundredth of the time.
+        False where all of it has come, in one record, and none of its
+        extensions is that of the protocols. Most clients of FTP offer none,
+        and a look takes a tenth of the time. The bytes alone would not tell:
+        OpenSSL 3.5 and later send over 1,000 random ones.
     """
 
     head = bytes(data[:HEADS])
@@ -126,7 +135,25 @@ def may_offer_protocols(data: Buffer) -> bool:
 
     end = HEADS + int.from_bytes(head[6:9], "big")
     in_record = RECORD_HEAD + int.from_bytes(head[3:5], "big")
-    return not end <= min(in_record, len(data)) or ALPN.to_bytes(2, "big") in bytes(data[:end])
+    if end > min(in_record, len(data)):
+        return True
+
+    hello = bytes(data[:end])
+    try:
+        at = HEADS + VERSION_AND_RANDOM
+        at += 1 + hello[at]  # session
+        at += 2 + int.from_bytes(hello[at : at + 2], "big")  # cipher suites
+        at += 1 + hello[at]  # compression methods
+        at += 2  # the length of all extensions
+        while at < end:
+            kind, size = _EXTENSION.unpack_from(hello, at)
+            if kind == ALPN:
+                return True
+            at += _EXTENSION.size + size
+    except (IndexError, struct.error):
+        return True
+
+    return at != end
 
 
 def _handshake_message(data: bytes) -> bytes | None:
