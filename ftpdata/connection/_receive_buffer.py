@@ -11,7 +11,7 @@ import asyncio
 from typing import cast
 
 from .._memory import new_block
-from .consumers import ReceiveQueue
+from .receive_queue import ReceiveQueue
 
 __all__ = ["LARGEST_BLOCK", "ReceiveBuffer"]
 

@@ -48,7 +48,15 @@ from .._kernel import (
     sight_of,
 )
 from ..addresses import HostPort
-from ..contracts import Buffer, BufferedConsumer, Consumer, Producer, PushProducer
+from ..contracts import (
+    Buffer,
+    BufferedConsumer,
+    Consumer,
+    Producer,
+    PushProducer,
+    require_consumer,
+    require_producer,
+)
 from ..errors import BadAddress, FTPDataError, NotConnected, error_for_end, local_error
 from ..listing._names import NamePolicy
 from ..listing.entry import ListingEntry
@@ -352,11 +360,13 @@ class DTP(asyncio.Protocol):
                 by `resume_producing` each time data is wanted.
 
         Raises:
+            TypeError: It lacks a method of its contract, or one is a coroutine.
             RuntimeError: A producer is or has been registered: a DTP is for
                 one transfer.
             NotConnected: The connection has ended. Reply 425.
         """
 
+        require_producer(producer, streaming=streaming)
         if self._producer is not None:
             raise RuntimeError(f"a producer is already registered: {self._producer!r}")
 
@@ -554,10 +564,12 @@ class DTP(asyncio.Protocol):
             neither the connection nor other waiters.
 
         Raises:
+            TypeError: It lacks a method of its contract, or one is a coroutine.
             RuntimeError: A consumer is or has been registered: a DTP is for
                 one transfer.
         """
 
+        require_consumer(consumer)
         if self._consumer is not None:
             raise RuntimeError(f"a consumer is already registered: {self._consumer!r}")
 

@@ -22,8 +22,9 @@ from anyio.streams.tls import TLSAttribute
 
 from ..errors import FTPDataError, NotConnected
 from ..outcome import End
-from .consumers import DEFAULT_HIGH_WATER, ReceiveQueue
+from ._consumer import DEFAULT_HIGH_WATER
 from .protocol import DTP
+from .receive_queue import ReceiveQueue
 
 __all__ = ["DTPStream"]
 

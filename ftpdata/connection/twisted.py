@@ -31,9 +31,8 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
-from ..contracts import Buffer, Producer, PullProducer, PushProducer
+from ..contracts import Buffer, Destination, Producer, PullProducer, PushProducer
 from ..errors import NotConnected
-from .producers import Destination
 
 __all__ = [
     "ConsumerAdapter",

@@ -10,8 +10,8 @@ from ..codecs.restart import RestartMarker, SuspectData
 from ..codecs.selection import CodecOptions, TransferDecoder, decoder_for
 from ..codecs.transmission import MAX_PIECE
 from ..connection._receive_buffer import LARGEST_BLOCK, ReceiveBuffer
-from ..connection.consumers import ReceiveQueue
 from ..connection.protocol import DTP
+from ..connection.receive_queue import ReceiveQueue
 from ..files.source import CHUNK
 from ..outcome import FastPath
 from ..parameters import TransferParameters, TransmissionMode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from ..connection.consumers import ReceiveQueue
+from ..connection.receive_queue import ReceiveQueue
 from ..connection.protocol import DTP
 from ..contracts import ProgressCallback
 from ..deadlines import Deadlines

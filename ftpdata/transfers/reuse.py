@@ -14,8 +14,8 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
-from ..connection.consumers import ReceiveQueue
 from ..connection.protocol import DTP
+from ..connection.receive_queue import ReceiveQueue
 from ..errors import FTPDataError
 from ..outcome import Direction
 from ..parameters import TransmissionMode

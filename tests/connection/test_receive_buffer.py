@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ftpdata.connection import _receive_buffer as buffering
 from ftpdata.connection._receive_buffer import ReceiveBuffer
-from ftpdata.connection.consumers import ReceiveQueue
 from ftpdata.connection.protocol import DTP
+from ftpdata.connection.receive_queue import ReceiveQueue
 from ftpdata.contracts import PushProducer
 from ftpdata.errors import FTPDataError
 from ftpdata.opening.endpoint import AcceptedEndpoint

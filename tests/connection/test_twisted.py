@@ -17,7 +17,7 @@ from twisted.protocols.ftp import FileConsumer as _FileConsumer
 from zope.interface.verify import verifyObject
 
 from ftpdata.codecs.representation import AsciiEncoder
-from ftpdata.connection.producers import BytesProducer, Destination, EncodedProducer
+from ftpdata.connection import BytesProducer, EncodedProducer
 from ftpdata.connection.protocol import DTP
 from ftpdata.connection.twisted import (
     ConsumerAdapter,
@@ -25,7 +25,7 @@ from ftpdata.connection.twisted import (
     TwistedConsumer,
     TwistedProducer,
 )
-from ftpdata.contracts import Consumer, PushProducer
+from ftpdata.contracts import Consumer, Destination, PushProducer
 from ftpdata.errors import ConnectionReset, FTPDataError, LocalError, NotConnected
 from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import End

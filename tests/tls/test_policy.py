@@ -30,7 +30,7 @@ from ftpdata import (
     send_file,
 )
 from ftpdata.connection._receive_buffer import ReceiveBuffer
-from ftpdata.connection.consumers import MemoryConsumer
+from ftpdata.connection.memory_consumer import MemoryConsumer
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import TLSNegotiationFailed
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ftpdata._kernel import acknowledged_on
 from ftpdata.connection import _delivery
-from ftpdata.connection.consumers import MemoryConsumer
+from ftpdata.connection.memory_consumer import MemoryConsumer
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import FTPDataError
 from ftpdata.outcome import End

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from ftpdata.connection.consumers import ReceiveQueue
 from ftpdata.connection.protocol import DTP
+from ftpdata.connection.receive_queue import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
     ConnectionReset,

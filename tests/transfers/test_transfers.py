@@ -22,8 +22,8 @@ from typing import Any, cast
 
 import pytest
 
-from ftpdata.connection.consumers import ReceiveQueue
 from ftpdata.connection.protocol import DTP
+from ftpdata.connection.receive_queue import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
     BadArgument,
