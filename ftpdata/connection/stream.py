@@ -1,9 +1,9 @@
 """The DTP as an `anyio.abc.ByteStream`, for code that is written for streams.
 
-What anyio documents for streams holds to the letter: its exceptions, its
-checkpoints, that a cancelled `aclose` still closes, that two tasks in the same
-direction at once are an error. What FTP needs stays: a stream that was cut
-raises, with the reason as the cause, and never looks like an end of file.
+It does what anyio documents for streams, to the letter: the exceptions, the
+checkpoints, that a cancelled `aclose` still closes, and that two tasks in the
+same direction at once are an error. It also does what FTP needs: a stream that
+was cut raises, with the reason as the cause, and never looks like an end of file.
 """
 
 from __future__ import annotations
@@ -37,21 +37,26 @@ class DTPStream(ByteStream):
     gracefully.
 
     Attributes:
-        dtp: The connection, for `DTP.abort` and for what there is to know.
+        dtp: The connection, for `DTP.abort` and for what it knows of itself.
 
     Args:
-        dtp: A connected data connection, with neither producer nor consumer.
-            It belongs to the stream from now on, and becomes half-open: the
-            peer's end of file leaves the other direction as it is.
+        dtp: A connected data connection that has had neither a producer nor a
+            consumer. It belongs to the stream from now on, and becomes half-open:
+            the peer's end of file does not end the other direction.
         high_water: Bytes that are received ahead of `receive`.
 
     Raises:
+        TypeError: `dtp` is not a `DTP`.
         NotConnected: There has been no connection yet. Reply 425.
         RuntimeError: The DTP has had its consumer.
+        ValueError: `high_water` is negative.
     """
 
     def __init__(self, dtp: DTP, *, high_water: int = DEFAULT_HIGH_WATER) -> None:
-        # Asked for its error: there is a stream only where there is a connection.
+        if not isinstance(dtp, DTP):
+            raise TypeError(f"expected a DTP, such as an endpoint opens, not {dtp!r:.80}")
+
+        # Raises if there is no connection yet.
         self._transport = dtp.transport
         self.dtp = dtp
         dtp.half_open = True
@@ -76,7 +81,7 @@ class DTPStream(ByteStream):
         await self.aclose()
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Receive bytes: what there is, or the next that come.
+        """Receive bytes: those that have come, or the next that come.
 
         Args:
             max_bytes: Bytes to return at most.
@@ -119,8 +124,8 @@ class DTPStream(ByteStream):
                 its end of file was sent.
             anyio.BusyResourceError: Another task is sending.
 
-        Cancellation before anything was taken leaves nothing sent; after
-        that, the bytes are still sent.
+        If it is cancelled at once, nothing is sent; while it waits for room,
+        the bytes are sent all the same.
         """
 
         with self._send_guard:
@@ -139,14 +144,14 @@ class DTPStream(ByteStream):
             await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
-        """Send the end of file behind all that was sent; go on receiving. Idempotent.
+        """Send the end of file after everything that was sent; go on receiving. Idempotent.
 
         Raises:
             anyio.BrokenResourceError: The connection has ended.
             anyio.ClosedResourceError: The stream was closed on this side.
             anyio.BusyResourceError: Another task is sending.
-            NotImplementedError: With TLS, which has no half-close here; end
-                the stream with `aclose`.
+            NotImplementedError: The connection is protected by TLS, which has no
+                half-close here. End the stream by `aclose`.
         """
 
         with self._send_guard:
@@ -165,12 +170,13 @@ class DTPStream(ByteStream):
     async def aclose(self) -> None:
         """Close gracefully: flush, send the end of file, wait until the peer has it all.
 
-        What is not received yet is dropped. Idempotent; on a stream that has
-        broken before, it only lets go.
+        What was not received yet is dropped. Idempotent; does not raise if the
+        stream was broken before.
 
         Raises:
-            anyio.BrokenResourceError: The connection broke, or its
-                `DTP.close_timeout` passed, before the peer had it all.
+            anyio.BrokenResourceError: The connection broke before the peer had
+                everything, or a timeout of the `DTP` passed: `stall_timeout`
+                while data are on their way, `close_timeout` after that.
 
         Cancellation closes at once, with a reset.
         """
@@ -190,7 +196,7 @@ class DTPStream(ByteStream):
         except BaseException:
             dtp.abort(End.CANCELLED)
             with anyio.CancelScope(shield=True), contextlib.suppress(FTPDataError):
-                # A matter of one turn of the loop.
+                # This takes one turn of the loop.
                 await dtp.wait_closed()
             raise
 
@@ -198,9 +204,9 @@ class DTPStream(ByteStream):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """What `anyio.TypedAttributeProvider.extra` tells: `SocketAttribute`, and `TLSAttribute`.
+        """What `anyio.TypedAttributeProvider.extra` gives: `SocketAttribute` and `TLSAttribute`.
 
-        Those that the transport does not know are left out.
+        Attributes that the transport does not know are left out.
         """
 
         attributes: dict[Any, Callable[[], Any]] = {}
@@ -227,7 +233,7 @@ class DTPStream(ByteStream):
             raise anyio.ClosedResourceError
 
     def _failure(self) -> Exception:
-        """Make anyio's exception for an operation that the end of the connection has ended."""
+        """Make anyio's exception for an operation that failed as the connection has ended."""
 
         return anyio.ClosedResourceError() if self._closed else anyio.BrokenResourceError()
 
@@ -241,7 +247,7 @@ def _address_attributes(name: Any, address: Any, port: Any) -> dict[Any, Callabl
 
 
 def _tls_attributes(tls: ssl.SSLObject) -> dict[Any, Callable[[], Any]]:
-    # Typed by what they stand for, which may not be hashable; they themselves are.
+    # Their types are those of the values, which may not be hashable; the attributes are.
     names: Any = TLSAttribute
     return {
         names.alpn_protocol: tls.selected_alpn_protocol,
@@ -251,7 +257,7 @@ def _tls_attributes(tls: ssl.SSLObject) -> dict[Any, Callable[[], Any]]:
         names.peer_certificate_binary: lambda: tls.getpeercert(True),
         names.server_side: lambda: tls.server_side,
         names.shared_ciphers: lambda: tls.shared_ciphers() if tls.server_side else None,
-        # A bare end of file never looks like an end of file.
+        # An end of file without close_notify is an error.
         names.standard_compatible: lambda: True,
         names.ssl_object: lambda: tls,
         names.tls_version: tls.version,

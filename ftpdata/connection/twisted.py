@@ -61,7 +61,7 @@ class ConsumerOfTwisted(Protocol):
         """Learn who will write."""
 
     def unregisterProducer(self) -> object:
-        """Take note that the producer will write no more."""
+        """Take note that the producer has finished."""
 
     def write(self, data: bytes, /) -> object:
         """Take data."""
@@ -89,7 +89,7 @@ class ProducerAdapter:
         self._producer.resumeProducing()
 
     def pause_producing(self) -> None:
-        """Call ``pauseProducing``; a pull producer need not have it and is never asked."""
+        """Call ``pauseProducing``; never called for a pull producer, which need not have it."""
 
         cast("TwistedProducer", self._producer).pauseProducing()
 

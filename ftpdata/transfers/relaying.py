@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from ..connection.receive_queue import ReceiveQueue
 from ..connection.protocol import DTP
+from ..connection.receive_queue import ReceiveQueue
 from ..contracts import ProgressCallback
 from ..deadlines import Deadlines
 from ..errors import FTPDataError

@@ -456,13 +456,13 @@ async def test_closing_wakes_who_receives_and_who_sends() -> None:
 
 
 async def test_a_closing_that_fails_says_so() -> None:
-    """A peer that never takes the rest: broken, after `close_timeout`, with a reset."""
-    stream, transport = connect(close_timeout=0.01)
+    """A peer that never takes the rest: broken, after `stall_timeout`, with a reset."""
+    stream, transport = connect(stall_timeout=0.01)
     await stream.send(b"x")
     with pytest.raises(anyio.BrokenResourceError) as raised:
         await stream.aclose()
     assert isinstance(raised.value.__cause__, TransferTimeout)
-    assert stream.dtp.end is End.CLOSE_TIMEOUT
+    assert stream.dtp.end is End.STALLED
     assert transport.was_aborted
 
 
