@@ -68,8 +68,7 @@ class FileProducer(TaskProducer):
             self._file, dir_fd=self._dir_fd, offset=self._offset, limiter=self._limiter
         )
         try:
-            # A size of 0 may mean that it is not known, as of the files of Linux's /proc.
-            size = source.size - source.position if source.size else None
+            size = None if source.size is None else source.size - source.position
             wanted = self._length
             if size is not None:
                 wanted = size if wanted is None else min(size, wanted)

@@ -49,6 +49,14 @@ _LOCAL = _IN_MEMORY | {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010}
 """And ext2 to ext4, xfs, btrfs, f2fs: to open what is cached asks nobody else."""
 
 
+_WITHOUT_SIZES = frozenset({
+    *(0x9FA0, 0x62656572, 0x27E0EB, 0x63677270, 0x64626720),
+    *(0x74726163, 0x73636673, 0x62656570, 0xF97CFF8C),
+})
+"""proc, sysfs, cgroup, cgroup2, debugfs; tracefs, securityfs, configfs, selinuxfs: what is read is
+made for the reader, and the size is 0, or a page."""
+
+
 def is_in_memory(fd: int, start: int, count: int, *, otherwise: bool) -> bool:
     """Look whether bytes of a file are in memory; a sample, without any wait.
 
@@ -110,7 +118,26 @@ def lives_in_memory(fd: int) -> bool:
         fd: The file.
     """
 
-    return file_system(fd) in _IN_MEMORY
+    return Store(fd).is_memory
+
+
+class Store:
+    """What can be known of the file system that a file is on.
+
+    Args:
+        fd: The file.
+
+    Attributes:
+        is_memory: Whether it has no other place than memory.
+        is_local: Whether what is known of an open file can be had without asking anybody.
+        has_sizes: Whether the size of a file says how much can be read from it.
+    """
+
+    def __init__(self, fd: int) -> None:
+        kind = file_system(fd)
+        self.is_memory: bool = kind in _IN_MEMORY
+        self.is_local: bool = kind in _LOCAL
+        self.has_sizes: bool = kind not in _WITHOUT_SIZES
 
 
 class CachedDirectory:

@@ -64,7 +64,8 @@ def file_system(fd: int) -> int | None:
     if libc().fstatfs(fd, status) != 0:
         return None
 
-    return int(struct.unpack_from("@l", status)[0])
+    # It is signed on some machines, and the constants of linux/magic.h are not.
+    return int(struct.unpack_from("@l", status)[0]) & 0xFFFF_FFFF
 
 
 def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:

@@ -7,6 +7,7 @@ no longer waited for closes the file when it comes back.
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import mmap
 import os
@@ -18,9 +19,13 @@ from typing import BinaryIO, cast
 import anyio
 
 from .._memory import is_viewed, new_block
-from ..errors import BadArgument, FileUnavailable, error_for_oserror
-from ._cache import is_in_memory, lives_in_memory, read_from_memory
+from ..errors import BadArgument, SizeMismatch, error_for_oserror
+from ..outcome import End
+from ._cache import Store, is_in_memory, read_from_memory
+from ._descriptors import let_go
+from ._location import require_file
 from ._names import ERRORS_OF_NAMES, FilePath
+from ._pipe import PipeReader
 from ._workers import WorkerCalls
 
 __all__ = ["FileSource"]
@@ -35,10 +40,11 @@ class FileSource:
     Made by `open`. Closes only what it opened itself.
 
     Attributes:
-        size: Size of the file in bytes when it was opened; None for what has
-            no size (a pipe, an object with a `read` method only).
-        fd: The descriptor of the regular file that is behind it; None where
-            there is none.
+        size: Size of the file in bytes when it was opened. None where only the end can tell:
+            of a pipe, an object that cannot be sought, and a file that is made for its reader
+            (of /proc or /sys). Such a source is read to its end.
+        fd: The descriptor of the regular file behind the source; None where there is none, or
+            where it has no size.
         position: Where the next byte comes from, in bytes.
     """
 
@@ -46,15 +52,19 @@ class FileSource:
         self,
         read: Callable[[int, int], bytes],
         *,
-        size: int | None,
-        position: int,
-        close: Callable[[], None] | None,
-        fd: int | None,
         calls: WorkerCalls,
+        size: int | None = None,
+        position: int = 0,
+        fd: int | None = None,
+        owned: int | None = None,
+        is_local: bool = False,
+        give_up: Callable[[], None] | None = None,
     ) -> None:
         self._read = read
-        self._close = close
         self._calls = calls
+        self._owned = owned
+        self._is_local = is_local
+        self._give_up = give_up
         self._buffer: mmap.mmap | None = None
         self.size = size
         self.position: int = position
@@ -71,18 +81,26 @@ class FileSource:
     ) -> FileSource:
         """Open a file for sending.
 
+        Regular files and pipes can be sent. A named pipe must have a writer already, which may
+        still wait for its reader: nobody is waited for here, and a pipe without a writer would
+        pass for an empty file.
+
         Args:
-            file: A path; or an open file descriptor or binary file object,
-                which stays open and belongs to the caller.
+            file: A path; or an open file descriptor or binary file object, which stays open and
+                belongs to the caller.
             dir_fd: Directory that a relative path starts from.
-            offset: Where to start, in bytes (REST). From the beginning of the
-                file; for a file object from where it stands.
+            offset: Where to start, in bytes (REST). From the beginning of the file; for a file
+                object from where it stands.
             limiter: Bounds the threads.
 
         Raises:
-            FileUnavailable: It cannot be read, or is a directory. Reply 550.
-            BadArgument: The offset is behind the end. Reply 501.
+            FileUnavailable: It cannot be read, is neither a file nor a pipe, or is a named pipe
+                without a writer. Reply 550.
+            FileNameNotAllowed: The system can have no such name. Reply 553.
+            BadArgument: The offset is beyond the end. Reply 501.
             LocalError: The system failed otherwise. Reply 451.
+
+        Cancellation leaves nothing open.
         """
 
         is_callers = not isinstance(file, (int, str, bytes, os.PathLike))
@@ -114,16 +132,14 @@ class FileSource:
             raise BadArgument(f"an offset is not negative: {offset}")
 
         if isinstance(file, int):
-            return cls._from_descriptor(file, offset, calls, owned=False)
+            return cls._from_descriptor(file, offset, calls)
 
         if isinstance(file, (str, bytes, os.PathLike)):
-            flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-            # A named pipe nobody writes to must not hold the thread for ever.
-            fd = os.open(file, flags | getattr(os, "O_NONBLOCK", 0), dir_fd=dir_fd)
+            fd = os.open(file, _READ, dir_fd=dir_fd)
             try:
-                return cls._from_descriptor(fd, offset, calls, owned=True)
+                return cls._from_descriptor(fd, offset, calls, is_owned=True)
             except BaseException:
-                os.close(fd)
+                let_go(fd)
                 raise
 
         descriptor = _descriptor(file)
@@ -133,48 +149,36 @@ class FileSource:
         if isinstance(file, io.BufferedRandom):
             file.flush()
 
-        return cls._from_descriptor(descriptor, file.tell() + offset, calls, owned=False)
+        return cls._from_descriptor(descriptor, file.tell() + offset, calls)
 
     @classmethod
     def _from_descriptor(
-        cls, fd: int, start: int, calls: WorkerCalls, *, owned: bool
+        cls, fd: int, start: int, calls: WorkerCalls, *, is_owned: bool = False
     ) -> FileSource:
+        owned = fd if is_owned else None
         status = os.fstat(fd)
-        if stat.S_ISDIR(status.st_mode):
-            raise FileUnavailable("is a directory")
+        if stat.S_ISFIFO(status.st_mode):
+            if start:
+                raise BadArgument("only a file that can be sought can be sent from an offset")
+            pipe = PipeReader(fd, must_have_writer=is_owned)
+            return cls(pipe.read, calls=calls, owned=owned, give_up=pipe.give_up)
 
-        is_regular = stat.S_ISREG(status.st_mode)
-        if is_regular and start > status.st_size:
-            raise BadArgument(f"offset {start} is behind the end of the file, {status.st_size}")
+        require_file(status)
+        store = Store(fd)
+        calls.lives_in_memory = store.is_memory
+        size = _length_of(fd, status, store)
+        if size is not None and start > size:
+            raise BadArgument(f"offset {start} is beyond the end of the file, {size}")
 
-        can_seek = is_regular or stat.S_ISBLK(status.st_mode)
-        if start and not can_seek:
-            raise BadArgument("only a file that can be sought can be sent from an offset")
-
-        if owned and hasattr(os, "set_blocking"):
-            os.set_blocking(fd, True)
-
-        def read_at(count: int, position: int) -> bytes:
-            if not can_seek:
-                return os.read(fd, count)
-            if hasattr(os, "pread"):
-                return os.pread(fd, count, position)
-            # The caller's file is to stand where it stood.
-            here = os.lseek(fd, 0, os.SEEK_CUR)
-            os.lseek(fd, position, os.SEEK_SET)
-            try:
-                return os.read(fd, count)
-            finally:
-                os.lseek(fd, here, os.SEEK_SET)
-
-        calls.lives_in_memory = is_regular and lives_in_memory(fd)
         return cls(
-            read_at,
-            size=status.st_size if is_regular else None,
-            position=start,
-            close=(lambda: os.close(fd)) if owned else None,
-            fd=fd if is_regular else None,
+            functools.partial(_read_at, fd),
             calls=calls,
+            size=size,
+            position=start,
+            # What has no size is for nobody but `read`.
+            fd=None if size is None else fd,
+            owned=owned,
+            is_local=store.is_local,
         )
 
     @classmethod
@@ -186,20 +190,18 @@ class FileSource:
             size = file.seek(0, os.SEEK_END)
             position = here + offset
             if position > size:
-                raise BadArgument(f"offset {position} is behind the end of the file, {size}")
+                raise BadArgument(f"offset {position} is beyond the end of the file, {size}")
             file.seek(position)
         elif offset:
             raise BadArgument("this file cannot start at an offset")
 
-        # read waits for as much as was asked for; of a pipe read1 gives what there is.
+        # read waits for as much as was asked for; read1 gives what a pipe has.
         read = file.read if size is not None else getattr(file, "read1", file.read)
         return cls(
             lambda count, _position: cast("bytes", read(count)),
+            calls=calls,
             size=size,
             position=position,
-            close=None,
-            fd=None,
-            calls=calls,
         )
 
     async def read(self, count: int = CHUNK) -> bytes:
@@ -242,6 +244,38 @@ class FileSource:
         self.position += size
         return data[:size] if size else None
 
+    async def check_size(self, size: int) -> None:
+        """Make sure that the file is still as long as somebody was told.
+
+        A reply, or a protocol, may name the size of a file long before its last byte is read.
+        What was cut off meanwhile was not sent, even if the rest went well. Asks nothing where
+        a file has no size.
+
+        Args:
+            size: Bytes that the file is to have at least.
+
+        Raises:
+            SizeMismatch: It is shorter by now. Reply 451.
+            LocalError: The system failed. Reply 451.
+        """
+
+        fd = self.fd
+        if fd is None:
+            return
+
+        try:
+            if self._is_local:
+                now = os.fstat(fd).st_size
+            else:
+                now = await self._calls.run(lambda: os.fstat(fd).st_size)
+        except OSError as error:
+            raise error_for_oserror(error) from error
+
+        if now < size:
+            raise SizeMismatch(
+                f"the file shrank: it had {size} bytes, and has {now} now", end=End.SIZE_MISMATCH
+            )
+
     def is_in_memory(self, count: int) -> bool:
         """Look whether the next bytes can be had without waiting for a disk or a network.
 
@@ -253,8 +287,10 @@ class FileSource:
         )
 
     def close(self) -> None:
-        """Close what was opened here. Idempotent; behind a read that still runs."""
+        """Close what was opened here. Idempotent; a read that still runs does it at its end."""
 
+        if self._give_up is not None:
+            self._give_up()
         if not self._calls.defer(self.close_now):
             self.close_now()
 
@@ -263,9 +299,39 @@ class FileSource:
 
         # Its number may be another's soon.
         self.fd = None
-        close, self._close = self._close, None
-        if close is not None:
-            close()
+        fd, self._owned = self._owned, None
+        let_go(fd)
+
+
+_READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# A named pipe without a writer is not waited for; a terminal does not become the program's own.
+_READ |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+def _length_of(fd: int, status: os.stat_result, store: Store) -> int | None:
+    """Return the size of a regular file; None where only its end can tell it."""
+
+    if not store.has_sizes:
+        return None
+
+    # Some file systems in user space know no sizes either, and say 0.
+    if status.st_size == 0 and _read_at(fd, 1, 0):
+        return None
+
+    return status.st_size
+
+
+def _read_at(fd: int, count: int, position: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(fd, count, position)
+
+    # The caller's file is to stand where it stood.
+    here = os.lseek(fd, 0, os.SEEK_CUR)
+    os.lseek(fd, position, os.SEEK_SET)
+    try:
+        return os.read(fd, count)
+    finally:
+        os.lseek(fd, here, os.SEEK_SET)
 
 
 _BUFFERED = (io.BufferedReader, io.BufferedRandom)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gzip
 import io
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +20,11 @@ from ftpdata.errors import (
     FileNameNotAllowed,
     FileUnavailable,
     FTPDataError,
+    SizeMismatch,
 )
+from ftpdata.files import _pipe
 from ftpdata.files.source import FileSource
+from ftpdata.outcome import End
 from ftpdata.testing import sweep
 from tests.harness.seams import Hang, Seams, cancelled, descriptors
 from tests.harness.waiting import until
@@ -228,14 +234,156 @@ async def test_a_buffered_pipe_gives_what_it_has_read_already() -> None:
         source.close()
 
 
-async def test_devices_and_named_pipes_do_not_hang(tmp_path: Path) -> None:
-    """/dev/null is empty, and so is a named pipe that nobody writes to."""
+PATHS = ["/proc/version", "/proc/self/cmdline", "/sys/kernel/mm/transparent_hugepage/enabled"]
+MADE = {name: Path(name).read_bytes() for name in PATHS if Path(name).exists()}
+"""Files that are made for their reader, with what they hold. Not on every system."""
 
-    os.mkfifo(tmp_path / "fifo")
-    for path in (Path(os.devnull), tmp_path / "fifo"):
+
+@pytest.mark.skipif(not MADE, reason="this system has no such files")
+async def test_files_that_are_made_for_their_reader() -> None:
+    """Their size is 0, or a page: they are read to their end, however they are given."""
+
+    for name, expected in MADE.items():
+        with io.FileIO(name) as file:
+            for given in (name, file, file.fileno()):
+                source = await FileSource.open(given)
+                assert source.size is None
+                assert await read_source(source, 10) == expected
+        source = await FileSource.open(name, offset=3)
+        assert await read_source(source, 4) == expected[3:]
+
+
+async def test_a_file_system_that_knows_no_sizes(tmp_path: Path, seams: Seams) -> None:
+    """In user space some say 0 of all files: whoever reads finds out. An empty file has a size."""
+
+    def fstat(original: Callable[..., os.stat_result], fd: int) -> os.stat_result:
+        return os.stat_result((*original(fd)[:6], 0, *original(fd)[7:]))
+
+    path = tmp_path / "file"
+    seams.replace("fstat", fstat)
+    for content, size in ((CONTENT, None), (b"", 0)):
+        path.write_bytes(content)
         source = await FileSource.open(path)
-        assert source.size is None
-        assert await read_source(source) == b""
+        assert source.size == size
+        assert await read_source(source) == content
+
+
+@pytest.mark.parametrize("name", [os.devnull, "/dev/zero", "socket", "."])
+async def test_what_is_neither_a_file_nor_a_pipe(tmp_path: Path, name: str) -> None:
+    """It is refused, with 550: a device may have no end, and has no content that it was given."""
+
+    before = descriptors()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.fspath(tmp_path / "socket"))
+        with pytest.raises(FTPDataError) as caught:
+            await FileSource.open(tmp_path / name)
+        if name != "socket":
+            assert isinstance(caught.value, FileUnavailable)
+            assert caught.value.reply_code == 550
+        with pytest.raises(FileUnavailable):
+            await FileSource.open(listener.fileno())
+    assert descriptors() == before
+
+
+async def test_a_named_pipe_without_a_writer(tmp_path: Path) -> None:
+    """It would pass for an empty file, and nobody may be waited for: it is refused."""
+
+    before = descriptors()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileUnavailable) as caught:
+        await FileSource.open(tmp_path / "pipe")
+
+    assert caught.value.reply_code == 550
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_named_pipe_with_a_writer(tmp_path: Path, when: str) -> None:
+    """One that has said something already, or waits for its reader: all of it is read."""
+
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    if when == "before":
+        # Else the writer would be sent away, as there is no reader yet.
+        keeper = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        writer = os.open(path, os.O_WRONLY)
+        os.write(writer, CONTENT)
+        source = await FileSource.open(path)
+        os.close(keeper)
+        os.close(writer)
+    else:
+
+        def write() -> None:
+            # A look at the pipe that came too early has let the writer in, and gone.
+            with contextlib.suppress(BrokenPipeError):
+                path.write_bytes(CONTENT)
+                return
+            write()
+
+        writing = asyncio.ensure_future(asyncio.to_thread(write))
+        while True:
+            with contextlib.suppress(FileUnavailable):
+                source = await FileSource.open(path)
+                break
+    assert source.size is None
+    assert source.read_now() is None
+    assert await read_source(source, 999) == CONTENT
+    if when == "after":
+        await writing
+
+
+async def test_a_silent_pipe_keeps_no_thread(
+    tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever gives up leaves nothing that reads on, nor the descriptor."""
+
+    monkeypatch.setattr(_pipe, "LOOK", 0.01)
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    keeper = os.open(path, os.O_RDWR)
+    before = descriptors()
+    source = await FileSource.open(path)
+    reading = asyncio.ensure_future(source.read())
+    await until(lambda: not source._calls.defer(lambda: None))
+    await until(lambda: source._calls.defer(lambda: None))
+    await cancelled(reading)
+    source.close()
+    await until(lambda: descriptors() == before)
+    os.close(keeper)
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+async def test_a_file_that_has_become_shorter(tmp_path: Path, is_local: bool) -> None:
+    """Whoever has told its size can look at the end whether it still holds."""
+
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    source = await FileSource.open(path)
+    source._is_local = is_local
+    await source.check_size(len(CONTENT))
+    path.write_bytes(CONTENT + b"more")
+    await source.check_size(len(CONTENT))
+    os.truncate(path, len(CONTENT) - 1)
+    with pytest.raises(SizeMismatch) as caught:
+        await source.check_size(len(CONTENT))
+    assert (caught.value.reply_code, caught.value.end) == (451, End.SIZE_MISMATCH)
+    source.close()
+    # What has no size, or is closed, has nothing to compare.
+    await source.check_size(len(CONTENT))
+    source = await FileSource.open(io.BytesIO(b""))
+    await source.check_size(1)
+
+
+async def test_a_size_that_cannot_be_had(tmp_path: Path, seams: Seams) -> None:
+    """What the system says is told, with its reply code."""
+
+    (tmp_path / "file").write_bytes(CONTENT)
+    source = await FileSource.open(tmp_path / "file")
+    seams.fail("fstat", 1, errno.EIO)
+    with pytest.raises(FTPDataError) as caught:
+        await source.check_size(1)
+    assert caught.value.reply_code == 451
+    source.close()
 
 
 async def test_close_is_idempotent(tmp_path: Path) -> None:
@@ -265,7 +413,7 @@ async def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 # Torture: every call fails in turn
 
 
-@pytest.mark.parametrize("seam", ["open", "fstat", "set_blocking", "pread"])
+@pytest.mark.parametrize("seam", ["open", "fstat", "pread"])
 @pytest.mark.parametrize(("code", "reply_code"), [(errno.EIO, 451), (errno.EACCES, 550)])
 async def test_every_system_call_of_a_download_may_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seam: str, code: int, reply_code: int
