@@ -1,8 +1,8 @@
-"""Uploads that the transport reads into memory that is used again and again.
+"""Receive into memory that is used again and again.
 
-What a `ReceiveQueue` gives is made for each read, and joined: to take and
-return so much memory costs as much as to fill it. A `ReceiveBuffer` has two
-blocks: one is being filled while what came in the other is being written.
+A `ReceiveQueue` gives bytes that are made for each read, and joined: to take and
+return that memory costs as much as to fill it. A `ReceiveBuffer` has two blocks:
+one is filled while what came in the other is written.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ __all__ = ["LARGEST_BLOCK", "ReceiveBuffer"]
 
 FIRST_BLOCK = 32 * 1024
 LARGEST_BLOCK = 1024 * 1024
-"""Bytes of a block. It grows where the peer fills it: one that stalls holds little."""
+"""Bytes of a block. It grows while the peer fills it, so that one that stalls holds little."""
 
 SMALLEST_READ = 16 * 1024
-"""Bytes that a read is worth while for; one TLS record (RFC 8446 §5.1)."""
+"""Bytes that are worth a read; those of one TLS record (RFC 8446 §5.1)."""
 
 RELEASE_AFTER = 1.0
 """Seconds without a read after which an upload that waits for its peer holds no memory."""
 
 
 class ReceiveBuffer(ReceiveQueue):
-    """A `ReceiveQueue` whose transport reads into its own memory, see `DTP.register_consumer`.
+    """A `ReceiveQueue` that the transport reads into; see `DTP.register_consumer`.
 
-    What `receive` returns may be a view of that, which is valid until
+    What `receive` returns may be a view of its memory, which is valid until
     `receive` is called again.
 
     Args:
-        high_water: Bytes of the largest of its two blocks.
+        high_water: Bytes of one of its two blocks at most.
 
     Attributes:
         is_direct: Whether a transport has read into it.
@@ -62,7 +62,7 @@ class ReceiveBuffer(ReceiveQueue):
         return self._block[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take note that so many bytes were read into it."""
+        """Take note that this number of bytes was read into it."""
 
         self.is_direct = self._was_read = True
         if self._closed:
@@ -76,17 +76,17 @@ class ReceiveBuffer(ReceiveQueue):
         self._wake()
 
     def write(self, data: bytes) -> None:
-        """Hold data that were not read into it, behind those that were."""
+        """Hold data that were not read into it, after those that were."""
 
         if self._block is not None and self._taken < self._filled:
-            # What was received of the block before must not be read over.
+            # What came in the block comes first, and must not be written over.
             self._chunks.append(bytes(self._block[self._taken : self._filled]))
             self._taken = self._filled
 
         super().write(data)
 
     def close(self) -> None:
-        """Take no more, see `ReceiveQueue.close`."""
+        """Take no more; see `ReceiveQueue.close`."""
 
         self._taken = self._filled = 0
         self._release()
@@ -114,7 +114,7 @@ class ReceiveBuffer(ReceiveQueue):
             if not self._held_back:
                 self._resume_below(self._low_water)
 
-        # What takes bytes only is not given a `ReceiveBuffer`.
+        # A `ReceiveBuffer` is given only to what takes any buffer.
         return cast("bytes", data)
 
     @property
@@ -126,7 +126,7 @@ class ReceiveBuffer(ReceiveQueue):
             super()._resume_below(size)
 
     def _turn_over(self) -> None:
-        """Fill the other block; what was in it last has been done with."""
+        """Fill the other block; nobody needs its old content any more."""
 
         if not self._has_room:
             self._block_size = min(2 * self._block_size, self.high_water)
@@ -138,7 +138,7 @@ class ReceiveBuffer(ReceiveQueue):
         self._filled = self._taken = 0
 
     def _watch(self) -> None:
-        """Let go of the memory in a while, unless it is read into."""
+        """Let go of the memory after a while, unless it is read into."""
 
         loop = asyncio.get_running_loop()
         self._was_read = False
@@ -156,7 +156,7 @@ class ReceiveBuffer(ReceiveQueue):
             self._release()
 
     def _release(self) -> None:
-        # Who still has a view keeps what it shows.
+        # A view that somebody still holds keeps its memory.
         self._stop_watch()
         self._block = self._other = None
         self._block_size = FIRST_BLOCK

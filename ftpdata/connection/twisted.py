@@ -1,9 +1,9 @@
 # ruff: noqa: N802 - the names are Twisted's
 """Twisted's producers and consumers on a `DTP`, and a `DTP` in their place.
 
-Twisted's contract is the one of ftpdata in camel case
-(`twisted.internet.interfaces`), so that an adapter only translates names.
-Twisted itself is not imported.
+Twisted's contract is that of ftpdata in camel case
+(`twisted.internet.interfaces`), so an adapter only translates names. Twisted
+itself is not imported.
 
 ================== ============================ ==================================
 What there is      What is wanted               How
@@ -14,24 +14,31 @@ a `DTP`, to send   an ``IConsumer``             ``TwistedConsumer(dtp)``
 a `DTP`, received  an ``IPushProducer``         ``TwistedProducer(dtp)``
 ================== ============================ ==================================
 
-So a file goes out by Twisted's own sender::
+So Twisted's own sender sends a file::
 
     FileSender().beginFileTransfer(file, TwistedConsumer(dtp))
     await dtp.wait_closed()
 
-and comes in by its consumer::
+and its consumer receives one::
 
     await dtp.register_consumer(ConsumerAdapter(FileConsumer(file)))
 
-Objects written for Twisted's reactor call its API; they need a reactor that
-runs on the same event loop, ``AsyncioSelectorReactor``.
+Objects that call Twisted's reactor need one that runs on the same event loop:
+``AsyncioSelectorReactor``.
 """
 
 from __future__ import annotations
 
 from typing import Protocol, cast
 
-from ..contracts import Buffer, Destination, Producer, PullProducer, PushProducer
+from ..contracts import (
+    Buffer,
+    Destination,
+    Producer,
+    PullProducer,
+    PushProducer,
+    require_methods,
+)
 from ..errors import NotConnected
 
 __all__ = [
@@ -75,9 +82,14 @@ class ProducerAdapter:
 
     Args:
         producer: Push or pull, as it is registered.
+
+    Raises:
+        TypeError: It is not one of Twisted's producers.
     """
 
     def __init__(self, producer: ProducerOfTwisted) -> None:
+        methods = ("resumeProducing", "stopProducing")
+        require_methods(producer, "a producer of Twisted", methods)
         self._producer = producer
 
     def __repr__(self) -> str:
@@ -104,9 +116,14 @@ class ConsumerAdapter:
 
     Args:
         consumer: Gets a `TwistedProducer` as its producer.
+
+    Raises:
+        TypeError: It is not one of Twisted's consumers.
     """
 
     def __init__(self, consumer: ConsumerOfTwisted) -> None:
+        methods = ("registerProducer", "unregisterProducer", "write")
+        require_methods(consumer, "a consumer of Twisted", methods)
         self._consumer = consumer
 
     def __repr__(self) -> str:

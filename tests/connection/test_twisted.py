@@ -365,3 +365,10 @@ def test_on_twisteds_asyncio_reactor() -> None:
         timeout=50,
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("adapter", [ConsumerAdapter, ProducerAdapter])
+def test_what_is_not_twisteds_is_refused(adapter: Any) -> None:
+    """An object with the names of ftpdata needs no adapter, and would fail later."""
+    with pytest.raises(TypeError, match="of Twisted, which has a method re"):
+        adapter(DTP())
