@@ -125,9 +125,6 @@ class PassivePorts:
             raise
 
         await session.data.prepare(endpoint, slot)
-        if session.protection.data_tls is not None:
-            # Some clients negotiate before they say what they want.
-            endpoint.begin()
         return endpoint
 
     def _endpoint(self, session: Session) -> PassiveEndpoint | PooledEndpoint:

@@ -47,6 +47,13 @@ class Endpoint(abc.ABC):
     given away. The `DTP` that was opened belongs to the caller, who may also
     give the endpoint to a transfer (`ftpdata.send_file`) and leave it to open.
 
+    Where this side is TLS's server and its peer connects, the handshake begins
+    with the first bytes of the peer, also before `open` is called: most clients
+    negotiate once they have the reply to their transfer command, but some
+    (aioftp) do it before they send the command, and wait for it, and curl waits
+    for 200 ms. No deadline passes before `open` is called; until then `abort` and
+    `aclose` end it.
+
     Args:
         deadlines: `open` and `handshake` are heeded here; `stall` and `close` by the `DTP`.
         tls: How the connection is protected (PROT P); None for clear (PROT C).
@@ -62,7 +69,7 @@ class Endpoint(abc.ABC):
     _has_link: bool = False
     _is_given: bool = False
     _on_release: Callable[[], object] | None = None
-    _begins: bool = False
+    # What the peer has begun by negotiating before `open` was called.
     _begun: asyncio.Task[Link] | None = None
     _kept: DTP | None = None
 
@@ -194,23 +201,6 @@ class Endpoint(abc.ABC):
         self._is_given = True
         return link
 
-    def begin(self) -> None:
-        """Begin to open, before `open` is called for the result. The endpoint owns the task.
-
-        For passive connections with TLS. Most clients negotiate once they have
-        the reply to their transfer command; some (aioftp) do it before they
-        send the command, and wait for it, and curl waits for 200 ms. So it is
-        the first bytes of the peer that begin it.
-
-        No deadline passes before `open` is called: until then `abort` and
-        `aclose` end it. Does nothing where it was begun, opened or given up, and
-        for a connection that this side makes.
-        """
-
-        self._begins = True
-        self._look_out()
-        self._begin_once_arrived()
-
     # Giving up
 
     def abort(self, end: End = End.ABORTED, message: str | None = None) -> None:
@@ -256,11 +246,11 @@ class Endpoint(abc.ABC):
     def _release(self) -> None:
         """Close what brings the connection, a listener say. Idempotent, never blocks."""
 
-    def _look_out(self) -> None:
-        """Notice a connection that comes before `open` waits for it."""
+    @property
+    def _may_begin(self) -> bool:
+        """Whether the peer's first bytes begin the handshake: it is the client of TLS."""
 
-    def _deadlines_begin(self) -> None:
-        """Take note that `open` was called for what was begun."""
+        return self._tls is not None and self._tls.server_side
 
     def _arrive(
         self, sock: socket.socket, peername: object = None, proxied: HostPort | None = None
@@ -268,7 +258,8 @@ class Endpoint(abc.ABC):
         """Take the connection that is waited for; see `ftpdata.opening._acceptor.Arrival`."""
 
         self._link = Link(sock, self._wait, peername=peername, proxied_peer=proxied)
-        self._begin_once_arrived()
+        if self._may_begin and not self._opening:
+            self._link.on_first_bytes(self._begin)
         self._wait.wake()
 
     # Private: opening
@@ -296,7 +287,8 @@ class Endpoint(abc.ABC):
             self._drop_link()
             raise
         finally:
-            self._let_go()
+            if self._opening:
+                self._let_go()
 
         self._check_given_up()
         if self._tls is not None:
@@ -308,14 +300,7 @@ class Endpoint(abc.ABC):
 
         return link
 
-    def _begin_once_arrived(self) -> None:
-        """Begin with the first bytes of a connection that has come, if that is wanted."""
-
-        is_over = self._opening or self._begun is not None or self._wait.given_up is not None
-        if self._begins and not is_over and self._link is not None:
-            self._link.on_first_bytes(self._begin_now)
-
-    def _begin_now(self) -> None:
+    def _begin(self) -> None:
         if self._opening:
             return
 
@@ -326,7 +311,7 @@ class Endpoint(abc.ABC):
 
     async def _connect_begun(self, task: asyncio.Task[Link]) -> Link:
         self._wait.start_deadlines()
-        self._deadlines_begin()
+        self._let_go()
         # Who cancels this cancels that, and it is waited for.
         link = await task
         self._begun = None
@@ -474,7 +459,13 @@ class AcceptedEndpoint(Endpoint):
                 f"expected a connected socket: {error}", end=End.OPEN_FAILED
             ) from error
 
-        self._arrive(connected)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            # Nobody can look for the first bytes of the peer yet.
+            self._link = Link(connected, self._wait)
+        else:
+            self._arrive(connected)
 
     @property
     def is_ready(self) -> bool:

@@ -433,6 +433,8 @@ class PassiveEndpoint(Endpoint):
         # A socket that was made elsewhere has what its maker has set.
         self._has_options = INHERITS_OPTIONS and listener.key is not None
         listener.endpoint = self
+        if self._may_begin:
+            self._acceptor.watch_on()
 
     def __repr__(self) -> str:
         state = "listening" if self._listener.endpoint is self else "closed"
@@ -477,6 +479,3 @@ class PassiveEndpoint(Endpoint):
 
         self._listener.let_go(self, has_come=True)
         self._arrive(sock, arrival.peername, arrival.proxied)
-
-    def _look_out(self) -> None:
-        self._acceptor.watch_on()

@@ -471,7 +471,8 @@ class PooledEndpoint(Endpoint):
         self._arrive(sock, arrival.peername, arrival.proxied)
 
     async def _obtain_link(self) -> Link:
-        if self._wait.deadlines_from is not None:
+        if self._opening:
+            # From now on it is the deadlines that count.
             self._timer.cancel()
         if not self.is_ready:
             try:
@@ -482,9 +483,6 @@ class PooledEndpoint(Endpoint):
 
         assert self._link is not None
         return self._link
-
-    def _deadlines_begin(self) -> None:
-        self._timer.cancel()
 
     def _expire(self) -> None:
         self._pool.expired()

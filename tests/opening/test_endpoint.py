@@ -25,7 +25,7 @@ from tests.harness.waiting import turns, until
 
 from ..harness.connections import peer_task
 from ..harness.proxies import connect_from, free_ports
-from ..harness.tls import TLSPeer, client_context, server_certificate
+from ..harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
 
 HOST = "127.0.0.1"
 
@@ -307,14 +307,14 @@ async def test_opening_can_be_cancelled_anywhere() -> None:
     assert await sweep(scenario) >= 2
 
 
-# Begun before it is called for
+# Negotiating before it is called for
 
 
 @contextlib.asynccontextmanager
-async def begun(
+async def negotiating(
     deadlines: Deadlines | None = None, *, expiry: float | None = None
 ) -> AsyncIterator[tuple[PassiveEndpoint | PooledEndpoint, ssl.SSLContext]]:
-    """Give a passive endpoint with TLS that is begun, pooled if it has an expiry; a context."""
+    """Give a passive endpoint with TLS, pooled if it has an expiry; and a client's context."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     options: dict[str, Any] = {"control_peer": HOST, "deadlines": deadlines, "tls": tls}
@@ -326,7 +326,6 @@ async def begun(
             pool = ListenerPool(HOST, free_ports(1), expiry=expiry)
             endpoint = (await stack.enter_async_context(pool)).reserve(**options)
         await stack.enter_async_context(endpoint)
-        endpoint.begin()
         yield endpoint, client_context()
 
 
@@ -347,8 +346,7 @@ async def protected_peer(
 async def test_a_client_may_negotiate_before_it_is_called_for(expiry: float | None) -> None:
     """The connection is there when it is wanted, with what came over it meanwhile."""
 
-    async with begun(expiry=expiry) as (endpoint, context):
-        endpoint.begin()
+    async with negotiating(expiry=expiry) as (endpoint, context):
         ready = [endpoint.is_ready]
         async with protected_peer(endpoint, context) as peer:
             await peer.handshake()
@@ -357,7 +355,6 @@ async def test_a_client_may_negotiate_before_it_is_called_for(expiry: float | No
             ready.append(endpoint.is_ready)
             assert ready == [False, True]
             dtp = await endpoint.open()
-            endpoint.begin()
             with pytest.raises(RuntimeError):
                 await endpoint.open()
             consumer = RecordingConsumer()
@@ -373,7 +370,7 @@ async def test_a_client_may_negotiate_when_it_is_called_for(expiry: float | None
     """Most wait for the reply; and no deadline passes before there is anybody to wait."""
 
     limits = Deadlines(open=0.05, handshake=0.05)
-    async with begun(limits, expiry=expiry) as (endpoint, context):
+    async with negotiating(limits, expiry=expiry) as (endpoint, context):
         await asyncio.sleep(0.1)
         async with protected_peer(endpoint, context) as peer:
             await asyncio.sleep(0.1)
@@ -395,7 +392,7 @@ async def test_deadlines_begin_when_it_is_called_for(
 
     limits = Deadlines(open=0.1, handshake=0.1)
     async with (
-        begun(limits, expiry=expiry) as (endpoint, context),
+        negotiating(limits, expiry=expiry) as (endpoint, context),
         contextlib.AsyncExitStack() as stack,
     ):
         if connects:
@@ -408,22 +405,72 @@ async def test_deadlines_begin_when_it_is_called_for(
         assert caught.value.end is (End.HANDSHAKE_TIMEOUT if connects else End.ACCEPT_TIMEOUT)
 
 
-async def test_what_was_begun_in_a_pool_expires_all_the_same() -> None:
-    """A client that says PASV and stays away holds no port for ever."""
+@pytest.mark.parametrize("when", ["listening", "connected", "negotiated"])
+async def test_what_negotiates_in_a_pool_expires_all_the_same(when: str) -> None:
+    """A client that says PASV, and no transfer command, holds nothing for ever."""
 
-    async with begun(expiry=0.02) as (endpoint, _):
-        await asyncio.sleep(0.1)
+    async with (
+        negotiating(expiry=0.5) as (endpoint, context),
+        contextlib.AsyncExitStack() as stack,
+    ):
+        if when != "listening":
+            peer = await stack.enter_async_context(protected_peer(endpoint, context))
+            if when == "negotiated":
+                await peer.handshake()
+        async with asyncio.timeout(10):
+            while endpoint._wait.given_up is None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
         with pytest.raises(FTPDataError) as caught:
             await endpoint.open()
         assert caught.value.end is End.ACCEPT_TIMEOUT
+        if when == "negotiated":
+            with pytest.raises(ConnectionResetError):
+                await peer.receive()
+
+
+async def test_what_has_negotiated_is_given_up_with_its_pool() -> None:
+    """It was not opened, so nobody else would close it."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    async with contextlib.AsyncExitStack() as stack:
+        async with ListenerPool(HOST, free_ports(1)) as pool:
+            endpoint = pool.reserve(control_peer=HOST, tls=tls)
+            context = client_context()
+            peer = await stack.enter_async_context(protected_peer(endpoint, context))
+            await peer.handshake()
+            assert pool.metrics.in_use == 1
+        with pytest.raises(ConnectionResetError):
+            await peer.receive()
+        with pytest.raises(TransferAborted, match="pool"):
+            await endpoint.open()
+
+
+async def test_a_client_side_does_not_negotiate_by_itself() -> None:
+    """The first bytes are those of the client of TLS, whoever connects (RFC 4217 §7)."""
+
+    tls = DataTLS(context=client_context(), server_side=False, server_hostname=HOST_NAME)
+    async with await listen_passive(HOST, control_peer=HOST, tls=tls) as endpoint:
+        with await connect_from(HOST, endpoint.address, b"what for?"):
+            await until(lambda: endpoint.is_ready)
+            await turns()
+            assert endpoint._begun is None
+
+
+def test_a_socket_may_be_given_before_there_is_an_event_loop() -> None:
+    """It negotiates when it is opened."""
+
+    tls = DataTLS.for_server(server_certificate().session_context())
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert AcceptedEndpoint(ours, tls=tls).is_ready
 
 
 @pytest.mark.parametrize("when", ["at once", "listening", "connected", "negotiated"])
 @pytest.mark.parametrize("how", ["abort", "aclose", "cancel"])
-async def test_what_was_begun_is_given_up(when: str, how: str) -> None:
+async def test_what_negotiates_is_given_up(when: str, how: str) -> None:
     """Whoever gives it up, and when: the peer sees the end, and nothing is left."""
 
-    async with begun() as (endpoint, context), contextlib.AsyncExitStack() as stack:
+    async with negotiating() as (endpoint, context), contextlib.AsyncExitStack() as stack:
         peer = None
         if when != "at once":
             await turns()
@@ -448,10 +495,10 @@ async def test_what_was_begun_is_given_up(when: str, how: str) -> None:
                 await peer.handshake() if when == "connected" else await peer.receive()
 
 
-async def test_a_begun_handshake_that_fails_is_told_when_it_is_called_for() -> None:
+async def test_an_early_handshake_that_fails_is_told_when_it_is_called_for() -> None:
     """522, and nothing before."""
 
-    async with begun() as (endpoint, context), protected_peer(endpoint, context) as peer:
+    async with negotiating() as (endpoint, context), protected_peer(endpoint, context) as peer:
         await peer.put(b"this is no ClientHello")
         # An alert comes, or a reset: both are an OSError.
         with contextlib.suppress(OSError):
@@ -461,12 +508,12 @@ async def test_a_begun_handshake_that_fails_is_told_when_it_is_called_for() -> N
         assert caught.value.reply_code == 522
 
 
-async def test_opening_what_was_begun_can_be_cancelled_anywhere() -> None:
+async def test_opening_what_negotiates_can_be_cancelled_anywhere() -> None:
     """Whenever it is cancelled, no task, socket or port is left."""
 
     async def scenario() -> None:
         async with (
-            begun() as (endpoint, context),
+            negotiating() as (endpoint, context),
             protected_peer(endpoint, context) as peer,
             peer_task(peer.handshake()),
         ):
@@ -478,9 +525,9 @@ async def test_opening_what_was_begun_can_be_cancelled_anywhere() -> None:
     assert await sweep(scenario) >= 2
 
 
-@pytest.mark.parametrize("before", ["begin", "connect", "begin, connect"])
+@pytest.mark.parametrize("before", ["handshake", "connect", "handshake, connect"])
 @pytest.mark.parametrize("how", ["open", "abort", "aclose", "cancel"])
-async def test_every_order_of_begin_connect_and_open(before: str, how: str) -> None:
+async def test_every_order_of_handshake_connect_and_open(before: str, how: str) -> None:
     """There is one connection; and whoever gives it up in between, nothing is left."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
@@ -491,11 +538,10 @@ async def test_every_order_of_begin_connect_and_open(before: str, how: str) -> N
             AcceptedEndpoint(sock, tls=tls) as endpoint,
             peer_task(peer.handshake()) as handshake,
         ):
-            if "begin" in before:
-                endpoint.begin()
+            if "handshake" in before:
+                await handshake
             if "connect" in before:
                 assert (await endpoint.connect()).sock is sock
-                endpoint.begin()
                 assert endpoint.is_open
                 assert (await endpoint.connect()).sock is sock
             await handshake
@@ -521,7 +567,6 @@ async def test_every_order_of_begin_connect_and_open(before: str, how: str) -> N
             if how != "cancel":
                 with pytest.raises(TransferAborted):
                     await endpoint.open()
-                endpoint.begin()
         assert sock.fileno() == -1
 
 

@@ -138,8 +138,8 @@ def hello(peer: TLSPeer) -> bytes:
     return peer.outgoing.read()
 
 
-@pytest.mark.parametrize("is_begun", [True, False])
-async def test_a_handshake_in_drops_has_no_more_time(is_begun: bool) -> None:
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_a_handshake_in_drops_has_no_more_time(is_early: bool) -> None:
     """A peer that goes on sending a byte now and then is given up as one that is silent."""
 
     loop = asyncio.get_running_loop()
@@ -152,8 +152,7 @@ async def test_a_handshake_in_drops_has_no_more_time(is_begun: bool) -> None:
                 await asyncio.sleep(0.03)
 
         async with peer_task(sending()):
-            if is_begun:
-                endpoint.begin()
+            if is_early:
                 await asyncio.sleep(0.1)
             started_at = loop.time()
             with pytest.raises(FTPDataError) as caught:
@@ -174,7 +173,6 @@ async def test_a_handshake_waits_for_whatever_it_needs(
         monkeypatch.setattr("ftpdata.opening._link.watch_readable", lambda *_: False)
     loop = asyncio.get_running_loop()
     async with negotiating(is_full=is_full) as (endpoint, peer):
-        endpoint.begin()
         await turns()
         message = hello(peer)
         await peer.put(message[:50])
@@ -277,7 +275,6 @@ async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Link, "_readable", counted)
     async with negotiating() as (endpoint, peer):
-        endpoint.begin()
         async with asyncio.timeout(60):
             await peer.handshake()
             link = endpoint._link

@@ -34,10 +34,12 @@ from ftpdata.opening.socket_options import SocketOptions
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep
 from ftpdata.testing.sweep import open_descriptors
+from ftpdata.tls.policy import DataTLS
 from tests.benchmarks.ports import chi_square, threshold
 from tests.benchmarks.theft import races
 from tests.harness.listeners import make_faulty
-from tests.harness.proxies import free_ports
+from tests.harness.proxies import connect_from, free_ports
+from tests.harness.tls import server_certificate
 from tests.harness.waiting import turns
 
 HOST = "127.0.0.1"
@@ -46,17 +48,7 @@ HOST = "127.0.0.1"
 async def connect(endpoint: PassiveEndpoint, source: str = HOST) -> socket.socket:
     """Connect to the endpoint as a client with this address."""
 
-    sock = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
-    try:
-        sock.setblocking(False)
-        sock.bind((source, 0))
-        address = (endpoint.address.host, endpoint.address.port)
-        await asyncio.get_running_loop().sock_connect(sock, address)
-    except BaseException:
-        sock.close()
-        raise
-
-    return sock
+    return await connect_from(source, endpoint.address)
 
 
 async def is_closed_by_peer(sock: socket.socket) -> bool:
@@ -621,16 +613,16 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
     await turns()
 
 
-async def test_a_begun_endpoint_on_a_loop_without_add_reader(
+async def test_an_early_handshake_on_a_loop_without_add_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It looks for its connection before it is opened, too."""
+    """The endpoint looks for its connection before it is opened, too."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
     for module in (listener_module, link_module):
         monkeypatch.setattr(module, "watch_readable", lambda *args: False)
-    async with await listen_passive(HOST, control_peer=HOST) as endpoint:
-        endpoint.begin()
+    tls = DataTLS.for_server(server_certificate().session_context())
+    async with await listen_passive(HOST, control_peer=HOST, tls=tls) as endpoint:
         with await connect(endpoint):
             async with asyncio.timeout(60):
                 while not endpoint.is_open:  # noqa: ASYNC110 - it tells nobody

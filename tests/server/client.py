@@ -128,6 +128,16 @@ class Client:
 
         return Data(*await asyncio.open_connection(self.host, port, **options))
 
+    async def is_refused(self, port: int, source: str, said: bytes = b"") -> bool:
+        """Connect to a passive port from an address; tell whether that was reset."""
+
+        try:
+            data = await self.connect(port, local_addr=(source, 0))
+        except ConnectionResetError:
+            return True
+        data.writer.write(said)
+        return await data.was_reset()
+
     async def passive(self) -> Data:
         """Say EPSV, and connect from where the control connection does."""
 

@@ -365,8 +365,8 @@ async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-@pytest.mark.parametrize("is_begun", [True, False])
-async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_begun: bool) -> None:
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_early: bool) -> None:
     """A command that fails before its transfer begins does not cost the client its session."""
 
     control = log_in(client=CLIENTS[kind]())
@@ -378,9 +378,7 @@ async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_beg
                 AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK) as endpoint,
                 peer_task(peer.handshake()) as handshake,
             ):
-                if is_begun:
-                    endpoint.begin()
-                else:
+                if not is_early:
                     await endpoint.connect()
                 await handshake
                 async with asyncio.timeout(60):
