@@ -814,7 +814,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="what waited when the connection was cut was not sent",
         module="ftpdata/connection/protocol.py",
-        check="        if self._end is None:\n            self._note_sent()\n",
+        check="        if self._fate.end is None:\n            self._note_sent()\n",
         instead="        self._note_sent()\n",
         tests="tests/transfers/test_sendfile.py::test_what_was_sent_is_counted",
     ),

@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ._fate import CloseWaiter
     from .checks import DigestConsumer, SizeLimitConsumer
     from .decoding import DecodingConsumer
     from .encoding import EncodedProducer
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from .file_producer import FileProducer
     from .iterable_producers import AsyncIterableProducer, BytesProducer, IterableProducer
     from .memory_consumer import MemoryConsumer
-    from .protocol import DTP, CloseWaiter
+    from .protocol import DTP
     from .receive_queue import ReceiveQueue
     from .stream import DTPStream
 
@@ -85,6 +86,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "_fate": ("CloseWaiter",),
             "checks": ("DigestConsumer", "SizeLimitConsumer"),
             "decoding": ("DecodingConsumer",),
             "encoding": ("EncodedProducer",),
@@ -92,7 +94,7 @@ if not TYPE_CHECKING:
             "file_producer": ("FileProducer",),
             "iterable_producers": ("AsyncIterableProducer", "BytesProducer", "IterableProducer"),
             "memory_consumer": ("MemoryConsumer",),
-            "protocol": ("DTP", "CloseWaiter"),
+            "protocol": ("DTP",),
             "receive_queue": ("ReceiveQueue",),
             "stream": ("DTPStream",),
         },

@@ -21,8 +21,7 @@ Invariants, on which everything above relies:
    asked once for each time data is wanted, never from within its own `write`.
 6. A registered producer is told `stop_producing` exactly once where the
    connection ends before it has called `unregister_producer`.
-7. Futures are made when they are asked for and are given out shielded: no
-   waiter can disturb another.
+7. Every waiter gets a future of its own: none can disturb another (`Fate`).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
@@ -57,14 +56,16 @@ from ..contracts import (
     require_consumer,
     require_producer,
 )
-from ..errors import BadAddress, FTPDataError, NotConnected, error_for_end, local_error
+from ..errors import BadAddress, FTPDataError, NotConnected, error_for_end
 from ..listing._names import NamePolicy
 from ..listing.entry import ListingEntry
 from ..listing.unix import ListingRules, format_list_line
 from ..outcome import End
 from ._delivery import Delivery, Sight, Verdict, answer_patience
+from ._direct_reader import DirectReader
+from ._fate import CloseWaiter, Fate, keep_quiet, stand_in
 
-__all__ = ["DTP", "CloseWaiter"]
+__all__ = ["DTP"]
 
 DEFAULT_HIGH_WATER = 256 * 1024
 """Bytes that may wait in the transport before a producer is paused.
@@ -83,34 +84,6 @@ STARTS_READING_ANYWAY = sys.version_info < (3, 12)
 of 3.11 do (Debian 12 has one): it is told again then."""
 
 TLS_READ = 64 * 1024
-SPARE_READ = 64 * 1024
-
-
-class CloseWaiter:
-    """What `DTP.register_consumer` returns: awaitable any number of times.
-
-    A cancelled `await` leaves the connection and all other waiters as they are.
-    """
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future = future
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return (yield from asyncio.shield(self._future).__await__())
-
-    def done(self) -> bool:
-        """Whether awaiting would return, or raise, at once."""
-
-        return self._future.done()
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    """Keep asyncio from logging a reason that is kept in `DTP.end` anyway."""
-
-    if not future.cancelled():
-        future.exception()
 
 
 def peer_of(peername: Any) -> HostPort | None:
@@ -149,12 +122,6 @@ class DTP(asyncio.Protocol):
     _tls: ssl.SSLObject | None = None
     # What our own TLS knows (`ftpdata.tls._transport`, above this module).
     _channel: Any = None
-    _end: End | None = None
-    _reason: FTPDataError | None = None
-    _is_lost: bool = False
-    _on_cut: Callable[[], None] | None = None
-    _connected_future: asyncio.Future[None] | None = None
-    _closed_future: asyncio.Future[None] | None = None
     # Sending.
     _written: int = 0
     _sent: int = 0
@@ -195,14 +162,15 @@ class DTP(asyncio.Protocol):
         self.close_timeout = close_timeout
         self.stall_timeout = stall_timeout
         self.half_open = half_open
+        self._fate = Fate()
         self._drain_waiters: list[asyncio.Future[None]] = []
         self._held: list[bytes] = []
 
     def __repr__(self) -> str:
         if self._transport is None:
             state = "not connected"
-        elif self._is_lost:
-            state = f"ended: {self._end.value}" if self._end else "ended"
+        elif self._fate.is_over:
+            state = f"ended: {self._fate.end.value}" if self._fate.end else "ended"
         else:
             state = "finishing" if self._finishing else "connected"
 
@@ -215,7 +183,7 @@ class DTP(asyncio.Protocol):
     def is_connected(self) -> bool:
         """Whether the connection is open: made, and neither lost nor aborted."""
 
-        return self._transport is not None and self._end is None and not self._is_lost
+        return self._transport is not None and self._fate.end is None and not self._fate.is_over
 
     @property
     def has_been_connected(self) -> bool:
@@ -278,7 +246,7 @@ class DTP(asyncio.Protocol):
         """
 
         # What waited when the connection was cut is thrown away, not sent.
-        if self._end is None:
+        if self._fate.end is None:
             self._note_sent()
 
         return self._sent
@@ -287,13 +255,13 @@ class DTP(asyncio.Protocol):
     def end(self) -> End | None:
         """How the connection ended; None while it has not."""
 
-        return self._end
+        return self._fate.end
 
     @property
     def reason(self) -> FTPDataError | None:
         """Why the connection did not end cleanly: what every waiter is told."""
 
-        return self._reason
+        return self._fate.reason
 
     @property
     def bytes_acknowledged(self) -> int | None:
@@ -311,7 +279,7 @@ class DTP(asyncio.Protocol):
         It raises the reason where the connection was given up before.
         """
 
-        return self._give_out(self._connected())
+        return stand_in(self._fate.connected())
 
     @property
     def closed(self) -> asyncio.Future[None]:
@@ -322,7 +290,7 @@ class DTP(asyncio.Protocol):
         lost" future; cancelling it disturbs nobody.
         """
 
-        return self._give_out(self._closed())
+        return stand_in(self._fate.closed())
 
     # Waiting
 
@@ -334,7 +302,7 @@ class DTP(asyncio.Protocol):
         """
 
         if self._transport is None:
-            await asyncio.shield(self._connected())
+            await stand_in(self._fate.connected())
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended. Returns on a clean end.
@@ -343,7 +311,7 @@ class DTP(asyncio.Protocol):
             FTPDataError: Any other end; carries `End` and reply code.
         """
 
-        await asyncio.shield(self._closed())
+        await stand_in(self._fate.closed())
 
     # Sending: the consumer side
 
@@ -373,7 +341,7 @@ class DTP(asyncio.Protocol):
         if self._had_producer:
             raise RuntimeError("a DTP is for one transfer, and has had its producer")
 
-        if self._end is not None or self._eof_sent:
+        if self._fate.end is not None or self._eof_sent:
             raise self._not_connected()
 
         self._producer = producer
@@ -409,7 +377,7 @@ class DTP(asyncio.Protocol):
         transport = self._transport
         if (
             transport is None
-            or self._end is not None
+            or self._fate.end is not None
             or self._eof_sent
             or transport.is_closing()
         ):
@@ -464,7 +432,7 @@ class DTP(asyncio.Protocol):
         """
 
         transport = self._transport
-        if transport is not None and self._end is None and not transport.is_closing():
+        if transport is not None and self._fate.end is None and not transport.is_closing():
             transport.set_write_buffer_limits(high=min(nbytes, self.high_water))
 
     async def drain(self) -> None:
@@ -476,7 +444,7 @@ class DTP(asyncio.Protocol):
             FTPDataError: The connection has ended; the reason.
         """
 
-        if self._end is not None:
+        if self._fate.end is not None:
             raise self._not_connected()
 
         if not self._write_paused:
@@ -489,7 +457,7 @@ class DTP(asyncio.Protocol):
         finally:
             self._drain_waiters.remove(waiter)
 
-        if self._end is not None:
+        if self._fate.end is not None:
             raise self._not_connected()
 
     async def wait_delivered(self, stall: float | None = None) -> bool:
@@ -512,7 +480,7 @@ class DTP(asyncio.Protocol):
         )
         while True:
             transport = self._transport
-            if transport is None or self._end is not None or transport.is_closing():
+            if transport is None or self._fate.end is not None or transport.is_closing():
                 raise self._not_connected()
 
             sight, now = self._sight(), loop.time()
@@ -538,7 +506,7 @@ class DTP(asyncio.Protocol):
                 it; Python's transports do not).
         """
 
-        if self._transport is None or self._end is not None or self._eof_sent:
+        if self._transport is None or self._fate.end is not None or self._eof_sent:
             raise self._not_connected()
 
         if not self._transport.can_write_eof():
@@ -579,7 +547,7 @@ class DTP(asyncio.Protocol):
         self._had_consumer = True
         self._consumer = consumer
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_retrieve)
+        future.add_done_callback(keep_quiet)
         self._consumer_future = future
         try:
             consumer.register_producer(cast("PushProducer", self), True)
@@ -640,7 +608,7 @@ class DTP(asyncio.Protocol):
         same limits.
         """
 
-        if self._transport is None and self._end is None:
+        if self._transport is None and self._fate.end is None:
             raise self._not_connected()
 
         self._begin_finish(timeout, stall)
@@ -673,13 +641,13 @@ class DTP(asyncio.Protocol):
         if end is End.CLEAN:
             raise ValueError("an abort is never a clean end")
 
-        if self._end is not None:
-            is_in_use = self._consumer is not None or self._on_cut is not None
-            if self._reason is None and is_in_use:
+        if self._fate.end is not None:
+            is_in_use = self._consumer is not None or self._fate.is_watched
+            if self._fate.reason is None and is_in_use:
                 # The connection has ended cleanly, but what was held has not
                 # reached the consumer, or is not yet stored by the transfer
                 # that watches: it is the transfer that is cut now.
-                self._set_end(end, message, cause)
+                self._fate.decide(end, message, cause)
                 self._discard_held()
                 self._release_consumer()
             if self._farewell is not None and self._transport is not None:
@@ -687,7 +655,7 @@ class DTP(asyncio.Protocol):
             return
 
         self._note_sent()
-        self._set_end(end, message, cause)
+        self._fate.decide(end, message, cause)
         if self._transport is None:
             # Never connected: nothing will call connection_lost.
             self._conclude()
@@ -705,8 +673,8 @@ class DTP(asyncio.Protocol):
 
         self._tls = tls
         self.bytes_received = len(data)
-        self._eof_received = self._is_lost = True
-        self._end = End.CLEAN
+        self._eof_received = self._fate.is_over = True
+        self._fate.end = End.CLEAN
         if data:
             self._held.append(data)
             self._held_size = len(data)
@@ -720,7 +688,7 @@ class DTP(asyncio.Protocol):
         self._peername = transport.get_extra_info("peername")
         self._tls = transport.get_extra_info("ssl_object")
         self._channel = getattr(transport, "channel", None)
-        if self._end is not None:
+        if self._fate.end is not None:
             # Given up while it was being made.
             self._cut()
             return
@@ -733,8 +701,7 @@ class DTP(asyncio.Protocol):
             if STARTS_READING_ANYWAY and transport.get_extra_info("socket") is not None:
                 asyncio.get_running_loop().call_soon(self._pause_again)
         self._transport.set_write_buffer_limits(high=self.high_water)
-        if self._connected_future is not None and not self._connected_future.done():
-            self._connected_future.set_result(None)
+        self._fate.make()
 
         if self._producer is not None:
             self._start_producer()
@@ -748,21 +715,21 @@ class DTP(asyncio.Protocol):
         if self._farewell is not None:
             self._farewell.cancel()
             self._farewell = None
-        if self._is_lost:
+        if self._fate.is_over:
             return
 
-        if self._end is None:
+        if self._fate.end is None:
             if exc is None:
                 self._hold_undelivered()
             end, message = self._classify_loss(exc)
             if end is not End.CLEAN:
-                self._set_end(end, message, exc)
+                self._fate.decide(end, message, exc)
             else:
                 self._sent = self._written
-                self._end = end
+                self._fate.end = end
 
         self._conclude()
-        if self._end is End.CLEAN:
+        if self._fate.end is End.CLEAN:
             self._deliver_held()
 
     def eof_received(self) -> bool:
@@ -772,7 +739,7 @@ class DTP(asyncio.Protocol):
             True to keep the sending side open.
         """
 
-        if self._eof_received or self._end is not None:
+        if self._eof_received or self._fate.end is not None:
             return False
 
         if self._tls is not None and self.strict_close and not has_close_notify(self._tls):
@@ -814,7 +781,7 @@ class DTP(asyncio.Protocol):
         """Deliver, hold or discard what came; called by the transport."""
 
         self.bytes_received += len(data)
-        if self._end is not None:
+        if self._fate.end is not None:
             return
 
         if self._consumer is not None and not self._consumer_paused and not self._held:
@@ -835,62 +802,7 @@ class DTP(asyncio.Protocol):
         if self._held_size > HELD_LIMIT:
             self.abort(End.LOST, f"the transport delivered {self._held_size} bytes while paused")
 
-    # Private: futures
-
-    def _connected(self) -> asyncio.Future[None]:
-        if self._connected_future is None:
-            self._connected_future = asyncio.get_running_loop().create_future()
-            self._connected_future.add_done_callback(_retrieve)
-            if self._transport is not None:
-                self._connected_future.set_result(None)
-            elif self._reason is not None:
-                self._connected_future.set_exception(self._reason)
-
-        return self._connected_future
-
-    def _closed(self) -> asyncio.Future[None]:
-        if self._closed_future is None:
-            self._closed_future = asyncio.get_running_loop().create_future()
-            self._closed_future.add_done_callback(_retrieve)
-            if self._is_lost:
-                self._settle(self._closed_future)
-
-        return self._closed_future
-
-    @staticmethod
-    def _give_out(future: asyncio.Future[None]) -> asyncio.Future[None]:
-        outer = asyncio.shield(future)
-        outer.add_done_callback(_retrieve)
-        return outer
-
-    def _settle(self, future: asyncio.Future[None]) -> None:
-        if future.done():
-            return
-
-        if self._reason is None:
-            future.set_result(None)
-        else:
-            future.set_exception(self._reason)
-
     # Private: how it ended
-
-    def _set_end(self, end: End, message: str | None, cause: BaseException | None) -> None:
-        if isinstance(cause, FTPDataError):
-            # A limit that is exceeded says more than that a consumer failed.
-            self._reason = local_error(cause, end)
-            end = self._reason.end or end
-        elif cause is not None and end in (End.CONSUMER_FAILED, End.PRODUCER_FAILED):
-            self._reason = local_error(cause, end)
-        else:
-            if message is None and cause is not None:
-                message = f"{end.value}: {cause}" if str(cause) else f"{end.value}: {cause!r}"
-            self._reason = error_for_end(end, message)
-            self._reason.__cause__ = cause
-
-        self._end = end
-        callback, self._on_cut = self._on_cut, None
-        if callback is not None:
-            callback()
 
     def _classify_loss(self, exc: Exception | None) -> tuple[End, str | None]:
         if exc is not None:
@@ -929,20 +841,20 @@ class DTP(asyncio.Protocol):
     def _not_connected(self) -> FTPDataError:
         """Make the error for a call that needs an open connection."""
 
-        if self._reason is not None:
+        if self._fate.reason is not None:
             error = NotConnected(
-                f"the data connection is not open: {self._reason}",
-                end=self._end,
-                reply_code=self._reason.reply_code,
+                f"the data connection is not open: {self._fate.reason}",
+                end=self._fate.end,
+                reply_code=self._fate.reason.reply_code,
             )
-            error.__cause__ = self._reason
+            error.__cause__ = self._fate.reason
             return error
 
         if self._transport is None:
             return NotConnected("the data connection is not open yet")
 
         what = "the end of file was sent already" if self._eof_sent else "it is closing"
-        return NotConnected(what, end=self._end, reply_code=426)
+        return NotConnected(what, end=self._fate.end, reply_code=426)
 
     def _cut(self) -> None:
         transport = self._transport
@@ -953,7 +865,7 @@ class DTP(asyncio.Protocol):
     def _conclude(self) -> None:
         """Tell everybody that the connection has ended. Runs once."""
 
-        self._is_lost = True
+        self._fate.is_over = True
         if self._delivery_timer is not None:
             self._delivery_timer.cancel()
             self._delivery_timer = None
@@ -973,16 +885,14 @@ class DTP(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result(None)
 
-        if self._end is not End.CLEAN:
+        if self._fate.end is not End.CLEAN:
             # What was held is not delivered: the transfer has failed.
             self._discard_held()
 
-        if self._reason is not None or not self._held:
+        if self._fate.reason is not None or not self._held:
             self._release_consumer()
 
-        for future in (self._connected_future, self._closed_future):
-            if future is not None:
-                self._settle(future)
+        self._fate.announce()
 
     # Private: sending
 
@@ -996,7 +906,9 @@ class DTP(asyncio.Protocol):
         """Pause or resume the push producer, strictly in turn."""
 
         must_pause = self._write_paused or self._transport is None
-        if self._producer is None or self._end is not None or must_pause == self._producer_paused:
+        if self._producer is None or self._fate.end is not None:
+            return
+        if must_pause == self._producer_paused:
             return
 
         self._producer_paused = must_pause
@@ -1012,7 +924,7 @@ class DTP(asyncio.Protocol):
             or self._pull_outstanding
             or self._write_paused
             or self._transport is None
-            or self._end is not None
+            or self._fate.end is not None
         ):
             return
 
@@ -1021,7 +933,7 @@ class DTP(asyncio.Protocol):
 
     def _pull(self) -> None:
         self._pull_scheduled = False
-        if self._producer is None or self._end is not None or self._write_paused:
+        if self._producer is None or self._fate.end is not None or self._write_paused:
             return
 
         self._pull_outstanding = True
@@ -1054,7 +966,7 @@ class DTP(asyncio.Protocol):
         })
 
     def _note_sent(self) -> None:
-        if self._transport is not None and not self._is_lost:
+        if self._transport is not None and not self._fate.is_over:
             waiting = self._transport.get_write_buffer_size()
             self._sent = max(self._sent, self._written - waiting)
 
@@ -1066,7 +978,7 @@ class DTP(asyncio.Protocol):
         transport is closed. None takes a callback back.
         """
 
-        self._on_cut = callback
+        self._fate.on_cut(callback)
 
     def account_sent(self, nbytes: int, *, eof: bool = False) -> None:
         """Count bytes, and the end of file, that a fast path sent past `write`."""
@@ -1094,7 +1006,7 @@ class DTP(asyncio.Protocol):
             or self._reading
             or self._held
             or self._eof_received
-            or self._end is not None
+            or self._fate.end is not None
             or transport.is_closing()
         ):
             return None
@@ -1115,8 +1027,8 @@ class DTP(asyncio.Protocol):
 
         self.on_cut(None)
         self._lost_by(error)
-        assert self._reason is not None
-        return self._reason
+        assert self._fate.reason is not None
+        return self._fate.reason
 
     # Private: receiving
 
@@ -1124,25 +1036,25 @@ class DTP(asyncio.Protocol):
         """Let the transport read into the consumer's memory, if it offers some."""
 
         transport = self._transport
-        if transport is None or self._end is not None or transport.is_closing():
+        if transport is None or self._fate.end is not None or transport.is_closing():
             return
 
         # Where a buffer is full when the peer's end of file comes, asyncio's and
         # uvloop's TLS ends the connection before it reads the rest.
         if not self._is_foreign_tls and hasattr(self._consumer, "get_buffer"):
-            transport.set_protocol(_DirectReader(self))
+            transport.set_protocol(DirectReader(self))
 
     def direct_consumer(self) -> BufferedConsumer | None:
         """Give the consumer that offers memory, while it wants data and none are held for it."""
 
-        wanted = not self._consumer_paused and not self._held and self._end is None
+        wanted = not self._consumer_paused and not self._held and self._fate.end is None
         return cast("BufferedConsumer", self._consumer) if wanted else None
 
     def _update_reading(self) -> None:
         """Bring the transport in line with whether data are wanted now."""
 
         transport = self._transport
-        if transport is None or self._end is not None or transport.is_closing():
+        if transport is None or self._fate.end is not None or transport.is_closing():
             return
 
         if self._eof_received:
@@ -1165,7 +1077,7 @@ class DTP(asyncio.Protocol):
         """Let the transport know what it forgot: that it is paused."""
 
         transport = self._transport
-        is_over = self._end is not None or self._eof_received
+        is_over = self._fate.end is not None or self._eof_received
         if transport is not None and not (self._reading or is_over or transport.is_closing()):
             transport.resume_reading()
             transport.pause_reading()
@@ -1189,13 +1101,13 @@ class DTP(asyncio.Protocol):
             self._held
             and self._consumer is not None
             and not self._consumer_paused
-            and self._reason is None
+            and self._fate.reason is None
         ):
             data = self._held.pop(0)
             self._held_size -= len(data)
             self._deliver(data)
 
-        if not self._held and self._consumer is not None and (self._eof_received or self._is_lost):
+        if self._eof_received or self._fate.is_over:
             self._complete_receiving()
 
     def _complete_receiving(self) -> None:
@@ -1221,13 +1133,13 @@ class DTP(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
             failure = error
 
-        reason = self._reason
+        reason = self._fate.reason
         if reason is None and failure is not None:
             # Its last step, such as closing a file, has failed: what it was
             # given is not safe, and the peer must not be told that it is.
-            self._set_end(End.CONSUMER_FAILED, None, failure)
-            reason = self._reason
-            if not self._is_lost:
+            self._fate.decide(End.CONSUMER_FAILED, None, failure)
+            reason = self._fate.reason
+            if not self._fate.is_over:
                 self._cut()
         elif failure is not None:
             self._report(consumer.unregister_producer, failure)
@@ -1243,7 +1155,7 @@ class DTP(asyncio.Protocol):
     # Private: finishing
 
     def _begin_finish(self, timeout: float | None = None, stall: float | None = None) -> None:
-        if self._end is not None or self._transport is None or self._is_lost:
+        if self._fate.end is not None or self._transport is None or self._fate.is_over:
             return
 
         if timeout is None:
@@ -1363,7 +1275,7 @@ class DTP(asyncio.Protocol):
         """Look whether the peer has everything; look again later where it has not."""
 
         transport, delivery = self._transport, self._delivery
-        if self._end is not None or transport is None or self._is_lost or delivery is None:
+        if self._fate.end is not None or transport is None or delivery is None:
             return
 
         if self._delivery_timer is not None:
@@ -1414,7 +1326,7 @@ class DTP(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         patience = answer_patience(self.close_timeout)
         self._sent = self._written
-        self._end = End.CLEAN
+        self._fate.end = End.CLEAN
         self._farewell = loop.call_later(patience, transport.abort)
         self._conclude()
         self._deliver_held()
@@ -1426,46 +1338,3 @@ def _or_for_ever(timeout: float | None) -> float:
 
 def _reset() -> OSError:
     return OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
-
-
-class _DirectReader(asyncio.BufferedProtocol):
-    """Stands for the `DTP` as the transport's protocol; lets it read into a consumer's memory.
-
-    All else, and what is read while the consumer wants nothing, goes the DTP's
-    usual way. Every event loop reads between `get_buffer` and `buffer_updated`
-    and does nothing else there, so that the answer stays true.
-    """
-
-    def __init__(self, dtp: DTP) -> None:
-        self._dtp = dtp
-        self._consumer: BufferedConsumer | None = None
-        self._spare: memoryview | None = None
-        self.data_received = dtp.data_received
-        # asyncio declares them as methods.
-        for name in ("connection_lost", "eof_received", "pause_writing", "resume_writing"):
-            setattr(self, name, getattr(dtp, name))
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the consumer knows better
-        """Give the consumer's memory, or some of our own."""
-
-        self._consumer = self._dtp.direct_consumer()
-        if self._consumer is not None:
-            return self._consumer.get_buffer()
-
-        self._spare = memoryview(bytearray(SPARE_READ))
-        return self._spare
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Tell who has the data now."""
-
-        dtp, consumer = self._dtp, self._consumer
-        if consumer is None:
-            assert self._spare is not None
-            dtp.data_received(bytes(self._spare[:nbytes]))
-            return
-
-        dtp.account_received(nbytes)
-        try:
-            consumer.buffer_updated(nbytes)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
-            dtp.abort(End.CONSUMER_FAILED, cause=error)

@@ -11,7 +11,8 @@ import anyio
 from ..contracts import Consumer
 from ..errors import FTPDataError
 from ._consumer import DEFAULT_HIGH_WATER, OneProducer, reason_of
-from .protocol import DTP, CloseWaiter
+from ._fate import CloseWaiter
+from .protocol import DTP
 
 __all__ = ["ReceiveQueue"]
 
