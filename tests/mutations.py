@@ -188,7 +188,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small download in TLS is being finished from the beginning",
         module="ftpdata/opening/endpoint.py",
-        check="            dtp.account_sent(carried.sent, eof=True)\n",
+        check="            dtp.account_sent(carried.sent, eof=carried.is_end)\n",
         instead="            pass\n",
         tests="tests/transfers/test_direct.py::test_a_peer_that_leaves_before_it_has_all_has_no_whole_file",
     ),
@@ -699,6 +699,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="                    connecting, self.deadlines.open, End.CONNECT_TIMEOUT\n",
         instead="                    connecting, None, End.CONNECT_TIMEOUT\n",
         tests="tests/opening/test_active.py::test_nobody_answers",
+    ),
+    Mutation(
+        name="a sender that is idle hears of a peer that is gone",
+        module="ftpdata/connection/protocol.py",
+        check="        if sight.is_gone:\n            self._lost_by(sight.error or _reset())\n",
+        instead="        pass\n",
+        tests="tests/connection/test_protocol.py"
+        "::test_an_idle_producer_is_stopped_when_its_peer_is_gone",
+    ),
+    Mutation(
+        name="who leaves the watch late takes nothing from who came",
+        module="ftpdata/_hangup.py",
+        check="        if self._callbacks.get(fd) != callback:\n            return\n",
+        instead="",
+        tests="tests/test_hangup.py::test_a_number_that_is_another_s_by_now_stays_its_own",
     ),
     Mutation(
         name="deadline of the end",

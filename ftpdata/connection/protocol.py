@@ -37,6 +37,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
+from .._hangup import HangupWatch
 from .._kernel import (
     RESET_ERRNOS,
     acknowledged_bytes,
@@ -147,6 +148,8 @@ class DTP(asyncio.Protocol):
     _delivery: Delivery | None = None
     _delivery_timer: asyncio.TimerHandle | None = None
     _kept_socket: socket.socket | None = None
+    # The number of the socket that is watched for a hang-up.
+    _watched: int | None = None
     # Runs while the transport stays open for the peer's last word, after all has been delivered.
     _farewell: asyncio.TimerHandle | None = None
 
@@ -693,6 +696,7 @@ class DTP(asyncio.Protocol):
             self._cut()
             return
 
+        self._watch_for_hangup(self._transport)
         self._read_directly()
         if not self._is_foreign_tls:
             # There the last part of the handshake goes out with the first
@@ -866,6 +870,7 @@ class DTP(asyncio.Protocol):
         """Tell everybody that the connection has ended. Runs once."""
 
         self._fate.is_over = True
+        self._watch_no_more()
         if self._delivery_timer is not None:
             self._delivery_timer.cancel()
             self._delivery_timer = None
@@ -893,6 +898,40 @@ class DTP(asyncio.Protocol):
             self._release_consumer()
 
         self._fate.announce()
+
+    def _watch_for_hangup(self, transport: asyncio.Transport) -> None:
+        """Notice that the peer is gone also while nothing is sent and reading is paused."""
+
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.fileno() >= 0:
+            self._watched = sock.fileno()
+            loop = asyncio.get_running_loop()
+            HangupWatch.of(loop).add(self._watched, self._look_whether_gone)
+
+    def _watch_no_more(self) -> None:
+        watched, self._watched = self._watched, None
+        if watched is not None:
+            loop = asyncio.get_running_loop()
+            HangupWatch.of(loop).remove(watched, self._look_whether_gone)
+
+    def _look_whether_gone(self) -> None:
+        """End a transfer whose peer is gone; who receives is told by the transport, in turn."""
+
+        transport = self._transport
+        if self._fate.end is not None or transport is None or self._had_consumer:
+            return
+
+        if self._finishing:
+            self._check_delivery()
+            return
+
+        if transport.is_closing():
+            # It has noticed as well, and is about to say so.
+            return
+
+        sight = sight_of(transport.get_extra_info("socket"))
+        if sight.is_gone:
+            self._lost_by(sight.error or _reset())
 
     # Private: sending
 

@@ -43,9 +43,9 @@ class Carried:
 
     Attributes:
         received: What came, in clear, for the consumer of the DTP.
-        sent: Bytes that went into TLS. In clear they are counted by who sent them.
+        sent: Bytes that the socket has taken; in TLS, that were protected.
         unsent: TLS records of these bytes that the socket has not taken.
-        is_end: Whether the announced end of TLS is the last of them.
+        is_end: Whether the end of file, in TLS the announced end, is the last of them.
         has_ended: Whether a clean end has followed what came: no transport is needed
             any more.
     """

@@ -369,14 +369,14 @@ class Endpoint(abc.ABC):
     def _above_socket(self, link: Link, dtp: DTP) -> asyncio.BaseProtocol:
         """Return what is the protocol of the socket's transport."""
 
+        carried, link.carried = link.carried, NOTHING
+        if carried.sent or carried.is_end:
+            dtp.account_sent(carried.sent, eof=carried.is_end)
         if self._tls is None:
             return dtp
 
         assert link.channel is not None
         dtp.strict_close = self._tls.strict_close
-        carried, link.carried = link.carried, NOTHING
-        if carried.is_end:
-            dtp.account_sent(carried.sent, eof=True)
         return TLSTransport(link.channel, dtp, unsent=carried.unsent, is_ending=carried.is_end)
 
     # Private: giving up

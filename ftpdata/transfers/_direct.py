@@ -245,6 +245,8 @@ class _Sending:
         """
 
         await self._send(data, offset, length)
+        if self._link.channel is None:
+            self._link.carried = Carried(sent=self.sent, is_end=self.sent == length)
         if self.is_left or self.sent != length:
             # Nor is there an answer to what is not sent, be it the announced end alone.
             return None

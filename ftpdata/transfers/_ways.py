@@ -39,8 +39,8 @@ class Arrived:
 class HandOver:
     """The transfer goes on in the plain way.
 
-    What went through a socket's TLS, and what was received, the endpoint's link
-    knows and hands to the `DTP`.
+    What went over a socket, and what was received, the endpoint's link knows and
+    hands to the `DTP`.
 
     Attributes:
         sent: Bytes of the file that the socket took.

@@ -32,7 +32,7 @@ from ._report import Report
 from ._sendfile import send_by_sendfile
 from ._sizes import check_promise, total_of
 from ._supervisor import Supervisor
-from ._ways import NOTHING_SENT, Done, HandOver
+from ._ways import NOTHING_SENT, Done
 from .reuse import ReusableConnection
 
 __all__ = ["send_file", "send_listing", "send_stream"]
@@ -135,13 +135,14 @@ async def send_file(
             source = await pending.get()
             report.total = total_of(source, length)
             check_promise(expected_size, report.total)
-            _note_sent(transfer, sent)
             source.position += sent.sent
             may_sendfile = parameters.is_identity and digest is None
             await _send_rest(transfer, source, outgoing, length, may_sendfile=may_sendfile)
             check_promise(expected_size, report.file_bytes)
             await outgoing.finish()
 
+        # The link has told the DTP how many went over it.
+        report.file_bytes = sent.sent
         return await transfer.run(body)
     finally:
         await pending.settle()
@@ -251,7 +252,6 @@ async def send_listing(
             if not is_plain_text(parameters):
                 encoder = listing_encoder_for(parameters, options=options)
 
-            _note_sent(transfer, sent)
             left: Lines = (
                 _rest_of(lines, sent.sent) if isinstance(lines, ListingBlock) else lines
             )
@@ -259,6 +259,8 @@ async def send_listing(
             async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
                 await send_chunks(transfer, gathered, outgoing)
 
+        # The link has told the DTP how many went over it.
+        report.file_bytes = sent.sent
         return await transfer.run(body)
 
 
@@ -329,14 +331,6 @@ def _outgoing(
         encoder = encoder_for(parameters, options=options, offset=offset)
 
     return Outgoing(transfer, connection, encoder, parameters.mode)
-
-
-def _note_sent(transfer: Supervisor, sent: HandOver) -> None:
-    """Take note of what was sent before there was a `DTP`."""
-
-    if not transfer.dtp.is_finishing:
-        transfer.dtp.account_sent(sent.sent, eof=sent.end_is_sent)
-    transfer.report.file_bytes = sent.sent
 
 
 def _rest_of(block: ListingBlock, sent: int) -> tuple[ListingBlock, ...]:

@@ -1657,3 +1657,43 @@ async def test_a_transport_that_forgets_that_it_is_paused(
             await consumer
     here.close()
     there.close()
+
+
+# A sender that has nothing to send just now
+
+
+@only_linux
+@pytest.mark.parametrize("is_half_closed", [False, True])
+@pytest.mark.parametrize("has_written", [False, True])
+async def test_an_idle_producer_is_stopped_when_its_peer_is_gone(
+    is_half_closed: bool, has_written: bool
+) -> None:
+    """Nobody reads or writes then; a peer that has only closed its own direction is not gone."""
+
+    dtp, peer = await real()
+    producer = RecordingPushProducer(dtp, [])
+    dtp.register_producer(producer, True)
+    if has_written:
+        dtp.write(b"data")
+    if is_half_closed:
+        half_close(peer)
+    await turns(50)
+    assert dtp.is_connected
+    assert "stop_producing" not in producer.calls
+    reset(peer)
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionReset):
+            await dtp.wait_closed()
+    assert producer.calls.count("stop_producing") == 1
+    assert dtp.end is End.RESET
+
+
+@only_linux
+async def test_a_peer_that_is_gone_before_anybody_sends() -> None:
+    """As while the host still looks for the file: the transfer that is begun then fails at once."""
+
+    dtp, peer = await real()
+    reset(peer)
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionReset):
+            await dtp.wait_closed()

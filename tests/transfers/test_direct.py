@@ -37,7 +37,7 @@ from ftpdata.throttle import TokenBucket
 from ftpdata.tls._channel import TLSChannel
 from ftpdata.tls.policy import DataTLS
 from ftpdata.transfers import _direct as direct
-from ftpdata.transfers import receive_file, send_file, send_listing
+from ftpdata.transfers import receive_file, send_file, send_listing, send_stream
 from ftpdata.transfers._direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
 from ftpdata.transfers._pending import PendingFile
 from tests.harness.connections import peer_task, read_until_cut, receive_all, send_all
@@ -1949,3 +1949,49 @@ async def test_an_upload_in_tls_can_be_aborted_through_its_endpoint(
         assert caught.value.result is not None
         assert caught.value.result.end is End.ABORTED
     assert not names(tmp_path)
+
+
+# A peer that is gone while the store is slow
+
+
+@ONLY_LINUX
+@pytest.mark.parametrize("protect", [False, True])
+@pytest.mark.parametrize("what", ["stream", "listing"])
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_slow_store_works_on_for_nobody(what: str, has_begun: bool, protect: bool) -> None:
+    """Its generator is closed and the transfer has failed, although it never writes again."""
+
+    is_closed = False
+    is_waiting = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        nonlocal is_closed
+        try:
+            if has_begun:
+                yield b"data"
+            is_waiting.set()
+            await asyncio.Event().wait()
+            yield b"never"
+        finally:
+            is_closed = True
+
+    send = send_stream if what == "stream" else send_listing
+    async with contextlib.AsyncExitStack() as stack:
+        if protect:
+            endpoint, tls_peer = await stack.enter_async_context(protected())
+            sock = tls_peer.sock
+            await stack.enter_async_context(peer_task(tls_peer.handshake()))
+        else:
+            endpoint, sock = await stack.enter_async_context(pair())
+        sending = asyncio.ensure_future(send(endpoint, slow()))
+        await is_waiting.wait()
+        sock.shutdown(socket.SHUT_WR)
+        await turns(50)
+        assert not sending.done()
+        reset(sock)
+        async with asyncio.timeout(10):
+            with pytest.raises(FTPDataError) as caught:
+                await sending
+    assert caught.value.end is End.RESET
+    assert caught.value.reply_code == 426
+    assert is_closed

@@ -1,0 +1,94 @@
+"""Noticing that a peer is gone while nobody reads from it and nobody writes to it.
+
+An event loop watches a socket only while its transport reads, or has something to send. A sender
+that waits for a slow store does neither: reading is paused until a consumer is there. So one
+epoll(7) for each event loop watches the connections of all senders, beside the loop's own, for the
+two things that need not be asked for: EPOLLERR and EPOLLHUP. It is edge-triggered: a thousand
+connections whose peers do nothing cost no turn of the loop. A peer that only closes its own
+direction causes neither event, and is not gone.
+
+Where there is no epoll, as on macOS and Windows, nothing is watched: the next write tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import weakref
+from collections.abc import Callable
+
+__all__ = ["HangupWatch"]
+
+AT_A_TIME = 64
+"""Events that are taken in one turn of the loop; what is left wakes it again."""
+
+
+class HangupWatch:
+    """Watches the connections of one event loop; see `of`.
+
+    The descriptor of its epoll exists as long as something is watched.
+    """
+
+    def __init__(self) -> None:
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._epoll: select.epoll | None = None
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> HangupWatch:
+        """Return the watch of an event loop."""
+
+        watch = _watches.get(loop)
+        if watch is None:
+            watch = _watches[loop] = cls()
+        return watch
+
+    def add(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call this once the connection is gone; perhaps also before, so have a look then.
+
+        Args:
+            fd: The number of its socket. `remove` follows before it can be another's.
+            callback: What to call, in a turn of the event loop.
+        """
+
+        if not hasattr(select, "epoll"):
+            return
+
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._notify)
+        try:
+            self._epoll.register(fd, select.EPOLLET)
+        except FileExistsError:
+            # A duplicate of a socket that had this number is still open.
+            self._epoll.modify(fd, select.EPOLLET)
+        self._callbacks[fd] = callback
+
+    def remove(self, fd: int, callback: Callable[[], None]) -> None:
+        """Watch the connection no more. Does nothing where the number is another's by now."""
+
+        if self._callbacks.get(fd) != callback:
+            return
+
+        del self._callbacks[fd]
+        epoll = self._epoll
+        assert epoll is not None
+        with contextlib.suppress(OSError, ValueError):
+            epoll.unregister(fd)
+        if not self._callbacks:
+            self._epoll = None
+            asyncio.get_running_loop().remove_reader(epoll.fileno())
+            epoll.close()
+
+    def _notify(self) -> None:
+        epoll = self._epoll
+        assert epoll is not None
+        for fd, _ in epoll.poll(0, AT_A_TIME):
+            callback = self._callbacks.get(fd)
+            if callback is not None:
+                callback()
+
+
+_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, HangupWatch] = (
+    weakref.WeakKeyDictionary()
+)

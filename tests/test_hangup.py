@@ -1,0 +1,99 @@
+"""One epoll for each event loop: a peer that is gone is noticed, and nothing else wakes anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from pathlib import Path
+
+import pytest
+
+from ftpdata._hangup import HangupWatch
+from ftpdata.testing import half_close, reset, tcp_pair
+from tests.harness.waiting import turns, until
+
+pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux has epoll")
+
+
+async def test_a_reset_is_noticed_once_and_nothing_else_is() -> None:
+    """Neither data, nor the end of one direction, nor room to send."""
+
+    watch = HangupWatch.of(asyncio.get_running_loop())
+    ours, theirs = await tcp_pair()
+    noticed: list[str] = []
+
+    def notice() -> None:
+        noticed.append("gone")
+
+    watch.add(ours.fileno(), notice)
+    theirs.send(b"data")
+    ours.send(b"data")
+    half_close(theirs)
+    await turns(20)
+    assert not noticed
+    reset(theirs)
+    await until(lambda: bool(noticed))
+    await turns(20)
+    assert noticed == ["gone"]
+    watch.remove(ours.fileno(), notice)
+    ours.close()
+
+
+def descriptors() -> int:
+    """Count the descriptors of this process."""
+
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_its_descriptor_lives_as_long_as_something_is_watched() -> None:
+    """For all connections it is one, and the last takes it along."""
+
+    watch = HangupWatch.of(asyncio.get_running_loop())
+    assert HangupWatch.of(asyncio.get_running_loop()) is watch
+    before = descriptors()
+    pairs = [socket.socketpair() for _ in range(3)]
+    callbacks = [lambda: None for _ in pairs]
+    for (ours, _), callback in zip(pairs, callbacks, strict=True):
+        watch.add(ours.fileno(), callback)
+    assert descriptors() == before + 7
+    for (ours, theirs), callback in zip(pairs, callbacks, strict=True):
+        watch.remove(ours.fileno(), callback)
+        watch.remove(ours.fileno(), callback)
+        ours.close()
+        theirs.close()
+    assert descriptors() == before
+
+
+async def test_a_number_that_is_another_s_by_now_stays_its_own() -> None:
+    """Uvloop closes a socket before it says so: who leaves late takes nothing from who came."""
+
+    watch = HangupWatch.of(asyncio.get_running_loop())
+    noticed: list[str] = []
+
+    def first() -> None:
+        noticed.append("first")
+
+    def second() -> None:
+        noticed.append("second")
+
+    ours, theirs = await tcp_pair()
+    duplicate = ours.dup()
+    watch.add(ours.fileno(), first)
+    watch.add(ours.fileno(), second)
+    watch.remove(ours.fileno(), first)
+    duplicate.close()
+    reset(theirs)
+    await until(lambda: bool(noticed))
+    assert noticed == ["second"]
+    watch.remove(ours.fileno(), second)
+    ours.close()
+
+
+async def test_where_there_is_no_epoll_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next write tells there."""
+
+    monkeypatch.delattr(select, "epoll")
+    watch = HangupWatch.of(asyncio.get_running_loop())
+    watch.add(0, turns)  # type: ignore[arg-type]
+    watch.remove(0, turns)  # type: ignore[arg-type]
