@@ -753,6 +753,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/listing/test_formats.py tests/listing/test_mlsx.py",
     ),
     Mutation(
+        name="an escaped name holds no NUL when it is decoded",
+        module="ftpdata/listing/_names.py",
+        check='rf"\\\\(?!000)(?:',
+        instead='rf"\\\\(?:',
+        tests="tests/listing/test_names.py::test_escapes_that_are_decoded",
+    ),
+    Mutation(
+        name="a backslash that would read as an escape is escaped",
+        module="ftpdata/listing/_names.py",
+        check='_ESCAPED = re.compile(rf"{_CONTROL.pattern}|\\\\(?={_AFTER_BACKSLASH})")',
+        instead="_ESCAPED = _CONTROL",
+        tests="tests/listing/test_names.py::test_policies",
+    ),
+    Mutation(
         name="absolute links do not lead out of the served directory",
         module="examples/server/disk.py",
         check='                    if target.startswith(b"/"):\n'

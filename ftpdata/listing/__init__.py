@@ -41,8 +41,9 @@ Around them:
 - `formats`: `parse_list_line`, which recognises the format of a line of LIST.
 
 No name, owner or link target can forge a second line: `NamePolicy` says what becomes of
-control characters. A parser gives an entry, None for a line that is known not to be one, or
-raises `InvalidData`; it never gives a wrong name.
+control characters, and `unescape_name` finds the name behind an escaped one. A parser gives
+an entry, None for a line that is known not to be one, or raises `InvalidData`; it never gives
+a wrong name.
 """
 
 from __future__ import annotations
@@ -142,13 +143,14 @@ __all__ = [
     "parse_unix_line",
     "perm_letters",
     "select_facts",
+    "unescape_name",
 ]
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "_names": ("NamePolicy",),
+            "_names": ("NamePolicy", "unescape_name"),
             "entry": (
                 "EntryType",
                 "ListingEntry",

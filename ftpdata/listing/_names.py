@@ -12,12 +12,15 @@ Rules:
    bytes that go out are what is judged, so surrogate escapes cannot smuggle one in. Single
    bytes 0x80–0x9F that are not UTF-8 stay as they are: they are letters of older character
    sets, and the name must remain retrievable.
+3. Escaping is reversible: `unescape_name` gives back every name without a NUL that
+   `NamePolicy.ESCAPE` has shown.
 """
 
 from __future__ import annotations
 
 import enum
 import re
+from typing import overload
 
 __all__ = [
     "NamePolicy",
@@ -27,19 +30,31 @@ __all__ = [
     "has_control",
     "replace_control",
     "safe_name",
+    "unescape_name",
 ]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_OR_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+
+_AFTER_BACKSLASH = r"0[0-3][0-7]|177|134|302\\2[0-3][0-7]|342\\200\\25[01]"
+"""What makes a backslash the beginning of an escape: the octal bytes of a control character in
+UTF-8 (rule 2), or of a backslash."""
+
+_ESCAPED = re.compile(rf"{_CONTROL.pattern}|\\(?={_AFTER_BACKSLASH})")
+"""What is written in octal: control characters, and a backslash that would read as an escape."""
+
+_ESCAPE = re.compile(rf"\\(?!000)(?:{_AFTER_BACKSLASH})")
+"""An escape as `unescape_name` reads it. A NUL is never in a file's name, and never wanted."""
 
 
 class NamePolicy(enum.Enum):
     r"""What becomes of control characters in a name (rule 2 of this module).
 
     ESCAPE writes each of their bytes in octal, as ``ls -b`` does (``\012``). A backslash of
-    the name stays single, so that the name of an ordinary file is what RETR wants; the
-    escape is for eyes, not for RETR. REPLACE writes ``?``, as ``ls -q`` does. SKIP leaves
-    the entry out.
+    the name stays as it is, so that an ordinary file is shown under its name, unless it would
+    read as such an escape: then it is written as ``\134``. `unescape_name` turns what is
+    shown back into the name. REPLACE writes ``?``, as ``ls -q`` does. SKIP leaves the entry
+    out.
     """
 
     ESCAPE = "escape"
@@ -89,24 +104,58 @@ def safe_name(name: str | bytes, policy: NamePolicy) -> str | None:
     """
 
     if isinstance(name, str):
-        if name.isprintable():
+        if name.isprintable() and "\\" not in name:
             return name
 
         # Surrogate escapes may spell the UTF-8 of a control character: look at the bytes.
         name = encode_name(name)
 
     text = decode_name(name)
+    if policy is NamePolicy.ESCAPE:
+        return _ESCAPED.sub(_octal, text)
+
     if text.isprintable() or not _CONTROL.search(text):
         return text
 
-    if policy is NamePolicy.SKIP:
-        return None
-
-    return _CONTROL.sub(_octal if policy is NamePolicy.ESCAPE else "?", text)
+    return None if policy is NamePolicy.SKIP else _CONTROL.sub("?", text)
 
 
 def _octal(match: re.Match[str]) -> str:
     return "".join(f"\\{byte:03o}" for byte in match[0].encode())
+
+
+@overload
+def unescape_name(name: str) -> str: ...
+
+
+@overload
+def unescape_name(name: bytes) -> bytes: ...
+
+
+def unescape_name(name: str | bytes) -> str | bytes:
+    r"""Return the name that `NamePolicy.ESCAPE` has shown in this way.
+
+    A client asks for a name as a listing showed it. A server that finds no file of that
+    name literally may look for the one that this function returns. Only escapes of control
+    characters and of backslashes are decoded: the result holds no NUL, ``/`` or dot that was
+    not there before, so a component of a path stays one component. It may hold any other
+    control character, CR and LF included.
+
+    Args:
+        name: One component of a path, as text with surrogate escapes or as bytes.
+
+    Returns:
+        The name, of the same type; the argument itself if there is nothing to decode.
+    """
+
+    if isinstance(name, bytes):
+        return encode_name(unescape_name(decode_name(name)))
+
+    return _ESCAPE.sub(_unescaped, name)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return bytes(int(byte, 8) for byte in match[0][1:].split("\\")).decode()
 
 
 def field_word(value: str | bytes) -> str:

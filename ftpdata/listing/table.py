@@ -169,20 +169,21 @@ class TableFormatter(Protocol):
         """Return the same lines for a table of them."""
 
 
-_PRINTABLE_ASCII: Final = bytes(range(0x20, 0x7F))
+_PLAIN_ASCII: Final = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("\\"))
 
 
 def are_plain(names: Iterable[str]) -> bool:
     """Return whether all names are shown as they are, as in nearly all directories.
 
-    For ASCII, removing what is printable is faster still than asking about each character.
+    A backslash may have to be escaped, so names with one are looked at one by one. For ASCII,
+    removing what is plain is faster still than asking about each character.
     """
 
     text = "".join(names)
     if text.isascii():
-        return not text.encode().translate(None, _PRINTABLE_ASCII)
+        return not text.encode().translate(None, _PLAIN_ASCII)
 
-    return text.isprintable()
+    return text.isprintable() and "\\" not in text
 
 
 def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) -> EntryTable:

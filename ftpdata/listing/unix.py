@@ -60,7 +60,7 @@ _FIELDS: Final = 4
 
 
 class ListingRules(enum.Enum):
-    """Whose unix lines to write.
+    r"""Whose unix lines to write.
 
     DEFAULT suits today's clients: the year for dates more than six months ago or in the
     future, the day padded with a blank, link targets, all file types, letters for setuid,
@@ -71,7 +71,8 @@ class ListingRules(enum.Enum):
     nine plain letters, owner and group cut to 8 characters and in latin-1, and link counts
     that touch the letters from 10,000 on. It differs where Twisted's line could forge an
     entry or fail: control characters follow the policy in the name and become ``_`` in
-    owner and group, and what latin-1 cannot hold becomes ``?`` instead of an exception.
+    owner and group, a backslash that would read as an escape becomes ``\134``, and what
+    latin-1 cannot hold becomes ``?`` instead of an exception.
     """
 
     DEFAULT = "default"

@@ -227,7 +227,7 @@ def random_entry(source: random.Random, now: float) -> ListingEntry:
     """Give an entry of any kind, without control characters."""
 
     owners = ["root", "averylongowner", "é ü", "ÿ" * 9, "Domain Users", "", "1000", "Ã©Ã©Ã©Ã©x"]
-    names = ["x", "a b", " lead", "-> x", "é", "日本語", "\u3000", "\\012", "e\u0301" * 80]
+    names = ["x", "a b", " lead", "-> x", "é", "日本語", "\u3000", "\\o12", "e\u0301" * 80]
     name: str | bytes = source.choice(names) + str(source.randrange(100))
     if source.random() < 0.4:
         name = bytes(source.choice([*range(0x20, 0x7F), *range(0xA0, 0x100)]) for _ in range(9))
@@ -312,6 +312,7 @@ def test_where_twisted_rules_differ_from_twisted() -> None:
 
     entry = ListingEntry(name="x", owner="a\r\nb\x85", group="日本")
     assert b" a__b_     ??        " in (twisted_line(entry) or b"")
+    assert (twisted_line(ListingEntry(name="\\012")) or b"").endswith(rb" \134012")
     entry = ListingEntry(name="x", owner=b"a\nb", group=b"\xc3\xa9")
     assert b" a_b       \xe9         " in (twisted_line(entry) or b"")
 
