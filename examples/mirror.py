@@ -122,7 +122,11 @@ class Mirror:
 def found_by_mlsd(line: bytes) -> Found:
     """Make sense of a line of MLSD (RFC 3659 §7)."""
 
-    name, facts = parse_mlsx_line(line)
+    parsed = parse_mlsx_line(line)
+    if parsed is None:
+        raise ValueError("the server sends an empty line for an entry")
+
+    name, facts = parsed
     return Found(name, (facts.type or "").lower(), facts.size, facts.modify)
 
 

@@ -53,9 +53,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ._names import (
-        NamePolicy,
-    )
+    from ._names import NamePolicy, unescape_name
     from .entry import (
         EntryType,
         ListingEntry,

@@ -10,13 +10,18 @@ from typing import Final, NoReturn
 
 from ..errors import InvalidData
 from ._names import decode_name
+from ._words import is_total
 
-__all__ = ["is_blank", "line_text", "number", "refuse"]
+__all__ = ["is_blank", "is_noise", "line_text", "number", "refuse"]
 
 _MAX_DIGITS: Final = 19
 """A 64-bit size has no more. Python would take any number of digits, and those of any script."""
 
 _NUMBER: Final = re.compile("[0-9]+")
+
+_TOTAL: Final = re.compile(r"(?:[^ ]+ )?(?P<word>[^ \d:]+):? +[0-9.,]+[A-Za-z]{0,3}")
+_DIRECTORY: Final = re.compile(r"[^ ]+:|\.{0,2}/.*:", re.DOTALL)
+"""What precedes each directory in a recursive listing."""
 
 
 def line_text(line: bytes) -> str:
@@ -37,6 +42,16 @@ def is_blank(text: str) -> bool:
     """Return whether a line holds nothing but blanks, which is never an entry."""
 
     return not text.strip(" ")
+
+
+def is_noise(text: str) -> bool:
+    """Return whether a line of LIST is known not to be an entry."""
+
+    if is_blank(text):
+        return True
+
+    total = _TOTAL.fullmatch(text.strip(" "))
+    return (total is not None and is_total(total["word"])) or bool(_DIRECTORY.fullmatch(text))
 
 
 def number(digits: str, text: str) -> int:

@@ -14,8 +14,9 @@ Rules:
    follow `ftpdata.listing._names`.
 2. A value holds the characters that RFC 3659 §2.1 allows in one (SCHAR) and no others: any
    other byte is written as ``%`` and two hexadecimal digits.
-3. Writers are strict. The parser accepts names of facts in any case, and keeps unknown facts
-   and values that make no sense among the others.
+3. Writers are strict. The parser accepts names of facts in any case, blanks within values,
+   and keeps unknown facts and values that make no sense among the others. It never guesses
+   where a name begins.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final
 
-from ..errors import BadArgument, InvalidData
+from ..errors import BadArgument
 from ._calendar import MINUTES_PER_DAY, epoch_seconds
-from ._names import NamePolicy, decode_name, encode_name, safe_name
+from ._names import NamePolicy, encode_name, safe_name
+from ._reading import line_text, refuse
 from .entry import ListingEntry
 from .facts import (
     ATTRIBUTES,
@@ -128,8 +130,11 @@ _NUMBERS: Final = {
 }
 
 
-def parse_mlsx_line(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts]:
+def parse_mlsx_line(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts] | None:
     """Parse one line of an MLSD response, or of the reply to MLST.
+
+    The facts end at the first semicolon with a space after it, so a value may hold blanks
+    (``UNIX.groupname=domain users;``), and the name anything.
 
     Args:
         line: The line, with or without its line end.
@@ -137,41 +142,84 @@ def parse_mlsx_line(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts]
 
     Returns:
         The name, as text with surrogate escapes, and the facts. If a fact occurs twice, the
-        last one counts.
+        last one counts. None for an empty line.
 
     Raises:
-        InvalidData: There is no space between facts and name, or a line end within.
-            Reply 451.
+        InvalidData: The line has no name; or what precedes it is not facts; or it begins
+            with a blank and facts, so that nobody knows where the name begins; or there is a
+            line end within. Reply 451.
     """
 
-    text = decode_name(line.removesuffix(b"\n").removesuffix(b"\r"))
+    text = line_text(line)
+    if not text:
+        return None
+
     if is_reply:
         text = text.removeprefix(" ")
 
-    told, space, name = text.partition(" ")
-    if not space or "\n" in text:
-        raise InvalidData(f"expected facts, a space and a name, not {text!r:.80}")
+    if text.startswith(" "):
+        facts, name = Facts(), text[1:]
+        if _FACTS_AHEAD.match(name):
+            refuse("facts at the beginning of the line", text)
+    else:
+        told, end, name = text.partition("; ")
+        if not end or not told:
+            refuse(_EXPECTED, text)
+
+        facts = _parse_facts(told, text)
+
+    if not name:
+        refuse(_EXPECTED, text)
+
+    return name, facts
+
+
+_EXPECTED: Final = "facts with a semicolon after each, a space and a name"
+
+_KNOWN: Final = "|".join(map(re.escape, (*ATTRIBUTES, *_ALIASES)))
+_FACTS_AHEAD: Final = re.compile(
+    rf"[ \t]*+(?:[^=; \t]++=[^;]*+;)*?(?:{_KNOWN})=[^;]*+;",
+    re.IGNORECASE,
+)
+"""Facts of which one is known. In a line without facts, a name that begins so is refused."""
+
+_ONE_WORD: Final = frozenset({*_NUMBERS, *_TIMES, "perm"})
+"""Facts whose values hold no blank. If one does, it is the space before the name that is there:
+the semicolon between them is missing."""
+
+
+def _parse_facts(told: str, line: str) -> Facts:
+    """Parse facts, with semicolons between them.
+
+    Raises:
+        InvalidData: There is something else between them. Reply 451.
+    """
 
     values: dict[str, str | int | float] = {}
     aliases: dict[str, str] = {}
     others: dict[str, tuple[str, str]] = {}
     for fact in told.split(";"):
         original, equals, value = fact.partition("=")
-        if not equals or not original:
-            continue
-
         key = original.lower()
-        if key in _ALIASES:
-            aliases[ATTRIBUTES[_ALIASES[key]]] = value
-            continue
+        if " " in value and not _may_hold_blank(key, value):
+            refuse(_EXPECTED, line)
 
         known = _known_value(key, value)
-        if known is None:
-            others[key] = (original, value)
-        else:
+        if known is not None:
             values[ATTRIBUTES[key]] = known
+        elif key in _ALIASES:
+            aliases[ATTRIBUTES[_ALIASES[key]]] = value
+        elif equals and FACT_NAME.fullmatch(original):
+            others[key] = (original, value)
+        elif fact:
+            refuse(_EXPECTED, line)
 
-    return name, Facts(**{**values, **aliases}, others=tuple(others.values()))  # type: ignore[arg-type]
+    return Facts(**{**values, **aliases}, others=tuple(others.values()))  # type: ignore[arg-type]
+
+
+def _may_hold_blank(key: str, value: str) -> bool:
+    # The type of a symbolic link may say where it leads (RFC 3659 §7.5.1).
+    return key not in _ONE_WORD and (key != "type" or value.lower().startswith("os."))
 
 
 def _known_value(key: str, value: str) -> str | int | float | None:

@@ -21,7 +21,7 @@ from ._calendar import (
     offset_minutes,
 )
 from ._names import NamePolicy, safe_name
-from ._reading import is_blank, line_text, number, refuse
+from ._reading import is_noise, line_text, number, refuse
 from .entry import EntryType, ListingEntry, Permissions
 
 __all__ = ["format_msdos_line", "parse_msdos_line"]
@@ -110,18 +110,18 @@ def parse_msdos_line(line: bytes, *, tz: tzinfo | timedelta = UTC) -> ListingEnt
         tz: Zone of the server's dates: a zone, or a fixed offset from UTC.
 
     Returns:
-        The entry, or None for an empty line.
+        The entry, or None for a line that is known not to be one, as for `parse_unix_line`.
 
     Raises:
         InvalidData: The line is not in this format. Reply 451.
     """
 
     text = line_text(line)
-    if is_blank(text):
-        return None
-
     match = _pattern().fullmatch(text)
     if match is None:
+        if is_noise(text):
+            return None
+
         refuse("a line of MS-DOS", text)
 
     moment = _moment(match, as_zone(tz))

@@ -32,7 +32,6 @@ from typing import Final
 
 from ._calendar import (
     MINUTES_PER_DAY,
-    MONTHS,
     as_zone,
     civil_date,
     date_time,
@@ -43,7 +42,8 @@ from ._calendar import (
 )
 from ._line_dates import LineDates
 from ._names import NamePolicy, decode_name, encode_name, field_word, replace_control
-from ._reading import is_blank, line_text, number, refuse
+from ._reading import is_noise, line_text, number, refuse
+from ._words import month_number
 from .entry import EntryType, ListingEntry, Permissions
 from .table import CACHE_LIMIT, Column, EntryTable, folded, shown, shown_entries, shown_name
 
@@ -313,26 +313,35 @@ def _pattern() -> re.Pattern[str]:
     (rule 4).
     """
 
+    month, day, year = r"(?:[^ \d,.-]{2,12}+|\d{1,2}[月월])", r"\d{1,2}", r"\d{4}"
     return re.compile(
-        r"""
-        (?P<type>(?P<device>[bc])|[-dlpsDPwn?])
-        (?P<letters>[-rwxsStTlL]{9})[.+@]?    # a sign of more access control
+        rf"""
+        (?P<type>(?P<device>[bc])|[-dlpsDPwn?])?    # some servers leave it out
+        (?P<letters>[-rwxsStTlL]{{9}})[.+@]?    # a sign of more access control
         (?:[ ]*+(?P<links>\d++))?    # Twisted's may touch the letters; NetPresenz has none
-        [ ]++(?P<owners>(?:[^ ]++[ ]++){2}|(?:[^ ]++[ ]++){0,6}?)    # two if possible
-        (?(device)(?:(?P<major>\d++),[ ]*+)?)(?P<size>\d++)[ ]++
+        [ ]++(?P<owners>(?:[^ ]++[ ]++){{2}}|(?:[^ ]++[ ]++){{0,6}}?)    # two if possible
+        (?(device)(?:(?P<major>\d++),[ ]*+)?)
+        (?P<size>\d++)(?:(?:[.,](?P<decimals>\d{{1,3}}))?(?P<unit>[kKMGTPE])i?B?)?[ ]++
         (?:
-          # POSIX; with the seconds and the year, ls -lT of the BSDs
-          (?P<month>[A-Za-z]{3})[ ]++(?P<day>\d{1,2})[ ]++
-          (?:(?P<clock>\d{1,2}:\d{2})(?::(?P<second>\d{2})[ ]++(?P<late_year>\d{4}))?
-            |(?P<year>\d{4}))
+          # POSIX; with the seconds and the year, ls -lT of the BSDs; with a comma, VShell
+          (?P<month>{month})[.]?[ ]++(?P<day>{day})
+          (?:,[ ]++(?P<year>{year})[ ]++(?P<clock>\d{{1,2}}:\d{{2}})
+            |[일日]?[ ]++(?:(?P<clock_1>\d{{1,2}}:\d{{2}})
+                (?::(?P<second>\d{{2}})[ ]++(?P<late_year>{year}))?
+              |(?P<year_1>{year})[年년]?))
         | # day first
-          (?P<day_2>\d{1,2})\.?[ ]++(?P<month_2>[A-Za-z]{3})[ ]++
-          (?:(?P<clock_2>\d{1,2}:\d{2})|(?P<year_2>\d{4}))
+          (?P<day_2>{day})[.]?[ ]++(?P<month_2>{month})[.]?,?[ ]++
+          (?:(?P<clock_2>\d{{1,2}}:\d{{2}})|(?P<year_2>{year}))
         | # GNU's long-iso, full-iso, and iso, which pads a date without a time
-          (?:(?P<year_3>\d{4})-)?(?P<month_3>\d{2})-(?P<day_3>\d{2})
-          (?:[ ]++(?P<clock_3>\d{1,2}:\d{2})
-            (?::(?P<second_3>\d{2})(?:\.(?P<fraction>\d++))?(?:[ ]++(?P<zone>[+-]\d{4}))?)?
-          |(?<=\d{4}-\d{2}-\d{2})[ ])
+          (?:(?P<year_3>{year})[-/])?(?P<month_3>\d{{2}})[-/](?P<day_3>\d{{2}})
+          (?:[ ]++(?P<clock_3>\d{{1,2}}:\d{{2}})
+            (?::(?P<second_3>\d{{2}})(?:\.(?P<fraction>\d++))?(?:[ ]++(?P<zone>[+-]\d{{4}}))?)?
+          |(?<=\d{{4}}-\d{{2}}-\d{{2}})[ ])
+        | # the same, day first
+          (?P<day_4>\d{{2}})[-.](?P<month_4>\d{{2}})[-.](?P<year_4>{year})
+          [ ]++(?P<clock_4>\d{{1,2}}:\d{{2}})
+        | # Korean, year first
+          (?P<year_5>{year})[年년][ ]++(?P<month_5>\d{{1,2}}[月월])[ ]++(?P<day_5>{day})[일日]
         )
         [ ](?P<name>.+)
         """,
@@ -340,9 +349,8 @@ def _pattern() -> re.Pattern[str]:
     )
 
 
-_TOTAL = re.compile(r"total +[0-9.,]+[A-Za-z]?")
-_MONTH_NUMBERS: Final = {month.lower(): number for number, month in enumerate(MONTHS, 1)}
 _LETTERS: Final = {letter.value: letter for letter in EntryType}
+_UNITS: Final = "KMGTPE"
 _HOURS_PER_DAY: Final = 24
 _MINUTES_PER_HOUR: Final = 60
 _BITS: Final = {"r": 4, "w": 2, "x": 1, "s": 1, "t": 1}
@@ -361,7 +369,10 @@ def parse_unix_line(
         tz: Zone of the server's dates: a zone, or a fixed offset from UTC.
 
     Returns:
-        The entry, or None for a line that is known not to be one (empty, ``total 12``).
+        The entry, or None for a line that is known not to be one: an empty one, the total
+        of a directory (``total 12``, in many languages), or the name of a directory in a
+        recursive listing (``/pub:``). The type is OTHER if the server leaves it out. A size
+        such as ``33.5k`` is in units of 1024 bytes, and as exact as the server's rounding.
 
     Raises:
         InvalidData: The line is not in this format. Reply 451.
@@ -369,11 +380,11 @@ def parse_unix_line(
     """
 
     text = line_text(line)
-    if is_blank(text) or _TOTAL.fullmatch(text.strip(" ")):
-        return None
-
     match = _pattern().fullmatch(text)
     if match is None:
+        if is_noise(text):
+            return None
+
         refuse("a line of ls -l, MS-DOS or EPLF", text)
 
     moment = _moment(match, datetime.fromtimestamp(epoch_seconds(now), UTC), as_zone(tz))
@@ -381,7 +392,7 @@ def parse_unix_line(
         refuse("a date that exists", text)
 
     kind = _LETTERS.get(match["type"], EntryType.OTHER)
-    size = 0 if match["major"] else number(match["size"], text)
+    size = 0 if match["major"] else _size(match, text)
     name, target = match["name"], None
     if kind is EntryType.SYMLINK:
         name, target = _split_link(name, size)
@@ -399,6 +410,17 @@ def parse_unix_line(
         group=group.strip(" ") or "-",
         target=target,
     )
+
+
+def _size(match: re.Match[str], text: str) -> int:
+    size = number(match["size"], text)
+    if not match["unit"]:
+        return size
+
+    unit = 1024 << 10 * _UNITS.index(match["unit"].upper())
+    decimals = match["decimals"] or ""
+    scale = int("1" + "0" * len(decimals))
+    return (size * scale + int(decimals or 0)) * unit // scale
 
 
 def _permissions(letters: str) -> Permissions:
@@ -427,13 +449,14 @@ def _split_link(name: str, size: int) -> tuple[str, str | None]:
 
 
 def _moment(match: re.Match[str], now: datetime, zone: tzinfo) -> datetime | None:
-    word = match["month"] or match["month_2"]
-    month = _MONTH_NUMBERS.get(word.lower(), 0) if word else int(match["month_3"])
-    day = int(match["day"] or match["day_2"] or match["day_3"])
-    clock = match["clock"] or match["clock_2"] or match["clock_3"] or "00:00"
+    month = _month(match)
+    day = int(_first(match, "day", "day_2", "day_3", "day_4", "day_5"))
+    clock = _first(match, "clock_1", "clock", "clock_2", "clock_3", "clock_4") or "00:00"
     hour, minute = map(int, clock.split(":"))
-    year = match["year"] or match["year_2"] or match["year_3"] or match["late_year"]
-    if year is None:
+    year = _first(
+        match, "year_1", "year", "late_year", "year_2", "year_3", "year_4", "year_5"
+    )
+    if not year:
         return latest_date_time((month, day, hour, minute), zone, now=now)
 
     second = int(match["second"] or match["second_3"] or 0)
@@ -446,6 +469,17 @@ def _moment(match: re.Match[str], now: datetime, zone: tzinfo) -> datetime | Non
         zone = offset
 
     return date_time((int(year), month, day, hour, minute, second, microsecond), zone)
+
+
+def _month(match: re.Match[str]) -> int:
+    word = _first(match, "month", "month_2", "month_5")
+    return month_number(word) if word else int(match["month_3"] or match["month_4"])
+
+
+def _first(match: re.Match[str], *groups: str) -> str:
+    """Return the first of these groups that has matched; empty if none has."""
+
+    return next((found for found in match.group(*groups) if found), "")
 
 
 def _offset(text: str) -> tzinfo | None:

@@ -25,11 +25,13 @@ from ftpdata.addresses import (
     parse_pasv_reply,
     parse_port,
 )
+from ftpdata.codecs._pieces import MAX_PIECE
 from ftpdata.codecs.deflate import parse_deflate_level
+from ftpdata.codecs.limits import CodecLimits
+from ftpdata.codecs.options import CodecOptions
 from ftpdata.codecs.representation import ExistingCRLF
 from ftpdata.codecs.restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
-from ftpdata.codecs.selection import CodecOptions, decoder_for, encoder_for
-from ftpdata.codecs.transmission import MAX_PIECE, CodecLimits
+from ftpdata.codecs.selection import decoder_for, encoder_for
 from ftpdata.errors import BadArgument, FTPDataError, InvalidData
 from ftpdata.listing import (
     ListingRules,
@@ -50,6 +52,7 @@ from ftpdata.listing import (
     parse_unix_line,
     select_facts,
 )
+from ftpdata.listing._names import safe_name, unescape_name
 from ftpdata.opening.proxy import PROXY_HEADER_LIMIT, format_proxy_header, parse_proxy_header
 from ftpdata.parameters import TransferParameters
 from ftpdata.tls._client_hello import parse_client_hello
@@ -174,6 +177,19 @@ def fuzz_listing(data: bytes) -> None:
     own_error(parse_nlst_line, data)
 
 
+def fuzz_names(data: bytes) -> None:
+    """Names that are shown are found again; what is decoded leads nowhere else."""
+
+    shown = safe_name(data, NamePolicy.ESCAPE)
+    assert shown is not None
+    assert_one_line(shown.encode("utf-8", "surrogateescape"))
+    if b"\0" not in data:
+        assert unescape_name(shown.encode("utf-8", "surrogateescape")) == data
+
+    found = unescape_name(data)
+    assert all(found.count(byte) == data.count(byte) for byte in (b"\0", b"/", b"."))
+
+
 def fuzz_mlsx(data: bytes) -> None:
     """Lines of MLSD, times and OPTS MLST; what is parsed is written and parsed again."""
 
@@ -191,7 +207,10 @@ def fuzz_mlsx(data: bytes) -> None:
             continue
 
         assert_one_line(line)
-        assert line is None or parse_mlsx_line(line)
+        if line is not None:
+            # A name without facts that looks like facts is refused.
+            again = own_error(parse_mlsx_line, line)
+            assert again is None or again[0] == safe_name(name, NamePolicy.ESCAPE)
 
     seconds = own_error(parse_time_val, text)
     if seconds is not None:

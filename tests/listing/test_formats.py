@@ -97,7 +97,30 @@ def test_skip_leaves_out_what_it_must(writer: Writer, name: str | bytes) -> None
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"\r\n", b"  ", b"total 12", b"total 0\r\n", b"total 1,024", b"total 1.2M"]
+    "line",
+    [
+        b"",
+        b"\r\n",
+        b"  ",
+        b"total 12",
+        b"total 0\r\n",
+        b"total 1,024",
+        b"total 1.2M",
+        b"Total 12",
+        b"TOTAL: 12",
+        b"insgesamt 1,5M",
+        "összesen 12".encode("iso8859-2"),
+        "iš viso 12".encode(),
+        "итого 12".encode("koi8-r"),
+        "合計 12".encode(),
+        b"/pub:",
+        b"/pub/a b:",
+        b"./a b:\r\n",
+        b"sub:",
+        b".:",
+        b"2020:",
+        b"2020/01:",
+    ],
 )
 def test_noise_is_no_entry(line: bytes) -> None:
     """Known noise gives None."""
@@ -122,6 +145,14 @@ GOOD = b"-rw-r--r--   1 root root 12 Nov 20 10:00 name"
         b"ftpd: .: permission denied",
         b"total",
         b"total 12 name",
+        b"report 12",
+        b"a b:",
+        b"/pub: permission denied",
+        b"-rw-r--r--   1 root root 12 Lipnja 20 10:00 x",
+        b"-rw-r--r--   1 root root 12 24-13-2003 10:00 x",
+        b"-rw-r--r--   1 root root 12 13\xe6\x9c\x88 20 10:00 x",
+        b"-rw-r--r--   1 root root 33.5 Nov 20 10:00 x",
+        b"-rw-r--r--   1 root root 33.5q Nov 20 10:00 x",
         b"-rw-r--r--   1 root root 12 Nov 20 10:00",
         b"-rw-r--r--   1 root root 12 Nov 20 10:00 ",
         b"-rw-r--r--   1 root root 12 Nov 31 10:00 x",
@@ -238,6 +269,12 @@ def test_damaged_lines(at: int, insertion: bytes, removed: int) -> None:
         b"+" + b"," * 200_000,
         b"total " + b" " * 200_000,
         b"total " + b"1" * 200_000,
+        b"total " * 30_000,
+        b"a:" * 100_000 + b" ",
+        b"/" * 200_000,
+        b"-rw-r--r-- 1 " + b"12k " * 50_000,
+        b"-rw-r--r-- 1 a b 1 " + b"2 " * 100_000,
+        b"-rw-r--r-- 1 a b 1 " + b"x" * 200_000,
     ],
 )
 def test_hostile_lines_take_linear_time(line: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -26,6 +28,15 @@ from ftpdata.listing.facts import (
 from ftpdata.listing.mlsx import MlsxFormatter, format_mlsx_line, parse_mlsx_line
 from tests.harness.facts import FULL, FULL_LINE, SECONDS
 
+
+def parsed(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts]:
+    """Parse a line that is not empty."""
+
+    found = parse_mlsx_line(line, is_reply=is_reply)
+    assert found is not None
+    return found
+
+
 # One line
 
 
@@ -33,7 +44,7 @@ def test_every_fact() -> None:
     """All facts in order; values without blank, semicolon or control character."""
 
     assert format_mlsx_line(" a b ", FULL) == FULL_LINE
-    assert parse_mlsx_line(FULL_LINE) == (
+    assert parsed(FULL_LINE) == (
         " a b ",
         attrs.evolve(FULL, unix_group="Domain%20Users", others=(("X.desc", "a%3Bb%0D%0A"),)),
     )
@@ -44,9 +55,9 @@ def test_no_fact() -> None:
 
     assert format_mlsx_line("x", Facts()) == b" x"
     assert format_mlsx_line("", Facts(type="dir")) == b"type=dir; "
-    assert parse_mlsx_line(b" x") == ("x", Facts())
-    assert parse_mlsx_line(b"  x", is_reply=True) == ("x", Facts())
-    assert parse_mlsx_line(b"  x") == (" x", Facts())
+    assert parsed(b" x") == ("x", Facts())
+    assert parsed(b"  x", is_reply=True) == ("x", Facts())
+    assert parsed(b"  x") == (" x", Facts())
 
 
 def test_values_are_those_of_the_rfc() -> None:
@@ -116,7 +127,7 @@ def test_types_both_ways(kind: EntryType) -> None:
     )
     line = format_mlsx_line(entry.name, facts_for_entry(entry))
     assert line is not None
-    assert entry_from_facts(*parse_mlsx_line(line)) == entry
+    assert entry_from_facts(*parsed(line)) == entry
 
 
 # What servers sent, and the examples of RFC 3659 §7.7
@@ -187,8 +198,8 @@ CAPTURED = [
     ),
     # What the grammar does not have
     (
-        b"type=file;size=1;novalue;=x;;X.A=1;x.a=2;size=2 no semicolon",
-        "no semicolon",
+        b"type=file;size=1;;X.A=1;x.a=2;size=2; a; b",
+        "a; b",
         Facts(type="file", size=2, others=(("x.a", "2"),)),
     ),
     (
@@ -215,17 +226,99 @@ CAPTURED = [
 def test_lines_of_servers(line: bytes, name: str, facts: Facts, end: bytes) -> None:
     """What servers send is understood; what they should not send is kept."""
 
-    assert parse_mlsx_line(line + end) == (name, facts)
-    assert parse_mlsx_line(b" " + line + end, is_reply=True) == (name, facts)
+    assert parsed(line + end) == (name, facts)
+    assert parsed(b" " + line + end, is_reply=True) == (name, facts)
 
 
-@pytest.mark.parametrize("line", [b"", b"\r\n", b"type=file;", b"type=file; a\nb", b"x"])
+@pytest.mark.parametrize("line", [b"", b"\n", b"\r\n"])
+def test_an_empty_line_is_no_entry(line: bytes) -> None:
+    """As in LIST."""
+
+    assert parse_mlsx_line(line) is None
+    assert parse_mlsx_line(line, is_reply=True) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b" ",
+        b"x",
+        b"x; y",
+        b"; x",
+        b"type=file;",
+        b"type=file; ",
+        b"type=file; a\nb",
+        # No semicolon, or something else, between facts and name, which may have one itself.
+        b"type=file name",
+        b"type=file a; b",
+        b"type=file;size=2 a; b",
+        b"type=file;modify=20260131170405 a; b",
+        b"type=dir;perm=el a; b",
+        b"type=file;size=1;\tname",
+        b"type=file;size=1;\ta; b",
+        b"type=file;size=1;a; b",
+        b"type=file;novalue; x",
+        b"type=file;=x; y",
+        b"type = file; x",
+        # Blanks before the facts.
+        b" type=file;size=1; name",
+        b"  Type=file; name",
+        b" X.a=1;size=1; name",
+        b" \tsize=1; name",
+        b"\ttype=file; name",
+    ],
+)
 def test_what_is_no_line(line: bytes) -> None:
-    """Without the space there is no name; two lines are not one."""
+    """Without facts and a space there is no name, and a wrong one is worse than none."""
 
-    with pytest.raises(InvalidData) as caught:
+    with pytest.raises(InvalidData, match="expected") as caught:
         parse_mlsx_line(line)
     assert caught.value.reply_code == 451
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "facts"),
+    [
+        (
+            b"UNIX.groupname=domain users;UNIX.mode=0644; name",
+            "name",
+            Facts(unix_group="domain users", unix_mode=0o644),
+        ),
+        (
+            b"type=OS.unix=slink:/a b;media-type=text/plain, x; l",
+            "l",
+            Facts(type="OS.unix=slink:/a b", media_type="text/plain, x"),
+        ),
+        (b"X.note=a b;size=5; c=d; e", "c=d; e", Facts(size=5, others=(("X.note", "a b"),))),
+        (b" a=b; c", "a=b; c", Facts()),
+        (b"type=file; type=dir; x", "type=dir; x", Facts(type="file")),
+    ],
+)
+def test_blanks_in_values_and_names(line: bytes, name: str, facts: Facts) -> None:
+    """The facts end at the first semicolon with a space after it."""
+
+    assert parse_mlsx_line(line) == (name, facts)
+    assert parse_mlsx_line(b" " + line, is_reply=True) == (name, facts)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"a=1;" * 50_000,
+        b" " + b"a=1;" * 50_000,
+        b" " * 200_000,
+        b" " + b"a" * 200_000,
+        b" " + b"; " * 100_000,
+        b"a" * 200_000 + b"; x",
+    ],
+)
+def test_hostile_lines_take_linear_time(line: bytes) -> None:
+    """A long line does not stop the client."""
+
+    began = time.process_time()
+    with contextlib.suppress(InvalidData):
+        parse_mlsx_line(line)
+    assert time.process_time() - began < 1.0
 
 
 @given(st.binary(max_size=60))
@@ -234,7 +327,7 @@ def test_any_bytes_are_a_line_or_an_error(line: bytes) -> None:
     """No other exception, whatever a server sends; what was read can be written."""
 
     try:
-        name, facts = parse_mlsx_line(b"size=1;" + line)
+        name, facts = parsed(b"size=1;" + line)
     except InvalidData:
         return
 
@@ -253,7 +346,7 @@ words = st.sampled_from(["x.a", "X.B", "OS/2.ea", "sizd"])
 
 
 @given(
-    st.binary(max_size=12) | st.text(max_size=12),
+    st.binary(min_size=1, max_size=12) | st.text(min_size=1, max_size=12),
     st.builds(
         Facts,
         type=tokens,
@@ -281,7 +374,7 @@ def test_round_trip(name: str | bytes, facts: Facts) -> None:
 
     line = format_mlsx_line(name, facts)
     assert line is not None
-    assert parse_mlsx_line(line) == (safe_name(name, NamePolicy.ESCAPE), facts)
+    assert parsed(line) == (safe_name(name, NamePolicy.ESCAPE), facts)
 
 
 @given(st.text(), st.text(), st.sampled_from([*NamePolicy]))
@@ -363,7 +456,7 @@ def test_without_permissions() -> None:
     """The fact is not told."""
 
     line = MlsxFormatter().format_block([ListingEntry(name="x", modified=int(SECONDS))])
-    assert parse_mlsx_line(line)[1].perm is None
+    assert parsed(line)[1].perm is None
 
 
 def test_permissions_are_asked_for_once_for_all_that_have_them_in_common() -> None:

@@ -574,6 +574,80 @@ COLLECTED = {
             entry("network", 2, epoch(1996, 5, 10), 0o775, "d", "folder", "-"),
         ),
     ],
+    "dates as other languages and other servers write them": [
+        (
+            b"-rw-r--r--   1 joe users 12 Sept 20 10:00 f",
+            entry("f", 12, epoch(2026, 9, 20, 10), owner="joe", group="users"),
+        ),
+        (
+            b"dr-xr-xr-x   2 joe users  2235 26. Juli, 20:10 f",
+            entry("f", 2235, epoch(2026, 7, 26, 20, 10), 0o555, "d", "joe", "users", 2),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 12 2.   Okt.  2003 f",
+            entry("f", 12, epoch(2003, 10, 2), owner="joe", group="users"),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 12 30. Jan., 12:40 2014 f",
+            entry("2014 f", 12, epoch(2026, 1, 30, 12, 40), owner="joe", group="users"),
+        ),
+        (
+            "-rw-r--r--   1 joe users 12 févr. 20 10:00 f".encode("latin-1"),
+            entry("f", 12, epoch(2026, 2, 20, 10), owner="joe", group="users"),
+        ),
+        (
+            "-rw-r--r--   1 joe users 12 ИЮЛ 20 2020 ф".encode(),
+            entry("ф", 12, epoch(2020, 7, 20), owner="joe", group="users"),
+        ),
+        (
+            "-rw-r--r--   1 joe users 12 11月 20 10:00 f".encode(),
+            entry("f", 12, epoch(2026, 11, 20, 10), owner="joe", group="users"),
+        ),
+        (
+            "-rw-r--r--   1 joe users 12 1月 20日 2020年 f".encode(),
+            entry("f", 12, epoch(2020, 1, 20), owner="joe", group="users"),
+        ),
+        (
+            "-rw-r--r--   1 joe users 12 2005년  1월  6일 f".encode(),
+            entry("f", 12, epoch(2005, 1, 6), owner="joe", group="users"),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 12 Oct 08, 2002 09:47 f",
+            entry("f", 12, epoch(2002, 10, 8, 9, 47), owner="joe", group="users"),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 12 1999/10/12 17:12 f",
+            entry("f", 12, epoch(1999, 10, 12, 17, 12), owner="joe", group="users"),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 12 04-05-2003 17:12 f",
+            entry("f", 12, epoch(2003, 5, 4, 17, 12), owner="joe", group="users"),
+        ),
+    ],
+    "sizes with a unit": [
+        (
+            b"-rw-r--r--   1 joe users 33.5k Oct 5 21:22 f",
+            entry("f", 34304, epoch(2026, 10, 5, 21, 22), owner="joe", group="users"),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 1,5M Oct 5 21:22 f",
+            entry("f", 1536 * 1024, epoch(2026, 10, 5, 21, 22), owner="joe", group="users"),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 2GiB Oct 5 21:22 f",
+            entry("f", 2 << 30, epoch(2026, 10, 5, 21, 22), owner="joe", group="users"),
+        ),
+    ],
+    "no letter for the type": [
+        (
+            b"rw-r--r--   1 joe users 12 Nov 20 10:00 f",
+            entry("f", 12, epoch(2026, 11, 20, 10), 0o644, "?", "joe", "users"),
+        ),
+        (
+            b"---------   1 joe users 12 Nov 20 10:00 f",
+            entry("f", 12, epoch(2026, 11, 20, 10), 0, "?", "joe", "users"),
+        ),
+    ],
     "links without a target": [
         (
             b"lrwxrwxrwx   1 root root 9 Nov 20 10:00 link",

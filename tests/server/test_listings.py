@@ -13,7 +13,7 @@ from tests.server.client import Client, serving
 
 async def _facts(client: Client, line: str = "MLSD") -> dict[str, Facts]:
     lines = (await client.download(line)).split(b"\r\n")[:-1]
-    return dict(parse_mlsx_line(line) for line in lines)
+    return dict(found for line in lines if (found := parse_mlsx_line(line)) is not None)
 
 
 async def test_facts_of_files_and_directories(served_directory: Path) -> None:
