@@ -40,7 +40,7 @@ from ._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .addresses import HostPort, PeerPolicy, format_epsv_reply, format_pasv_reply
-    from .codecs.selection import CodecOptions
+    from .codecs.options import CodecOptions
     from .connection.protocol import DTP
     from .connection.stream import DTPStream
     from .contracts import UploadTarget
@@ -158,7 +158,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "addresses": ("HostPort", "PeerPolicy", "format_epsv_reply", "format_pasv_reply"),
-            "codecs.selection": ("CodecOptions",),
+            "codecs.options": ("CodecOptions",),
             "connection.protocol": ("DTP",),
             "connection.stream": ("DTPStream",),
             "contracts": ("UploadTarget",),

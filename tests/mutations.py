@@ -537,25 +537,25 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="an upload without its end mark is cut",
-        module="ftpdata/codecs/transmission.py",
+        module="ftpdata/codecs/_decoding.py",
         check="        if not self._complete:\n            raise Trunc",
         instead="        if False:\n            raise Trunc",
-        tests="tests/codecs/test_transmission.py"
+        tests="tests/codecs/test_decoding.py"
         " tests/transfers/test_modes.py::test_an_upload_without_its_end_mark_is_cut",
     ),
     Mutation(
         name="bombs are stopped at the ratio",
-        module="ftpdata/codecs/transmission.py",
+        module="ftpdata/codecs/_decoding.py",
         check="            and output > limits.ratio * self._input\n",
         instead="            and False\n",
-        tests="tests/codecs/test_transmission.py::test_bombs_are_stopped_at_the_ratio",
+        tests="tests/codecs/test_decoding.py::test_bombs_are_stopped_at_the_ratio",
     ),
     Mutation(
         name="bombs are stopped at the size",
-        module="ftpdata/codecs/transmission.py",
+        module="ftpdata/codecs/_decoding.py",
         check="if limits.output is not None and output > limits.output:",
         instead="if False:",
-        tests="tests/codecs/test_transmission.py::test_bombs_are_stopped_at_the_size_limit",
+        tests="tests/codecs/test_decoding.py::test_bombs_are_stopped_at_the_size_limit",
     ),
     Mutation(
         name="deadline of a stall",
@@ -1039,10 +1039,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="modes: no piece for each byte that is marked as suspect",
-        module="ftpdata/codecs/transmission.py",
+        module="ftpdata/codecs/_decoding.py",
         check="        if self.on_suspect is not None:\n",
         instead="        if True:\n",
-        tests="tests/codecs/test_transmission.py::test_data_are_cut_only_where_somebody_asks",
+        tests="tests/codecs/test_decoding.py::test_data_are_cut_only_where_somebody_asks",
     ),
     Mutation(
         name="modes: SIZE does not count a large file",

@@ -53,6 +53,6 @@ def test_harnesses_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
     blocks = b"\2\0\0\0\4" + b"\0\0\3abc" + b"\x40\0\0"
     fuzz_block(blocks)
-    monkeypatch.setattr("ftpdata.codecs.transmission.RecordingDecoder._count", lambda *_: 1 / 0)
+    monkeypatch.setattr("ftpdata.codecs._decoding.RecordingDecoder._count", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fuzz_block(blocks)

@@ -1,6 +1,45 @@
-"""Representation types, structures and transmission modes as encoders and decoders (RFC 959 §3).
+r"""Representation types, structures and transmission modes as encoders and decoders (RFC 959 §3).
 
-Pure: bytes go in, bytes come out.
+Bytes go in and bytes come out, in any pieces; everything here is pure. A transfer function such
+as `send_file` uses it by itself, given `TransferParameters`. By hand it goes like this::
+
+    from ftpdata.codecs import decoder_for, encoder_for
+    from ftpdata.parameters import TransferParameters
+
+    parameters = TransferParameters().with_type("A N").with_mode("B")
+    encoder = encoder_for(parameters)
+    sent = b"".join([*encoder.feed(b"one\ntwo\n"), *encoder.finish()])
+    assert sent == b"\x00\x00\x0aone\r\ntwo\r\n\x40\x00\x00"
+
+    decoder = decoder_for(parameters)
+    assert b"".join([*decoder.feed(sent), *decoder.finish()]) == b"one\ntwo\n"
+    assert decoder.complete
+
+Which of them a transfer needs, and what it is made of:
+
+- `selection`: `encoder_for` and `decoder_for` choose by TYPE, STRU and MODE;
+- `options`: `CodecOptions`, what a host chooses besides;
+- `transfer`: the stages of one transfer as one encoder or decoder, with restart markers and the
+  position in the file;
+- `chain`: several encoders or decoders as one;
+- `counting`: `SizeCounter`, how many bytes a file has on the connection (SIZE).
+
+The representation type (TYPE):
+
+- `representation`: TYPE A, E, I and L 8;
+- `ebcdic`: code pages as tables, for TYPE E.
+
+The structure (STRU) and the transmission mode (MODE):
+
+- `records`: `Records`, how the records of a file stand in its bytes (STRU R);
+- `stream`: MODE S with records; without them it needs no codec;
+- `block`: MODE B;
+- `compressed`: MODE C, and its filler byte;
+- `deflate`: MODE Z, and its level;
+- `restart`: restart markers and suspect data, in MODE B and C;
+- `limits`: `CodecLimits`, what a peer may ask of a decoder.
+
+A decoder gives data or raises an error of ftpdata's, in bounded pieces, whatever a peer sends.
 """
 
 from __future__ import annotations
@@ -10,10 +49,16 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from ._pieces import MAX_PIECE
     from .block import BlockDecoder, BlockEncoder
+    from .chain import chain_decoders, chain_encoders
     from .compressed import CompressedDecoder, CompressedEncoder
+    from .counting import SizeCounter
     from .deflate import DeflateDecoder, DeflateEncoder, parse_deflate_level
     from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
+    from .limits import CodecLimits
+    from .options import CodecOptions
+    from .records import Records
     from .representation import (
         PIECE_SIZE,
         AsciiDecoder,
@@ -24,21 +69,20 @@ if TYPE_CHECKING:
         IdentityDecoder,
         IdentityEncoder,
     )
-    from .restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
+    from .restart import (
+        RestartMarker,
+        SuspectData,
+        format_mark_reply,
+        parse_mark_reply,
+    )
     from .selection import (
-        CodecOptions,
-        SizeCounter,
-        TransferDecoder,
-        TransferEncoder,
-        chain_decoders,
-        chain_encoders,
         check_supported,
         decoder_for,
         encoder_for,
         listing_encoder_for,
     )
     from .stream import StreamRecordDecoder, StreamRecordEncoder
-    from .transmission import MAX_PIECE, CodecLimits, Records
+    from .transfer import TransferDecoder, TransferEncoder
 
 __all__ = [
     "MAX_PIECE",
@@ -84,10 +128,33 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "block": ("BlockDecoder", "BlockEncoder"),
-            "compressed": ("CompressedDecoder", "CompressedEncoder"),
-            "deflate": ("DeflateDecoder", "DeflateEncoder", "parse_deflate_level"),
-            "ebcdic": ("EbcdicCodePage", "ebcdic_code_page", "translation_tables"),
+            "_pieces": ("MAX_PIECE",),
+            "block": (
+                "BlockDecoder",
+                "BlockEncoder",
+            ),
+            "chain": (
+                "chain_decoders",
+                "chain_encoders",
+            ),
+            "compressed": (
+                "CompressedDecoder",
+                "CompressedEncoder",
+            ),
+            "counting": ("SizeCounter",),
+            "deflate": (
+                "DeflateDecoder",
+                "DeflateEncoder",
+                "parse_deflate_level",
+            ),
+            "ebcdic": (
+                "EbcdicCodePage",
+                "ebcdic_code_page",
+                "translation_tables",
+            ),
+            "limits": ("CodecLimits",),
+            "options": ("CodecOptions",),
+            "records": ("Records",),
             "representation": (
                 "PIECE_SIZE",
                 "AsciiDecoder",
@@ -98,20 +165,25 @@ if not TYPE_CHECKING:
                 "IdentityDecoder",
                 "IdentityEncoder",
             ),
-            "restart": ("RestartMarker", "SuspectData", "format_mark_reply", "parse_mark_reply"),
+            "restart": (
+                "RestartMarker",
+                "SuspectData",
+                "format_mark_reply",
+                "parse_mark_reply",
+            ),
             "selection": (
-                "CodecOptions",
-                "SizeCounter",
-                "TransferDecoder",
-                "TransferEncoder",
-                "chain_decoders",
-                "chain_encoders",
                 "check_supported",
                 "decoder_for",
                 "encoder_for",
                 "listing_encoder_for",
             ),
-            "stream": ("StreamRecordDecoder", "StreamRecordEncoder"),
-            "transmission": ("MAX_PIECE", "CodecLimits", "Records"),
+            "stream": (
+                "StreamRecordDecoder",
+                "StreamRecordEncoder",
+            ),
+            "transfer": (
+                "TransferDecoder",
+                "TransferEncoder",
+            ),
         },
     )

@@ -1,7 +1,7 @@
 """Block mode (RFC 959 §3.4.2), as an encoder and a decoder.
 
-Pure. Blocks of up to 65535 bytes, each with a header of three that tells its
-length and what it is: data, the end of a record or of the file, a restart marker.
+Pure. The data are sent in blocks of up to 65535 bytes. A header of three bytes gives the length
+of each and says what it is: data, the end of a record or of the file, or a restart marker.
 """
 
 from __future__ import annotations
@@ -11,22 +11,12 @@ from collections.abc import Iterable, Iterator
 
 from ..contracts import Buffer
 from ..errors import InvalidData
+from ._decoding import RecordingDecoder
+from ._descriptors import END_OF_FILE, END_OF_RECORD, MARKER, SUSPECT, UNASSIGNED
+from ._pieces import MAX_PIECE, cut_pieces
+from .limits import DEFAULT_LIMITS, CodecLimits
+from .records import RECORDS_INPUT, RecordCutter, Records
 from .restart import checked_marker
-from .transmission import (
-    DEFAULT_LIMITS,
-    END_OF_FILE,
-    END_OF_RECORD,
-    MARKER,
-    MAX_PIECE,
-    RECORDS_INPUT,
-    SUSPECT,
-    UNASSIGNED,
-    CodecLimits,
-    RecordCutter,
-    RecordingDecoder,
-    Records,
-    cut_pieces,
-)
 
 __all__ = [
     "BlockDecoder",
@@ -39,12 +29,11 @@ _BLOCK_HEADER = struct.Struct(">BH")
 class BlockEncoder:
     """Block mode (RFC 959 §3.4.2).
 
-    The end-of-file code comes in a block of its own, without data, so that
-    nothing is held back. It ends the file, not the connection.
+    The end-of-file code is sent in a block of its own without data, so that nothing needs to
+    be held back. It ends the file, not the connection.
 
     Args:
-        records: How records stand in the file, for record structure; None for
-            file structure.
+        records: How records stand in the file, for record structure; None for file structure.
         offset: Where in the file the transfer begins, in bytes.
     """
 
@@ -74,8 +63,7 @@ class BlockEncoder:
         """Yield a restart marker for this position.
 
         Raises:
-            ValueError: It is empty, or has characters that are not printable
-                ASCII, or a space.
+            ValueError: It is empty, or holds a space or anything but printable ASCII.
         """
 
         yield _block(MARKER, checked_marker(text).encode("ascii"))
@@ -94,11 +82,10 @@ def _block(descriptor: int, data: bytes) -> bytes:
 class BlockDecoder(RecordingDecoder):
     """Block mode (RFC 959 §3.4.2).
 
-    In file structure an end-of-record code is without meaning, and ignored.
+    With file structure, an end-of-record code means nothing and is ignored.
 
     Args:
-        records: How records stand in the file, for record structure; None for
-            file structure.
+        records: How records stand in the file, for record structure; None for file structure.
         limits: What the peer may ask.
     """
 
@@ -111,7 +98,7 @@ class BlockDecoder(RecordingDecoder):
         super().__init__(records, limits)
         self._header = b""
         self._code = 0
-        # Bytes that the block still has; None where a header is due.
+        # Bytes left in the block; None when a header comes next.
         self._left: int | None = None
 
     def _parse(self, piece: bytes) -> Iterator[bytes]:
@@ -150,7 +137,7 @@ class BlockDecoder(RecordingDecoder):
         self._header = b""
         code, size = _BLOCK_HEADER.unpack(header)
         if code & UNASSIGNED:
-            raise InvalidData(f"{self._name}: no descriptor: {code}")
+            raise InvalidData(f"{self._name}: not a descriptor code: {code}")
 
         if code & MARKER and size > self._limits.marker:
             raise InvalidData(f"{self._name}: a restart marker of {size} bytes")

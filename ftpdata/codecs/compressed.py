@@ -1,7 +1,7 @@
 """Compressed mode (RFC 959 §3.4.3), as an encoder and a decoder.
 
-Pure. Strings of bytes as they are, of one byte repeated, of filler bytes; and
-escapes, with the codes of block mode.
+Pure. The data are sent as strings: of bytes as they are, of one byte repeated, or of filler
+bytes (`FILLERS`); and as escapes, which carry the codes of block mode.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ from collections.abc import Iterable, Iterator
 
 from ..contracts import Buffer
 from ..errors import InvalidData
+from ..parameters import RepresentationType
+from ._decoding import RecordingDecoder
+from ._descriptors import END_OF_FILE, END_OF_RECORD, MARKER, SUSPECT, UNASSIGNED
+from ._pieces import MAX_PIECE, cut_pieces
+from .limits import DEFAULT_LIMITS, CodecLimits
+from .records import RECORDS_INPUT, RecordCutter, Records
 from .restart import checked_marker
-from .transmission import (
-    DEFAULT_LIMITS,
-    END_OF_FILE,
-    END_OF_RECORD,
-    MARKER,
-    MAX_PIECE,
-    RECORDS_INPUT,
-    SUSPECT,
-    UNASSIGNED,
-    CodecLimits,
-    RecordCutter,
-    RecordingDecoder,
-    Records,
-    cut_pieces,
-)
 
 __all__ = [
     "CompressedDecoder",
     "CompressedEncoder",
 ]
 
+FILLERS = {
+    RepresentationType.ASCII: 0x20,
+    RepresentationType.EBCDIC: 0x40,
+    RepresentationType.IMAGE: 0,
+    RepresentationType.LOCAL: 0,
+}
+"""The filler byte: a space in the text types, zero in the others (RFC 959 §3.4.3)."""
+
 # The two leftmost bits of a string's first byte, and what they leave for its length.
-_FILLERS = 0xC0
+_FILLER_STRING = 0xC0
 _REPLICATED = 0x80
 _LONGEST_STRING = 127
 _LONGEST_RUN = 63
@@ -46,7 +45,7 @@ def _escape(code: int) -> bytes:
     return b"\0" + _BYTES[code]
 
 
-_NO_FILLER = _BYTES[_FILLERS]
+_NO_FILLER = _BYTES[_FILLER_STRING]
 _END_OF_RECORD_STRING = _escape(END_OF_RECORD) + _NO_FILLER
 _SUSPECT_ESCAPE = _escape(SUSPECT)
 
@@ -54,18 +53,15 @@ _SUSPECT_ESCAPE = _escape(SUSPECT)
 class CompressedEncoder:
     """Compressed mode (RFC 959 §3.4.3).
 
-    The descriptor codes of an escape "apply to the succeeding string of
-    bytes". Here that is always an empty one, X'C0', no filler bytes, behind
-    the data that end with it: nothing is held back to see whether it was the
-    last; a receiver for which an escape applies to what came before
-    understands the same; and a connection that is cut behind the end-of-file
-    escape has lost no data.
+    The descriptor codes of an escape "apply to the succeeding string of bytes". This encoder
+    always sends an empty string for them (X'C0', no filler bytes) after the data that they
+    are about. So it need not hold data back to see whether they are the last, a receiver that
+    applies an escape to what came before it understands the same, and a connection that is
+    cut after the end-of-file escape has lost no data.
 
     Args:
-        filler: The filler byte: space for TYPE A (32) and TYPE E (64), zero
-            for TYPE I and L.
-        records: How records stand in the file, for record structure; None for
-            file structure.
+        filler: The filler byte, see `FILLERS`.
+        records: How records stand in the file, for record structure; None for file structure.
         offset: Where in the file the transfer begins, in bytes.
     """
 
@@ -79,7 +75,7 @@ class CompressedEncoder:
 
         Args:
             data: Bytes of the file.
-            suspect: Whether to mark them as suspect, each string of them.
+            suspect: Whether to mark each string of them as suspect.
         """
 
         for piece in cut_pieces(data, self._input):
@@ -101,18 +97,18 @@ class CompressedEncoder:
         """Yield a restart marker for this position.
 
         Raises:
-            ValueError: It is empty or longer than 127 characters, or has some
-                that are not printable ASCII, or a space.
+            ValueError: It is empty or longer than 127 characters, or holds a space or
+                anything but printable ASCII.
         """
 
         data = checked_marker(text).encode("ascii")
         if len(data) > _LONGEST_STRING:
-            raise ValueError(f"a restart marker in compressed mode has 127 bytes, not {len(data)}")
+            raise ValueError(f"a marker in compressed mode has at most 127 bytes, not {len(data)}")
 
         yield _escape(MARKER) + _BYTES[len(data)] + data
 
     def finish(self) -> Iterator[bytes]:
-        """Yield the end-of-file escape, and its string of nothing."""
+        """Yield the end-of-file escape and its empty string."""
 
         code = self._cutter.closing_code() if self._cutter else 0
         yield _escape(END_OF_FILE | code) + _NO_FILLER
@@ -120,7 +116,7 @@ class CompressedEncoder:
     def _append(self, strings: list[bytes], data: bytes) -> None:
         start = 0
         for begin, end in _runs(data):
-            # A shorter run costs what it saves.
+            # A shorter run would save nothing.
             if end - begin >= (3 if data[begin] == self._filler else 4):
                 _append_literals(strings, data, start, begin)
                 self._append_run(strings, data[begin], end - begin)
@@ -131,9 +127,9 @@ class CompressedEncoder:
     def _append_run(self, strings: list[bytes], byte: int, count: int) -> None:
         whole, rest = divmod(count, _LONGEST_RUN)
         if byte == self._filler:
-            strings += [_BYTES[_FILLERS | _LONGEST_RUN]] * whole
+            strings += [_BYTES[_FILLER_STRING | _LONGEST_RUN]] * whole
             if rest:
-                strings.append(_BYTES[_FILLERS | rest])
+                strings.append(_BYTES[_FILLER_STRING | rest])
         else:
             replicated = _BYTES[byte]
             strings += [_BYTES[_REPLICATED | _LONGEST_RUN] + replicated] * whole
@@ -148,33 +144,30 @@ def _append_literals(strings: list[bytes], data: bytes, start: int, end: int) ->
 
 
 def _runs(data: bytes) -> Iterator[tuple[int, int]]:
-    """Return where the same byte stands three times or more, from and to.
+    """Return where the same byte occurs three times or more, as start and end.
 
-    As one number, the data differ from themselves shifted by a byte in nothing
-    but zeros there: an expression with a back reference takes many times as long.
+    Seen as one number and combined with itself shifted by one byte, the data have zeros there.
+    A regular expression with a back reference would take many times as long.
     """
 
     number = int.from_bytes(data, "big")
     differences = (number ^ number >> 8).to_bytes(len(data), "big")
-    # The first byte has none before it to differ from.
+    # Nothing precedes the first byte.
     return ((run.start() - 1, run.end()) for run in _ZEROS.finditer(differences, 1))
 
 
 class CompressedDecoder(RecordingDecoder):
     """Compressed mode (RFC 959 §3.4.3).
 
-    An end-of-file escape is good before the last string, as RFC 959 says, and
-    alone at the end, after it, as some send it. Since only the end of the
-    connection tells the two apart, `complete` stays False after a lone one
-    until `finish`.
+    An end-of-file escape is valid before the last string, as RFC 959 says, and alone after
+    it, as some peers send it. Only the end of the connection shows which it was, so `complete`
+    stays False after a lone one until `finish`.
 
-    In file structure an end-of-record code is without meaning, and ignored.
+    With file structure, an end-of-record code means nothing and is ignored.
 
     Args:
-        filler: The filler byte: space for TYPE A (32) and TYPE E (64), zero
-            for TYPE I and L.
-        records: How records stand in the file, for record structure; None for
-            file structure.
+        filler: The filler byte, see `FILLERS`.
+        records: How records stand in the file, for record structure; None for file structure.
         limits: What the peer may ask.
     """
 
@@ -190,11 +183,11 @@ class CompressedDecoder(RecordingDecoder):
     ) -> None:
         super().__init__(records, limits)
         self._fillers = _BYTES[filler] * _LONGEST_RUN
-        # The first byte of an escape or of a replicated byte, when the second is not there yet.
+        # The first byte of an escape or of a replicated byte whose second has not come yet.
         self._first = b""
-        # Bytes that a byte string still has.
+        # Bytes left in a string of bytes as they are.
         self._left = 0
-        # Descriptor codes for the string that is due or under way.
+        # Descriptor codes for the string that comes next or has begun.
         self._code = 0
 
     def _parse(self, piece: bytes) -> Iterator[bytes]:
@@ -234,12 +227,12 @@ class CompressedDecoder(RecordingDecoder):
     def _read_header(self, piece: bytes, at: int) -> tuple[int, int | None, bytes | None]:
         """Return where to read on, the size of the string that begins, and the string if a run.
 
-        An escape, and what is cut after its first byte, begin none.
+        No string begins with an escape, nor with anything cut after its first byte.
         """
 
         byte = piece[at]
         at += 1
-        if byte >= _FILLERS:
+        if byte >= _FILLER_STRING:
             count = byte & _LONGEST_RUN
             return at, count, self._fillers[:count]
 
@@ -258,9 +251,9 @@ class CompressedDecoder(RecordingDecoder):
         return at + 1, None, None
 
     def _note_escape(self, code: int) -> None:
-        # One that says nothing is what a peer sends that does not speak this mode: zeros.
+        # An escape without a code is what a peer sends that is not in this mode: zeros.
         if not code or code & UNASSIGNED:
-            raise InvalidData(f"{self._name}: no descriptor: {code}")
+            raise InvalidData(f"{self._name}: not a descriptor code: {code}")
 
         self._code |= code
 
@@ -271,7 +264,7 @@ class CompressedDecoder(RecordingDecoder):
         return self._start_suspect(size) if self._code & SUSPECT else ()
 
     def _last(self) -> Iterator[bytes]:
-        """Take a lone end-of-file escape for the end; and one of a record, where one is open."""
+        """Take a lone end-of-file escape as the end, and as that of a record if one is open."""
 
         if self._code & END_OF_FILE and not (self._left or self._first or self._code & MARKER):
             code, self._code = self._code, 0

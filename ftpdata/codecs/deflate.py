@@ -1,7 +1,7 @@
-"""MODE Z, deflate, as an encoder and a decoder; and its level, as OPTS has it.
+"""MODE Z (deflate), as an encoder and a decoder, and its level, as OPTS sets it.
 
-Pure. One zlib stream (RFC 1950) for each file, as lftp and ProFTPD speak it.
-RFC 959 does not know it.
+Pure. Each file is one zlib stream (RFC 1950), as with lftp and ProFTPD. RFC 959 does not have
+this mode.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 from ..contracts import Buffer
 from ..errors import BadArgument, InvalidData
-from .transmission import DEFAULT_LIMITS, MAX_PIECE, CodecLimits, MarkedDecoder, cut_pieces
+from ._decoding import MarkedDecoder
+from ._pieces import MAX_PIECE, cut_pieces
+from .limits import DEFAULT_LIMITS, CodecLimits
 
 __all__ = [
     "DeflateDecoder",
@@ -27,24 +29,24 @@ _DEFLATE_LEVEL = re.compile(
 
 
 def parse_deflate_level(argument: str) -> int:
-    """Parse the argument of ``OPTS MODE Z LEVEL n``, as lftp sends it, or what follows OPTS MODE.
+    """Parse the argument of ``OPTS MODE Z LEVEL n``, as lftp sends it, with or without ``MODE``.
 
     Raises:
-        BadArgument: It is none, or the level is not one of 0 to 9. Reply 501.
+        BadArgument: It is not such an argument, or the level is not from 0 to 9. Reply 501.
     """
 
     match = _DEFLATE_LEVEL.fullmatch(argument)
     if match is None:
-        raise BadArgument(f"expected MODE Z LEVEL and 0 to 9, not {argument!r:.40}")
+        raise BadArgument(f"expected MODE Z LEVEL and a number from 0 to 9, not {argument!r:.40}")
 
     return int(match[1])
 
 
 class DeflateEncoder:
-    """MODE Z: one zlib stream for each file, as lftp and ProFTPD speak it.
+    """MODE Z: one zlib stream for each file.
 
     Args:
-        level: 0 for none to 9 for best compression.
+        level: From 0 for no compression to 9 for the best.
 
     Raises:
         ValueError: There is no such level.
@@ -52,24 +54,24 @@ class DeflateEncoder:
 
     def __init__(self, *, level: int = 6) -> None:
         if not 0 <= level <= _HIGHEST_LEVEL:
-            raise ValueError(f"the level of deflate is 0 to 9, not {level}")
+            raise ValueError(f"the level of deflate is from 0 to 9, not {level}")
 
         self._deflater = zlib.compressobj(level)
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
-        """Encode data; most of it comes out later."""
+        """Encode data; most of the result comes out later."""
 
         for piece in cut_pieces(data, MAX_PIECE):
             yield from cut_pieces(self._deflater.compress(piece), MAX_PIECE)
 
     def finish(self) -> Iterator[bytes]:
-        """Yield what is held, and the trailer."""
+        """Yield what is still held, and the trailer."""
 
         yield from cut_pieces(self._deflater.flush(), MAX_PIECE)
 
 
 class DeflateDecoder(MarkedDecoder):
-    """MODE Z: one zlib stream, as lftp and ProFTPD speak it. Its trailer is the end mark.
+    """MODE Z: one zlib stream, whose trailer is the end mark.
 
     Args:
         limits: What the peer may ask.
@@ -77,7 +79,7 @@ class DeflateDecoder(MarkedDecoder):
 
     _name = "MODE Z"
 
-    # zlib gives back what it did not read, a copy each time: little at once.
+    # zlib returns a copy of what it did not read each time, so feed it little at once.
     _CHUNK = 4 * 1024
 
     def __init__(self, *, limits: CodecLimits = DEFAULT_LIMITS) -> None:
@@ -88,7 +90,7 @@ class DeflateDecoder(MarkedDecoder):
         inflater = self._inflater
         for start in range(0, len(piece), self._CHUNK):
             data = piece[start : start + self._CHUNK]
-            # With all data read little of what they give can be left; it comes with the trailer.
+            # Once all data are read, little of their output can be left; it comes with the trailer.
             while data:
                 try:
                     part = inflater.decompress(data, MAX_PIECE)

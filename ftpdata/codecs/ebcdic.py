@@ -1,18 +1,17 @@
 """EBCDIC code pages as tables (RFC 959 §3.1.1.2).
 
-Pure. Gives the table of a code page, whether Python has it or not, and the
-tables that take the bytes of a text file to EBCDIC and back. Knows no stream
-and no line: of the line end it knows only that it is one character.
+Pure. This module has the table of a code page, whether Python has it or not, and the tables
+that take the bytes of a text file to EBCDIC and back. It knows no stream and no line: about the
+line end it knows only that it is one character.
 
 Two things differ from Python's own codecs:
 
-1. A line end is NL, X'15' (RFC 959 §3.1.1.2). Python's tables follow
-   Unicode's, in which X'15' is U+0085 and X'25' is the line feed; here they
-   change places, as they do in z/OS UNIX and in Java's tables. So a line feed
-   becomes NL, and nothing is lost.
-2. No byte is without a counterpart. `translation_tables` are permutations of
-   the 256 bytes: what a character set lacks is paired with what the other
-   lacks, in order. Any file, text or not, comes back as it was.
+1. A line end is NL, X'15' (RFC 959 §3.1.1.2). Python's tables follow Unicode's, in which X'15'
+   is U+0085 and X'25' is the line feed. Here the two are exchanged, as in z/OS UNIX and in
+   Java's tables, so a line feed becomes NL and nothing is lost.
+2. Every byte has a counterpart. `translation_tables` are permutations of the 256 bytes: what
+   one character set lacks is paired with what the other lacks, in order. Any file, text or
+   not, comes back as it was.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ _NL = 0x15
 _LF = 0x25
 _NEXT_LINE = "\x85"
 
-# Code page 1047, Latin-1 of z/OS UNIX, which Python lacks: code page 037 with three pairs of
-# characters in each other's place (IBM's code page identifier 01047; the C library's IBM1047).
+# Code page 1047, the Latin-1 of z/OS UNIX, which Python lacks: code page 037 with three pairs of
+# characters exchanged (IBM's code page identifier 01047; the C library's IBM1047).
 _NAME_1047 = re.compile(r"(?:cp|ibm)?[-_ ]?0?1047", re.ASCII | re.IGNORECASE)
 _SWAPPED_1047 = ((0x5F, 0xB0), (0xAD, 0xBA), (0xBB, 0xBD))
 
@@ -50,15 +49,15 @@ class EbcdicCodePage:
 
     Attributes:
         name: Its name, in lower case: Python's, or ``cp1047``.
-        characters: The 256 characters by their codes; U+FFFE where there is
-            none. Code X'15' is a line feed, X'25' is U+0085.
+        characters: The 256 characters by their codes; U+FFFE for a code without one. Code
+            X'15' is a line feed, X'25' is U+0085.
     """
 
     name: str
     characters: str
 
     def decode(self, data: bytes) -> str:
-        """Return the text of EBCDIC data, its lines ended by line feeds.
+        """Return the text of EBCDIC data, with line feeds as line ends.
 
         Raises:
             UnicodeDecodeError: A code that the code page leaves undefined.
@@ -81,11 +80,11 @@ def ebcdic_code_page(name: str) -> EbcdicCodePage:
     """Return the code page of that name.
 
     Args:
-        name: Python's name or alias of an EBCDIC code page (``cp037``,
-            ``cp500``, ``cp1140``, ``ibm273`` …), or ``cp1047``.
+        name: Python's name or alias of an EBCDIC code page (``cp037``, ``cp500``, ``cp1140``,
+            ``ibm273`` …), or ``cp1047``.
 
     Raises:
-        UnsupportedParameter: There is none, or it is no EBCDIC. Reply 504.
+        UnsupportedParameter: There is no such code page, or it is not EBCDIC. Reply 504.
     """
 
     if _NAME_1047.fullmatch(name):
@@ -102,7 +101,7 @@ def ebcdic_code_page(name: str) -> EbcdicCodePage:
             raise UnsupportedParameter(f"there is no code page {name!r:.40}") from None
 
     if any(characters[code] != character for code, character in _INVARIANT):
-        raise UnsupportedParameter(f"{name!r:.40} is no EBCDIC code page")
+        raise UnsupportedParameter(f"{name!r:.40} is not an EBCDIC code page")
 
     characters[_NL], characters[_LF] = characters[_LF], characters[_NL]
     return EbcdicCodePage(canonical, "".join(characters))
@@ -112,18 +111,18 @@ def ebcdic_code_page(name: str) -> EbcdicCodePage:
 def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes]:
     """Return the tables for `bytes.translate`: file to EBCDIC, and back.
 
-    Each is a permutation, and the one undoes the other. Characters that both
-    sets have are mapped to each other; the codes left over are paired in their
-    order. (¤ of Latin-1 so becomes € of cp1140, which stands in its place.)
+    Each is a permutation and undoes the other. Characters that both sets have are mapped to
+    each other; the remaining codes are paired in order. (So ¤ of Latin-1 becomes € of cp1140,
+    which is in its place.)
 
     Args:
         code_page: Name of an EBCDIC code page, see `ebcdic_code_page`.
-        file_encoding: Python's name of the file's character set: one whose
-            characters are single bytes and that contains ASCII.
+        file_encoding: Python's name of the file's character set. Its characters must be
+            single bytes and include ASCII.
 
     Raises:
         UnsupportedParameter: There is no such code page. Reply 504.
-        ValueError: `file_encoding` is none that can be used.
+        ValueError: `file_encoding` is not such a character set.
     """
 
     ebcdic = ebcdic_code_page(code_page).characters
@@ -134,7 +133,7 @@ def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes
 
     ascii_is_ascii = local[:128] == bytes(range(128)).decode("ascii")
     if not ascii_is_ascii or local.count(_UNDEFINED) > _MOST_UNDEFINED:
-        raise ValueError(f"expected ASCII and single bytes, not {file_encoding!r:.40}")
+        raise ValueError(f"expected single bytes that include ASCII, not {file_encoding!r:.40}")
 
     codes = {character: code for code, character in enumerate(ebcdic) if character != _UNDEFINED}
     targets = [codes.pop(character, -1) for character in local]
@@ -149,11 +148,11 @@ def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes
 
 
 def _characters(encoding: str) -> str:
-    """Return what each of the 256 bytes is on its own, U+FFFE where it is no character.
+    """Return the character that each of the 256 bytes is on its own, U+FFFE if it is none.
 
     Raises:
         LookupError: There is no such text encoding.
-        ValueError: It is no name at all.
+        ValueError: It cannot be the name of one.
     """
 
     if not encoding.isascii():

@@ -1,28 +1,27 @@
 """Representation types (RFC 959 §3.1.1) as incremental encoders and decoders.
 
-Pure. Turns the bytes of a file into those of the data connection and back:
-TYPE A (NVT-ASCII line ends), TYPE E (EBCDIC), TYPE I and TYPE L 8 (nothing to
-convert). Knows no file, no structure and no mode.
+Pure. They turn the bytes of a file into those of the data connection and back: TYPE A (NVT-ASCII
+line ends), TYPE E (EBCDIC), TYPE I and TYPE L 8 (nothing to convert). They know no file, no
+structure and no mode.
 
 The rules of every encoder and decoder here:
 
-1. `feed` is lazy. What it returns is exhausted before the next call, and
-   `data` stays as it is until then. Nothing is converted ahead of the reader,
-   so a large piece of memory costs no second one of its size.
-2. No piece is empty, and none is larger than twice the data it was fed, nor
-   than twice `PIECE_SIZE`; where UTF-8 is made, than three times.
+1. `feed` is lazy. Exhaust what it returns before the next call, and leave `data` unchanged
+   until then. Nothing is converted ahead of the reader, so a large piece of memory does not
+   need a second one of its size.
+2. No piece is empty. None is larger than twice the data that were fed, or twice `PIECE_SIZE`
+   (three times if the result is UTF-8).
 3. Where the data are split makes no difference to what comes out.
-4. TYPE A touches only line ends. Bytes above 127 pass as they are, as RFC 959
-   §3.1.1.1 wants ("data must be interpreted as 8-bit bytes"): UTF-8 survives,
-   UTF-16 is not text in the sense of TYPE A.
-5. A CR that no LF follows passes as it is, at the end of the file too, and so
-   does a NUL after it. RFC 854 would write a lone CR as CR NUL; RFC 959 wants
-   of the NVT only its line end, and a receiver that took the NUL away would
-   damage every file that has one.
-6. Format effectors are carried. The file of a TYPE A T or E T transfer has
-   them where its sender put them (CR, LF, VT, FF), that of A C or E C has its
-   ASA control characters in the first column; what they move is a printer's
-   paper (RFC 959 §3.1.1.5). So a file that was stored comes back as it was.
+4. TYPE A changes line ends only. Bytes above 127 pass as they are, as RFC 959 §3.1.1.1 wants
+   ("data must be interpreted as 8-bit bytes"): UTF-8 survives, UTF-16 is not text in the sense
+   of TYPE A.
+5. A CR without an LF after it passes as it is, also at the end of the file, and so does a NUL
+   after it. RFC 854 would write a lone CR as CR NUL, but RFC 959 takes only the line end from
+   the NVT, and a receiver that removed the NUL would damage every file that has one.
+6. Format effectors are carried. In a TYPE A T or E T transfer they are in the file where its
+   sender put them (CR, LF, VT, FF); with A C or E C, ASA control characters are in the first
+   column. They move a printer's paper (RFC 959 §3.1.1.5); a file that was stored comes back as
+   it was.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ import attrs
 
 from ..contracts import Buffer
 from ..errors import InvalidData
+from ._pieces import cut_pieces
 from .ebcdic import ebcdic_code_page, translation_tables
 
 __all__ = [
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 PIECE_SIZE = 256 * 1024
-"""Bytes that are converted at once, at most."""
+"""The most bytes that are converted at once."""
 
 CR = b"\r"
 LF = b"\n"
@@ -57,23 +57,23 @@ CRLF = b"\r\n"
 
 
 class ExistingCRLF(enum.Enum):
-    """What becomes of a CRLF that stands in the file already (TYPE A and E, sending)."""
+    """What becomes of a CRLF that the file already has, when it is sent with TYPE A or E."""
 
     KEEP = "keep"
-    """It is a line end already and stays one. The peer gets a text with right
-    line ends, whether the file was written on Unix or on Windows."""
+    """It is a line end and stays one. The peer gets a text with correct line ends, whether the
+    file was written on Unix or on Windows."""
 
     DOUBLE = "double"
-    """Its LF gets a CR as every other LF does: CR CR LF. A peer that makes LF
-    of CRLF then has the very bytes of the file."""
+    """Its LF gets a CR as any other LF does: CR CR LF. A peer that turns CRLF into LF then has
+    the exact bytes of the file."""
 
 
 @attrs.define(kw_only=True)
 class AsciiEncoder:
     r"""Turns the line ends of a file into NVT-ASCII's CRLF (RFC 959 §3.1.1.1).
 
-    Decoded by `AsciiDecoder`, the result is the file with every ``\r\n`` made
-    ``\n`` (KEEP), or the file (DOUBLE).
+    Decoded by `AsciiDecoder`, the result is the file with every ``\r\n`` turned into ``\n``
+    (KEEP), or the exact file (DOUBLE).
 
     Args:
         existing_crlf: What becomes of a CRLF in the file.
@@ -85,7 +85,7 @@ class AsciiEncoder:
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Encode data; yield pieces of at most twice their size."""
 
-        for piece in _pieces(data):
+        for piece in cut_pieces(data, PIECE_SIZE):
             yield self._encode(piece)
 
     def finish(self) -> Iterator[bytes]:
@@ -94,8 +94,8 @@ class AsciiEncoder:
         return iter(())
 
     def _encode(self, piece: bytes) -> bytes:
-        # The searches for one byte are memchr's and cost next to nothing; they
-        # save those for two, which are several times slower.
+        # Searches for one byte are memchr's and cost next to nothing. They save searches for
+        # two bytes, which are several times slower.
         encoded = piece
         if self.existing_crlf is ExistingCRLF.KEEP and CR in encoded:
             encoded = encoded.replace(CRLF, LF)
@@ -106,14 +106,14 @@ class AsciiEncoder:
         splits_crlf = self._after_cr and piece.startswith(LF)
         self._after_cr = piece.endswith(CR)
         if splits_crlf and self.existing_crlf is ExistingCRLF.KEEP:
-            # The CR of this line end went out with the last piece.
+            # The CR of this line end was sent with the last piece.
             return encoded[1:]
 
         return encoded
 
 
 def local_line_end(_: object, attribute: attrs.Attribute[bytes], value: bytes) -> None:
-    """Refuse what is no line end of a file; a validator of attrs."""
+    """Refuse what is not a line end of a file, as a validator of attrs."""
 
     if value not in (LF, CRLF):
         raise ValueError(f"{attribute.name} must be b'\\n' or b'\\r\\n', not {value!r:.40}")
@@ -123,12 +123,11 @@ def local_line_end(_: object, attribute: attrs.Attribute[bytes], value: bytes) -
 class AsciiDecoder:
     r"""Turns NVT-ASCII's CRLF into the line ends of a local file (RFC 959 §3.1.1.1).
 
-    Only CRLF is a line end. A lone LF, which a peer that converts nothing
-    sends, and a lone CR pass as they are.
+    Only CRLF is a line end. A lone CR passes as it is, and so does a lone LF, as a peer sends
+    it that converts nothing.
 
     Args:
-        line_end: Line end of the file: ``b"\n"``, or ``b"\r\n"``, with which
-            nothing changes.
+        line_end: Line end of the file: ``b"\n"``, or ``b"\r\n"``, which changes nothing.
 
     Raises:
         ValueError: `line_end` is neither.
@@ -139,20 +138,20 @@ class AsciiDecoder:
 
     @property
     def holds(self) -> bool:
-        """Whether a CR is held until it is known what follows."""
+        """Whether a CR is held until the next byte is known."""
 
         return self._holds_cr
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
-        """Decode data; yield pieces. A CR at the end is held until it is known what follows."""
+        """Decode data; yield pieces. A CR at the end is held until the next byte is known."""
 
-        for piece in _pieces(data):
+        for piece in cut_pieces(data, PIECE_SIZE):
             decoded = piece if self.line_end == CRLF else self._decode(piece)
             if decoded:
                 yield decoded
 
     def finish(self) -> Iterator[bytes]:
-        """Yield the CR that the data ended with, if they did."""
+        """Yield the CR that the data ended with, if any."""
 
         if self._holds_cr:
             self._holds_cr = False
@@ -171,21 +170,21 @@ class AsciiDecoder:
 
 @attrs.define(kw_only=True)
 class EbcdicEncoder:
-    r"""Turns a text file into EBCDIC, each line ended by NL, X'15' (RFC 959 §3.1.1.2).
+    r"""Turns a text file into EBCDIC, with NL, X'15', as the line end (RFC 959 §3.1.1.2).
 
-    Of single bytes each has its counterpart, so no file is refused or damaged,
-    whatever is in it (see `ebcdic.translation_tables`). UTF-8 has more
-    characters than a code page: one that it lacks ends the transfer.
+    In a character set of single bytes each byte has a counterpart, so no file is refused or
+    damaged, whatever it holds (see `ebcdic.translation_tables`). UTF-8 has more characters
+    than a code page: one that the code page lacks ends the transfer.
 
     Args:
         code_page: Name of an EBCDIC code page.
         file_encoding: Character set of the file: UTF-8, or one of single bytes.
-        existing_crlf: What becomes of a CRLF in the file: NL (KEEP), or CR NL
-            (DOUBLE), of which `EbcdicDecoder` makes the very bytes again.
+        existing_crlf: What becomes of a CRLF in the file: NL (KEEP), or CR NL (DOUBLE), which
+            `EbcdicDecoder` turns back into the exact bytes.
 
     Raises:
         UnsupportedParameter: There is no such code page. Reply 504.
-        ValueError: `file_encoding` is none of these.
+        ValueError: `file_encoding` is not such a character set.
     """
 
     code_page: str = "cp037"
@@ -204,23 +203,23 @@ class EbcdicEncoder:
             self._convert = lambda data: data.translate(table)
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
-        """Encode data; a CR at the end is held until it is known what follows.
+        """Encode data; a CR at the end is held until the next byte is known.
 
         Raises:
-            InvalidData: The file is no UTF-8, or has a character that the code
-                page lacks. Reply 451.
+            InvalidData: The file is not UTF-8, or has a character that the code page lacks.
+                Reply 451.
         """
 
         keeps = self.existing_crlf is ExistingCRLF.KEEP
-        for piece in self._line_ends.feed(data) if keeps else _pieces(data):
+        for piece in self._line_ends.feed(data) if keeps else cut_pieces(data, PIECE_SIZE):
             if encoded := self._convert(piece):
                 yield encoded
 
     def finish(self) -> Iterator[bytes]:
-        """Yield the CR that the file ended with, if it did.
+        """Yield the CR that the file ended with, if any.
 
         Raises:
-            InvalidData: The file ends amid a character. Reply 451.
+            InvalidData: The file ends within a character. Reply 451.
         """
 
         for piece in self._line_ends.finish():
@@ -234,8 +233,8 @@ class EbcdicEncoder:
 class EbcdicDecoder:
     r"""Turns EBCDIC into a text file (RFC 959 §3.1.1.2).
 
-    NL, X'15', is a line end. LF, X'25', is none: it stays the format effector
-    that it is (U+0085 in the file), or a file could not be sent back as it was.
+    NL, X'15', is a line end. LF, X'25', is not: it remains a format effector (U+0085 in the
+    file), because otherwise a file could not be sent back as it was.
 
     Args:
         code_page: Name of an EBCDIC code page.
@@ -244,7 +243,7 @@ class EbcdicDecoder:
 
     Raises:
         UnsupportedParameter: There is no such code page. Reply 504.
-        ValueError: `file_encoding` or `line_end` is none of these.
+        ValueError: `file_encoding` or `line_end` is not one of these.
     """
 
     code_page: str = "cp037"
@@ -264,15 +263,15 @@ class EbcdicDecoder:
         """Decode data.
 
         Raises:
-            InvalidData: A code that the code page leaves undefined, which has
+            InvalidData: There is a code that the code page leaves undefined, so that it has
                 no UTF-8. Reply 451.
         """
 
-        for piece in _pieces(data):
+        for piece in cut_pieces(data, PIECE_SIZE):
             try:
                 decoded = self._convert(piece)
             except UnicodeError as error:
-                raise InvalidData(f"no {self.code_page}: {error}") from error
+                raise InvalidData(f"the data are not {self.code_page}: {error}") from error
 
             yield decoded if self.line_end == LF else decoded.replace(LF, CRLF)
 
@@ -283,7 +282,7 @@ class EbcdicDecoder:
 
 
 class _Utf8ToEbcdic:
-    """UTF-8 in parts, which may end amid a character, as EBCDIC."""
+    """Turns UTF-8 into EBCDIC, in parts that may end within a character."""
 
     def __init__(self, code_page: str) -> None:
         self._page = ebcdic_code_page(code_page)
@@ -293,17 +292,17 @@ class _Utf8ToEbcdic:
         try:
             return self._page.encode(self._decoder.decode(data))
         except UnicodeError as error:
-            raise InvalidData(f"no {self._page.name} of this file: {error}") from error
+            raise InvalidData(f"the file cannot be sent in {self._page.name}: {error}") from error
 
     def finish(self) -> None:
         try:
             self._decoder.decode(b"", final=True)
         except UnicodeError as error:
-            raise InvalidData(f"the file ends amid a character: {error}") from error
+            raise InvalidData(f"the file ends within a character: {error}") from error
 
 
 def is_utf_8(encoding: str) -> bool:
-    """Whether this is a name of UTF-8."""
+    """Return whether this is a name of UTF-8."""
 
     return encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
 
@@ -314,7 +313,7 @@ class _Identity:
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Yield the data in pieces of at most `PIECE_SIZE` bytes."""
 
-        return _pieces(data)
+        return cut_pieces(data, PIECE_SIZE)
 
     def finish(self) -> Iterator[bytes]:
         """Yield nothing: nothing is held back."""
@@ -332,18 +331,3 @@ class IdentityDecoder(_Identity):
     """Passes the bytes of the connection as they are: TYPE I and TYPE L 8 (RFC 959 §3.1.1.3)."""
 
     __slots__ = ()
-
-
-def _pieces(data: Buffer) -> Iterator[bytes]:
-    """Cut data into non-empty pieces of at most `PIECE_SIZE` bytes; copy only what must be."""
-
-    if isinstance(data, bytes) and len(data) <= PIECE_SIZE:
-        if data:
-            yield data
-
-        return
-
-    # As bytes, whatever the items of a memoryview are.
-    view = memoryview(data).cast("B")
-    for start in range(0, len(view), PIECE_SIZE):
-        yield bytes(view[start : start + PIECE_SIZE])

@@ -1,7 +1,7 @@
 """Restart markers and suspect data (RFC 959 §3.4.2, §3.5).
 
-Pure. What block and compressed mode carry besides the bytes of a file, and the
-reply 110 that tells a sender where its marker stands. Knows no mode.
+Pure. Block and compressed mode carry them besides the bytes of a file, and the reply 110 tells
+a sender where the receiver saw its marker. This module knows no mode.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class RestartMarker:
 
     Attributes:
         text: The marker; only its sender knows what it means.
-        offset: Where it stands, in bytes of the file as it is stored here.
-            Everything before has been given out, and taken by the reader.
+        offset: Where it was sent, in bytes of the file as it is stored here. Everything
+            before it has been given out, and the reader has taken it.
     """
 
     text: str
@@ -40,11 +40,11 @@ class RestartMarker:
 
 @attrs.frozen
 class SuspectData:
-    """Data that their sender marked as suspect (RFC 959 §3.4.2). They are delivered as any other.
+    """Data that their sender marked as suspect (RFC 959 §3.4.2). They are delivered like any other.
 
     Attributes:
         offset: Where they start, in bytes of the file as it is stored here.
-        size: How many they are, in bytes on the connection.
+        size: Their length, in bytes on the connection.
     """
 
     offset: int
@@ -56,27 +56,30 @@ SuspectCallback = Callable[[SuspectData], None]
 
 
 def format_mark_reply(marker: RestartMarker, *, own: str | None = None) -> str:
-    """Format the reply that tells the sender where its marker stands (RFC 959 §4.2).
+    """Format the reply that tells the sender where its marker was seen (RFC 959 §4.2).
 
     Args:
         marker: The marker that was received.
-        own: The receiver's equivalent of it; without, the offset in decimal.
+        own: The receiver's equivalent of it; by default the offset in decimal.
 
     Returns:
-        ``110 MARK yyyy = mmmm``, to the letter as RFC 959 has it.
+        ``110 MARK yyyy = mmmm``, exactly as in RFC 959.
 
     Raises:
-        ValueError: `own` is no marker.
+        ValueError: `own` cannot be a marker.
     """
 
     return f"110 MARK {marker.text} = {checked_marker(str(marker.offset) if own is None else own)}"
 
 
 def parse_mark_reply(text: str) -> tuple[str, str]:
-    """Parse reply 110, with or without its number: the sender's marker, the receiver's.
+    """Parse reply 110, with or without its number.
+
+    Returns:
+        The sender's marker and the receiver's.
 
     Raises:
-        BadArgument: It is none. Reply 501.
+        BadArgument: It is not such a reply. Reply 501.
     """
 
     match = _MARK_REPLY.fullmatch(text)
@@ -90,7 +93,7 @@ def checked_marker(marker: str) -> str:
     """Return a marker that may be sent: printable characters, no space (RFC 959 §3.4.2)."""
 
     if not _MARKER_CHARACTERS.fullmatch(marker):
-        raise ValueError(f"a restart marker is of printable ASCII without spaces: {marker!r:.40}")
+        raise ValueError(f"a restart marker is printable ASCII without spaces, not {marker!r:.40}")
 
     return marker
 
@@ -99,11 +102,11 @@ def marker_text(data: bytes, mode: str) -> str:
     """Return a marker that was received, as text.
 
     Raises:
-        InvalidData: It is none. Reply 451.
+        InvalidData: It cannot be a marker. Reply 451.
     """
 
     text = data.decode("latin-1")
     if not _MARKER_CHARACTERS.fullmatch(text):
-        raise InvalidData(f"{mode}: no restart marker: {data!r:.40}")
+        raise InvalidData(f"{mode}: not a restart marker: {data!r:.40}")
 
     return text

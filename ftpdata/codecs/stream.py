@@ -1,7 +1,7 @@
 """Stream mode with record structure (RFC 959 §3.4.1), as an encoder and a decoder.
 
-Pure. Two-byte control codes end the records and the file. With file structure
-stream mode has no codec: its bytes are those of the representation type.
+Pure. Two-byte control codes end the records and the file. With file structure, stream mode
+needs no codec: its bytes are those of the representation type.
 """
 
 from __future__ import annotations
@@ -11,18 +11,11 @@ from collections.abc import Iterator
 
 from ..contracts import Buffer
 from ..errors import InvalidData
-from .transmission import (
-    DEFAULT_LIMITS,
-    END_OF_FILE,
-    END_OF_RECORD,
-    MAX_PIECE,
-    RECORDS_INPUT,
-    CodecLimits,
-    RecordCutter,
-    RecordingDecoder,
-    Records,
-    cut_pieces,
-)
+from ._decoding import RecordingDecoder
+from ._descriptors import END_OF_FILE, END_OF_RECORD
+from ._pieces import MAX_PIECE, cut_pieces
+from .limits import DEFAULT_LIMITS, CodecLimits
+from .records import RECORDS_INPUT, RecordCutter, Records
 
 __all__ = [
     "StreamRecordDecoder",
@@ -43,11 +36,11 @@ class StreamRecordEncoder:
     def __init__(self, records: Records, *, offset: int = 0) -> None:
         self._cutter = RecordCutter(records, offset)
         self._end = records.end
-        # What an escape can make of it stays within MAX_PIECE.
+        # With every byte escaped, a piece still stays within MAX_PIECE.
         self._input = MAX_PIECE // 2 if records.length is None else RECORDS_INPUT
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
-        """Encode data; each end of a record becomes an escape, each X'FF' two."""
+        """Encode data; each end of a record becomes an escape, and each X'FF' is doubled."""
 
         for piece in cut_pieces(data, self._input):
             if self._end is None:
@@ -60,7 +53,7 @@ class StreamRecordEncoder:
                 yield _escaped(piece).replace(self._end, b"\xff\x01")
 
     def finish(self) -> Iterator[bytes]:
-        """Yield the end-of-file escape; together with end-of-record where a record is open."""
+        """Yield the end-of-file escape, combined with end-of-record if a record is open."""
 
         yield b"\xff\x03" if self._cutter.closing_code() else b"\xff\x02"
 
@@ -79,7 +72,7 @@ class StreamRecordDecoder(RecordingDecoder):
 
     _name = "stream mode"
 
-    # An end of record may be one byte of the piece and become two.
+    # An end of record that began in the last piece may become two bytes.
     _INPUT = MAX_PIECE // 2
 
     def __init__(self, records: Records, *, limits: CodecLimits = DEFAULT_LIMITS) -> None:
@@ -108,16 +101,16 @@ class StreamRecordDecoder(RecordingDecoder):
             )
             self._remainder = piece[end + 2 :]
         else:
-            raise InvalidData(f"{self._name}: no control code: X'FF{code.hex().upper()}'")
+            raise InvalidData(f"{self._name}: not a control code: X'FF{code.hex().upper()}'")
 
     def _decoded(self, piece: bytes) -> bytes:
-        """Decode whole pairs: X'FFFF' and X'FF01' only."""
+        """Decode data whose pairs are whole, and only X'FFFF' and X'FF01'."""
 
         if b"\xff" not in piece:
             self._count(len(piece))
             return piece
 
-        # In whole pairs the first X'FFFF' of any run begins where a pair begins.
+        # Since pairs are whole, the first X'FFFF' of any run begins where a pair begins.
         parts = piece.split(b"\xff\xff")
         self._count_records(b".".join(parts).split(b"\xff\x01"))
         return b"\xff".join([part.replace(b"\xff\x01", self._record_end) for part in parts])

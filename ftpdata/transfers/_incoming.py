@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import anyio.to_thread
 
+from ..codecs._pieces import MAX_PIECE
+from ..codecs.options import CodecOptions
 from ..codecs.restart import RestartMarker, SuspectData
-from ..codecs.selection import CodecOptions, TransferDecoder, decoder_for
-from ..codecs.transmission import MAX_PIECE
+from ..codecs.selection import decoder_for
+from ..codecs.transfer import TransferDecoder
 from ..connection._receive_buffer import LARGEST_BLOCK, ReceiveBuffer
 from ..connection.protocol import DTP
 from ..connection.receive_queue import ReceiveQueue

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import anyio.to_thread
 
-from ..codecs.selection import ENCODED_AT_ONCE
-from ..codecs.transmission import MAX_PIECE
+from ..codecs._pieces import MAX_PIECE
+from ..codecs.counting import ENCODED_AT_ONCE
 from ..connection.protocol import DTP
 from ..contracts import Buffer, Encoder
 from ..files.source import CHUNK

@@ -11,7 +11,7 @@ from typing import BinaryIO, Self, cast
 import anyio
 
 from .._tasks import finish_despite_cancellation
-from ..codecs.selection import CodecOptions
+from ..codecs.options import CodecOptions
 from ..connection.protocol import DTP
 from ..contracts import ProgressCallback, UploadTarget
 from ..deadlines import Deadlines

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 import anyio
 
-from ..codecs.selection import CodecOptions, encoder_for, listing_encoder_for
+from ..codecs.options import CodecOptions
+from ..codecs.selection import encoder_for, listing_encoder_for
 from ..connection.protocol import DTP
 from ..contracts import Encoder, ProgressCallback
 from ..deadlines import Deadlines

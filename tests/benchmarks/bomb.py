@@ -18,8 +18,8 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from ftpdata.codecs.selection import CodecOptions
-from ftpdata.codecs.transmission import CodecLimits
+from ftpdata.codecs.limits import CodecLimits
+from ftpdata.codecs.options import CodecOptions
 from ftpdata.errors import FTPDataError
 from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import TransferResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftpdata.codecs.block import BlockDecoder, BlockEncoder
-from ftpdata.codecs.transmission import Records
+from ftpdata.codecs.records import Records
 from ftpdata.errors import InvalidData
 from tests.harness.codecs import LINES, ONE, OPEN_LINES, run, splits
 
@@ -70,7 +70,7 @@ def test_what_follows_in_a_large_read_is_kept() -> None:
     following = bytes(range(256)) * 1000
     assert b"".join(decoder.feed(b"\x40\0\1a" + following)) == b"a"
     assert decoder.remainder == following
-    with pytest.raises(InvalidData, match="behind the end"):
+    with pytest.raises(InvalidData, match="after the end"):
         list(decoder.finish())
     assert decoder.take_remainder() == following
     assert decoder.take_remainder() == b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ftpdata.codecs.compressed import CompressedDecoder, CompressedEncoder
-from ftpdata.codecs.transmission import Records
+from ftpdata.codecs.records import Records
 from ftpdata.errors import TruncatedTransfer
 from tests.harness.codecs import LINES, ONE, OPEN_LINES, run, splits
 

@@ -6,8 +6,8 @@ import zlib
 
 import pytest
 
+from ftpdata.codecs._pieces import MAX_PIECE
 from ftpdata.codecs.deflate import DeflateDecoder, DeflateEncoder, parse_deflate_level
-from ftpdata.codecs.transmission import MAX_PIECE
 from ftpdata.errors import BadArgument, InvalidData
 from tests.harness.codecs import each_byte, run, splits
 
@@ -39,7 +39,7 @@ def test_garbage_behind_deflate_is_seen_wherever_the_stream_ends(size: int) -> N
     sent = zlib.compress(file, 0)
     assert len(sent) == size
     assert run(DeflateDecoder(), [sent]) == file
-    with pytest.raises(InvalidData, match="behind the end"):
+    with pytest.raises(InvalidData, match="after the end"):
         list(DeflateDecoder().feed(sent + b"x"))
 
 

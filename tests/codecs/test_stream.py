@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ftpdata.codecs.records import Records
 from ftpdata.codecs.stream import StreamRecordDecoder, StreamRecordEncoder
-from ftpdata.codecs.transmission import Records
 from tests.harness.codecs import LINES, ONE, OPEN_LINES, run, splits
 
 # RFC 959 §3.4.1: "The first byte of the control code will be all ones … value 1 for EOR and value

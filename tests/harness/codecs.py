@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ftpdata.codecs._pieces import MAX_PIECE
 from ftpdata.codecs.block import BlockDecoder
 from ftpdata.codecs.compressed import CompressedDecoder
 from ftpdata.codecs.deflate import DeflateDecoder
+from ftpdata.codecs.records import Records
 from ftpdata.codecs.stream import StreamRecordDecoder
-from ftpdata.codecs.transmission import MAX_PIECE, Records
 from ftpdata.contracts import Buffer, Decoder, Encoder
 from ftpdata.errors import FTPDataError
 

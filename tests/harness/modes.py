@@ -7,8 +7,9 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator
 
+from ftpdata.codecs.options import CodecOptions
 from ftpdata.codecs.representation import ExistingCRLF
-from ftpdata.codecs.selection import CodecOptions, decoder_for, encoder_for
+from ftpdata.codecs.selection import decoder_for, encoder_for
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import FTPDataError

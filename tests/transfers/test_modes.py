@@ -12,9 +12,9 @@ from pathlib import Path
 import attrs
 import pytest
 
+from ftpdata.codecs.limits import CodecLimits
+from ftpdata.codecs.options import CodecOptions
 from ftpdata.codecs.restart import RestartMarker, SuspectData, format_mark_reply
-from ftpdata.codecs.selection import CodecOptions
-from ftpdata.codecs.transmission import CodecLimits
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
     FTPDataError,

@@ -11,8 +11,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from ftpdata.codecs.options import CodecOptions
 from ftpdata.codecs.restart import RestartMarker
-from ftpdata.codecs.selection import CodecOptions
 from ftpdata.connection._delivery import Sight
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines

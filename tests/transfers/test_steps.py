@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from ftpdata.codecs.deflate import DeflateEncoder
-from ftpdata.codecs.selection import CodecOptions
+from ftpdata.codecs.options import CodecOptions
 from ftpdata.contracts import Buffer
 from ftpdata.errors import InvalidData, TransferAborted
 from ftpdata.outcome import End

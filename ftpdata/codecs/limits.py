@@ -1,0 +1,47 @@
+"""What a peer may ask of a decoder: bounds on records, markers, and what data expand to.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+__all__ = ["CodecLimits"]
+
+_MIB = 1024 * 1024
+
+
+def at_least_one(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    """Refuse a number below 1, as a validator of attrs; None passes."""
+
+    if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} must be at least 1, not {value}")
+
+
+@attrs.frozen(kw_only=True)
+class CodecLimits:
+    """What a peer may ask of a decoder.
+
+    The ratio is for deflate, which can make a thousand bytes of one, and for compressed mode,
+    which can make 63. Files that are all zeros reach it, too: a host that expects them sets
+    it to None and limits `output` instead.
+
+    Attributes:
+        record: Bytes of the longest record of a text; None for no limit.
+        marker: Bytes of the longest restart marker.
+        output: Bytes of the largest file; None for no limit.
+        ratio: Most bytes of the file for each byte received; None for no limit.
+        ratio_from: Bytes of the file up to which the ratio is not checked.
+    """
+
+    record: int | None = attrs.field(default=16 * _MIB, validator=at_least_one)
+    marker: int = attrs.field(default=255, validator=at_least_one)
+    output: int | None = attrs.field(default=None, validator=at_least_one)
+    ratio: int | None = attrs.field(default=500, validator=at_least_one)
+    ratio_from: int = 64 * _MIB
+
+
+DEFAULT_LIMITS = CodecLimits()

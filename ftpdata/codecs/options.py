@@ -1,0 +1,50 @@
+"""What a host chooses about representation and transmission.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from .limits import CodecLimits, at_least_one
+from .representation import LF, ExistingCRLF, local_line_end
+
+__all__ = ["CodecOptions"]
+
+
+@attrs.frozen(kw_only=True)
+class CodecOptions:
+    r"""What a host chooses about representation and transmission, besides the parameters.
+
+    Attributes:
+        existing_crlf: What becomes of a CRLF in a file that is sent with TYPE A or E.
+        line_end: Line end of a file that is received with TYPE A or E: ``b"\n"`` or
+            ``b"\r\n"``.
+        file_encoding: Character set of a file that is sent or received with TYPE E: UTF-8,
+            or one of single bytes.
+        record_length: Bytes of each record of a file that is sent with STRU R and TYPE I or
+            L; None sends the file as one record.
+        close_last_record: Whether a last line without line end is sent as a whole record
+            with STRU R and TYPE A or E, as RFC 959 §3.4 wants.
+        deflate_level: Level for sending with MODE Z, 0 to 9.
+        marker_interval: Bytes of the file from one restart marker to the next, for sending
+            with MODE B or C; None sends no markers. A marker is the offset in the file, in
+            decimal.
+        limits: What a peer may ask of a decoder.
+
+    Raises:
+        ValueError: A length or an interval is below 1, or `line_end` is not a line end.
+    """
+
+    existing_crlf: ExistingCRLF = ExistingCRLF.KEEP
+    line_end: bytes = attrs.field(default=LF, validator=local_line_end)
+    file_encoding: str = "latin-1"
+    record_length: int | None = attrs.field(default=None, validator=at_least_one)
+    close_last_record: bool = True
+    deflate_level: int = 6
+    marker_interval: int | None = attrs.field(default=None, validator=at_least_one)
+    limits: CodecLimits = attrs.field(factory=CodecLimits)
+
+
+DEFAULT_OPTIONS = CodecOptions()
