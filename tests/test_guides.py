@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import importlib
+import inspect
 import pkgutil
 import re
 import textwrap
@@ -19,19 +22,27 @@ BLOCK = re.compile(r"::\n\n((?:[ ]{4}.*\n|\n)+)")
 
 
 def examples(package: str) -> list[str]:
-    """Return the literal blocks in a package's docstring, without their indentation."""
+    """Return the programs in a package's docstring: the literal blocks that begin with an import.
+
+    Other literal blocks are fragments or drawings.
+    """
 
     guide = importlib.import_module(package).__doc__ or ""
-    return [textwrap.dedent(block) for block in BLOCK.findall(guide + "\n")]
+    blocks = [textwrap.dedent(block) for block in BLOCK.findall(guide + "\n")]
+    return [block for block in blocks if block.startswith(("import ", "from "))]
 
 
 @pytest.mark.parametrize("package", [package for package in PACKAGES if examples(package)])
 def test_the_examples_of_a_guide_run(package: str) -> None:
-    """One after the other: a later one may use what an earlier one made."""
+    """One after the other: a later one may use what an earlier one made. They may await."""
 
     names: dict[str, object] = {"__name__": package}
     for number, example in enumerate(examples(package), 1):
-        exec(compile(example, f"<example {number} of {package}>", "exec"), names)
+        title = f"<example {number} of {package}>"
+        code = compile(example, title, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        done = eval(code, names)
+        if inspect.iscoroutine(done):
+            asyncio.run(done)
 
 
 def test_a_guide_has_an_example() -> None:
