@@ -1159,6 +1159,43 @@ MUTATIONS: tuple[Mutation, ...] = (
         "    return Reply(failure.reply_code, failure.message)\n",
         tests="tests/server/test_transfer.py::test_what_the_host_raises_stays_in_the_log",
     ),
+    Mutation(
+        name="contracts: a coroutine that nobody would await is refused",
+        module="ftpdata/contracts.py",
+        check="        if inspect.iscoroutinefunction(method):\n",
+        instead="        if False:\n",
+        tests="tests/test_contracts.py::test_a_coroutine_is_refused",
+    ),
+    Mutation(
+        name="contracts: a consumer is looked at when it is registered",
+        module="ftpdata/connection/protocol.py",
+        check="        require_consumer(consumer)\n",
+        instead="",
+        tests="tests/connection/test_consumer.py"
+        "::test_what_lacks_a_method_of_a_consumer_is_refused",
+    ),
+    Mutation(
+        name="contracts: a producer is looked at when it is registered",
+        module="ftpdata/connection/protocol.py",
+        check="        require_producer(producer, streaming=streaming)\n",
+        instead="",
+        tests="tests/connection/test_producer.py"
+        "::test_what_lacks_a_method_of_a_producer_is_refused",
+    ),
+    Mutation(
+        name="producers: a source is closed although nothing was asked of it",
+        module="ftpdata/connection/_producer.py",
+        check="if task is not None and self._has_begun and task",
+        instead="if task is not None and task",
+        tests="tests/connection/test_iterable_producers.py::test_a_source_is_closed_in_every_case",
+    ),
+    Mutation(
+        name="producers: a source is closed although the producer is refused",
+        module="ftpdata/connection/_producer.py",
+        check="            if is_first:\n",
+        instead="            if is_first and not self._stopped:\n",
+        tests="tests/connection/test_iterable_producers.py::test_a_source_is_closed_in_every_case",
+    ),
 )
 
 

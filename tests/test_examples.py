@@ -374,12 +374,14 @@ class ProtectedFTP(ftplib.FTP_TLS):
 
 
 @contextlib.contextmanager
-def running_minimal_server(served: Path, way: str = "clear") -> Iterator[tuple[str, str]]:
+def running_minimal_server(
+    served: Path, way: str = "clear", host: str = "127.0.0.1"
+) -> Iterator[tuple[str, str]]:
     """Run the minimal server, in clear or with TLS, for the user u whose password is p."""
 
     certificate = AUTHORITY.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
     with certificate.tempfile() as file:
-        arguments = ["--port", "0", "--user", "u:p"]
+        arguments = ["--host", host, "--port", "0", "--user", "u:p"]
         if way == "tls":
             arguments += ["--certificate", file]
         with running("minimal_server", str(served), *arguments) as address:
@@ -496,7 +498,9 @@ def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> Non
 def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None:
     """Each EPSV closes the listener of the one before; QUIT closes the last one."""
 
-    with running_minimal_server(served) as (host, port):
+    # Where the system has addresses enough: one at which no other test listens.
+    alone = "127.9.8.7" if sys.platform == "linux" else "127.0.0.1"
+    with running_minimal_server(served, host=alone) as (host, port):
         with login(ftplib.FTP, host, port, "u") as ftp:
             ports = [ftplib.parse229(ftp.sendcmd("EPSV"), (host, 0))[1] for _ in range(20)]
             for old in set(ports[:-1]) - {ports[-1]}:

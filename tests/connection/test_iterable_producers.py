@@ -267,8 +267,9 @@ async def test_a_source_is_closed_in_every_case() -> None:
     producer = AsyncIterableProducer(source)
     with pytest.raises(RuntimeError, match="already registered"):
         producer.start(taken)
-    await producer.aclose()
+    await turns()
     assert source.is_closed
+    await producer.aclose()
     taken.abort()
 
     for turns_before in (0, 1, 3):
@@ -277,8 +278,17 @@ async def test_a_source_is_closed_in_every_case() -> None:
         producer.start(dtp)
         await turns(turns_before)
         dtp.abort()
-        await producer.aclose()
+        await turns()
         assert source.is_closed
+        await producer.aclose()
+
+    source, (dtp, _) = OpenedSource(), connect()
+    producer = AsyncIterableProducer(source)
+    producer.start(dtp)
+    producer.stop_producing()
+    await turns()
+    assert source.is_closed
+    dtp.abort()
 
     source = OpenedSource()
     await AsyncIterableProducer(source).aclose()
