@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .directories import DirectoryLister, DirectoryReader, list_directory
+    from .directories import DirectoryLister, list_directory
+    from .directory_reader import DirectoryReader
     from .source import FileSource
     from .target import FileTarget, WriteMode
 
@@ -24,7 +25,8 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "directories": ("DirectoryLister", "DirectoryReader", "list_directory"),
+            "directories": ("DirectoryLister", "list_directory"),
+            "directory_reader": ("DirectoryReader",),
             "source": ("FileSource",),
             "target": ("FileTarget", "WriteMode"),
         },

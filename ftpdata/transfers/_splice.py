@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from ..connection.protocol import DTP
 from ..contracts import UploadTarget
-from ..files._descriptors import write_all
+from ..files._descriptors import let_go, write_all
 from ..files.target import FileTarget
 from ..outcome import FastPath
 from ._supervisor import Supervisor
@@ -160,8 +160,7 @@ class _Burst:
                     self.has_more = not self.is_refused
                     break
         finally:
-            os.close(reading)
-            os.close(writing)
+            let_go(reading, writing)
 
         return len(self.data) + self.received
 
@@ -219,8 +218,7 @@ def _open_pipe() -> tuple[int, int] | None:
     try:
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
     except OSError:
-        os.close(reading)
-        os.close(writing)
+        let_go(reading, writing)
         return None
 
     return reading, writing

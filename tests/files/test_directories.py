@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -16,20 +17,21 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from ftpdata.files import _descriptors, _status, directories, directory_reader
 from ftpdata.files import _workers as workers
-from ftpdata.files import directories
-from ftpdata.files.directories import DirectoryLister, DirectoryReader, list_directory
+from ftpdata.files.directories import DirectoryLister, list_directory
+from ftpdata.files.directory_reader import DirectoryReader
 from ftpdata.listing.entry import EntryType, ListingEntry
 from ftpdata.listing.mlsx import MlsxFormatter
 from ftpdata.listing.nlst import NlstFormatter
 from ftpdata.listing.table import EntryTable, StatusColumns, TableFormatter
 from ftpdata.listing.unix import ListFormatter
-from tests.harness.seams import descriptors
+from tests.harness.seams import Seams, descriptors
 
 NOW = 1_769_879_045
 PATIENCE = 10.0
 
-on_linux = pytest.mark.skipif(directories._statx() is None, reason="there is no statx")
+on_linux = pytest.mark.skipif(_status._statx() is None, reason="there is no statx")
 
 
 @pytest.fixture(params=["statx", "stat"])
@@ -37,8 +39,8 @@ def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     """Run a test with the fast calls, and with the plain ones."""
 
     if request.param == "stat":
-        monkeypatch.setattr(directories, "_statx", lambda: None)
-    elif directories._statx() is None:
+        monkeypatch.setattr(_status, "_statx", lambda: None)
+    elif _status._statx() is None:
         pytest.skip("there is no statx")
 
     return str(request.param)
@@ -121,7 +123,7 @@ def test_devices_are_right(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return {entry.text_name: entry.unique for entry in read_all(DirectoryReader(path), 1000)}
 
     fast = uniques()
-    monkeypatch.setattr(directories, "_statx", lambda: None)
+    monkeypatch.setattr(_status, "_statx", lambda: None)
     plain = uniques()
     assert {name: fast[name] for name in fast.keys() & plain} == {
         name: plain[name] for name in fast.keys() & plain
@@ -185,7 +187,7 @@ def test_without_descriptors(directory: Path, monkeypatch: pytest.MonkeyPatch) -
     """Where the system cannot open directories, the path does it."""
 
     expected = read_all(DirectoryReader(directory))
-    monkeypatch.setattr(directories, "_HAS_DESCRIPTORS", False)
+    monkeypatch.setattr(directory_reader, "_HAS_DESCRIPTORS", False)
     assert read_all(DirectoryReader(directory)) == expected
     assert read_all(DirectoryReader(os.fsencode(directory))) == expected
 
@@ -197,9 +199,9 @@ def test_a_large_batch_is_cut(calls: str, tmp_path: Path) -> None:
         (tmp_path / str(number)).touch()
     reader = DirectoryReader(tmp_path)
     with contextlib.closing(reader):
-        assert len(reader.read(1000).names) == directories.LARGEST_BATCH
+        assert len(reader.read(1000).names) == _status.LARGEST_BATCH
         ends = [reader.at_end]
-        assert len(reader.read(1000).names) == 300 - directories.LARGEST_BATCH
+        assert len(reader.read(1000).names) == 300 - _status.LARGEST_BATCH
         assert [*ends, reader.at_end] == [False, True]
         assert reader.read(1000).names == []
 
@@ -230,7 +232,7 @@ def test_where_statx_is_forbidden(directory: Path, monkeypatch: pytest.MonkeyPat
         asked.append(name)
         return -1
 
-    monkeypatch.setattr(directories, "_statx", lambda: refuse)
+    monkeypatch.setattr(_status, "_statx", lambda: refuse)
     assert read_all(DirectoryReader(directory)) == expected
     assert len(asked) == len(expected)
 
@@ -270,8 +272,8 @@ def test_links_are_followed_for_who_asks(calls: str, directory: Path) -> None:
 def test_names_alone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No status call is made for them."""
 
-    monkeypatch.setattr(directories, "_statx", lambda: None)
-    monkeypatch.setattr(directories._StatCalls, "rows", None)
+    monkeypatch.setattr(_status, "_statx", lambda: None)
+    monkeypatch.setattr(_status.StatCalls, "rows", None)
     entries = read_all(DirectoryReader(directory, with_status=False))
     assert {entry.name for entry in entries} == {path.name for path in directory.iterdir()}
 
@@ -284,6 +286,66 @@ def test_what_is_no_directory(directory: Path) -> None:
             DirectoryReader(path)
         with pytest.raises(OSError):
             DirectoryLister(path, NlstFormatter())
+
+
+@pytest.mark.parametrize(("code", "is_raised"), [(errno.EIO, True), (errno.ENOENT, False)])
+def test_a_link_that_cannot_be_read(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, code: int, is_raised: bool
+) -> None:
+    """One that has vanished leads nowhere; a disk that fails is not passed over."""
+
+    def readlink(*_: object, **__: object) -> str:
+        raise OSError(code, os.strerror(code))
+
+    Seams(monkeypatch, directory_reader).replace("readlink", readlink)
+    reader = DirectoryReader(directory)
+    with contextlib.closing(reader):
+        if is_raised:
+            with pytest.raises(OSError, match=os.strerror(code)):
+                reader.read(100)
+        else:
+            assert len(reader.read(100).names) == len([*directory.iterdir()])
+
+
+def test_a_status_that_cannot_be_had(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error, not a shorter listing."""
+
+    def refuse(self: _status.StatCalls, status: os.stat_result) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(_status, "_statx", lambda: None)
+    monkeypatch.setattr(_status.StatCalls, "row", refuse)
+    with contextlib.closing(DirectoryReader(directory)) as reader, pytest.raises(OSError):
+        reader.read(100)
+
+
+def test_no_memory_for_a_reader(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stays open."""
+
+    def refuse(_: int | None) -> None:
+        raise MemoryError
+
+    before = descriptors()
+    monkeypatch.setattr(directory_reader, "calls_below", refuse)
+    with pytest.raises(MemoryError):
+        DirectoryReader(directory)
+    assert descriptors() == before
+
+
+async def test_a_directory_whose_close_fails(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that was read is lost by it: the listing is given, and nothing stays open."""
+
+    before = descriptors()
+    failed = Seams(monkeypatch, _descriptors).fail("close", 1)
+    lister = await DirectoryLister.open(
+        lambda: os.open(directory, os.O_RDONLY), NlstFormatter()
+    )
+    assert failed
+    assert lister.take_all()
+    lister.close()
+    assert descriptors() == before
 
 
 # Making lines

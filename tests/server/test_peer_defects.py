@@ -20,7 +20,7 @@ import pytest
 
 from examples.server.disk import DiskStore
 from ftpdata import Deadlines, DirectoryLister, FileTarget, ListingBlock, PortRange
-from ftpdata.files import DirectoryReader, directories
+from ftpdata.files import DirectoryReader, directory_reader
 from ftpdata.listing import EntryTable
 from tests.server.client import PATIENCE, Serving, make_file, names, reset, serving
 
@@ -526,7 +526,7 @@ async def test_entry_that_vanishes_while_listed_is_left_out(
         (served_directory / "two").unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(directories, "islice", read_names)
+    monkeypatch.setattr(directory_reader, "islice", read_names)
     async with serving(served_directory) as server, server.logged_in() as client:
         lines = (await client.download("LIST /")).split(b"\r\n")
         assert len(lines) == 2

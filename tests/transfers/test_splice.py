@@ -25,6 +25,7 @@ from ftpdata.errors import (
     TransferAborted,
     TransferTimeout,
 )
+from ftpdata.files import _descriptors
 from ftpdata.files import _workers as workers
 from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.outcome import End, FastPath, TransferResult
@@ -34,7 +35,7 @@ from ftpdata.transfers import _plain, receive_file
 from ftpdata.transfers import _splice as splicing
 from tests.harness.connections import connection, peer_task, read_until_cut, send_all
 from tests.harness.outcomes import failed
-from tests.harness.seams import Hang, Seams
+from tests.harness.seams import Hang, Seams, descriptors
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice is Linux's")
@@ -123,6 +124,35 @@ async def test_a_small_file_does_not_pay_for_it(served_directory: Path, seams: S
     result = await upload(served_directory / "up", CONTENT[: splicing.ENOUGH_TO_SPLICE - 1])
     assert not opened
     assert result.fast_path is not FastPath.SPLICE
+
+
+@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("step", ["whole", "size"])
+def test_a_pipe_whose_close_fails(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, step: str, k: int
+) -> None:
+    """Both of its ends are closed all the same, and no number twice."""
+
+    closed: list[int] = []
+
+    def close(original: Callable[[int], None], fd: int) -> None:
+        closed.append(fd)
+        original(fd)
+        if len(closed) == k:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    before = descriptors()
+    Seams(monkeypatch, _descriptors).replace("close", close)
+    burst = splicing._Burst(None, b"data")
+    if step == "size":
+        monkeypatch.setattr("fcntl.fcntl", refuse)
+    with (served_directory / "file").open("wb") as file:
+        assert burst.move(file.fileno()) == 4
+    assert len(closed) == len({*closed}) == 2
+    assert descriptors() == before
 
 
 async def test_a_large_file_takes_it_by_itself(served_directory: Path) -> None:
