@@ -64,6 +64,13 @@ def content(size: int) -> bytes:
 
 
 @pytest.fixture
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be late for the shortest way, however busy the machine is."""
+
+    monkeypatch.setattr(direct, "MOMENT", 30.0)
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Iterator[int]:
     """A file of `DIRECT_LIMIT` bytes."""
 
@@ -115,6 +122,7 @@ async def test_what_an_endpoint_that_does_not_open_was_to_bring_is_discarded(
 # Sending
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_small_file_takes_the_shortest_way(
@@ -140,6 +148,7 @@ async def test_a_small_file_takes_the_shortest_way(
     assert told == [(size, size)]
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 async def test_a_range_of_a_file(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From an offset on, as long as was said."""
@@ -220,6 +229,7 @@ async def test_a_connection_that_does_not_come(receiving: bool, file: int, tmp_p
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.usefixtures("no_hurry")
 @pytest.mark.parametrize("receiving", [False, True])
 async def test_the_time_until_the_peer_connects_is_none_of_the_transfer(
     receiving: bool, file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -382,6 +392,7 @@ async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
     assert made == 0
 
 
+@pytest.mark.usefixtures("no_hurry")
 @pytest.mark.parametrize("size", SIZES[:-1])
 @pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.EXCLUSIVE])
 async def test_a_small_upload_to_a_target_takes_the_shortest_way(
@@ -799,6 +810,7 @@ async def test_a_download_by_name_can_be_cancelled_anywhere(tmp_path: Path) -> N
     assert await sweep(scenario) >= 2
 
 
+@pytest.mark.usefixtures("no_hurry")
 @pytest.mark.parametrize("size", [0, 1000, UPLOAD_LIMIT - 1])
 @pytest.mark.parametrize("is_new", [True, False])
 async def test_an_upload_by_its_name_takes_the_shortest_way(
@@ -1027,6 +1039,7 @@ def without_tls(result: TransferResult) -> TransferResult:
     )
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @VERSIONS
 @ROLES
@@ -1062,6 +1075,7 @@ async def test_a_small_file_in_tls_takes_the_shortest_way(
     assert result.peer is not None
 
 
+@pytest.mark.usefixtures("no_hurry")
 @VERSIONS
 @ROLES
 @pytest.mark.parametrize("size", [0, 1, 1024, DIRECT_LIMIT - 1])
@@ -1219,6 +1233,7 @@ async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
     assert caught.value.end is (End.RESET if goodbye == "reset" else End.LOST)
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @VERSIONS
 async def test_a_reset_behind_a_complete_download(
@@ -1267,6 +1282,7 @@ def large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]
     os.close(fd)
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @pytest.mark.parametrize("size", LARGE)
 @pytest.mark.parametrize("buffers", [{}, {"send_buffer": 4096, "receive_buffer": 4096}])
@@ -1286,6 +1302,7 @@ async def test_a_larger_file_needs_no_transport(
     assert result.offset == SENDFILE_LIMIT - size
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @VERSIONS
 @pytest.mark.parametrize("buffers", [{}, {"send_buffer": 4096, "receive_buffer": 4096}])
@@ -1465,6 +1482,7 @@ async def test_a_larger_download_can_be_cancelled_anywhere(large_file: int) -> N
     assert await sweep(scenario) >= 3
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
     large_file: int, monkeypatch: pytest.MonkeyPatch
@@ -1487,6 +1505,7 @@ async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
     assert looks[-1] - looks[0] < 1.0
 
 
+@pytest.mark.usefixtures("no_hurry")
 async def test_an_answer_is_not_waited_for(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transfer is over once the peer has everything, whether it ever ends TLS or not."""
 
@@ -1542,6 +1561,7 @@ def lines_of(size: int) -> ListingBlock:
     return ListingBlock((b"a line of a listing\r\n" * (size // 20 + 1))[:size])
 
 
+@pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @pytest.mark.parametrize("protect", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 1024, DIRECT_LIMIT])
@@ -1627,6 +1647,7 @@ async def turn_until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+@pytest.mark.usefixtures("no_hurry")
 @VERSIONS
 async def test_a_peer_may_end_tls_behind_the_result(
     version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
@@ -1645,6 +1666,7 @@ async def test_a_peer_may_end_tls_behind_the_result(
         await endpoint.aclose()
 
 
+@pytest.mark.usefixtures("no_hurry")
 async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has to close it: its time passes."""
 
@@ -1656,6 +1678,7 @@ async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.Monkey
         assert not endpoint.is_lingering
 
 
+@pytest.mark.usefixtures("no_hurry")
 async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once. To the peer that is an end of file: it has the announced end."""
 
@@ -1668,6 +1691,7 @@ async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.Monkey
         assert await peer.receive_all() == content(1000)
 
 
+@pytest.mark.usefixtures("no_hurry")
 async def test_what_is_not_delivered_does_not_linger(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
