@@ -90,8 +90,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a reset is a clean end only where the peer has everything",
         module="ftpdata/connection/protocol.py",
-        check="            if is_reset and self._has_everything:\n",
-        instead="            if is_reset and self._finishing:\n",
+        check="if is_reset and self._delivery is not None and self._delivery.has_everything:\n",
+        instead="if is_reset and self._finishing:\n",
         tests="tests/tls/test_policy.py::test_a_client_that_leaves_early_has_no_whole_file",
     ),
     Mutation(
@@ -202,16 +202,16 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="close_notify before the end of file",
         module="ftpdata/connection/protocol.py",
-        check="                self._kept_socket = duplicate_socket(transport)\n"
+        check="                self._delivery.keep_socket()\n"
         "            self._close_transport()\n",
-        instead="                self._kept_socket = duplicate_socket(transport)\n"
+        instead="                self._delivery.keep_socket()\n"
         "            transport.abort()\n",
         tests="tests/tls/test_policy.py::test_every_download_ends_with_a_close_notify",
     ),
     Mutation(
         name="the peer has everything before the end is clean",
         module="ftpdata/connection/protocol.py",
-        check="            if self._undelivered():\n",
+        check="            if self._delivery.undelivered:\n",
         instead="            if False:\n",
         tests="tests/tls/test_policy.py::test_a_client_that_leaves_early_has_no_whole_file",
     ),

@@ -62,7 +62,8 @@ from ..listing._names import NamePolicy
 from ..listing.entry import ListingEntry
 from ..listing.unix import ListingRules, format_list_line
 from ..outcome import End
-from ._delivery import Delivery, Sight, Verdict, answer_patience
+from ._delivery import Sight, Verdict, answer_patience
+from ._delivery_watch import DeliveryWatch
 from ._direct_reader import DirectReader
 from ._fate import CloseWaiter, Fate, keep_quiet, stand_in
 
@@ -145,9 +146,7 @@ class DTP(asyncio.Protocol):
     _eof_received: bool = False
     # Finishing.
     _finishing: bool = False
-    _delivery: Delivery | None = None
-    _delivery_timer: asyncio.TimerHandle | None = None
-    _kept_socket: socket.socket | None = None
+    _delivery: DeliveryWatch | None = None
     # The number of the socket that is watched for a hang-up.
     _watched: int | None = None
     # Runs while the transport stays open for the peer's last word, after all has been delivered.
@@ -477,28 +476,31 @@ class DTP(asyncio.Protocol):
             FTPDataError: The connection has ended; the reason.
         """
 
-        loop = asyncio.get_running_loop()
-        delivery = Delivery(
-            loop.time(), is_protected=self._tls is not None, stall=_or_for_ever(stall)
+        transport = self._transport
+        if transport is None:
+            raise self._not_connected()
+
+        watch = DeliveryWatch(
+            transport,
+            channel=self._channel,
+            is_protected=self._tls is not None,
+            stall=_or_for_ever(stall),
         )
         while True:
-            transport = self._transport
-            if transport is None or self._fate.end is not None or transport.is_closing():
+            if self._fate.end is not None or transport.is_closing():
                 raise self._not_connected()
 
-            sight, now = self._sight(), loop.time()
-            if sight.unacknowledged is None:
-                return False
-
-            waiting = transport.get_write_buffer_size()
-            verdict = delivery.check(sight, now, waiting=waiting)
+            verdict, sight = watch.judge()
             if verdict is Verdict.DELIVERED:
                 return True
 
-            if verdict is Verdict.PENDING:
-                await asyncio.sleep(delivery.next_look_at - now)
-            else:
+            if verdict is not Verdict.PENDING:
                 self._give_up(verdict, sight)
+            elif sight.unacknowledged is None:
+                return False
+            else:
+                now = asyncio.get_running_loop().time()
+                await asyncio.sleep(watch.next_look_at - now)
 
     def write_eof(self) -> None:
         """Send the end of file behind what was written; go on receiving.
@@ -813,13 +815,13 @@ class DTP(asyncio.Protocol):
             is_reset = isinstance(
                 exc, (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
             ) or (isinstance(exc, OSError) and exc.errno in RESET_ERRNOS)
-            if is_reset and self._has_everything:
+            if is_reset and self._delivery is not None and self._delivery.has_everything:
                 # What it has not read may be the close_notify.
                 return End.CLEAN, None
             return End.RESET if is_reset else End.LOST, None
 
-        if self._finishing:
-            if self._undelivered():
+        if self._delivery is not None:
+            if self._delivery.undelivered:
                 return End.LOST, "the peer closed the connection before it had everything"
             return End.CLEAN, None
 
@@ -871,12 +873,8 @@ class DTP(asyncio.Protocol):
 
         self._fate.is_over = True
         self._watch_no_more()
-        if self._delivery_timer is not None:
-            self._delivery_timer.cancel()
-            self._delivery_timer = None
-        if self._kept_socket is not None:
-            self._kept_socket.close()
-            self._kept_socket = None
+        if self._delivery is not None:
+            self._delivery.stop()
 
         leave = getattr(self._tls, "leave", None)
         if leave is not None:
@@ -1201,15 +1199,17 @@ class DTP(asyncio.Protocol):
             timeout = self.close_timeout
             stall = _or_for_ever(self.stall_timeout) if stall is None else stall
         close = _or_for_ever(timeout)
-        now = asyncio.get_running_loop().time()
-        if self._finishing:
-            assert self._delivery is not None
-            self._delivery.limit(now, stall=stall, close=close)
+        if self._delivery is not None:
+            self._delivery.limit(stall=stall, close=close)
             self._check_delivery()
             return
 
-        self._delivery = Delivery(
-            now, is_protected=self._tls is not None, stall=stall, close=close
+        self._delivery = DeliveryWatch(
+            self._transport,
+            channel=self._channel,
+            is_protected=self._tls is not None,
+            stall=stall,
+            close=close,
         )
         self._finishing = True
         transport = self._transport
@@ -1222,7 +1222,7 @@ class DTP(asyncio.Protocol):
         elif not transport.can_write_eof():
             # TLS: close_notify first, then the end of file; asyncio does both.
             if self._tls is not None and not self._eof_received:
-                self._kept_socket = duplicate_socket(transport)
+                self._delivery.keep_socket()
             self._close_transport()
 
         self._eof_sent = True
@@ -1267,34 +1267,6 @@ class DTP(asyncio.Protocol):
             # It ends in the middle.
             self._eof_received = not self.strict_close
 
-    @property
-    def _has_everything(self) -> bool:
-        """Whether the peer's kernel has acknowledged all that was sent in TLS, up to the end."""
-
-        return self._finishing and self._has_announced_end and self._undelivered() == 0
-
-    @property
-    def _has_announced_end(self) -> bool:
-        return self._channel is not None and bool(self._channel.has_announced_end)
-
-    def _undelivered(self) -> int | None:
-        if self._channel is None or self._kept_socket is None:
-            return None
-
-        sight: Sight = self._channel.sight_of(self._kept_socket)
-        return sight.unacknowledged
-
-    def _sight(self) -> Sight:
-        """Look at the connection; see `ftpdata.connection._delivery`."""
-
-        assert self._transport is not None
-        sock = self._kept_socket or self._transport.get_extra_info("socket")
-        if self._tls is None:
-            return sight_of(sock)
-
-        # The event loop's own TLS does not say what its records come to.
-        return Sight() if self._channel is None else cast("Sight", self._channel.sight_of(sock))
-
     def _shut_down(self) -> None:
         assert self._transport is not None
         try:
@@ -1317,25 +1289,15 @@ class DTP(asyncio.Protocol):
         if self._fate.end is not None or transport is None or delivery is None:
             return
 
-        if self._delivery_timer is not None:
-            self._delivery_timer.cancel()
-            self._delivery_timer = None
-
-        loop = asyncio.get_running_loop()
-        is_closed_in_clear = self._tls is None and transport.is_closing()
-        sight = Sight() if is_closed_in_clear else self._sight()
-        verdict = delivery.check(
-            sight,
-            loop.time(),
-            waiting=transport.get_write_buffer_size(),
-            is_answered=self._eof_received and self._tls is None and not is_closed_in_clear,
-        )
+        delivery.rest()
+        is_answered = self._eof_received and self._tls is None
+        verdict, sight = delivery.judge(is_answered=is_answered)
         if verdict is Verdict.DELIVERED:
             self._say_farewell(transport, sight)
-        elif verdict is not Verdict.PENDING:
+        elif verdict is Verdict.PENDING:
+            delivery.look_again(self._check_delivery)
+        else:
             self._give_up(verdict, sight)
-        elif delivery.next_look_at < math.inf:
-            self._delivery_timer = loop.call_at(delivery.next_look_at, self._check_delivery)
 
     def _give_up(self, verdict: Verdict, sight: Sight) -> None:
         """End a connection over which the peer does not get everything."""

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftpdata.connection import _delivery, protocol
+from ftpdata.connection import _delivery, _delivery_watch, protocol
 from ftpdata.connection._delivery import Sight
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import (
@@ -1121,7 +1121,7 @@ async def test_a_peer_that_talks_is_not_reset(monkeypatch: pytest.MonkeyPatch) -
 
     dtp, peer = await real()
     # It is there before the loop can read it.
-    monkeypatch.setattr(protocol, "sight_of", lambda _: Sight(0, unread=9))
+    monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
     dtp.write(b"data")
     await dtp.finish(timeout=5)
     assert dtp.end is End.CLEAN
@@ -1155,7 +1155,7 @@ async def test_nothing_lingers_for_long(monkeypatch: pytest.MonkeyPatch) -> None
     """A peer that never ends is left in the end."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.01)
-    monkeypatch.setattr(protocol, "sight_of", lambda _: Sight(0, unread=9))
+    monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
     dtp, peer = await real()
     await dtp.finish(timeout=5)
     assert dtp.is_lingering

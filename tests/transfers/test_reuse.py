@@ -14,6 +14,7 @@ import pytest
 from ftpdata.codecs.options import CodecOptions
 from ftpdata.codecs.restart import RestartMarker
 from ftpdata.connection._delivery import Sight
+from ftpdata.connection._delivery_watch import DeliveryWatch
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -345,14 +346,14 @@ async def test_a_peer_that_takes_its_time_is_waited_for(monkeypatch: pytest.Monk
 
     async with connection() as (dtp, _):
         steps = iter([5, 4, 3, 2, 1, 0])
-        monkeypatch.setattr(DTP, "_sight", lambda _: Sight(next(steps)))
+        monkeypatch.setattr(DeliveryWatch, "sight", lambda _: Sight(next(steps)))
         reusable = ReusableConnection(dtp)
         result = await send_stream(reusable, chunks(b"abc"), parameters=BLOCK)
         assert result.reply_code == 250
         assert list(steps) == []
 
     async with connection() as (dtp, _):
-        monkeypatch.setattr(DTP, "_sight", lambda _: Sight(7))
+        monkeypatch.setattr(DeliveryWatch, "sight", lambda _: Sight(7))
         with pytest.raises(TransferTimeout) as caught:
             await send_stream(
                 ReusableConnection(dtp),
