@@ -162,12 +162,18 @@ _WORDS_FOR_END = {
 """For peers, who do not know what a producer and a consumer are."""
 
 
+def printable(text: str) -> str:
+    """Escape what could not be printed, so that a text stays one line."""
+
+    return "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
+
+
 def _printable_sentence(text: str) -> str:
     """Make one line of a text: printable, of bounded length, with a capital and a full stop."""
 
-    line = "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
-    )
+    line = printable(text)
     if len(line) > LONGEST_REPLY_TEXT:
         line = f"{line[: LONGEST_REPLY_TEXT - 1]}…"
     if line[:2].isalpha():

@@ -46,7 +46,7 @@ class TokenBucket:
         ValueError: `rate` or `burst` is not a positive, finite number.
     """
 
-    __slots__ = ("_burst", "_full_at", "_parent", "_rate", "_reserved_at")
+    __slots__ = ("_burst", "_full_at", "_is_fresh", "_parent", "_rate", "_reserved_at")
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class TokenBucket:
         # than its burst where reservations are waiting.
         self._full_at = now
         self._reserved_at = now
+        # Whether nothing was ever reserved: then it is full, at whatever time it is asked.
+        self._is_fresh = True
 
     def __repr__(self) -> str:
         parent = "" if self._parent is None else f" in {self._parent!r}"
@@ -170,6 +172,10 @@ class TokenBucket:
         if self._rate is None or burst is None:
             return arrival
 
+        if self._is_fresh:
+            # `now` may have been another clock's, whose time never comes on this one.
+            self._is_fresh = False
+            self._full_at = min(self._full_at, arrival)
         # Never below the moment of arrival: a full bucket does not get fuller.
         self._reserved_at = arrival
         self._full_at = max(self._full_at, arrival) + nbytes / self._rate

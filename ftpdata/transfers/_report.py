@@ -1,5 +1,9 @@
 """The report of one transfer: the one place where its result and its error are made.
 
+It also logs each transfer that failed, once, to the logger ``ftpdata.transfers``: as
+an error with its traceback where this side has failed, and as information where the
+peer has. The peer gets `FTPDataError.reply`, which says less.
+
 Every way that a transfer can take, direct or through a `DTP`, counts here what it
 has moved, and asks here for the `TransferResult` of a clean end, or for the
 `FTPDataError` of any other end, which carries the same result.
@@ -8,6 +12,7 @@ has moved, and asks here for the `TransferResult` of a clean end, or for the
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from typing import Protocol
 
@@ -17,10 +22,12 @@ from .._kernel import describe_tls
 from ..addresses import HostPort
 from ..contracts import Buffer
 from ..digests import Digest
-from ..errors import FTPDataError, local_error
+from ..errors import FTPDataError, InsufficientStorage, LocalError, local_error, printable
 from ..outcome import Direction, End, FastPath, TransferResult
 
 __all__ = ["Report", "Wire"]
+
+logger = logging.getLogger("ftpdata.transfers")
 
 INLINE_DIGEST = 16 * 1024
 """Bytes up to which a digest is computed at once; larger pieces go to a thread."""
@@ -169,8 +176,25 @@ class Report:
         failure.result = self.result(
             failure.end, wire_bytes, reason=str(failure), reply_code=failure.reply_code
         )
+        _log(failure, failure.result)
         return failure
 
     def _reply_code(self, end: End) -> int:
         # RFC 959 §4.2: 226 is for "closing data connection".
         return FILE_DONE if end is End.CLEAN and self.keep_open else end.reply_code
+
+
+def _log(failure: FTPDataError, result: TransferResult) -> None:
+    """Log a failure on one line, with its traceback if somebody here has to act."""
+
+    is_ours = isinstance(failure, LocalError | InsufficientStorage)
+    logger.log(
+        logging.ERROR if is_ours else logging.INFO,
+        "%s, peer %s: %s after %d bytes: %s",
+        result.direction.value,
+        result.peer or "unknown",
+        result.end.value,
+        result.bytes,
+        printable(str(failure)),
+        exc_info=failure if is_ours else None,
+    )

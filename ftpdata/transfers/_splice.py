@@ -83,6 +83,8 @@ async def splice_upload(
             left = room(transfer.report.file_bytes + len(burst.data))
             most = transfer.pace.piece_up_to(LARGEST_BURST)
             burst.most = most if left is None else min(most, left)
+            # A call that never begins has received nothing, whatever the last one has.
+            burst.received = 0
             try:
                 await target.fill(burst.move)
             finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -24,6 +25,7 @@ from ..outcome import Direction, End, TransferResult
 from ..parameters import Structure, TransferParameters, TransmissionMode
 from ..throttle import TokenBucket
 from ._direct import receive_directly
+from ._door import at_the_door, check_arguments, check_target, is_upload_target
 from ._incoming import Incoming, MarkerHandler, SuspectHandler
 from ._opened import Connection, abort_connection, dtp_of, opened, opening
 from ._pending import PendingFile
@@ -102,6 +104,29 @@ async def receive_file(
     Cancellation resets the connection and discards the upload; once the commit has
     begun, its outcome is the outcome.
     """
+
+    try:
+        with at_the_door(Direction.RECEIVED, connection):
+            check_arguments(
+                dir_fd=dir_fd,
+                parameters=parameters,
+                options=options,
+                offset=offset,
+                append=append,
+                expected_size=expected_size,
+                size_limit=size_limit,
+                throttle=throttle,
+                progress=progress,
+                digest=digest,
+                on_marker=on_marker,
+                on_suspect=on_suspect,
+                deadlines=deadlines,
+                limiter=limiter,
+            )
+            check_target(target, offset=offset, append=append)
+    except (TypeError, ValueError) as error:
+        await _discard_refused(target, error)
+        raise
 
     async def open_target() -> UploadTarget:
         if not isinstance(target, (str, bytes, os.PathLike)):
@@ -268,6 +293,13 @@ async def _discard(target: UploadTarget, failure: BaseException, timeout: float 
         failure.add_note(f"what came of the upload could not be discarded: {error!r}")
 
 
+async def _discard_refused(target: object, refusal: Exception) -> None:
+    """Discard an upload that was refused at the call, as far as its target can be."""
+
+    if inspect.iscoroutinefunction(getattr(target, "discard", None)):
+        await _discard(cast("UploadTarget", target), refusal, DEFAULT_DEADLINES.close)
+
+
 def _is_over_with_connection(parameters: TransferParameters) -> bool:
     return (
         parameters.mode is TransmissionMode.STREAM and parameters.structure is Structure.FILE
@@ -283,10 +315,10 @@ def _position(target: UploadTarget, offset: int) -> int:
 def _as_upload_target(
     target: BinaryIO | UploadTarget, limiter: anyio.CapacityLimiter | None
 ) -> UploadTarget:
-    if hasattr(target, "commit") and hasattr(target, "discard"):
+    if is_upload_target(target):
         return cast("UploadTarget", target)
 
-    return FileObjectTarget(target, limiter)
+    return FileObjectTarget(cast("BinaryIO", target), limiter)
 
 
 def receive_stream(
@@ -339,6 +371,21 @@ def receive_stream(
         FTPDataError: Out of the loop, on any end that is not clean; carries
             the result and the reply code.
     """
+
+    with at_the_door(Direction.RECEIVED, connection):
+        check_arguments(
+            parameters=parameters,
+            options=options,
+            offset=offset,
+            expected_size=expected_size,
+            size_limit=size_limit,
+            throttle=throttle,
+            progress=progress,
+            digest=digest,
+            on_marker=on_marker,
+            on_suspect=on_suspect,
+            deadlines=deadlines,
+        )
 
     report = Report(Direction.RECEIVED, offset=offset, digest=digest)
     report.total = expected_size

@@ -12,6 +12,7 @@ from ..errors import FTPDataError
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, TransferResult
 from ..throttle import TokenBucket
+from ._door import at_the_door, check_arguments
 from ._opened import opened_together
 from ._report import Report
 from ._supervisor import Supervisor
@@ -53,6 +54,11 @@ async def relay(
 
     Cancellation resets both connections.
     """
+
+    with at_the_door(Direction.SENT, source, destination):
+        check_arguments(
+            throttle=throttle, progress=progress, digest=digest, deadlines=deadlines
+        )
 
     report = Report(Direction.SENT, digest=digest)
     incoming, outgoing = await opened_together((source, destination), report)

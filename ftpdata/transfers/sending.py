@@ -14,7 +14,6 @@ from ..codecs.selection import encoder_for, listing_encoder_for
 from ..connection.protocol import DTP
 from ..contracts import Encoder, ProgressCallback
 from ..deadlines import Deadlines
-from ..errors import BadArgument
 from ..files._names import FilePath
 from ..files.source import FileSource
 from ..listing.table import ListingBlock
@@ -23,6 +22,7 @@ from ..outcome import Direction, TransferResult
 from ..parameters import TransferParameters
 from ..throttle import TokenBucket
 from ._direct import DIRECT_LIMIT, send_directly, send_file_directly
+from ._door import at_the_door, check_arguments, check_chunks, check_lines, check_source
 from ._each import closing_generator
 from ._lines import Formatter, Lines, batches, is_plain_text
 from ._opened import Connection, dtp_of, opened, opening
@@ -94,6 +94,22 @@ async def send_file(
     Cancellation resets the connection, and leaves nothing open.
     """
 
+    with at_the_door(Direction.SENT, connection):
+        check_arguments(
+            dir_fd=dir_fd,
+            parameters=parameters,
+            options=options,
+            offset=offset,
+            length=length,
+            expected_size=expected_size,
+            throttle=throttle,
+            progress=progress,
+            digest=digest,
+            deadlines=deadlines,
+            limiter=limiter,
+        )
+        check_source(file)
+
     report = Report(Direction.SENT, offset=offset, digest=digest)
     pending = PendingFile(
         lambda: FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
@@ -129,9 +145,6 @@ async def send_file(
         to_peer = connection
 
         async def body() -> None:
-            if length is not None and length < 0:
-                raise BadArgument(f"a length is not negative: {length}")
-
             outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
             source = await pending.get()
             report.total = total_of(source, length)
@@ -222,6 +235,17 @@ async def send_listing(
     """
 
     async with closing_generator(lines):
+        with at_the_door(Direction.SENT, connection):
+            check_arguments(
+                formatter=formatter,
+                parameters=parameters,
+                options=options,
+                throttle=throttle,
+                progress=progress,
+                deadlines=deadlines,
+            )
+            check_lines(lines)
+
         report = Report(Direction.SENT)
         sent = NOTHING_SENT
         if isinstance(connection, Endpoint):
@@ -305,6 +329,19 @@ async def send_stream(
     """
 
     async with closing_generator(chunks):
+        with at_the_door(Direction.SENT, connection):
+            check_arguments(
+                parameters=parameters,
+                options=options,
+                offset=offset,
+                expected_size=expected_size,
+                throttle=throttle,
+                progress=progress,
+                digest=digest,
+                deadlines=deadlines,
+            )
+            check_chunks(chunks)
+
         report = Report(Direction.SENT, offset=offset, digest=digest)
         report.total = expected_size
         to_peer = await opened(connection, report)

@@ -1,0 +1,195 @@
+"""The door of the transfers: what cannot be meant is refused at the call.
+
+A wrong type is a `TypeError`, a wrong value a `BadArgument`, which is a
+`ValueError`. Either says what was expected and what came. Nothing has been moved
+by then, and the connection is aborted: a peer does not wait for what never comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import os
+from collections.abc import AsyncIterable, Iterable, Iterator
+
+import anyio
+
+from ..codecs.options import CodecOptions
+from ..connection.protocol import DTP
+from ..deadlines import Deadlines
+from ..errors import BadArgument, FTPDataError
+from ..listing.table import ListingBlock
+from ..opening.endpoint import Endpoint
+from ..outcome import Direction, End
+from ..parameters import TransferParameters
+from ..throttle import TokenBucket
+from ._opened import abort_connection
+from ._report import Report
+from .reuse import ReusableConnection
+
+__all__ = [
+    "at_the_door",
+    "check_arguments",
+    "check_chunks",
+    "check_lines",
+    "check_source",
+    "check_target",
+    "is_upload_target",
+]
+
+_TYPES: dict[str, type] = {
+    "append": bool,
+    "deadlines": Deadlines,
+    "digest": str,
+    "dir_fd": int,
+    "limiter": anyio.CapacityLimiter,
+    "options": CodecOptions,
+    "parameters": TransferParameters,
+    "throttle": TokenBucket,
+}
+_CALLABLES = frozenset({"formatter", "on_marker", "on_suspect", "progress"})
+_NUMBERS = frozenset({"expected_size", "length", "offset", "size_limit"})
+_NEVER_NONE = frozenset({"append", "deadlines", "offset", "options", "parameters"})
+
+_CONNECTIONS = (DTP, Endpoint, ReusableConnection)
+_TARGET_METHODS = ("write", "commit", "discard")
+
+
+@contextlib.contextmanager
+def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
+    """Check the arguments of a transfer within this; abort its connections on a refusal.
+
+    Args:
+        direction: Which way the bytes are to go.
+        connections: What they are to go over.
+
+    Raises:
+        TypeError: One of the connections is none.
+    """
+
+    try:
+        for connection in connections:
+            if not isinstance(connection, _CONNECTIONS):
+                raise _wrong("a DTP, an Endpoint or a ReusableConnection", connection)
+        yield
+    except (TypeError, ValueError) as error:
+        if isinstance(error, FTPDataError):
+            Report(direction).failure(error, 0)
+        for connection in connections:
+            if isinstance(connection, _CONNECTIONS):
+                abort_connection(connection, End.ABORTED, "the transfer was refused at its call")
+        raise
+
+
+def check_arguments(**arguments: object) -> None:
+    """Check arguments that several functions have, by their names.
+
+    Raises:
+        TypeError: One has a wrong type.
+        BadArgument: A number is negative. Reply 501.
+    """
+
+    for name, value in arguments.items():
+        if value is None and name not in _NEVER_NONE:
+            continue
+        if name in _NUMBERS:
+            if not isinstance(value, int):
+                raise _wrong(f"a number of bytes as {name}", value)
+            if value < 0:
+                raise BadArgument(f"expected {name} to be 0 or more, not {value}")
+        elif name in _CALLABLES:
+            if not callable(value):
+                raise _wrong(f"a callable as {name}", value)
+        elif not isinstance(value, _TYPES[name]):
+            raise _wrong(f"{_TYPES[name].__name__} as {name}", value)
+
+
+def check_source(file: object) -> None:
+    """Check what is to be sent: a path, an open descriptor or a binary file object.
+
+    Raises:
+        TypeError: It is something else.
+        BadArgument: It is closed, or not open for reading. Reply 501.
+    """
+
+    if not isinstance(file, (str, bytes, os.PathLike, int)):
+        _check_file_object(file, "read", "readable")
+
+
+def check_target(target: object, *, offset: int, append: bool) -> None:
+    """Check where an upload goes: a path, a binary file object or an `UploadTarget`.
+
+    Raises:
+        TypeError: It is something else, or lacks a method of the contract.
+        BadArgument: It is closed, or not open for writing; or the place for the first
+            byte is given twice, or for what knows its own. Reply 501.
+    """
+
+    if append and offset:
+        raise BadArgument(f"expected an offset or append, not both: {offset}")
+    if isinstance(target, (str, bytes, os.PathLike)):
+        return
+    if append:
+        raise BadArgument("expected append for a path: what is given knows where it writes")
+    if is_upload_target(target):
+        for name in _TARGET_METHODS:
+            _check_target_method(target, name)
+        return
+
+    _check_file_object(target, "write", "writable")
+
+
+def is_upload_target(target: object) -> bool:
+    """Whether this is meant to be an `UploadTarget`: a file object has neither method."""
+
+    return hasattr(target, "commit") or hasattr(target, "discard")
+
+
+def check_chunks(chunks: object) -> None:
+    """Check what a stream is sent from: an asynchronous iterable of bytes.
+
+    Raises:
+        TypeError: It is something else.
+    """
+
+    if not isinstance(chunks, AsyncIterable):
+        raise _wrong("an asynchronous iterable of bytes", chunks)
+
+
+def check_lines(lines: object) -> None:
+    """Check what a listing is sent from: a `ListingBlock`, or an iterable of lines or entries.
+
+    Raises:
+        TypeError: It is something else, or a single line.
+    """
+
+    if isinstance(lines, ListingBlock):
+        return
+    if isinstance(lines, (str, bytes)) or not isinstance(lines, (Iterable, AsyncIterable)):
+        raise _wrong("a ListingBlock, or an iterable of lines or entries", lines)
+
+
+def _check_file_object(file: object, method: str, question: str) -> None:
+    if not callable(getattr(file, method, None)) or isinstance(file, io.TextIOBase):
+        raise _wrong(f"a path, or a binary file object that has {method}()", file)
+    if getattr(file, "closed", False) is True:
+        raise BadArgument(f"expected an open file object, not {file!r:.80}")
+
+    can = getattr(file, question, None)
+    if callable(can) and can() is False:
+        raise BadArgument(f"expected a file object that is {question}, not {file!r:.80}")
+
+
+def _check_target_method(target: object, name: str) -> None:
+    method = getattr(target, name, None)
+    if not callable(method):
+        raise _wrong(f"an UploadTarget that has {name}()", target)
+
+    function = inspect.unwrap(getattr(method, "__func__", method))
+    if inspect.isfunction(function) and not inspect.iscoroutinefunction(function):
+        raise _wrong(f"an UploadTarget whose {name}() is a coroutine function", target)
+
+
+def _wrong(expected: str, value: object) -> TypeError:
+    return TypeError(f"expected {expected}, not {value!r:.80}")

@@ -1,0 +1,188 @@
+"""What a transfer is given is opened; what does not open ends it at once, with its result."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftpdata.deadlines import Deadlines
+from ftpdata.errors import FileUnavailable, FTPDataError, OpenTimeout
+from ftpdata.opening.endpoint import AcceptedEndpoint
+from ftpdata.opening.passive import PassiveEndpoint, listen_passive
+from ftpdata.outcome import Direction, End
+from ftpdata.parameters import TransferParameters
+from ftpdata.testing import tcp_pair
+from ftpdata.transfers import (
+    receive_file,
+    receive_stream,
+    relay,
+    send_file,
+    send_listing,
+    send_stream,
+)
+from tests.harness.connections import peer_task, receive_all, send_all
+from tests.harness.outcomes import failed
+
+NEVER = Deadlines(open=3600.0)
+SOON = Deadlines(open=0.01)
+
+
+async def waiting(deadlines: Deadlines = NEVER) -> PassiveEndpoint:
+    """Make an endpoint to which nobody connects."""
+
+    return await listen_passive("127.0.0.1", control_peer="127.0.0.1", deadlines=deadlines)
+
+
+@pytest.mark.parametrize("kind", ["I", "A"])
+async def test_a_file_that_is_not_there_waits_for_nobody(kind: str, tmp_path: Path) -> None:
+    """The source is known to be bad: 550, although no peer ever comes."""
+
+    endpoint = await waiting()
+    parameters = TransferParameters().with_type(kind)
+    result = await failed(
+        send_file(endpoint, tmp_path / "missing", parameters=parameters),
+        FileUnavailable,
+        End.PRODUCER_FAILED,
+    )
+    assert (result.direction, result.reply_code, result.bytes) == (Direction.SENT, 550, 0)
+    assert not endpoint.is_open
+
+
+async def test_a_file_that_may_not_be_written_waits_for_nobody(tmp_path: Path) -> None:
+    """Nor does an upload whose target is known to be bad."""
+
+    result = await failed(
+        receive_file(await waiting(), tmp_path / "no directory" / "new"),
+        FileUnavailable,
+        End.CONSUMER_FAILED,
+    )
+    assert (result.direction, result.reply_code) == (Direction.RECEIVED, 550)
+
+
+async def test_a_peer_that_has_come_is_reset_where_the_file_is_bad(tmp_path: Path) -> None:
+    """It must not take an end of file for an empty file."""
+
+    accepted, peer = await tcp_pair()
+    with peer:
+        await failed(
+            send_file(AcceptedEndpoint(accepted), tmp_path / "missing"),
+            FileUnavailable,
+            End.PRODUCER_FAILED,
+        )
+        with pytest.raises(ConnectionResetError):
+            await receive_all(peer)
+
+
+async def test_a_generator_is_closed_where_the_connection_does_not_open() -> None:
+    """Whether it has begun or not."""
+
+    closed: list[str] = []
+
+    async def chunks(name: str) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            closed.append(name)
+
+    for begun in (True, False):
+        for send in (send_stream, send_listing):
+            generator: Any = chunks(send.__name__)
+            if begun:
+                await anext(generator)
+            await failed(
+                send(await waiting(SOON), generator),
+                OpenTimeout,
+                End.ACCEPT_TIMEOUT,
+            )
+            with pytest.raises(StopAsyncIteration):
+                await anext(generator)
+
+    assert closed == ["send_stream", "send_listing"]
+
+
+async def test_a_stream_opens_its_endpoint() -> None:
+    """When the first piece is asked for."""
+
+    accepted, peer = await tcp_pair()
+    async with (
+        peer_task(send_all(peer, b"some data")),
+        receive_stream(AcceptedEndpoint(accepted)) as stream,
+    ):
+        received = b"".join([data async for data in stream])
+
+    assert received == b"some data"
+    assert stream.result is not None
+    assert (stream.result.end, stream.result.bytes) == (End.CLEAN, 9)
+
+
+async def test_a_stream_whose_endpoint_does_not_open() -> None:
+    """Raises out of the loop, again and again, and has its result."""
+
+    stream = receive_stream(await waiting(SOON))
+    await failed(anext(stream), OpenTimeout, End.ACCEPT_TIMEOUT)
+    await failed(anext(stream), OpenTimeout, End.ACCEPT_TIMEOUT)
+    await stream.aclose()
+    assert stream.result is not None
+    assert (stream.result.end, stream.result.direction) == (End.ACCEPT_TIMEOUT, Direction.RECEIVED)
+
+
+async def test_a_stream_that_is_left_before_it_begins() -> None:
+    """Its endpoint is given up, and its peer reset."""
+
+    accepted, peer = await tcp_pair()
+    with peer:
+        async with receive_stream(AcceptedEndpoint(accepted)) as stream:
+            pass
+        with pytest.raises(ConnectionResetError):
+            await receive_all(peer)
+    assert stream.result is not None
+    assert stream.result.end is End.ABORTED
+
+
+async def test_a_relay_opens_both_endpoints() -> None:
+    """At the same time, whichever peer comes first."""
+
+    source, destination = await waiting(), await waiting()
+    relaying = asyncio.ensure_future(relay(source, destination))
+    loop = asyncio.get_running_loop()
+    with socket.socket() as getting, socket.socket() as sending:
+        for sock, endpoint in ((getting, destination), (sending, source)):
+            sock.setblocking(False)
+            await loop.sock_connect(sock, (endpoint.address.host, endpoint.address.port))
+        await send_all(sending, b"to be sent on")
+        assert await receive_all(getting) == b"to be sent on"
+
+    result = await relaying
+    assert (result.end, result.bytes) == (End.CLEAN, 13)
+
+
+async def test_a_relay_of_which_one_end_does_not_open() -> None:
+    """The other one is given up, and its peer reset."""
+
+    accepted, peer = await tcp_pair()
+    with peer:
+        await failed(
+            relay(AcceptedEndpoint(accepted), await waiting(SOON)), OpenTimeout, End.ACCEPT_TIMEOUT
+        )
+        with pytest.raises(ConnectionResetError):
+            await receive_all(peer)
+
+
+async def test_a_relay_that_is_cancelled_while_it_opens() -> None:
+    """Leaves no task, no port and no peer behind."""
+
+    source, destination = await waiting(), await waiting()
+    relaying = asyncio.ensure_future(relay(source, destination))
+    await asyncio.sleep(0)
+    relaying.cancel()
+    await asyncio.wait((relaying,))
+    assert relaying.cancelled()
+    for endpoint in (source, destination):
+        with pytest.raises(FTPDataError):
+            await endpoint.open()
