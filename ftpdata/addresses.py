@@ -7,9 +7,10 @@ Knows no sockets: an address is accepted or refused before anything is opened.
 
 1. A parser raises `BadAddress` or `UnsupportedNetworkProtocol`, nothing else,
    whatever the text.
-2. A number is ASCII digits without a leading zero. ``int`` would take
-   full-width digits, ``+1`` and ``1_0``; ``010`` is ten to one peer and eight
-   to another.
+2. A number is ASCII digits, decimal also with leading zeros, as devices send
+   them (RFC 959 §5.3.2, RFC 2428 §2), and may have blanks around it. ``int``
+   would take full-width digits, ``+1`` and ``1_0``. Only within an address with
+   dots is a leading zero refused: ``010`` is ten to one peer and eight to another.
 3. An IPv4 address that is mapped into IPv6 is the IPv4 address everywhere.
 4. What cannot be understood is refused, by a policy as by a parser.
 """
@@ -52,14 +53,14 @@ EPSV_ALL: Final = "ALL"
 _HIGHEST_PORT = 65535
 _FIRST_UNPRIVILEGED_PORT = 1024
 
-_NUMBER = r"(?:0|[1-9][0-9]{0,4})"
-_SIX_NUMBERS = rf"{_NUMBER}(?:,{_NUMBER}){{5}}"
+_NUMBER = r"0{0,8}[0-9]{1,5}"
 
-_number = re.compile(_NUMBER)
-_six_numbers = re.compile(_SIX_NUMBERS)
+_number = re.compile(rf" *({_NUMBER}) *")
+_six_numbers = re.compile(rf" *{_NUMBER}(?: *, *{_NUMBER}){{5}} *")
 # Not the tail or the head of something longer, such as a seventh number.
-_six_numbers_in_text = re.compile(rf"(?<![\w,.+-])({_SIX_NUMBERS})(?![,.]?\w)")
-_epsv_in_text = re.compile(r"\(([!-~])\1\1([^)]*)\1\)")
+_six_numbers_in_text = re.compile(rf"(?<![\w,.+-])({_NUMBER}(?:,{_NUMBER}){{5}})(?![,.]?\w)")
+_numbers_in_text = re.compile(rf"(?<![\w,.+-]){_NUMBER}(?: *, *{_NUMBER})++(?![,.]?\w)")
+_epsv_in_text = re.compile(r"\( *([!-~])\1\1([^)]*)\1 *\)")
 _reply_code = re.compile(r"([0-9]{3})[ -]")
 
 
@@ -225,11 +226,17 @@ def parse_pasv_reply(text: str) -> HostPort:
         BadAddress: No such numbers, or the reply has another code. Reply 501.
     """
 
-    found = _six_numbers_in_text.search(text) if _has_code(text, "227") else None
-    if found is None:
-        _refuse("227 and h1,h2,h3,h4,p1,p2", text)
+    if _has_code(text, "227"):
+        found = _six_numbers_in_text.search(text)
+        if found is not None:
+            return _from_six_numbers(found[1])
 
-    return _from_six_numbers(found[1])
+        # With blanks between, one cannot tell six numbers from the tail of a list.
+        for numbers in _numbers_in_text.findall(text):
+            if numbers.count(",") == 5:  # noqa: PLR2004 - between six numbers
+                return _from_six_numbers(numbers)
+
+    _refuse("227 and h1,h2,h3,h4,p1,p2", text)
 
 
 def format_eprt(address: HostPort) -> str:
@@ -251,6 +258,7 @@ def parse_eprt(argument: str, *, supported: tuple[int, ...] = (1, 2)) -> HostPor
         UnsupportedNetworkProtocol: Another address family. Reply 522.
     """
 
+    argument = argument.strip(" ")
     delimiter = argument[:1]
     fields = argument.split(delimiter) if "!" <= delimiter <= "~" else []
     if len(fields) != 5 or fields[0] or fields[4]:  # noqa: PLR2004 - <d>prt<d>addr<d>port<d>
@@ -259,7 +267,7 @@ def parse_eprt(argument: str, *, supported: tuple[int, ...] = (1, 2)) -> HostPor
     family = _parse_family(fields[1], supported)
     kind = ipaddress.IPv4Address if family is NetworkProtocol.IPV4 else ipaddress.IPv6Address
     try:
-        ip = kind(fields[2])
+        ip = kind(fields[2].strip(" "))
     except ValueError:
         raise BadAddress(
             f"an address of protocol {family:d} is expected, not {fields[2]!r:.60}"
@@ -323,6 +331,7 @@ def parse_epsv(
         UnsupportedNetworkProtocol: Another address family. Reply 522.
     """
 
+    argument = argument.strip(" ")
     if not argument:
         return None
 
@@ -345,10 +354,11 @@ def _has_code(text: str, code: str) -> bool:
 
 
 def _parse_number(text: str) -> int:
-    if not _number.fullmatch(text):
+    found = _number.fullmatch(text)
+    if found is None:
         _refuse("a number", text)
 
-    return int(text)
+    return int(found[1])
 
 
 def _from_six_numbers(text: str) -> HostPort:

@@ -351,10 +351,10 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/opening/test_active.py::test_generated_arguments_lead_nowhere_else",
     ),
     Mutation(
-        name="no leading zeros in numbers",
+        name="numbers are ASCII digits",
         module="ftpdata/addresses.py",
-        check='_NUMBER = r"(?:0|[1-9][0-9]{0,4})"',
-        instead='_NUMBER = r"(?:[0-9]{1,5})"',
+        check='_NUMBER = r"0{0,8}[0-9]{1,5}"',
+        instead='_NUMBER = r"[+]?[0-9_]{1,13}"',
         tests="tests/test_addresses.py::test_bad_number_in_port",
     ),
     Mutation(
