@@ -226,17 +226,11 @@ def parse_pasv_reply(text: str) -> HostPort:
         BadAddress: No such numbers, or the reply has another code. Reply 501.
     """
 
-    if _has_code(text, "227"):
-        found = _six_numbers_in_text.search(text)
-        if found is not None:
-            return _from_six_numbers(found[1])
+    found = _find_six_numbers(text) if _has_code(text, "227") else None
+    if found is None:
+        _refuse("227 and h1,h2,h3,h4,p1,p2", text)
 
-        # With blanks between, one cannot tell six numbers from the tail of a list.
-        for numbers in _numbers_in_text.findall(text):
-            if numbers.count(",") == 5:  # noqa: PLR2004 - between six numbers
-                return _from_six_numbers(numbers)
-
-    _refuse("227 and h1,h2,h3,h4,p1,p2", text)
+    return _from_six_numbers(found)
 
 
 def format_eprt(address: HostPort) -> str:
@@ -359,6 +353,16 @@ def _parse_number(text: str) -> int:
         _refuse("a number", text)
 
     return int(found[1])
+
+
+def _find_six_numbers(text: str) -> str | None:
+    found = _six_numbers_in_text.search(text)
+    if found is not None:
+        return found[1]
+
+    # With blanks between them, only a list of exactly six cannot be part of a longer one.
+    lists: list[str] = _numbers_in_text.findall(text)
+    return next((numbers for numbers in lists if numbers.count(",") == 5), None)  # noqa: PLR2004
 
 
 def _from_six_numbers(text: str) -> HostPort:

@@ -81,6 +81,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/tls/test_policy.py::test_who_resumes",
     ),
     Mutation(
+        name="a client that checks names has one to check",
+        module="ftpdata/tls/policy.py",
+        check="        if not self.server_side and self.context.check_hostname and not",
+        instead="        if False and not",
+        tests="tests/tls/test_policy.py::test_a_clients_context_is_no_servers",
+    ),
+    Mutation(
+        name="a client that must resume has a session",
+        module="ftpdata/tls/policy.py",
+        check="        if session is None and reuse is SessionReuse.REQUIRED:\n",
+        instead="        if False:\n",
+        tests="tests/tls/test_policy.py"
+        "::test_what_a_clients_context_refuses_is_refused_at_the_call",
+    ),
+    Mutation(
         name="no tickets on data connections",
         module="ftpdata/tls/policy.py",
         check="        context.num_tickets = 0\n",

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import re
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,10 @@ from .settings import Settings
 from .store import Store
 
 __all__ = ["main"]
+
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+"""What `--tls-max` may say."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate, in PEM, for AUTH TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
     parser.add_argument(
+        "--tls-max",
+        choices=_VERSIONS,
+        help="the newest version of TLS that is spoken: 1.2 serves clients such as PHP, "
+        "which resume just once in TLS 1.3, with --require-session-reuse",
+    )
+    parser.add_argument(
         "--implicit-tls", action="store_true", help="begin TLS with the connection"
     )
     parser.add_argument("--require-tls", action="store_true", help="let nobody in without TLS")
@@ -157,6 +168,7 @@ def _certificate(
     if options.tls_cert is None:
         if (
             options.tls_key
+            or options.tls_max
             or options.implicit_tls
             or options.require_tls
             or options.require_session_reuse
@@ -164,7 +176,11 @@ def _certificate(
             parser.error("TLS needs a certificate: give --tls-cert FILE")
         return None
 
-    certificate = ServerCertificate(certificate=options.tls_cert, key=options.tls_key)
+    certificate = ServerCertificate(
+        certificate=options.tls_cert,
+        key=options.tls_key,
+        maximum_version=_VERSIONS.get(options.tls_max, ssl.TLSVersion.MAXIMUM_SUPPORTED),
+    )
     try:
         certificate.session_context()
     except OSError as error:

@@ -68,6 +68,8 @@ class ServerCertificate:
         key: Path of the private key, in PEM; None where it is in the same file.
         password: Of the private key.
         minimum_version: The oldest version of TLS that is spoken.
+        maximum_version: The newest one. TLS 1.2 where reuse is required and there are
+            clients that use the one ticket they keep just once, as PHP does in TLS 1.3.
         prepare: Called with every new context, for settings of your own:
             ciphers, client certificates.
     """
@@ -76,6 +78,7 @@ class ServerCertificate:
     key: Path | str | None = None
     password: str | None = attrs.field(default=None, repr=False)
     minimum_version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED
     prepare: Callable[[ssl.SSLContext], object] | None = None
 
     def session_context(self) -> ssl.SSLContext:
@@ -94,6 +97,7 @@ class ServerCertificate:
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = self.minimum_version
+        context.maximum_version = self.maximum_version
         context.load_cert_chain(self.certificate, self.key, self.password)
         context.set_alpn_protocols(list(FTP_PROTOCOLS))
         context.sslobject_class = _ControlObject
@@ -118,13 +122,29 @@ class DataTLS:
             client.
         reuse: Whether the control connection's session must be resumed.
         strict_close: Whether an end of file without close_notify is a cut.
+
+    Raises:
+        TypeError: `context` is not an `ssl.SSLContext`, or `reuse` not a `SessionReuse`.
+        ValueError: The context is one of the other side; or it checks the name of the
+            server (`check_hostname`), and none is given to check.
     """
 
-    context: ssl.SSLContext
+    context: ssl.SSLContext = attrs.field(validator=attrs.validators.instance_of(ssl.SSLContext))
     server_side: bool = True
     server_hostname: str | None = None
-    reuse: SessionReuse = SessionReuse.WANTED
+    reuse: SessionReuse = attrs.field(
+        default=SessionReuse.WANTED, validator=attrs.validators.instance_of(SessionReuse)
+    )
     strict_close: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        other = ssl.PROTOCOL_TLS_CLIENT if self.server_side else ssl.PROTOCOL_TLS_SERVER
+        if self.context.protocol == other:
+            side = "server" if self.server_side else "client"
+            raise ValueError(f"expected the context of a {side}, not {self.context.protocol!r}")
+        # ssl.SSLSocket refuses it; ssl.SSLObject accepts the certificate of any name.
+        if not self.server_side and self.context.check_hostname and not self.server_hostname:
+            raise ValueError("check_hostname requires server_hostname")
 
     @classmethod
     def for_server(
@@ -144,15 +164,20 @@ class DataTLS:
             reuse: Whether its session must be resumed.
             strict_close: False serves clients that are known never to send a
                 close_notify; their cut uploads cannot be told from whole ones.
+
+        Raises:
+            TypeError: See `DataTLS`.
+            ValueError: The context is a client's.
         """
 
+        made = cls(context=context, reuse=reuse, strict_close=strict_close)
         context.num_tickets = 0
         context.set_alpn_protocols(list(FTP_PROTOCOLS))
         context.sslobject_class = _ServerObject
         if reuse is SessionReuse.OFF:
             context.options |= ssl.OP_NO_TICKET
 
-        return cls(context=context, reuse=reuse, strict_close=strict_close)
+        return made
 
     @classmethod
     def for_client(
@@ -174,9 +199,33 @@ class DataTLS:
             server_hostname: As for the control connection.
             reuse: Whether the server must accept the session.
             strict_close: Whether an end of file without close_notify is a cut.
+
+        Raises:
+            TypeError: See `DataTLS`; or `session` is not an `ssl.SSLSession`.
+            ValueError: See `DataTLS`; or the session must be resumed and there is
+                none, or it is one of another context.
         """
 
-        context.sslobject_class = _LeavingObject
+        made = cls(
+            context=context,
+            server_side=False,
+            server_hostname=server_hostname,
+            reuse=reuse,
+            strict_close=strict_close,
+        )
+        if session is None and reuse is SessionReuse.REQUIRED:
+            raise ValueError("a session must be resumed, and none is given")
+
+        before, context.sslobject_class = context.sslobject_class, _LeavingObject
+        try:
+            # What ssl would refuse at the first connection it refuses here.
+            context.wrap_bio(
+                ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=server_hostname, session=session
+            )
+        except BaseException:
+            context.sslobject_class = before
+            raise
+
         if session is not None and reuse is not SessionReuse.OFF:
 
             class Resuming(_LeavingObject):
@@ -186,13 +235,7 @@ class DataTLS:
 
             context.sslobject_class = Resuming
 
-        return cls(
-            context=context,
-            server_side=False,
-            server_hostname=server_hostname,
-            reuse=reuse,
-            strict_close=strict_close,
-        )
+        return made
 
     def renew_ticket(self, control: ssl.SSLObject) -> bool:
         """Have the client get a new ticket, for a further data connection. TLS 1.3.

@@ -421,7 +421,8 @@ async def test_lftp(served_directory: Path, tmp_path: Path) -> None:
 # The command line
 
 
-async def test_the_options(served_directory: Path) -> None:
+@pytest.mark.parametrize("newest", [None, "1.2", "1.3"])
+async def test_the_options(newest: str | None, served_directory: Path) -> None:
     """Certificate and key on the command line; nobody gets in without TLS, or without resuming."""
 
     assert isinstance(server_certificate().certificate, Path)
@@ -430,6 +431,7 @@ async def test_the_options(served_directory: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "examples.server", str(served_directory), "--anonymous"),
         *("--port", "0", *arguments, "--require-session-reuse", "--implicit-tls"),
+        *(() if newest is None else ("--tls-max", newest)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
@@ -441,6 +443,8 @@ async def test_the_options(served_directory: Path) -> None:
             with ReusingFTP(client_context(), implicit=True) as ftp:
                 ftp.connect(host, int(port))
                 ftp.login()
+                assert isinstance(ftp.sock, ssl.SSLSocket)
+                assert ftp.sock.version() == f"TLSv{newest or '1.3'}"
                 ftp.prot_p()
                 assert ftp.nlst() == []
                 assert ftp.resumed == [True]
@@ -458,6 +462,7 @@ async def test_the_options(served_directory: Path) -> None:
         ["--implicit-tls"],
         ["--require-session-reuse"],
         ["--tls-key", "x"],
+        ["--tls-max", "1.2"],
         ["--tls-cert", "/nonexistent.pem"],
     ],
 )

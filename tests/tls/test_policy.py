@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import attrs
@@ -210,6 +211,65 @@ async def test_both_roles_over_both_endpoints(
         assert result.tls_version == {TLS_1_2: "TLSv1.2", TLS_1_3: "TLSv1.3"}[version]
         assert result.tls_cipher
         assert result.tls_resumed is True
+
+
+def without_name_check() -> ssl.SSLContext:
+    """Make the context of a client that accepts the certificate of any name, and says so."""
+
+    context = client_context()
+    context.check_hostname = False
+    return context
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (ValueError, {"server_hostname": None}),
+        (ValueError, {"server_hostname": ""}),
+        (ValueError, {"server_hostname": ".example"}),
+        (ValueError, {"reuse": SessionReuse.REQUIRED}),
+        (ValueError, {"context": "server"}),
+        (ValueError, {"session": "another's"}),
+        (TypeError, {"session": "nonsense"}),
+        (TypeError, {"reuse": "required"}),
+        (TypeError, {"context": None}),
+    ],
+)
+def test_what_a_clients_context_refuses_is_refused_at_the_call(
+    error: type[Exception], options: dict[str, Any]
+) -> None:
+    """As ssl does, or would at the first connection; the context stays as it was."""
+
+    control = log_in()
+    context = client_context()
+    class_before = context.sslobject_class
+    given = {"context": context, "session": None, "server_hostname": HOST_NAME, **options}
+    if options.get("context") == "server":
+        given["context"] = server_certificate().session_context()
+    if options.get("session") == "another's":
+        given["session"] = control.session
+    with pytest.raises(error):
+        DataTLS.for_client(**given)
+    assert context.sslobject_class is class_before
+
+
+def test_a_name_need_not_be_given_where_none_is_checked() -> None:
+    """The context says so itself."""
+
+    tls = DataTLS.for_client(without_name_check(), session=None)
+    assert tls.server_hostname is None
+    assert DataTLS(context=without_name_check(), server_side=False).server_hostname is None
+
+
+def test_a_clients_context_is_no_servers() -> None:
+    """It is refused at the call, not at the first connection."""
+
+    with pytest.raises(ValueError, match="server"):
+        DataTLS.for_server(client_context())
+    with pytest.raises(ValueError, match="check_hostname"):
+        DataTLS(context=client_context(), server_side=False)
+    with pytest.raises(TypeError, match="SSLContext"):
+        DataTLS.for_server(server_certificate())  # type: ignore[arg-type]
 
 
 async def test_a_client_checks_the_name_of_the_server() -> None:
