@@ -6,11 +6,9 @@ listed and fetched again.
 
 from __future__ import annotations
 
-import re
-
 from ftpdata.listing import format_nlst_line
 
-__all__ = ["decode_shown", "is_allowed", "join", "parent", "show"]
+__all__ = ["is_allowed", "join", "parent", "show"]
 
 
 def join(directory: str, path: str) -> str:
@@ -53,21 +51,3 @@ def show(path: str) -> str:
         return path
 
     return (format_nlst_line(path) or b"").decode("utf-8", "surrogateescape")
-
-
-def decode_shown(name: str) -> str:
-    r"""Return the name that is shown as `name`: with the escapes ``\ooo`` decoded.
-
-    An escape that cannot stand in a name of its own (NUL, a slash, a dot of ``..``)
-    stays as it is.
-    """
-
-    return _escape.sub(_decode_escape, name)
-
-
-_escape = re.compile(r"\\([0-3][0-7]{2})")
-
-
-def _decode_escape(match: re.Match[str]) -> str:
-    character = chr(int(match[1], 8))
-    return character if character == "\\" or not character.isprintable() else match[0]

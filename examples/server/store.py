@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
 from ftpdata import ListingBlock, ListingEntry, UploadTarget, WriteMode
-from ftpdata.listing import TableFormatter
+from ftpdata.listing import TableFormatter, unescape_name
 
-from .paths import decode_shown, join
+from .paths import join
 
 __all__ = [
     "Listing",
@@ -230,7 +230,7 @@ async def resolve(store: Store, directory: str, argument: str) -> str:
 
     parts = argument.split("/")
     for place, part in enumerate(parts):
-        decoded = decode_shown(part)
+        decoded = unescape_name(part)
         if decoded == part:
             continue
 

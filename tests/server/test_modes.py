@@ -227,7 +227,6 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
 ) -> None:
     """110 says where it stands; from there the upload that was cut goes on (RFC 959 §3.5)."""
 
-    (served_directory / "file").write_bytes(b"before")
     async with serving(served_directory) as server, server.logged_in() as client:
         await choose(client, "A", "F", mode)
         data = await client.passive()
@@ -235,7 +234,7 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
         assert await client.codes(1) == [125]
         data.writer.write(piece(0, b"one\r\n") + piece(16, b"their-mark") + piece(0, b"two"))
         assert await client.reply() == "110 MARK their-mark = 4"
-        assert (served_directory / "file").read_bytes() == b"before"
+        assert not (served_directory / "file").exists()
         await data.close()
         assert await client.codes(1) == [426]
         assert (served_directory / "file").read_bytes() == b"one\ntwo"
@@ -251,6 +250,22 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
         assert (served_directory / "file").read_bytes() == b"one\nthree\n"
         await client.quiet()
     assert names(served_directory) == ["file"]
+
+
+async def test_what_is_kept_takes_no_file_its_place(served_directory: Path) -> None:
+    """The old file stays; what was acknowledged is kept beside it, hidden."""
+
+    (served_directory / "file").write_bytes(b"before")
+    async with serving(served_directory) as server, server.logged_in() as client:
+        await choose(client, "I", "F", "B")
+        upload = block(0, b"one") + block(16, b"mark")
+        assert await client.upload("STOR file", upload) == "110 MARK mark = 3"
+        assert await client.codes(1) == [426]
+        assert (served_directory / "file").read_bytes() == b"before"
+    hidden, visible = sorted(served_directory.iterdir())  # noqa: ASYNC240 - the server has ended
+    assert visible.name == "file"
+    assert hidden.read_bytes() == b"one"
+    hidden.unlink()
 
 
 async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path) -> None:

@@ -119,13 +119,15 @@ async def test_a_name_is_found_as_it_is_shown(served_directory: Path) -> None:
 
 
 async def test_the_literal_name_comes_first(served_directory: Path) -> None:
-    """What a client writes may be just what it means."""
+    """A backslash in a name is shown as an escape, too, if it would read as one."""
 
     make_file(served_directory, b"a\tb", b"tab")
     make_file(served_directory, b"a\\011b", b"backslash")
     async with serving(served_directory) as server, server.logged_in() as client:
+        assert _lines(await client.download("NLST")) == {b"a\\011b", b"a\\134011b"}
         assert await client.download("RETR a\\011b") == b"backslash"
-        assert await client.code("DELE a\\011b") == 250
+        assert await client.download("RETR a\\134011b") == b"backslash"
+        assert await client.code("DELE a\\134011b") == 250
         assert await client.download("RETR a\\011b") == b"tab"
 
 

@@ -244,9 +244,12 @@ async def test_reset_upload_is_426_and_the_session_goes_on(served_directory: Pat
 
 
 async def test_upload_of_a_client_that_is_gone_is_not_kept(served_directory: Path) -> None:
-    """Twisted: data go on to be stored. pyftpdlib: kept if the end of the data is seen first."""
+    """Twisted: data go on to be stored. pyftpdlib: kept if the end of the data is seen first.
 
-    async with serving(served_directory) as server:
+    This is RFC 959 §4.1.1 to the letter, for hosts that want it.
+    """
+
+    async with serving(served_directory, cut_with_control=True) as server:
         async with server.logged_in() as client:
             data = await client.passive()
             assert await client.code("STOR new") == 125
