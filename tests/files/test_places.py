@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from ftpdata.errors import FileUnavailable, FTPDataError
+from ftpdata.errors import FileNameNotAllowed, FileUnavailable, FTPDataError
 from ftpdata.files import _libc
 from ftpdata.files.target import FileTarget, WriteMode
 from tests.harness.seams import Seams, descriptors
+from tests.harness.users import as_user, needs_root
 
 CONTENT = bytes(range(256)) * 40
 OTHER = b"another's"
@@ -278,3 +279,176 @@ async def test_a_system_that_gives_a_second_name_instead(
             await target.discard()
             assert len(names(tmp_path)) == 2
         assert path.read_bytes() == OTHER
+
+
+# Files that may be written, but not replaced
+
+
+def read(path: Path) -> bytes:
+    """Return what is in a file."""
+
+    return path.read_bytes()
+
+
+def inode_of(path: Path) -> int:
+    """Return the number of a file."""
+
+    return path.stat().st_ino
+
+
+def remove(path: Path) -> None:
+    """Remove a file."""
+
+    path.unlink()
+
+
+@pytest.fixture
+def fixed(seams: Seams, served_directory: Path) -> Path:
+    """Give a file in a directory that may not be written, as access(2) tells."""
+
+    def access(original: Callable[..., bool], name: bytes, *args: Any, **kwargs: Any) -> bool:
+        return name != os.fsencode(served_directory) and original(name, *args, **kwargs)
+
+    path = served_directory / "file"
+    path.write_bytes(OTHER * 10_000)
+    seams.replace("access", access)
+    return path
+
+
+@pytest.mark.parametrize("has_nameless", [False, True])
+@pytest.mark.parametrize("where", ["", "spool"])
+async def test_a_spooled_upload(
+    fixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, has_nameless: bool
+) -> None:
+    """It is copied into the same file when it is whole; until then nobody sees it."""
+
+    spool = tmp_path / where if where else None
+    if spool is not None:
+        spool.mkdir()
+    if not has_nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+    before, inode = descriptors(), inode_of(fixed)
+    for size in (len(CONTENT), 0, 3 * 1024 * 1024):
+        target = await FileTarget.open(fixed, spool_directory=spool, durable=bool(size))
+        assert target.is_spooled
+        old = read(fixed)
+        await target.write(bytes(size))
+        assert read(fixed) == old
+        await target.commit(b"the last")
+        assert read(fixed) == bytes(size) + b"the last"
+    assert inode_of(fixed) == inode
+    assert names(fixed.parent) == ["file"]
+    assert spool is None or names(spool) == []
+    assert descriptors() == before
+
+
+async def test_a_spooled_upload_that_is_cut(fixed: Path) -> None:
+    """It changes nothing, even where what came was to be kept."""
+
+    before, old = descriptors(), read(fixed)
+    for keep in (False, True):
+        target = await FileTarget.open(fixed, keep_partial=keep)
+        await target.write(CONTENT)
+        await target.discard()
+        assert read(fixed) == old
+    assert names(fixed.parent) == ["file"]
+    assert descriptors() == before
+
+
+async def test_a_full_disk_changes_nothing(
+    fixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room is set aside before the first byte of the old content is overwritten."""
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before, old = descriptors(), read(fixed)
+    monkeypatch.setattr("ftpdata.files._places.reserve", refuse)
+    target = await FileTarget.open(fixed)
+    await target.write(CONTENT)
+    with pytest.raises(FTPDataError) as caught:
+        await target.commit()
+    assert caught.value.reply_code == 452
+    assert read(fixed) == old
+    assert descriptors() == before
+
+
+async def test_a_host_that_insists_on_whole_files(fixed: Path) -> None:
+    """It is told before a byte comes."""
+
+    with pytest.raises(FileNameNotAllowed) as caught:
+        await FileTarget.open(fixed, atomic_only=True)
+    assert caught.value.reply_code == 553
+
+
+async def test_a_file_that_is_removed_before_the_copy(fixed: Path) -> None:
+    """It is made, if the directory takes it by then."""
+
+    target = await FileTarget.open(fixed)
+    await target.write(CONTENT)
+    remove(fixed)
+    await target.commit()
+    assert read(fixed) == CONTENT
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EBUSY, errno.EACCES])
+async def test_a_rename_that_is_refused(served_directory: Path, seams: Seams, code: int) -> None:
+    """A mount point, say: the upload is copied then, unless it is to be atomic."""
+
+    path = served_directory / "file"
+    path.write_bytes(OTHER)
+    for atomic_only in (True, False):
+        seams.fail("replace", 1, code)
+        target = await FileTarget.open(path, atomic_only=atomic_only)
+        await target.write(CONTENT)
+        known = target.is_spooled
+        if atomic_only:
+            with pytest.raises(FTPDataError):
+                await target.commit()
+            assert path.read_bytes() == OTHER
+        else:
+            await target.commit()
+            assert path.read_bytes() == CONTENT
+        assert (known, target.is_spooled) == (False, not atomic_only)
+        assert names(served_directory) == ["file"]
+
+
+# The same, with users that are real
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("directory_mode", "owner", "mode"),
+    [(0o755, 1234, 0o644), (0o755, 0, 0o666), (0o1777, 0, 0o666), (0o1777, 4321, 0o666)],
+)
+def test_a_file_that_another_owns(
+    open_directory: Path, directory_mode: int, owner: int, mode: int
+) -> None:
+    """In a directory that may not be written, and in a sticky one; the file stays its owner's."""
+
+    path = open_directory / "file"
+    path.write_bytes(OTHER)
+    os.chown(path, owner, owner)
+    path.chmod(mode)
+    open_directory.chmod(directory_mode)
+    [code, _] = as_user(1234, 1234, open_directory, atomic_only=True)
+    assert code == 553
+    assert path.read_bytes() == OTHER
+    assert as_user(1234, 1234, open_directory) == [None, True]
+    status = path.stat()
+    assert path.read_bytes() == b"new"
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (owner, owner, mode)
+    assert names(open_directory) == ["file"]
+
+
+@needs_root
+def test_what_may_not_be_written_at_all(open_directory: Path) -> None:
+    """A file of another's, and a new one where none may be made: 550, and nothing is changed."""
+
+    assert as_user(1234, 1234, open_directory)[0] == 550
+    path = open_directory / "file"
+    path.write_bytes(OTHER)
+    open_directory.chmod(0o777)
+    assert as_user(1234, 1234, open_directory)[0] == 550
+    assert path.read_bytes() == OTHER

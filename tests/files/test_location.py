@@ -1,0 +1,64 @@
+"""A name in a directory: what is there, and what another does to it meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftpdata.errors import FileUnavailable
+from ftpdata.files import _location
+from ftpdata.files.target import FileTarget
+from tests.harness.seams import Seams
+
+
+@pytest.mark.parametrize("meanwhile", ["deleted", "renamed", "replaced"])
+async def test_a_file_that_is_taken_away_while_it_is_looked_at(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """access(2) says no of what is not there; that is no refusal, and the upload goes on."""
+
+    path, other = served_directory / "file", served_directory / "other"
+
+    def access(original: Callable[..., bool], name: bytes, *args: Any, **kwargs: Any) -> bool:
+        if name.endswith(b"file") and not looked:
+            looked.append(name)
+            if meanwhile == "renamed":
+                path.rename(other)
+            else:
+                path.unlink()
+            may = original(name, *args, **kwargs)
+            if meanwhile == "replaced":
+                path.write_bytes(b"another's")
+            return may
+        return original(name, *args, **kwargs)
+
+    looked: list[bytes] = []
+    path.write_bytes(b"old")
+    # A number that another file is not given at once.
+    os.link(path, served_directory / "kept")
+    Seams(monkeypatch, _location).replace("access", access)
+    target = await FileTarget.open(path)
+    await target.commit(b"new")
+    assert looked
+    assert path.read_bytes() == b"new"
+
+
+async def test_a_file_that_changes_all_the_time(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not looked at for ever."""
+
+    def access(*_: Any, **__: Any) -> bool:
+        path.rename(served_directory / "old")
+        path.write_bytes(b"another's")
+        return False
+
+    path = served_directory / "file"
+    path.write_bytes(b"old")
+    Seams(monkeypatch, _location).replace("access", access)
+    with pytest.raises(FileUnavailable):
+        await FileTarget.open(path)
