@@ -11,6 +11,7 @@ import math
 
 import attrs
 
+from ._repr import repr_of_changes
 from .outcome import End
 
 __all__ = ["Deadlines", "ProgressWatch"]
@@ -44,6 +45,9 @@ class Deadlines:
         close: Seconds without progress while the peer takes the rest and the
             end of file.
     """
+
+    __repr__ = repr_of_changes
+
 
     open: float | None = _limit(30.0)
     handshake: float | None = _limit(30.0)

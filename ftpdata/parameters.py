@@ -10,6 +10,7 @@ import enum
 
 import attrs
 
+from ._repr import repr_of_changes
 from .errors import UnsupportedParameter
 
 __all__ = [
@@ -89,6 +90,9 @@ class TransferParameters:
         mode: MODE.
         encoding: Python's name of the EBCDIC code page for TYPE E.
     """
+
+    __repr__ = repr_of_changes
+
 
     type: RepresentationType = RepresentationType.IMAGE
     format_control: FormatControl = FormatControl.NON_PRINT

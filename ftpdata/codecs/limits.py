@@ -9,6 +9,8 @@ from typing import Any
 
 import attrs
 
+from .._repr import repr_of_changes
+
 __all__ = ["CodecLimits"]
 
 _MIB = 1024 * 1024
@@ -36,6 +38,9 @@ class CodecLimits:
         ratio: Most bytes of the file for each byte received; None for no limit.
         ratio_from: Bytes of the file up to which the ratio is not checked.
     """
+
+    __repr__ = repr_of_changes
+
 
     record: int | None = attrs.field(default=16 * _MIB, validator=at_least_one)
     marker: int = attrs.field(default=255, validator=at_least_one)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import attrs
 
+from .._repr import repr_of_changes
 from .limits import CodecLimits, at_least_one
 from .representation import LF, ExistingCRLF, local_line_end
 
@@ -36,6 +37,9 @@ class CodecOptions:
     Raises:
         ValueError: A length or an interval is below 1, or `line_end` is not a line end.
     """
+
+    __repr__ = repr_of_changes
+
 
     existing_crlf: ExistingCRLF = ExistingCRLF.KEEP
     line_end: bytes = attrs.field(default=LF, validator=local_line_end)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 import attrs
 
+from .._repr import repr_of_changes
+
 __all__ = ["SocketOptions"]
 
 _HIGHEST_DSCP = 63
@@ -68,6 +70,9 @@ class SocketOptions:
     Raises:
         ValueError: A number is out of range.
     """
+
+    __repr__ = repr_of_changes
+
 
     no_delay: bool = True
     keepalive: bool = True

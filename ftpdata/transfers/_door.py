@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import io
 import os
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 
 import anyio
 
@@ -82,8 +82,11 @@ def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
         raise
 
 
-def check_arguments(**arguments: object) -> None:
-    """Check arguments that several functions have, by their names.
+def check_arguments(arguments: Mapping[str, object]) -> None:
+    """Check the arguments that several functions have in common, by their names.
+
+    Args:
+        arguments: All arguments of the call; others are left alone.
 
     Raises:
         TypeError: One has a wrong type.
@@ -101,7 +104,7 @@ def check_arguments(**arguments: object) -> None:
         elif name in _CALLABLES:
             if not callable(value):
                 raise _wrong(f"a callable as {name}", value)
-        elif not isinstance(value, _TYPES[name]):
+        elif not isinstance(value, _TYPES.get(name, object)):
             raise _wrong(f"{_TYPES[name].__name__} as {name}", value)
 
 

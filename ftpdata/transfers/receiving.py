@@ -107,22 +107,7 @@ async def receive_file(
 
     try:
         with at_the_door(Direction.RECEIVED, connection):
-            check_arguments(
-                dir_fd=dir_fd,
-                parameters=parameters,
-                options=options,
-                offset=offset,
-                append=append,
-                expected_size=expected_size,
-                size_limit=size_limit,
-                throttle=throttle,
-                progress=progress,
-                digest=digest,
-                on_marker=on_marker,
-                on_suspect=on_suspect,
-                deadlines=deadlines,
-                limiter=limiter,
-            )
+            check_arguments(locals())
             check_target(target, offset=offset, append=append)
     except (TypeError, ValueError) as error:
         await _discard_refused(target, error)
@@ -373,19 +358,7 @@ def receive_stream(
     """
 
     with at_the_door(Direction.RECEIVED, connection):
-        check_arguments(
-            parameters=parameters,
-            options=options,
-            offset=offset,
-            expected_size=expected_size,
-            size_limit=size_limit,
-            throttle=throttle,
-            progress=progress,
-            digest=digest,
-            on_marker=on_marker,
-            on_suspect=on_suspect,
-            deadlines=deadlines,
-        )
+        check_arguments(locals())
 
     report = Report(Direction.RECEIVED, offset=offset, digest=digest)
     report.total = expected_size

@@ -56,9 +56,7 @@ async def relay(
     """
 
     with at_the_door(Direction.SENT, source, destination):
-        check_arguments(
-            throttle=throttle, progress=progress, digest=digest, deadlines=deadlines
-        )
+        check_arguments(locals())
 
     report = Report(Direction.SENT, digest=digest)
     incoming, outgoing = await opened_together((source, destination), report)

@@ -95,19 +95,7 @@ async def send_file(
     """
 
     with at_the_door(Direction.SENT, connection):
-        check_arguments(
-            dir_fd=dir_fd,
-            parameters=parameters,
-            options=options,
-            offset=offset,
-            length=length,
-            expected_size=expected_size,
-            throttle=throttle,
-            progress=progress,
-            digest=digest,
-            deadlines=deadlines,
-            limiter=limiter,
-        )
+        check_arguments(locals())
         check_source(file)
 
     report = Report(Direction.SENT, offset=offset, digest=digest)
@@ -236,14 +224,7 @@ async def send_listing(
 
     async with closing_generator(lines):
         with at_the_door(Direction.SENT, connection):
-            check_arguments(
-                formatter=formatter,
-                parameters=parameters,
-                options=options,
-                throttle=throttle,
-                progress=progress,
-                deadlines=deadlines,
-            )
+            check_arguments(locals())
             check_lines(lines)
 
         report = Report(Direction.SENT)
@@ -330,16 +311,7 @@ async def send_stream(
 
     async with closing_generator(chunks):
         with at_the_door(Direction.SENT, connection):
-            check_arguments(
-                parameters=parameters,
-                options=options,
-                offset=offset,
-                expected_size=expected_size,
-                throttle=throttle,
-                progress=progress,
-                digest=digest,
-                deadlines=deadlines,
-            )
+            check_arguments(locals())
             check_chunks(chunks)
 
         report = Report(Direction.SENT, offset=offset, digest=digest)
