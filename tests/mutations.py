@@ -409,6 +409,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/opening/test_pool.py::test_a_port_rests_after_a_reservation_without_a_connection",
     ),
     Mutation(
+        name="who asks again gets the port that rests for it",
+        module="ftpdata/opening/pool.py",
+        check="chain(self._resting_for(host, peer, owner), self.ports.shuffled())",
+        instead="self.ports.shuffled()",
+        tests="tests/opening/test_pool.py::test_who_asks_again_locks_nobody_out",
+    ),
+    Mutation(
         name="a port rests for the others of an address only",
         module="ftpdata/opening/pool.py",
         check="            if owner is not None and rests[1] is owner:\n",

@@ -11,7 +11,9 @@ reservation of its (peer address, port).
 2. A connection that came before the reservation is not its owner's, who could
    not know the port yet.
 3. A port whose reservation ended without a connection rests for this address:
-   the connection may still be on its way, and must not be the next client's.
+   the connection may still be on its way, and must not be the next client's. A
+   session that asks again gets the port that rests for it, so that it keeps one
+   from the others of its address, however often it asks.
 4. A connection that nobody waits for is a stranger's: closed and counted.
 
 Clients behind one address can only be told apart by the port; that one of them
@@ -27,6 +29,7 @@ import math
 import socket
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -366,7 +369,7 @@ class ListenerPool:
 
     def _choose(self, host: str, peer: str, owner: object) -> _Listener:
         self._wake_rested()
-        for port in self.ports.shuffled():
+        for port in chain(self._resting_for(host, peer, owner), self.ports.shuffled()):
             listener = self._listeners.get((host, port))
             if listener is None:
                 continue
@@ -389,6 +392,18 @@ class ListenerPool:
             f"to {self.ports.last}",
             end=End.PORTS_EXHAUSTED,
         )
+
+    def _resting_for(self, host: str, peer: str, owner: object) -> list[int]:
+        """Return the ports that rest for this session, none of which another could have."""
+
+        if owner is None or not self._resting:
+            return []
+
+        return [
+            port
+            for (at, port), listener in self._listeners.items()
+            if at == host and self._resting.get((listener, peer), (0.0, None))[1] is owner
+        ]
 
     def _wake_rested(self) -> None:
         now = asyncio.get_running_loop().time()

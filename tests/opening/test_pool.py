@@ -367,6 +367,26 @@ async def test_a_port_rests_after_a_reservation_without_a_connection() -> None:
         pool.reserve(control_peer=ME).abort()
 
 
+async def test_who_asks_again_locks_nobody_out() -> None:
+    """However often a session asks, it keeps one port, and others of its address have the rest."""
+
+    one, another = object(), object()
+    async with ListenerPool(HOST, free_ports(3), rest=60.0) as pool:
+        ports = set()
+        for _ in range(30):
+            endpoint = pool.reserve(control_peer=ME, owner=one)
+            ports.add(endpoint.address.port)
+            await endpoint.aclose()
+        assert len(ports) == pool.metrics.resting == 1
+        others = [pool.reserve(control_peer=ME, owner=another) for _ in range(2)]
+        assert not ports & {endpoint.address.port for endpoint in others}
+        # What rests for it elsewhere, or for another, is not its own.
+        with pytest.raises(PortsExhausted):
+            pool.reserve(control_peer=ME, owner=another)
+        assert pool.reserve(control_peer=YOU, owner=one).address.port
+        assert pool.reserve(control_peer=ME, owner=one).address.port in ports
+
+
 async def test_no_rest_after_a_connection_that_came() -> None:
     """A client that makes transfer after transfer is not slowed down."""
 
