@@ -10,6 +10,7 @@ import enum
 
 import attrs
 
+from ._checks import check_type, of_type
 from ._repr import repr_of_changes
 from .errors import UnsupportedParameter
 
@@ -30,6 +31,7 @@ def _symbol(argument: str) -> str:
     dotless i an I and a long s an S.
     """
 
+    check_type("argument", argument, str, "a string")
     return argument.strip(" ").upper() if argument.isascii() else argument
 
 
@@ -93,13 +95,21 @@ class TransferParameters:
 
     __repr__ = repr_of_changes
 
-
-    type: RepresentationType = RepresentationType.IMAGE
-    format_control: FormatControl = FormatControl.NON_PRINT
-    byte_size: int = 8
-    structure: Structure = Structure.FILE
-    mode: TransmissionMode = TransmissionMode.STREAM
-    encoding: str = "cp037"
+    type: RepresentationType = attrs.field(
+        default=RepresentationType.IMAGE,
+        validator=of_type(RepresentationType, "a RepresentationType"),
+    )
+    format_control: FormatControl = attrs.field(
+        default=FormatControl.NON_PRINT, validator=of_type(FormatControl, "a FormatControl")
+    )
+    byte_size: int = attrs.field(default=8, validator=of_type(int, "a number of bits"))
+    structure: Structure = attrs.field(
+        default=Structure.FILE, validator=of_type(Structure, "a Structure")
+    )
+    mode: TransmissionMode = attrs.field(
+        default=TransmissionMode.STREAM, validator=of_type(TransmissionMode, "a TransmissionMode")
+    )
+    encoding: str = attrs.field(default="cp037", validator=of_type(str, "a string"))
 
     @property
     def is_identity(self) -> bool:

@@ -10,6 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
+from .._checks import check_type
 from ..contracts import Buffer
 from ..errors import BadArgument, InvalidData
 from ._decoding import MarkedDecoder
@@ -35,6 +36,7 @@ def parse_deflate_level(argument: str) -> int:
         BadArgument: It is not such an argument, or the level is not from 0 to 9. Reply 501.
     """
 
+    check_type("argument", argument, str, "a string")
     match = _DEFLATE_LEVEL.fullmatch(argument)
     if match is None:
         raise BadArgument(f"expected MODE Z LEVEL and a number from 0 to 9, not {argument!r:.40}")
@@ -53,6 +55,7 @@ class DeflateEncoder:
     """
 
     def __init__(self, *, level: int = 6) -> None:
+        check_type("level", level, int, "a number from 0 to 9")
         if not 0 <= level <= _HIGHEST_LEVEL:
             raise ValueError(f"the level of deflate is from 0 to 9, not {level}")
 

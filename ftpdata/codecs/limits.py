@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from .._checks import wrong_type
 from .._repr import repr_of_changes
 
 __all__ = ["CodecLimits"]
@@ -17,7 +18,10 @@ _MIB = 1024 * 1024
 
 
 def at_least_one(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
-    """Refuse a number below 1, as a validator of attrs; None passes."""
+    """Refuse what is not a number of at least 1, as a validator of attrs; None passes."""
+
+    if value is not None and not isinstance(value, int):
+        raise wrong_type(attribute.name, "a number or None", value)
 
     if value is not None and value < 1:
         raise ValueError(f"{attribute.name} must be at least 1, not {value}")

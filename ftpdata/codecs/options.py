@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import attrs
 
+from .._checks import of_type
 from .._repr import repr_of_changes
 from .limits import CodecLimits, at_least_one
 from .representation import LF, ExistingCRLF, local_line_end
@@ -40,15 +41,18 @@ class CodecOptions:
 
     __repr__ = repr_of_changes
 
-
-    existing_crlf: ExistingCRLF = ExistingCRLF.KEEP
+    existing_crlf: ExistingCRLF = attrs.field(
+        default=ExistingCRLF.KEEP, validator=of_type(ExistingCRLF, "an ExistingCRLF")
+    )
     line_end: bytes = attrs.field(default=LF, validator=local_line_end)
-    file_encoding: str = "latin-1"
+    file_encoding: str = attrs.field(default="latin-1", validator=of_type(str, "a string"))
     record_length: int | None = attrs.field(default=None, validator=at_least_one)
     close_last_record: bool = True
-    deflate_level: int = 6
+    deflate_level: int = attrs.field(default=6, validator=of_type(int, "a number"))
     marker_interval: int | None = attrs.field(default=None, validator=at_least_one)
-    limits: CodecLimits = attrs.field(factory=CodecLimits)
+    limits: CodecLimits = attrs.field(
+        factory=CodecLimits, validator=of_type(CodecLimits, "CodecLimits")
+    )
 
 
 DEFAULT_OPTIONS = CodecOptions()

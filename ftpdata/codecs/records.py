@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import attrs
 
+from .._checks import of_type
 from ._descriptors import END_OF_RECORD
 from .limits import at_least_one
 
@@ -33,7 +34,9 @@ class Records:
         ValueError: There are both an end and a length, or the end is not one byte or two.
     """
 
-    end: bytes | None = None
+    end: bytes | None = attrs.field(
+        default=None, validator=of_type(bytes | None, "bytes or None")
+    )
     length: int | None = attrs.field(default=None, validator=at_least_one)
     close_last: bool = True
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
+from .._checks import check_type
 from ..errors import BadArgument, InvalidData
 
 __all__ = [
@@ -69,6 +70,7 @@ def format_mark_reply(marker: RestartMarker, *, own: str | None = None) -> str:
         ValueError: `own` cannot be a marker.
     """
 
+    check_type("marker", marker, RestartMarker, "a RestartMarker")
     return f"110 MARK {marker.text} = {checked_marker(str(marker.offset) if own is None else own)}"
 
 
@@ -82,6 +84,7 @@ def parse_mark_reply(text: str) -> tuple[str, str]:
         BadArgument: It is not such a reply. Reply 501.
     """
 
+    check_type("text", text, str, "a string")
     match = _MARK_REPLY.fullmatch(text)
     if match is None:
         raise BadArgument(f"expected 110 MARK yyyy = mmmm, not {text!r:.80}")
@@ -92,6 +95,7 @@ def parse_mark_reply(text: str) -> tuple[str, str]:
 def checked_marker(marker: str) -> str:
     """Return a marker that may be sent: printable characters, no space (RFC 959 §3.4.2)."""
 
+    check_type("marker", marker, str, "a string")
     if not _MARKER_CHARACTERS.fullmatch(marker):
         raise ValueError(f"a restart marker is printable ASCII without spaces, not {marker!r:.40}")
 

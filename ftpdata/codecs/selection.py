@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from .._checks import check_type
 from ..contracts import Encoder
 from ..errors import UnsupportedParameter
 from ..parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
@@ -54,6 +55,7 @@ def check_supported(parameters: TransferParameters) -> None:
         UnsupportedParameter: There is none. The error says what there is. Reply 504.
     """
 
+    check_type("parameters", parameters, TransferParameters, "TransferParameters")
     if parameters.type is RepresentationType.LOCAL:
         _check("TYPE", f"L {parameters.byte_size}", ("L 8",))
 
@@ -78,6 +80,7 @@ def encoder_for(
     """
 
     check_supported(parameters)
+    _check_options(options, offset)
     records = _records_to_send(parameters, options)
     stages: list[Encoder] = _representation_encoders(parameters, options)
     marker = None
@@ -134,6 +137,7 @@ def decoder_for(
     """
 
     check_supported(parameters)
+    _check_options(options, offset)
     records = _records_to_receive(parameters, options)
     limits = options.limits
     transmission: list[ModeDecoder] = []
@@ -170,6 +174,8 @@ def listing_encoder_for(
         UnsupportedParameter: There is no such encoder. Reply 504.
     """
 
+    check_supported(parameters)
+    _check_options(options)
     kind = parameters.type
     if kind is not RepresentationType.EBCDIC:
         kind = RepresentationType.ASCII
@@ -252,6 +258,13 @@ def _unmarked_bytes(parameters: TransferParameters, options: CodecOptions) -> fr
 
     has_long = parameters.type is RepresentationType.EBCDIC and is_utf_8(options.file_encoding)
     return frozenset((*CR, *(_UTF_8_LATER_BYTES if has_long else ())))
+
+
+def _check_options(options: CodecOptions, offset: int = 0) -> None:
+    check_type("options", options, CodecOptions, "CodecOptions")
+    check_type("offset", offset, int, "a number of bytes")
+    if offset < 0:
+        raise ValueError(f"offset must not be negative, but it is {offset}")
 
 
 def _check(command: str, argument: str, supported: Iterable[str]) -> None:

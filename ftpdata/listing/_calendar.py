@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Final
 
+from .._checks import check_type, wrong_type
+
 __all__ = [
     "MINUTES_PER_DAY",
     "MONTHS",
@@ -44,10 +46,14 @@ def epoch_seconds(moment: datetime | float) -> float:
     """Return seconds since the epoch.
 
     Raises:
+        TypeError: It is neither a date nor a number.
         ValueError: The date has no zone, so it could be any of two dozen moments.
     """
 
     if not isinstance(moment, datetime):
+        if not isinstance(moment, int | float):
+            raise wrong_type("moment", "a date or seconds since the epoch", moment)
+
         return moment
 
     if moment.utcoffset() is None:
@@ -65,6 +71,7 @@ def epoch_minute(moment: datetime | float) -> int:
 def as_zone(tz: tzinfo | timedelta) -> tzinfo:
     """Return a zone for a zone or a fixed offset from UTC."""
 
+    check_type("tz", tz, tzinfo | timedelta, "a zone, or an offset from UTC")
     zone = timezone(tz) if isinstance(tz, timedelta) else tz
     return UTC if zone == UTC else zone
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final, NoReturn
 
+from .._checks import wrong_type
 from ..errors import InvalidData
 from ._names import decode_name
 from ._words import is_total
@@ -29,7 +30,11 @@ def line_text(line: bytes) -> str:
 
     Raises:
         InvalidData: There is a line end within. Reply 451.
+        TypeError: It is not bytes.
     """
+
+    if not isinstance(line, bytes | bytearray):
+        raise wrong_type("line", "bytes, as they came", line)
 
     body = line.removesuffix(b"\n").removesuffix(b"\r")
     if b"\n" in body:

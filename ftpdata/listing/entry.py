@@ -11,10 +11,11 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import attrs
 
+from .._checks import check_type
 from ._calendar import epoch_seconds
 from ._names import decode_name, encode_name, has_control
 
@@ -103,6 +104,19 @@ class StatResult(Protocol):
         """Number of the inode, for `unique`."""
 
 
+_NAME: Final = (str, bytes)
+_FIELDS: Final = (
+    ("type", EntryType, "an EntryType"),
+    ("name", _NAME, "a string or bytes"),
+    ("size", int, "a number of bytes"),
+    ("permissions", int, "the permission bits of a mode"),
+    ("links", int, "a number"),
+    ("owner", _NAME, "a string or bytes"),
+    ("group", _NAME, "a string or bytes"),
+    ("target", str | bytes | None, "a string, bytes or None"),
+    ("unique", str | None, "a string or None"),
+)
+
 _DEFAULT_PERMISSIONS: Final = Permissions(0o644)
 
 
@@ -135,6 +149,10 @@ class ListingEntry:
         unique: Identifier of the file behind the name, for EPLF and MLSx.
         uid: Number of the owner, for MLSx.
         gid: Number of the group, for MLSx.
+
+    Raises:
+        TypeError: A field is of a wrong type.
+        ValueError: `modified` is a date without a zone.
     """
 
     name: str | bytes = attrs.field(eq=_text)
@@ -149,6 +167,26 @@ class ListingEntry:
     unique: str | None = None
     uid: int | None = None
     gid: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        # Checked together: there may be millions of entries, and nearly all are right.
+        it: Any = self
+        if not (
+            type(it.type) is EntryType
+            and isinstance(it.name, _NAME)
+            and isinstance(it.size, int)
+            and isinstance(it.permissions, int)
+            and isinstance(it.links, int)
+            and isinstance(it.owner, _NAME)
+            and isinstance(it.group, _NAME)
+            and (it.target is None or isinstance(it.target, _NAME))
+            and (it.unique is None or isinstance(it.unique, str))
+        ):
+            for name, kinds, wanted in _FIELDS:
+                check_type(name, getattr(self, name), kinds, wanted)
+
+        if self.modified is not None and type(self.modified) is not float:
+            epoch_seconds(self.modified)
 
     @classmethod
     def from_stat(

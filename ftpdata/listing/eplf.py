@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from .._checks import check_type
 from ._calendar import epoch_seconds
 from ._names import NamePolicy, safe_name
 from ._reading import is_blank, line_text, number, refuse
@@ -36,6 +37,8 @@ def format_eplf_line(
         The line without its line end, or None if the policy skips it.
     """
 
+    check_type("entry", entry, ListingEntry, "a ListingEntry")
+    check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
     name = safe_name(entry.name, name_policy)
     if name is None:
         return None

@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from .._checks import check_type, wrong_type
 from ..errors import BadArgument
 from ._calendar import civil_date, date_time, epoch_seconds
 from ._names import decode_name
@@ -112,6 +113,7 @@ def parse_time_val(text: str) -> float:
         BadArgument: It is not such a time. Reply 501.
     """
 
+    check_type("text", text, str, "a string")
     match = _TIME_VAL.fullmatch(text)
     if match is None:
         raise BadArgument(f"a time is YYYYMMDDHHMMSS[.sss], not {text!r:.40}")
@@ -240,6 +242,7 @@ def facts_for_entry(
         digits: Digits of the fraction of a second to keep, 0 to 6.
     """
 
+    check_type("entry", entry, ListingEntry, "a ListingEntry")
     modify = None
     if entry.modified is not None:
         unit = 10**digits
@@ -325,6 +328,9 @@ def perm_letters(
 
 
 def _lower(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str | bytes):
+        raise wrong_type("selected and supported", "names of facts, one by one", names)
+
     return tuple(name.lower() for name in names)
 
 
@@ -374,6 +380,7 @@ def select_facts(argument: str, *, supported: tuple[str, ...] = SUPPORTED_FACTS)
             Reply 501; the selection stays as it was.
     """
 
+    check_type("argument", argument, str, "a string")
     names = argument.strip(" ").removesuffix(";").split(";") if argument.strip(" ") else []
     if not all(FACT_NAME.fullmatch(name) for name in names):
         raise BadArgument(f"expected names of facts, each with a semicolon, not {argument!r:.80}")

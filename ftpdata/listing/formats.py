@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from .._checks import wrong_type
 from .entry import ListingEntry
 from .eplf import parse_eplf_line
 from .msdos import parse_msdos_line
@@ -42,6 +43,9 @@ def parse_list_line(
         InvalidData: The line is in none of these formats. Reply 451.
         ValueError: `now` has no zone.
     """
+
+    if not isinstance(line, bytes | bytearray):
+        raise wrong_type("line", "bytes, as they came", line)
 
     if line.startswith(b"+"):
         return parse_eplf_line(line)

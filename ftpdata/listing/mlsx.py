@@ -28,6 +28,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final
 
+from .._checks import check_type
 from ..errors import BadArgument
 from ._calendar import MINUTES_PER_DAY, epoch_seconds
 from ._names import NamePolicy, encode_name, safe_name
@@ -88,6 +89,10 @@ def format_mlsx_line(
         ValueError: The name of one of `facts.others` cannot be a fact's name.
     """
 
+    check_type("name", name, str | bytes, "a string or bytes")
+    check_type("facts", facts, Facts, "Facts")
+    check_type("selection", selection, FactSelection | None, "a FactSelection or None")
+    check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
     safe = safe_name(name, name_policy)
     if safe is None:
         return None
@@ -290,6 +295,8 @@ class MlsxFormatter:
         owner_name: Callable[[int], str] = str,
         group_name: Callable[[int], str] = str,
     ) -> None:
+        check_type("selection", selection, FactSelection | None, "a FactSelection or None")
+        check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
         self._selection = selection
         self._wanted = SUPPORTED_FACTS if selection is None else selection.selected
         self._perm = perm

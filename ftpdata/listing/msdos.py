@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Final
 
+from .._checks import check_type
 from ._calendar import (
     MINUTES_PER_DAY,
     as_zone,
@@ -57,6 +58,8 @@ def format_msdos_line(
         The line without its line end, or None if the policy skips it.
     """
 
+    check_type("entry", entry, ListingEntry, "a ListingEntry")
+    check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
     name = safe_name(entry.name, name_policy)
     if name is None:
         return None

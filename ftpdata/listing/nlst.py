@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .._checks import check_type
 from ._names import NamePolicy, safe_name
 from ._reading import line_text
 from .entry import ListingEntry
-from .table import EntryTable, are_plain
+from .table import EntryTable, are_plain, entry_names
 
 __all__ = ["NlstFormatter", "format_nlst_line", "parse_nlst_line"]
 
@@ -28,6 +29,8 @@ def format_nlst_line(
         The line without its line end, or None if the policy skips it.
     """
 
+    check_type("entry", entry, ListingEntry | str | bytes, "a ListingEntry or a name")
+    check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
     name = safe_name(entry.name if isinstance(entry, ListingEntry) else entry, name_policy)
     return None if name is None else name.encode("utf-8", "surrogateescape")
 
@@ -60,6 +63,7 @@ class NlstFormatter:
     needs_status = False
 
     def __init__(self, *, name_policy: NamePolicy = NamePolicy.ESCAPE) -> None:
+        check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
         self._policy = name_policy
 
     def format(self, entry: ListingEntry) -> bytes | None:
@@ -70,11 +74,12 @@ class NlstFormatter:
     def format_block(self, entries: Iterable[ListingEntry]) -> bytes:
         """Return the lines of all entries, each with its CR LF."""
 
-        return self._lines([entry.name for entry in entries])
+        return self._lines(entry_names(entries))
 
     def format_table(self, table: EntryTable) -> bytes:
         """Return the lines of a whole table, each with its CR LF."""
 
+        check_type("table", table, EntryTable, "an EntryTable")
         return _name_lines(table.names) if are_plain(table.names) else self._lines(table.names)
 
     def _lines(self, names: Iterable[str | bytes]) -> bytes:

@@ -17,6 +17,7 @@ from typing import Final, Protocol, cast, overload
 
 import attrs
 
+from .._checks import check_type, wrong_type
 from ._names import NamePolicy, safe_name
 from .entry import EntryType, ListingEntry, entry_type, permissions_of
 
@@ -195,6 +196,7 @@ def shown(table: EntryTable, policy: NamePolicy, *, with_targets: bool = False) 
         with_targets: Whether a symbolic link is shown with where it leads.
     """
 
+    check_type("table", table, EntryTable, "an EntryTable")
     targets = table.targets if with_targets else {}
     if not targets and are_plain(table.names):
         return table
@@ -222,7 +224,7 @@ def shown_entries(
     """
 
     entries = [*entries]
-    names = [entry.name for entry in entries]
+    names = entry_names(entries)
     targets = [entry.target for entry in entries] if with_targets else []
     has_targets = targets.count(None) < len(targets)
     with contextlib.suppress(TypeError):  # some names are bytes
@@ -238,6 +240,19 @@ def shown_entries(
             kept.append(entry)
 
     return shown_names, kept
+
+
+def entry_names(entries: Iterable[ListingEntry]) -> list[str | bytes]:
+    """Return the names of entries.
+
+    Raises:
+        TypeError: One of them is not an entry.
+    """
+
+    try:
+        return [entry.name for entry in entries]
+    except AttributeError as error:
+        raise wrong_type("entry", "a ListingEntry", error.obj) from None
 
 
 def shown_name(name: str | bytes, target: str | bytes | None, policy: NamePolicy) -> str | None:

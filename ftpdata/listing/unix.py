@@ -30,6 +30,7 @@ from itertools import islice
 from math import floor
 from typing import Final
 
+from .._checks import check_type
 from ._calendar import (
     MINUTES_PER_DAY,
     as_zone,
@@ -116,6 +117,8 @@ class ListFormatter:
         owner_name: Callable[[int], str] = str,
         group_name: Callable[[int], str] = str,
     ) -> None:
+        check_type("rules", rules, ListingRules, "a ListingRules")
+        check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
         zone = as_zone(tz)
         self._owner_name = owner_name
         self._group_name = group_name
@@ -137,6 +140,7 @@ class ListFormatter:
     def format(self, entry: ListingEntry) -> bytes | None:
         """Return one line without its line end, or None if the policy skips it."""
 
+        check_type("entry", entry, ListingEntry, "a ListingEntry")
         is_link = entry.type is EntryType.SYMLINK and not self._twisted
         name = shown_name(entry.name, entry.target if is_link else None, self._policy)
         if name is None:
@@ -449,15 +453,19 @@ def _split_link(name: str, size: int) -> tuple[str, str | None]:
 
 
 def _moment(match: re.Match[str], now: datetime, zone: tzinfo) -> datetime | None:
-    month = _month(match)
-    day = int(_first(match, "day", "day_2", "day_3", "day_4", "day_5"))
-    clock = _first(match, "clock_1", "clock", "clock_2", "clock_3", "clock_4") or "00:00"
-    hour, minute = map(int, clock.split(":"))
-    year = _first(
-        match, "year_1", "year", "late_year", "year_2", "year_3", "year_4", "year_5"
-    )
-    if not year:
-        return latest_date_time((month, day, hour, minute), zone, now=now)
+    if word := match["month"]:
+        month, day, clock = month_number(word), match["day"], match["clock_1"] or match["clock"]
+        year = match["year_1"] or match["late_year"] or match["year"]
+    elif word := match["month_2"] or match["month_5"]:
+        month, day, clock = month_number(word), match["day_2"] or match["day_5"], match["clock_2"]
+        year = match["year_2"] or match["year_5"]
+    else:
+        month, day = int(match["month_3"] or match["month_4"]), match["day_3"] or match["day_4"]
+        clock, year = match["clock_3"] or match["clock_4"], match["year_3"] or match["year_4"]
+
+    hour, minute = map(int, (clock or "00:00").split(":"))
+    if year is None:
+        return latest_date_time((month, int(day), hour, minute), zone, now=now)
 
     second = int(match["second"] or match["second_3"] or 0)
     microsecond = int((match["fraction"] or "")[:6].ljust(6, "0"))
@@ -468,18 +476,7 @@ def _moment(match: re.Match[str], now: datetime, zone: tzinfo) -> datetime | Non
 
         zone = offset
 
-    return date_time((int(year), month, day, hour, minute, second, microsecond), zone)
-
-
-def _month(match: re.Match[str]) -> int:
-    word = _first(match, "month", "month_2", "month_5")
-    return month_number(word) if word else int(match["month_3"] or match["month_4"])
-
-
-def _first(match: re.Match[str], *groups: str) -> str:
-    """Return the first of these groups that has matched; empty if none has."""
-
-    return next((found for found in match.group(*groups) if found), "")
+    return date_time((int(year), month, int(day), hour, minute, second, microsecond), zone)
 
 
 def _offset(text: str) -> tzinfo | None:
