@@ -49,4 +49,4 @@ def test_a_guide_has_an_example() -> None:
     """What a sub-package is for is shown first of all."""
 
     shown = {package for package in PACKAGES if examples(package)}
-    assert {"ftpdata.codecs", "ftpdata.listing"} <= shown
+    assert {"ftpdata.codecs", "ftpdata.files", "ftpdata.listing"} <= shown

@@ -1,4 +1,47 @@
-"""Files and directories, without blocking the event loop."""
+"""Files and directories, read and written without blocking the event loop.
+
+The transfers open files by themselves where they are given a path. Who must know what is wrong with
+a file before the data connection is opened, or wants more than a path can say, opens it here. A
+first example::
+
+    import asyncio
+    import tempfile
+    from pathlib import Path
+
+    from ftpdata.files import FileSource, FileTarget, WriteMode
+
+    async def copy(old: Path, new: Path) -> None:
+        source = await FileSource.open(old)
+        try:
+            target = await FileTarget.open(new, mode=WriteMode.EXCLUSIVE)
+            try:
+                while data := await source.read():
+                    await target.write(data)
+            except BaseException:
+                await target.discard()
+                raise
+            await target.commit()
+        finally:
+            source.close()
+
+    with tempfile.TemporaryDirectory() as directory:
+        old, new = Path(directory, "old"), Path(directory, "new")
+        old.write_bytes(b"content")
+        asyncio.run(copy(old, new))
+        assert new.read_bytes() == b"content"
+
+The pieces:
+
+- `source`: `FileSource`, a file that is sent. It knows its size, or that only its end can tell.
+- `target`: `FileTarget`, a file that is received, and `WriteMode`, what it does to a file of its
+  name. An upload is published when it is whole; what is removed when it is cut is only what the
+  upload itself has made.
+- `directories`: `list_directory` and `DirectoryLister`, which make the lines of a directory.
+- `directory_reader`: `DirectoryReader`, which reads the entries for them, and blocks.
+
+Every call that may wait for a disk runs in a worker thread, of which there are at most as many as a
+limiter allows: one for each event loop, unless a store is given its own.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import abc
 import asyncio
 import collections
 import contextlib
+import importlib
 import queue
 import threading
 import weakref
@@ -25,6 +26,11 @@ from collections.abc import AsyncGenerator
 import anyio.lowlevel
 
 __all__ = ["Job", "WorkerThreads"]
+
+# anyio imports its backend when it is first needed, which would be in the event loop, during the
+# first transfer; it has no public name for it.
+with contextlib.suppress(ImportError):
+    importlib.import_module("anyio._backends._asyncio")
 
 IDLE = 2.0
 """Seconds after which a thread that has nothing to do ends."""
