@@ -1,9 +1,9 @@
 """The direct way: files straight between memory and the socket, without a transport.
 
-A file of up to a MiB is through before a transport, a protocol and a supervisor are
-made. The functions here do nothing but the good case, in which everything goes
-through within a moment, in clear or in TLS. Anything else goes on in the plain way
-from where they have come to: that knows all about waiting, deadlines and failures.
+A file of up to a MiB is sent in less time than it takes to make a transport, a protocol
+and a supervisor. The functions here handle only the good case, in which everything goes
+through within a moment, in clear or in TLS. In any other case the plain way goes on from
+the point that they have reached: it handles waiting, deadlines and failures.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 DIRECT_LIMIT = 64 * 1024
-"""Bytes of a file that is small: it is read into memory."""
+"""Bytes of a small file, which is read into memory."""
 
 SENDFILE_LIMIT = 1024 * 1024
 """Bytes of a file that the kernel may send from where it is."""
@@ -51,16 +51,16 @@ PROTECTED_LIMIT = 256 * 1024
 """Bytes of a file that may be sent through TLS, in pieces of `DIRECT_LIMIT`."""
 
 UPLOAD_LIMIT = 512 * 1024
-"""Bytes of an upload that are received into memory: it is there for a moment."""
+"""Bytes of an upload that are received into memory, where they stay for a moment."""
 
 READ_EARLY = 8 * 1024
-"""Bytes that are read before the connection is there, and stay while the peer does nothing."""
+"""Bytes that are read before the connection is made, and stay while the peer does nothing."""
 
 MOMENT = 0.02
-"""Seconds for a file to open, an upload to come, the peer to take a download."""
+"""Seconds for a file to open, for an upload to arrive, for the peer to read a download."""
 
 DELIVERY_MOMENT = 0.1
-"""Seconds for the peer to have it: kernels delay an acknowledgement by 40 ms."""
+"""Seconds for the peer to acknowledge everything: kernels delay that by 40 ms."""
 
 
 async def send_file_directly(
@@ -75,22 +75,22 @@ async def send_file_directly(
     throttle: TokenBucket | None,
     progress: ProgressCallback | None,
 ) -> Done | HandOver:
-    """Do as `send_directly` for a file of which somebody has to look how long it is.
+    """Send a file as `send_directly` does, after finding out how long it is.
 
     Args:
-        endpoint: What to send it over.
+        endpoint: The endpoint to send it over.
         file: See `send_file`.
         pending: The file, which is being opened.
         length: Bytes to send at most.
         expected_size: Bytes that were promised.
         report: See `send_directly`.
-        offset: Where to start in a file that is given by its descriptor.
+        offset: Where to start in a file that is given as a descriptor.
         throttle: See `send_directly`.
         progress: See `send_directly`.
     """
 
     if isinstance(file, int) and length is not None:
-        # Nobody has to look.
+        # The caller knows the size.
         fd, start, total = file, offset, length
     else:
         await endpoint.connect()
@@ -124,28 +124,29 @@ async def send_directly(
     throttle: TokenBucket | None,
     progress: ProgressCallback | None,
 ) -> Done | HandOver:
-    """Send a file that is in memory to a peer that takes it at once, and close the connection.
+    """Send a file that is in memory to a peer that reads it at once, and close the connection.
 
     Args:
-        endpoint: What to send it over.
+        endpoint: The endpoint to send it over.
         source: The descriptor of the file; or all bytes that are to be sent.
         start: Where to start in the file, in bytes.
         length: Bytes to send, at most `SENDFILE_LIMIT`; the file must have them.
-        report: What the transfer counts, and says in the end.
+        report: Counts the bytes, and makes the result or the error.
         throttle: Bounds the rate.
         progress: Called once.
 
     Returns:
         `Done` after a clean end: the peer's kernel has acknowledged everything.
-        Otherwise what the socket has taken so far.
+        Otherwise `HandOver`, with the bytes that the socket has taken so far.
 
     Raises:
-        FTPDataError: The connection did not come, see `Endpoint.connect`; or was
-            aborted, or `progress` failed, with the result.
+        FTPDataError: The connection was not made, see `Endpoint.connect`; or it was
+            aborted, or `progress` failed; carries the result.
     """
 
     loop = asyncio.get_running_loop()
-    # Where TLS is to be negotiated, the peer is at work now. And may be for long.
+    # The peer may be busy with the TLS handshake now, so this is a good time to read a small
+    # file. A larger one is not read yet: the peer may take long.
     data: int | bytes | None = None
     if length <= READ_EARLY:
         data = _at_hand(source, start, length, most=READ_EARLY)
@@ -193,13 +194,13 @@ async def send_directly(
 def _at_hand(
     source: int | bytes, offset: int, length: int, *, most: int
 ) -> int | bytes | None:
-    """Return the bytes of a small file, the descriptor of a larger one, None where a disk waits.
+    """Return the bytes of a small file, or the descriptor of a larger one; None if it is on disk.
 
     Args:
-        source: The descriptor; or all bytes, which are at hand.
+        source: The descriptor; or all bytes, which are in memory.
         offset: Where to start in the file.
         length: Bytes that are to be sent.
-        most: Bytes that are few enough.
+        most: Bytes of the largest file that may be returned.
     """
 
     if isinstance(source, bytes):
@@ -214,17 +215,17 @@ def _at_hand(
 
 
 class _Sending:
-    """Sends for as long as the peer takes it at once, and the end of file behind all of it.
+    """Sends as long as the peer reads at once, then the end of file after everything.
 
-    What is wrong with a connection whoever goes on will meet again, and know what to do.
+    It ignores errors of the connection: the plain way meets them again, and handles them.
 
     Args:
-        link: What it sends over.
-        until: When the peer is taken for slow.
+        link: The link that it sends over.
+        until: Time after which the peer counts as slow.
 
     Attributes:
-        sent: Bytes that the socket took; in TLS, the channel.
-        is_left: Whether the transport is to send what the socket has not taken.
+        sent: Bytes that the socket took; in TLS, that the channel took.
+        is_left: Whether the transport has to send bytes that the socket has not taken.
     """
 
     def __init__(self, link: Link, until: float) -> None:
@@ -234,11 +235,11 @@ class _Sending:
         self._until = until
 
     async def deliver(self, data: int | bytes, offset: int, length: int) -> bool | None:
-        """Send what is at hand, and wait until the peer has it.
+        """Send the data, and wait until the peer has them.
 
         Returns:
-            Whether the peer may still say its last word; None where not all was
-            sent, or has arrived, soon.
+            Whether the peer's end of TLS may still come; None if not everything was
+            sent and acknowledged soon.
 
         Raises:
             FTPDataError: The reason given to `Endpoint.abort`; or the connection was reset.
@@ -248,7 +249,7 @@ class _Sending:
         if self._link.channel is None:
             self._link.carried = Carried(sent=self.sent, is_end=self.sent == length)
         if self.is_left or self.sent != length:
-            # Nor is there an answer to what is not sent, be it the announced end alone.
+            # The peer does not answer while anything is unsent, be it only the announced end.
             return None
 
         return await _await_delivery(self._link)
@@ -295,7 +296,7 @@ class _Sending:
     async def _send_protected(
         self, channel: TLSChannel, data: int | bytes, offset: int, length: int
     ) -> None:
-        """Send through TLS, in pieces, with the announced end behind the last."""
+        """Send through TLS, in pieces, with the announced end after the last piece."""
 
         unsent = b""
         while not (unsent or channel.has_announced_end):
@@ -306,7 +307,7 @@ class _Sending:
                 size = min(DIRECT_LIMIT, length - self.sent)
                 piece = read_cached(data, size, offset + self.sent)
             if piece is None:
-                # It was in memory a moment ago.
+                # The system has dropped it from memory since.
                 break
 
             channel.write(piece)
@@ -321,7 +322,7 @@ class _Sending:
         self.is_left = bool(unsent)
 
     async def push_records(self, channel: TLSChannel) -> bytes:
-        """Send what a channel has, and the end of file behind an announced end; return the rest."""
+        """Send a channel's records, and the end of file after an announced end; return the rest."""
 
         records = channel.take()
         while records:
@@ -335,10 +336,10 @@ class _Sending:
         return b""
 
     async def _push(self, data: bytes, *, is_end: bool) -> int:
-        """Send some of it, once there is room; return how much: nothing where that is not soon.
+        """Send some data once there is room; return how many bytes, 0 if there is no room soon.
 
         Args:
-            data: What is to be sent.
+            data: The data to send.
             is_end: Whether the end of file follows, which goes into the same packet.
         """
 
@@ -352,7 +353,7 @@ class _Sending:
                 return 0
 
     async def _has_room(self) -> bool:
-        """Wait until a socket that is full has room; tell whether that was soon."""
+        """Wait until a full socket has room; return whether that was soon."""
 
         patience = self._until - asyncio.get_running_loop().time()
         return patience > 0 and await self._link.wait_writable(patience)
@@ -362,8 +363,8 @@ async def _await_delivery(link: Link) -> bool | None:
     """Wait until the peer has everything.
 
     Returns:
-        Whether its end of TLS may still come; None where it does not have everything soon, or
-        something that it has sent must be read first.
+        Whether its end of TLS may still come; None if it does not have everything soon, or
+        if data that it has sent must be read first.
 
     Raises:
         FTPDataError: The connection is gone; or the reason given to `Endpoint.abort`.
@@ -390,7 +391,7 @@ async def _await_delivery(link: Link) -> bool | None:
 
         patience = min(delivery.next_look_at, started_at + DELIVERY_MOMENT) - now
         if has_news or patience <= 0:
-            # What has come and is not read would end each wait at once.
+            # Unread data would end each further wait at once.
             return None
         has_news = await link.wait_readable(patience)
 
@@ -398,21 +399,21 @@ async def _await_delivery(link: Link) -> bool | None:
 async def receive_directly(
     endpoint: Endpoint, pending: PendingFile[UploadTarget] | None, report: Report
 ) -> Arrived | HandOver:
-    """Receive a small upload right away, as soon as its connection is there.
+    """Receive a small upload as soon as its connection is made.
 
     Args:
-        endpoint: What it comes over.
-        pending: The file that is to hold just what comes, which is being opened;
-            None where what comes is to be converted, digested or held back.
-        report: What the transfer counts, and says in the end.
+        endpoint: The endpoint that it arrives at.
+        pending: The file, which is being opened, if it is to hold exactly the bytes of
+            the connection; None if they are converted, digested or throttled.
+        report: Counts the bytes, and makes the result or the error.
 
     Returns:
-        The bytes of the file, where all of it and its clean end came within a
-        moment. In any other case the endpoint knows what has come, for the `DTP`
-        that it opens.
+        `Arrived` with the bytes of the file, if all of them and a clean end arrived
+        within a moment. Otherwise `HandOver`; the endpoint keeps the received bytes
+        for the `DTP` that it opens.
 
     Raises:
-        FTPDataError: The connection did not come, see `Endpoint.connect`.
+        FTPDataError: The connection was not made, see `Endpoint.connect`.
     """
 
     link = await endpoint.connect()
@@ -430,7 +431,7 @@ async def receive_directly(
 
 
 async def _take(link: Link, target: FileTarget | None) -> tuple[bytes, OSError | bool]:
-    """Take what comes soon; return whether it ended cleanly, or the error of the system, too."""
+    """Receive the bytes that arrive soon, and whether they ended cleanly, or the system's error."""
 
     channel = link.channel
     if channel is not None:
@@ -438,7 +439,7 @@ async def _take(link: Link, target: FileTarget | None) -> tuple[bytes, OSError |
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     deadline = started_at + MOMENT
-    # What a throttle is to hold back, or is to be converted, does not come in large pieces.
+    # Data that are throttled or converted must not arrive in large pieces.
     most = DIRECT_LIMIT if target is None else UPLOAD_LIMIT
     pieces: list[bytes] = []
     size = 0
@@ -447,7 +448,7 @@ async def _take(link: Link, target: FileTarget | None) -> tuple[bytes, OSError |
             piece, has_ended = link.receive()
         except BlockingIOError:
             if target is not None and target.begin_in_memory():
-                # It may have come meanwhile.
+                # More data may have arrived meanwhile.
                 continue
 
             patience = deadline - loop.time()
@@ -456,7 +457,7 @@ async def _take(link: Link, target: FileTarget | None) -> tuple[bytes, OSError |
 
             await link.wait_readable(patience)
         except EOFError:
-            # The transport will find the same, and who has it says what it means.
+            # The transport will meet the same end, and its protocol decides what it means.
             break
         except OSError as error:
             return b"".join(pieces), error

@@ -1,8 +1,8 @@
-"""The door of the transfers: what cannot be meant is refused at the call.
+"""The door of the transfers: arguments that make no sense are refused at the call.
 
-A wrong type is a `TypeError`, a wrong value a `BadArgument`, which is a
-`ValueError`. Either says what was expected and what came. Nothing has been moved
-by then, and the connection is aborted: a peer does not wait for what never comes.
+A wrong type raises `TypeError`, a wrong value `BadArgument`, which is a `ValueError`.
+Both say what was expected and what came. No byte has been moved by then, and the
+connection is aborted, so that the peer does not wait in vain.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ _TARGET_METHODS = ("write", "commit", "discard")
 
 @contextlib.contextmanager
 def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
-    """Check the arguments of a transfer within this; abort its connections on a refusal.
+    """Abort the connections of a transfer if the checks within this refuse its arguments.
 
     Args:
         direction: Which way the bytes are to go.
-        connections: What they are to go over.
+        connections: The connections that they are to go over.
 
     Raises:
-        TypeError: One of the connections is none.
+        TypeError: One of the connections is not a connection.
     """
 
     try:
@@ -83,13 +83,13 @@ def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
 
 
 def check_arguments(arguments: Mapping[str, object]) -> None:
-    """Check the arguments that several functions have in common, by their names.
+    """Check arguments that several functions share, by their names.
 
     Args:
         arguments: All arguments of the call; others are left alone.
 
     Raises:
-        TypeError: One has a wrong type.
+        TypeError: An argument has a wrong type.
         BadArgument: A number is negative. Reply 501.
     """
 
@@ -109,7 +109,7 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
 
 
 def check_source(file: object) -> None:
-    """Check what is to be sent: a path, an open descriptor or a binary file object.
+    """Check the source of a download: a path, an open descriptor or a binary file object.
 
     Raises:
         TypeError: It is something else.
@@ -121,12 +121,12 @@ def check_source(file: object) -> None:
 
 
 def check_target(target: object, *, offset: int, append: bool) -> None:
-    """Check where an upload goes: a path, a binary file object or an `UploadTarget`.
+    """Check the target of an upload: a path, a binary file object or an `UploadTarget`.
 
     Raises:
         TypeError: It is something else, or lacks a method of the contract.
-        BadArgument: It is closed, or not open for writing; or the place for the first
-            byte is given twice, or for what knows its own. Reply 501.
+        BadArgument: It is closed, or not open for writing; or `offset` and `append`
+            were both given; or `append` was given for an open file. Reply 501.
     """
 
     if append and offset:
@@ -134,7 +134,7 @@ def check_target(target: object, *, offset: int, append: bool) -> None:
     if isinstance(target, (str, bytes, os.PathLike)):
         return
     if append:
-        raise BadArgument("expected append for a path: what is given knows where it writes")
+        raise BadArgument("expected append with a path only: an open target knows its position")
     if is_upload_target(target):
         for name in _TARGET_METHODS:
             _check_target_method(target, name)
@@ -144,13 +144,13 @@ def check_target(target: object, *, offset: int, append: bool) -> None:
 
 
 def is_upload_target(target: object) -> bool:
-    """Whether this is meant to be an `UploadTarget`: a file object has neither method."""
+    """Whether this is meant as an `UploadTarget`: it has `commit` or `discard`."""
 
     return hasattr(target, "commit") or hasattr(target, "discard")
 
 
 def check_chunks(chunks: object) -> None:
-    """Check what a stream is sent from: an asynchronous iterable of bytes.
+    """Check the source of a stream: an asynchronous iterable of bytes.
 
     Raises:
         TypeError: It is something else.
@@ -161,7 +161,7 @@ def check_chunks(chunks: object) -> None:
 
 
 def check_lines(lines: object) -> None:
-    """Check what a listing is sent from: a `ListingBlock`, or an iterable of lines or entries.
+    """Check the source of a listing: a `ListingBlock`, or an iterable of lines or entries.
 
     Raises:
         TypeError: It is something else, or a single line.

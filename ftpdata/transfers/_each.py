@@ -1,4 +1,4 @@
-"""Iterables of the host: asked one by one, and closed in any case."""
+"""Iterates over iterables of the host, and closes their iterators in any case."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 @contextlib.asynccontextmanager
 async def closing_generator(items: object) -> AsyncIterator[None]:
-    """Close a generator when the transfer is over, whether it was ever asked or not.
+    """Close a generator when the transfer is over, even if it was never started.
 
-    Left to the collector, an asynchronous one would get a task of its own, at some
-    time. What is not a generator belongs to the caller.
+    If it were left to the garbage collector, an asynchronous generator would be closed
+    later, in a task of its own. An object that is not a generator belongs to the caller.
     """
 
     try:
@@ -29,7 +29,7 @@ async def closing_generator(items: object) -> AsyncIterator[None]:
 
 
 async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
-    """Give the items one by one; close what an iterable has made for that, in any case."""
+    """Yield the items one by one; close the iterator in any case."""
 
     if isinstance(items, AsyncIterable):
         source = aiter(items)

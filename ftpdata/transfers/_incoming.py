@@ -1,4 +1,4 @@
-"""What a transfer does to the bytes that it receives: it decodes them, and reports markers."""
+"""Decodes the bytes that a transfer receives, and reports restart markers."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ SuspectHandler = Callable[[SuspectData], None]
 
 
 class Incoming:
-    """The bytes of the file that is received, decoded, piece by piece.
+    """The decoded bytes of the file that is received, piece by piece.
 
     Args:
-        transfer: What they are received for.
-        connection: Where they come from.
+        transfer: The transfer that receives them.
+        connection: The connection that they come from.
         parameters: TYPE, STRU and MODE.
         options: What the host chooses about them.
         offset: Where in the file the first byte belongs, in bytes.
         on_marker: Awaited for each restart marker, once the caller has asked
-            for what comes behind it.
-        on_suspect: Called ahead of data that their sender marked as suspect.
-        in_place: Whether what `next` gives may be a view, which is valid
-            until the next call; what it points to is used again.
+            for the data after it.
+        on_suspect: Called before data that their sender marked as suspect.
+        in_place: Whether `next` may return a view, which is valid until the
+            next call; its memory is used again.
     """
 
     def __init__(
@@ -68,22 +68,22 @@ class Incoming:
         self._steps = Steps(CHUNK)
         self._pieces: Iterator[bytes] = iter(())
         self._markers: list[RestartMarker] = []
-        # Whether the next piece is a thread's to decode.
+        # Whether a thread decodes the next piece.
         self._in_thread = False
-        # What a thread has come upon behind the data that it gave.
+        # The error that a thread met after the data that it returned.
         self._error: Exception | None = None
         # Whether the pieces are the decoder's last.
         self._is_last = False
         self._at_end = False
 
     async def next(self) -> bytes:
-        """Return the next piece; ``b""`` behind the end of the file.
+        """Return the next piece; ``b""`` after the end of the file.
 
-        To ask for it says that everything before it is stored.
+        The call implies that the caller has stored everything before it.
 
         Raises:
-            FTPDataError: The connection did not end cleanly, or what it
-                brought is not what the parameters say.
+            FTPDataError: The connection did not end cleanly, or its data are
+                not encoded as the parameters say.
             Whatever the handler of markers raises.
         """
 
@@ -106,7 +106,7 @@ class Incoming:
         return piece
 
     def pause(self) -> None:
-        """Have no more received until `resume`, as far as nothing is converted; see `is_idle`."""
+        """Stop receiving until `resume`, unless the data are converted; see `is_idle`."""
 
         if isinstance(self._source, ReceiveQueue) and self._decoder is None:
             self._source.pause()
@@ -119,7 +119,7 @@ class Incoming:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is paused, and `next` has given all that had come: the end has not."""
+        """Whether it is paused, `next` has returned all data so far, and the end has not come."""
 
         return isinstance(self._source, ReceiveQueue) and self._source.is_idle
 
@@ -159,7 +159,7 @@ class Incoming:
         assert self._source is not None
         transfer = self._transfer
         if transfer.pace.throttle is not None:
-            # It wants pieces that are small enough to look steady.
+            # A throttle needs pieces that are small enough for a steady rate.
             most = transfer.pace.piece_size if most is None else min(most, transfer.pace.piece_size)
 
         data = await self._source.receive(most)
@@ -170,7 +170,7 @@ class Incoming:
         return data
 
     async def _next_piece(self) -> bytes:
-        """Have the decoder go on; ``b""`` where it has no more of what it was fed."""
+        """Return the decoder's next piece; ``b""`` if it needs to be fed."""
 
         if self._error is not None:
             raise self._error
@@ -181,7 +181,7 @@ class Incoming:
 
         await self._steps.rest()
         piece = next(self._pieces, b"")
-        # What little data have given one piece may give a thousand.
+        # A little compressed data that has given one piece may give a thousand.
         self._in_thread = bool(piece) and self._parameters.mode is TransmissionMode.DEFLATE
         return piece
 
@@ -191,7 +191,7 @@ class Incoming:
             self._transfer.report.fast_path = FastPath.BUFFERED
 
     async def _feed(self, decoder: TransferDecoder) -> Iterable[bytes]:
-        """Go on to the next data, or to the end: that of the file, or of the connection."""
+        """Feed the decoder the next data, or the end of the file or of the connection."""
 
         if decoder.several_files and decoder.complete:
             if isinstance(self._source, ReusableConnection):
@@ -214,7 +214,7 @@ class Incoming:
 
 
 def _decode(pieces: Iterator[bytes]) -> tuple[bytes, Exception | None]:
-    """Join pieces up to a good size to write; give what is good before an error."""
+    """Join pieces to a good size for writing; also return the error that stopped it, if any."""
 
     held: list[bytes] = []
     size = 0

@@ -14,7 +14,7 @@ from ._pace import Pace
 __all__ = ["Formatter", "Lines", "ListingItem", "batches", "is_plain_text"]
 
 LISTING_BATCH = 64 * 1024
-"""Bytes of lines that are gathered before they are written."""
+"""Bytes of lines to gather before they are written."""
 
 ListingItem = ListingBlock | bytes | ListingEntry | list[bytes] | list[ListingEntry]
 Lines = Iterable[ListingItem] | AsyncIterable[ListingItem]
@@ -24,7 +24,7 @@ Formatter = Callable[[ListingEntry], bytes | None]
 async def batches(
     lines: Lines, formatter: Formatter | None, pace: Pace
 ) -> AsyncGenerator[bytes, None]:
-    """Gather lines into writes of some size; the first goes out at once."""
+    """Gather lines into writes of a good size; the first line goes out at once."""
 
     batch: list[bytes] = []
     size = 0
@@ -79,7 +79,7 @@ def _joined(batch: list[bytes]) -> bytes:
 
 
 def is_plain_text(parameters: TransferParameters) -> bool:
-    """Whether lines that end in CRLF are what goes on the connection for a listing."""
+    """Whether a listing goes over the connection unconverted, as lines that end in CRLF."""
 
     return (
         parameters.type is not RepresentationType.EBCDIC

@@ -1,4 +1,4 @@
-"""From what a transfer is given to what it moves bytes over: an endpoint is opened."""
+"""Opens the endpoint that a transfer was given, and closes it if it does not open."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .reuse import ReusableConnection
 __all__ = ["Connection", "abort_connection", "dtp_of", "opened", "opened_together", "opening"]
 
 Connection = DTP | Endpoint | ReusableConnection
-"""What the functions that transfer take."""
+"""The types that the transfer functions take as their connection."""
 
 
 def dtp_of(connection: DTP | ReusableConnection) -> DTP:
@@ -29,7 +29,7 @@ def dtp_of(connection: DTP | ReusableConnection) -> DTP:
 
 
 def abort_connection(connection: Connection, end: End, message: str | None = None) -> None:
-    """End the connection of a transfer that does not begin, with a reset."""
+    """Reset the connection of a transfer that does not begin."""
 
     if isinstance(connection, Endpoint):
         connection.abort(end, message)
@@ -41,13 +41,13 @@ def abort_connection(connection: Connection, end: End, message: str | None = Non
 def opening(
     endpoint: Endpoint, report: Report, pending: PendingFile[Any] | None = None
 ) -> Iterator[None]:
-    """Close an endpoint that does not open; give its error the result that every error has.
+    """Close an endpoint that does not open, and attach the result to its error.
 
     Args:
-        endpoint: What is being opened.
-        report: Of its transfer.
-        pending: A file that is being opened meanwhile. Where that fails, the transfer
-            fails with its error, whether a peer comes or not.
+        endpoint: The endpoint that is being opened within this.
+        report: The report of its transfer.
+        pending: A file that is being opened meanwhile. If that fails, the transfer
+            fails with the file's error, whether a peer connects or not.
     """
 
     if pending is not None:
@@ -77,7 +77,7 @@ async def opened(connection: Connection, report: Report) -> DTP | ReusableConnec
     """Open an endpoint; return anything else as it is.
 
     Raises:
-        FTPDataError: It does not open; carries the result. See `Endpoint.open`.
+        FTPDataError: The endpoint does not open; carries the result. See `Endpoint.open`.
     """
 
     if not isinstance(connection, Endpoint):
@@ -93,7 +93,7 @@ async def opened(connection: Connection, report: Report) -> DTP | ReusableConnec
 async def opened_together(
     connections: tuple[DTP | Endpoint, ...], report: Report
 ) -> tuple[DTP, ...]:
-    """Open several endpoints at a time.
+    """Open several endpoints at the same time.
 
     Raises:
         FTPDataError: One of them does not open, and all of them are closed.

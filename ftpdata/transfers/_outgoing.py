@@ -1,4 +1,4 @@
-"""What a transfer does to the bytes that it sends: it encodes them, step by step."""
+"""Encodes the bytes that a transfer sends, step by step."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Outgoing:
     """Sends the bytes of a file, encoded, at the pace of the throttle and of the peer.
 
     Args:
-        transfer: What they are sent for; it has begun.
-        connection: Where they go.
-        encoder: Encodes them; None where they are sent as they are.
+        transfer: The transfer that sends them; it has begun.
+        connection: The connection that they go over.
+        encoder: Encodes them; None sends them as they are.
         mode: The transmission mode.
 
     Raises:
@@ -49,10 +49,10 @@ class Outgoing:
             self._reusable.begin_file(transfer)
 
     def size_of(self, nbytes: int) -> int:
-        """Say how many bytes to `send` at once, where so many are wanted.
+        """Return how many bytes to `send` at once if the caller would send `nbytes`.
 
-        In MODE B and C as many as `SizeCounter` counts at once: how large a file
-        is on the connection is not to depend on the peer's pace.
+        In MODE B and C it is a multiple of what `SizeCounter` counts at once, so that the
+        size of a file on the connection does not depend on the peer's pace.
         """
 
         if not self._has_blocks:
@@ -86,9 +86,9 @@ class Outgoing:
             await self._send_all(encoder.feed(data))
 
     async def finish(self) -> None:
-        """Send the end of the file, as far as it is not that of the connection.
+        """Send the end of the file, unless the end of the connection is the end of the file.
 
-        Called once, last. Raises as `send` does.
+        Called once, after the last `send`. Raises what `send` raises.
         """
 
         if self._encoder is not None:

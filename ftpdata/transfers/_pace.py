@@ -1,7 +1,7 @@
 """The pace of a transfer: how much to move at a time, and when the next piece may go.
 
-The throttle, the other tasks of the event loop and the room that the system has
-for a peer all have a say. A peer that takes nothing holds little memory here.
+It depends on the throttle, on the other tasks of the event loop and on the room that the
+system has for a peer. A peer that reads nothing occupies little memory here.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ SMALLEST_PIECE = 1024
 LARGEST_PIECE = 256 * 1024
 
 FIRST_PIECES = 64 * 1024
-"""Bytes that a system takes of any connection, whatever its peer does."""
+"""Bytes that a system accepts from any connection, whatever the peer does."""
 
 UNREAD = 128 * 1024
 """Bytes that a peer's system may acknowledge although the peer reads nothing."""
 
 STALLED_PIECE = 8 * 1024
 STALLED_TLS_PIECE = 32 * 1024
-"""Bytes of a piece that the system has no room for: it stays here as long as the peer stalls.
+"""Bytes of a piece that the system has no room for: they stay here as long as the peer stalls.
 
 In TLS, asyncio keeps 64 KiB of records in any case, which should not be many small pieces."""
 
 BYTES_PER_TURN = 1024 * 1024
-"""Bytes after which a sender that never had to wait lets others run."""
+"""Bytes after which a sender that never had to wait lets other tasks run."""
 
 SMALLEST_TURN = 4096
-"""Bytes that a smaller piece counts for: what passes in the time that it takes."""
+"""Bytes that a smaller piece counts as: about this many pass in the time that it takes."""
 
 
 class Pace:
-    """Decides on the pieces of one transfer.
+    """Decides the size and the time of each piece of one transfer.
 
     Args:
         dtp: The connection.
@@ -61,17 +61,17 @@ class Pace:
         self._watch = watch
         self._clock = asyncio.get_running_loop().time
         self._since_turn = 0
-        # What the system had room for when it was asked, less what was sent since. What another
-        # connection has brought is in memory already: the system may have all of it.
+        # The room that the system had when it was asked, less the bytes sent since. Bytes from
+        # another connection are in memory already: the system may have all of them.
         self._room = sys.maxsize if is_relayed else 0
         self._least_size = STALLED_PIECE
-        # Whether the peer is known to take what is sent; until then, the limit of the connection.
+        # Whether the peer is known to read; until then, the connection's unsent bytes are limited.
         self._moves = False
         self._unsent_limit: int | None = None
 
     @property
     def piece_size(self) -> int:
-        """Bytes to move at a time: fewer where a throttle wants a steady rate."""
+        """Bytes to move at a time: fewer if a throttle asks for a steady rate."""
 
         return self.piece_up_to(LARGEST_PIECE)
 
@@ -108,10 +108,10 @@ class Pace:
         await self._dtp.drain()
 
     def sending_size(self, ready: int = 0) -> int:
-        """Say how many bytes to make ready for `send`: as many as the system has room for.
+        """Return how many bytes to make ready for `send`: as many as the system has room for.
 
-        So what is read, converted or made goes on its way at once, in large
-        pieces, and little is held where the peer has stopped to take any.
+        Data that are read, converted or made then leave at once, in large pieces, and few
+        are held here if the peer has stopped reading.
 
         Args:
             ready: Bytes that are ready already, and will be sent before.
@@ -123,10 +123,10 @@ class Pace:
         return max(self._least_size, min(self._room - ready, LARGEST_PIECE))
 
     def bound_unsent(self) -> bool:
-        """Let the system hold little for a peer that may take nothing; say whether it may.
+        """Let the system hold little for a peer that may read nothing; return whether it may.
 
-        It may have stalled from the beginning, as thousands at a time do. Together they
-        would use up all that the system has for sending, and then there is no room.
+        The peer may have stalled from the beginning, and thousands of others with it. Together
+        they would use up all memory that the system has for sending.
         """
 
         if self._moves:
@@ -159,9 +159,9 @@ class Pace:
         dtp.limit_waiting(self._least_size)
 
     async def wait_for_turn(self, nbytes: int) -> None:
-        """Wait until the throttle lets that many bytes pass, and others had their turn.
+        """Wait until the throttle lets that many bytes pass, and other tasks had their turn.
 
-        The time that the throttle takes is not held against the peer.
+        Time spent waiting for the throttle does not count against the peer.
         """
 
         if self._since_turn >= BYTES_PER_TURN:
@@ -181,14 +181,14 @@ class Pace:
         try:
             await asyncio.sleep(delay)
         except BaseException:
-            # Others share the buckets above; they must not pay for this.
+            # Other transfers share the buckets above, and must not pay for these bytes.
             self.give_back(nbytes)
             raise
 
         self._watch.start()
 
     def give_back(self, nbytes: int) -> None:
-        """Give bytes back to the throttle that had their turn and did not pass."""
+        """Return bytes to the throttle that had their turn but did not pass."""
 
         if self.throttle is not None and nbytes:
             self.throttle.unused(nbytes)

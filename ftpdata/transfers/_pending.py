@@ -1,4 +1,4 @@
-"""A file that is opened while its data connection comes, by whichever way is first."""
+"""A file that is opened while its data connection is made, for the way that needs it first."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 
 class PendingFile(Generic[T]):
-    """A file that is opened for the direct way, or else for the plain one, which can wait.
+    """A file that is opened for the direct way, or for the plain way, which can wait longer.
 
-    A store may hang, and only the plain way is watched meanwhile.
+    A store may hang, and only the plain way has deadlines while it waits.
 
     Args:
-        opening: Opens it. Called once, if at all.
+        opening: Opens the file. Called at most once.
 
     Attributes:
         file: The file, once it is open; it belongs to the caller.
-        failure: What the opening raised, where it began ahead.
-        on_failure: Called where it began ahead and has failed: what is waited for
-            meanwhile is of no use any more.
+        failure: The exception that `opening` raised, if `begin` had started it.
+        on_failure: Called when an opening that `begin` had started fails: there is no
+            use in waiting for the connection any longer.
     """
 
     def __init__(self, opening: Callable[[], Coroutine[Any, Any, T]]) -> None:
@@ -36,7 +36,7 @@ class PendingFile(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def begin(self) -> None:
-        """Open it ahead, while something else is waited for."""
+        """Start to open the file while the caller waits for something else."""
 
         def done(task: asyncio.Task[T]) -> None:
             if not task.cancelled() and isinstance(error := task.exception(), Exception):
@@ -48,7 +48,7 @@ class PendingFile(Generic[T]):
         self._task.add_done_callback(done)
 
     async def get_soon(self, timeout: float) -> T | None:
-        """Open it; None where that takes longer, or fails, as `get` then tells.
+        """Open the file; return None if that takes longer or fails. `get` then raises the error.
 
         Args:
             timeout: Seconds that the opening may take.
@@ -62,7 +62,7 @@ class PendingFile(Generic[T]):
         return self.file
 
     async def get(self) -> T:
-        """Open it, or wait until it is open.
+        """Open the file, or wait until it is open.
 
         Raises:
             Whatever the opening raises.
@@ -78,7 +78,7 @@ class PendingFile(Generic[T]):
         return self.file
 
     async def settle(self) -> None:
-        """Cancel the opening if it still runs: nobody waits for the file any more."""
+        """Cancel the opening if it still runs: nobody needs the file any more."""
 
         if self._task is not None and self.file is None:
             await give_up(self._task)

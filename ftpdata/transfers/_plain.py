@@ -1,7 +1,7 @@
 """The plain way, which works for everything: read, convert, write; receive, convert, store.
 
-What is in memory is read at once; the rest in worker threads, one piece ahead of
-the network.
+Bytes that are in memory are read at once; worker threads read the rest, one piece ahead
+of the network.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["send_by_reading", "send_chunks", "shrunk", "store"]
 async def send_by_reading(
     transfer: Supervisor, source: FileSource, outgoing: Outgoing, *, until: int | None = None
 ) -> None:
-    """Read what is in memory; the rest in worker threads, one piece ahead of the network.
+    """Send a file that this process reads, piece by piece.
 
     Args:
-        transfer: Counts what was sent.
-        source: The file, which stands where the transfer goes on.
-        outgoing: Takes the bytes to the connection.
+        transfer: Counts the bytes that were sent.
+        source: The file, positioned where the transfer goes on.
+        outgoing: Encodes and sends the bytes.
         until: Bytes of the file after which to stop; None sends all of it.
 
     Raises:
@@ -60,19 +60,19 @@ async def send_by_reading(
 
             await outgoing.send(data)
             await transfer.note_file_bytes(data)
-            # Not to be kept while the next is waited for: the peer may stall.
+            # Do not keep it while waiting for the next piece: the peer may stall.
             del data
     finally:
         if ahead is not None:
             await give_up(ahead)
 
-    # What has no size ends where it ends.
+    # A source without a size may end anywhere.
     if source.size is not None and total is not None and report.file_bytes < total:
         raise shrunk(transfer)
 
 
 def shrunk(transfer: Supervisor) -> SizeMismatch:
-    """Make the error of a file that has fewer bytes than it had at the start."""
+    """Make the error for a file that has fewer bytes than it had at the start."""
 
     return SizeMismatch(
         f"the file shrank while it was sent: {transfer.report.total} bytes at the start, "
@@ -83,7 +83,7 @@ def shrunk(transfer: Supervisor) -> SizeMismatch:
 async def send_chunks(
     transfer: Supervisor, chunks: AsyncIterable[bytes], outgoing: Outgoing
 ) -> None:
-    """Send what an iterable gives, and the end of the file."""
+    """Send the items of an iterable, then the end of the file."""
 
     async with contextlib.aclosing(each(chunks)) as pieces:
         async for data in pieces:
@@ -101,14 +101,14 @@ async def store(
     *,
     may_splice: bool,
 ) -> None:
-    """Write all that comes to the target of an upload, and hold it to its sizes.
+    """Write all data of an upload to its target, and check its size.
 
     Args:
-        transfer: Counts what came.
-        incoming: Gives it, decoded.
-        file: Where it goes.
-        check_size: Says whether its size is acceptable.
-        may_splice: Whether the kernel may move it, past this process.
+        transfer: Counts the bytes that were received.
+        incoming: Yields the data, decoded.
+        file: The target that the data go to.
+        check_size: Checks whether the size is acceptable.
+        may_splice: Whether the kernel may move the data, past this process.
 
     Raises:
         FTPDataError: The connection was lost, the target refused, or the size is wrong.
@@ -125,7 +125,7 @@ async def store(
             await file.write(data)
             await transfer.note_file_bytes(data)
 
-        # Not to be kept while the next is waited for: the peer may stall.
+        # Do not keep it while waiting for the next piece: the peer may stall.
         del data
 
     check_size(transfer.report.file_bytes, is_last=True)

@@ -1,12 +1,12 @@
 """The report of one transfer: the one place where its result and its error are made.
 
-It also logs each transfer that failed, once, to the logger ``ftpdata.transfers``: as
-an error with its traceback where this side has failed, and as information where the
-peer has. The peer gets `FTPDataError.reply`, which says less.
+It also logs each failed transfer once, to the logger ``ftpdata.transfers``: as an error
+with its traceback if this side has failed, and as information if the peer has. The peer
+gets `FTPDataError.reply`, which says less.
 
-Every way that a transfer can take, direct or through a `DTP`, counts here what it
-has moved, and asks here for the `TransferResult` of a clean end, or for the
-`FTPDataError` of any other end, which carries the same result.
+Every way that a transfer can take, direct or through a `DTP`, counts its bytes here. It
+gets the `TransferResult` of a clean end from here, or the `FTPDataError` of any other end,
+which carries the same result.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = ["Report", "Wire"]
 logger = logging.getLogger("ftpdata.transfers")
 
 INLINE_DIGEST = 16 * 1024
-"""Bytes up to which a digest is computed at once; larger pieces go to a thread."""
+"""Bytes that are digested at once; larger pieces go to a thread."""
 
 FILE_DONE = 250
 """Reply code of a complete transfer whose data connection stays open (RFC 959 §4.2)."""
 
 
 class Wire(Protocol):
-    """What a report says about a connection: a `DTP`, or an endpoint's socket without one."""
+    """The facts that a report needs from a connection: a `DTP`, or the link of an endpoint."""
 
     @property
     def peer(self) -> HostPort | None:
@@ -45,11 +45,11 @@ class Wire(Protocol):
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        """What knows how the connection is protected; None in clear."""
+        """The TLS object, which knows how the connection is protected; None in clear."""
 
 
 class Report:
-    """What is known of one transfer so far.
+    """The facts about one transfer so far.
 
     Args:
         direction: Which way the bytes go.
@@ -82,19 +82,19 @@ class Report:
         self._started_at = self._clock()
 
     def meet(self, wire: Wire) -> None:
-        """Take note of whom the transfer is with, and how it is protected."""
+        """Note who the peer is, and how the connection is protected."""
 
         self._peer, self._tls = wire.peer, wire.tls
 
     def note_direct(self, wire: Wire, nbytes: int) -> None:
-        """Take note of what went past any `DTP`, as it stands in the file."""
+        """Note a connection without a `DTP`, and the bytes of the file that went over it."""
 
         self.meet(wire)
         self.file_bytes = nbytes
         self.fast_path = FastPath.DIRECT
 
     def restart_clock(self) -> None:
-        """Count the seconds of the transfer from now on: its connection is there."""
+        """Count the seconds of the transfer from now on: its connection is made."""
 
         self._started_at = self._clock()
 
@@ -121,7 +121,7 @@ class Report:
 
     @property
     def failed_side(self) -> End:
-        """Who has failed, where an exception of this side says nothing more precise."""
+        """The end for an exception on this side that implies no more precise end."""
 
         is_sent = self.direction is Direction.SENT
         return End.PRODUCER_FAILED if is_sent else End.CONSUMER_FAILED
@@ -164,10 +164,10 @@ class Report:
         )
 
     def failure(self, error: Exception, wire_bytes: int) -> FTPDataError:
-        """Make the transfer's error, with its result, of what was raised.
+        """Turn an exception into the transfer's error, with its result.
 
         Args:
-            error: What was raised, here or by the connection.
+            error: The exception that was raised, here or by the connection.
             wire_bytes: Bytes that went over the connection, in the transfer's direction.
         """
 

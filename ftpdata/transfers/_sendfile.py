@@ -1,7 +1,7 @@
 """Downloads that the kernel moves: file to socket, past the transport, by sendfile(2).
 
-On any event loop. It moves what is in memory; a stretch of the file that is on a
-disk goes the plain way.
+This works on any event loop. The kernel moves the parts of the file that are in memory;
+the parts that are only on a disk go the plain way.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["send_by_sendfile"]
 
 FIRST_SENDFILE_PIECE = 1024 * 1024
 LARGEST_SENDFILE_PIECE = 8 * 1024 * 1024
-"""Bytes that a peer that takes all at once gets before others have their turn. The more it has
-had, the more: many files of a few MiB are best sent side by side, a large one in one go."""
+"""Bytes that a fast peer gets before other tasks have their turn. The piece grows with the bytes
+that the peer has had: many files of a few MiB are best sent side by side, a large one in one go."""
 
 TOKEN = 512
-"""Bytes that wait for room in the transport, which tells when there is some."""
+"""Bytes that wait in the transport for room in the socket: the transport reports when there is."""
 
 
 async def send_by_sendfile(
@@ -32,10 +32,10 @@ async def send_by_sendfile(
 ) -> None:
     """Let the kernel move the file, piece by piece.
 
-    It reads on the event loop's own thread, so a stretch of the file that is
-    not in memory goes through worker threads instead. Returns without having
-    sent everything where the system or the file cannot: the caller goes on
-    from `source.position`.
+    The kernel reads on the event loop's own thread, so a part of the file that is
+    not in memory goes through worker threads instead. Where the system or the file
+    does not support sendfile, the function returns before everything is sent, and
+    the caller goes on from `source.position`.
     """
 
     dtp, report, pace = transfer.dtp, transfer.report, transfer.pace
@@ -44,7 +44,7 @@ async def send_by_sendfile(
     piece = FIRST_SENDFILE_PIECE
     try:
         while report.file_bytes < total:
-            # The rate of a throttle may be changed at any time.
+            # The rate of a throttle may change at any time.
             most = pace.piece_up_to(piece)
             count = min(most, total - report.file_bytes)
             if not source.is_in_memory(count):
@@ -52,7 +52,7 @@ async def send_by_sendfile(
                 await send_by_reading(transfer, source, outgoing, until=until)
                 continue
 
-            # What waits would come too late.
+            # Bytes that still wait in the transport must go first.
             dtp.limit_waiting(0)
             await dtp.drain()
             await pace.wait_for_turn(count)
@@ -77,20 +77,20 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
     """Send some bytes of a file, at least one, once there is room; return how many.
 
     Raises:
-        NotImplementedError: It cannot be done.
-        FTPDataError: The connection was lost, or the file has shrunk, or cannot be read.
+        NotImplementedError: The system or the file does not support sendfile.
+        FTPDataError: The connection was lost, or the file has shrunk, or it cannot be read.
     """
 
     assert source.fd is not None
     dtp = transfer.dtp
     if dtp.end is not None or dtp.transport.is_closing():
-        # It raises the reason.
+        # This raises the reason.
         dtp.write(b"")
 
     try:
         sent = sendfile_past(dtp.transport, source.fd, source.position, count)
     except BlockingIOError:
-        # Forgotten since, it takes a thread.
+        # If the system has dropped the bytes from memory since, a thread reads them.
         size = min(count, TOKEN)
         token = read_cached(source.fd, size, source.position)
         if token is None:
@@ -98,10 +98,10 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
             source.position -= len(token)
         sent = len(token)
         dtp.write(token)
-        # Where there is room by now, a peer that goes on so would keep others from their turn.
+        # If there is room by now, yield: a peer that is this fast would keep other tasks waiting.
         await (dtp.drain() if dtp.transport.get_write_buffer_size() else asyncio.sleep(0))
     except OSError as error:
-        # It came past the transport, which does not know yet.
+        # The error went past the transport, which does not know of it yet.
         raise dtp.lost_by(error) from error
     else:
         dtp.account_sent(sent)

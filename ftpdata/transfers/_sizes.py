@@ -1,4 +1,4 @@
-"""The sizes that a transfer is held to: what was promised, and what is allowed."""
+"""The sizes that a transfer must keep to: the promised one, and the one that is allowed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["SizeCheck", "check_promise", "total_of"]
 
 
 class SizeCheck:
-    """Holds an upload to the size that was promised, and to the one that is allowed.
+    """Checks an upload against the size that was promised and the size that is allowed.
 
     Args:
         expected: Bytes of the file that were promised; None for any number.
@@ -21,17 +21,17 @@ class SizeCheck:
         self._limit = limit
 
     def room(self, size: int) -> int | None:
-        """Return how many bytes more there may be after `size`; None for any number."""
+        """Return how many more bytes are acceptable after `size`; None for any number."""
 
         bounds = [bound for bound in (self.expected, self._limit) if bound is not None]
         return min(bounds) - size if bounds else None
 
     def __call__(self, size: int, *, is_last: bool) -> None:
-        """Check what has come so far.
+        """Check the number of bytes that have arrived so far.
 
         Raises:
-            QuotaExceeded: It is more than is accepted. Reply 552.
-            SizeMismatch: It is not what was promised. Reply 451.
+            QuotaExceeded: The upload is larger than is accepted. Reply 552.
+            SizeMismatch: The upload does not have the promised size. Reply 451.
         """
 
         if self._limit is not None and size > self._limit:
@@ -45,7 +45,7 @@ class SizeCheck:
 
 
 def check_promise(promised: int | None, size: int | None) -> None:
-    """Check what is to be sent, or was, against what the peer was told.
+    """Check the size of a file that is sent against the size that was promised to the peer.
 
     Raises:
         SizeMismatch: They differ. Reply 451.
@@ -56,10 +56,10 @@ def check_promise(promised: int | None, size: int | None) -> None:
 
 
 def total_of(source: FileSource, length: int | None) -> int | None:
-    """Return how many bytes of a file are to be sent; None where only its end tells.
+    """Return how many bytes of a file are to be sent; None if the file has no known size.
 
     Args:
-        source: The file, which stands where the transfer begins.
+        source: The file, positioned where the transfer begins.
         length: Bytes to send at most; None for all.
     """
 

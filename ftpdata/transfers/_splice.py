@@ -1,11 +1,11 @@
 """Uploads that the kernel moves: socket, pipe, file, by splice(2) (Linux).
 
-`can_splice` decides, `splice_upload` does. It moves what the peer's bytes have
-piled up in the socket, in a worker thread, until there are no more; then the
-transport reads on. So it waits for nothing, and the end of file, a peer that is
-slow, and whatever splice cannot do are for the transport, as ever.
+`can_splice` decides, `splice_upload` moves. A worker thread moves the bytes that have
+piled up in the socket until there are no more; then the transport reads on. So splice
+never waits: the transport handles the end of file, a slow peer, and whatever splice
+cannot do, as always.
 
-A pipe lives for one call in a thread: 1,000 uploads that stall hold none.
+A pipe lives for one call in a thread: 1,000 stalled uploads hold no pipe.
 """
 
 from __future__ import annotations
@@ -31,20 +31,21 @@ if sys.platform == "linux":
 __all__ = ["ENOUGH_TO_SPLICE", "can_splice", "splice_upload"]
 
 ENOUGH_TO_SPLICE = 128 * 1024
-"""Bytes of one piece behind which there is probably more than can be read at once."""
+"""Bytes of one piece after which the socket probably has more than can be read at once."""
 
 PIPE_SIZE = 1024 * 1024
-"""Bytes of a pipe. An unprivileged user may have 64 such at a time (pipe(7))."""
+"""Bytes of a pipe. An unprivileged user may have 64 such pipes at a time (pipe(7))."""
 
 LARGEST_BURST = 16 * 1024 * 1024
 """Bytes that one call in a thread moves at most."""
 
 LONGEST_BURST = 0.02
-"""Seconds after which a call in a thread comes back: to count, to wait, to be cancelled."""
+"""Seconds after which a call in a thread returns, so that the transfer can count, wait, or be
+cancelled."""
 
 
 def can_splice(dtp: DTP, target: UploadTarget) -> bool:
-    """Whether there is anything to be gained by trying."""
+    """Whether it is worth trying."""
 
     return (
         sys.platform == "linux"
@@ -60,14 +61,14 @@ async def splice_upload(
     data: bytes,
     room: Callable[[int], int | None],
 ) -> None:
-    """Write a piece, and move behind it what lies in the socket until that is empty.
+    """Write a piece, then move the data in the socket after it until the socket is empty.
 
     Args:
-        transfer: Nobody else may be reading from its connection.
-        target: Where the bytes go; `can_splice` has said so.
-        data: What was received last.
-        room: Says how many more bytes of the file are acceptable, having so
-            many; None for any number. What is beyond is left in the socket.
+        transfer: The transfer; nothing else may read from its connection.
+        target: The target that the bytes go to, for which `can_splice` is true.
+        data: The piece that was received last.
+        room: Returns how many more bytes are acceptable for a file of that many
+            bytes; None for any number. Further bytes are left in the socket.
 
     Raises:
         FTPDataError: The connection was lost, or the system refused to write.
@@ -83,7 +84,7 @@ async def splice_upload(
             left = room(transfer.report.file_bytes + len(burst.data))
             most = transfer.pace.piece_up_to(LARGEST_BURST)
             burst.most = most if left is None else min(most, left)
-            # A call that never begins has received nothing, whatever the last one has.
+            # A call that never begins has received nothing: forget the count of the last one.
             burst.received = 0
             try:
                 await target.fill(burst.move)
@@ -106,18 +107,18 @@ async def splice_upload(
 
 
 class _Burst:
-    """What one call in a thread does, again and again as long as there is more.
+    """The work of one call in a thread, repeated as long as there is more.
 
     Args:
-        sock: A second socket of the connection, or None where there is none.
+        sock: A second socket of the connection; None if the connection has none to lend.
         data: Bytes to be written before those of the socket.
 
     Attributes:
         most: Bytes to take from the socket at most.
         received: Bytes that the last call took.
         has_more: Whether there was more than the last call might take.
-        is_refused: Whether the socket or the file has no splice.
-        failure: What the system said about the connection.
+        is_refused: Whether the socket or the file does not support splice.
+        failure: The error that the system reported for the connection.
     """
 
     def __init__(self, sock: socket.socket | None, data: bytes) -> None:
@@ -128,11 +129,11 @@ class _Burst:
         self.is_refused = False
         self.failure: OSError | None = None
         self._socket = sock
-        # Held for calls that do not wait, only: the loop's thread takes it, too.
+        # Held only during calls that do not wait: the loop's thread takes it, too.
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Let go of the connection at once, also where a disk still holds the thread."""
+        """Release the socket at once, even if a disk still holds the thread."""
 
         with self._lock:
             sock, self._socket = self._socket, None
@@ -167,7 +168,7 @@ class _Burst:
         return len(self.data) + self.received
 
     def _take(self, pipe: int) -> int:
-        """Take what is in the socket; return 0 where there is nothing to be had."""
+        """Move bytes from the socket into the pipe; return how many, 0 if there are none."""
 
         with self._lock:
             if self._socket is None or self.is_refused or self.received == self.most:
@@ -193,7 +194,7 @@ class _Burst:
         return count
 
     def _put(self, pipe: int, fd: int, count: int) -> None:
-        """Put what is in the pipe into the file, by hand where the file has no splice."""
+        """Move bytes from the pipe to the file; read and write if the file has no splice."""
 
         while count and not self.is_refused:
             try:
@@ -210,7 +211,7 @@ class _Burst:
 
 
 def _open_pipe() -> tuple[int, int] | None:
-    """Open a pipe of `PIPE_SIZE`, or none: smaller ones are not worth it."""
+    """Open a pipe of `PIPE_SIZE`; return None if there is none, as smaller ones are too slow."""
 
     try:
         reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -227,4 +228,4 @@ def _open_pipe() -> tuple[int, int] | None:
 
 
 _REFUSALS = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
-"""What says that a file or a socket has no splice, or that nobody may use it here."""
+"""Errors that mean that a file or a socket does not support splice, or that it is forbidden."""

@@ -1,8 +1,8 @@
-"""The steps in which data are converted, so that no step holds the event loop for long.
+"""Converts data in steps, so that no step holds the event loop for long.
 
-No step holds it for much longer than `LONGEST_STEP`, whatever the data are and
-whoever made them: encoders are given little at once; a decoder is given less at a
-time where it takes long, and more where it does not.
+No step holds the loop for much longer than `LONGEST_STEP`, whatever the data are and
+wherever they come from. An encoder gets little at once; a decoder gets less at a time
+when it is slow, and more when it is fast.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import Iterable, Iterator
 __all__ = ["INLINE_DEFLATE", "Steps"]
 
 LONGEST_STEP = 0.001
-"""Seconds after which others have their turn."""
+"""Seconds after which other tasks have their turn."""
 
 SMALLEST_PART = 1024
 FIRST_PART = 16 * 1024
 
 INLINE_DEFLATE = 4 * 1024
-"""Bytes up to which deflate takes no time to speak of; more go to a worker thread.
+"""Bytes that deflate converts in negligible time; more go to a worker thread.
 
-It takes longest of all codecs, and lets go of the interpreter's lock."""
+Deflate is the slowest of all codecs, and releases the interpreter's lock."""
 
 
 class Steps:
-    """Finds how much to decode at once, and when others are to have their turn.
+    """Decides how much to decode at once, and when other tasks have their turn.
 
     Args:
-        most: Bytes to decode at once, at most.
+        most: Upper bound for the bytes to decode at once.
 
     Attributes:
         size: Bytes to decode at once.
@@ -39,11 +39,11 @@ class Steps:
         self.size: int = min(FIRST_PART, most)
         self._most = most
         self._worked = 0.0
-        # Not the loop's time: uvloop's stands still within a step.
+        # Not the loop's clock: uvloop's does not advance within a step.
         self._now = time.perf_counter
 
     def each(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Give what a codec makes of one part; learn how long each step takes."""
+        """Yield what a codec makes of one part, and measure how long each step takes."""
 
         iterator = iter(pieces)
         longest = 0.0
@@ -64,7 +64,7 @@ class Steps:
             self.size = min(self.size * 2, self._most)
 
     async def rest(self) -> None:
-        """Let others run, where it is time to."""
+        """Let other tasks run if it is time to."""
 
         if self._worked >= LONGEST_STEP:
             self._worked = 0.0

@@ -1,9 +1,9 @@
-"""What all transfers through a `DTP` have in common: deadlines, aborts, progress, their end.
+"""Supervises transfers through a `DTP`: deadlines, aborts, progress, and the end.
 
 A `Supervisor` watches one transfer on one or two `DTP`s. It ends the transfer
-when a deadline passes, interrupts its coroutine the moment its connection is
-cut, whatever that coroutine waits for, and turns every way of failing into one
-`FTPDataError` that carries the `TransferResult`.
+when a deadline passes. It interrupts the transfer's coroutine as soon as its
+connection is cut, whatever that coroutine waits for. It turns every failure
+into one `FTPDataError` that carries the `TransferResult`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ __all__ = ["Supervisor"]
 T = TypeVar("T")
 
 PROGRESS_INTERVAL = 0.1
-"""Seconds between two calls of a progress callback, but for the last."""
+"""Seconds between two calls of a progress callback, except for the last call."""
 
 LOSS_TURNS = 3
-"""Turns of the loop within which a transport tells why it has closed itself."""
+"""Turns of the loop within which a transport reports why it has closed itself."""
 
 HARMLESS_WHEN_RECEIVED = frozenset({End.RESET, End.LOST, End.CLOSE_TIMEOUT})
-"""What may become of a connection whose every byte and end of file have come."""
+"""Ends that do no harm to a connection whose bytes and end of file have all arrived."""
 
 
 class Supervisor:
@@ -45,11 +45,11 @@ class Supervisor:
 
     Args:
         dtp: The connection whose bytes count.
-        report: What the transfer counts, and says in the end.
-        others: Further connections that live and die with this transfer.
+        report: Counts the bytes, and makes the result or the error.
+        others: Further connections that end with this transfer.
         deadlines: When to give up.
         throttle: Bounds the rate, in bytes on the connection.
-        progress: Told about bytes of the file.
+        progress: Called with the bytes of the file so far, and their total.
 
     Attributes:
         pace: How much to move at a time, and when.
@@ -81,7 +81,7 @@ class Supervisor:
     # The life of a transfer
 
     async def run(self, body: Callable[[], Awaitable[None]]) -> TransferResult:
-        """Run the transfer: `body` moves the bytes; then, if sending, finish.
+        """Run the transfer: `body` moves the bytes; then the connection is finished.
 
         Returns:
             The result of a clean end.
@@ -133,13 +133,13 @@ class Supervisor:
             return await body()
         except asyncio.CancelledError:
             was_cancelled = True
-            # Where somebody else has cancelled as well, it is for them to hear of it.
+            # If somebody else has cancelled the task as well, the cancellation must go on.
             if not self._interrupted or not self._take_back_interruption(cancelling):
                 raise
             reason = self._cut_reason()
             raise reason from reason.__cause__
         except Exception as error:
-            # What fails behind a cut is a consequence of it.
+            # An error after a cut is a consequence of the cut.
             if not self._interrupted:
                 raise
             reason = self._cut_reason()
@@ -163,14 +163,14 @@ class Supervisor:
 
     @staticmethod
     def _take_back_interruption(cancelling: int) -> bool:
-        """Take back our own cancellation; tell whether there was no other."""
+        """Take back our own cancellation; return whether it was the only one."""
 
         task = asyncio.current_task()
         assert task is not None
         return task.uncancel() <= cancelling
 
     async def _outlive_interruption(self, cancelling: int) -> None:
-        """Let our own cancellation strike where it came when nothing was left to wait for.
+        """Absorb our own cancellation if `body` ended before it could be delivered.
 
         Raises:
             CancelledError: Somebody else has cancelled as well.
@@ -178,7 +178,7 @@ class Supervisor:
 
         self._take_back_interruption(cancelling)
         try:
-            # Before Python 3.13, what was taken back strikes all the same.
+            # Before Python 3.13, a cancellation that was taken back is delivered all the same.
             await asyncio.sleep(0)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -199,7 +199,7 @@ class Supervisor:
             dtp.on_cut(None)
 
     async def finish(self) -> None:
-        """End the connection in peace, unless it is to be kept open; report the last progress.
+        """End the connection gracefully, unless it is to stay open; report the last progress.
 
         Raises:
             FTPDataError: The peer has not taken everything; or the transfer
@@ -213,7 +213,7 @@ class Supervisor:
                     self.deadlines.close, stall=math.inf if stall is None else stall
                 )
         except FTPDataError:
-            # Everything has come; what the peer does to the empty connection is no matter.
+            # Everything has arrived; it does not matter what the peer does to the connection.
             is_sent = self.report.direction is Direction.SENT
             if is_sent or self.dtp.end not in HARMLESS_WHEN_RECEIVED:
                 raise
@@ -231,10 +231,10 @@ class Supervisor:
         return failure
 
     async def _await_loss(self) -> FTPDataError | None:
-        """Wait for the reason of a loss that only the transport knows of, as yet.
+        """Wait for the reason of a loss that so far only the transport knows.
 
-        A transport that failed to send closes at once, and tells why on the
-        next turn of the loop: too late for who writes on without a pause.
+        A transport that failed to send closes at once, and reports why on the next turn
+        of the loop: too late for a sender that writes on without a pause.
         """
 
         for _ in range(LOSS_TURNS):
@@ -252,21 +252,21 @@ class Supervisor:
         for dtp in self._all:
             dtp.abort(end, cause=cause)
 
-        # abort has told the transport to close on the next turn of the loop.
-        # anyio cancels anew at every turn, and shall not keep us from seeing it.
+        # `abort` makes the transport close on the next turn of the loop. anyio would cancel
+        # this wait again at every turn.
         with anyio.CancelScope(shield=True):
             for dtp in self._all:
                 with contextlib.suppress(FTPDataError):
                     await dtp.wait_closed()
 
     def failure(self, error: Exception) -> FTPDataError:
-        """Turn what was raised into the transfer's error, with its result."""
+        """Turn an exception into the transfer's error, with its result."""
 
         self.report.meet(self.dtp)
         return self.report.failure(self._find_cut(error) or error, self._passed())
 
     def _find_cut(self, error: BaseException | None) -> FTPDataError | None:
-        """Find the reason of a lost connection, where the error is its consequence."""
+        """Return the reason of a lost connection if the error is a consequence of it."""
 
         reasons = [dtp.reason for dtp in self._all if dtp.reason is not None]
         while error is not None:
@@ -288,7 +288,7 @@ class Supervisor:
         return dtp.bytes_sent if self.report.direction is Direction.SENT else dtp.bytes_received
 
     def begin_next_file(self, received_before: int) -> None:
-        """Count from here on: the connection has carried other files before.
+        """Count from here on: the connection has carried other files before this one.
 
         Args:
             received_before: Bytes that earlier files took of what was received.
@@ -307,7 +307,7 @@ class Supervisor:
         self.report_progress()
 
     def report_progress(self, *, last: bool = False) -> None:
-        """Call the progress callback, now and then."""
+        """Call the progress callback if the last call was long enough ago."""
 
         if self._progress is None:
             return

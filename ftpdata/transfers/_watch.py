@@ -30,7 +30,7 @@ class Watch:
         self._moved_before = 0
 
     def start(self) -> None:
-        """Watch from now on. What came before is not held against the peer."""
+        """Watch from now on. Time that has passed before does not count against the peer."""
 
         self._progress.excuse(self._loop.time())
         self._check()
@@ -72,7 +72,7 @@ class Watch:
         if self._direction is Direction.RECEIVED:
             return dtp.bytes_received
 
-        # What the peer has taken counts: the kernel's buffers would hide a
-        # peer that has stopped, and a long sendfile one that goes on.
+        # Only bytes that the peer has acknowledged count: otherwise the kernel's buffers would
+        # hide a peer that has stopped, and a long sendfile a peer that goes on.
         acknowledged = dtp.bytes_acknowledged
         return dtp.bytes_sent if acknowledged is None else acknowledged

@@ -1,7 +1,7 @@
-"""What a fast way returns: the end of the transfer, or where the plain way goes on.
+"""The values that a fast way returns: the end of the transfer, or where the plain way goes on.
 
-A fast way is a function that does the good case. Whatever is not the good case
-goes on in the plain way, from exactly where the fast one has come to.
+A fast way is a function that handles the good case. In every other case the plain way
+goes on from exactly the point that the fast one has reached.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Done:
     """The transfer is over, with a clean end.
 
     Attributes:
-        result: What it did.
+        result: The result of the transfer.
     """
 
     result: TransferResult
@@ -26,10 +26,10 @@ class Done:
 
 @attrs.frozen
 class Arrived:
-    """A whole upload has come, with a clean end. Nothing of it is stored yet.
+    """A whole upload has arrived, with a clean end. It is not stored yet.
 
     Attributes:
-        data: All of it.
+        data: All bytes of the file.
     """
 
     data: bytes
@@ -39,13 +39,14 @@ class Arrived:
 class HandOver:
     """The transfer goes on in the plain way.
 
-    What went over a socket, and what was received, the endpoint's link knows and
-    hands to the `DTP`.
+    The endpoint's link knows what was sent over the socket and what was received, and
+    hands it to the `DTP`.
 
     Attributes:
         sent: Bytes of the file that the socket took.
         end_is_sent: Whether the end of file has followed them.
-        failure: What the system said about the connection; it says so only once.
+        failure: The error that the system reported for the connection; it reports an error
+            only once.
     """
 
     sent: int = 0

@@ -61,7 +61,7 @@ async def receive_file(
     deadlines: Deadlines = DEFAULT_DEADLINES,
     limiter: anyio.CapacityLimiter | None = None,
 ) -> TransferResult:
-    """Receive a file (STOR, APPE), and publish it only if all of it came.
+    """Receive a file (STOR, APPE), and publish it only if all of it has arrived.
 
     A path without `offset` and `append` is written atomically: under a hidden
     name, renamed on a clean end (see `WriteMode`). An upload that was cut leaves
@@ -80,8 +80,8 @@ async def receive_file(
         offset: Where to write a path's first byte, in bytes (REST); in place.
         append: Write after a path's last byte (APPE); in place.
         expected_size: Bytes of the file that were promised (ALLO): more or
-            fewer are an error. In stream mode this is the one way to notice an
-            upload that was cut politely.
+            fewer are an error. In stream mode this is the only way to notice an
+            upload whose sender stopped early and closed the connection cleanly.
         size_limit: Bytes of the file that are accepted.
         throttle: Bounds the rate of bytes on the connection.
         progress: Called with the bytes of the file received so far, and
@@ -89,10 +89,10 @@ async def receive_file(
         digest: Digest to compute over the bytes of the file: a `hashlib` name
             or ``crc32``.
         on_marker: For MODE B and C: awaited for each restart marker, once
-            everything before it was written to the target. What it raises
+            everything before it was written to the target. An exception
             ends the transfer.
         on_suspect: For MODE B and C: called before data that their sender
-            marked as suspect, which are stored as any other.
+            marked as suspect, which are stored like any other.
         deadlines: When to give up.
         limiter: Bounds the threads of this file's store.
 
@@ -101,8 +101,8 @@ async def receive_file(
             carries the result and the reply code: 426 if it was cut, 451,
             452, 550 or 553 if it could not be stored, 552 beyond `size_limit`.
 
-    Cancellation resets the connection and discards the upload; once the commit has
-    begun, its outcome is the outcome.
+    Cancellation resets the connection and discards the upload. Once the commit has
+    begun, the transfer ends as the commit does.
     """
 
     try:
@@ -132,13 +132,13 @@ async def receive_file(
     pending = PendingFile(open_target)
     keeps_what_came = bool(offset or append)
     if not isinstance(target, (str, bytes, os.PathLike)):
-        # In any case it is committed or discarded.
+        # It must be committed or discarded in any case.
         given = await pending.get()
         keeps_what_came = isinstance(given, FileTarget) and given.keeps_what_came
     try:
         if isinstance(connection, Endpoint):
-            # The file may be over before the connection is; and of what is to stay
-            # if the upload is cut, no byte may be lost on a shorter way.
+            # The direct way fits only if the file ends with the connection. It would lose bytes
+            # of an upload that is to be kept even if it is cut.
             may_be_direct = _is_over_with_connection(parameters) and not keeps_what_came
             is_plain = parameters.is_identity and digest is None and throttle is None
             way = await _open_for_upload(
@@ -204,14 +204,14 @@ async def _open_for_upload(
     """Open an endpoint for an upload, which may arrive meanwhile.
 
     Args:
-        endpoint: What the upload comes over.
+        endpoint: The endpoint that the upload arrives at.
         pending: The file that it goes to.
-        report: Of its transfer.
+        report: The report of its transfer.
         may_be_direct: Whether it may be received before there is a `DTP`.
-        is_plain: Whether the file is to hold just what comes, as fast as it comes.
+        is_plain: Whether the file holds exactly the bytes of the connection, unthrottled.
 
     Raises:
-        FTPDataError: It does not open, or the file does not; carries the result.
+        FTPDataError: The endpoint or the file does not open; carries the result.
     """
 
     lost: OSError | None = None
@@ -242,18 +242,18 @@ async def _store_whole(
     progress: ProgressCallback | None,
     timeout: float | None,
 ) -> TransferResult:
-    """Store a small upload, all of which has come, and publish it.
+    """Store a small upload that has arrived completely, and publish it.
 
     Args:
-        data: All of it.
-        file: Where.
-        report: Of its transfer.
-        check_size: Says whether its size is acceptable.
+        data: All bytes of the upload.
+        file: The file that they go to.
+        report: The report of its transfer.
+        check_size: Checks whether its size is acceptable.
         progress: Called once.
         timeout: Seconds that the store may take to write.
     """
 
-    # It has passed before it is stored: nothing more comes whose time would count.
+    # Make the result before the file is stored: the time to store it does not count.
     result = report.result(End.CLEAN, len(data))
     try:
         check_size(len(data), is_last=True)
@@ -270,16 +270,16 @@ async def _store_whole(
 
 
 async def _discard(target: UploadTarget, failure: BaseException, timeout: float | None) -> None:
-    """Discard an upload; what fails now must not conceal why it was cut."""
+    """Discard an upload; a failure to do so must not conceal why it was cut."""
 
     try:
         await finish_despite_cancellation(target.discard(), timeout)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is noted
-        failure.add_note(f"what came of the upload could not be discarded: {error!r}")
+        failure.add_note(f"the incomplete upload could not be discarded: {error!r}")
 
 
 async def _discard_refused(target: object, refusal: Exception) -> None:
-    """Discard an upload that was refused at the call, as far as its target can be."""
+    """Discard an upload that was refused at the call, if its target has `discard`."""
 
     if inspect.iscoroutinefunction(getattr(target, "discard", None)):
         await _discard(cast("UploadTarget", target), refusal, DEFAULT_DEADLINES.close)
@@ -292,7 +292,7 @@ def _is_over_with_connection(parameters: TransferParameters) -> bool:
 
 
 def _position(target: UploadTarget, offset: int) -> int:
-    """Return where the first byte goes, which is not `offset` where data are appended."""
+    """Return where the first byte goes, which is not `offset` if data are appended."""
 
     return target.position if isinstance(target, FileTarget) else offset
 
@@ -330,8 +330,8 @@ def receive_stream(
                 ...
         print(stream.result)
 
-    The loop ends on a clean end only. The peer is slowed down to the pace of
-    the loop; time that the loop takes is not held against it.
+    The loop ends only on a clean end. The peer is slowed down to the pace of
+    the loop; time that the loop takes does not count against the peer.
 
     Args:
         connection: A connected `DTP`, or an endpoint that is opened when the first
@@ -349,12 +349,12 @@ def receive_stream(
         on_marker: For MODE B and C: awaited for each restart marker, once
             the loop has asked for what follows it.
         on_suspect: For MODE B and C: called before data that their sender
-            marked as suspect, which are given out as any other.
+            marked as suspect, which are yielded like any other.
         deadlines: When to give up.
 
     Raises:
-        FTPDataError: Out of the loop, on any end that is not clean; carries
-            the result and the reply code.
+        FTPDataError: Raised from the loop, for any end that is not clean;
+            carries the result and the reply code.
     """
 
     with at_the_door(Direction.RECEIVED, connection):
@@ -383,12 +383,12 @@ def receive_stream(
 
 
 class ReceivedStream:
-    """What `receive_stream` returns: an asynchronous iterator, and its result.
+    """An asynchronous iterator over received data, with the result of the transfer.
 
     Leaving its ``async with`` before the end resets the connection.
 
     Attributes:
-        result: The result, once the transfer has ended, however it did.
+        result: The result, once the transfer has ended in any way.
     """
 
     def __init__(
@@ -423,7 +423,7 @@ class ReceivedStream:
 
     async def __anext__(self) -> bytes:
         if self._failure is not None:
-            # To stop quietly now would look like a clean end.
+            # Stopping quietly now would look like a clean end.
             raise self._failure
 
         if self.result is not None:

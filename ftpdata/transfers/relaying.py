@@ -31,15 +31,15 @@ async def relay(
     digest: str | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> TransferResult:
-    """Send on to one connection what another one brings, at the slower one's pace.
+    """Forward the data of one connection to another, at the pace of the slower one.
 
-    The destination gets an end of file only if the source had a clean one; a
-    cut on either side is a reset on the other.
+    The destination gets an end of file only if the source had a clean one. If either
+    side is cut, the other is reset.
 
     Args:
-        source: Where the bytes come from: a connected `DTP`, or an endpoint that
-            is opened here; it is closed in any case.
-        destination: Where they go; likewise.
+        source: The connection that the bytes come from: a connected `DTP`, or an endpoint
+            that is opened here; it is closed in any case.
+        destination: The connection that they go to; likewise.
         throttle: Bounds the rate.
         progress: Called with the bytes relayed so far; the total is None.
         digest: Digest to compute over the bytes.
@@ -49,8 +49,8 @@ async def relay(
         The result of the destination, whose bytes are the source's.
 
     Raises:
-        FTPDataError: Either side was cut, or does not open; carries the result and
-            the reply code.
+        FTPDataError: Either side was cut or could not be opened; carries the result
+            and the reply code.
 
     Cancellation resets both connections.
     """
@@ -74,7 +74,7 @@ async def relay(
         while data := await queue.receive():
             await transfer.pace.send(data)
             await transfer.note_file_bytes(data)
-            # Not to be kept while the next is waited for: the peer may stall.
+            # Do not keep it while waiting for the next piece: the peer may stall.
             del data
 
         with contextlib.suppress(FTPDataError):

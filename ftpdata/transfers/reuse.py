@@ -3,9 +3,9 @@
 In block and compressed mode a mark ends the file, not the end of the
 connection, "thus using these modes one can leave the data connection open for
 multiple file transfers". A `DTP` is for one transfer, and every function of
-`ftpdata.transfers` closes it. A `ReusableConnection` around it takes its place
-there, stays open behind a file that ended cleanly, and keeps what came behind
-the end of the file for the next one.
+`ftpdata.transfers` closes it. A `ReusableConnection` wraps it and takes its place
+in those functions: it stays open after a file that ended cleanly, and keeps the
+data that arrived after the end of the file for the next file.
 """
 
 from __future__ import annotations
@@ -38,13 +38,12 @@ class ReusableConnection:
                 await reply(result.reply_code)  # 250, where it stays open
 
     A clean end in another mode closes it, as it closes any connection (226),
-    and so does a peer that closes its side; `is_open` tells. Every end that is
-    not clean resets it. Files may go both ways, one at a time. Between two of
-    them no deadline runs: how long to wait for the next one is for the caller
-    to say.
+    and so does a peer that closes its side; `is_open` reports it. Every end that
+    is not clean resets it. Files may go both ways, one at a time. Between two
+    files no deadline runs: the caller decides how long to wait for the next one.
 
     Args:
-        dtp: A connected data connection that nothing was sent or received by.
+        dtp: A connected data connection over which nothing was sent or received.
     """
 
     def __init__(self, dtp: DTP) -> None:
@@ -52,7 +51,7 @@ class ReusableConnection:
         self._queue: ReceiveQueue | None = None
         self._remainder = b""
         self._is_busy = False
-        # Bytes that earlier files have taken of what was received.
+        # Received bytes that belong to earlier files.
         self._taken = 0
         self._taken_before = 0
         # Whether the peer's kernel is known to have all that was sent.
@@ -60,9 +59,9 @@ class ReusableConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether another file may come or go.
+        """Whether another file may be sent or received.
 
-        What the peer has done is known as far as the system has told it: a
+        The peer may have done something that the system has not reported yet: a
         connection that is open may turn out to be lost.
         """
 
@@ -73,16 +72,16 @@ class ReusableConnection:
         return self.dtp.is_connected and not self.dtp.is_finishing and not has_ended
 
     async def finish(self, timeout: float | None = None) -> None:
-        """End the connection in peace, behind its last file.
+        """End the connection gracefully, after its last file.
 
         Args:
             timeout: Seconds without progress; None takes the connection's own.
 
         Raises:
-            FTPDataError: It is not known whether the peer has all that was
-                sent (only where the system does not tell, as Linux does); or
+            FTPDataError: It is not known whether the peer has everything that was
+                sent (only on systems that do not report it; Linux does); or
                 the connection was never made.
-            RuntimeError: A transfer runs.
+            RuntimeError: A transfer is running.
         """
 
         self._check_idle()
@@ -92,7 +91,7 @@ class ReusableConnection:
             elif self.dtp.reason is not None:
                 raise self.dtp.reason
         except FTPDataError:
-            # Else nothing was under way that could have been lost.
+            # Otherwise nothing was under way that could have been lost.
             if not (self._is_delivered and self.dtp.has_been_connected):
                 raise
 
@@ -121,10 +120,10 @@ class ReusableConnection:
     # For the transfers
 
     def begin_file(self, transfer: Supervisor) -> None:
-        """Count for this transfer from now on, until `end_file` or a reset.
+        """Count bytes for this transfer from now on, until `end_file` or a reset.
 
         Raises:
-            RuntimeError: Another one runs.
+            RuntimeError: Another transfer is running.
         """
 
         self._check_idle()
@@ -133,7 +132,7 @@ class ReusableConnection:
         transfer.begin_next_file(self._taken)
 
     async def receive(self, max_bytes: int | None = None) -> bytes:
-        """Receive for the file that is under way; see `ReceiveQueue.receive`."""
+        """Receive data of the current file; see `ReceiveQueue.receive`."""
 
         data, self._remainder = self._remainder, b""
         if max_bytes is not None and len(data) > max_bytes:
@@ -147,13 +146,13 @@ class ReusableConnection:
         return data
 
     def give_back(self, remainder: bytes) -> None:
-        """Take back what came behind the end of the file: it is of the next one."""
+        """Take back the data that arrived after the end of the file: they belong to the next."""
 
         self._remainder = remainder + self._remainder
         self._taken -= len(remainder)
 
     async def end_file(self, transfer: Supervisor, mode: TransmissionMode) -> None:
-        """Have the transfer leave the connection open, where its mode and the peer do.
+        """End the current file; let the connection stay open if its mode and the peer allow it.
 
         Raises:
             FTPDataError: The peer did not take what was sent.
@@ -165,7 +164,7 @@ class ReusableConnection:
                 self._is_delivered = False
                 self._is_delivered = await self.dtp.wait_delivered(transfer.deadlines.stall)
             if self._queue is None and can_go_on:
-                # From here on it shows when the peer closes its side.
+                # From here on `is_open` notices when the peer closes its side.
                 self._queue = ReceiveQueue.attach(self.dtp)
         else:
             taken = self._taken - self._taken_before
@@ -177,6 +176,6 @@ class ReusableConnection:
     # Private
 
     def _check_idle(self) -> None:
-        # A transfer that fails resets the connection, and says nothing here.
+        # A transfer that fails resets the connection without a call of `end_file`.
         if self._is_busy and self.dtp.end is None:
             raise RuntimeError("a transfer is running on this connection already")

@@ -61,7 +61,7 @@ async def send_file(
 ) -> TransferResult:
     """Send a file (RETR), and make sure that the peer has it.
 
-    What is sent is what the file held when the transfer began. Bytes that are
+    The transfer sends the bytes that the file had when it began. Bytes that are
     appended meanwhile are not sent, and a file that shrinks is an error.
 
     Args:
@@ -69,8 +69,8 @@ async def send_file(
             closed in any case. A `ReusableConnection` stays open after a clean
             end in MODE B and C.
         file: A path; or an open descriptor or binary file object, which stays
-            open and belongs to the caller. What has no size, as a pipe, is sent
-            to its end.
+            open and belongs to the caller. A file without a size, such as a pipe,
+            is sent to its end.
         dir_fd: Directory that a relative path starts from.
         parameters: TYPE, STRU and MODE.
         options: What the host chooses about them.
@@ -89,7 +89,7 @@ async def send_file(
         FTPDataError: The transfer is not complete; carries the result and the
             reply code: 426 if the peer or a deadline cut it, 451 if the file
             did (`SizeMismatch` if it shrank), 550 if it cannot be read, whether
-            a peer has come or not; 425 or 522 if an endpoint does not open.
+            a peer has connected or not; 425 or 522 if an endpoint does not open.
 
     Cancellation resets the connection, and leaves nothing open.
     """
@@ -143,7 +143,7 @@ async def send_file(
             check_promise(expected_size, report.file_bytes)
             await outgoing.finish()
 
-        # The link has told the DTP how many went over it.
+        # The DTP already counts the bytes that went over the link.
         report.file_bytes = sent.sent
         return await transfer.run(body)
     finally:
@@ -160,7 +160,7 @@ async def _send_rest(
     *,
     may_sendfile: bool,
 ) -> None:
-    """Send what is left of a file, by the kernel as far as it can."""
+    """Send the rest of a file, by the kernel as far as it can."""
 
     report = transfer.report
     if (
@@ -190,22 +190,22 @@ async def send_listing(
 ) -> TransferResult:
     """Send the lines of a directory (LIST, NLST, MLSD), each followed by CR LF.
 
-    Lines go out as they come, in bounded memory: the first one does not wait
+    Lines are sent as they arrive, in bounded memory: the first one does not wait
     for the last.
 
     Args:
         connection: A connected `DTP`, or an endpoint that is opened here; it is
             closed in any case. A `ReusableConnection` stays open after a clean
             end in MODE B and C.
-        lines: Lines without their end, or entries that `formatter` makes
-            lines of; or lists of either, which is faster. Fastest are blocks
-            of whole lines (`ListingBlock`), which are sent as they are:
-            `list_directory` makes them. Or one such block, which is all there is.
-            A generator is closed in any case.
-        formatter: Such as ``ListFormatter(now=…).format``; an entry for which
-            it returns None is left out.
+        lines: An iterable of lines without their line ends, of entries that `formatter`
+            turns into lines, or of lists of either, which is faster. Fastest are
+            blocks of whole lines (`ListingBlock`), which are sent as they are;
+            `list_directory` makes them. A single block may stand for the whole
+            listing. A generator is closed in any case.
+        formatter: A callable such as ``ListFormatter(now=…).format``; an entry for
+            which it returns None is left out.
         parameters: TYPE, STRU and MODE. A listing is text whatever TYPE says:
-            EBCDIC with TYPE E, else ASCII (RFC 959 §4.1.3).
+            EBCDIC with TYPE E, otherwise ASCII (RFC 959 §4.1.3).
         options: What the host chooses about them.
         throttle: Bounds the rate of bytes on the connection.
         progress: Called with the bytes of the listing sent so far, before
@@ -215,9 +215,8 @@ async def send_listing(
     Raises:
         FTPDataError: The listing is not complete; carries the result and the
             reply code: 426 if the peer or a deadline cut it, 451 if `lines`
-            raised (550 for an `OSError` that says so), or if an entry came
-            and there is no `formatter`; 504 for parameters that there is no
-            encoder for.
+            raised (550 if it is an `OSError` about the name), or if an entry came
+            without a `formatter`; 504 if no encoder supports the parameters.
 
     Cancellation resets the connection, and closes a generator.
     """
@@ -265,7 +264,7 @@ async def send_listing(
             async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
                 await send_chunks(transfer, gathered, outgoing)
 
-        # The link has told the DTP how many went over it.
+        # The DTP already counts the bytes that went over the link.
         report.file_bytes = sent.sent
         return await transfer.run(body)
 
@@ -283,7 +282,7 @@ async def send_stream(
     digest: str | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> TransferResult:
-    """Send what an asynchronous iterable gives: an object store, a pipe, a generator.
+    """Send the bytes of an asynchronous iterable: an object store, a pipe, a generator.
 
     Args:
         connection: A connected `DTP`, or an endpoint that is opened here; it is
@@ -344,7 +343,7 @@ def _outgoing(
 
 
 def _rest_of(block: ListingBlock, sent: int) -> tuple[ListingBlock, ...]:
-    # Not a copy of all of it, where nothing was sent: the peer may stall.
+    # Do not copy all of it if nothing was sent: the peer may stall.
     rest = ListingBlock(block[sent:]) if sent else block
     return (rest,) if rest else ()
 
