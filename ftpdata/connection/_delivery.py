@@ -29,6 +29,10 @@ SHORTEST_INTERVAL = 0.001
 LONGEST_INTERVAL = 2.0
 """Seconds between two looks."""
 
+DELAYED = 0.2
+"""Seconds within which a kernel sends a delayed acknowledgement. After that a peer has probably
+stalled, and thousands that stall shall cost next to nothing."""
+
 ANSWER_PATIENCE = 1.0
 """Seconds for which a connection stays open after the peer has everything, for its close_notify.
 
@@ -158,7 +162,8 @@ class Delivery:
         look_at = math.inf
         if is_known:
             idle = now - self._progress_at
-            interval = max(SHORTEST_INTERVAL, sight.round_trip / 4, idle / 4)
+            share = idle / (4 if idle < DELAYED else 2)
+            interval = max(SHORTEST_INTERVAL, sight.round_trip / 4, share)
             look_at = shared_moment(now + min(interval, LONGEST_INTERVAL), now)
         self.next_look_at = min(look_at, deadline)
         return Verdict.PENDING

@@ -698,7 +698,9 @@ class DTP(asyncio.Protocol):
             self._cut()
             return
 
-        self._watch_for_hangup(self._transport)
+        if not (self._eof_sent or self._had_consumer):
+            # Who waits for the peer's end, or receives, reads.
+            self._watch_for_hangup(self._transport)
         self._read_directly()
         if not self._is_foreign_tls:
             # There the last part of the handshake goes out with the first

@@ -122,9 +122,9 @@ def looks(until: float, round_trip: float) -> list[float]:
 
 @pytest.mark.parametrize("round_trip", [0.0, 0.0001, 0.02, 0.1, 0.3])
 def test_a_look_is_late_by_a_quarter(round_trip: float) -> None:
-    """Of the round trip, or of what the acknowledgement takes longer."""
+    """Of the round trip, or of what the acknowledgement takes longer, up to 200 ms."""
 
-    times = looks(1.0, round_trip)
+    times = looks(0.2, round_trip)
     for last, at in itertools.pairwise(times):
         assert at - last <= max(0.00101, round_trip / 4 + 1e-9, last / 4 + 1e-9)
     # A delayed acknowledgement is seen within 60 ms.
@@ -140,7 +140,8 @@ def test_thousands_that_stall_cost_little() -> None:
     times = looks(60.0, 0.0001)
     gaps = [at - last for last, at in itertools.pairwise(times[-10:])]
     assert all(1.4 < gap <= 2.0 + 1e-9 for gap in gaps)
-    assert len(times) < 80
+    assert len(times) < 70
+    assert len([at for at in times if 0.5 < at < 10]) < 12
 
 
 def test_a_peer_that_goes_on_is_looked_at_more_often_again() -> None:
