@@ -27,7 +27,7 @@ from .._kernel import acknowledge_at_once, has_end_of_peer, reset_socket
 from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
-from ..errors import DataConnectionError, error_for_end
+from ..errors import DataConnectionError, FTPDataError, TransferAborted, error_for_end
 from ..outcome import End
 from ..tls._transport import TLSTransport
 from ..tls.policy import DataTLS
@@ -160,7 +160,7 @@ class Endpoint(abc.ABC):
         Raises:
             OpenTimeout: The peer did not connect or answer in time. Reply 425.
             DataConnectionError: It could not be opened, or was given up by
-                `abort` or `aclose`. Reply 425.
+                `aclose`, or by `abort` without a reason. Reply 425.
             TLSNegotiationFailed: It could not be protected, or did not resume
                 the session it must resume. Reply 522.
             FTPDataError: The reason given to `abort`.
@@ -212,12 +212,10 @@ class Endpoint(abc.ABC):
         if self._kept is not None:
             self._kept.abort(end, message)
 
-        if self._wait.given_up is not None:
-            return
-
-        self._wait.give_up(error_for_end(end, message))
-        self._let_go()
-        self._drop_link()
+        if end is End.ABORTED and message is None:
+            self._give_up()
+        else:
+            self._give_up(error_for_end(end, message))
 
     async def aclose(self) -> None:
         """Release the listener, the port and a connection nobody has taken."""
@@ -226,7 +224,7 @@ class Endpoint(abc.ABC):
             self._link.leave_soon()
             return
 
-        self.abort(End.ABORTED, "the data connection was given up")
+        self.abort()
         if self._begun is not None:
             with anyio.CancelScope(shield=True):
                 await asyncio.wait((self._begun,))
@@ -380,6 +378,18 @@ class Endpoint(abc.ABC):
         return TLSTransport(link.channel, dtp, unsent=carried.unsent, is_ending=carried.is_end)
 
     # Private: giving up
+
+    def _give_up(self, reason: FTPDataError | None = None) -> None:
+        if self._wait.given_up is not None:
+            return
+
+        if reason is None:
+            # What was never open was not a transfer: 425, not 426.
+            kind = TransferAborted if self._is_given else DataConnectionError
+            reason = kind("the data connection was given up", end=End.ABORTED)
+        self._wait.give_up(reason)
+        self._let_go()
+        self._drop_link()
 
     def _let_go(self) -> None:
         self._release()

@@ -422,7 +422,7 @@ class ListenerPool:
             self._counts.strangers += listener.acceptor.refused
 
         for reservation in list(self._reservations):
-            reservation.abort(End.ABORTED, "the pool of listeners was closed")
+            reservation.abort(End.OPEN_FAILED, "the pool of listeners was closed")
 
         self._resting.clear()
 

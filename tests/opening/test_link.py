@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ftpdata.deadlines import Deadlines
-from ftpdata.errors import FTPDataError, TransferAborted
+from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
 from ftpdata.opening._link import Link
 from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import End
@@ -258,7 +258,7 @@ async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.Monke
         await asyncio.sleep(0.2)
         assert waits < 30
         endpoint.abort()
-        with pytest.raises(TransferAborted):
+        with pytest.raises(DataConnectionError):
             await opening
 
 

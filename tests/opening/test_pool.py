@@ -468,7 +468,7 @@ async def test_closing_the_pool_gives_up_what_waits_and_spares_what_runs() -> No
         waiting = asyncio.ensure_future(pool.reserve(control_peer=YOU).open())
         await turns()
 
-    with pytest.raises(TransferAborted, match="pool"):
+    with pytest.raises(DataConnectionError, match="pool"):
         await waiting
     assert await is_cut(yours)
     assert dtp.is_connected
