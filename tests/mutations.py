@@ -1260,6 +1260,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         instead="            if is_first and not self._stopped:\n",
         tests="tests/connection/test_iterable_producers.py::test_a_source_is_closed_in_every_case",
     ),
+    Mutation(
+        name="an upload of the server is not seen before it is whole",
+        module="examples/server/commands/transfers.py",
+        check="WriteMode.ATOMIC if restart == WHOLE else WriteMode.IN_PLACE",
+        instead="WriteMode.IN_PLACE",
+        tests="tests/server/test_concurrent.py",
+    ),
 )
 
 
