@@ -1,8 +1,8 @@
 """Blocks of memory that come from the system itself, and go back there.
 
-What an allocator was given back it keeps, between what others still hold: a
-thousand connections that read fast and then stall would cost as much as if they
-still read.
+An allocator keeps memory that was given back to it, if it lies between blocks
+that are still in use: a thousand connections that read fast and then stall would
+cost as much as if they still read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["is_viewed", "new_block"]
 
 
 def new_block(size: int) -> mmap.mmap:
-    """Make a block, which is gone once nobody has it or a view of it.
+    """Make a block, which is freed once nobody holds it or a view of it.
 
     Args:
         size: Bytes, at least one.

@@ -58,7 +58,7 @@ made for the reader, and the size is 0, or a page."""
 
 
 def is_in_memory(fd: int, start: int, count: int, *, otherwise: bool) -> bool:
-    """Look whether bytes of a file are in memory; a sample, without any wait.
+    """Tell whether bytes of a file are in memory: a sample, without waiting.
 
     A look at a page that is not there may ask the system to bring it.
 
@@ -85,7 +85,7 @@ def is_in_memory(fd: int, start: int, count: int, *, otherwise: bool) -> bool:
 
 
 def read_from_memory(fd: int, start: int, into: memoryview, *, lives_there: bool) -> int:
-    """Read bytes of a file that are in memory, without any wait.
+    """Read bytes of a file that are in memory, without waiting.
 
     Args:
         fd: The file.

@@ -91,7 +91,7 @@ class WorkerThreads:
             self._close()
 
     def start(self, job: Job) -> None:
-        """Have a job done in a thread that has nothing else to do.
+        """Give a job to a thread that has nothing else to do.
 
         Raises:
             RuntimeError: The system has no thread left.
@@ -159,16 +159,16 @@ class WorkerThreads:
         return True
 
     def _collect(self) -> None:
-        """Tell of what is finished, in the event loop."""
+        """Report what is finished, in the event loop."""
 
-        # First: who finishes from now on calls again.
+        # First: a thread that finishes from now on calls again.
         self._is_awaited = False
         try:
             while self._finished:
                 self._finished.popleft().finished()
         finally:
             if self._finished:
-                # Who was told has ended the run of the event loop (KeyboardInterrupt).
+                # The one that was woken up has ended the run of the event loop (KeyboardInterrupt).
                 asyncio.get_running_loop().call_soon(self._collect)
 
     def _close(self) -> None:

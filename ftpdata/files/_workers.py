@@ -53,7 +53,7 @@ def default_limiter() -> anyio.CapacityLimiter:
 
 
 class _Call(Job):
-    """One call in a thread, and the knowledge how far it is.
+    """One call in a thread, and how far it has come.
 
     Args:
         func: What is called.
@@ -88,7 +88,7 @@ class _Call(Job):
             del error
 
     def withdraw(self) -> bool:
-        """See to it that it does not begin any more; tell whether it had not."""
+        """Keep it from beginning; tell whether it had not begun."""
 
         with self._lock:
             if self.is_running:
@@ -110,7 +110,7 @@ class _Call(Job):
             loop = asyncio.get_running_loop()
             waiter = self._waiter = loop.create_future()
             deadline = loop.time() + ABANDON_AFTER
-            # A second cancellation does not make the thread faster; anyio's come at every turn.
+            # A second cancellation does not make the thread faster; anyio cancels at every turn.
             with anyio.CancelScope(shield=True):
                 while not waiter.done() and (left := deadline - loop.time()) > 0:
                     with contextlib.suppress(asyncio.CancelledError):
@@ -119,7 +119,7 @@ class _Call(Job):
         self._forget()
 
     def work(self) -> None:
-        """Call it, in the thread; and clean up behind it."""
+        """Call it, in the thread, and clean up after it."""
 
         with self._lock:
             if self._is_over:
@@ -138,12 +138,12 @@ class _Call(Job):
             cleanups, self.cleanups = self.cleanups, []
 
         for cleanup in cleanups:
-            # Nobody waits any more who could be told of an error.
+            # Nobody is left who could be told of an error.
             with contextlib.suppress(OSError):
                 cleanup()
 
     def finished(self) -> None:
-        """Let who waits go on."""
+        """Wake up whoever waits."""
 
         if self._is_alone:
             self._forget()
@@ -157,7 +157,7 @@ class _Call(Job):
 
 
 def _reported(cleanup: Callable[[], None]) -> Callable[[], None]:
-    """Tell `threading.excepthook` of what is no error of the system: nobody else can be told."""
+    """Report to `threading.excepthook` what is not an error of the system: nobody else is left."""
 
     def run() -> None:
         try:
@@ -261,7 +261,7 @@ class WorkerCalls:
             raise
 
     def defer(self, cleanup: Callable[[], None]) -> bool:
-        """Let the call that still runs do the cleaning up behind itself.
+        """Let the call that still runs clean up after itself.
 
         Returns:
             False where none runs: the caller has to do it.
@@ -275,11 +275,11 @@ class WorkerCalls:
             return True
 
     async def clean_up(self, cleanup: Callable[[], None], *, at_once: bool = False) -> None:
-        """Run `cleanup` in a thread, in any case: now, or behind the call that still runs.
+        """Run `cleanup` in a thread, in any case: now, or after the call that still runs.
 
         Args:
             cleanup: What is to be done. Idempotent.
-            at_once: Do not wait for a free thread: for who was cancelled.
+            at_once: Do not wait for a free thread: for a caller that was cancelled.
 
         Raises:
             Whatever `cleanup` raises, but not `at_once`.
