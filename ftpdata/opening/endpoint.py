@@ -81,6 +81,7 @@ class Endpoint(abc.ABC):
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
+        check_tls(tls)
         self.deadlines = deadlines
         self._tls = tls
         self._socket_options = socket_options or DEFAULT_SOCKET_OPTIONS
@@ -404,6 +405,17 @@ class Endpoint(abc.ABC):
                 self._link = None
 
 
+def check_tls(tls: object) -> None:
+    """Refuse what cannot protect a data connection, such as an `ssl.SSLContext`.
+
+    Raises:
+        TypeError: It is no `DataTLS`.
+    """
+
+    if tls is not None and not isinstance(tls, DataTLS):
+        raise TypeError(f"tls is a DataTLS or None, not {tls!r:.80}")
+
+
 @contextlib.contextmanager
 def _reset_on_failure(sock: socket.socket) -> Iterator[None]:
     """Reset a connection of which the event loop fails to make a transport.
@@ -460,8 +472,8 @@ class AcceptedEndpoint(Endpoint):
             socket_options=socket_options,
             dtp_factory=dtp_factory,
         )
-        connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
         try:
+            connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
             connected.getpeername()
             connected.setblocking(False)
         except OSError as error:

@@ -26,7 +26,7 @@ from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from ._link import Link
-from .endpoint import DTPFactory, Endpoint
+from .endpoint import DTPFactory, Endpoint, check_tls
 from .proxy import TrustedProxies
 from .socket_options import SocketOptions
 
@@ -154,12 +154,15 @@ async def listen_passive(
     Raises:
         PortsExhausted: Every port of the range is in use. At once. Reply 425.
         DataConnectionError: The address is not one of this machine's. Reply 425.
-        ValueError: The policy needs a `control_peer`.
+        ValueError: The policy needs a `control_peer`, or it is not an address.
+        TypeError: `control_peer`, `ports` or `tls` is of another type.
     """
 
     policy = policy if policy is not None else PeerPolicy.exact()
     if control_peer is None and not policy.accepts_any:
         raise ValueError("control_peer is needed: the peer policy compares with it")
+    _check(control_peer, ports)
+    check_tls(tls)
 
     key: tuple[str, int] | None = None
     if sock is None:
@@ -191,6 +194,20 @@ async def listen_passive(
                 f"cannot listen: {error.strerror}", end=End.OPEN_FAILED
             ) from error
         raise
+
+
+def _check(control_peer: object, ports: object) -> None:
+    """Refuse at the call what would only be found when somebody has connected."""
+
+    if ports is not None and not isinstance(ports, PortRange):
+        raise TypeError(f"ports is a PortRange or None, not {ports!r:.80}")
+    if control_peer is None:
+        return
+    if not isinstance(control_peer, str):
+        raise TypeError(f"control_peer is an address as text, not {control_peer!r:.80}")
+
+    # A link-local address has its scope behind it.
+    HostPort(control_peer.partition("%")[0], 1)
 
 
 def _listen(
@@ -320,6 +337,7 @@ class PassiveListener:
         self._policy = policy if policy is not None else PeerPolicy.exact()
         if control_peer is None and not self._policy.accepts_any:
             raise ValueError("control_peer is needed: the peer policy compares with it")
+        _check(control_peer, ports)
         if not 0 < lifetime < math.inf:
             raise ValueError(f"expected a number of seconds, not {lifetime!r}")
 

@@ -95,6 +95,13 @@ async def test_a_socket_that_is_not_connected_is_refused() -> None:
     assert caught.value.reply_code == 425
 
 
+async def test_a_number_that_is_no_descriptor_is_refused() -> None:
+    """As a socket that is not connected is."""
+
+    with pytest.raises(DataConnectionError, match="connected socket"):
+        AcceptedEndpoint(9999)
+
+
 async def test_an_endpoint_is_opened_once() -> None:
     """A second open() is a programming error, with a message that says so."""
 

@@ -781,3 +781,34 @@ async def test_a_kept_listener_whose_accept_fails() -> None:
     await other.aclose()
     listener.close()
     assert passive._in_use == set()
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("error", "options"),
+    [
+        (TypeError, {"control_peer": ("127.0.0.1", 555)}),
+        (TypeError, {"control_peer": 2130706433}),
+        (ValueError, {"control_peer": "nonsense"}),
+        (ValueError, {"control_peer": ""}),
+        (TypeError, {"tls": server_certificate().session_context()}),
+        (TypeError, {"tls": True}),
+        (TypeError, {"ports": (5, 6)}),
+        (TypeError, {"ports": 2121}),
+    ],
+)
+async def test_wrong_arguments_are_refused_at_the_call(
+    error: type[Exception], options: dict[str, Any]
+) -> None:
+    """Before anything listens, with one clear error."""
+
+    before = open_descriptors()
+    given = {"control_peer": HOST, **options}
+    with pytest.raises(error):
+        await listen_passive(HOST, **given)
+    if "tls" not in options:
+        with pytest.raises(error):
+            PassiveListener(HOST, **given)
+    assert open_descriptors() == before
