@@ -63,6 +63,7 @@ Target = tuple[bytes, int]
 
 _MAPPED = bytes(10) + b"\xff\xff"
 _DECIMAL = frozenset("0123456789")
+_LONGEST_NUMBER = 8 + 5  # zeros, and digits
 
 
 def _packed(host: str) -> bytes | None:
@@ -78,7 +79,10 @@ def _packed(host: str) -> bytes | None:
 
 
 def _number(text: str, highest: int) -> int | None:
-    if not text or set(text) - _DECIMAL or (text[0] == "0" and text != "0") or len(text) > 5:
+    """Read decimal digits, with zeros before them and blanks around them; None if it is none."""
+
+    text = text.strip(" ")
+    if not text or set(text) - _DECIMAL or len(text) > _LONGEST_NUMBER:
         return None
 
     return int(text) if int(text) <= highest else None
@@ -99,6 +103,7 @@ def meant_by_port(argument: str) -> Target | None:
 def meant_by_eprt(argument: str) -> Target | None:
     """Read the argument of EPRT; None if it is none."""
 
+    argument = argument.strip(" ")
     found = re.fullmatch(r"([!-~])(?:(?!\1).)*\1(?:(?!\1).)*\1(?:(?!\1).)*\1", argument, re.DOTALL)
     if found is None:
         return None
@@ -106,8 +111,8 @@ def meant_by_eprt(argument: str) -> Target | None:
     _, family, host, number, _ = argument.split(argument[0])
     port = _number(number, 65535)
     family_of_host = socket.AF_INET6 if ":" in host else socket.AF_INET
-    wanted = {"1": socket.AF_INET, "2": socket.AF_INET6}.get(family)
-    packed = _packed(host)
+    wanted = {1: socket.AF_INET, 2: socket.AF_INET6}.get(_number(family, 2) or 0)
+    packed = _packed(host.strip(" "))
     if wanted is not family_of_host or packed is None or not port:
         return None
 
