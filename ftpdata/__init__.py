@@ -12,7 +12,7 @@ Where to begin reading:
 - `DTP` is the connection itself, for producers and consumers of your own.
 - `format_list_line`, `format_mlsx_line` and their parsers are pure functions.
 
-The names that most programs need are here. The others are at home in:
+The names that most programs need are here. The others are in:
 
 - `ftpdata.addresses`, `ftpdata.errors`, `ftpdata.contracts`, `ftpdata.parameters`,
   `ftpdata.outcome`, `ftpdata.deadlines`, `ftpdata.throttle`, `ftpdata.limits`,
@@ -25,11 +25,11 @@ The names that most programs need are here. The others are at home in:
 - `ftpdata.opening`: passive, pooled, active and accepted endpoints;
 - `ftpdata.files`: files and directories, read and written in worker threads;
 - `ftpdata.transfers`: the functions that move whole files;
-- `ftpdata.testing`: what tests of servers and clients need;
-- `ftpdata.lowlevel`: what the reference server needs to be fast.
+- `ftpdata.testing`: tools for tests of servers and clients;
+- `ftpdata.lowlevel`: tools that make the reference server fast.
 
-Modules whose names begin with an underscore are not for users. Imports go
-downwards only; the order stands in ``pyproject.toml``.
+Modules whose names begin with an underscore are not for users. A module imports only
+modules of lower layers; ``pyproject.toml`` lists the order.
 """
 
 from __future__ import annotations

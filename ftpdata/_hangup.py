@@ -1,13 +1,13 @@
 """Noticing that a peer is gone while nobody reads from it and nobody writes to it.
 
 An event loop watches a socket only while its transport reads, or has something to send. A sender
-that waits for a slow store does neither: reading is paused until a consumer is there. So one
+that waits for a slow store does neither: reading is paused until there is a consumer. So one
 epoll(7) for each event loop watches the connections of all senders, beside the loop's own, for the
-two things that need not be asked for: EPOLLERR and EPOLLHUP. It is edge-triggered: a thousand
+two events that are always reported: EPOLLERR and EPOLLHUP. It is edge-triggered: a thousand
 connections whose peers do nothing cost no turn of the loop. A peer that only closes its own
 direction causes neither event, and is not gone.
 
-Where there is no epoll, as on macOS and Windows, nothing is watched: the next write tells.
+Without epoll, as on macOS and Windows, nothing is watched: the next write notices the loss.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from collections.abc import Callable
 __all__ = ["HangupWatch"]
 
 AT_A_TIME = 64
-"""Events that are taken in one turn of the loop; what is left wakes it again."""
+"""Events that are handled in one turn of the loop; the rest wakes the loop again."""
 
 
 class HangupWatch:
     """Watches the connections of one event loop; see `of`.
 
-    The descriptor of its epoll exists as long as something is watched.
+    Its epoll has a descriptor only while something is watched.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class HangupWatch:
         return watch
 
     def add(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call this once the connection is gone; perhaps also before, so have a look then.
+        """Call `callback` when the connection is gone; perhaps also earlier, so it must check.
 
         Args:
-            fd: The number of its socket. `remove` follows before it can be another's.
-            callback: What to call, in a turn of the event loop.
+            fd: The number of its socket. Call `remove` before another file can get the number.
+            callback: Called from the event loop.
         """
 
         if not hasattr(select, "epoll"):
@@ -65,7 +65,7 @@ class HangupWatch:
         self._callbacks[fd] = callback
 
     def remove(self, fd: int, callback: Callable[[], None]) -> None:
-        """Watch the connection no more. Does nothing where the number is another's by now."""
+        """Stop watching the connection. Does nothing if another file has the number by now."""
 
         if self._callbacks.get(fd) != callback:
             return

@@ -1,7 +1,7 @@
-"""What the system and the TLS layer know about a connection, and asyncio does not tell.
+"""Facts about a connection that the system and the TLS layer know, and asyncio does not expose.
 
-Each function takes a transport, works on asyncio's and uvloop's alike, and
-answers None (or does nothing) where the system has no answer.
+Each function takes a transport, works with asyncio and with uvloop, and returns None (or
+does nothing) if the system has no answer.
 """
 
 from __future__ import annotations
@@ -50,27 +50,27 @@ _LOOPS = frozenset({"asyncio", "uvloop"})
 """The packages whose transports are known."""
 
 LINGER_ZERO = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
-"""``struct linger``: on, for no seconds."""
+"""``struct linger``: on, for zero seconds."""
 
 NO_ANSWER = (OSError, ValueError, AttributeError)
-"""What is raised for a socket that is closed already, or that is none of TCP."""
+"""Exceptions for a socket that is already closed, or that is not a TCP socket."""
 
 RESET_ERRNOS = frozenset({
     errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN, errno.ESHUTDOWN
 })
-"""What a socket says of a reset. ENOTCONN: of one that has been told of before."""
+"""Errors of a socket whose peer has reset it. ENOTCONN: the reset was reported before."""
 
 LOSS_ERRNOS = RESET_ERRNOS | {
     errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN
 }
-"""What it says of a connection that is lost."""
+"""Errors of a socket whose connection is lost."""
 
 CLOSED = 7
 FIN_SENT = frozenset({4, 9, 11})
 FIN_RECEIVED = frozenset({6, 7, 8, 9, 11})
 """``tcpi_state`` in Linux's numbers: CLOSE; FIN-WAIT-1, LAST-ACK and CLOSING, in which our end of
 file is not acknowledged; TIME-WAIT, CLOSE, CLOSE-WAIT, LAST-ACK and CLOSING, in which the peer's
-has come."""
+has arrived."""
 
 TCP_INFO_LENGTH = 128
 TCP_INFO_RTT = slice(68, 72)
@@ -81,14 +81,14 @@ TCP_INFO_BYTES_ACKED = slice(120, 128)
 FOUR_BYTES = bytes(4)
 
 UNKNOWN = Sight()
-"""What a system says that does not tell."""
+"""The answer if the system knows nothing."""
 
 TCP_NOTSENT_LOWAT = 25
-"""Python's socket module knows it from 3.12 on."""
+"""Python's socket module has it since 3.12."""
 
 SO_MEMINFO = 55
 MEMINFO = struct.Struct("@12xI4xI")
-"""Of its words: the size of the send buffer, and what is in it (linux/sock_diag.h)."""
+"""Its words for the size of the send buffer, and for the bytes in it (linux/sock_diag.h)."""
 
 
 def has_close_notify(tls: ssl.SSLObject) -> bool:
@@ -103,10 +103,10 @@ def has_close_notify(tls: ssl.SSLObject) -> bool:
 
 
 def has_end_of_peer(sock: socket.socket) -> bool:
-    """Whether all that the peer has sent is in this system, its end of file included.
+    """Whether everything that the peer sends has reached this system, including its end of file.
 
-    Some of it may be unread. False after a reset, which stays for whoever reads it, and if
-    the system does not know (Linux does).
+    Some of it may be unread. False after a reset, which stays to be read, and if the system
+    does not know (Linux does).
     """
 
     if sys.platform != "linux":
@@ -130,7 +130,7 @@ def describe_tls(tls: ssl.SSLObject | None) -> tuple[str | None, str | None, boo
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:
-    """Make the close that follows a reset (SO_LINGER of zero seconds)."""
+    """Make the close that follows send a reset (SO_LINGER of zero seconds)."""
 
     sock = transport.get_extra_info("socket")
     if sock is not None:
@@ -148,18 +148,18 @@ def reset_socket_on_close(sock: socket.socket) -> None:
 
 
 def reset_socket(sock: socket.socket) -> None:
-    """Close a socket so that its peer sees a reset, and takes nothing for whole."""
+    """Close a socket so that its peer sees a reset, and takes no file for complete."""
 
     reset_socket_on_close(sock)
     sock.close()
 
 
 def acknowledge_at_once(sock: socket.socket) -> None:
-    """Let the kernel acknowledge what comes next without delay (Linux: TCP_QUICKACK).
+    """Let the kernel acknowledge the next data without delay (Linux: TCP_QUICKACK).
 
-    After a TLS handshake it takes the connection for a dialogue and delays:
-    a client that has Nagle's algorithm on then holds its close_notify back for
-    40 ms, behind an upload that fits in one segment.
+    After a TLS handshake the kernel takes the connection for a dialogue and delays
+    acknowledgements: after an upload that fits in one segment, a client that uses
+    Nagle's algorithm then holds its close_notify back for 40 ms.
     """
 
     if sys.platform != "linux" or not _is_tcp(sock):
@@ -170,7 +170,7 @@ def acknowledge_at_once(sock: socket.socket) -> None:
 
 
 def pending_error(transport: asyncio.Transport) -> OSError | None:
-    """Return the error that the kernel has noted about the connection, if there is one."""
+    """Return the pending error of the connection, if there is one (SO_ERROR)."""
 
     sock = transport.get_extra_info("socket")
     if sock is None:
@@ -185,10 +185,10 @@ def pending_error(transport: asyncio.Transport) -> OSError | None:
 
 
 def sight_of(sock: socket.socket | None) -> Sight:
-    """Look at a connection without taking anything from it but an error, which is in the answer.
+    """Look at a connection. This takes nothing from it except an error, which is in the answer.
 
-    Empty where the system does not tell. (Linux, tcp(7): SIOCOUTQ and SIOCINQ, which have the
-    numbers of TIOCOUTQ and FIONREAD, and TCP_INFO.)
+    The answer is empty if the system does not know. (Linux, tcp(7): SIOCOUTQ and SIOCINQ, which
+    have the numbers of TIOCOUTQ and FIONREAD, and TCP_INFO.)
     """
 
     if sock is None or sys.platform != "linux" or not _is_tcp(sock):
@@ -218,11 +218,11 @@ def sight_of(sock: socket.socket | None) -> Sight:
 
 
 def room_to_send(transport: asyncio.Transport) -> int | None:
-    """Bytes that the system can take at once, behind what waits in the transport.
+    """Bytes that the system can take at once, after those that wait in the transport.
 
-    A cautious guess: the system counts memory, not bytes. Nobody else fills
-    the room, so it is there until it is used. None where the system does not
-    tell. (Linux: SO_MEMINFO, since 4.12.)
+    A cautious guess: the system counts memory, not bytes. Nothing else fills the
+    room, so it stays until it is used. None if the system does not know. (Linux:
+    SO_MEMINFO, since 4.12.)
     """
 
     sock = transport.get_extra_info("socket")
@@ -242,21 +242,22 @@ def room_to_send(transport: asyncio.Transport) -> int | None:
 def sendfile_past(transport: asyncio.Transport, fd: int, offset: int, count: int) -> int:
     """Let the system send bytes of a file over the connection, past the transport (sendfile(2)).
 
-    On any event loop. Waits for no peer, but for a disk, if they are not in memory.
+    This works on any event loop. It never waits for the peer, but for a disk if the
+    bytes are not in memory.
 
     Args:
-        transport: It has nothing to send of its own now.
-        fd: The file; it stays where it stands.
-        offset: The first of the bytes.
-        count: How many at most.
+        transport: The transport, whose write buffer is empty.
+        fd: The file; its position does not change.
+        offset: Position of the first byte.
+        count: How many bytes to send at most.
 
     Returns:
-        How many were sent; 0 at the end of the file.
+        How many bytes were sent; 0 at the end of the file.
 
     Raises:
-        BlockingIOError: There is no room for any.
-        NotImplementedError: There is no socket, or the system does not send this
-            file so: to read it will tell why.
+        BlockingIOError: There is no room for any byte.
+        NotImplementedError: There is no socket, or the system cannot send this file
+            in this way; to read it will raise the reason.
         OSError: The connection is lost.
     """
 
@@ -275,15 +276,15 @@ def sendfile_past(transport: asyncio.Transport, fd: int, offset: int, count: int
 
 
 def limit_unsent(transport: asyncio.Transport, nbytes: int) -> int:
-    """Let the system hold so many bytes that it has not sent yet (Linux: TCP_NOTSENT_LOWAT).
+    """Limit the unsent bytes that the system holds for a connection (Linux: TCP_NOTSENT_LOWAT).
 
     Args:
-        transport: Of the connection.
-        nbytes: Above these it takes no more. 0 for its own limit, which is
-            some megabytes where the network is fast.
+        transport: The transport of the connection.
+        nbytes: The limit. 0 restores the system's own, which is some megabytes if
+            the network is fast.
 
     Returns:
-        What the limit was before.
+        The previous limit.
     """
 
     sock = transport.get_extra_info("socket")
@@ -320,9 +321,9 @@ def acknowledged_on(sock: socket.socket | None) -> int | None:
 
 
 def duplicate_socket(transport: asyncio.Transport) -> socket.socket | None:
-    """Give a second socket for the connection, which outlives the transport's own.
+    """Return a second socket for the connection, which outlives the transport's own.
 
-    The end of file of the transport's is not sent before this one is closed.
+    The transport's end of file is not sent before this socket is closed.
     """
 
     sock = transport.get_extra_info("socket")
@@ -336,21 +337,21 @@ def duplicate_socket(transport: asyncio.Transport) -> socket.socket | None:
 
 
 def carries_as_is(transport: asyncio.Transport) -> bool:
-    """Whether what goes through a transport is what goes over its socket.
+    """Whether the bytes that go through a transport are those that go over its socket.
 
-    One that is not the event loop's own may do with the bytes what it likes, and name
-    a socket all the same.
+    A transport that is not the event loop's own may change the bytes, even if it has
+    a socket.
     """
 
     return type(transport).__module__.partition(".")[0] in _LOOPS
 
 
 def look_at(sock: socket.socket) -> Callable[[], bool]:
-    """Return a function that looks whether a socket may be worth a call, without any wait.
+    """Return a function that checks, without waiting, whether a socket may be readable.
 
-    For listeners: Linux makes a socket before it finds that accept(2) has none to give,
-    which takes ten times as long as to look first. Where there is no poll(2), as on
-    Windows, the call itself is the look.
+    For listeners: accept(2) in Linux makes a socket before it finds that no connection
+    waits, which takes ten times as long as checking first. Without poll(2), as on
+    Windows, the function always returns True.
     """
 
     if not hasattr(select, "poll"):
@@ -372,7 +373,7 @@ def watch_readable(
 def watch_writable(
     loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], object]
 ) -> bool:
-    """Do the same for a socket that is full."""
+    """Do the same until a full socket has room."""
 
     return _watch(loop.add_writer, sock, callback)
 
@@ -381,10 +382,10 @@ def _watch(
     add: Callable[..., None], sock: socket.socket, callback: Callable[[], object]
 ) -> bool:
     try:
-        # Its number: asyncio would ask the socket for its description, to throw it away.
+        # Pass its number: for a socket asyncio would make a description that it does not use.
         add(sock.fileno(), callback)
     except NotImplementedError:
-        # asyncio's proactor event loop, the one of Windows.
+        # This is asyncio's proactor event loop, as on Windows.
         return False
 
     return True

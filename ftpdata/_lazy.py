@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for (PEP 562).
+"""Imports the public names of a package when they are first used (PEP 562).
 
 ``import ftpdata`` costs little, and a program that only formats listing lines
 loads neither asyncio nor TLS. Each package names its public names three times:

@@ -1,4 +1,4 @@
-"""Blocks of memory that come from the system itself, and go back there.
+"""Blocks of memory that come directly from the system, and go back to it.
 
 An allocator keeps memory that was given back to it, if it lies between blocks
 that are still in use: a thousand connections that read fast and then stall would
@@ -23,15 +23,15 @@ def new_block(size: int) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(-1, size)
 
-    # Private: what is shared belongs to a file system in memory, and is slower.
+    # A shared mapping would belong to a file system in memory, which is slower.
     return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 def is_viewed(block: mmap.mmap) -> bool:
-    """Whether anybody has a view of a block, where the system can resize one (Linux)."""
+    """Whether there is a view of a block. The system must be able to resize one (Linux)."""
 
     try:
-        # Only what nobody looks at can change its size.
+        # Python refuses to resize a block of which there is a view.
         block.resize(len(block))
     except BufferError:
         return True

@@ -1,8 +1,8 @@
 """A future whose waiter goes on in the same turn of the event loop.
 
-A task that waits for an asyncio future goes on a turn after its result is set:
-another look at all connections, and some calls. Where what came is answered in
-less than that takes, as a command is, or a small file, it is most of the work.
+A task that waits for an asyncio future goes on one turn after its result is set:
+the loop polls all connections once more, and makes some calls. That takes longer
+than the work itself if the work is as short as the answer to a command or a small file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class PromptFuture(asyncio.Future[T]):
     """A future for one waiter, which may be woken at once.
 
-    In everything else, cancellation above all, it is the future it is made from.
+    In all other respects, above all in cancellation, it behaves as `asyncio.Future`.
     """
 
     _waiter: tuple[Callable[[Any], object], Context] | None = None
@@ -37,12 +37,12 @@ class PromptFuture(asyncio.Future[T]):
     def set_prompt_result(self, result: T) -> None:
         """Set the result, and let the task that waits go on before this returns.
 
-        For callbacks of the event loop, as the last thing they do: what the
-        task does next happens within them. Within a task the waiter has to wait
-        for its turn, as ever; and of several waiters all but the last.
+        Call this in callbacks of the event loop, as their last step: the next step of
+        the task runs within the callback. If it is called within a task, the waiter waits
+        for its turn as usual; of several waiters, all except the last one do.
 
         Raises:
-            asyncio.InvalidStateError: It is done already.
+            asyncio.InvalidStateError: The future is already done.
         """
 
         waiter = self._waiter

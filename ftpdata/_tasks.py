@@ -1,4 +1,4 @@
-"""Tasks that end before their owner goes on, however often the owner is cancelled."""
+"""Waits for tasks to end before their owner goes on, however often the owner is cancelled."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 async def finish_despite_cancellation(work: Awaitable[None], timeout: float | None) -> None:
-    """Do the last thing of a transfer, also where its task is cancelled again.
+    """Do the last work of a transfer, even if its task is cancelled meanwhile.
 
     Args:
-        work: What is to be done, once.
-        timeout: Seconds after which it is given up and cancelled.
+        work: The work, which is awaited once.
+        timeout: Seconds after which the work is cancelled.
 
     Raises:
-        CancelledError: It was cancelled meanwhile; the work was done first.
+        CancelledError: The task was cancelled meanwhile; the work was done first.
     """
 
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     loop = asyncio.get_running_loop()
     deadline = None if timeout is None else loop.time() + timeout
-    # anyio would cancel anew at every turn of the loop.
+    # anyio would cancel the wait again at every turn of the loop.
     with anyio.CancelScope(shield=True):
         while not task.done():
             left = None if deadline is None else max(0.0, deadline - loop.time())
@@ -51,7 +51,7 @@ async def finish_despite_cancellation(work: Awaitable[None], timeout: float | No
 
 
 async def give_up(task: asyncio.Task[T]) -> None:
-    """Cancel a task whose result nobody wants, and wait for its end, also where cancelled again."""
+    """Cancel a task whose result is not needed; wait for its end, even if cancelled meanwhile."""
 
     task.cancel()
     await finish_despite_cancellation(_outcome(task), None)

@@ -1,10 +1,10 @@
 """The contracts between ftpdata and the code around it, as typing Protocols.
 
-Pure. Names are Twisted's in snake case (`twisted.internet.interfaces`):
-`register_producer` is its ``registerProducer``, and so on. Nothing here needs
-to be inherited from: an object that has the methods fulfils the contract. The
-``require_`` functions refuse one that lacks a method, where it is handed over;
-`ftpdata.testing` has checks of what the methods do.
+Pure. The names are Twisted's in snake case (`twisted.internet.interfaces`):
+`register_producer` is its ``registerProducer``, and so on. There is no need to
+inherit from these classes: an object that has the methods fulfils the contract.
+The ``require_`` functions refuse an object that lacks a method as soon as it is
+passed in; `ftpdata.testing` checks what the methods do.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 Buffer = bytes | bytearray | memoryview
-"""What is accepted wherever bytes are written. What is returned is `bytes`."""
+"""Accepted wherever bytes are written. Functions return `bytes`."""
 
 
 @runtime_checkable
 class PullProducer(Protocol):
-    """A producer that writes when it is asked, once for each time it is asked.
+    """A producer that writes once each time it is asked.
 
     Registered with ``register_producer(producer, streaming=False)``.
     """
@@ -53,7 +53,7 @@ class PullProducer(Protocol):
         """
 
     def stop_producing(self) -> None:
-        """Stop for good: the consumer takes no more. Release what is held."""
+        """Stop for good: the consumer accepts no more data. Release all resources."""
 
 
 @runtime_checkable
@@ -69,54 +69,54 @@ class PushProducer(PullProducer, Protocol):
 
 
 Producer = PullProducer
-"""Either kind: a push producer has all that a pull producer has."""
+"""Either kind: a push producer has all methods of a pull producer."""
 
 
 @runtime_checkable
 class Consumer(Protocol):
-    """Takes what a producer writes.
+    """Receives the data that a producer writes.
 
-    The order is always ``register_producer``, any number of ``write``,
-    ``unregister_producer``; the last exactly once, whatever happened.
+    The order is always ``register_producer``, any number of ``write``, then
+    ``unregister_producer`` exactly once, whatever happened.
     """
 
     def register_producer(self, producer: PushProducer, streaming: bool) -> None:
-        """Learn who will write, to be able to pause it.
+        """Remember the producer that will write, in order to pause it.
 
         Raises:
             RuntimeError: A producer is registered already.
         """
 
     def unregister_producer(self) -> None:
-        """Take note that the producer will write no more."""
+        """Note that the producer will write no more."""
 
     def write(self, data: bytes) -> None:
-        """Take data. May call ``producer.pause_producing()``; must not block."""
+        """Receive data. May call ``producer.pause_producing()``; must not block."""
 
 
 class BufferedConsumer(Consumer, Protocol):
     """A consumer that offers memory of its own to be read into.
 
     Between `register_producer` and `unregister_producer`, each
-    `buffer_updated` follows a `get_buffer`. Data that could not be read into it
-    come by `write`.
+    `buffer_updated` follows a `get_buffer`. Data that could not be read into
+    that memory are passed to `write`.
     """
 
     def get_buffer(self) -> memoryview:
-        """Give memory to read into; not empty unless the producer was paused."""
+        """Return memory to read into; not empty unless the producer was paused."""
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take note that this number of bytes was read into it. As for `write`."""
+        """Note that this number of bytes was read into it. The rules of `write` apply."""
 
 
 class Destination(Protocol):
-    """What a producer is started on: a `DTP`, or what stands before one."""
+    """The object that a producer is started on: a `DTP`, or a wrapper in front of one."""
 
     def register_producer(self, producer: Producer, streaming: bool) -> None:
-        """Learn who will write, and how it wants to be asked."""
+        """Remember the producer that will write, and whether it is a push producer."""
 
     def unregister_producer(self) -> None:
-        """Take note that everything is written: end the transfer."""
+        """Note that everything is written: end the transfer."""
 
     def write(self, data: Buffer) -> None:
         """Send data."""
@@ -128,7 +128,7 @@ class Destination(Protocol):
 
 
 class StartableProducer(Protocol):
-    """A producer that registers itself where it is started."""
+    """A producer that registers itself with the object that it is started on."""
 
     @property
     def streaming(self) -> bool:
@@ -139,7 +139,7 @@ class StartableProducer(Protocol):
         """Register with the destination, once, and produce when it wants data."""
 
     async def aclose(self) -> None:
-        """Stop for good, and wait until nothing is held."""
+        """Stop for good, and wait until all resources are released."""
 
 
 class Encoder(Protocol):
@@ -153,69 +153,69 @@ class Encoder(Protocol):
         """Encode data; yields pieces, each of bounded size, in order."""
 
     def finish(self) -> Iterable[bytes]:
-        """Yield what is still held, and the end mark if there is one. Called once, last."""
+        """Yield the data still held, and the end mark if there is one. Called once, last."""
 
 
 class Decoder(Protocol):
     """Turns the bytes of the data connection into the bytes of a file, step by step.
 
-    As lazy as `Encoder`.
+    It may be as lazy as an `Encoder`.
     """
 
     def feed(self, data: Buffer) -> Iterable[bytes]:
         """Decode data; yields pieces, each of bounded size, in order.
 
         Raises:
-            InvalidData: The data cannot be what the peer meant. Reply 451.
+            InvalidData: The data are not valid in the encoding. Reply 451.
         """
 
     def finish(self) -> Iterable[bytes]:
-        """Yield what is still held. Called once, after the end of file.
+        """Yield the data still held. Called once, after the end of file.
 
         Raises:
             TruncatedTransfer: The end mark of the mode is missing. Reply 426.
-            InvalidData: What is held cannot be the end of anything. Reply 451.
+            InvalidData: The held data are not a valid end. Reply 451.
         """
 
 
 class ProgressCallback(Protocol):
-    """Told how far a transfer is. Called on the event loop; must not block."""
+    """Receives the progress of a transfer. Called on the event loop; must not block."""
 
     def __call__(self, transferred: int, total: int | None, /) -> None:
-        """Take note: `transferred` bytes of the file so far, `total` if known."""
+        """Note the progress: `transferred` bytes of the file so far, of `total` if known."""
 
 
 class UploadTarget(Protocol):
-    """Where an upload goes: a file, an object store, anything that can commit.
+    """The target of an upload: a file, an object store, anything that can commit.
 
-    Either `commit` or `discard` is called, once, also on cancellation; a
-    `commit` that raises has cleaned up after itself.
+    Either `commit` or `discard` is called, exactly once, also on cancellation. A
+    `commit` that raises must have cleaned up after itself.
     """
 
     async def write(self, data: bytes) -> None:
-        """Take data, in order. Back-pressure is to return late."""
+        """Receive data, in order. To slow the sender down, return late."""
 
     async def commit(self) -> None:
         """Publish: the upload ended cleanly."""
 
     async def discard(self) -> None:
-        """Throw away, or keep as partial: the upload was cut."""
+        """Discard the data, or keep them as a partial file: the upload was cut."""
 
 
 # Whether an object can fulfil its contract
 
 
 def require_methods(thing: object, kind: str, methods: tuple[str, ...]) -> None:
-    """Refuse an object that lacks a method, or whose methods would have to be awaited.
+    """Refuse an object that lacks a method, or has a coroutine function in its place.
 
     Args:
-        thing: What was handed over.
-        kind: What it should be, for the error.
-        methods: Names of the methods that will be called, none of them a coroutine.
+        thing: The object that was passed in.
+        kind: What it should be, for the error message.
+        methods: Names of the methods that will be called, and not awaited.
 
     Raises:
-        TypeError: It lacks one of them, or one is a coroutine function: it would
-            be called and never run.
+        TypeError: It lacks one of them, or one is a coroutine function, which
+            would be called and never run.
     """
 
     for name in methods:
@@ -223,11 +223,11 @@ def require_methods(thing: object, kind: str, methods: tuple[str, ...]) -> None:
         if not callable(method):
             raise TypeError(f"expected {kind}, which has a method {name}, not {thing!r:.80}")
         if inspect.iscoroutinefunction(method):
-            raise TypeError(f"the method {name} of {kind} is not awaited: {thing!r:.80}")
+            raise TypeError(f"expected {name} of {kind} not to be async: {thing!r:.80}")
 
 
 def require_producer(producer: object, *, streaming: bool) -> None:
-    """Refuse an object that is not a `PushProducer`, or a `PullProducer` where not `streaming`.
+    """Refuse an object that is not a `PushProducer`; without `streaming`, not a `PullProducer`.
 
     Raises:
         TypeError: See `require_methods`.
@@ -255,8 +255,8 @@ def require_binary_file(file: object, ability: str) -> None:
     """Refuse an object that is not an open binary file.
 
     Args:
-        file: What was handed over.
-        ability: ``readable`` or ``writable``: what it has to be.
+        file: The object that was passed in.
+        ability: The ability that it needs: ``readable`` or ``writable``.
 
     Raises:
         TypeError: It has no ``read`` or ``write``, or is a text file.

@@ -1,8 +1,7 @@
 """Deadlines of a data connection, and the decision that one has passed.
 
-Pure: the time is an argument. Waiting is done elsewhere (`ftpdata.connection.protocol`,
-`ftpdata.transfers`); here stands only what is waited for, and what the passing
-of a deadline means.
+Pure: the time is an argument. `ftpdata.connection.protocol` and `ftpdata.transfers` do the
+waiting; this module says what they wait for, and what it means when a deadline passes.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ __all__ = ["Deadlines", "ProgressWatch"]
 
 
 def _check_positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    # Written so that NaN is refused, too; None is what waits for ever, not infinity.
+    # Written so that NaN is refused, too. To wait for ever is None, not infinity.
     if not 0 < value < math.inf:
         raise ValueError(f"{attribute.name} must be a positive, finite number, not {value!r}")
 
@@ -32,7 +31,7 @@ def _limit(default: float | None) -> float | None:
 
 @attrs.frozen(kw_only=True)
 class Deadlines:
-    """How long to wait, for each thing that is waited for. None waits for ever.
+    """How long to wait in each phase of a data connection. None waits for ever.
 
     Attributes:
         open: Seconds for the peer to connect (passive) or to answer (active).
@@ -42,7 +41,7 @@ class Deadlines:
         minimum_rate: Bytes per second that must pass, averaged over each
             window of `rate_window` seconds; counted from the first byte on.
         rate_window: Seconds of one such window.
-        close: Seconds without progress while the peer takes the rest and the
+        close: Seconds without progress while the peer receives the rest and the
             end of file.
     """
 
@@ -59,23 +58,23 @@ class Deadlines:
 
 
 ACTIVE_INTERVAL = 0.25
-"""Seconds between two looks at a transfer that moves."""
+"""Seconds between two checks of a transfer that moves."""
 
 LOOKS_WHILE_IDLE = 8
-"""Looks at a transfer that does not move, until its deadline passes."""
+"""Number of checks of a transfer that does not move before its deadline passes."""
 
 SHARED_INTERVAL = 0.25
-"""Seconds between two moments at which all that can wait a little is looked at."""
+"""Seconds between two moments at which all checks that can wait a little are made together."""
 
 
 def shared_moment(at: float, now: float) -> float:
-    """Move a moment that is not soon forward to one that others wait for, too.
+    """Move a moment that is not soon to an earlier one that others wait for, too.
 
-    A thousand connections that stall are then looked at in a few turns of the
-    event loop, not in a thousand.
+    A thousand stalled connections are then checked in a few turns of the event
+    loop, not in a thousand.
 
     Args:
-        at: When something is to be looked at, at the latest.
+        at: When something has to be checked, at the latest.
         now: The time, on the same clock, in seconds.
     """
 
@@ -84,13 +83,13 @@ def shared_moment(at: float, now: float) -> float:
 
 @attrs.define
 class ProgressWatch:
-    """Decides whether a transfer that has moved so many bytes by now must end.
+    """Decides from the number of bytes moved so far whether a transfer must end.
 
     Only progress counts, not activity: a peer that keeps a connection open
-    and moves nothing is stalled. When something moved is known no better than
-    by the look that found it, so a stall is found late by a quarter of the pause
-    before the last byte: by `ACTIVE_INTERVAL` where the transfer moved
-    steadily, and by an eighth of the deadline at the most.
+    and moves nothing is stalled. The time of the last byte is known only from
+    the check that noticed it, so a stall is found late: by `ACTIVE_INTERVAL` if
+    the transfer moved steadily, otherwise by a quarter of the pause before the
+    last byte, and by at most an eighth of the deadline.
 
     Args:
         deadlines: The limits.
@@ -126,8 +125,8 @@ class ProgressWatch:
                 self._window_at = now
                 self._window_bytes = transferred
         else:
-            # The sum is that of `next_check_at`, so that a check at the very
-            # moment it gave is never too early by a rounding.
+            # This is the same sum as in `next_check_at`, so that a check at exactly that
+            # moment is never too early because of rounding.
             end, patience = self._patience
             if patience is not None and now >= self._progress_at + patience:
                 return end
@@ -144,22 +143,22 @@ class ProgressWatch:
         return None
 
     def excuse(self, now: float) -> None:
-        """Count anew from now on: until now, it was this side that the peer waited for."""
+        """Start counting again from now: until now, the peer waited for this side."""
 
         self._checked_at = self._progress_at = self._window_at = now
         self._window_bytes = self._bytes
 
     def next_check_at(self) -> float | None:
-        """When to call `check` again at the latest, or None where nothing is limited.
+        """Return when to call `check` again at the latest; None if nothing is limited.
 
-        Later than the last call of `check`, unless that has ended the transfer.
+        It is later than the last call of `check`, unless that has ended the transfer.
         """
 
         moments = []
         _, patience = self._patience
         if patience is not None:
-            # The longer it has not moved, the less often: what moves is known well,
-            # what has stopped costs little.
+            # The longer a transfer has not moved, the less often it is checked: one that moves
+            # is known well, and one that has stopped costs little.
             idle = self._checked_at - self._progress_at
             step = min(
                 min([patience, *self._later_patience]) / LOOKS_WHILE_IDLE,
@@ -174,7 +173,7 @@ class ProgressWatch:
 
     @property
     def _patience(self) -> tuple[End, float | None]:
-        """What no progress means now, and after how many seconds."""
+        """The end that a lack of progress means now, and after how many seconds."""
 
         if not self._has_begun and self.deadlines.first_byte is not None:
             return End.FIRST_BYTE_TIMEOUT, self.deadlines.first_byte
@@ -183,7 +182,7 @@ class ProgressWatch:
 
     @property
     def _later_patience(self) -> list[float]:
-        """Deadlines that begin with the first byte: when it came is to be known well enough."""
+        """Deadlines that begin with the first byte, whose time must be known well enough."""
 
         if self._has_begun:
             return []

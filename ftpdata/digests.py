@@ -48,10 +48,10 @@ class Digest:
             raise UnsupportedParameter(f"{name!r:.40} is disabled in this system") from None
 
         if self._hash.digest_size == 0:
-            raise UnsupportedParameter(f"{name!r:.40} has no length of its own")
+            raise UnsupportedParameter(f"expected a digest of fixed length, not {name!r:.40}")
 
     def update(self, data: Buffer) -> None:
-        """Add bytes. Lets go of the interpreter lock for large ones."""
+        """Add bytes. Releases the interpreter lock for large pieces."""
 
         if self._hash is None:
             self._crc = zlib.crc32(data, self._crc)

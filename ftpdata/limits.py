@@ -1,13 +1,14 @@
-"""How many at a time, and how many failures: limits per address, per user, and of all.
+"""Limits per address, per user and in total: how many at a time, and how many failures.
 
 RFC 2577 §5 asks for a limit of failed attempts. Pure: the time is an argument.
 A server counts data connections, listeners and transfers with `Usage`, and
 attempts that failed with `FailedAttempts`.
 
-1. What is taken is given back once, however often it is tried, also by an exception.
+1. Whatever is taken is given back exactly once, however often that is tried, and also
+   after an exception.
 2. A limit that refuses has taken nothing.
-3. Nothing is remembered of a key that uses nothing; of failures no more than a
-   fixed number of addresses.
+3. A key that uses nothing occupies no memory; failures are remembered for no more than
+   a fixed number of addresses.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ def address_key(address: str, *, ipv6_prefix: int = 64) -> str:
     """Make the key under which an address is counted.
 
     Args:
-        address: An address as the kernel tells it. IPv4 mapped into IPv6 is IPv4.
-        ipv6_prefix: Bits of an IPv6 address that count: who has one address
-            has a network of 64 bits of them (RFC 4291 §2.5.1).
+        address: An address as the kernel reports it. IPv4 mapped into IPv6 counts as IPv4.
+        ipv6_prefix: Bits of an IPv6 address that count: a client that has one
+            address has a whole network of 64 bits (RFC 4291 §2.5.1).
 
     Raises:
         BadAddress: Not an address. Reply 501.
@@ -44,7 +45,7 @@ def address_key(address: str, *, ipv6_prefix: int = 64) -> str:
     return _key(address, ipv6_prefix)
 
 
-# The same few addresses are counted again and again.
+# The same few addresses are counted over and over.
 @functools.lru_cache(maxsize=1024)
 def _key(address: str, ipv6_prefix: int) -> str:
     ip = HostPort(address.partition("%")[0], 1).ip
@@ -66,7 +67,7 @@ def _limit() -> int | None:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How many of each there may be at a time. None is no limit.
+    """How many of each there may be at a time. None means no limit.
 
     Attributes:
         transfers: Transfers in all.
@@ -74,7 +75,7 @@ class Limits:
         connections: Data connections in all.
         connections_per_address: Data connections of one client address.
         listeners: Passive listeners, or reservations, in all.
-        listeners_per_address: Those of one client address.
+        listeners_per_address: Listeners, or reservations, of one client address.
 
     Raises:
         ValueError: Not a number from 1.
@@ -89,7 +90,7 @@ class Limits:
 
 
 class _Counter:
-    """Counts one kind, in all and by key, up to two limits."""
+    """Counts one kind of resource, in total and by key, up to two limits."""
 
     def __init__(self, what: str, of: str, total: int | None, per_key: int | None) -> None:
         self.what = what
@@ -117,7 +118,7 @@ class _Counter:
 
 
 class Slot:
-    """One of what is limited. Given back by `release`, or at the end of its ``with`` block."""
+    """A share of a limit. Given back by `release`, or at the end of its ``with`` block."""
 
     __slots__ = ("_counter", "_key")
 
@@ -152,13 +153,13 @@ class Slot:
 
 
 class Usage:
-    """Counts what a server has in use, and refuses what is beyond its limits.
+    """Counts what a server has in use, and refuses more than its limits allow.
 
-    Each method raises `DataConnectionError` (reply 425) where a limit is
-    reached, and has taken nothing then. It is not safe between threads.
+    Each method raises `DataConnectionError` (reply 425) if a limit is reached,
+    and has then taken nothing. It is not thread-safe.
 
     Args:
-        limits: The limits. Lower ones, set later, end nothing that runs.
+        limits: The limits. Lower limits that are set later end nothing that runs.
         ipv6_prefix: See `address_key`.
     """
 
@@ -210,7 +211,7 @@ class Usage:
 
 
 class FailedAttempts:
-    """Counts attempts that failed, per address, and tells how long to refuse it.
+    """Counts failed attempts per address, and says how long to refuse an address.
 
     An address may fail `limit` times at once, and once more in each
     ``window / limit`` seconds; beyond that it is blocked, until the next such
@@ -219,8 +220,8 @@ class FailedAttempts:
     Args:
         limit: Failures within `window` that block an address.
         window: Seconds.
-        max_addresses: Addresses that are remembered. Beyond that the one that
-            failed longest ago is forgotten: a flood cannot fill the memory.
+        max_addresses: Addresses that are remembered. Beyond that, the address that
+            failed longest ago is forgotten, so that a flood cannot fill the memory.
         ipv6_prefix: See `address_key`.
 
     Raises:
@@ -242,8 +243,8 @@ class FailedAttempts:
         self._window = window
         self._max_addresses = max_addresses
         self._ipv6_prefix = ipv6_prefix
-        # When the failures of an address are forgotten, one after the other, the
-        # last one goes at this moment. That is all there is to know of it.
+        # The failures of an address are forgotten one after the other. The moment at which the
+        # last one is forgotten describes the address completely.
         self._forgotten_at: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
@@ -269,7 +270,7 @@ class FailedAttempts:
         while len(self._forgotten_at) > self._max_addresses:
             self._forgotten_at.popitem(last=False)
 
-        # In passing: the ones that failed longest ago, as far as they are forgiven.
+        # In passing, forget the addresses that failed longest ago and are no longer blocked.
         for oldest in list(self._oldest(2)):
             if self._forgotten_at[oldest] <= now:
                 del self._forgotten_at[oldest]
@@ -286,13 +287,13 @@ class FailedAttempts:
         """
 
         remembered = self._forgotten_at.get(self._key(address), now) - now
-        # Blocked while less than one more failure fits into the window; the
-        # small part is for the rounding of sums of intervals.
+        # An address is blocked while less than one more failure fits into the window; the
+        # tolerance covers rounding in sums of intervals.
         over = remembered - (self._window - self._interval)
         return over if over > self._interval * 1e-3 else 0.0
 
     def forgive(self, address: str) -> None:
-        """Forget the failures of an address: it has succeeded."""
+        """Forget the failures of an address, which has succeeded."""
 
         self._forgotten_at.pop(self._key(address), None)
 

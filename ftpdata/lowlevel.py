@@ -1,6 +1,6 @@
-"""What the reference server needs to be fast, and other programs hardly ever do.
+"""Tools that make the reference server fast, and that other programs rarely need.
 
-No transfer needs any of this: a server that does without it is a little slower.
+No transfer depends on them: a server without them is a little slower.
 """
 
 from __future__ import annotations

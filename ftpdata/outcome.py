@@ -1,9 +1,8 @@
-"""How a transfer ended: the facts, and the lines that are made from them.
+"""How a transfer ended: the facts, and the log lines that are made from them.
 
-Pure. Knows no sockets, no clock and no replies beyond the number of a reply
-code. What a transfer did is a frozen `TransferResult`; how it ended is an
-`End`. Both are data, so that a log line, a metric or a reply is a function of
-them and of nothing else.
+Pure: it knows no sockets, no clock, and no replies except their codes. A frozen
+`TransferResult` holds the facts about a transfer, and an `End` says how it ended.
+Both are data, so that a log line, a metric or a reply depends on them alone.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class End(enum.Enum):
     """How a data connection, or the transfer on it, ended.
 
     The value is a short phrase that can be shown to a person. `reply_code`
-    is the completion code of RFC 959 §4.2 that tells the truth about it.
+    is the completion code of RFC 959 §4.2 that describes it.
     """
 
     CLEAN = "complete"
@@ -117,7 +116,7 @@ _TIMEOUTS = frozenset({
 
 
 class FastPath(enum.Enum):
-    """Which way the bytes took through this process."""
+    """The path that the bytes took through this process."""
 
     NONE = "none"
     SENDFILE = "sendfile"
@@ -128,7 +127,7 @@ class FastPath(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class TransferResult:
-    """What one transfer did. Immutable, and complete whatever happened.
+    """The facts about one transfer. Immutable, and complete whatever happened.
 
     Attributes:
         direction: Sent or received, seen from this side.
@@ -136,7 +135,7 @@ class TransferResult:
         bytes: Bytes on the data connection, after encoding: sent ones that
             the kernel took, or received ones that reached the transfer.
         file_bytes: Bytes of the file or stream, before encoding. Equal to
-            `bytes` where nothing is converted.
+            `bytes` if nothing is converted.
         seconds: From the start of the transfer to its end, by a monotonic
             clock.
         offset: Where in the file the transfer began (REST), in bytes.
@@ -146,12 +145,12 @@ class TransferResult:
             ``"crc32"``.
         fast_path: Which fast path ran.
         peer: Address and port of the peer, as text, if it was ever known.
-        reason: Why it ended, in words, where `end` alone does not say it.
+        reason: Why it ended, in words, if `end` alone does not say it.
         tls_version: Negotiated TLS version, None in clear.
         tls_cipher: Negotiated cipher, None in clear.
         tls_resumed: Whether the TLS session was resumed, None in clear.
-        reply_code: The FTP reply code that tells the truth about it: that of
-            `end`, or a more precise one (452 rather than 451 for a full disk).
+        reply_code: The FTP reply code that describes it: that of `end`, or a more
+            precise one (452 rather than 451 for a full disk).
     """
 
     direction: Direction
@@ -182,13 +181,13 @@ class TransferResult:
 
     @property
     def rate(self) -> float:
-        """Mean rate in bytes per second; 0.0 for a transfer of no duration."""
+        """Mean rate in bytes per second; 0.0 for a transfer that took no time."""
 
         return self.bytes / self.seconds if self.seconds > 0 else 0.0
 
 
 def _xferlog_word(text: str) -> str:
-    """Make one blank-free printable field: a record stays one line of fields."""
+    """Make a printable field without blanks, so that a record stays one line of fields."""
 
     return "".join(c if c.isprintable() and not c.isspace() else "_" for c in text) or "_"
 
@@ -209,20 +208,20 @@ def format_xferlog_line(
         result: The transfer.
         name: Name of the file. Blanks and unprintable characters become
             ``_``, as in wu-ftpd, so that no name can forge a record.
-        ended_at: When the transfer ended. A date with a zone is written in
-            its own zone; the caller chooses.
+        ended_at: When the transfer ended. A date with a time zone is written in
+            that zone.
         ascii_type: Whether TYPE A was in use.
         user: User name, or the password that an anonymous user gave.
         anonymous: Whether the user was anonymous; otherwise the access mode
             is that of a real user.
-        authenticated_id: User proven by RFC 931, if any.
+        authenticated_id: User that was authenticated by RFC 931, if any.
 
     Returns:
         One line without its line end. The last field is ``c`` for a complete
         transfer and ``i`` for any other.
     """
 
-    # Month and day names in C's locale, whatever the process has set.
+    # The names of months and days are those of the C locale, whatever the process has set.
     moment = ended_at.timetuple()
     date = (
         f"{_DAYS[moment.tm_wday]} {_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2d} "

@@ -25,7 +25,7 @@ __all__ = [
 
 
 def _symbol(argument: str) -> str:
-    """Return a symbol in upper case; letters of other scripts stay what they are.
+    """Return a symbol in upper case; letters that are not ASCII stay unchanged.
 
     Case does not matter (RFC 959 §5.3), but ``str.upper`` would make a
     dotless i an I and a long s an S.
@@ -80,9 +80,9 @@ class Protection(enum.Enum):
 class TransferParameters:
     """How a file is represented on the data connection.
 
-    The defaults are what nearly every transfer of today uses: TYPE I, STRU F,
-    MODE S. (RFC 959 §5.1 has TYPE A N as the default of a *session*; a server
-    starts its sessions with ``TransferParameters(type=RepresentationType.ASCII)``.)
+    The defaults are what nearly every transfer uses today: TYPE I, STRU F, MODE S.
+    (RFC 959 §5.1 makes TYPE A N the default of a *session*; a server starts its
+    sessions with ``TransferParameters(type=RepresentationType.ASCII)``.)
 
     Attributes:
         type: TYPE.
@@ -90,7 +90,7 @@ class TransferParameters:
         byte_size: Second parameter of TYPE L, in bits.
         structure: STRU.
         mode: MODE.
-        encoding: Python's name of the EBCDIC code page for TYPE E.
+        encoding: Python's name for the EBCDIC code page of TYPE E.
     """
 
     __repr__ = repr_of_changes
@@ -123,7 +123,7 @@ class TransferParameters:
         )
 
     def with_type(self, argument: str) -> TransferParameters:
-        """Return a copy as TYPE with `argument` makes it (RFC 959 §5.3.2).
+        """Return a copy as changed by TYPE with `argument` (RFC 959 §5.3.2).
 
         Accepts ``A``, ``A N``, ``AN``, ``E T``, ``I``, ``L 8``, ``L8`` in
         either case.
@@ -155,7 +155,7 @@ class TransferParameters:
         return attrs.evolve(self, type=kind, format_control=FormatControl.NON_PRINT, byte_size=8)
 
     def with_structure(self, argument: str) -> TransferParameters:
-        """Return a copy as STRU with `argument` makes it (RFC 959 §5.3.2).
+        """Return a copy as changed by STRU with `argument` (RFC 959 §5.3.2).
 
         Raises:
             UnsupportedParameter: Not one of F, R, P. Reply 504.
@@ -167,7 +167,7 @@ class TransferParameters:
             raise UnsupportedParameter(f"STRU is one of F, R, P, not {argument!r:.40}") from None
 
     def with_mode(self, argument: str) -> TransferParameters:
-        """Return a copy as MODE with `argument` makes it (RFC 959 §5.3.2).
+        """Return a copy as changed by MODE with `argument` (RFC 959 §5.3.2).
 
         Raises:
             UnsupportedParameter: Not one of S, B, C, Z. Reply 504.

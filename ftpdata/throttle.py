@@ -1,15 +1,15 @@
-"""Token buckets in a tree: how long a transfer must wait, for a rate per connection, user and all.
+"""Token buckets in a tree: how long a transfer must wait, for rates per connection, user and total.
 
-Pure: the time is an argument, and nobody waits here. Whoever moves bytes
-reserves them, waits as long as it is told, and moves them.
+Pure: the time is an argument, and nothing waits here. The caller reserves bytes, waits
+for the seconds that `TokenBucket.reserve` returns, and moves them.
 
-1. By any moment a bucket has let pass at most its burst, plus its rate times
-   the time it exists. (A bucket above a slower one counts bytes when they are
-   reserved, so there they may pass later, by as much as is waited for.)
+1. At any moment a bucket has let pass at most its burst, plus its rate times
+   its age. (A bucket above a slower one counts bytes when they are reserved; they
+   may pass later, after the wait that the slower one demands.)
 2. Reservations are served in the order in which they are made. Children that
    reserve pieces of one size, one piece at a time, share a parent evenly.
-3. No bucket ever holds more than its burst: time without transfers is not
-   saved up beyond it, and nothing runs in steps of a second.
+3. No bucket ever holds more than its burst: idle time is not saved up beyond it,
+   and nothing runs in steps of a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import math
 __all__ = ["TokenBucket"]
 
 _BURST_SECONDS = 0.1
-# No timer is finer; a shorter wait is the rounding of sums of seconds.
+# No timer is finer; a shorter wait is only rounding in sums of seconds.
 _SHORTEST_WAIT = 1e-6
 
 
@@ -28,16 +28,16 @@ class TokenBucket:
 
     A tree is made from the root: ``everyone = TokenBucket(10_000_000, now=now)``,
     ``user = TokenBucket(1_000_000, parent=everyone, now=now)``,
-    ``connection = TokenBucket(None, parent=user, now=now)``. One direction of
-    transfer, one tree.
+    ``connection = TokenBucket(None, parent=user, now=now)``. Each direction of
+    transfer needs a tree of its own.
 
-    A bucket starts full. It is not safe between threads.
+    A bucket starts full. It is not thread-safe.
 
     Args:
         rate: Bytes per second; None for no limit.
-        burst: Bytes that may pass at once after a pause. None for what passes
-            in a tenth of a second at the rate of the time: enough that a late
-            timer loses nothing, too little to be seen.
+        burst: Bytes that may pass at once after a pause. None takes the bytes that
+            pass in a tenth of a second at the current rate: enough that a late
+            timer loses nothing, too few to be noticed.
         parent: The bucket that this one shares with others.
         now: The time, in seconds of any monotonic clock, the same one for the
             whole tree.
@@ -59,12 +59,12 @@ class TokenBucket:
         self._rate = _positive("rate", rate)
         self._burst = _positive("burst", burst)
         self._parent = parent
-        # All there is to know of a bucket is when it will be full again:
-        # until then it lacks (full_at - now) * rate bytes, and that is more
-        # than its burst where reservations are waiting.
+        # The moment at which it will be full again describes a bucket completely: until
+        # then it lacks (full_at - now) * rate bytes, which is more than its burst while
+        # reservations are waiting.
         self._full_at = now
         self._reserved_at = now
-        # Whether nothing was ever reserved: then it is full, at whatever time it is asked.
+        # Whether nothing was ever reserved: then the bucket is full at any time.
         self._is_fresh = True
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class TokenBucket:
 
     @property
     def burst(self) -> float | None:
-        """Bytes that may pass at once after a pause; None where there is no limit."""
+        """Bytes that may pass at once after a pause; None if there is no limit."""
 
         if self._rate is None:
             return None
@@ -90,12 +90,12 @@ class TokenBucket:
     def rate(self) -> float | None:
         """Bytes per second, None for no limit. May be set at any time.
 
-        The new rate is for reservations from now on. A faster one also makes
-        what is lacking come sooner; a slower one takes nothing back, so that a
-        wait that was told to somebody stays true.
+        The new rate applies to reservations from now on. A faster one also fills the
+        bucket sooner; a slower one takes nothing back, so that waits which `reserve`
+        has returned stay true.
 
         Raises:
-            ValueError: It is set to what is not a positive, finite number.
+            ValueError: The new rate is not a positive, finite number.
         """
 
         return self._rate
@@ -110,15 +110,15 @@ class TokenBucket:
             self._full_at = self._reserved_at + lacking / self._rate
 
     def reserve(self, nbytes: int, now: float) -> float:
-        """Take bytes from this bucket and all above it; say how long to wait before moving them.
+        """Take bytes from this bucket and all above it; return how long to wait before moving them.
 
-        More than the burst may be reserved at once: the bucket goes into
-        debt, and this reservation and those after it wait. Small pieces (64
-        KiB, or what passes in a tenth of a second) are what makes sharing fair.
+        More than the burst may be reserved at once: the bucket then goes into
+        debt, and this reservation and those after it wait. Sharing is fair if the
+        pieces are small (64 KiB, or what passes in a tenth of a second).
 
-        Whoever gives up waiting, is cancelled, or moves less, gives the rest to
-        `unused`. The time waited for it does not come back: where less may
-        come than is reserved, reserve no more than the burst.
+        A caller that gives up waiting, is cancelled, or moves fewer bytes, returns
+        the rest with `unused`. The time waited for them does not come back: if fewer
+        bytes may come than are reserved, reserve no more than the burst.
 
         Args:
             nbytes: Bytes, 0 or more.
@@ -132,13 +132,13 @@ class TokenBucket:
         """
 
         if nbytes < 0:
-            raise ValueError(f"0 or more bytes can be reserved, not {nbytes!r}")
+            raise ValueError(f"expected 0 or more bytes to reserve, not {nbytes!r}")
 
         delay = self._pass_at(nbytes, now) - now
         return delay if delay >= _SHORTEST_WAIT else 0.0
 
     def unused(self, nbytes: int) -> None:
-        """Give back, to this bucket and all above it, bytes that were reserved and not moved.
+        """Return bytes that were reserved but not moved to this bucket and all above it.
 
         Args:
             nbytes: Bytes, 0 or more, and no more than were reserved.
@@ -148,7 +148,7 @@ class TokenBucket:
         """
 
         if nbytes < 0:
-            raise ValueError(f"0 or more bytes can be given back, not {nbytes!r}")
+            raise ValueError(f"expected 0 or more unused bytes, not {nbytes!r}")
 
         bucket: TokenBucket | None = self
         while bucket is not None:
@@ -160,10 +160,10 @@ class TokenBucket:
     def _pass_at(self, nbytes: int, now: float) -> float:
         """Take bytes in all buckets from the root down to here; return when they may pass.
 
-        The bytes come to a bucket when the one above lets them pass. A child
-        that waits for its parent thus loses nothing of its own, and a slow
-        child never makes its parent idle: the parent has counted the bytes
-        already, and goes on to serve others.
+        The bytes reach a bucket when the one above lets them pass. So a child that
+        waits for its parent loses none of its own tokens, and a slow child never
+        makes its parent idle: the parent has counted the bytes already, and goes on
+        to serve others.
         """
 
         parent = self._parent
@@ -173,10 +173,10 @@ class TokenBucket:
             return arrival
 
         if self._is_fresh:
-            # `now` may have been another clock's, whose time never comes on this one.
+            # An earlier `now` may have come from another clock, far ahead of this one.
             self._is_fresh = False
             self._full_at = min(self._full_at, arrival)
-        # Never below the moment of arrival: a full bucket does not get fuller.
+        # Never before the moment of arrival: a full bucket does not get fuller.
         self._reserved_at = arrival
         self._full_at = max(self._full_at, arrival) + nbytes / self._rate
         return max(arrival, self._full_at - burst / self._rate)

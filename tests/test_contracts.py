@@ -67,7 +67,7 @@ def test_a_coroutine_is_refused(check: Any, methods: tuple[str, ...]) -> None:
     for wrong in methods:
         thing = with_methods(*methods)
         setattr(thing, wrong, waits)
-        with pytest.raises(TypeError, match=f"{wrong} of .* is not awaited"):
+        with pytest.raises(TypeError, match=f"expected {wrong} of .* not to be async"):
             check(thing)
 
 

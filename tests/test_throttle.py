@@ -163,10 +163,10 @@ def test_rate_and_burst_are_positive(bad: float) -> None:
 def test_negative_bytes_are_refused() -> None:
     """Neither a reservation nor a return can be negative."""
     bucket = TokenBucket(1000, now=START)
-    with pytest.raises(ValueError, match="reserved"):
+    with pytest.raises(ValueError, match="to reserve, not -1"):
         bucket.reserve(-1, START)
 
-    with pytest.raises(ValueError, match="given back"):
+    with pytest.raises(ValueError, match="unused bytes, not -1"):
         bucket.unused(-1)
 
 

@@ -1,29 +1,45 @@
-"""For tests: a transport in memory, conformance checks, faults, and a cancellation sweep.
+"""Tools for tests: a transport in memory, conformance checks, faults, a cancellation sweep.
 
-Users of ftpdata test their servers, producers and consumers with it; ftpdata
-tests itself with it. It needs no test framework, and imports none.
+Use them to test servers, clients, producers and consumers that are built on ftpdata;
+ftpdata tests itself with them. They work with any test framework, and import none. This
+test lets a connection fail in the middle of an upload, without a socket::
 
-* `MemoryTransport` and `pair`: a connection without sockets, of which a test
-  decides when the network takes bytes, delivers some, ends or breaks.
-* `check_producer` and `check_consumer`: whether an object fulfils its contract
-  of `ftpdata.contracts`. They raise `ConformanceError`.
-* `RecordingConsumer`, `RecordingPullProducer`, `RecordingPushProducer`: simple
-  parties that note what is asked of them.
-* `tcp_pair`, `reset`, `half_close`, `send_then_cut`, `receive_then_cut`: real
-  sockets, and the ways in which real peers fail.
-* `sweep`: cancels a scenario at each of its suspensions in turn.
+    import asyncio
 
-A test in full::
+    from ftpdata import DTP
+    from ftpdata.errors import ConnectionReset
+    from ftpdata.testing import MemoryTransport, RecordingConsumer
 
-    async def test_a_reset_upload_is_not_a_whole_one():
+    async def test_a_reset_upload_is_not_complete():
         dtp, consumer = DTP(), RecordingConsumer()
         transport = MemoryTransport(dtp)
         received = dtp.register_consumer(consumer)
         transport.deliver(b"half a fi")
         transport.lose(ConnectionResetError())
-        with pytest.raises(ConnectionReset):
+        try:
             await received
+        except ConnectionReset as error:
+            assert error.reply_code == 426
+        else:
+            raise AssertionError("the upload looked complete")
+        assert consumer.data == b"half a fi"
         assert consumer.calls == ["register_producer", "write", "unregister_producer"]
+
+    asyncio.run(test_a_reset_upload_is_not_complete())
+
+The pieces:
+
+- `MemoryTransport` and `pair`: connections without sockets, whose network is the
+  test: it decides when bytes are sent, when some arrive, when the connection ends or
+  breaks;
+- `check_producer` and `check_consumer`: check that an object fulfils its contract of
+  `ftpdata.contracts`, and raise `ConformanceError` if it does not;
+- `RecordingConsumer`, `RecordingPullProducer`, `RecordingPushProducer`: simple objects
+  that record the calls they get;
+- `tcp_pair`, `reset`, `half_close`, `send_then_cut`, `receive_then_cut`, with `Cut`:
+  real sockets, and the ways in which real peers fail;
+- `sweep`: cancels a scenario at each of its suspensions in turn, and finds what it
+  leaves open.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether an object fulfils its contract of `ftpdata.contracts`."""
+"""Checks that an object fulfils its contract of `ftpdata.contracts`."""
 
 from __future__ import annotations
 
@@ -127,20 +127,22 @@ async def check_producer(
 ) -> None:
     """Check that a producer fulfils its contract, push or pull.
 
-    It is run on a connection that takes all at once, on one that takes next
-    to nothing and pauses after each write, and on ones that are lost before
+    It runs on a connection that takes everything at once, on one that takes next
+    to nothing and pauses after each write, and on connections that are lost before
     the first write, after it, and while paused.
 
     Args:
-        start: Makes a new producer for the connection that it is given and
-            registers it there. It may be, or return, an awaitable that runs
-            as long as the producer does.
-        expected: What must have been sent in the end. None: the same each time.
+        start: Makes a new producer and registers it with the connection that it is
+            called with. It may be a coroutine function, or return an awaitable, that
+            runs as long as the producer does.
+        expected: The data that must have been sent in the end. None accepts any data
+            that are the same each time.
         max_chunk: The longest write allowed, in bytes.
         patience: Seconds for each run; more is a violation.
 
     Raises:
-        ConformanceError: It does not; says in which run, and what it broke.
+        ConformanceError: It does not fulfil the contract; names the run and the rules
+            that it broke.
 
     Cancellation aborts the connection, which stops the producer.
     """
@@ -157,7 +159,7 @@ async def check_producer(
             expected = sent
         watch.demand(
             sent == expected,
-            f"all is sent, but came {len(sent)} bytes of {len(expected)}, or others",
+            f"sends the expected {len(expected)} bytes, but sent {len(sent)}, or different ones",
         )
         watch.verdict()
 
@@ -214,7 +216,7 @@ async def _lose_producer(
 
         unregistered = dtp.unregistered
         transport.lose(connection_reset())
-        # That nothing happens any more shows only in time: turns of the loop, and some more
+        # It takes time to show that nothing happens any more: turns of the loop, and some more
         # for a producer that has a thread.
         await poll(lambda: False, min(0.02, patience))
         dtp.watch.demand(dtp.unregistered <= max(unregistered, 1), "unregistered once at most")
@@ -300,21 +302,22 @@ async def check_consumer(
 ) -> None:
     """Check that a consumer fulfils its contract.
 
-    New ones are given the data in one piece, byte by byte, and cut short by a
-    reset; one gets nothing but an end of file, one a second producer.
+    New consumers get the data in one piece, byte by byte, and cut short by a
+    reset; one gets only an end of file, and one gets a second producer.
 
     Args:
         make: Makes a new consumer.
-        data: What to give it.
-        received: Tells what a consumer made of the data, once it was
-            unregistered; must equal `data`. None compares nothing.
-        high_water: Bytes that it may take before it has to pause, where it
-            cannot get rid of them: the loop does not run meanwhile. None for
-            a consumer that is done with the data when `write` returns.
+        data: The data to write to it.
+        received: Returns the data that a consumer has received, once its producer was
+            unregistered; they must equal `data`. None compares nothing.
+        high_water: Bytes that it may hold before it has to pause, while it cannot
+            pass them on: the loop does not run meanwhile. None for a consumer that
+            is done with the data when `write` returns.
         patience: Seconds for each run; more is a violation.
 
     Raises:
-        ConformanceError: It does not; says in which run, and what it broke.
+        ConformanceError: It does not fulfil the contract; names the run and the rules
+            that it broke.
     """
 
     for scenario, pieces in (
@@ -361,7 +364,7 @@ async def _run_consumer(
         if is_reset:
             await poll(lambda: dtp.bytes_received > 0, patience)
             transport.lose(connection_reset())
-            # It must not fall upon a producer that is gone, now or a little later.
+            # It must not call a producer that is gone, now or a little later.
             await poll(lambda: False, min(0.02, patience))
         else:
             transport.feed_eof()
@@ -411,7 +414,7 @@ def _ensure_task(result: object) -> asyncio.Future[Any] | None:
 async def _finish_task(
     task: asyncio.Future[Any] | None, patience: float, *, may_fail: bool = False
 ) -> None:
-    """Wait for what `start` returned; cancel it where it does not end."""
+    """Wait for the awaitable that `start` returned; cancel it if it does not end."""
 
     if task is None:
         return

@@ -90,10 +90,10 @@ async def send_then_cut(sock: socket.socket, data: bytes, how: Cut) -> None:
 
 
 async def receive_then_cut(sock: socket.socket, nbytes: int, how: Cut) -> bytes:
-    """Receive exactly so many bytes as a peer, then cut, in the middle of whatever comes.
+    """Receive exactly that many bytes as a peer, then cut, in the middle of the data.
 
     Returns:
-        What came; fewer bytes where the end of file came first.
+        The received data; fewer bytes if the end of file came first.
     """
 
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Parties that note what is asked of them, and insist on their contracts."""
+"""Producers and consumers that record the calls they get, and insist on their contracts."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ class ConformanceError(AssertionError):
 
 
 class RecordingConsumer:
-    """A consumer that keeps what it gets and notes what is asked of it.
+    """A consumer that keeps its data and records the calls it gets.
 
     It insists on the order of its contract: a call that breaks it raises
-    `ConformanceError`, and stands in `violations`.
+    `ConformanceError`, and is listed in `violations`.
 
     Args:
         pause_every: Call ``pause_producing`` within every n-th write; the test
             calls ``consumer.producer.resume_producing()``.
         fail_at: Raise `error` within the n-th write, counted from 1.
-        error: What to raise then.
+        error: The exception to raise then.
 
     Attributes:
         calls: Names of the methods called, in order.
-        chunks: What was written.
-        producer: Who is registered, None before and after.
+        chunks: The data of each write.
+        producer: The registered producer; None before and after.
         is_paused: Whether it has paused the producer.
-        violations: What broke the contract.
+        violations: The rules of the contract that were broken.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class RecordingConsumer:
 
     @property
     def data(self) -> bytes:
-        """All that was written."""
+        """All data that were written."""
 
         return b"".join(self.chunks)
 
@@ -128,13 +128,13 @@ class RecordingConsumer:
 
 
 class _RecordingProducer:
-    """What both kinds of recording producers have in common.
+    """Base of both kinds of recording producers.
 
     Args:
-        consumer: Where to write, usually a `DTP`.
-        chunks: What to write.
+        consumer: The consumer to write to, usually a `DTP`.
+        chunks: The data to write.
         fail_at: Raise `error` instead of the n-th chunk, counted from 1.
-        error: What to raise then.
+        error: The exception to raise then.
     """
 
     streaming: bool
@@ -180,7 +180,7 @@ class _RecordingProducer:
             raise ConformanceError(self.violations[-1])
 
     def _produce_one(self) -> None:
-        """Write one chunk, or unregister where there is none left."""
+        """Write one chunk, or unregister if there is none left."""
 
         self._written += 1
         if self._written == self._fail_at:
@@ -195,9 +195,9 @@ class _RecordingProducer:
 
 
 class RecordingPullProducer(_RecordingProducer):
-    """A pull producer that writes one chunk each time it is asked, and notes each call.
+    """A pull producer that writes one chunk each time it is asked, and records each call.
 
-    It insists on its contract: never asked from within its own write, nor
+    It insists on its contract: it is never asked from within its own write, nor
     after it was stopped or has unregistered.
     """
 
@@ -219,7 +219,7 @@ class RecordingPullProducer(_RecordingProducer):
 class RecordingPushProducer(_RecordingProducer):
     """A push producer that writes whenever `pump` is called and it is not paused.
 
-    It insists on its contract: paused and resumed strictly in turn.
+    It insists on its contract: it is paused and resumed strictly in turn.
     """
 
     streaming = True

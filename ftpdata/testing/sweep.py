@@ -24,29 +24,28 @@ async def sweep(
 ) -> int:
     """Cancel a scenario at its first suspension, then at its second, and so on.
 
-    It is run once to its end first. Each suspension is cancelled twice over: at
-    the moment it begins, and at the moment when what was waited for has come
-    but the scenario has not yet gone on, where a result is lost most easily.
-    After each run no task and no file descriptor may be left that was not
-    there before, and the cancellation must have come through. (Python 3.11's
-    `asyncio.wait_for` swallows it at the second of these moments;
-    `asyncio.timeout` does not.)
+    The scenario first runs once to its end. Each suspension is then cancelled in two
+    ways: at the moment it begins, and at the moment when its result is there but the
+    scenario has not yet gone on, where a result is lost most easily. After each run
+    no new task or file descriptor may be left, and the cancellation must have come
+    through. (Python 3.11's `asyncio.wait_for` swallows it at the second of these
+    moments; `asyncio.timeout` does not.)
 
     Args:
-        scenario: Makes a coroutine that does it all, from scratch each time.
-        check: Called after each run; raises or returns an awaitable that does.
-        limit: Suspensions that are too many.
-        patience: Seconds for each run, and for what it leaves to go away.
+        scenario: Makes a coroutine that runs the whole scenario from scratch.
+        check: Called after each run; raises, or returns an awaitable that does.
+        limit: Number of suspensions at which the sweep gives up.
+        patience: Seconds for each run, and for its tasks and descriptors to go away.
 
     Returns:
         How many suspensions there were.
 
     Raises:
-        AssertionError: Something is left, the cancellation was swallowed, or
-            the run did not end; names the suspension.
+        AssertionError: A task or descriptor is left, the cancellation was swallowed,
+            or the run did not end; names the suspension.
     """
 
-    # So that the scenario works; and loops open some descriptors of their own the first time.
+    # This shows that the scenario works, and lets the loop open descriptors of its own.
     await asyncio.wait_for(scenario(), patience)
     suspensions = 0
     for at_wakeup in (False, True):
@@ -143,7 +142,7 @@ class _Stepper:
         elif waited_for is None:
             asyncio.get_running_loop().call_soon(self._cancel)
         else:
-            # Added before the task's own callback, and so called before it goes on.
+            # It is added before the task's own callback, and so called before the task goes on.
             waited_for.add_done_callback(self._cancel)
 
     def _cancel(self, _: object = None) -> None:
@@ -158,12 +157,12 @@ def _throw(coroutine: Coroutine[Any, Any, object], error: BaseException) -> Call
 
 
 def open_descriptors() -> set[int]:
-    """Find the open file descriptors with one system call; none where there is no such call."""
+    """Find the open file descriptors with one system call; none if the system has no such call."""
 
     if not hasattr(select, "poll"):
         return set()
 
-    # The system refuses to be asked about more than it would let us open.
+    # The system refuses to answer for more descriptors than it would let us open.
     watched = range(min(_HIGHEST_WATCHED_DESCRIPTOR, os.sysconf("SC_OPEN_MAX")))
     poller = select.poll()
     for descriptor in watched:
@@ -183,7 +182,8 @@ async def poll(condition: Callable[[], bool], patience: float) -> bool:
         if loop.time() >= deadline:
             return False
 
-        # Whoever needs only the loop gets it; whoever needs a thread gets time.
+        # First run the loop for conditions that need only that; then sleep for those that
+        # need a thread.
         turns += 1
         await asyncio.sleep(0 if turns % 64 else 0.001)
 

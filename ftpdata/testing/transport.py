@@ -1,4 +1,4 @@
-"""A connection in memory, of which a test decides what the network does."""
+"""A connection in memory, whose network is controlled by the test."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ READ_SIZE = 64 * 1024
 
 
 class MemoryTransport(asyncio.Transport):
-    """A transport whose network is the test.
+    """A transport whose network is controlled by the test.
 
-    What the protocol writes waits in the write buffer until `drain` lets the
-    network take it; what `feed` gives waits, as in a kernel, until the
-    protocol reads. Pauses, ends and write-buffer limits are those of asyncio's
-    own transports, and so are the mistakes that they refuse.
+    Data that the protocol writes wait in the write buffer until `drain` lets the
+    network take them; data from `feed` wait, as in a kernel, until the protocol
+    reads. Pauses, ends and write-buffer limits are those of asyncio's own
+    transports, which also refuse the same mistakes.
 
     Args:
         protocol: Gets ``connection_made`` at once.
         auto_drain: Let the network take everything as soon as it is written.
         tls: Behave as a TLS transport: no half-close, and an ``ssl_object``
-            that tells whether the peer's end was announced.
-        peername: What ``get_extra_info("peername")`` says.
-        extra: More of what ``get_extra_info`` says.
+            that knows whether the peer's end was announced.
+        peername: The result of ``get_extra_info("peername")``.
+        extra: Further results of ``get_extra_info``.
 
     Attributes:
-        sent: What the network has taken.
+        sent: The data that the network has taken.
         calls: Names of the methods the protocol has called, in order.
         most_buffered: The most bytes that ever waited to be sent.
         eof_sent: Whether the network has taken the end of file.
@@ -97,10 +97,10 @@ class MemoryTransport(asyncio.Transport):
         """Let the network take bytes from the write buffer.
 
         Args:
-            nbytes: How many at most; None takes all there are.
+            nbytes: How many bytes at most; None takes all.
 
         Returns:
-            How many it took.
+            How many bytes it took.
         """
 
         taken = bytes(self._buffer[:nbytes])
@@ -117,7 +117,7 @@ class MemoryTransport(asyncio.Transport):
         return len(taken)
 
     def feed(self, *chunks: bytes) -> None:
-        """Let bytes arrive; they are delivered in the loop, as far as the protocol reads.
+        """Let bytes arrive; the loop delivers them while the protocol reads.
 
         Each chunk is one read, or several if it is longer than `READ_SIZE`.
         """
@@ -130,7 +130,7 @@ class MemoryTransport(asyncio.Transport):
         self._schedule_reading()
 
     def feed_eof(self, *, close_notify: bool = True) -> None:
-        """Let the peer's end of file arrive, behind what was fed.
+        """Let the peer's end of file arrive, after the data that were fed.
 
         Args:
             close_notify: With TLS, whether the end is announced; without the
@@ -149,7 +149,7 @@ class MemoryTransport(asyncio.Transport):
         self._protocol.data_received(data)
 
     def lose(self, exc: Exception | None = None) -> None:
-        """End the connection now: ``connection_lost(exc)``. What is buffered is gone."""
+        """End the connection now: ``connection_lost(exc)``. Buffered data are dropped."""
 
         if self.is_lost:
             return
@@ -162,13 +162,13 @@ class MemoryTransport(asyncio.Transport):
 
     @property
     def buffered(self) -> bytes:
-        """What was written and the network has not taken."""
+        """The data that were written but not yet taken by the network."""
 
         return bytes(self._buffer)
 
     @property
     def is_writing_paused(self) -> bool:
-        """Whether the protocol was told ``pause_writing`` last."""
+        """Whether the last call to the protocol's flow control was ``pause_writing``."""
 
         return self._writing_paused
 
@@ -190,7 +190,7 @@ class MemoryTransport(asyncio.Transport):
         return self._closing
 
     def close(self) -> None:
-        """Close once the network has taken what waits."""
+        """Close once the network has taken the buffered data."""
 
         self.calls.append("close")
         if self._closing:
@@ -201,7 +201,7 @@ class MemoryTransport(asyncio.Transport):
         self._flushed()
 
     def abort(self) -> None:
-        """Cut; what waits is gone."""
+        """Cut the connection; buffered data are dropped."""
 
         self.calls.append("abort")
         self.was_aborted = True
@@ -213,13 +213,13 @@ class MemoryTransport(asyncio.Transport):
             self._loop.call_soon(self._partner.lose, connection_reset())
 
     def pause_reading(self) -> None:
-        """Deliver nothing that is fed until `resume_reading`."""
+        """Deliver nothing until `resume_reading`."""
 
         self.calls.append("pause_reading")
         self._reading_paused = True
 
     def resume_reading(self) -> None:
-        """Deliver what is fed."""
+        """Deliver the data that are fed."""
 
         self.calls.append("resume_reading")
         if self._closing:
@@ -227,18 +227,18 @@ class MemoryTransport(asyncio.Transport):
 
         self._reading_paused = False
         if self._eof_delivered:
-            # As on asyncio: who reads on after an end of file gets it again.
+            # As in asyncio, a protocol that reads on after an end of file gets it again.
             self._incoming.append(None)
 
         self._schedule_reading()
 
     def is_reading(self) -> bool:
-        """Whether what is fed gets delivered."""
+        """Whether data that are fed get delivered."""
 
         return not self._reading_paused and not self._closing
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set when writing is paused (above `high` bytes) and resumed (`low` or fewer)."""
+        """Set when writing is paused (above `high` bytes) and resumed (at `low` or fewer)."""
 
         if high is None:
             high = 64 * 1024 if low is None else 4 * low
@@ -274,7 +274,7 @@ class MemoryTransport(asyncio.Transport):
         if self._eof_written:
             raise RuntimeError("cannot write after write_eof")
         if self._closing:
-            # asyncio's transports drop such data, too; who relies on it has a defect.
+            # asyncio's transports drop such data, too; code that writes them has a defect.
             return
 
         self._buffer += data
@@ -284,12 +284,12 @@ class MemoryTransport(asyncio.Transport):
             self._loop.call_soon(self.drain)
 
     def can_write_eof(self) -> bool:
-        """Whether there is a half-close: not with TLS."""
+        """Whether half-close is supported: not with TLS."""
 
         return self._tls_object is None
 
     def write_eof(self) -> None:
-        """Send the end of file behind what waits; go on receiving."""
+        """Send the end of file after the buffered data; go on receiving."""
 
         self.calls.append("write_eof")
         if not self.can_write_eof():
@@ -306,7 +306,7 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.pause_writing()
 
     def _flushed(self) -> None:
-        """Send the end of file, and close, once nothing waits any more."""
+        """Send the end of file, and close, once the write buffer is empty."""
 
         if self._buffer or self.is_lost:
             return
@@ -341,13 +341,13 @@ class MemoryTransport(asyncio.Transport):
 
 
 def connection_reset() -> ConnectionResetError:
-    """Make what a socket says when its peer has reset the connection."""
+    """Make the error that a socket raises when its peer has reset the connection."""
 
     return ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
 
 class _MemoryTLS:
-    """What is asked of an `ssl.SSLObject` at the end of a stream."""
+    """The part of an `ssl.SSLObject` that is used at the end of a stream."""
 
     def __init__(self) -> None:
         self.has_close_notify = True
@@ -362,10 +362,10 @@ class _MemoryTLS:
 def pair(
     first: asyncio.Protocol, second: asyncio.Protocol
 ) -> tuple[MemoryTransport, MemoryTransport]:
-    """Connect two protocols in memory: what one sends, the other receives.
+    """Connect two protocols in memory: each receives the data that the other sends.
 
-    Each transport takes at once what is written, and delivers as far as its
-    protocol reads. Turn `MemoryTransport.auto_drain` off to hold bytes back.
+    Each transport takes data at once when they are written, and delivers them while
+    its protocol reads. Turn `MemoryTransport.auto_drain` off to hold bytes back.
     """
 
     one = MemoryTransport(first, auto_drain=True)

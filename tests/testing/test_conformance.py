@@ -137,7 +137,7 @@ class Silent(RecordingPullProducer):
         (Endless, {}, "ends within"),
         (Clumsy, {}, "stop_producing does not raise"),
         (Twice, {}, "unregister_producer is called once"),
-        (Short, {}, "all is sent"),
+        (Short, {}, "sends the expected"),
         (Silent, {}, "ends within"),
         (RecordingPullProducer, {"fail_at": 2}, "does not fail"),
     ],
