@@ -218,13 +218,13 @@ class TransferAborted(FTPDataError):
 class ConnectionReset(TransferAborted):
     """The peer reset the connection. Reply 426."""
 
-    default_end = End.RESET
+    default_end: ClassVar[End | None] = End.RESET
 
 
 class TruncatedTransfer(TransferAborted):
     """The peer's end of file came without the mark that proves it. Reply 426."""
 
-    default_end = End.INCOMPLETE
+    default_end: ClassVar[End | None] = End.INCOMPLETE
 
 
 class TransferTimeout(TransferAborted):
@@ -235,7 +235,7 @@ class FileBusy(FTPDataError):
     """The file is in use; later it may not be. Reply 450."""
 
     default_reply_code = 450
-    default_reply_text = "the file is in use"
+    default_reply_text: ClassVar[str | None] = "the file is in use"
 
 
 class LocalError(FTPDataError):
@@ -245,21 +245,21 @@ class LocalError(FTPDataError):
 class SizeMismatch(FTPDataError):
     """The size differs from what was promised. Reply 451."""
 
-    default_end = End.SIZE_MISMATCH
-    default_reply_text = "the size differs from what was promised"
+    default_end: ClassVar[End | None] = End.SIZE_MISMATCH
+    default_reply_text: ClassVar[str | None] = "the size differs from what was promised"
 
 
 class InvalidData(FTPDataError):
     """Received data are not valid in the type or mode in use. Reply 451."""
 
-    default_end = End.BAD_DATA
+    default_end: ClassVar[End | None] = End.BAD_DATA
 
 
 class InsufficientStorage(FTPDataError):
     """No space left on the device. Reply 452."""
 
     default_reply_code = 452
-    default_reply_text = "there is no space left"
+    default_reply_text: ClassVar[str | None] = "there is no space left"
 
 
 class BadAddress(FTPDataError, ValueError):
@@ -287,7 +287,7 @@ class ProtectionRequired(FTPDataError):
     """The data connection must be protected (RFC 4217 §10.2). Reply 521."""
 
     default_reply_code = 521
-    default_reply_text = "the data connection must be protected"
+    default_reply_text: ClassVar[str | None] = "the data connection must be protected"
 
 
 class UnsupportedNetworkProtocol(FTPDataError):
@@ -316,29 +316,29 @@ class TLSNegotiationFailed(FTPDataError):
     """The data connection could not be protected (RFC 4217 §10.2). Reply 522."""
 
     default_reply_code = 522
-    default_reply_text = "the data connection could not be protected"
+    default_reply_text: ClassVar[str | None] = "the data connection could not be protected"
 
 
 class FileUnavailable(FTPDataError):
     """The file is not there, or may not be used. Reply 550."""
 
     default_reply_code = 550
-    default_reply_text = "the file is not available"
+    default_reply_text: ClassVar[str | None] = "the file is not available"
 
 
 class QuotaExceeded(FTPDataError):
     """A size limit or a quota is exceeded. Reply 552."""
 
     default_reply_code = 552
-    default_end = End.SIZE_LIMIT
-    default_reply_text = "the size limit is exceeded"
+    default_end: ClassVar[End | None] = End.SIZE_LIMIT
+    default_reply_text: ClassVar[str | None] = "the size limit is exceeded"
 
 
 class FileNameNotAllowed(FTPDataError):
     """The name is none that this file system can have. Reply 553."""
 
     default_reply_code = 553
-    default_reply_text = "this name is not allowed"
+    default_reply_text: ClassVar[str | None] = "this name is not allowed"
 
 
 _CLASS_FOR_END: dict[End, type[FTPDataError]] = {

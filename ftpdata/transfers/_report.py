@@ -70,7 +70,7 @@ class Report:
         self.direction = direction
         self.file_bytes: int = 0
         self.total: int | None = None
-        self.fast_path = FastPath.NONE
+        self.fast_path: FastPath = FastPath.NONE
         self.foreign_bytes: int = 0
         self.keep_open: bool = False
         self._offset = offset

@@ -69,7 +69,7 @@ class Supervisor:
         self.report = report
         self.deadlines = deadlines
         self._watch = Watch(dtp, report.direction, deadlines)
-        self.pace = Pace(dtp, self._watch, throttle, is_relayed=bool(others))
+        self.pace: Pace = Pace(dtp, self._watch, throttle, is_relayed=bool(others))
         self._all = (dtp, *others)
         self._progress = progress
         # Not 0.0: the clock starts with the machine, perhaps less than an interval ago.
