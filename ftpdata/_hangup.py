@@ -54,15 +54,11 @@ class HangupWatch:
         if not hasattr(select, "epoll"):
             return
 
-        if self._epoll is None:
-            self._epoll = select.epoll()
-            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._notify)
-        try:
-            self._epoll.register(fd, select.EPOLLET)
-        except FileExistsError:
-            # A duplicate of a socket that had this number is still open.
-            self._epoll.modify(fd, select.EPOLLET)
-        self._callbacks[fd] = callback
+        # Without a descriptor or memory for this, the next write tells: a connection that
+        # works is not to be lost for want of a watch.
+        with contextlib.suppress(OSError):
+            self._watch(fd)
+            self._callbacks[fd] = callback
 
     def remove(self, fd: int, callback: Callable[[], None]) -> None:
         """Stop watching the connection. Does nothing if another file has the number by now."""
@@ -76,9 +72,27 @@ class HangupWatch:
         with contextlib.suppress(OSError, ValueError):
             epoll.unregister(fd)
         if not self._callbacks:
-            self._epoll = None
-            asyncio.get_running_loop().remove_reader(epoll.fileno())
-            epoll.close()
+            self._close()
+
+    def _watch(self, fd: int) -> None:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._notify)
+        try:
+            self._epoll.register(fd, select.EPOLLET)
+        except FileExistsError:
+            # A duplicate of a socket that had this number is still open.
+            self._epoll.modify(fd, select.EPOLLET)
+        except OSError:
+            if not self._callbacks:
+                self._close()
+            raise
+
+    def _close(self) -> None:
+        epoll, self._epoll = self._epoll, None
+        assert epoll is not None
+        asyncio.get_running_loop().remove_reader(epoll.fileno())
+        epoll.close()
 
     def _notify(self) -> None:
         epoll = self._epoll

@@ -144,7 +144,8 @@ class FTPDataError(Exception):
     def _text_for_peers(self) -> str:
         if self._reply_text is not None:
             return self._reply_text
-        if self.message_is_for_peers:
+        # Not inherited: what a host derives has messages of the host's.
+        if vars(type(self)).get("message_is_for_peers", False):
             return self.message
         if self.default_reply_text is not None:
             return self.default_reply_text

@@ -110,6 +110,29 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/tls/test_policy.py::test_a_client_that_leaves_early_has_no_whole_file",
     ),
     Mutation(
+        name="an error of the system resets a connection that was sending",
+        module="ftpdata/connection/protocol.py",
+        check="            reset_on_close(self._transport)\n\n        self._conclude()\n",
+        instead="            pass\n\n        self._conclude()\n",
+        tests="tests/connection/test_protocol.py"
+        "::test_an_error_of_the_system_is_a_reset_for_the_peer",
+    ),
+    Mutation(
+        name="a stream that was cut here does not end quietly",
+        module="ftpdata/transfers/receiving.py",
+        check="            if self.result.end is not End.CLEAN:\n",
+        instead="            if False:\n",
+        tests="tests/transfers/test_transfers.py"
+        "::test_a_stream_that_was_cut_here_does_not_end_quietly",
+    ),
+    Mutation(
+        name="what a host derives from an error has messages of the host",
+        module="ftpdata/errors.py",
+        check='        if vars(type(self)).get("message_is_for_peers", False):\n',
+        instead="        if self.message_is_for_peers:\n",
+        tests="tests/test_errors.py::test_what_a_host_derives_has_messages_of_the_host",
+    ),
+    Mutation(
         name="a session outlives its connections",
         module="ftpdata/connection/protocol.py",
         check="            leave()\n",

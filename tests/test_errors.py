@@ -247,6 +247,16 @@ def test_reply_quotes_nobody_but_us_and_the_peer(error: FTPDataError, reply: str
     assert error.reply.startswith(f"{error.reply_code} ")
 
 
+@pytest.mark.parametrize(
+    "base", [BadAddress, BadArgument, UnsupportedParameter, UnsupportedNetworkProtocol]
+)
+def test_what_a_host_derives_has_messages_of_the_host(base: type[FTPDataError]) -> None:
+    """Only our own classes know that there is nothing in them that a peer may not read."""
+
+    derived = type("Derived", (base,), {})
+    assert derived(SECRET).reply == f"{base.default_reply_code} The transfer failed."
+
+
 def test_the_reply_to_bad_input_says_what_was_wrong() -> None:
     """The peer said it itself; what could forge a line is escaped."""
     assert BadArgument("expected a number, got a\r\n226 b").reply == (

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import select
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ftpdata._hangup import HangupWatch
 from ftpdata.testing import half_close, reset, tcp_pair
+from tests.harness.connections import connection, peer_task, receive_all
 from tests.harness.waiting import turns, until
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux has epoll")
@@ -97,3 +100,47 @@ async def test_where_there_is_no_epoll_nothing_is_watched(monkeypatch: pytest.Mo
     watch = HangupWatch.of(asyncio.get_running_loop())
     watch.add(0, turns)  # type: ignore[arg-type]
     watch.remove(0, turns)  # type: ignore[arg-type]
+
+
+class NoEpoll:
+    """An epoll of a system that has no memory left to watch anything."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket()
+
+    def fileno(self) -> int:
+        """Return a number that can be watched."""
+
+        return self._sock.fileno()
+
+    def register(self, *_: object) -> None:
+        """Refuse."""
+
+        raise OSError(errno.ENOSPC, "no space for another watch")
+
+    def close(self) -> None:
+        """Give the number back."""
+
+        self._sock.close()
+
+
+def no_descriptor() -> NoEpoll:
+    """Refuse to make an epoll."""
+
+    raise OSError(errno.EMFILE, "too many open files")
+
+
+@pytest.mark.parametrize("epoll", [NoEpoll, no_descriptor])
+async def test_a_connection_works_where_it_cannot_be_watched(
+    epoll: Callable[[], NoEpoll], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transfer is not lost for want of a descriptor, or of memory, to watch it with."""
+
+    monkeypatch.setattr(select, "epoll", epoll)
+    async with connection() as (dtp, peer):
+        await dtp.connected
+        dtp.write(b"data")
+        async with peer_task(receive_all(peer)) as received:
+            await dtp.finish()
+            assert await received == b"data"
+    assert HangupWatch.of(asyncio.get_running_loop())._epoll is None

@@ -736,6 +736,11 @@ class DTP(asyncio.Protocol):
                 self._sent = self._written
                 self._fate.end = end
 
+        if self._fate.end is not End.CLEAN and self._transport is not None:
+            # The event loop is about to close the socket, whatever went wrong. Without
+            # a reset, the peer of a download would take a cut file for a whole one.
+            reset_on_close(self._transport)
+
         self._conclude()
         if self._fate.end is End.CLEAN:
             self._deliver_held()

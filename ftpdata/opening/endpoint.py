@@ -311,8 +311,14 @@ class Endpoint(abc.ABC):
     async def _connect_begun(self, task: asyncio.Task[Link]) -> Link:
         self._wait.start_deadlines()
         self._let_go()
-        # Who cancels this cancels that, and it is waited for.
-        link = await task
+        try:
+            # Whoever cancels this cancels the task, and waits for it.
+            link = await task
+        except BaseException:
+            # Cancelled when the task was over: the link is still here.
+            self._drop_link()
+            raise
+
         self._begun = None
         self._check_given_up()
         return link

@@ -17,15 +17,30 @@ async def closing_generator(items: object) -> AsyncIterator[None]:
 
     If it were left to the garbage collector, an asynchronous generator would be closed
     later, in a task of its own. An object that is not a generator belongs to the caller.
+    If the generator raises when it is closed, that does not replace the error that
+    ended the transfer: it is added to it as a note.
     """
 
     try:
         yield
-    finally:
-        if isinstance(items, AsyncGenerator):
-            await items.aclose()
-        elif isinstance(items, Generator):
-            items.close()
+    except BaseException as failure:
+        try:
+            await _close(items)
+        except Exception as error:
+            if isinstance(failure, GeneratorExit):
+                # Nobody reads the notes of that.
+                raise
+            failure.add_note(f"the generator could not be closed: {error!r}")
+        raise
+    else:
+        await _close(items)
+
+
+async def _close(items: object) -> None:
+    if isinstance(items, AsyncGenerator):
+        await items.aclose()
+    elif isinstance(items, Generator):
+        items.close()
 
 
 async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:

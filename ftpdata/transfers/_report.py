@@ -78,6 +78,7 @@ class Report:
         self._digest_name = digest
         self._peer: HostPort | None = None
         self._tls: ssl.SSLObject | None = None
+        self._is_logged = False
         self._clock = asyncio.get_running_loop().time
         self._started_at = self._clock()
 
@@ -166,6 +167,8 @@ class Report:
     def failure(self, error: Exception, wire_bytes: int) -> FTPDataError:
         """Turn an exception into the transfer's error, with its result.
 
+        Only the first failure of a transfer is logged.
+
         Args:
             error: The exception that was raised, here or by the connection.
             wire_bytes: Bytes that went over the connection, in the transfer's direction.
@@ -176,7 +179,10 @@ class Report:
         failure.result = self.result(
             failure.end, wire_bytes, reason=str(failure), reply_code=failure.reply_code
         )
-        _log(failure, failure.result)
+        if not self._is_logged:
+            # What fails afterwards is a consequence of it.
+            self._is_logged = True
+            _log(failure, failure.result)
         return failure
 
     def _reply_code(self, end: End) -> int:

@@ -26,7 +26,7 @@ from ._pace import Pace
 from ._report import Report
 from ._watch import Watch
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "causes"]
 
 T = TypeVar("T")
 
@@ -38,6 +38,17 @@ LOSS_TURNS = 3
 
 HARMLESS_WHEN_RECEIVED = frozenset({End.RESET, End.LOST, End.CLOSE_TIMEOUT})
 """Ends that do no harm to a connection whose bytes and end of file have all arrived."""
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    """Return an error, its cause, and so on; each once, also where they go round in a circle."""
+
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__
+
+    return found
 
 
 class Supervisor:
@@ -104,7 +115,9 @@ class Supervisor:
             failure = await self.fail(error)
             if failure is error:
                 raise
-            raise failure from error
+            # Not from the error: where that is a consequence of the failure, each would
+            # be the other's cause.
+            raise failure from failure.__cause__
 
         return self.result(End.CLEAN)
 
@@ -143,7 +156,8 @@ class Supervisor:
             if not self._interrupted:
                 raise
             reason = self._cut_reason()
-            raise reason from reason.__cause__ or error
+            cause = error if reason not in causes(error) else None
+            raise reason from reason.__cause__ or cause
         finally:
             self._let_go()
             self._task = None
@@ -269,11 +283,10 @@ class Supervisor:
         """Return the reason of a lost connection if the error is a consequence of it."""
 
         reasons = [dtp.reason for dtp in self._all if dtp.reason is not None]
-        while error is not None:
+        for cause in causes(error):
             for reason in reasons:
-                if error is reason:
+                if cause is reason:
                     return reason
-            error = error.__cause__
 
         return None
 

@@ -16,7 +16,7 @@ from ..codecs.options import CodecOptions
 from ..connection.protocol import DTP
 from ..contracts import ProgressCallback, UploadTarget
 from ..deadlines import Deadlines
-from ..errors import FTPDataError
+from ..errors import FTPDataError, error_for_end
 from ..files._names import FilePath
 from ..files._object_target import FileObjectTarget
 from ..files.target import FileTarget, WriteMode
@@ -188,7 +188,7 @@ async def receive_file(
         failure = transfer.failure(error)
         if failure is error:
             raise
-        raise failure from error
+        raise failure from failure.__cause__
 
     return result
 
@@ -427,6 +427,9 @@ class ReceivedStream:
             raise self._failure
 
         if self.result is not None:
+            if self.result.end is not End.CLEAN:
+                # Nor may a loop that goes on after a cancellation end quietly.
+                raise error_for_end(self.result.end, result=self.result)
             raise StopAsyncIteration
 
         try:
@@ -446,7 +449,7 @@ class ReceivedStream:
             self.result = self._failure.result
             if self._failure is error:
                 raise
-            raise self._failure from error
+            raise self._failure from self._failure.__cause__
 
         self.result = self._transfer.result(End.CLEAN)
         raise StopAsyncIteration

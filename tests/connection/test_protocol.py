@@ -1697,3 +1697,24 @@ async def test_a_peer_that_is_gone_before_anybody_sends() -> None:
     async with asyncio.timeout(10):
         with pytest.raises(ConnectionReset):
             await dtp.wait_closed()
+
+
+@pytest.mark.parametrize("code", [errno.ENOBUFS, errno.ENOMEM, errno.EIO])
+async def test_an_error_of_the_system_is_a_reset_for_the_peer(code: int) -> None:
+    """An event loop closes a socket that fails with an end of file: the file is cut all the same.
+
+    This is what asyncio and uvloop do when `send` fails: they tell, and close.
+    """
+
+    dtp, peer = await real()
+    try:
+        dtp.write(b"the beginning of a large file")
+        dtp.connection_lost(OSError(code, os.strerror(code)))
+        dtp.transport.close()
+        with pytest.raises(ConnectionResetError):
+            await receive_all(peer)
+        assert dtp.end is End.LOST
+        with pytest.raises(TransferAborted):
+            await dtp.wait_closed()
+    finally:
+        peer.close()

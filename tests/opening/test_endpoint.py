@@ -517,6 +517,29 @@ async def test_an_early_handshake_that_fails_is_told_when_it_is_called_for() -> 
         assert caught.value.reply_code == 522
 
 
+async def test_to_cancel_open_when_the_handshake_is_just_over_closes_the_connection() -> None:
+    """The handshake ran by itself, and its link is nobody else's."""
+
+    async with negotiating() as (endpoint, context), protected_peer(endpoint, context) as peer:
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.tls.do_handshake()
+        await peer.flush()
+        await until(lambda: endpoint._begun is not None)
+        begun = endpoint._begun
+        assert begun is not None
+        opening: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # Called before the task that opens learns of it.
+        begun.add_done_callback(lambda _: opening.cancel())
+        opening = asyncio.ensure_future(endpoint.open())
+        await peer.handshake()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert begun.exception() is None
+        assert not endpoint.is_open
+        with pytest.raises(ConnectionResetError):
+            await peer.receive()
+
+
 async def test_opening_what_negotiates_can_be_cancelled_anywhere() -> None:
     """Whenever it is cancelled, no task, socket or port is left."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,45 @@ async def test_a_generator_is_closed_where_the_connection_does_not_open() -> Non
                 await anext(generator)
 
     assert closed == ["send_stream", "send_listing"]
+
+
+async def test_a_generator_that_raises_when_it_is_closed_conceals_nothing() -> None:
+    """Why the connection did not open is the error; what the generator raised is noted there."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            raise RuntimeError("it had something to say")
+
+    generator: Any = chunks()
+    await anext(generator)
+    with pytest.raises(OpenTimeout) as caught:
+        await send_stream(await waiting(SOON), generator)
+    assert "it had something to say" in caught.value.__notes__[0]
+
+
+async def _relay_once() -> None:
+    await relay(await waiting(SOON), await waiting())
+
+
+async def _receive_once() -> None:
+    async with receive_stream(await waiting(SOON)) as stream:
+        async for _ in stream:
+            pass
+
+
+@pytest.mark.parametrize("transfer", [_relay_once, _receive_once])
+async def test_what_does_not_open_is_logged_once(
+    transfer: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The other endpoint of a relay is given up because of it, and has no error of its own."""
+
+    with caplog.at_level(logging.DEBUG, "ftpdata.transfers"), pytest.raises(OpenTimeout):
+        await transfer()
+    (record,) = caplog.records
+    assert "0.01 s" in record.getMessage()
 
 
 async def test_a_stream_opens_its_endpoint() -> None:

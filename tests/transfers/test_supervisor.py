@@ -30,7 +30,7 @@ from ftpdata.outcome import Direction, End
 from ftpdata.testing import MemoryTransport, sweep
 from ftpdata.throttle import TokenBucket
 from ftpdata.transfers._report import Report
-from ftpdata.transfers._supervisor import Supervisor
+from ftpdata.transfers._supervisor import Supervisor, causes
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
 
@@ -741,3 +741,39 @@ async def test_a_transfer_has_no_task_of_its_own() -> None:
 
     await supervised().run(body)
     assert seen == [own_task()]
+
+
+@pytest.mark.parametrize("leads_on", [False, True])
+async def test_no_error_is_the_cause_of_its_own_cause(leads_on: bool) -> None:
+    """Whoever follows the causes would follow them for ever."""
+
+    transfer = supervised()
+
+    async def body() -> None:
+        transfer.dtp.abort(End.ABORTED, "the user said so")
+        try:
+            transfer.dtp.write(b"more")
+        except NotConnected as error:
+            if leads_on:
+                raise RuntimeError("what the host makes of it") from error
+            raise
+
+    with pytest.raises(TransferAborted, match="the user said so") as caught:
+        await transfer.run(body)
+    assert causes(caught.value) == [caught.value]
+
+
+async def test_causes_that_go_round_in_a_circle() -> None:
+    """A host's errors may, and each is found once; a transfer that fails with one ends."""
+
+    first, second = RuntimeError("first"), RuntimeError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert causes(first) == [first, second]
+    assert causes(None) == []
+
+    async def body() -> None:
+        raise first
+
+    with pytest.raises(LocalError) as caught:
+        await supervised().run(body)
+    assert caught.value.__cause__ is first

@@ -67,7 +67,7 @@ from tests.harness.connections import (
 )
 from tests.harness.outcomes import failed, finished, no_sendfile
 from tests.harness.seams import Hang, Seams, descriptors
-from tests.harness.waiting import until
+from tests.harness.waiting import turns, until
 
 CONTENT = bytes(range(256)) * 4 * 300
 BIG = 8 * 1024 * 1024
@@ -987,6 +987,30 @@ async def test_a_stream_that_failed_fails_again() -> None:
                 await failed(stream.__anext__(), ConnectionReset, End.RESET)
         assert stream.result is not None
         assert stream.result.end is End.RESET
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+async def test_a_stream_that_was_cut_here_does_not_end_quietly(how: str) -> None:
+    """Who goes on with the loop afterwards would take half a file for a whole one."""
+
+    async with connection() as (dtp, peer):
+        await asyncio.get_running_loop().sock_sendall(peer, b"half of")
+        stream = receive_stream(dtp)
+        assert await anext(stream) == b"half of"
+        if how == "cancelled":
+            waiting = asyncio.ensure_future(stream.__anext__())
+            await turns()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+        else:
+            await stream.aclose()
+        end = End.CANCELLED if how == "cancelled" else End.ABORTED
+        for _ in range(2):
+            with pytest.raises(TransferAborted) as caught:
+                await anext(stream)
+            assert caught.value.result is stream.result is not None
+            assert caught.value.end is stream.result.end is end
 
 
 async def test_a_stream_ends_once_and_stays_ended() -> None:
