@@ -144,6 +144,8 @@ class TransferResult:
         digest_name: Name of its algorithm, as `hashlib` knows it, or
             ``"crc32"``.
         fast_path: Which fast path ran.
+        spooled: Whether an upload was copied into its file once it was whole, where it
+            could not be renamed: for a moment, others could see a part of it.
         peer: Address and port of the peer, as text, if it was ever known.
         reason: Why it ended, in words, if `end` alone does not say it.
         tls_version: Negotiated TLS version, None in clear.
@@ -162,6 +164,7 @@ class TransferResult:
     digest: str | None = None
     digest_name: str | None = None
     fast_path: FastPath = FastPath.NONE
+    spooled: bool = False
     peer: str | None = None
     reason: str | None = None
     tls_version: str | None = None

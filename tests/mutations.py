@@ -956,13 +956,6 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/files/test_source.py::test_files_that_are_made_for_their_reader",
     ),
     Mutation(
-        name="a file that shrank is noticed at the end",
-        module="ftpdata/files/source.py",
-        check="        if now < size:\n",
-        instead="        if False:\n",
-        tests="tests/files/test_source.py::test_a_file_that_has_become_shorter",
-    ),
-    Mutation(
         name="nobody may open a file before it has its permissions",
         module="ftpdata/files/_places.py",
         check="self._permissions if replaced is None else _PRIVATE",

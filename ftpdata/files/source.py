@@ -19,8 +19,7 @@ from typing import BinaryIO, cast
 import anyio
 
 from .._memory import is_viewed, new_block
-from ..errors import BadArgument, SizeMismatch, error_for_oserror
-from ..outcome import End
+from ..errors import BadArgument, error_for_oserror
 from ._cache import Store, is_in_memory, read_from_memory
 from ._descriptors import let_go
 from ._location import require_file
@@ -57,13 +56,11 @@ class FileSource:
         position: int = 0,
         fd: int | None = None,
         owned: int | None = None,
-        is_local: bool = False,
         give_up: Callable[[], None] | None = None,
     ) -> None:
         self._read = read
         self._calls = calls
         self._owned = owned
-        self._is_local = is_local
         self._give_up = give_up
         self._buffer: mmap.mmap | None = None
         self.size = size
@@ -178,7 +175,6 @@ class FileSource:
             # What has no size is for nobody but `read`.
             fd=None if size is None else fd,
             owned=owned,
-            is_local=store.is_local,
         )
 
     @classmethod
@@ -243,38 +239,6 @@ class FileSource:
         )
         self.position += size
         return data[:size] if size else None
-
-    async def check_size(self, size: int) -> None:
-        """Make sure that the file is still as long as somebody was told.
-
-        A reply, or a protocol, may name the size of a file long before its last byte is read.
-        What was cut off meanwhile was not sent, even if the rest went well. Asks nothing where
-        a file has no size.
-
-        Args:
-            size: Bytes that the file is to have at least.
-
-        Raises:
-            SizeMismatch: It is shorter by now. Reply 451.
-            LocalError: The system failed. Reply 451.
-        """
-
-        fd = self.fd
-        if fd is None:
-            return
-
-        try:
-            if self._is_local:
-                now = os.fstat(fd).st_size
-            else:
-                now = await self._calls.run(lambda: os.fstat(fd).st_size)
-        except OSError as error:
-            raise error_for_oserror(error) from error
-
-        if now < size:
-            raise SizeMismatch(
-                f"the file shrank: it had {size} bytes, and has {now} now", end=End.SIZE_MISMATCH
-            )
 
     def is_in_memory(self, count: int) -> bool:
         """Look whether the next bytes can be had without waiting for a disk or a network.

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 import anyio
+import attrs
 
 from .._tasks import finish_despite_cancellation
 from ..codecs.options import CodecOptions
@@ -190,7 +191,7 @@ async def receive_file(
             raise
         raise failure from failure.__cause__
 
-    return result
+    return _published(result, pending.file)
 
 
 async def _open_for_upload(
@@ -266,7 +267,14 @@ async def _store_whole(
             raise
         raise failure from error
 
-    return result
+    return _published(result, file)
+
+
+def _published(result: TransferResult, target: UploadTarget) -> TransferResult:
+    """Say in a result how its upload was published."""
+
+    is_spooled = isinstance(target, FileTarget) and target.is_spooled
+    return attrs.evolve(result, spooled=True) if is_spooled else result
 
 
 async def _discard(target: UploadTarget, failure: BaseException, timeout: float | None) -> None:

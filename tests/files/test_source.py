@@ -20,11 +20,9 @@ from ftpdata.errors import (
     FileNameNotAllowed,
     FileUnavailable,
     FTPDataError,
-    SizeMismatch,
 )
 from ftpdata.files import _pipe
 from ftpdata.files.source import FileSource
-from ftpdata.outcome import End
 from ftpdata.testing import sweep
 from tests.harness.seams import Hang, Seams, cancelled, descriptors
 from tests.harness.waiting import until
@@ -350,40 +348,6 @@ async def test_a_silent_pipe_keeps_no_thread(
     source.close()
     await until(lambda: descriptors() == before)
     os.close(keeper)
-
-
-@pytest.mark.parametrize("is_local", [False, True])
-async def test_a_file_that_has_become_shorter(tmp_path: Path, is_local: bool) -> None:
-    """Whoever has told its size can look at the end whether it still holds."""
-
-    path = tmp_path / "file"
-    path.write_bytes(CONTENT)
-    source = await FileSource.open(path)
-    source._is_local = is_local
-    await source.check_size(len(CONTENT))
-    path.write_bytes(CONTENT + b"more")
-    await source.check_size(len(CONTENT))
-    os.truncate(path, len(CONTENT) - 1)
-    with pytest.raises(SizeMismatch) as caught:
-        await source.check_size(len(CONTENT))
-    assert (caught.value.reply_code, caught.value.end) == (451, End.SIZE_MISMATCH)
-    source.close()
-    # What has no size, or is closed, has nothing to compare.
-    await source.check_size(len(CONTENT))
-    source = await FileSource.open(io.BytesIO(b""))
-    await source.check_size(1)
-
-
-async def test_a_size_that_cannot_be_had(tmp_path: Path, seams: Seams) -> None:
-    """What the system says is told, with its reply code."""
-
-    (tmp_path / "file").write_bytes(CONTENT)
-    source = await FileSource.open(tmp_path / "file")
-    seams.fail("fstat", 1, errno.EIO)
-    with pytest.raises(FTPDataError) as caught:
-        await source.check_size(1)
-    assert caught.value.reply_code == 451
-    source.close()
 
 
 async def test_close_is_idempotent(tmp_path: Path) -> None:

@@ -43,9 +43,10 @@ from ftpdata.files import source as files_source
 from ftpdata.files.source import CHUNK
 from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
+from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters
-from ftpdata.testing import half_close, reset, sweep
+from ftpdata.testing import half_close, reset, sweep, tcp_pair
 from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import (
     _pace,
@@ -1632,3 +1633,21 @@ async def test_a_cancellation_while_a_failed_transfer_cleans_up(
             await task
         assert task.cancelled()
         hang.go_on()
+
+
+@pytest.mark.parametrize("size", [5, 3 * 1024 * 1024])
+@pytest.mark.parametrize("is_spooled", [False, True])
+async def test_the_result_says_how_an_upload_was_published(
+    size: int, is_spooled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that may be written but not replaced was copied into: others may have seen a part."""
+
+    monkeypatch.setattr(FileTarget, "is_spooled", property(lambda _: is_spooled))
+    for opens in (True, False):
+        accepted, peer = await tcp_pair()
+        endpoint = AcceptedEndpoint(accepted)
+        async with peer_task(send_all(peer, bytes(size))):
+            result = await receive_file(
+                endpoint if opens else await endpoint.open(), tmp_path / "new"
+            )
+        assert (result.bytes, result.spooled) == (size, is_spooled)
