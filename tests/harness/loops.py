@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -55,6 +56,8 @@ def run_in_new_loop(loop_name: str, test: Coroutine[Any, Any, object]) -> None:
 
     runner = asyncio.Runner(debug=True, loop_factory=LOOP_FACTORIES[loop_name])
     loop = runner.get_loop()
+    # On a busy machine any callback may be slow: no test is to find a warning of that in the log.
+    loop.slow_callback_duration = math.inf
     main: asyncio.Task[None] | None = None
     stopped_by: list[BaseException] = []
 

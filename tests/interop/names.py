@@ -1,7 +1,7 @@
 """Sixteen file names that have broken listings, clients and servers. Pure.
 
-All are legal on a unix file system. A name with a control character cannot be
-retrieved as it is shown; the others must be, byte for byte.
+All are legal on a unix file system. One without a control character must be retrieved by its
+own bytes, also where a listing shows a backslash of it as an escape.
 """
 
 from __future__ import annotations
@@ -37,24 +37,36 @@ NASTY = (
 """Names, of which each must be exactly one entry of a listing."""
 
 
+_CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))
+
+
+def _octal(character: str) -> bytes:
+    return b"".join(b"\\%03o" % byte for byte in character.encode())
+
+
+_ESCAPES = tuple(_octal(character) for character in (*_CONTROL, "\\"))
+
+
 def shown(name: bytes) -> bytes:
     """Return what a listing of the reference server shows for a name.
 
-    Control characters as octal (`ftpdata.NamePolicy.ESCAPE`), everything else as it is. Written
-    apart from ftpdata, to check it.
+    Control characters as octal (`ftpdata.NamePolicy.ESCAPE`), and a backslash before what would
+    read as one; everything else as it is. Written apart from ftpdata, to check it.
     """
 
     text = name.decode("utf-8", "surrogateescape")
-    return b"".join(
-        b"".join(b"\\%03o" % byte for byte in character.encode())
-        if ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or character in "\u2028\u2029"
-        else character.encode("utf-8", "surrogateescape")
-        for character in text
-    )
+    pieces = []
+    for index, character in enumerate(text):
+        rest = text[index:].encode("utf-8", "surrogateescape")
+        is_escaped = character in _CONTROL or rest.startswith(_ESCAPES)
+        plain = character.encode("utf-8", "surrogateescape")
+        pieces.append(_octal(character) if is_escaped else plain)
+
+    return b"".join(pieces)
 
 
-ODD = tuple(name for name in NASTY if shown(name) == name)
-"""Names that can be retrieved as they are shown."""
+ODD = tuple(name for name in NASTY if _CONTROL.isdisjoint(name.decode("utf-8", "surrogateescape")))
+"""Names without control characters, which can be retrieved as they are."""
 
 
 _LINE = re.compile(

@@ -168,12 +168,13 @@ def test_a_section_without_a_table_is_an_error(table: str) -> None:
 
 
 def test_names_are_what_the_listings_are_tested_with() -> None:
-    """Sixteen names, all different; those that are shown as they are include two without UTF-8."""
+    """Sixteen names, all different; two of those without control characters are not UTF-8."""
 
     assert len(set(NASTY)) == 16
     assert sum(name.decode(errors="replace").encode() != name for name in ODD) == 2
     assert shown(b"a\nb\x7f") == b"a\\012b\\177"
     assert shown(b"caf\xe9\n") == b"caf\xe9\\012"
+    assert shown(b"a\\b\\012") == b"a\\b\\134012"
 
 
 def test_a_forged_line_is_an_entry_too_many() -> None:

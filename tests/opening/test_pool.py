@@ -8,6 +8,7 @@ import errno
 import logging
 import secrets
 import socket
+import time
 from collections import Counter
 from typing import Any
 
@@ -613,11 +614,12 @@ async def test_without_descriptors_the_pool_rests_and_recovers(
         listener = make_faulty(next(iter(pool._listeners.values())).acceptor, error)
         peer = await connect_from(ME, endpoint.address)
         opening = asyncio.ensure_future(endpoint.open())
+        began = time.monotonic()
         await turns(200)
-        assert listener.accepts <= 4
+        assert listener.accepts <= 3 + (time.monotonic() - began) / 0.3
         assert not opening.done()
         listener.error = None
-        dtp = await asyncio.wait_for(opening, 5)
+        dtp = await asyncio.wait_for(opening, 60)
         assert len(caplog.records) <= 1
         await abandon(dtp, peer)
 
@@ -651,4 +653,4 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
         opening = asyncio.ensure_future(endpoint.open())
         await turns()
         peer = await connect_from(ME, endpoint.address)
-        await abandon(await asyncio.wait_for(opening, 5), peer)
+        await abandon(await asyncio.wait_for(opening, 60), peer)
