@@ -31,7 +31,7 @@ AT_ONCE = 100
 ASKING_AT_ONCE = 4
 """So few, that what is measured is the server's answer and not the way there."""
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 QUIET_LOOKS = 10
 
 

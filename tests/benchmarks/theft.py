@@ -31,7 +31,7 @@ __all__ = ["Outcome", "main", "races"]
 HOST = "127.0.0.1"
 AT_ONCE = 40
 POOLED_PORTS = 10
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @attrs.define

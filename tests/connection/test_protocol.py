@@ -1109,7 +1109,7 @@ async def test_finish_is_true_although_the_peer_keeps_its_side_open() -> None:
 
     dtp, peer = await real()
     dtp.write(b"data")
-    await dtp.finish(timeout=5)
+    await dtp.finish(timeout=60)
     assert dtp.end is End.CLEAN
     assert await receive_all(peer) == b"data"
     peer.close()
@@ -1123,7 +1123,7 @@ async def test_a_peer_that_talks_is_not_reset(monkeypatch: pytest.MonkeyPatch) -
     # It is there before the loop can read it.
     monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
     dtp.write(b"data")
-    await dtp.finish(timeout=5)
+    await dtp.finish(timeout=60)
     assert dtp.end is End.CLEAN
     assert dtp.is_lingering
     assert not dtp.is_connected
@@ -1141,7 +1141,7 @@ async def test_what_lingers_can_be_aborted() -> None:
     peer.send(b"what for?")
     await turns()
     dtp.write(b"data")
-    finishing = asyncio.ensure_future(dtp.finish(timeout=5))
+    finishing = asyncio.ensure_future(dtp.finish(timeout=60))
     await finishing
     dtp.abort()
     await turns()
@@ -1157,7 +1157,7 @@ async def test_nothing_lingers_for_long(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.01)
     monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
     dtp, peer = await real()
-    await dtp.finish(timeout=5)
+    await dtp.finish(timeout=60)
     assert dtp.is_lingering
     await until(lambda: not dtp.is_lingering)
     peer.close()
@@ -1213,7 +1213,7 @@ async def test_a_reset_while_finishing_after_the_peers_end_of_file() -> None:
     dtp, peer = await real(receive_buffer=4096)
     half_close(peer)
     dtp.write(bytes(200_000))
-    finishing = asyncio.ensure_future(dtp.finish(timeout=10))
+    finishing = asyncio.ensure_future(dtp.finish(timeout=60))
     while not dtp._eof_received:
         await turns(1)
 
@@ -1230,7 +1230,7 @@ async def test_a_reset_nobody_noticed_comes_out_in_finish() -> None:
     dtp, peer = await real()
     reset(peer)
     with pytest.raises(ConnectionReset):
-        await dtp.finish(timeout=5)
+        await dtp.finish(timeout=60)
     assert dtp.end is End.RESET
 
 
@@ -1241,7 +1241,7 @@ async def test_a_reset_nobody_noticed_comes_out_in_write_eof() -> None:
     reset(peer)
     dtp.write_eof()
     with pytest.raises(ConnectionReset):
-        await dtp.finish(timeout=5)
+        await dtp.finish(timeout=60)
 
 
 @pytest.mark.parametrize("how", [Cut.RESET, Cut.CLOSE])
@@ -1681,7 +1681,7 @@ async def test_an_idle_producer_is_stopped_when_its_peer_is_gone(
     assert dtp.is_connected
     assert "stop_producing" not in producer.calls
     reset(peer)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(ConnectionReset):
             await dtp.wait_closed()
     assert producer.calls.count("stop_producing") == 1
@@ -1694,7 +1694,7 @@ async def test_a_peer_that_is_gone_before_anybody_sends() -> None:
 
     dtp, peer = await real()
     reset(peer)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(ConnectionReset):
             await dtp.wait_closed()
 

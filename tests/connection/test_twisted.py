@@ -351,7 +351,7 @@ def test_ftpdata_does_not_import_twisted() -> None:
         "import sys, ftpdata.connection.twisted; "
         "sys.exit(any(name.split('.')[0] in ('twisted', 'zope') for name in sys.modules))"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
 
 
 def test_on_twisteds_asyncio_reactor() -> None:

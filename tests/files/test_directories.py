@@ -29,7 +29,7 @@ from ftpdata.listing.unix import ListFormatter
 from tests.harness.seams import Seams, descriptors
 
 NOW = 1_769_879_045
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 on_linux = pytest.mark.skipif(_status._statx() is None, reason="there is no statx")
 

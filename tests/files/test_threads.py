@@ -222,9 +222,12 @@ async def test_all_threads_may_have_given_up_at_the_last_moment() -> None:
 
 @pytest.mark.parametrize("runs_on", [name for name in LOOP_FACTORIES if LOOP_FACTORIES[name]])
 @pytest.mark.parametrize("runner", ["asyncio", "anyio"])
-def test_threads_end_with_the_event_loop(runner: str, runs_on: str) -> None:
+def test_threads_end_with_the_event_loop(
+    runner: str, runs_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those without work at once, the others when they have done it."""
 
+    monkeypatch.setattr(threads, "IDLE", 300.0)
     late: list[Held] = []
     idle: list[threading.Thread] = []
 
@@ -245,7 +248,7 @@ def test_threads_end_with_the_event_loop(runner: str, runs_on: str) -> None:
 
     try:
         # `IDLE` is not over so soon.
-        idle[0].join(1.0)
+        idle[0].join(PATIENCE)
         assert not idle[0].is_alive()
         assert all(job.thread is not None and job.thread.is_alive() for job in late)
     finally:
@@ -253,7 +256,7 @@ def test_threads_end_with_the_event_loop(runner: str, runs_on: str) -> None:
             job.let_go()
     for job in late:
         assert job.thread is not None
-        job.thread.join(1.0)
+        job.thread.join(PATIENCE)
         assert not job.thread.is_alive()
         assert not job.told.is_set()
 

@@ -88,7 +88,7 @@ class BrokenFile(io.BytesIO):
         """Write at most 100 bytes at once, as a raw file may, or fail."""
 
         self.entered.set()
-        self.gate.wait(10)
+        self.gate.wait(60)
         if self.error is not None and self.at == "write":
             raise self.error
 

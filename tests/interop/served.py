@@ -43,7 +43,7 @@ PASSWORD = "lovelace"  # in no reply, log or table by chance
 
 LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 """Seconds for the server to start, and to stop."""
 
 

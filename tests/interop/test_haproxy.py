@@ -31,7 +31,7 @@ from tests.interop.served import (
     reference_server,
 )
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 # Debian has it where only root looks.
 HAPROXY = shutil.which("haproxy", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))

@@ -425,7 +425,7 @@ async def test_what_negotiates_in_a_pool_expires_all_the_same(when: str) -> None
             peer = await stack.enter_async_context(protected_peer(endpoint, context))
             if when == "negotiated":
                 await peer.handshake()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while endpoint._wait.given_up is None:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
         with pytest.raises(FTPDataError) as caught:

@@ -2015,7 +2015,7 @@ async def test_a_slow_store_works_on_for_nobody(what: str, has_begun: bool, prot
         await turns(50)
         assert not sending.done()
         reset(sock)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(FTPDataError) as caught:
                 await sending
     assert caught.value.end is End.RESET

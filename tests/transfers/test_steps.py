@@ -224,7 +224,7 @@ async def test_an_abort_while_a_thread_deflates(monkeypatch: pytest.MonkeyPatch)
 
     def encode(*_: object) -> list[bytes]:
         has_begun.set()
-        held.wait(10)
+        held.wait(60)
         return []
 
     monkeypatch.setattr(_outgoing, "_encode", encode)

@@ -32,7 +32,7 @@ __all__ = [
     "wait_for_some",
 ]
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds for a client to do what it is told."""
 
 
