@@ -82,8 +82,8 @@ asyncio's transports deliver one read at most (256 KiB); uvloop's and TLS one
 buffer more. A transport that goes on is broken, and is cut."""
 
 STARTS_READING_ANYWAY = sys.version_info < (3, 12)
-"""Whether asyncio reads behind `connection_made` although that has paused it, as the first releases
-of 3.11 do (Debian 12 has one): it is told again then."""
+"""Whether asyncio reads after `connection_made` although that has paused it, as the first releases
+of 3.11 do (Debian 12 has one): it is paused again then."""
 
 TLS_READ = 64 * 1024
 
@@ -195,7 +195,7 @@ class DTP(asyncio.Protocol):
 
     @property
     def is_finishing(self) -> bool:
-        """Whether the end of file was sent, or is waiting behind data to be sent."""
+        """Whether the end of file was sent, or waits until the data before it are sent."""
 
         return self._eof_sent
 
@@ -231,7 +231,7 @@ class DTP(asyncio.Protocol):
     def peer(self) -> HostPort | None:
         """Address of the peer, or None where there is none that means anything.
 
-        Behind a trusted proxy it is `proxied_peer`, what the PROXY header said.
+        Behind a trusted proxy it is `proxied_peer`, the address in the PROXY header.
         """
 
         if self.proxied_peer is not None:
@@ -503,7 +503,7 @@ class DTP(asyncio.Protocol):
                 await asyncio.sleep(watch.next_look_at - now)
 
     def write_eof(self) -> None:
-        """Send the end of file behind what was written; go on receiving.
+        """Send the end of file after the written data; go on receiving.
 
         Raises:
             NotConnected: As for `write`.
@@ -1253,10 +1253,10 @@ class DTP(asyncio.Protocol):
         return self._tls is not None and self._channel is None
 
     def _hold_undelivered(self) -> None:
-        """Hold what the event loop's own TLS has and did not deliver.
+        """Hold the data that the event loop's own TLS has not delivered.
 
-        uvloop drops it where the peer's end of file came while reading was
-        paused, and tells nothing of the close_notify behind it.
+        uvloop drops them if the peer's end of file came while reading was paused,
+        and does not report the close_notify after them.
         """
 
         if not self._is_foreign_tls or self._eof_received or self._finishing or self._is_sending:

@@ -1,8 +1,8 @@
 """Files and directories, read and written without blocking the event loop.
 
-The transfers open files by themselves where they are given a path. Who must know what is wrong with
-a file before the data connection is opened, or wants more than a path can say, opens it here. A
-first example::
+The transfers open a file themselves if they get a path. To find out what is wrong with a file
+before the data connection is opened, or for more options than a path has, open it here. A first
+example::
 
     import asyncio
     import tempfile
@@ -32,15 +32,15 @@ first example::
 
 The pieces:
 
-- `source`: `FileSource`, a file that is sent. It knows its size, or that only its end can tell.
-- `target`: `FileTarget`, a file that is received, and `WriteMode`, what it does to a file of its
-  name. An upload is published when it is whole; what is removed when it is cut is only what the
-  upload itself has made.
+- `source`: `FileSource`, a file that is sent. It knows its size, if the file has one.
+- `target`: `FileTarget`, a file that is received, and `WriteMode`, which says what happens to an
+  existing file. An upload is published when it is complete. If it is cut, only files that the
+  upload itself has made are removed.
 - `directories`: `list_directory` and `DirectoryLister`, which make the lines of a directory.
 - `directory_reader`: `DirectoryReader`, which reads the entries for them, and blocks.
 
-Every call that may wait for a disk runs in a worker thread, of which there are at most as many as a
-limiter allows: one for each event loop, unless a store is given its own.
+Every call that may wait for a disk runs in a worker thread. A limiter bounds their number: there is
+one for each event loop, unless a store has its own.
 """
 
 from __future__ import annotations

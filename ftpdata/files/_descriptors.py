@@ -1,4 +1,4 @@
-"""What can be done to a descriptor, whatever is behind it."""
+"""Operations on a descriptor of any kind of file."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class DirectoryLister:
                 await give_up(ahead)
 
     def close(self) -> None:
-        """Close the directory. Idempotent; behind a thread that still reads."""
+        """Close the directory, after a thread that still reads it has returned. Idempotent."""
 
         if not self._calls.defer(self._reader.close):
             self._reader.close()

@@ -51,12 +51,12 @@ class Arrival:
     """Who has connected.
 
     Attributes:
-        host: The address to be judged: of the peer, or of who is behind the
+        host: The address to be judged: of the peer, or of the client behind the
             trusted proxy.
         number: How many connections the listener had accepted, this one
             included.
-        proxied: Address and port of who is behind the proxy; None without one.
-        peername: What the socket calls its peer; None behind a proxy.
+        proxied: Address and port of the client behind the proxy; None without one.
+        peername: The peer's name according to the socket; None behind a proxy.
     """
 
     host: str
@@ -70,7 +70,7 @@ def bind_listener(
 ) -> socket.socket:
     """Listen on a port. IPv6 only where the address is one; ``::`` takes IPv4 too.
 
-    A link-local address has its scope behind it: ``fe80::1%eth0``, or the number of it.
+    A link-local address is followed by its scope: ``fe80::1%eth0``, or the scope's number.
 
     Raises:
         OSError: What the system says.

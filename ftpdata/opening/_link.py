@@ -71,7 +71,7 @@ class Link:
         sock: The socket, connected and non-blocking.
         wait: Its endpoint's: one task waits for one thing.
         peername: What the socket calls its peer; None if nobody has asked it yet.
-        proxied_peer: Who is behind the trusted proxy; None without one.
+        proxied_peer: The client behind the trusted proxy; None without one.
 
     Attributes:
         sock: As above.

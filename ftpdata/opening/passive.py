@@ -95,7 +95,7 @@ class PortRange:
         Memory and work are in proportion to the ports that are asked for, not
         to the range: Fisher and Yates' shuffle, of which only what has been
         exchanged is kept. A walk with a random stride would be cheaper, and
-        would prefer the free ports behind a long row of those in use.
+        would prefer the free ports after a long row of those in use.
         """
 
         exchanged: dict[int, int] = {}
@@ -206,7 +206,7 @@ def _check(control_peer: object, ports: object) -> None:
     if not isinstance(control_peer, str):
         raise TypeError(f"control_peer is an address as text, not {control_peer!r:.80}")
 
-    # A link-local address has its scope behind it.
+    # A link-local address is followed by its scope.
     HostPort(control_peer.partition("%")[0], 1)
 
 

@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: who is behind a load balancer.
+"""The PROXY protocol, versions 1 and 2, names the client behind a load balancer.
 
 HAProxy's proxy-protocol.txt; section numbers are its own.
 
@@ -79,7 +79,7 @@ def _check_size(_: object, attribute: attrs.Attribute[int], value: int) -> None:
 
 @attrs.frozen
 class TrustedProxies:
-    """Load balancers that say who is behind them, with a PROXY header (version 1 or 2).
+    """Load balancers that name the client behind them, with a PROXY header (version 1 or 2).
 
     Where this is given, every data connection must come from one of them and
     begin with a header: what comes from elsewhere is a stranger, whatever it

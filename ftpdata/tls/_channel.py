@@ -1,10 +1,10 @@
-"""TLS without a connection: what came from the socket goes in, what is to be sent comes out.
+"""TLS without a connection: received bytes go in, bytes to be sent come out.
 
-The event loops bring a TLS of their own. It hides whether a peer has announced
-its end, loses what a reader with a buffer of its own has not taken by then,
-differs from loop to loop, and begins with a transport, which a small file does
-not need. So a data connection has this one. The handshake and small files need
-no more; `ftpdata.tls._transport` puts a transport around it.
+The event loops have a TLS of their own. It hides whether a peer has announced its
+end, and loses data that a reader with a buffer of its own has not taken by then. It
+differs from loop to loop, and needs a transport, which a small file does not. So data
+connections use this one. The handshake and small files need no more;
+`ftpdata.tls._transport` puts a transport around it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class _Scratch(threading.local):
     """Memory that all connections of one event loop, and so of one thread, use for a moment each.
 
     Attributes:
-        received: For what comes from a socket.
-        decrypted: For what TLS makes of it.
+        received: For bytes from a socket.
+        decrypted: For the bytes that TLS decrypts.
     """
 
     def __init__(self) -> None:
@@ -43,16 +43,16 @@ scratch = _Scratch()
 
 
 class TLSChannel:
-    """The TLS of one connection, whose bytes somebody else moves.
+    """The TLS of one connection, whose bytes the caller moves.
 
     Args:
         tls: How it is protected.
 
     Attributes:
-        object: What knows version, cipher, certificates and session.
+        object: The TLS object, which knows version, cipher, certificates and session.
         acknowledged_before: Bytes that the peer's kernel had acknowledged before
-            the handshake, where it tells.
-        has_announced_end: Whether this side has.
+            the handshake, if the system knows.
+        has_announced_end: Whether this side has announced its end.
     """
 
     def __init__(self, tls: DataTLS) -> None:
@@ -67,16 +67,16 @@ class TLSChannel:
         self.acknowledged_before: int | None = None
         self.has_announced_end: bool = False
         self._failure: ssl.SSLError | None = None
-        # Bytes that were taken to be sent; in the end, those before the announcement of the end.
+        # Bytes that were taken to be sent, not counting the announcement of the end.
         self._taken = 0
 
     def feed(self, data: Buffer) -> None:
-        """Take what came from the socket."""
+        """Take bytes that came from the socket."""
 
         self._incoming.write(data)
 
     def take(self) -> bytes:
-        """Return what is to be sent."""
+        """Return the bytes that are to be sent."""
 
         if not self._outgoing.pending:
             return b""
@@ -88,7 +88,7 @@ class TLSChannel:
 
     @property
     def holds_data(self) -> bool:
-        """Whether there may be more to read, or to be told, without a further `feed`."""
+        """Whether there may be more data, an end or an error to read without a further `feed`."""
 
         return bool(self._failure or self._incoming.pending or self.object.pending())
 
@@ -96,7 +96,7 @@ class TLSChannel:
         """Go on with the handshake; return whether it is done.
 
         Raises:
-            ssl.SSLError: There is no agreement. `take` has the alert.
+            ssl.SSLError: The handshake failed. `take` returns the alert.
         """
 
         try:
@@ -113,21 +113,21 @@ class TLSChannel:
             self.object.write(data)
 
     def read_into(self, memory: memoryview) -> tuple[int, bool]:
-        """Decrypt what there is.
+        """Decrypt the bytes that were fed.
 
         Args:
-            memory: Where it goes.
+            memory: The memory that the decrypted bytes go to.
 
         Returns:
-            How many bytes; and whether the peer has announced its end behind
-            them. What is wrong behind good bytes the next call tells.
+            How many bytes; and whether the peer has announced its end after them.
+            An error after good bytes is raised by the next call.
 
         Raises:
-            ssl.SSLError: It is not what the peer can have sent.
+            ssl.SSLError: The bytes are not valid records of the peer.
         """
 
         if self._failure is not None:
-            # OpenSSL would tell of an end of file.
+            # OpenSSL would report an end of file.
             raise self._failure
 
         size = 0
@@ -149,24 +149,24 @@ class TLSChannel:
         return size, False
 
     def read(self) -> tuple[bytes, bool]:
-        """Do as `read_into`, up to `READ` bytes; return them."""
+        """Return up to `READ` decrypted bytes; otherwise the same as `read_into`."""
 
         size, has_announced = self.read_into(scratch.decrypted)
         return bytes(scratch.decrypted[:size]), has_announced
 
     def sight_of(self, sock: socket.socket | None) -> Sight:
-        """Look at the connection; what is unacknowledged are records, see `undelivered`."""
+        """Look at the connection; the unacknowledged bytes are records, see `undelivered`."""
 
         sight = sight_of(sock)
         return sight._replace(unacknowledged=self.undelivered(sight.acknowledged))
 
     def undelivered(self, acknowledged: int | None) -> int | None:
-        """Return how many bytes the peer's kernel has not acknowledged; None where unknown.
+        """Return how many bytes the peer's kernel has not acknowledged; None if unknown.
 
-        The announcement of the end is not counted.
+        The announcement of the end does not count.
 
         Args:
-            acknowledged: Bytes that the peer's kernel has acknowledged, from the first on.
+            acknowledged: Bytes that the peer's kernel has acknowledged since the beginning.
         """
 
         if acknowledged is None or self.acknowledged_before is None:
@@ -175,12 +175,12 @@ class TLSChannel:
         return max(0, self._taken - (acknowledged - self.acknowledged_before))
 
     def announce_end(self) -> bool:
-        """Say that nothing more is sent (close_notify); return whether the peer has said so.
+        """Announce the end (close_notify); return whether the peer has announced its own.
 
-        What has come and was not read is dropped.
+        Data that were received but not read are dropped.
         """
 
-        # OpenSSL takes data for an error in what follows, and reads nothing more behind one.
+        # With unread data, OpenSSL would report an error, and read nothing after it.
         with contextlib.suppress(ssl.SSLError):
             while self.read_into(scratch.decrypted)[0]:
                 pass
@@ -192,13 +192,13 @@ class TLSChannel:
         try:
             self.object.unwrap()
         except ssl.SSLError:
-            # Whatever the peer has done, it has not said so.
+            # Whatever the peer has done, it has not announced its end.
             return False
 
         return True
 
     def leave(self) -> None:
-        """Let the session outlive a connection that is gone."""
+        """Keep the session valid although its connection is gone."""
 
         leave = getattr(self.object, "leave", None)
         if leave is not None:

@@ -1,10 +1,10 @@
-"""What a TLS client offers before anything is negotiated (RFC 8446 §4.1.2, RFC 7301, RFC 6066).
+"""Reads the offer of a TLS client before the handshake (RFC 8446 §4.1.2, RFC 7301, RFC 6066).
 
-Pure. Reads out of a ClientHello the application protocols (ALPN), the server
-name and whether it may be authenticated later, and nothing else. Python's `ssl`
-completes a handshake with a client that offers foreign protocols only, as if it
-had offered none; who wants to refuse it (ALPACA, CVE-2021-3618) has to look for
-himself.
+Pure. It reads from a ClientHello the application protocols (ALPN), the server
+name, and whether the client allows to be authenticated later. Python's `ssl`
+completes a handshake with a client that offers only foreign protocols, as if it
+had offered none. To refuse such a client (ALPACA, CVE-2021-3618), a server has to
+read the ClientHello itself.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ _EXTENSION = struct.Struct(">HH")
 """Type and length of an extension (RFC 8446 §4.2)."""
 
 MAX_CLIENT_HELLO = 64 * 1024
-"""Bytes. Real ones have 200 to 2,000, with post-quantum key shares too."""
+"""Bytes. Real ones have 200 to 2,000, including post-quantum key shares."""
 
 
 @attrs.frozen
 class ClientHello:
-    """What a client offers.
+    """The offer of a client.
 
     Attributes:
-        protocols: Names of application protocols, most wanted first; empty
-            where it offers none.
-        server_name: Name of the host it wants, if it says so.
-        allows_post_handshake_auth: Whether it may be asked who it is after the
-            handshake (RFC 8446 §4.2.6, §4.6.2).
+        protocols: Names of application protocols, the preferred one first; empty
+            if it offers none.
+        server_name: Name of the host that it wants, if it names one.
+        allows_post_handshake_auth: Whether it may be asked for a certificate after
+            the handshake (RFC 8446 §4.2.6, §4.6.2).
     """
 
     protocols: tuple[bytes, ...] = ()
@@ -91,14 +91,13 @@ def parse_client_hello(data: Buffer) -> ClientHello | None:
     """Read the first bytes that a TLS client has sent.
 
     Args:
-        data: All bytes from the beginning of the connection, as far as they
-            have come.
+        data: All bytes of the connection so far.
 
     Returns:
-        What it offers, or None where more bytes are needed to tell.
+        The offer, or None if more bytes are needed.
 
     Raises:
-        InvalidData: These are no beginning of a TLS handshake. Reply 451.
+        InvalidData: The bytes are not the beginning of a TLS handshake. Reply 451.
     """
 
     message = _handshake_message(bytes(data))
@@ -117,16 +116,16 @@ def parse_client_hello(data: Buffer) -> ClientHello | None:
 
 
 def may_offer_protocols(data: Buffer) -> bool:
-    """Look whether it is worth reading a ClientHello for the protocols that it offers.
+    """Return whether a ClientHello may offer protocols, and so is worth parsing.
 
     Args:
         data: As for `parse_client_hello`.
 
     Returns:
-        False where all of it has come, in one record, and none of its
-        extensions is that of the protocols. Most clients of FTP offer none,
-        and a look takes a tenth of the time. The bytes alone would not tell:
-        OpenSSL 3.5 and later send over 1,000 random ones.
+        False if it has arrived completely, in one record, without the extension for
+        protocols. Most FTP clients offer none, and this check takes a tenth of the
+        time. To search the bytes alone would not do: OpenSSL 3.5 and later send over
+        1,000 random ones.
     """
 
     head = bytes(data[:HEADS])

@@ -15,25 +15,25 @@ from ._channel import TLSChannel, scratch
 __all__ = ["TLSTransport"]
 
 MOST_ANSWERS = 16 * 1024
-"""Bytes that TLS itself may have to say to a peer that takes nothing.
+"""Bytes that TLS itself may queue for a peer that reads nothing.
 
-New keys and new tickets are answered, and a peer can ask for keys without an end."""
+TLS answers requests for new keys and tickets, and a peer can send such requests for ever."""
 
 
 class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """The transport of a protocol whose connection is protected.
 
-    To the event loop's transport below it is the protocol. What it cannot
-    deliver, as reading is paused, stays in the channel: what one read brought,
-    at most. It ends as TLS wants it: the announcement, then the end of file;
-    then it waits for the peer's own, without a limit: who has one aborts it.
+    For the event loop's transport below, it is the protocol. Data that it cannot
+    deliver while reading is paused stay in the channel: at most the data of one
+    read. It ends as TLS requires, with the announcement and then the end of file.
+    Then it waits for the peer's end without a limit; the owner must abort it.
 
     Args:
-        channel: The handshake is done.
-        protocol: Whose transport it is.
-        unsent: What the channel gave and the socket has not taken.
-        is_ending: Whether the end was announced already: it is the last of
-            `unsent`, or was sent, and the end of file behind it.
+        channel: The channel, whose handshake is done.
+        protocol: The protocol above, which this transport serves.
+        unsent: Bytes from the channel that the socket has not taken.
+        is_ending: Whether the end was announced already: either the announcement is
+            the last part of `unsent`, or it was sent, and the end of file after it.
 
     Attributes:
         channel: As above.
@@ -55,10 +55,10 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._is_closing = is_ending
         self._is_paused = False
         self._delivery: asyncio.Handle | None = None
-        # Whether something may be there that was not delivered: data, an end or a failure.
+        # Whether there may be something to deliver: data, an end or a failure.
         self._has_more = channel.holds_data
         self._answered = 0
-        # Whether the connection below has ended, and whether the protocol was told of an end.
+        # Whether the connection below has ended, and whether the protocol has got an end.
         self._has_ended = False
         self._is_at_end = False
         self._failure: Exception | None = None
@@ -66,7 +66,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # What the protocol calls
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Tell what asyncio's TLS transports tell, and what the one below does."""
+        """Return the information of asyncio's TLS transports, and that of the transport below."""
 
         tls = self.channel.object
         if name == "ssl_object":
@@ -83,12 +83,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return default if self._below is None else self._below.get_extra_info(name, default)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Have another one told of everything from now on."""
+        """Call another protocol from now on."""
 
         self._protocol = cast("asyncio.Protocol | asyncio.BufferedProtocol", protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who is told."""
+        """Return the protocol that is called."""
 
         return self._protocol
 
@@ -111,7 +111,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._lower.pause_reading()
 
     def resume_reading(self) -> None:
-        """Deliver what came meanwhile, on the loop's next turn, and go on."""
+        """Deliver the data that came meanwhile, on the loop's next turn, and go on."""
 
         if self._is_paused:
             self._is_paused = False
@@ -120,7 +120,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 self._deliver_soon()
 
     def write(self, data: Buffer) -> None:
-        """Send data. Behind `close` nothing is."""
+        """Send data. Data after `close` are dropped."""
 
         if self.is_closing():
             return
@@ -153,7 +153,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._lower.get_write_buffer_size()
 
     def close(self) -> None:
-        """Announce the end behind what was written, send it, and wait for the peer's."""
+        """Announce the end after the written data, and wait for the peer's end."""
 
         if self.is_closing():
             return
@@ -167,7 +167,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._end_sending()
 
     def abort(self) -> None:
-        """Let go of the connection at once."""
+        """Drop the connection at once."""
 
         self._is_closing = True
         self._lower.abort()
@@ -175,12 +175,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # What the transport below calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, above it."""
+        """Begin to serve the protocol above."""
 
         self._below = cast("asyncio.Transport", transport)
         unsent, self._unsent = self._unsent, b""
         if unsent and not self._lower.is_closing():
-            # Before anything that the protocol writes.
+            # These bytes go before anything that the protocol writes.
             self._lower.write(unsent)
         self._protocol.connection_made(self)
         if self._lower.is_closing():
@@ -191,11 +191,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         elif unsent:
             self._end_sending()
         else:
-            # The end of file went out behind it.
+            # The announcement and the end of file were sent before.
             self._lower.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the protocol, and why."""
+        """Report the loss to the protocol, with its reason."""
 
         self._is_closing = True
         if self._delivery is not None:
@@ -204,25 +204,25 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._protocol.connection_lost(exc or self._failure)
 
     def pause_writing(self) -> None:
-        """Hand it on."""
+        """Pause the protocol above."""
 
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand it on."""
+        """Resume the protocol above."""
 
         self._protocol.resume_writing()
 
     def get_buffer(self, _: int) -> memoryview:
-        """Give memory to receive into."""
+        """Return memory to receive into."""
 
         return scratch.received
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what came."""
+        """Receive bytes from the connection below."""
 
         if self._is_at_end and not self._is_closing:
-            # Nothing counts behind the peer's end.
+            # Nothing counts after the peer's end.
             return
 
         self.channel.feed(scratch.received[:nbytes])
@@ -230,13 +230,13 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._is_closing:
             self._await_end()
         elif self._is_paused:
-            # uvloop reads once more, whatever was said.
+            # uvloop reads once more although it was paused.
             self._lower.pause_reading()
         else:
             self._deliver()
 
     def eof_received(self) -> bool:
-        """Take note that the peer has closed, whether it has announced it or not."""
+        """Note that the peer has closed, whether or not it has announced it."""
 
         self._has_ended = self._has_more = True
         if self._is_closing:
@@ -259,7 +259,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._lower.write(data)
 
     def _answer(self) -> None:
-        """Send what TLS itself has to say, to new keys or a new ticket, but not without limit."""
+        """Send TLS's own answers, to new keys or a new ticket, up to a limit."""
 
         data = self.channel.take()
         if not data:
@@ -271,7 +271,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._lower.get_write_buffer_size():
             self._answered += len(data)
         if self._answered > MOST_ANSWERS:
-            self._fail(ssl.SSLError("the peer asks TLS for answers and does not take them"))
+            self._fail(ssl.SSLError("the peer asks TLS for answers and does not read them"))
 
     def _end_sending(self) -> None:
         try:
@@ -286,7 +286,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._delivery = asyncio.get_running_loop().call_soon(self._deliver)
 
     def _deliver(self) -> None:
-        """Give the protocol what there is, as long as it wants it; then the end, if it is there."""
+        """Deliver data while the protocol reads; then the end, if it has come."""
 
         if self._delivery is not None:
             self._delivery.cancel()
@@ -309,7 +309,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if isinstance(protocol, asyncio.BufferedProtocol):
             buffer = memoryview(protocol.get_buffer(-1))
             if not buffer:
-                raise RuntimeError(f"{protocol!r} gives no memory to read into")
+                raise RuntimeError(f"expected memory to read into, got none from {protocol!r}")
             size, has_announced = self.channel.read_into(buffer)
             if size:
                 protocol.buffer_updated(size)
@@ -327,7 +327,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self.close()
 
     def _await_end(self) -> None:
-        """Read on behind our own end, for the peer's; nobody wants the data before it."""
+        """Read on after our own end until the peer's; the data before it are dropped."""
 
         try:
             size, has_announced = self.channel.read_into(scratch.decrypted)
@@ -336,7 +336,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except ssl.SSLError:
             has_announced = True
 
-        # It is said behind our end, where nothing is.
+        # Drop TLS's answers: after our end nothing may be sent.
         self.channel.take()
         if has_announced:
             self._lower.close()

@@ -2,16 +2,16 @@
 
 The rule of this module is one `ssl.SSLContext` for each control session. A
 session or ticket of another client was made by another context and does not
-resume on it, so that "the data connection resumed a session" means "the peer
-is who logged in on this control connection"; with one context for all, it
-would mean nothing.
+resume on this one. So a data connection that resumes a session belongs to the
+client that logged in on this control connection. With one context for all
+sessions, resumption would prove nothing.
 
-Three more things that Python's `ssl` and asyncio leave to us:
+Python's `ssl` and asyncio leave three more things to this module:
 
 - After the control handshake the context sends no tickets (`num_tickets`):
-  unread ones are what makes TLS 1.3 uploads end in a reset. The client goes on
-  with the ticket of its control connection. Where it uses one only once, as
-  curl does (RFC 8446 §C.4), it gets the next one on the control connection, too
+  unread tickets make TLS 1.3 uploads end in a reset. The client uses the ticket
+  of its control connection. A client that uses a ticket only once, as curl does
+  (RFC 8446 §C.4), gets the next one on the control connection, too
   (`DataTLS.renew_ticket`).
 - A client that offers only foreign application protocols is refused.
 - A stream that ends without a close_notify was cut (`ftpdata.connection.protocol`).
@@ -38,9 +38,9 @@ LEFT_OVER = 16384
 """Bytes of a TLS record, at most."""
 
 MOST_LOOKED_AT = 4 * 1024 * 1024
-"""Bytes of a ClientHello that are looked at, all that has come again with each piece.
+"""Bytes of ClientHellos to parse: each piece makes all bytes so far count again.
 
-One of 2,800 bytes may come byte by byte."""
+A ClientHello of 2,800 bytes may arrive byte by byte."""
 
 FTP_PROTOCOLS = ("ftp-data", "ftp", "x-filezilla-ftp")
 """Application protocols of FTP: two in common use, and FileZilla's own."""
@@ -53,7 +53,7 @@ class SessionReuse(enum.Enum):
     """Every data connection negotiates anew."""
 
     WANTED = "wanted"
-    """Resumption is offered; a client that cannot is served all the same."""
+    """Resumption is offered; a client that cannot resume is served all the same."""
 
     REQUIRED = "required"
     """A data connection that does not resume is refused: nobody can steal it."""
@@ -65,11 +65,11 @@ class ServerCertificate:
 
     Attributes:
         certificate: Path of the certificate chain, in PEM.
-        key: Path of the private key, in PEM; None where it is in the same file.
-        password: Of the private key.
+        key: Path of the private key, in PEM; None if it is in the same file.
+        password: Password of the private key.
         minimum_version: The oldest version of TLS that is spoken.
-        maximum_version: The newest one. TLS 1.2 where reuse is required and there are
-            clients that use the one ticket they keep just once, as PHP does in TLS 1.3.
+        maximum_version: The newest one. Use TLS 1.2 if reuse is required and some
+            clients keep one ticket and use it only once, as PHP does in TLS 1.3.
         prepare: Called with every new context, for settings of your own:
             ciphers, client certificates.
     """
@@ -84,15 +84,15 @@ class ServerCertificate:
     def session_context(self) -> ssl.SSLContext:
         """Make the context of one control session, for its control and data connections.
 
-        A client that offers foreign application protocols only is refused on
-        both: a browser that was lured here (ALPACA, CVE-2021-3618).
+        A client that offers only foreign application protocols is refused on
+        both: it is a browser that was lured here (ALPACA, CVE-2021-3618).
 
-        Reads two files and takes about a millisecond: call it in a worker
-        thread, or accept that.
+        The method reads two files, which takes about a millisecond: call it in a
+        worker thread, or accept the delay.
 
         Raises:
             OSError: A file cannot be read.
-            ssl.SSLError: They are no certificate and key that belong together.
+            ssl.SSLError: The certificate and the key do not belong together.
         """
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -111,22 +111,22 @@ class ServerCertificate:
 class DataTLS:
     """How the data connections of one control session are protected.
 
-    Made once the control connection is protected: by `for_server` or
-    `for_client`.
+    Make it with `for_server` or `for_client`, once the control connection is
+    protected.
 
     Attributes:
         context: The control session's own context.
-        server_side: Which role this side has in the handshake. The client of
-            FTP is the client of TLS, whoever connects (RFC 4217 §7).
+        server_side: Which role this side has in the handshake. The FTP client is
+            the TLS client, whichever side connects (RFC 4217 §7).
         server_hostname: Name that the server's certificate must have; for the
             client.
         reuse: Whether the control connection's session must be resumed.
-        strict_close: Whether an end of file without close_notify is a cut.
+        strict_close: Whether an end of file without close_notify counts as a cut.
 
     Raises:
         TypeError: `context` is not an `ssl.SSLContext`, or `reuse` not a `SessionReuse`.
-        ValueError: The context is one of the other side; or it checks the name of the
-            server (`check_hostname`), and none is given to check.
+        ValueError: The context is for the other side; or it checks the name of the
+            server (`check_hostname`), and no name is given.
     """
 
     context: ssl.SSLContext = attrs.field(validator=attrs.validators.instance_of(ssl.SSLContext))
@@ -142,7 +142,7 @@ class DataTLS:
         if self.context.protocol == other:
             side = "server" if self.server_side else "client"
             raise ValueError(f"expected the context of a {side}, not {self.context.protocol!r}")
-        # ssl.SSLSocket refuses it; ssl.SSLObject accepts the certificate of any name.
+        # ssl.SSLSocket refuses this; ssl.SSLObject would accept a certificate for any name.
         if not self.server_side and self.context.check_hostname and not self.server_hostname:
             raise ValueError("check_hostname requires server_hostname")
 
@@ -160,10 +160,11 @@ class DataTLS:
         that offer foreign application protocols only.
 
         Args:
-            context: Of this control session alone (`ServerCertificate.session_context`).
+            context: The context of this control session alone
+                (`ServerCertificate.session_context`).
             reuse: Whether its session must be resumed.
             strict_close: False serves clients that are known never to send a
-                close_notify; their cut uploads cannot be told from whole ones.
+                close_notify; their cut uploads look like complete ones.
 
         Raises:
             TypeError: See `DataTLS`.
@@ -192,18 +193,18 @@ class DataTLS:
         """Resume the session of a control connection.
 
         Args:
-            context: The one of the control connection, of this session alone.
+            context: The context of the control connection, of this session alone.
             session: ``ssl_object.session`` of the control connection, read
-                after its first reply: TLS 1.3 sends tickets behind the
+                after its first reply: TLS 1.3 sends tickets after the
                 handshake.
             server_hostname: As for the control connection.
             reuse: Whether the server must accept the session.
-            strict_close: Whether an end of file without close_notify is a cut.
+            strict_close: Whether an end of file without close_notify counts as a cut.
 
         Raises:
             TypeError: See `DataTLS`; or `session` is not an `ssl.SSLSession`.
-            ValueError: See `DataTLS`; or the session must be resumed and there is
-                none, or it is one of another context.
+            ValueError: See `DataTLS`; or the session must be resumed and is not
+                given, or it belongs to another context.
         """
 
         made = cls(
@@ -218,7 +219,7 @@ class DataTLS:
 
         before, context.sslobject_class = context.sslobject_class, _LeavingObject
         try:
-            # What ssl would refuse at the first connection it refuses here.
+            # This refuses now what ssl would refuse at the first connection.
             context.wrap_bio(
                 ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=server_hostname, session=session
             )
@@ -238,30 +239,29 @@ class DataTLS:
         return made
 
     def renew_ticket(self, control: ssl.SSLObject) -> bool:
-        """Have the client get a new ticket, for a further data connection. TLS 1.3.
+        """Send the client a new ticket for a further data connection, in TLS 1.3.
 
-        To be called once for each data connection, before the reply that tells
-        how its transfer ended. A client that uses a ticket once only (curl,
-        and all of OpenSSL's clients that keep a cache) could else protect one
-        data connection, where resumption is required; nothing is done where
-        it is not.
+        Call this once for each data connection, before the reply that ends its
+        transfer. If resumption is required, a client that uses a ticket only once
+        (curl, and all of OpenSSL's clients that keep a cache) could otherwise
+        protect just one data connection. If it is not required, nothing is done.
 
-        A ticket is sent behind every authentication of the client, and Python
-        knows no other way to send one on a connection that is established. So
-        the client is asked for a certificate with the next thing that is sent,
-        answers that it has none, and the ticket goes out as soon as that is
-        read (RFC 8446 §4.6). A client that has one for which the host has
-        never asked will show it, and is cut off, as nobody can say whether it
-        is genuine: it needs `SessionReuse.WANTED`, as it did before.
+        TLS sends a ticket after every authentication of the client, and Python has
+        no other way to send one on an established connection. So the next data that
+        are sent carry a request for a certificate. The client answers that it has
+        none, and the ticket is sent as soon as that answer is read (RFC 8446 §4.6).
+        A client that does have a certificate, for which the host has never asked,
+        sends it and is cut off, since the server cannot verify it: it needs
+        `SessionReuse.WANTED`.
 
         Args:
             control: ``ssl_object`` of the control connection; its context was
                 made by `ServerCertificate.session_context`.
 
         Returns:
-            Whether there will be one. There is none in TLS 1.2, which needs
-            none; for a client that does not let itself be asked; and while
-            one is on its way.
+            Whether there will be a ticket. There is none in TLS 1.2, which does not
+            need it; for a client that does not allow the request; and while another
+            one is under way.
         """
 
         if self.reuse is not SessionReuse.REQUIRED or not self.server_side:
@@ -275,7 +275,7 @@ class DataTLS:
         return True
 
     def refusal(self, tls: ssl.SSLObject) -> str | None:
-        """Say why a connection whose handshake is done is refused, or None."""
+        """Return why a connection whose handshake is done is refused, or None."""
 
         if self.reuse is SessionReuse.REQUIRED and not tls.session_reused:
             return "the data connection must resume the TLS session of its control connection"
@@ -305,18 +305,17 @@ class _LeavingObject(ssl.SSLObject):
         super().unwrap()
 
     def leave(self) -> None:
-        """Let the session outlive a connection that is gone, however it ended.
+        """Keep the session valid although its connection is gone, however it ended.
 
-        OpenSSL forgets a session whose connection was not shut down, and a
-        client that resumes by session identifier, not by ticket (curl, in TLS
-        1.2), could not protect its next data connection. What this sends goes
-        nowhere.
+        OpenSSL forgets a session whose connection was not shut down, and a client
+        that resumes by session identifier, not by ticket (curl, in TLS 1.2), could
+        not protect its next data connection. The bytes that this makes are dropped.
         """
 
         if self._has_announced:
             return
 
-        # What is still to be read would be taken for an error.
+        # OpenSSL would take unread data for an error.
         self._received.read()
         with contextlib.suppress(ssl.SSLError, ValueError):
             while self.read(LEFT_OVER):
@@ -342,10 +341,10 @@ class _ServerObject(_LeavingObject):
         return self
 
     def do_handshake(self) -> None:
-        """Go on with the handshake, unless the client wants something else than FTP."""
+        """Go on with the handshake, unless the client wants something other than FTP."""
 
         if self._incoming is not None and self._incoming.pending:
-            # Reading and writing back is how a MemoryBIO is looked into.
+            # The only way to look into a MemoryBIO is to read it and write the data back.
             data = self._incoming.read()
             self._incoming.write(data)
             self._look_at(data)
@@ -365,7 +364,7 @@ class _ServerObject(_LeavingObject):
         try:
             hello = parse_client_hello(self._seen)
         except InvalidData:
-            # OpenSSL has the right alert for it.
+            # OpenSSL sends the right alert for it.
             hello = ClientHello()
 
         if hello is None:
@@ -383,11 +382,11 @@ class _ServerObject(_LeavingObject):
 
 
 class _ControlObject(_ServerObject):
-    """An SSLObject that can ask a client later who it is, if that is one that allows it.
+    """An SSLObject that can ask a client for a certificate later, if the client allows it.
 
-    See `DataTLS.renew_ticket`. It is no setting for the context, which would
-    have it ask clients of TLS 1.2 at once; and it cannot be set on an object
-    that there is.
+    See `DataTLS.renew_ticket`. The setting must not stand in the session's context,
+    which would ask clients of TLS 1.2 at once; and it cannot be set on an existing
+    object.
     """
 
     needs_details = True
@@ -418,7 +417,7 @@ class _ControlObject(_ServerObject):
 
         self._sslobj = again._sslobj  # noqa: SLF001 - another object of this class
         self._sslobj.owner = self
-        # The object that was there may have taken a part of it.
+        # The previous object may have taken a part of it.
         self._incoming.read()
         self._incoming.write(self._seen)
 
