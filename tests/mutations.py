@@ -175,7 +175,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/tls/test_policy.py::test_the_tls_of_the_event_loop",
     ),
     Mutation(
-        name="data behind an end of file is read (uvloop)",
+        name="data after an end of file is read (uvloop)",
         module="ftpdata/connection/protocol.py",
         check="                self._hold_undelivered()\n",
         instead="                pass\n",
@@ -665,7 +665,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="        if sight.error is not None and not (has_all and self._is_protected):\n"
         "            return Verdict.LOST\n",
         instead="",
-        tests="tests/connection/test_delivery.py::test_a_reset_behind_everything",
+        tests="tests/connection/test_delivery.py::test_a_reset_after_everything",
     ),
     Mutation(
         name="data on their way may take as long as the stall limit",
@@ -820,7 +820,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/server/test_disk.py",
     ),
     Mutation(
-        name="who may say who is behind it, on control connections",
+        name="which proxies may name the client, on control connections",
         module="examples/server/server.py",
         check="        if not proxies.trusts(peer):\n",
         instead="        if False:\n",

@@ -33,7 +33,7 @@ def test_a_view_is_known() -> None:
 
 @linux_only
 def test_what_is_given_up_is_no_longer_resident() -> None:
-    """Although what was taken behind it stays; an allocator would keep the holes."""
+    """A block is freed although a later one stays; an allocator would keep the hole."""
 
     def resident() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -90,7 +90,7 @@ def test_full_bucket_lets_its_burst_pass_at_once() -> None:
 
 
 def test_reservation_larger_than_the_burst_goes_into_debt() -> None:
-    """It waits until the bucket could have held it, and the next one waits behind it."""
+    """It waits until the bucket could have held it, and the next one waits after it."""
     bucket = TokenBucket(1000, burst=100, now=START)
     assert bucket.reserve(5100, START) == pytest.approx(5.0)
     assert bucket.reserve(1000, START) == pytest.approx(6.0)

@@ -302,9 +302,9 @@ def _measure_together(figures: Figures, count: int, stall: float, at: Path) -> N
     nothing = sum(kinds[number % len(kinds)] == "nothing sent" for number in range(count))
     expected = {"FIRST_BYTE_TIMEOUT": nothing, "STALLED": count - nothing}
     figures.equal("ends", dict(sorted(found["ends"].items())), expected)
-    figures.at_least("seconds behind the deadline, at least", found["early"], 0.0)
+    figures.at_least("seconds after the deadline, at least", found["early"], 0.0)
     for kind, late in found["late"].items():
-        figures.at_most(f"seconds behind the deadline, {kind}", late, 1.0)
+        figures.at_most(f"seconds after the deadline, {kind}", late, 1.0)
 
 
 def main(arguments: list[str]) -> int:

@@ -64,7 +64,7 @@ def test_blocks_of_others(records: Records | None, sent: str, file: bytes) -> No
 
 
 def test_what_follows_in_a_large_read_is_kept() -> None:
-    """The remainder is all that came behind the end mark, however much it is."""
+    """The remainder is all bytes after the end mark, however much it is."""
 
     decoder = BlockDecoder()
     following = bytes(range(256)) * 1000

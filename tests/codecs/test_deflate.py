@@ -30,7 +30,7 @@ def test_deflate_is_zlib_by_its_bytes() -> None:
 
 
 @pytest.mark.parametrize("size", [4095, 4096, 4097, 8192, MAX_PIECE - 1, MAX_PIECE, MAX_PIECE + 1])
-def test_garbage_behind_deflate_is_seen_wherever_the_stream_ends(size: int) -> None:
+def test_garbage_after_deflate_is_seen_wherever_the_stream_ends(size: int) -> None:
     """One byte too many is an error, at the edges of what is read at once too."""
 
     # What level 0 adds to a file is the same for all of about this length.

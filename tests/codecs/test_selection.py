@@ -174,7 +174,7 @@ def test_every_cut_of_a_marked_stream_is_truncated(parameters: TransferParameter
     for end in range(len(sent)):
         decoder = decoder_for(parameters)
         if parameters.mode is TransmissionMode.COMPRESSED and end == len(sent) - 1:
-            # Behind the escape only its string of no bytes is missing.
+            # Only the empty string after the escape is missing.
             assert converted(decoder, [sent[:end]]) == b"one\ntwo\n"
             assert decoder.complete
         elif decoder.has_end_mark:
@@ -216,7 +216,7 @@ def test_any_data_give_a_file_or_an_own_error(parameters: TransferParameters, da
 
 
 def test_the_end_mark_stops_the_decoder_where_the_next_file_begins() -> None:
-    """Several files on one connection: what comes behind the mark is for the next decoder."""
+    """Several files on one connection: data after the mark are for the next decoder."""
 
     for mode in "BC":
         parameters = TransferParameters().with_type("A").with_structure("R").with_mode(mode)

@@ -25,7 +25,7 @@ DATA = bytes(range(256)) * 4
 
 @pytest.mark.parametrize("name", ["md5", "SHA-256", "crc32", "sha3_256"])
 async def test_a_digest_of_what_passes(name: str) -> None:
-    """Computed over exactly what the consumer behind got."""
+    """The digest covers exactly the data that the consumer behind it got."""
     memory = MemoryConsumer()
     consumer = DigestConsumer(memory, name)
     _, transport, waiter = await receive_into(consumer, *(DATA[i : i + 1] for i in range(500)))
@@ -69,7 +69,7 @@ async def test_a_size_limit_is_exact(size: int, piece: int) -> None:
 
 
 async def test_nothing_may_pass_a_limit_of_zero() -> None:
-    """The consumer behind is not bothered with nothing."""
+    """The consumer behind it gets no empty write."""
     behind = RecordingConsumer()
     _, _, waiter = await receive_into(SizeLimitConsumer(behind, 0), b"x")
     with pytest.raises(QuotaExceeded):

@@ -143,7 +143,7 @@ async def test_data_that_are_not_valid_end_the_transfer(behind_pause: bool) -> N
 
 
 async def test_an_end_mark_that_is_missing_is_426() -> None:
-    """What `finish` raises surfaces out of the awaitable; the consumer behind is let go."""
+    """The awaitable raises what `finish` raises; the consumer behind it is unregistered."""
     behind = RecordingConsumer()
     _, transport, waiter = await receive_into(DecodingConsumer(behind, Strict()), b"x")
     transport.feed_eof()
@@ -189,7 +189,7 @@ async def test_a_decoder_that_breaks_is_a_failed_consumer() -> None:
 
 
 async def test_what_fails_behind_a_decoder_ends_the_transfer() -> None:
-    """A consumer that raises behind it is the same as one that stands alone."""
+    """A consumer behind a decoder that raises has the same effect as one without a decoder."""
     dtp, transport = connect()
     waiter = dtp.register_consumer(
         DecodingConsumer(SizeLimitConsumer(MemoryConsumer(), 3), AsciiDecoder())
@@ -209,7 +209,7 @@ async def test_a_file_behind_a_decoder_aborts_through_it() -> None:
 
 
 async def test_a_stop_passes_through_a_decoder() -> None:
-    """The consumer behind may want no more."""
+    """The consumer behind the decoder may stop the producer."""
     behind = RecordingConsumer()
     dtp, _, waiter = await receive_into(DecodingConsumer(behind, IdentityDecoder()), b"x")
     assert behind.producer is not None
@@ -220,7 +220,7 @@ async def test_a_stop_passes_through_a_decoder() -> None:
 
 
 async def test_a_decoder_stops_a_producer_that_takes_no_abort() -> None:
-    """And tells the reason to whom stands behind it."""
+    """The consumer behind it gets the reason."""
     producer = PlainProducer()
     queue = ReceiveQueue()
     consumer = DecodingConsumer(queue, IdentityDecoder())

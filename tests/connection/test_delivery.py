@@ -60,7 +60,7 @@ def test_what_a_look_means(
     assert found is verdict
 
 
-def test_a_reset_behind_everything() -> None:
+def test_a_reset_after_everything() -> None:
     """In clear the peer has not read it all; in TLS the close_notify may be what it has not."""
 
     sight = Sight(0, is_gone=True, error=RESET)
@@ -100,7 +100,7 @@ def test_one_limit_for_both() -> None:
 
 
 def test_new_limits_begin_to_run_when_they_are_set() -> None:
-    """As for a `finish` with a limit of its own, behind one that waits already."""
+    """The same for a `finish` with a limit of its own, after one that waits already."""
 
     watch = delivery()
     watch.limit(110.0, stall=None, close=5.0)

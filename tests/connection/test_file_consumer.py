@@ -36,7 +36,7 @@ HIGH_WATER = 2000
 
 
 def cause_of(error: BaseException | None) -> BaseException | None:
-    """Return what is behind a reason."""
+    """Return the cause of a reason."""
 
     assert error is not None
     return error.__cause__ or error
@@ -54,7 +54,7 @@ def cause_of(error: BaseException | None) -> BaseException | None:
 async def test_where_a_file_is_written(
     tmp_path: Path, options: dict[str, Any], expected: bytes
 ) -> None:
-    """Over it, behind it, or from an offset on."""
+    """Over the old content, after it, or from an offset on."""
     path = tmp_path / "file"
     path.write_bytes(b"old content")
     consumer = FileConsumer(path, **options)
@@ -162,7 +162,7 @@ async def test_a_write_that_fails_ends_the_transfer(
 
 
 @pytest.mark.parametrize("at", ["write", "flush"])
-async def test_what_fails_behind_the_end_is_told_by_wait_finished(at: str) -> None:
+async def test_what_fails_after_the_end_is_told_by_wait_finished(at: str) -> None:
     """All has come; but it is not all in the file."""
     file = BrokenFile(OSError(errno.ENOSPC, "No space left"), at=at)
     file.gate.clear()
@@ -204,7 +204,7 @@ async def test_a_file_that_cannot_be_opened_ends_the_transfer(tmp_path: Path) ->
         await consumer.wait_finished()
 
 
-async def test_an_offset_behind_the_end_is_501(tmp_path: Path) -> None:
+async def test_an_offset_after_the_end_is_501(tmp_path: Path) -> None:
     """The error of the file's opening is the reason."""
     (tmp_path / "file").touch()
     _, _, waiter = await receive_into(FileConsumer(tmp_path / "file", offset=1))

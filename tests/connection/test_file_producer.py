@@ -134,7 +134,7 @@ async def test_a_length_beyond_the_end_sends_what_there_is(path: Path) -> None:
     )
 
 
-async def test_an_offset_behind_the_end_is_501(path: Path) -> None:
+async def test_an_offset_after_the_end_is_501(path: Path) -> None:
     """The error of the file's opening is the reason."""
     dtp, _ = connect()
     FileProducer(path, offset=len(TEXT) + 1).start(dtp)

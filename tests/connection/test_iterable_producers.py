@@ -23,7 +23,7 @@ from tests.harness.waiting import turns
 
 
 def cause_of(dtp: DTP) -> BaseException | None:
-    """Return what is behind the end of a connection."""
+    """Return the cause of the end of a connection."""
 
     assert dtp.reason is not None
     return dtp.reason.__cause__ or dtp.reason

@@ -932,7 +932,7 @@ def test_unregistering_nobody_does_nothing() -> None:
 
 
 async def test_tls_ends_by_closing() -> None:
-    """Without a half-close the close announces the end, behind the data."""
+    """Without a half-close the close announces the end, after the data."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp, tls=True)

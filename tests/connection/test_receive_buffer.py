@@ -211,7 +211,7 @@ async def test_a_consumer_that_fails_ends_the_transfer() -> None:
 
 
 async def test_a_transport_that_reads_while_paused() -> None:
-    """What it delivers is held, and comes behind what was there before."""
+    """The data that it delivers are held, and come after those that were there before."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)

@@ -301,7 +301,7 @@ async def test_an_abort_from_anywhere_breaks_the_stream() -> None:
 # The end of file
 
 
-async def test_send_eof_comes_behind_the_data_and_is_idempotent() -> None:
+async def test_send_eof_comes_after_the_data_and_is_idempotent() -> None:
     """A second one does nothing; nothing can be sent any more."""
     stream, transport = connect()
     await stream.send(b"x")

@@ -165,7 +165,7 @@ def test_columns_are_what_statx_wrote(directory: Path) -> None:
 
 
 def test_a_descriptor_stays_the_callers(calls: str, directory: Path) -> None:
-    """It is read from its beginning, and is open behind it."""
+    """It is read from its beginning, and stays open afterwards."""
 
     fd = os.open(directory, os.O_RDONLY)
     try:
@@ -447,7 +447,7 @@ async def wait_for(event: threading.Event) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 async def test_one_block_is_made_ahead_and_no_more(many: Path) -> None:
-    """While the consumer is busy, the next block is made, and the one behind it is not."""
+    """While the consumer is busy, the next block is made, and the one after it is not."""
 
     formatter = Slow()
     async with contextlib.aclosing(list_directory(many, formatter)) as blocks:

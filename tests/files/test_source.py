@@ -444,7 +444,7 @@ async def test_an_open_that_hangs_is_closed_when_it_comes_back(
 async def test_a_read_that_hangs_keeps_its_descriptor(
     tmp_path: Path, seams: Seams, impatient: None
 ) -> None:
-    """It is closed behind the read: its number must not become somebody else's before."""
+    """It is closed after the read: its number must not become another file's before."""
 
     path = tmp_path / "file"
     path.write_bytes(CONTENT)

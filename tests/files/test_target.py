@@ -149,7 +149,7 @@ async def test_keep_partial_publishes_what_came(served_directory: Path, mode: Wr
 
 
 async def test_in_place_from_an_offset(served_directory: Path) -> None:
-    """REST overwrites from there on, and leaves what is behind."""
+    """REST overwrites from there on, and keeps the bytes after them."""
 
     path = served_directory / "file"
     path.write_bytes(b"0123456789")
@@ -172,7 +172,7 @@ async def test_in_place_from_an_offset(served_directory: Path) -> None:
 async def test_an_offset_that_cannot_be(
     served_directory: Path, mode: WriteMode, offset: int
 ) -> None:
-    """Behind the end there is no writing, nor from an offset in the other modes: 501."""
+    """Writing after the end is refused, nor from an offset in the other modes: 501."""
 
     path = served_directory / "file"
     path.write_bytes(b"0123456789")
@@ -332,7 +332,7 @@ async def test_a_target_that_is_found_in_the_thread(served_directory: Path) -> N
 
 @pytest.mark.parametrize("mode", WriteMode)
 async def test_what_a_commit_writes(served_directory: Path, mode: WriteMode) -> None:
-    """Behind what was written before, and before it is published."""
+    """After the bytes that were written before, and before the file is published."""
 
     path = served_directory / "file"
     if mode is not WriteMode.EXCLUSIVE:
@@ -525,7 +525,7 @@ async def test_durable_flushes_before_it_publishes(
 
 
 async def test_commit_or_discard_once(served_directory: Path) -> None:
-    """A discard behind the end does nothing; a commit or write does say so."""
+    """A discard after the end does nothing; a commit or write raises."""
 
     target = await FileTarget.open(served_directory / "file")
     await target.commit()

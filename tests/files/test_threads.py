@@ -136,7 +136,7 @@ async def test_threads_that_finish_while_the_loop_is_busy_wake_it_once() -> None
 
 
 async def test_who_is_told_and_fails_keeps_the_news_from_nobody() -> None:
-    """Jobs that have ended behind it are told of in the next turn."""
+    """Jobs that end after it are reported in the next turn."""
 
     workers = await WorkerThreads.of_running_loop()
     loop = asyncio.get_running_loop()
@@ -261,7 +261,7 @@ def test_threads_end_with_the_event_loop(
         assert not job.told.is_set()
 
 
-async def test_a_job_behind_the_end_of_its_loop_is_done() -> None:
+async def test_a_job_after_the_end_of_its_loop_is_done() -> None:
     """By a thread that ends with it."""
 
     workers = await WorkerThreads.of_running_loop()

@@ -154,7 +154,7 @@ def servers(
     certificate: Certificate,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Servers]:
-    """Run the servers that the tests want, from before the first one to behind the last one."""
+    """Run the servers that the tests want, from before the first one until after the last one."""
 
     logs = tmp_path_factory.mktemp("logs")
     wanted = dict.fromkeys(

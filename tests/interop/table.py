@@ -163,7 +163,7 @@ def _section(text: str) -> tuple[int, int]:
     """Return where the text between the markers begins and ends."""
 
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise BadTable(f"README.md must have {BEGIN} once, and {END} once behind it")
+        raise BadTable(f"README.md must have {BEGIN} once, and {END} once after it")
 
     return text.index(BEGIN) + len(BEGIN), text.index(END)
 

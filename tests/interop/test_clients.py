@@ -52,7 +52,7 @@ def test_put(exchange: Exchange) -> None:
 
 @clients_that(Capability.RESUME_GET)
 def test_resume_get(exchange: Exchange) -> None:
-    """The rest of a download goes behind what is there already."""
+    """The rest of a download goes after the bytes that are there already."""
 
     (exchange.theirs / "file").write_bytes(CONTENT)
     (exchange.ours / "file").write_bytes(CONTENT[:HALF])
@@ -63,7 +63,7 @@ def test_resume_get(exchange: Exchange) -> None:
 
 @clients_that(Capability.RESUME_PUT)
 def test_resume_put(exchange: Exchange) -> None:
-    """The rest of an upload goes behind what is there already."""
+    """The rest of an upload goes after the bytes that are there already."""
 
     (exchange.ours / "file").write_bytes(CONTENT)
     (exchange.theirs / "file").write_bytes(CONTENT[:HALF])

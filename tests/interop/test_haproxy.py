@@ -1,7 +1,7 @@
 """A real HAProxy in front of the reference server, for control and data connections.
 
-It says with a PROXY header (version 1 or 2) who is behind it: the server knows its clients, gives
-each its own data connections over few shared ports, and lets in nobody who comes past the proxy.
+It says with a PROXY header (version 1 or 2) which client is behind it. The server knows its clients,
+gives each its own data connections over few shared ports, and admits nobody past the proxy.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Proxied:
 
     Attributes:
         port: Of the proxy, for control connections.
-        behind: Of the server itself.
+        behind: The port of the server itself.
         served: What it serves.
         log: What it has logged.
     """

@@ -135,7 +135,7 @@ class Get:
     Attributes:
         remote: Path on the server.
         local: Path here.
-        offset: Bytes that are here already; with more than 0, the rest is fetched behind them.
+        offset: Bytes that are here already; with more than 0, the rest is fetched after them.
         ascii: Whether in TYPE A.
         before: Commands of the client that it is given before, as they are.
     """
@@ -154,7 +154,7 @@ class Put:
     Attributes:
         local: Path here.
         remote: Path on the server.
-        offset: Bytes that are there already; with more than 0, the rest is sent behind them.
+        offset: Bytes that are there already; with more than 0, the rest is sent after them.
         ascii: Whether in TYPE A.
         before: Commands of the client that it is given before, as they are.
     """

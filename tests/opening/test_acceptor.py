@@ -1,4 +1,4 @@
-"""Connections through trusted proxies: the header decides, and not a byte behind it is lost.
+"""Connections through trusted proxies: the header decides, and no byte after it is lost.
 
 What accepts is shared, so both kinds of passive endpoints are run through the same tests.
 """
@@ -128,7 +128,7 @@ async def receive(dtp: Any) -> bytes:
 async def test_the_client_behind_the_proxy_gets_its_connection(
     kind: str, version: int, order: str
 ) -> None:
-    """The header is taken off, what stands behind it is the data, the peer is the client."""
+    """The header is removed, the bytes after it are the data, and the peer is the client."""
 
     async with expecting(kind) as endpoint:
         header = format_proxy_header(SOURCE, SERVER, version=version)
@@ -147,7 +147,7 @@ async def test_the_client_behind_the_proxy_gets_its_connection(
 @kinds
 @versions
 async def test_a_header_may_come_in_pieces(kind: str, version: int) -> None:
-    """Byte by byte: nothing spins, nothing is lost, the first byte behind it is data."""
+    """Byte by byte: nothing spins, nothing is lost, the first byte after it is data."""
 
     async with expecting(kind) as endpoint:
         header = format_proxy_header(SOURCE, SERVER, version=version)
@@ -181,7 +181,7 @@ async def test_half_a_header_costs_no_time(kind: str, monkeypatch: pytest.Monkey
 
 @kinds
 async def test_before_tls(kind: str) -> None:
-    """The header comes in clear, the handshake begins with the byte behind it."""
+    """The header comes in clear, the handshake begins with the byte after it."""
 
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

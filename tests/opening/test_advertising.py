@@ -1,4 +1,4 @@
-"""Which address a client behind or before a NAT is told, and the warning where it is useless."""
+"""The address that a client inside or outside a NAT gets, and the warning if it is useless."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.Monke
 
 
 async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What comes behind a handshake that was begun waits in the socket until it is wanted."""
+    """Data after a handshake that was begun wait in the socket until they are read."""
 
     looks = 0
     original = Link._readable

@@ -148,7 +148,7 @@ def test_the_last_free_ports_cannot_be_guessed() -> None:
     """Where most of the range is in use, each port that is left is as likely as any other."""
 
     ports = PortRange(1000, 1099)
-    # A row of two behind a long row in use, and others here and there.
+    # A row of two after a long row in use, and others here and there.
     free = {1000, 1001, 1003, 1020, 1021, 1050, 1060, 1075, 1098, 1099}
     counts = Counter(next(p for p in ports.shuffled() if p in free) for _ in range(20_000))
     assert chi_square(counts, len(free)) < threshold(len(free))
@@ -728,7 +728,7 @@ async def test_a_port_that_somebody_has_found_is_given_up(source: str, during: b
 
 
 async def test_a_port_is_kept_for_a_moment() -> None:
-    """Then it is closed; at once if nobody is waited for, else behind whom is waited for."""
+    """It is closed at once if no client is awaited, otherwise after that client has come."""
 
     listener = PassiveListener(HOST, control_peer=HOST, lifetime=0.01)
     async with asyncio.timeout(60):

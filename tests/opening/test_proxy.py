@@ -59,12 +59,12 @@ def test_every_part_is_incomplete(version: int, data: bytes, pair: object) -> No
         (b"PROXY UNKNOWN ffff:f ffff:f 65535 65535\r\n", None),
         (SIGNATURE + b"\x20\x11\x00\x0c" + bytes(12), None),
         (SIGNATURE + b"\x20\xff\x00\x03abc", None),
-        # TLVs behind the addresses are skipped.
+        # TLVs after the addresses are skipped.
         (TABLE[3][1][:14] + b"\x00\x11" + TABLE[3][1][16:] + b"\x02\x00\x02hi", V4[0]),
     ],
 )
 def test_what_is_allowed_and_ignored(data: bytes, source: HostPort | None) -> None:
-    """Words behind UNKNOWN, addresses of LOCAL, and TLVs."""
+    """Words after UNKNOWN, addresses of LOCAL, and TLVs."""
     header = parse_proxy_header(data + b"rest")
     assert header is not None
     assert (header.source, header.size) == (source, len(data))

@@ -441,7 +441,7 @@ async def test_failure_ends_a_connection_that_was_kept(served_directory: Path) -
         assert (served_directory / "file").read_bytes() == b"content"
 
 
-async def test_connection_is_closed_behind_each_file_by_default(served_directory: Path) -> None:
+async def test_connection_is_closed_after_each_file_by_default(served_directory: Path) -> None:
     """226 as soon as the mark is there, whether the client has closed or not."""
 
     async with serving(served_directory) as server, server.logged_in() as client:

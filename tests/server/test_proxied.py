@@ -80,7 +80,7 @@ async def test_client_behind_a_proxy(shared: bool, version: int, served_director
         assert await client.codes(1) == [226]
 
 
-async def test_header_in_pieces_and_with_more_behind_it(served_directory: Path) -> None:
+async def test_header_in_pieces_and_with_more_after_it(served_directory: Path) -> None:
     """Byte by byte; and commands that come in the same packet are not lost."""
 
     async with behind_proxy(served_directory) as server:

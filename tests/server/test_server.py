@@ -90,7 +90,7 @@ async def test_running_transfer_may_end_when_the_server_stops(served_directory: 
     assert (served_directory / "new").read_bytes() == b"content"
 
 
-async def test_running_transfer_is_aborted_behind_the_grace(served_directory: Path) -> None:
+async def test_running_transfer_is_aborted_after_the_grace(served_directory: Path) -> None:
     """426, then 421; nothing is left."""
 
     async with serving(served_directory, grace=0.05) as server, server.logged_in() as client:

@@ -134,7 +134,7 @@ async def test_vanished_client_leaves_no_listener(served_directory: Path) -> Non
             await client.connect(port)
 
 
-async def test_commands_behind_quit_are_not_run(served_directory: Path) -> None:
+async def test_commands_after_quit_are_not_run(served_directory: Path) -> None:
     """221 is the last reply."""
 
     async with serving(served_directory) as server, server.logged_in() as client:

@@ -504,7 +504,7 @@ async def test_nothing_said_in_clear_is_taken_across_the_switch(
     assert names(served_directory) == []
 
 
-async def test_what_comes_behind_the_reply_in_clear_fails_the_handshake(
+async def test_what_comes_after_the_reply_in_clear_fails_the_handshake(
     served_directory: Path,
 ) -> None:
     """A command in the place of a ClientHello is none, and the session ends."""
@@ -646,7 +646,7 @@ async def test_reinitialize_keeps_tls_that_was_there_from_the_start(
         await in_thread(work)
 
 
-async def test_reinitialize_with_more_behind_it(served_directory: Path) -> None:
+async def test_reinitialize_with_more_after_it(served_directory: Path) -> None:
     """In TLS nothing may be said before it has ended; in clear lines are lines."""
 
     async with protected_server(served_directory) as server:
@@ -660,7 +660,7 @@ async def test_reinitialize_with_more_behind_it(served_directory: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["AUTH TLS", "CCC", "REIN"])
-async def test_abort_behind_a_switch_that_waits(line: str, served_directory: Path) -> None:
+async def test_abort_after_a_switch_that_waits(line: str, served_directory: Path) -> None:
     """The transfer before both is aborted; but behind the reply to the switch nothing may be said.
 
     So nothing is taken across it, whoever has said it.

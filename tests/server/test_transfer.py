@@ -346,7 +346,7 @@ async def test_abor_without_a_transfer(served_directory: Path) -> None:
         await client.quiet()
 
 
-async def test_abor_behind_commands_in_one_segment(served_directory: Path) -> None:
+async def test_abor_after_commands_in_one_segment(served_directory: Path) -> None:
     """A transfer that waits in the queue before an ABOR is not begun; replies keep their order."""
 
     (served_directory / "file").write_bytes(b"x" * 1000)
@@ -356,7 +356,7 @@ async def test_abor_behind_commands_in_one_segment(served_directory: Path) -> No
         assert await client.download("RETR file") == b"x" * 1000
 
 
-async def test_abor_acts_at_once_behind_waiting_commands(
+async def test_abor_acts_at_once_after_waiting_commands(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ends the transfer that they wait for, and is answered in its turn."""

@@ -98,7 +98,7 @@ async def test_what_is_fed_waits_until_it_is_read() -> None:
 
 
 async def test_an_end_of_file_closes_unless_kept_open() -> None:
-    """As on asyncio: closed behind what waits; TLS closes in any case."""
+    """As in asyncio, it closes after the buffered data; TLS closes in any case."""
 
     for tls, keep_open, closes in (
         (False, False, True),

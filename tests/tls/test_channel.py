@@ -63,7 +63,7 @@ def test_a_handshake_that_fails_has_an_alert() -> None:
 @VERSIONS
 @pytest.mark.parametrize("size", [1, 1000, 16384, len(CONTENT), 1 << 20])
 def test_data_are_read_into_memory_of_any_size(version: ssl.TLSVersion, size: int) -> None:
-    """All of them, and the end that is announced behind them is told behind them."""
+    """All data are read first, then the end that was announced after them."""
 
     server, client = channels(version)
     client.write(CONTENT)
@@ -100,7 +100,7 @@ def test_memory_without_room_takes_nothing() -> None:
 
 
 @VERSIONS
-def test_garbage_is_told_behind_the_good_data_before_it(version: ssl.TLSVersion) -> None:
+def test_garbage_is_told_after_the_good_data_before_it(version: ssl.TLSVersion) -> None:
     """With the true reason, as often as somebody asks."""
 
     server, client = channels(version)

@@ -128,7 +128,7 @@ def test_what_is_no_hello_is_refused(data: bytes) -> None:
 
 
 def test_a_hello_without_extensions_offers_nothing() -> None:
-    """TLS 1.2 allows to end behind the compression methods."""
+    """In TLS 1.2 a ClientHello may end after the compression methods."""
     body = bytes(34) + b"\x00" + b"\x00\x02\x00\x2f" + b"\x01\x00"
     data = record(b"\x01" + len(body).to_bytes(3, "big") + body)
     assert parse_client_hello(data) == ClientHello()

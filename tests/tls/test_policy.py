@@ -76,7 +76,7 @@ def log_in(
     client: ssl.SSLContext | None = None,
     certificate: ServerCertificate | None = None,
 ) -> Control:
-    """Do the handshake of a control connection in memory, and read the tickets behind it."""
+    """Do the handshake of a control connection in memory, and read the tickets after it."""
 
     server = (certificate or server_certificate(version)).session_context()
     client = client or client_context(version)
@@ -139,7 +139,7 @@ async def protected(
     send_buffer: int | None = None,
     receive_buffer: int | None = None,
 ) -> AsyncIterator[tuple[DTP, TLSPeer]]:
-    """Give a server's `DTP` and the client behind it."""
+    """Give a server's `DTP` and the client at its other end."""
 
     tls = DataTLS.for_server(control.server, reuse=reuse, strict_close=strict_close)
     async with sockets(send_buffer=send_buffer, receive_buffer=receive_buffer) as (accepted, sock):
@@ -299,7 +299,7 @@ async def test_no_tickets_are_sent_on_data_connections(session: str) -> None:
     async with protected(control, session=control.session if session == "own" else None) as pair:
         dtp, peer = pair
         assert control.server.num_tickets == 0
-        # OpenSSL would take tickets out of the stream, before the data behind them.
+        # OpenSSL would take tickets out of the stream, before the data after them.
         dtp.write(b"the first record")
         assert await peer.receive() == b"the first record"
         assert peer.tls.session is None or not peer.tls.session.has_ticket or session == "own"
@@ -473,7 +473,7 @@ def with_foreign_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 async def test_the_next_ticket_comes_on_the_control_connection() -> None:
-    """Renewed behind each transfer, there is an unused ticket for every data connection."""
+    """If it is renewed after each transfer, there is an unused ticket for every data connection."""
 
     control = log_in(client=asked_later())
     tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
@@ -1031,7 +1031,7 @@ async def test_every_download_ends_with_a_close_notify(
         await peer.put(peer.close_notify())
         result = await sending
         peer.sock.setblocking(False)
-        # Behind the close_notify comes an end of file, and no reset.
+        # After the close_notify comes an end of file, and no reset.
         assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
 
     assert result.end is End.CLEAN

@@ -200,7 +200,7 @@ async def test_data_and_their_end_at_one_blow(version: ssl.TLSVersion, size: int
 async def test_whoever_pauses_in_the_middle_gets_the_rest_when_it_resumes(
     version: ssl.TLSVersion, size: int | None, closes: bool
 ) -> None:
-    """And the end behind all of it, once: also one that came with the last data, and no FIN."""
+    """The end comes once, after all data, even if it came with the last data and without a FIN."""
 
     protocol = recorder(size)
     protocol.pauses = True
@@ -236,7 +236,7 @@ async def test_whoever_pauses_in_the_middle_gets_the_rest_when_it_resumes(
 
 @VERSIONS
 async def test_an_end_that_comes_while_reading_is_paused(version: ssl.TLSVersion) -> None:
-    """Is told when it is resumed, behind the data."""
+    """The protocol gets it when it is resumed, after the data."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (transport, peer):
@@ -336,7 +336,7 @@ async def test_a_reset() -> None:
         assert not protocol.ended.done()
 
 
-async def test_a_protocol_may_stay_open_behind_the_end() -> None:
+async def test_a_protocol_may_stay_open_after_the_end() -> None:
     """And send; what the peer goes on sending in spite of its end is dropped, not kept."""
 
     protocol = Recorder()
@@ -427,7 +427,7 @@ async def test_whatever_the_order(
 
 @VERSIONS
 @pytest.mark.parametrize("size", [0, 10, 1_000_000])
-async def test_closing_announces_the_end_behind_everything(
+async def test_closing_announces_the_end_after_everything(
     version: ssl.TLSVersion, size: int
 ) -> None:
     """Then comes the end of file; and the peer's own announcement is waited for."""
@@ -450,7 +450,7 @@ async def test_closing_announces_the_end_behind_everything(
 @VERSIONS
 @pytest.mark.parametrize("paused", [True, False])
 async def test_closing_over_what_the_peer_sends(version: ssl.TLSVersion, paused: bool) -> None:
-    """It is read and dropped, before and behind the end: a reset would cost the peer its data."""
+    """It is read and dropped, before and after the end: a reset would cost the peer its data."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (transport, peer):
@@ -472,7 +472,7 @@ async def test_closing_over_what_the_peer_sends(version: ssl.TLSVersion, paused:
 
 
 @pytest.mark.parametrize("how", ["close", "garbage"])
-async def test_a_peer_that_ends_otherwise_behind_our_end(how: str) -> None:
+async def test_a_peer_that_ends_otherwise_after_our_end(how: str) -> None:
     """Has ended all the same."""
 
     protocol = Recorder()
@@ -486,7 +486,7 @@ async def test_a_peer_that_ends_otherwise_behind_our_end(how: str) -> None:
         assert await protocol.lost is None
 
 
-async def test_closing_behind_the_end_of_the_peer() -> None:
+async def test_closing_after_the_end_of_the_peer() -> None:
     """Is closing at once: there is nothing to wait for."""
 
     protocol = Recorder()
@@ -555,7 +555,7 @@ async def test_a_transport_whose_connection_is_gone_is_closing() -> None:
 @VERSIONS
 @pytest.mark.parametrize("good", [b"", b"good"])
 async def test_a_bad_record(version: ssl.TLSVersion, good: bytes) -> None:
-    """Ends the connection, with the reason, behind the good data before it; the peer is alerted."""
+    """It ends the connection with the reason, after the good data; the peer gets an alert."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (_, peer):
@@ -656,7 +656,7 @@ async def test_a_peer_that_asks_for_keys_without_an_end(closing: bool, tmp_path:
 
 
 async def test_a_client_takes_tickets() -> None:
-    """That come behind the handshake, before the data; without data it waits on."""
+    """Tickets come after the handshake, before the data; without data the reader waits on."""
 
     context = server_certificate(TLS_1_3).session_context()
     protocol = Recorder()

@@ -762,7 +762,7 @@ async def test_a_file_by_its_name_that_cannot_be_sent(
 async def test_a_store_that_hangs_is_not_waited_for(
     receiving: bool, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The transfer ends as if the file were open; what is opened behind its back is closed."""
+    """The transfer ends as if the file were open; a file that opens later is closed."""
 
     monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     (tmp_path / "file").write_bytes(b"content")
@@ -881,7 +881,7 @@ async def test_what_came_of_an_upload_stays(
 async def test_a_store_that_takes_too_long_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The upload is stalled, as it is on the ordinary way, and is not published behind that."""
+    """The upload is stalled, as it is on the ordinary way, and is not published afterwards."""
 
     monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     hang = Hang(Seams(monkeypatch), "write")
@@ -1061,7 +1061,7 @@ async def test_a_small_file_in_tls_takes_the_shortest_way(
         taking = asyncio.ensure_future(take_and_answer(peer))
         result = await send_file(endpoint, file, length=size)
         assert await taking == content(size)
-        # No reset comes behind the announced end.
+        # No reset comes after the announced end.
         assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
         assert endpoint.made == 0
     async with pair() as (endpoint, plain):
@@ -1236,7 +1236,7 @@ async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
 @pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @VERSIONS
-async def test_a_reset_behind_a_complete_download(
+async def test_a_reset_after_a_complete_download(
     version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Is no matter: the peer has its file."""
@@ -1309,7 +1309,7 @@ async def test_a_larger_file_needs_no_transport(
 async def test_a_larger_file_in_tls_needs_no_transport(
     version: ssl.TLSVersion, buffers: dict[str, Any], large_file: int
 ) -> None:
-    """It goes in pieces, with one announced end behind the last."""
+    """It goes in pieces, with one announced end after the last."""
 
     size = PROTECTED_LIMIT
     async with protected(version, **buffers) as (endpoint, peer), asyncio.timeout(60):
@@ -1383,7 +1383,7 @@ async def test_the_way_on_of_a_larger_file(
 async def test_a_file_that_leaves_memory_goes_on_in_tls(
     pieces: int, large_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind the pieces that were there."""
+    """After the pieces that were there."""
 
     left = pieces
 
@@ -1649,7 +1649,7 @@ async def turn_until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.usefixtures("no_hurry")
 @VERSIONS
-async def test_a_peer_may_end_tls_behind_the_result(
+async def test_a_peer_may_end_tls_after_the_result(
     version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has everything, and can say so until the endpoint is closed: it sees no reset."""

@@ -440,7 +440,7 @@ async def test_rest_and_type_a_mean_bytes_of_the_file_as_it_is_stored(tmp_path: 
 
 @marking
 async def test_the_file_is_over_with_its_mark(parameters: TransferParameters) -> None:
-    """A peer that keeps the connection open behind the end of the file is not waited for."""
+    """The transfer does not wait for a peer that keeps the connection open after the end mark."""
 
     async with connection() as (dtp, peer):
         loop = asyncio.get_running_loop()
@@ -453,7 +453,7 @@ async def test_the_file_is_over_with_its_mark(parameters: TransferParameters) ->
         assert await loop.sock_recv(peer, 1) == b""
 
 
-async def test_a_file_behind_the_end_of_a_file_is_an_error() -> None:
+async def test_a_file_after_the_end_of_a_file_is_an_error() -> None:
     """Who sends two files where one was asked for is told so."""
 
     data = encoded(BLOCK, b"one") + encoded(BLOCK, b"two")
@@ -493,7 +493,7 @@ def bomb(size: int) -> bytes:
 
 
 async def test_a_deflate_bomb_is_stopped_at_the_limit() -> None:
-    """At the ratio, at the decoder's size limit, at the transfer's; never behind it."""
+    """At the ratio, at the decoder's size limit, at the transfer's; never after it."""
 
     mib = 1 << 20
     for limits, size_limit, kind in [

@@ -118,7 +118,7 @@ async def test_several_files_go_over_one_connection(
         assert path.with_suffix(".received").read_bytes() == content
         assert result.end is other.end is End.CLEAN
         assert result.reply_code == 250
-        # The sender may have closed behind the last one.
+        # The sender may have closed after the last one.
         assert other.reply_code == 250 or path is paths[-1]
         assert result.bytes == other.bytes
         assert result.file_bytes == other.file_bytes == len(content)
@@ -126,7 +126,7 @@ async def test_several_files_go_over_one_connection(
 
 @marking
 async def test_files_that_come_at_once_are_told_apart(mode: TransmissionMode) -> None:
-    """What comes behind the end of a file, in the same data, is the beginning of the next."""
+    """Data after the end of a file, in the same piece, are the beginning of the next."""
 
     parameters = TransferParameters(mode=mode)
     data = b"".join(encoded(parameters, content) for content in FILES)
@@ -208,7 +208,7 @@ async def test_streams_and_listings_share_a_connection_with_files() -> None:
 
 @pytest.mark.parametrize("mode", [TransmissionMode.STREAM, TransmissionMode.DEFLATE])
 async def test_other_modes_close_the_connection(mode: TransmissionMode, tmp_path: Path) -> None:
-    """A file in stream mode or MODE Z is the last one: 226, also behind one in block mode."""
+    """A file in stream mode or MODE Z is the last one: 226, also after one in block mode."""
 
     parameters = TransferParameters(mode=mode)
     path = tmp_path / "file"
@@ -253,7 +253,7 @@ async def test_markers_of_the_next_file_begin_anew() -> None:
 # What the peer does
 
 
-async def test_a_peer_that_closes_behind_a_file_ends_the_connection() -> None:
+async def test_a_peer_that_closes_after_a_file_ends_the_connection() -> None:
     """Sender or receiver, it shows; nothing was lost, and to finish is no error."""
 
     async with connection() as (dtp, peer):
@@ -292,7 +292,7 @@ async def test_a_next_file_that_does_not_come_is_cut() -> None:
 
 
 async def test_a_failed_file_resets_the_connection(tmp_path: Path) -> None:
-    """Behind a file that was cut nobody knows where the next one begins."""
+    """After a file that was cut, the beginning of the next one is unknown."""
 
     async with connection() as (dtp, _):
         reusable = ReusableConnection(dtp)
@@ -368,7 +368,7 @@ async def test_a_peer_that_takes_its_time_is_waited_for(monkeypatch: pytest.Monk
 async def test_where_the_system_does_not_tell_the_end_of_the_connection_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then a reset behind the file may have cost a part of it, and `finish` raises."""
+    """Then a reset after the file may have cost a part of it, and `finish` raises."""
 
     async def unknown(_: DTP, stall: float | None) -> bool:
         assert stall is not None

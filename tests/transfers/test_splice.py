@@ -47,7 +47,7 @@ PROMPT = Deadlines(close=10.0)
 
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Splice behind every piece, however small."""
+    """Splice after every piece, however small."""
 
     monkeypatch.setattr(_plain, "ENOUGH_TO_SPLICE", 1)
 
@@ -195,7 +195,7 @@ async def test_a_peer_that_sends_in_bits(
 
 
 async def test_where_it_begins(served_directory: Path, eager: None) -> None:
-    """Into a file from an offset on; exclusively; never behind the end of one, which cannot."""
+    """Into a file from an offset on; exclusively; never in append mode, which has no splice."""
 
     path = served_directory / "file"
     path.write_bytes(b"0123456789")
@@ -403,7 +403,7 @@ async def test_a_reset_is_a_reset(served_directory: Path, eager: None) -> None:
 async def test_a_reset_that_the_splice_finds(
     served_directory: Path, eager: None, seams: Seams
 ) -> None:
-    """The transport would see a clean end behind it: the error was told to us."""
+    """The transport would see a clean end: the system reported the error only to the splice."""
 
     peers: list[socket.socket] = []
     calls = 0

@@ -175,7 +175,7 @@ async def test_an_abort_from_the_progress_callback() -> None:
 
 @pytest.mark.parametrize("levels", [0, 1, 2])
 async def test_an_abort_within_a_task_that_is_being_cancelled(levels: int) -> None:
-    """A transfer that is made while its task cleans up behind cancellations is no different."""
+    """A transfer that is made while its task cleans up after cancellations behaves the same."""
 
     async def cleaning_up() -> None:
         for _ in range(levels):
@@ -203,7 +203,7 @@ async def test_an_abort_within_a_task_that_is_being_cancelled(levels: int) -> No
 
 
 async def test_a_cancellation_that_comes_while_an_interruption_is_absorbed() -> None:
-    """An abort without anything left to wait for, and a cancellation right behind: it is heard."""
+    """An abort with nothing left to wait for, then a cancellation: the cancellation counts."""
 
     transfer = supervised()
 

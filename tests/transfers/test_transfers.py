@@ -309,7 +309,7 @@ async def test_where_an_upload_goes(served_directory: Path) -> None:
 
 
 async def test_listings() -> None:
-    """Lines, lists of lines, generators of both kinds: one CR LF behind each."""
+    """Lines, lists of lines, generators of both kinds: one CR LF after each."""
 
     async def slow() -> AsyncIterator[bytes]:
         for line in (b"a", b"b"):
