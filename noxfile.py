@@ -1,4 +1,4 @@
-"""The commands of the project: ``nox --list`` names them.
+"""The commands of the project; ``nox --list`` lists them.
 
 Versions and dependencies stand in pyproject.toml alone.
 """
@@ -46,13 +46,13 @@ _select_all_of_pyenv()
 
 
 def _install(session: nox.Session, *groups: str) -> None:
-    """Install the package, as it stands here, and dependency groups of pyproject.toml."""
+    """Install the package from this directory, and dependency groups of pyproject.toml."""
 
     session.install("-e", ".", *nox.project.dependency_groups(PROJECT, *groups))
 
 
 def _test(session: nox.Session, *options: str) -> None:
-    """Run the tests on every core with `options`; or those that the command line names."""
+    """Run the tests on every core with `options`, or only those that the command line names."""
 
     session.run("pytest", *(session.posargs or ("-n", "auto", *options)))
 
@@ -75,7 +75,7 @@ def tests(session: nox.Session) -> None:
     arguments = session.posargs or ("-n", "auto")
     session.run("coverage", "run", "-m", "pytest", *arguments)
     session.run("coverage", "combine", "--quiet")
-    # Some tests alone cover little, and the fast paths of Linux need Linux.
+    # A few tests cover little, and the fast paths of Linux run only on Linux.
     if session.posargs or sys.platform != "linux":
         return
 
@@ -120,7 +120,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check the types: everything strictly, and that the public interface is fully annotated."""
+    """Check all types strictly, and that the public interface is fully annotated."""
 
     _install(session, "typing")
     session.run("mypy")
@@ -138,9 +138,9 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Point real FTP clients at the reference server: those that are installed.
+    """Run the installed FTP clients against the reference server.
 
-    What they do must agree with the table in README.md; ``-- --write-table`` writes it anew.
+    Their results must agree with the table in README.md; ``-- --write-table`` rewrites it.
     """
 
     _install(session, "test")
@@ -159,7 +159,7 @@ def mutations(session: nox.Session) -> None:
 def attacks(session: nox.Session) -> None:
     """Attack data connections by the thousand: ``nox -s attacks -- [NAME...]``.
 
-    Each run prints what was promised and what was measured, and fails where that is less.
+    Each run prints the promised and the measured figures, and fails if a promise is broken.
     """
 
     _install(session, "test")
@@ -172,8 +172,8 @@ def attacks(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser and decoder: ``nox -s fuzz -- [SECONDS FOR EACH [HARNESS...]]``.
 
-    Inputs that reach new code are kept below .nox, for the next run. One that fails is kept there
-    too; into the corpus it goes with the repair.
+    Inputs that reach new code are kept below .nox, for the next run, and so is an input that
+    fails. Add it to the corpus together with the repair.
     """
 
     _install(session, "fuzz")
@@ -194,7 +194,7 @@ def fuzz(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the reference server and others side by side: ``nox -s bench -- --help``.
 
-    vsftpd and pure-ftpd take part where they are installed. Everything takes half an hour;
+    vsftpd and pure-ftpd take part if they are installed. The whole benchmark takes half an hour;
     ``-- --quick`` takes minutes.
     """
 

@@ -1,4 +1,4 @@
-"""Real transfers, shown: the reference server, and Python's own ftplib as the client.
+"""Shows real transfers between the reference server and Python's own ftplib.
 
 python -m examples.demo
 
@@ -57,7 +57,7 @@ class ResumingFTP(ftplib.FTP_TLS):
     def ntransfercmd(
         self, cmd: str, rest: int | str | None = None
     ) -> tuple[socket.socket, int | None]:
-        """Open a data connection, and protect it as the server wants it."""
+        """Open a data connection, and protect it as the server requires."""
 
         connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
         assert isinstance(self.sock, ssl.SSLSocket)
@@ -80,7 +80,7 @@ AUTHORITY = trustme.CA()
 
 
 def make_tree(root: Path) -> dict[str, bytes]:
-    """Write a tree worth moving; return the digest of each file."""
+    """Write a tree of files to move; return the digest of each file."""
 
     contents = {
         "README.txt": b"A tree to move.\n" * 40,
@@ -102,7 +102,7 @@ def make_tree(root: Path) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def running_server(directory: Path) -> Iterator[tuple[str, int]]:
-    """Run the reference server; yield where it listens."""
+    """Run the reference server; yield its address."""
 
     command = [sys.executable, "-m", "examples.server", str(directory), "--port", "0"]
     command += ["--user", f"{USER}:{PASSWORD}", "--writable"]
@@ -188,7 +188,7 @@ def resume(ftp: ftplib.FTP, remote: str, size: int) -> bytes:
 
     connection.close()
     with contextlib.suppress(ftplib.error_temp):
-        # The server has seen the cut, and says so.
+        # The server has noticed the cut, and reports it.
         ftp.voidresp()
 
     ftp.retrbinary(f"RETR {remote}", received.write, BLOCK, rest=received.tell())
@@ -245,7 +245,7 @@ def main() -> int:
         checks = {
             "LIST shows every entry": len(lines) == len(list(local.iterdir())),
             "NLST shows every name": len(names) == len(list((local / "many").iterdir())),
-            "MLSD tells the true size": int(facts["large.bin"]["size"]) == LARGE,
+            "MLSD shows the true size": int(facts["large.bin"]["size"]) == LARGE,
             "a cut download was resumed": resumed == digests["large.bin"],
         }
         for check, passed in checks.items():

@@ -440,7 +440,7 @@ def _policy_network(network: str | IPAddress | IPNetwork) -> IPNetwork:
 
 @attrs.frozen
 class _Peer:
-    """An address as the kernel tells it: with the scope of a link-local one, if any."""
+    """An address as the kernel reports it: with the scope of a link-local one, if any."""
 
     ip: IPAddress
     scope: str | None = None
@@ -485,7 +485,7 @@ class PeerPolicy:
         ipv4_prefix: Bits of an IPv4 address that must equal the control
             peer's; 32 is the address itself.
         ipv6_prefix: The same for IPv6, where 128 is the address itself.
-        networks: Networks that are accepted whoever the control peer is.
+        networks: Networks that are accepted for every control peer.
         privileged_ports: Whether active connections may go to ports below
             1024, where a machine's own services listen.
         special_targets: Whether active connections may go to loopback,

@@ -336,7 +336,7 @@ class QuotaExceeded(FTPDataError):
 
 
 class FileNameNotAllowed(FTPDataError):
-    """The name is none that this file system can have. Reply 553."""
+    """This file system cannot have the name. Reply 553."""
 
     default_reply_code = 553
     default_reply_text: ClassVar[str | None] = "this name is not allowed"
@@ -435,7 +435,7 @@ def local_error(error: BaseException, end: End) -> FTPDataError:
     Args:
         error: What was raised. An `FTPDataError` is returned itself: an end that it
             knows stands, its class chooses one otherwise.
-        end: Who has failed, where the exception does not say more:
+        end: Which side has failed, if the exception says no more:
             `End.PRODUCER_FAILED` or `End.CONSUMER_FAILED`.
     """
 

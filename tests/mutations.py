@@ -432,7 +432,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/opening/test_pool.py::test_a_port_rests_after_a_reservation_without_a_connection",
     ),
     Mutation(
-        name="who asks again gets the port that rests for it",
+        name="a session that asks again gets the port that rests for it",
         module="ftpdata/opening/pool.py",
         check="chain(self._resting_for(host, peer, owner), self.ports.shuffled())",
         instead="self.ports.shuffled()",
@@ -704,7 +704,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/opening/test_endpoint.py::test_a_peer_that_has_come_in_vain_sees_a_reset",
     ),
     Mutation(
-        name="a connection that nobody waits for is reset",
+        name="a connection that no endpoint waits for is reset",
         module="ftpdata/opening/_acceptor.py",
         check="        reset_socket(sock)\n",
         instead="        sock.close()\n",
@@ -1041,7 +1041,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         patience=60.0,
     ),
     Mutation(
-        name="a job that fails is told of",
+        name="a job that fails is reported",
         module="ftpdata/files/_threads.py",
         check="            try:\n"
         "                job.work()\n"
@@ -1310,7 +1310,7 @@ def verdict_on(mutation: Mutation) -> tuple[str, str]:
         shutil.copy(ROOT / "pyproject.toml", root)
         mutation.apply(root)
         command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        # A wait whose deadline is deleted is not waited for to the end.
+        # If the deadline of a wait is deleted, do not wait to its end.
         command.append("--timeout=30")
         with subprocess.Popen(
             [*command, *mutation.tests.split()],

@@ -52,7 +52,7 @@ def check_supported(parameters: TransferParameters) -> None:
     cannot be done.
 
     Raises:
-        UnsupportedParameter: There is none. The error says what there is. Reply 504.
+        UnsupportedParameter: There is no codec; the error lists those that exist. Reply 504.
     """
 
     check_type("parameters", parameters, TransferParameters, "TransferParameters")

@@ -60,7 +60,7 @@ class DirectReader(asyncio.BufferedProtocol):
         return self._spare
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Tell who has the data now."""
+        """Report that the reader has the data now."""
 
         dtp, consumer = self._dtp, self._consumer
         if consumer is None:

@@ -1,4 +1,4 @@
-"""How a data connection ended, and everybody who waits to hear of it.
+"""How a data connection ended, and the waiters that get to know.
 
 A `Fate` is decided once: by an abort, or by what the transport said. Whatever fails afterwards is
 a consequence of it and does not replace it. The decision and its announcement are two moments:
@@ -84,7 +84,7 @@ class Fate:
 
     Attributes:
         end: How it ended; None while it has not.
-        reason: Why it did not end cleanly: what every waiter is told.
+        reason: Why it did not end cleanly: the exception that every waiter gets.
         is_made: Whether the connection was made.
         is_over: Whether the transport is closed as well, or needed no more.
     """
@@ -165,7 +165,7 @@ class Fate:
             callback()
 
     def announce(self) -> None:
-        """Let everybody know who waits."""
+        """Wake up all waiters."""
 
         for future in (self._connected, self._closed):
             if future is not None:

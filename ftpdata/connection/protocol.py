@@ -89,7 +89,7 @@ TLS_READ = 64 * 1024
 
 
 def peer_of(peername: Any) -> HostPort | None:
-    """Make sense of what a socket calls its peer; None where there is none."""
+    """Parse a socket's name of its peer; None if it has none."""
 
     try:
         return HostPort(peername[0], peername[1])
@@ -229,7 +229,7 @@ class DTP(asyncio.Protocol):
 
     @property
     def peer(self) -> HostPort | None:
-        """Address of the peer, or None where there is none that means anything.
+        """Address of the peer, or None if it has no meaningful address.
 
         Behind a trusted proxy it is `proxied_peer`, the address in the PROXY header.
         """
@@ -261,7 +261,7 @@ class DTP(asyncio.Protocol):
 
     @property
     def reason(self) -> FTPDataError | None:
-        """Why the connection did not end cleanly: what every waiter is told."""
+        """Why the connection did not end cleanly: the exception that every waiter gets."""
 
         return self._fate.reason
 
@@ -557,7 +557,7 @@ class DTP(asyncio.Protocol):
         try:
             consumer.register_producer(cast("PushProducer", self), True)
         except BaseException as error:
-            # It has refused: it is not told more, and nobody else can take its place.
+            # It has refused: it gets no more calls, and no other consumer can take its place.
             self._consumer = self._consumer_future = None
             self.abort(End.CONSUMER_FAILED, cause=error)
             raise
@@ -699,7 +699,7 @@ class DTP(asyncio.Protocol):
             return
 
         if not (self._eof_sent or self._had_consumer):
-            # Who waits for the peer's end, or receives, reads.
+            # A task that waits for the peer's end, or receives, keeps the connection reading.
             self._watch_for_hangup(self._transport)
         self._read_directly()
         if not self._is_foreign_tls:
@@ -920,7 +920,7 @@ class DTP(asyncio.Protocol):
             HangupWatch.of(loop).remove(watched, self._look_whether_gone)
 
     def _look_whether_gone(self) -> None:
-        """End a transfer whose peer is gone; who receives is told by the transport, in turn."""
+        """End a transfer whose peer is gone; the transport reports it to a receiver, in turn."""
 
         transport = self._transport
         if self._fate.end is not None or transport is None or self._had_consumer:
@@ -994,7 +994,7 @@ class DTP(asyncio.Protocol):
             self.abort(End.PRODUCER_FAILED, cause=error)
 
     def _call_quietly(self, method: Any) -> None:
-        """Call somebody who is told of an end that nothing can change any more."""
+        """Call a method that learns of an end; its exception can change nothing any more."""
 
         try:
             method()
@@ -1063,7 +1063,7 @@ class DTP(asyncio.Protocol):
         self.bytes_received += nbytes
 
     def lost_by(self, error: OSError) -> FTPDataError:
-        """End the connection by what a fast path was told, past the transport.
+        """End the connection with an error that a fast path met, past the transport.
 
         Returns:
             The reason, to be raised: nobody is called because of `on_cut`.

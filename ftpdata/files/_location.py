@@ -164,10 +164,10 @@ def require_file(status: os.stat_result) -> None:
     """Refuse what is not a regular file.
 
     Others may make their writer wait (FIFO), do something (device), or belong to a program
-    (socket). Who wants to write to one opens it, and hands over the file object.
+    (socket). To write to one, open it and pass the file object.
 
     Raises:
-        FileUnavailable: It is none.
+        FileUnavailable: It is not such a file.
     """
 
     if stat.S_ISDIR(status.st_mode):

@@ -5,7 +5,7 @@ of anyio is two turns of the event loop and some thirty operations on locks. Her
 the thread that was used last gets the next call, and threads that are done at the
 same time wake the event loop once.
 
-Threads are made as they are needed: whoever starts calls bounds their number. They
+Threads are made as they are needed: the code that starts calls bounds their number. They
 end with the event loop, where that is run by `asyncio.run`, `anyio.run` or anything
 else that ends it in order, and otherwise when they have had nothing to do for
 `IDLE` seconds.
@@ -41,7 +41,7 @@ class Job(abc.ABC):
 
     @abc.abstractmethod
     def work(self) -> None:
-        """Do it, in the thread. What it raises ends the thread, as `threading.excepthook` tells."""
+        """Run in the thread. An exception ends the thread, and goes to `threading.excepthook`."""
 
     @abc.abstractmethod
     def finished(self) -> None:

@@ -138,12 +138,12 @@ class _Call(Job):
             cleanups, self.cleanups = self.cleanups, []
 
         for cleanup in cleanups:
-            # Nobody is left who could be told of an error.
+            # No waiter is left to get an error.
             with contextlib.suppress(OSError):
                 cleanup()
 
     def finished(self) -> None:
-        """Wake up whoever waits."""
+        """Wake up the waiter."""
 
         if self._is_alone:
             self._forget()

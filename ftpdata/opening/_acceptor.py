@@ -33,7 +33,7 @@ HEADERS_AT_ONCE = 64
 """Connections of one listener whose PROXY header may be awaited at a time."""
 
 NOTES, NOTES_EVERY = 10, 60.0
-"""Refused connections of one listener that are logged one by one, in so many seconds."""
+"""Refused connections of one listener that are logged one by one, in that many seconds."""
 
 INHERITS_OPTIONS = sys.platform == "linux"
 """Whether connections have what was set on their listener, so that it need not be set on each."""

@@ -76,7 +76,7 @@ class Link:
     Attributes:
         sock: As above.
         channel: The TLS of the connection, once `protect` is done; None in clear.
-        carried: What went over it; set by whoever moved the bytes.
+        carried: The bytes that went over it; set by the code that moved them.
         proxied_peer: As above.
         is_over: Whether everything has gone over it, and it is closed or lingers.
     """
@@ -260,7 +260,7 @@ class Link:
         return sight_of(self.sock) if self.channel is None else self.channel.sight_of(self.sock)
 
     def send_end(self) -> None:
-        """Send the end of file. Whether that fails, whoever goes on will meet again."""
+        """Send the end of file. An error is ignored: the next call on the socket meets it again."""
 
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
@@ -359,7 +359,7 @@ class Link:
     async def _wait_a_moment(self, timeout: float | None) -> bool:
         """Do as `wait_readable` for what the event loop cannot tell of."""
 
-        # What can be read would end each wait at once, and is not what is waited for.
+        # Readable data would end each wait at once, and this does not wait for them.
         self.watch_no_more()
         moment = asyncio.get_running_loop().call_later(UNWATCHED_POLL, self._wait.wake)
         try:

@@ -104,7 +104,7 @@ def advertise(
             one: a number to add, or a function.
 
     Raises:
-        BadAddress: `host` is not an address, or the exposed port is none.
+        BadAddress: `host` is not an address, or the exposed port is not a port.
             Reply 501.
     """
 
@@ -119,7 +119,7 @@ def expose(port: int, exposed_port: PortMapping) -> int:
 
 
 def unreachable_reason(host: str, client: str) -> str | None:
-    """Say why a client can probably not connect to an address that it is told.
+    """Return why a client can probably not connect to an address that it gets.
 
     Args:
         host: The address.
@@ -155,7 +155,7 @@ def _unreachable_reason(host: str, client: str) -> str | None:
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Parse an address as the kernel tells it: a scope is passed over, mapped IPv4 is IPv4."""
+    """Parse an address as the kernel reports it: a scope is ignored, mapped IPv4 is IPv4."""
 
     if not isinstance(host, str):
         raise BadAddress(f"an address is expected as text, not {host!r:.60}")

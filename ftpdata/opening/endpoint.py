@@ -343,7 +343,7 @@ class Endpoint(abc.ABC):
             try:
                 await self._make_transport(link, sock, dtp)
             except BaseException as error:
-                # uvloop does not tell it, although it may have told it that it is connected.
+                # uvloop does not call it, although it may have called its connection_made.
                 has_failed = isinstance(error, Exception)
                 dtp.abort(
                     End.OPEN_FAILED if has_failed else End.CANCELLED,

@@ -112,7 +112,7 @@ class Advertiser:
         """Format the reply to EPSV (RFC 2428 §3): the exposed port, and no address.
 
         Raises:
-            BadAddress: The exposed port is none. Reply 501.
+            BadAddress: The exposed port is not a port. Reply 501.
         """
 
         return format_epsv_reply(expose(bound.port, self._exposed_port))
@@ -137,7 +137,7 @@ class Advertiser:
     async def _resolve(self, name: str, family: socket.AddressFamily) -> str:
         key = (name, int(family))
         loop = asyncio.get_running_loop()
-        # One question at a time: who waits finds the answer.
+        # One question at a time: tasks that wait here find the answer.
         async with self._resolving:
             asked_at, known = self._answers.get(key, (float("-inf"), None))
             if known is not None and loop.time() < asked_at + self._resolve_every:
@@ -145,7 +145,7 @@ class Advertiser:
 
             failed_at = self._failed_at.get(key, float("-inf"))
             if known is None and loop.time() < failed_at + self._resolve_timeout:
-                # Who has waited for that answer does not wait for another one.
+                # A task that has waited for that answer does not wait for another one.
                 raise _unresolved(name)
 
             try:
@@ -157,7 +157,7 @@ class Advertiser:
                     self._failed_at[key] = loop.time()
                     raise _unresolved(name) from error
 
-                self._warn(f"{name!r:.80} cannot be resolved again, {known} is told still")
+                self._warn(f"{name!r:.80} cannot be resolved again, {known} is still advertised")
                 address = known
 
             self._failed_at.pop(key, None)

@@ -254,7 +254,7 @@ class _Listener:
         is_kept: bool = False,
     ) -> None:
         host, port = sock.getsockname()[:2]
-        # A link-local address comes with its zone, which is no part of what is told.
+        # A link-local address comes with its zone, which the client must not get.
         self.address: HostPort = HostPort(host.partition("%")[0], port)
         self.endpoint: PassiveEndpoint | None = None
         self.is_kept = is_kept
@@ -272,7 +272,7 @@ class _Listener:
         """Wait for this endpoint's connection no more; listen on only where that is safe.
 
         A connection that has not come may still be on its way, and must not be
-        taken for the next one. And whoever else has connected knows the port.
+        taken for the next one. And any other peer that has connected knows the port.
         """
 
         if self.endpoint is endpoint:
@@ -374,7 +374,7 @@ class PassiveListener:
         listener = self._listener
         if listener is not None:
             if listener.endpoint is not None:
-                raise RuntimeError("one connection at a time: another one is waited for")
+                raise RuntimeError("one connection at a time: the listener waits for another one")
 
             # What has come by now cannot be the one that is to come.
             listener.acceptor.accept()

@@ -14,7 +14,7 @@ reservation of its (peer address, port).
    the connection may still be on its way, and must not be the next client's. A
    session that asks again gets the port that rests for it, so that it keeps one
    from the others of its address, however often it asks.
-4. A connection that nobody waits for is a stranger's: closed and counted.
+4. A connection that no endpoint waits for is a stranger's: it is closed and counted.
 
 Clients behind one address can only be told apart by the port; that one of them
 does not take another's on purpose, only TLS with session reuse can prove.
@@ -92,7 +92,7 @@ class _Counts:
 
 
 class _Listener:
-    """One port of a pool, and who is waited for on it."""
+    """One port of a pool, and the clients that it waits for."""
 
     def __init__(self, sock: socket.socket, trusted_proxies: TrustedProxies | None) -> None:
         host, port = sock.getsockname()[:2]
@@ -152,7 +152,7 @@ class ListenerPool:
         socket_options: See `SocketOptions`.
 
     Raises:
-        ValueError: No host, or a number of seconds that is none.
+        ValueError: There is no host, or a number of seconds is not valid.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class TrustedProxies:
     )
 
     def trusts(self, host: str) -> bool:
-        """Whether this address, as the kernel tells it, is that of a trusted proxy."""
+        """Whether this address, as the kernel reports it, is that of a trusted proxy."""
 
         return self._policy.check(host, None) is None
 

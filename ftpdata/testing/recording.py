@@ -54,7 +54,7 @@ class RecordingConsumer:
         self.producer: PushProducer | None = None
         self._pause_every = pause_every
         self._fail_at = fail_at
-        self._error = error or RuntimeError("the consumer failed, as it was told to")
+        self._error = error or RuntimeError("the consumer failed, as the test asked")
         self.is_paused: bool = False
         self._in_call = False
 
@@ -153,7 +153,7 @@ class _RecordingProducer:
         self._consumer = consumer
         self._chunks = iter(chunks)
         self._fail_at = fail_at
-        self._error = error or RuntimeError("the producer failed, as it was told to")
+        self._error = error or RuntimeError("the producer failed, as the test asked")
         self._written = 0
         self._producing = False
         self._stopped = False

@@ -203,7 +203,7 @@ def fuzz_mlsx(data: bytes) -> None:
         own_error(entry_from_facts, name, facts)
         try:
             line = format_mlsx_line(name, facts)
-        except ValueError:  # the name of a fact is none; parsers are not strict
+        except ValueError:  # the name of a fact is not valid; parsers are not strict
             continue
 
         assert_one_line(line)

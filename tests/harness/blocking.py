@@ -1,7 +1,7 @@
-"""Finds calls that block the event loop: blockbuster, taught the file calls that ftpdata makes.
+"""Finds calls that block the event loop: blockbuster, extended by the file calls of ftpdata.
 
 A call counts when a frame of `ftpdata` or `examples` is on the stack and an event loop runs in
-the thread. Test code itself may block: nobody waits for it.
+the thread. Test code itself may block, as it keeps no other task waiting.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _EXEMPTIONS = (
 
 
 def _reads_cache_only(*arguments: Any) -> bool:
-    """Whether `preadv` was told to return at once where the page is not cached."""
+    """Whether `preadv` was asked to return at once if the page is not cached."""
 
     nowait: int = getattr(os, "RWF_NOWAIT", 0)
     flags: int = arguments[3] if len(arguments) > 3 else 0

@@ -1,4 +1,4 @@
-"""What runs an encoder or decoder of a transmission mode, and looks at what comes out."""
+"""Runs an encoder or decoder of a transmission mode, and checks its output."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(stage: Encoder | Decoder, parts: Iterable[Buffer]) -> bytes:
 
 
 def drain(decoder: MarkedDecoder, parts: Iterable[bytes]) -> tuple[bytes, FTPDataError | None]:
-    """Feed parts until one is an error; return what came out before it, and the error."""
+    """Feed parts until one is an error; return the output before it, and the error."""
 
     out = bytearray()
     for part in parts:

@@ -39,7 +39,7 @@ async def connection(
 
 
 async def receive_all(peer: socket.socket) -> bytes:
-    """Receive up to the end of file. Raises ConnectionResetError where it was cut."""
+    """Receive up to the end of file. Raises ConnectionResetError if the connection was cut."""
 
     loop = asyncio.get_running_loop()
     received = bytearray()
@@ -50,7 +50,7 @@ async def receive_all(peer: socket.socket) -> bytes:
 
 
 async def read_until_cut(peer: socket.socket) -> tuple[bytes, bool]:
-    """Receive all there is; tell whether it ended with a reset rather than an end of file."""
+    """Receive everything; return whether it ended with a reset rather than an end of file."""
 
     loop = asyncio.get_running_loop()
     received = bytearray()
@@ -72,7 +72,7 @@ async def send_all(peer: socket.socket, data: bytes) -> None:
 
 @contextlib.asynccontextmanager
 async def peer_task(work: Awaitable[object]) -> AsyncIterator[asyncio.Future[object]]:
-    """Run what the peer does beside the test; end it with the block."""
+    """Run a coroutine of the peer beside the test; end it with the block."""
 
     task = asyncio.ensure_future(work)
     try:

@@ -1,4 +1,4 @@
-"""Entries for the tests of listing formats: fixed ones in few words, and any there could be."""
+"""Entries for the tests of listing formats: fixed ones, and a strategy that draws any entry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LISTED = datetime(2026, 11, 23, 4, 42, 50, tzinfo=UTC)
 """When servers sent the lines that parsers read."""
 
 EVIL = "x\r\n-rw-r--r--   1 root root 0 Jan  1 1970 forged"
-"""A name that would be two lines."""
+"""A name that contains a line end, and would forge a second line."""
 
 
 def epoch(*calendar: int) -> float:

@@ -1,4 +1,4 @@
-"""What a process holds, before and after a test: descriptors, threads, child processes.
+"""Compares what a process holds before and after a test: descriptors, threads, child processes.
 
 On systems without ``/proc`` only threads are seen; pytest's header says so.
 """
@@ -21,8 +21,8 @@ _TASKS = Path("/proc/self/task")
 
 CAN_SEE_DESCRIPTORS = _DESCRIPTORS.is_dir()
 
-# Seconds for a thread that was told to end, to end. Its owner need not have waited for it: anyio's
-# worker threads are told when the event loop's main task is done, and go in their own time.
+# Seconds for a thread to end after its owner has asked it to. The owner need not wait for it:
+# anyio asks its worker threads when the event loop's main task is done, and they end later.
 _THREAD_PATIENCE = 60.0
 
 
@@ -71,7 +71,7 @@ def _describe_descriptor(descriptor: int, target: str) -> str:
 
 @attrs.frozen
 class Holdings:
-    """What the process holds at one moment."""
+    """The resources that the process holds at one moment."""
 
     descriptors: dict[int, str]
     threads: frozenset[threading.Thread]
@@ -84,14 +84,14 @@ class Holdings:
         return cls(_descriptors(), frozenset(threading.enumerate()), _children())
 
     def leaks(self) -> list[str]:
-        """Name what is held now and was not held then, one line each."""
+        """List the resources that are held now and were not held then, one line each."""
 
         for thread in set(threading.enumerate()) - self.threads:
             if thread is not threading.current_thread():
                 thread.join(_THREAD_PATIENCE)
 
-        # Whatever only waits for the collector says so itself, by a ResourceWarning; that is a
-        # failure of its own. Twice, since a finalizer may create what the next round finds.
+        # An object that only waits for the collector emits a ResourceWarning, which is a failure
+        # of its own. Collect twice, since a finalizer may create garbage for the next round.
         gc.collect()
         gc.collect()
 

@@ -1,4 +1,4 @@
-"""Runs one async test in a new event loop, and fails it for what it leaves on the loop."""
+"""Runs one async test in a new event loop, and fails it if it leaves tasks on the loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOP_FACTORIES: dict[str, LoopFactory | None] = {
 }
 """None where the loop is not installed."""
 
-# A transport or task that was told to end does so within a few rounds of the loop.
+# A transport or task that was closed or cancelled ends within a few rounds of the loop.
 _SETTLING_ROUNDS = 10
 
 

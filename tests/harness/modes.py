@@ -27,7 +27,7 @@ EVERY = [
         RepresentationType, (Structure.FILE, Structure.RECORD), TransmissionMode
     )
 ]
-"""Every combination that there is an encoder for."""
+"""Every combination that has an encoder."""
 
 EXACT = CodecOptions(existing_crlf=ExistingCRLF.DOUBLE, close_last_record=False)
 """With these, every file comes back to the byte."""
@@ -45,7 +45,7 @@ def name_of(parameters: TransferParameters) -> str:
 def encoded(
     parameters: TransferParameters, file: bytes, *, options: CodecOptions = EXACT, offset: int = 0
 ) -> bytes:
-    """Return what stands on the connection for a file."""
+    """Return the bytes on the connection for a file."""
 
     encoder = encoder_for(parameters, options=options, offset=offset)
     return b"".join([*encoder.feed(file), *encoder.finish()])
@@ -54,7 +54,7 @@ def encoded(
 def decoded(
     parameters: TransferParameters, sent: bytes, *, options: CodecOptions = EXACT
 ) -> bytes:
-    """Return the file that stands on the connection."""
+    """Return the file for the bytes on the connection."""
 
     decoder = decoder_for(parameters, options=options)
     return b"".join([*decoder.feed(sent), *decoder.finish()])

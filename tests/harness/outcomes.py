@@ -17,7 +17,7 @@ __all__ = ["failed", "finished", "no_sendfile"]
 
 
 def no_sendfile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the system have no sendfile."""
+    """Make the system appear to have no sendfile."""
 
     def refuse(*_: object) -> int:
         raise NotImplementedError
@@ -26,7 +26,7 @@ def no_sendfile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def finished(work: Awaitable[TransferResult], peer: socket.socket) -> bytes:
-    """Run a transfer that sends to its clean end; return what the peer got."""
+    """Run a transfer that sends to its clean end; return the bytes that the peer got."""
 
     async with peer_task(receive_all(peer)) as receiving:
         result = await work
@@ -40,7 +40,7 @@ async def finished(work: Awaitable[TransferResult], peer: socket.socket) -> byte
 
 
 async def failed(work: Awaitable[object], kind: type[FTPDataError], end: End) -> TransferResult:
-    """Run a transfer that fails so; return its result."""
+    """Run a transfer that fails with this error; return its result."""
 
     async with asyncio.timeout(60):
         with pytest.raises(kind) as caught:

@@ -1,4 +1,4 @@
-"""A `DTP` on a connection in memory, and what stands at its ends in tests."""
+"""A `DTP` on a connection in memory, and simple producers and consumers for its ends."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class PlainProducer:
 
 
 class BrokenFile(io.BytesIO):
-    """A file object whose disk fails, and that can be held up."""
+    """A file object whose disk fails, and that can be delayed."""
 
     def __init__(self, error: Exception | None = None, *, at: str = "write") -> None:
         super().__init__()

@@ -66,7 +66,7 @@ class Seams:
 
             failed.append(k)
             if name == "close":
-                # A close that fails has closed all the same.
+                # A close that fails has closed the descriptor all the same.
                 original(*args, **kwargs)
             raise OSError(code, os.strerror(code))
 
@@ -75,7 +75,7 @@ class Seams:
 
 
 class Hang:
-    """Lets a call in a worker thread hang until it is told to go on."""
+    """Lets a call in a worker thread hang until the test lets it go on."""
 
     def __init__(
         self, seams: Seams, name: str, k: int = 1, wrapper: Callable[..., Any] | None = None
@@ -114,7 +114,7 @@ class Gate:
         self.is_over = False
 
     def __call__(self) -> str:
-        """Do what the thread is to do."""
+        """Wait in the thread."""
 
         self._has_begun.set()
         assert self._may_end.wait(60)
@@ -122,7 +122,7 @@ class Gate:
         return "done"
 
     async def entered(self) -> None:
-        """Wait until the thread has begun with it."""
+        """Wait until the thread has begun the call."""
 
         await until(self._has_begun.is_set)
 

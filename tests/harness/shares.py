@@ -1,4 +1,4 @@
-"""Takes a part of the tests that touches every file of tests, and so every module."""
+"""Selects a part of the tests that has tests of every file, and so of every module."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Share:
 
         Args:
             tests: In their order, which is kept.
-            file: Tells the file of a test.
+            file: Returns the file of a test.
         """
 
         by_file: dict[object, list[T]] = {}

@@ -1,4 +1,4 @@
-"""Encoders and decoders for the tests of what joins them, and what runs one."""
+"""Encoders and decoders for tests of chains, and a function that runs one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS peers that a test plays record by record, and an authority for their certificates."""
+"""TLS peers that a test controls record by record, and an authority for their certificates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ HANDSHAKE, APPLICATION_DATA = 22, 23
 """Types of records (RFC 8446 §5.1)."""
 
 
-# Made on import: what a test makes is looked for, and found, when the test is over.
+# Made on import: if a test made the files, the check for leaks would find them.
 _DIRECTORY = tempfile.TemporaryDirectory()
 
 
@@ -76,7 +76,7 @@ def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
 
 
 class TLSPeer:
-    """One end of a TLS connection whose bytes on the wire the test has in hand.
+    """One end of a TLS connection whose bytes on the wire the test controls.
 
     Args:
         sock: A connected, non-blocking socket.
@@ -165,7 +165,7 @@ class TLSPeer:
         return bytes(received)
 
     async def flush(self) -> None:
-        """Send what the TLS layer wants to send."""
+        """Send the bytes that the TLS layer has to send."""
 
         data = self.outgoing.read()
         if data:
@@ -180,7 +180,7 @@ class TLSPeer:
 
 
 class RecordWriter:
-    """Writes records of TLS 1.3 that no library writes, from the end of a handshake on.
+    """Writes TLS 1.3 records that no library writes, after a handshake.
 
     Args:
         keys: The file of the `keylog_filename` of the context of the client

@@ -1,4 +1,4 @@
-"""Waits for what no event tells of. Bounded."""
+"""Bounded waits for conditions that no event reports."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ PATIENCE = 60.0
 
 
 async def turns(count: int = 20) -> None:
-    """Let the loop run everything that is ready, and what that makes ready."""
+    """Let the loop run everything that is ready, and everything that becomes ready by that."""
 
     for _ in range(count):
         await asyncio.sleep(0)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what a thread, or the system, brings about in its own time."""
+    """Wait for a condition that a thread or the system brings about in its own time."""
 
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - who brings it about knows nothing of the test

@@ -1,7 +1,7 @@
 """A real HAProxy in front of the reference server, for control and data connections.
 
-It says with a PROXY header (version 1 or 2) which client is behind it. The server knows its clients,
-gives each its own data connections over few shared ports, and admits nobody past the proxy.
+A PROXY header (version 1 or 2) names the client behind it. The server knows its clients, gives
+each its own data connections over few shared ports, and admits nobody past the proxy.
 """
 
 from __future__ import annotations
