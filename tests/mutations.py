@@ -858,7 +858,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="what the socket did not take goes before what follows",
         module="ftpdata/tls/_transport.py",
-        check="            # Before anything that the protocol writes.\n"
+        check="            # These bytes go before anything that the protocol writes.\n"
         "            self._lower.write(unsent)\n",
         instead="            pass\n",
         tests="tests/transfers/test_direct.py::test_the_way_on_of_a_larger_file",

@@ -312,7 +312,7 @@ class Endpoint(abc.ABC):
         self._wait.start_deadlines()
         self._let_go()
         try:
-            # Whoever cancels this cancels the task, and waits for it.
+            # Cancelling this cancels the task, too, and waits for it.
             link = await task
         except BaseException:
             # Cancelled when the task was over: the link is still here.
