@@ -137,10 +137,16 @@ class Server:
         self._stop.set()
 
     async def _accept(self, listener: socket.socket, sessions: anyio.abc.TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
         while True:
+            # The event loop's sock_accept would lose a connection if it were cancelled at the
+            # moment when that has come.
+            await anyio.wait_readable(listener)
             try:
-                sock, _ = await loop.sock_accept(listener)
+                sock, _ = listener.accept()
+                sock.setblocking(False)
+            except BlockingIOError:
+                # It has left again, or another process has taken it.
+                continue
             except OSError as error:
                 if error.errno in _NO_RESOURCES:
                     self._say_now_and_then(f"cannot accept: {error.strerror}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import threading
@@ -19,7 +20,8 @@ from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.session import Session
 from examples.server.settings import Settings
-from tests.server.client import PATIENCE, Client, Data, names, serving
+from ftpdata.testing import sweep
+from tests.server.client import PATIENCE, Client, Data, Serving, names, serving
 
 
 async def test_too_many_sessions(served_directory: Path) -> None:
@@ -200,3 +202,29 @@ async def test_slow_disk_does_not_hold_up_other_clients(
             assert await client.code("EPSV") == 229
         release.set()
         await slow.reply()
+
+
+@pytest.mark.blocking_allowed("the store of the test is opened where it cannot be lost")
+async def test_a_server_can_be_cancelled_anywhere_in_a_session(tmp_path: Path) -> None:
+    """No connection is lost, not even one that has just been accepted."""
+
+    (tmp_path / "file").write_bytes(b"x" * 100_000)
+
+    async def scenario() -> None:
+        settings = Settings(accounts=Accounts([("ann", "secret")]), grace=0.2)
+        with contextlib.closing(DiskStore(tmp_path)) as store:
+            server = Server(store, settings)
+            async with anyio.create_task_group() as tasks:
+                host, port = await tasks.start(server.run, "127.0.0.1", 0)
+                async with Serving(server, host, port).connected() as client:
+                    await client.login()
+                    data = await client.passive()
+                    try:
+                        client.send("RETR file")
+                        assert len(await data.read()) == 100_000
+                        assert await client.codes(2) in ([125, 226], [150, 226])
+                    finally:
+                        await data.close()
+                server.stop()
+
+    assert await sweep(scenario, patience=60.0) > 10
