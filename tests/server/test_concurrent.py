@@ -191,7 +191,7 @@ def _contents(directory: Path) -> dict[str, bytes]:
     return {name: (directory / name).read_bytes() for name in names(directory)}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(max(240, 5 * ROUNDS))
 async def test_some_order_explains_what_was_seen(served_directory: Path) -> None:
     """Every reply, and what the files hold after each round.
 
