@@ -309,8 +309,13 @@ class NamedPlace(Place):
         if found is not None and not stat.S_ISLNK(found.st_mode):
             require_file(found)
         if found is not None or offset:
-            self.fd = at.open_named(flags=self._flags)
-        elif not at.may_make_files():
+            try:
+                self.fd = at.open_named(flags=self._flags)
+            except FileNotFoundError:
+                if offset:
+                    raise
+                # Another has removed or renamed it since: it is made as a new one is.
+        if self.fd is None and not at.may_make_files():
             # Or so it is said: the system has the last word, and the reason.
             self.fd = self._make()
         if self.fd is not None:

@@ -13,6 +13,8 @@ import pytest
 
 from ftpdata.errors import FileNameNotAllowed, FileUnavailable, FTPDataError
 from ftpdata.files import _libc
+from ftpdata.files._location import Location
+from ftpdata.files._places import NamedPlace
 from ftpdata.files.target import FileTarget, WriteMode
 from tests.harness.seams import Seams, descriptors
 from tests.harness.users import as_user, needs_root
@@ -452,3 +454,24 @@ def test_what_may_not_be_written_at_all(open_directory: Path) -> None:
     open_directory.chmod(0o777)
     assert as_user(1234, 1234, open_directory)[0] == 550
     assert path.read_bytes() == OTHER
+
+
+def test_a_file_that_is_gone_when_it_is_opened_to_append_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another has removed it after the look, which is no reason to refuse the upload."""
+
+    (tmp_path / "file").write_bytes(b"old")
+    original = Location.status
+
+    def status(self: Location) -> os.stat_result | None:
+        found = original(self)
+        (tmp_path / "file").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Location, "status", status)
+    at = Location(tmp_path / "file", None)
+    place = NamedPlace(at, permissions=0o666, appends=True)
+    os.write(place.open(), b"new")
+    place.discard()
+    assert (tmp_path / "file").read_bytes() == b"new"

@@ -33,10 +33,12 @@ class Round:
     """What was said in a round.
 
     Attributes:
+        number: Its number.
         random: Draws everything.
         commands: The history so far.
     """
 
+    number: int
     random: random.Random
     commands: list[Command] = attrs.field(factory=list)
     _clock: itertools.count[int] = attrs.field(factory=itertools.count)
@@ -48,9 +50,10 @@ class Round:
         return next(self._clock)
 
     def data(self) -> bytes:
-        """Return bytes that nobody else sends in this round."""
+        """Return bytes that nobody else sends, in this round or another."""
 
-        return f"<{next(self._tokens)}:{'x' * self.random.randrange(20, 200)}>".encode()
+        name, filler = f"{self.number}.{next(self._tokens)}", self.random.randrange(20, 200)
+        return f"<{name}:{'x' * filler}>".encode()
 
     async def pause(self) -> None:
         """Let others go on, for a while."""
@@ -131,7 +134,7 @@ class User:
         ends_cleanly = how in ("whole", "late ABOR", "leave")
         data.writer.write(whole if ends_cleanly else half)
         await round_.pause()
-        text = f"{verb} {name} {how} {whole[:8].decode()}"
+        text = f"{verb} {name} {how} {whole[:10].decode()}"
         if ends_cleanly:
             data.writer.close()
             await round_.pause()
@@ -206,7 +209,7 @@ async def test_some_order_explains_what_was_seen(served_directory: Path) -> None
         users = [User(server, stack) for _ in range(CLIENTS)]
         before: dict[str, bytes] = {}
         for number in range(ROUNDS):
-            round_ = Round(random.Random(SEED * 100_000 + number))
+            round_ = Round(number, random.Random(SEED * 100_000 + number))
             async with asyncio.timeout(PATIENCE):
                 await asyncio.gather(*(user.run(round_) for user in users))
             await _settled(server, users)
