@@ -196,10 +196,13 @@ def sight_of(sock: socket.socket | None) -> Sight:
 
     try:
         fd = sock.fileno()
-        queued = int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, FOUR_BYTES), sys.byteorder)
-        unread = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, FOUR_BYTES), sys.byteorder)
+        # The state first. What is acknowledged between two calls leaves the queue, and the
+        # end of file may be the last of it: a connection that is closed by then has nothing
+        # queued, and must not be taken for one that was cut with a byte on its way.
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_LENGTH)
         state = info[0]
+        queued = int.from_bytes(fcntl.ioctl(fd, termios.TIOCOUTQ, FOUR_BYTES), sys.byteorder)
+        unread = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, FOUR_BYTES), sys.byteorder)
         # The end of file counts as one byte, the last.
         unacknowledged = queued - (queued > 0 and state in FIN_SENT)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if state == CLOSED else 0

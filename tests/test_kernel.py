@@ -21,6 +21,10 @@ from ftpdata.testing import MemoryTransport, reset, tcp_pair
 from tests.harness.seams import Seams
 from tests.harness.waiting import until
 
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
 
 
@@ -108,6 +112,41 @@ async def test_a_look_takes_nothing_away() -> None:
         assert ours.recv(100) == b"what for?"
         assert kernel.sight_of(ours).unread == 0
         ours.close()
+
+
+@linux_only
+def test_a_look_while_the_last_acknowledgement_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever call it comes after, a connection that was closed in peace has lost nothing."""
+
+    last_ack, closed = 9, 7
+    for moment in range(5):
+        calls = 0
+
+        def has_come(moment: int = moment) -> bool:
+            nonlocal calls
+            calls += 1
+            return calls > moment
+
+        def ioctl(_: int, request: int, __: bytes, come: Callable[[], bool] = has_come) -> bytes:
+            is_queue = request == termios.TIOCOUTQ
+            return (0 if come() or not is_queue else 1).to_bytes(4, sys.byteorder)
+
+        class Socket:
+            family = socket.AF_INET
+
+            def fileno(self) -> int:
+                return -1
+
+            def getsockopt(
+                self, _: int, option: int, length: int = 0, come: Callable[[], bool] = has_come
+            ) -> bytes | int:
+                if option != socket.TCP_INFO:
+                    return 0
+                return bytes([closed if come() else last_ack]).ljust(length, b"\0")
+
+        monkeypatch.setattr(fcntl, "ioctl", ioctl)
+        sight = kernel.sight_of(Socket())  # type: ignore[arg-type]
+        assert (sight.unacknowledged, sight.error) == (0, None)
 
 
 @linux_only
