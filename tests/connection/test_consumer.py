@@ -153,7 +153,7 @@ def decoding(consumer: Any) -> Consumer:
 async def test_what_lacks_a_method_of_a_consumer_is_refused(
     hand_over: Callable[[Any], object],
 ) -> None:
-    """Where it is handed over: a transfer would hang, or lose data, later."""
+    """It is refused when it is passed in: a transfer would hang, or lose data, later."""
 
     class NeverTold:
         def register_producer(self, producer: object, streaming: bool) -> None:
@@ -172,7 +172,7 @@ async def test_what_lacks_a_method_of_a_consumer_is_refused(
 
 
 async def test_a_connection_that_has_refused_a_consumer_takes_another() -> None:
-    """Nothing has happened."""
+    """The refusal changes nothing."""
     dtp, transport = connect()
     with pytest.raises(TypeError):
         dtp.register_consumer(cast("Any", object()))

@@ -66,7 +66,7 @@ class Expanding:
 
 
 async def test_a_decoder_at_work() -> None:
-    """What is held until the end comes too, before the awaitable fires."""
+    """Data held until the end are delivered, too, before the awaitable fires."""
     memory = MemoryConsumer()
     consumer = DecodingConsumer(memory, AsciiDecoder())
     _, transport, waiter = await receive_into(consumer, b"a\r", b"\nb\r")
@@ -170,7 +170,7 @@ async def test_a_cut_is_not_finished() -> None:
 
 
 async def test_a_decoder_that_breaks_is_a_failed_consumer() -> None:
-    """An exception that is none of ours is 451, and the cause."""
+    """An exception that is not one of ftpdata becomes 451, and is the cause."""
     error = ZeroDivisionError("a bug")
 
     class Buggy(Strict):
@@ -236,7 +236,7 @@ async def test_a_decoder_stops_a_producer_that_takes_no_abort() -> None:
 
 
 async def test_a_producer_that_does_not_heed_a_pause_loses_nothing() -> None:
-    """What it writes all the same waits for its turn; at the end nothing waits."""
+    """Data that it writes all the same wait for their turn; at the end none wait."""
     producer = PlainProducer()
     queue = ReceiveQueue(3)
     consumer = DecodingConsumer(queue, Expanding())
@@ -251,7 +251,7 @@ async def test_a_producer_that_does_not_heed_a_pause_loses_nothing() -> None:
 
 
 async def test_a_decoder_leaves_a_producer_alone_that_is_gone() -> None:
-    """What comes out at the end may pause and resume the decoder, not who fed it."""
+    """The data at the end may pause and resume the decoder, but not the producer."""
 
     class Holding(IdentityDecoder):
         def feed(self, data: Buffer) -> Iterator[bytes]:

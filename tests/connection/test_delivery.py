@@ -92,7 +92,7 @@ def test_the_end_of_file_may_take_as_long_as_the_limit_for_closing() -> None:
 
 
 def test_one_limit_for_both() -> None:
-    """Who gives one limit means it for all of the wait."""
+    """A single limit applies to all of the wait."""
 
     watch = delivery(stall=None, close=5.0)
     assert watch.check(Sight(10), 104.9) is Verdict.PENDING
@@ -155,7 +155,7 @@ def test_a_peer_that_goes_on_is_looked_at_more_often_again() -> None:
 
 
 def test_nothing_is_looked_at_where_the_kernel_tells_nothing() -> None:
-    """Only the peer, or a deadline, brings news."""
+    """Then only the peer or a deadline ends the wait."""
 
     watch = delivery(close=math.inf)
     watch.check(Sight(), 100.0)

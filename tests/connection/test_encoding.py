@@ -89,7 +89,7 @@ async def test_an_encoder_that_raises_ends_the_transfer(method: str, streaming: 
 
 
 async def test_a_source_that_fails_while_the_encoder_holds_all_ends_the_transfer() -> None:
-    """The error comes when nobody but the wrapper has asked."""
+    """The error comes when only the wrapper has asked."""
 
     def chunks() -> Iterator[bytes]:
         yield b"x"

@@ -107,7 +107,7 @@ async def test_an_end_is_decided_at_once_and_announced_later() -> None:
 
 
 async def test_who_asks_late_hears_it_as_well() -> None:
-    """Of a connection that was made, of one that was given up before, and of a clean end."""
+    """This holds for a connection that was made, one that was given up before, and a clean end."""
 
     fate = Fate()
     fate.make()

@@ -163,7 +163,7 @@ async def test_a_write_that_fails_ends_the_transfer(
 
 @pytest.mark.parametrize("at", ["write", "flush"])
 async def test_what_fails_after_the_end_is_told_by_wait_finished(at: str) -> None:
-    """All has come; but it is not all in the file."""
+    """All data have come, but not all are in the file."""
     file = BrokenFile(OSError(errno.ENOSPC, "No space left"), at=at)
     file.gate.clear()
     consumer = FileConsumer(file)

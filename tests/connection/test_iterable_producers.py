@@ -65,7 +65,7 @@ async def test_a_generator_is_closed_when_the_connection_is_lost() -> None:
 
 
 async def test_a_source_is_let_go_where_the_producer_is_refused() -> None:
-    """Nobody would ever close it."""
+    """It would never be closed otherwise."""
     closed: list[bool] = []
 
     class Source:

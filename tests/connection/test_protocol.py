@@ -320,7 +320,7 @@ async def test_drain_waits_for_room() -> None:
 
 
 async def test_drain_raises_when_the_connection_ends() -> None:
-    """Who waits for room on a connection that is lost learns why."""
+    """A task that waits for room on a lost connection gets the reason."""
 
     dtp = DTP(high_water=0)
     transport = MemoryTransport(dtp)
@@ -767,7 +767,7 @@ async def test_a_pull_producer_is_asked_once_each_time() -> None:
 
 
 async def test_a_pull_producer_that_is_slow_is_not_asked_again() -> None:
-    """Who has not written yet is not asked again, whatever the transport does."""
+    """A producer that has not written yet is not asked again, whatever the transport does."""
 
     class Slow(RecordingPullProducer):
         def resume_producing(self) -> None:
@@ -1074,7 +1074,7 @@ async def test_finish_before_the_connection_is_an_error() -> None:
 
 
 async def test_a_cancelled_finish_goes_on_by_itself() -> None:
-    """Cancelling who waits leaves the connection finishing."""
+    """If the waiting task is cancelled, the connection still finishes."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)

@@ -172,7 +172,7 @@ async def test_a_stalled_upload_holds_no_memory(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_closed_one_takes_no_more() -> None:
-    """As any queue: what comes is dropped, and the peer is not held up."""
+    """Like any queue, it drops further data and does not hold the peer up."""
 
     producer = Wants()
     buffer = ReceiveBuffer()
@@ -199,7 +199,7 @@ class Broken(ReceiveBuffer):
 
 
 async def test_a_consumer_that_fails_ends_the_transfer() -> None:
-    """As one does whose `write` fails."""
+    """It has the same effect as a `write` that fails."""
 
     async with connection() as (dtp, peer):
         waiter = dtp.register_consumer(Broken())
@@ -239,7 +239,7 @@ async def test_a_transport_that_reads_while_paused() -> None:
 
 
 async def test_a_consumer_that_comes_before_the_connection() -> None:
-    """Is read into all the same."""
+    """Data are read into its memory all the same."""
 
     accepted, peer = await tcp_pair()
     buffer = ReceiveBuffer()
@@ -286,7 +286,7 @@ async def test_an_upload(served_directory: Path, append: bool) -> None:
 
 
 async def test_a_target_of_the_callers_own_gets_bytes(served_directory: Path) -> None:
-    """Which stay what they are."""
+    """The bytes do not change later."""
 
     kept: list[bytes] = []
 

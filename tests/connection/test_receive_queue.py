@@ -203,7 +203,7 @@ async def test_a_queue_leaves_the_producer_alone_once_it_is_gone() -> None:
 
 
 async def test_only_one_task_receives_from_a_queue() -> None:
-    """Two would get a part each."""
+    """Two tasks would get a part each."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     first = asyncio.ensure_future(queue.receive())
@@ -230,7 +230,7 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
 
 
 async def test_a_closed_queue_takes_no_more_and_holds_nobody_up() -> None:
-    """The producer is resumed, what comes is dropped, and who receives is told."""
+    """The producer is resumed, further data are dropped, and a receiving task gets the error."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp, 10)
     transport.deliver(b"x" * 11)

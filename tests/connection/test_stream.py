@@ -148,7 +148,7 @@ async def test_receive_gives_at_most_what_is_asked_for() -> None:
 
 @pytest.mark.parametrize("max_bytes", [0, -1])
 async def test_receive_of_nothing_is_an_error(max_bytes: int) -> None:
-    """It could not be told from an end of file."""
+    """The result would look like an end of file."""
     stream, _ = connect()
     with pytest.raises(ValueError, match="positive"):
         await stream.receive(max_bytes)
@@ -193,7 +193,7 @@ async def test_tls_without_close_notify_is_broken() -> None:
 
 
 async def test_receiving_holds_no_more_than_its_bound() -> None:
-    """Who does not receive slows the peer down."""
+    """A program that does not receive slows the peer down."""
     dtp = DTP()
     transport = MemoryTransport(dtp)
     stream = DTPStream(dtp, high_water=1000)
@@ -318,7 +318,7 @@ async def test_send_eof_comes_after_the_data_and_is_idempotent() -> None:
 
 
 async def test_tls_has_no_half_close() -> None:
-    """That is told, and the stream stays usable."""
+    """The call raises, and the stream stays usable."""
     dtp = DTP()
     transport = MemoryTransport(dtp, tls=True)
     stream = DTPStream(dtp)
@@ -537,7 +537,7 @@ async def test_a_cancelled_block_resets_the_connection() -> None:
 
 
 async def test_closing_a_broken_stream_only_lets_go() -> None:
-    """What broke it was told already."""
+    """The error was raised already."""
     stream, transport = connect()
     await stream.send(b"x")
     transport.lose(ConnectionResetError())
@@ -565,13 +565,13 @@ async def test_cancelled_anywhere_nothing_is_left() -> None:
 
 
 async def test_a_stream_needs_a_connection() -> None:
-    """There is none of a DTP that is not connected yet."""
+    """A DTP that is not connected yet cannot have one."""
     with pytest.raises(NotConnected):
         DTPStream(DTP())
 
 
 async def test_a_stream_needs_a_fresh_dtp() -> None:
-    """One that has its consumer cannot have two."""
+    """A DTP that has a consumer cannot have another."""
     stream, _ = connect()
     with pytest.raises(RuntimeError, match="already registered"):
         DTPStream(stream.dtp)
@@ -579,7 +579,7 @@ async def test_a_stream_needs_a_fresh_dtp() -> None:
 
 
 async def test_a_stream_of_a_connection_that_is_lost_is_broken() -> None:
-    """It can be made, and says what happened."""
+    """The stream can be made, and raises the reason."""
     dtp = DTP()
     MemoryTransport(dtp)
     dtp.abort()

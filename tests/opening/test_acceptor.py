@@ -71,7 +71,7 @@ def strangers(endpoint: PassiveEndpoint | PooledEndpoint) -> int:
 async def test_many_strangers_do_not_fill_the_log(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All are counted; a few are noted, and later a few again."""
+    """All are counted; a few are logged, and later a few again."""
 
     caplog.set_level(logging.INFO)
     async with expecting(kind, None, client="127.0.0.5") as endpoint:
@@ -218,7 +218,7 @@ WRONG = {
 @kinds
 @pytest.mark.parametrize("what", WRONG)
 async def test_whoever_is_not_the_client_is_a_stranger(kind: str, what: str) -> None:
-    """Closed and counted; the client still gets in."""
+    """It is closed and counted, and the client still gets in."""
 
     async with expecting(kind) as endpoint:
         stranger = await connect_from(PROXY, endpoint.address, WRONG[what])
@@ -233,7 +233,7 @@ async def test_whoever_is_not_the_client_is_a_stranger(kind: str, what: str) -> 
 
 @kinds
 async def test_a_header_from_elsewhere_is_not_believed(kind: str) -> None:
-    """Whoever is not a trusted proxy is a stranger, whatever it says, the owner itself too."""
+    """A peer that is not a trusted proxy is a stranger, whatever it sends, even the owner."""
 
     async with expecting(kind, client="127.0.0.7") as endpoint:
         header = format_proxy_header(HostPort("127.0.0.7", 1), SERVER)
@@ -305,7 +305,7 @@ def test_address_with_a_scope(scope: str) -> None:
 
 
 def test_scope_that_is_none() -> None:
-    """The system says so."""
+    """The system reports the error."""
 
     with pytest.raises(OSError, match="interface"):
         listener_module.bind_listener("fe80::1%none", 0, backlog=1)
@@ -315,7 +315,7 @@ def test_scope_that_is_none() -> None:
 async def test_connections_without_a_header_are_bounded(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flood costs so many descriptors, not all of them, and does not keep the owner out."""
+    """A flood costs a bounded number of descriptors, and does not keep the owner out."""
 
     monkeypatch.setattr(listener_module, "HEADERS_AT_ONCE", 3)
     async with expecting(kind) as endpoint:
@@ -394,7 +394,7 @@ async def test_the_policy_judges_who_is_behind_the_proxy() -> None:
 def test_what_are_no_trusted_proxies(
     networks: Any, options: dict[str, Any], error: type[Exception]
 ) -> None:
-    """Found where they are configured."""
+    """The mistake is found where they are configured."""
 
     with pytest.raises(error):
         TrustedProxies(networks, **options)

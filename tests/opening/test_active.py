@@ -94,7 +94,7 @@ async def test_generated_arguments_lead_nowhere_else() -> None:
 
 
 def test_a_policy_that_compares_needs_something_to_compare_with() -> None:
-    """Forgetting the control peer is an error, not an open relay."""
+    """A forgotten control peer is an error, and does not make an open relay."""
 
     with pytest.raises(ValueError, match="control_peer"):
         connect_active(HostPort(HOST, 5000))

@@ -44,7 +44,7 @@ def test_the_most_precise_network_decides(client: str, host: str | None) -> None
 
 
 def test_a_table_has_a_default() -> None:
-    """Who is in no network is told the default, or the bound address."""
+    """A client in none of the networks gets the default, or the bound address."""
 
     assert AddressTable({}, default="192.0.2.1").lookup("8.8.8.8") == "192.0.2.1"
     assert AddressTable({}).lookup("8.8.8.8") is None
@@ -77,14 +77,14 @@ def test_address_and_port_are_mapped(
 
 @pytest.mark.parametrize("mapping", [-50000, 20000, lambda port: 0, lambda port: "21"])
 def test_a_mapping_that_gives_no_port(mapping: PortMapping) -> None:
-    """Is an error, not a reply that no client understands."""
+    """It is an error instead of a reply that no client understands."""
 
     with pytest.raises(BadAddress):
         advertise(BOUND, "10.1.1.1", exposed_port=mapping)
 
 
 def test_a_name_is_no_address() -> None:
-    """Names are resolved before."""
+    """Names must be resolved before."""
 
     with pytest.raises(BadAddress):
         advertise(BOUND, "10.1.1.1", host="ftp.example.org")
@@ -112,7 +112,7 @@ def test_a_name_is_no_address() -> None:
     ],
 )
 def test_the_warning(host: str, client: str, word: str | None) -> None:
-    """A public client that is told a private address will hang: somebody should know why."""
+    """A public client that gets a private address will hang: the operator should know why."""
 
     reason = unreachable_reason(host, client)
     assert reason is None if word is None else word in (reason or "")
@@ -122,7 +122,7 @@ def test_the_warning(host: str, client: str, word: str | None) -> None:
 
 @pytest.mark.parametrize("client", ["", "localhost", None, 1])
 def test_a_client_without_an_address(client: object) -> None:
-    """Is refused with our own error."""
+    """It is refused with an error of ftpdata."""
 
     with pytest.raises(BadAddress):
         unreachable_reason("10.0.0.1", client)  # type: ignore[arg-type]

@@ -96,7 +96,7 @@ async def test_a_socket_that_is_not_connected_is_refused() -> None:
 
 
 async def test_a_number_that_is_no_descriptor_is_refused() -> None:
-    """As a socket that is not connected is."""
+    """It is refused like a socket that is not connected."""
 
     with pytest.raises(DataConnectionError, match="connected socket"):
         AcceptedEndpoint(9999)
@@ -164,7 +164,7 @@ async def one_that_has_come(
 @pytest.mark.parametrize("kind", ["accepted", "passive", "kept", "pooled"])
 @pytest.mark.parametrize("how", ["abort", "aclose", "factory", "cancel", "cancel in TLS"])
 async def test_a_peer_that_has_come_in_vain_sees_a_reset(kind: str, how: str) -> None:
-    """Whoever gives it up, before a byte was sent: an end of file would be an empty file."""
+    """It sees a reset, however it is given up: an end of file would be an empty file."""
 
     def factory() -> DTP:
         if how == "cancel":
@@ -194,7 +194,7 @@ async def test_a_peer_that_has_come_in_vain_sees_a_reset(kind: str, how: str) ->
 
 
 async def test_who_comes_after_a_reservation_sees_a_reset() -> None:
-    """It may be the one that was waited for."""
+    """It may be the client that the reservation was for."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
         endpoint = pool.reserve(control_peer=HOST)
@@ -208,7 +208,7 @@ async def test_who_comes_after_a_reservation_sees_a_reset() -> None:
 
 
 async def test_leaving_the_context_keeps_what_was_opened() -> None:
-    """The DTP belongs to who opened it."""
+    """The DTP belongs to the caller that opened it."""
 
     sock, peer = await tcp_pair()
     async with AcceptedEndpoint(sock) as endpoint:
@@ -268,7 +268,7 @@ async def test_a_factory_that_raises_leaves_no_socket() -> None:
 
 
 async def test_a_connection_reset_before_it_is_opened() -> None:
-    """It opens or it is a DataConnectionError; either way the reset is told, in our words."""
+    """It opens, or raises DataConnectionError; either way an error of ftpdata reports the reset."""
 
     sock, peer = await tcp_pair()
     endpoint = AcceptedEndpoint(sock)
@@ -476,7 +476,7 @@ def test_a_socket_may_be_given_before_there_is_an_event_loop() -> None:
 @pytest.mark.parametrize("when", ["at once", "listening", "connected", "negotiated"])
 @pytest.mark.parametrize("how", ["abort", "aclose", "cancel"])
 async def test_what_negotiates_is_given_up(when: str, how: str) -> None:
-    """Whoever gives it up, and when: the peer sees the end, and nothing is left."""
+    """Whatever gives it up, and whenever: the peer sees the end, and nothing is left."""
 
     async with negotiating() as (endpoint, context), contextlib.AsyncExitStack() as stack:
         peer = None
@@ -560,7 +560,7 @@ async def test_opening_what_negotiates_can_be_cancelled_anywhere() -> None:
 @pytest.mark.parametrize("before", ["handshake", "connect", "handshake, connect"])
 @pytest.mark.parametrize("how", ["open", "abort", "aclose", "cancel"])
 async def test_every_order_of_handshake_connect_and_open(before: str, how: str) -> None:
-    """There is one connection; and whoever gives it up in between, nothing is left."""
+    """There is one connection; given up at any point, it leaves nothing."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     sock, there = await tcp_pair()
@@ -626,7 +626,7 @@ async def test_a_second_open_does_not_take_the_socket_of_a_handshake() -> None:
 async def test_a_dtp_whose_connection_is_lost_while_it_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Tells those who wait for it already, as the endpoint tells who has opened it."""
+    """Tasks that wait for it get the reason, as does the task that opened the endpoint."""
 
     async def connect(*_: Any) -> Any:
         raise ConnectionResetError(104, "it was reset")
@@ -652,7 +652,7 @@ async def test_a_dtp_whose_connection_is_lost_while_it_is_made(
 
 
 async def test_a_dtp_that_is_connected_when_its_open_is_cancelled() -> None:
-    """Is told that it has no connection, on every loop."""
+    """It learns that it has no connection, on every loop."""
 
     made: list[DTP] = []
 

@@ -43,7 +43,7 @@ async def full() -> AsyncIterator[tuple[AcceptedEndpoint, Link, socket.socket]]:
 
 @pytest.mark.parametrize("can_watch", [True, False])
 async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until there is some, or for as long as was said; then the socket is watched no more."""
+    """The wait ends when there is room or after its limit; the socket is then no longer watched."""
 
     if not can_watch:
         monkeypatch.setattr("ftpdata.opening._link.watch_writable", lambda *_: False)
@@ -204,7 +204,7 @@ async def test_a_handshake_waits_for_whatever_it_needs(
 
 @pytest.mark.parametrize("how", ["deadline", "abort", "aclose", "cancel"])
 async def test_a_handshake_without_room_is_given_up(how: str) -> None:
-    """By whatever gives up any other; the event loop watches nothing that is closed."""
+    """Anything that gives up other handshakes ends it; the loop watches no closed socket."""
 
     limit = Deadlines(handshake=0.1 if how == "deadline" else None)
     async with negotiating(limit, is_full=True) as (endpoint, peer):
@@ -234,7 +234,7 @@ async def test_a_handshake_without_room_is_given_up(how: str) -> None:
 
 
 async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else its peer has said, which nobody reads meanwhile."""
+    """This holds whatever else its peer has sent, which stays unread meanwhile."""
 
     waits = 0
     original = Link._wait_a_moment

@@ -101,7 +101,7 @@ async def test_only_epsv() -> None:
 
 @pytest.mark.parametrize("answer", ["", 7, "10.0.0.256", b"10.0.0.1"])
 async def test_a_callable_that_gives_no_address(answer: Any, names: Names) -> None:
-    """Is an error with 425; nothing wrong is told."""
+    """It is an error with 425; the client gets no wrong address."""
 
     advertiser = Advertiser(lambda client: answer)
     with pytest.raises(DataConnectionError) as caught:
@@ -162,7 +162,7 @@ async def test_a_name_for_a_client_of_ipv6(names: Names) -> None:
 async def test_a_resolver_that_is_down(
     names: Names, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The last answer goes on to be told, with one warning; without any there is 425."""
+    """The last answer is still used, with one warning; without any answer the reply is 425."""
 
     advertiser = Advertiser("ftp.example.org", resolve_every=0.0)
     with pytest.raises(DataConnectionError, match="cannot be resolved"):
@@ -179,7 +179,7 @@ async def test_a_resolver_that_is_down(
 
 
 async def test_a_resolver_that_hangs(names: Names) -> None:
-    """Has a deadline, and blocks nobody for ever."""
+    """It has a deadline, and blocks no client for ever."""
 
     advertiser = Advertiser("ftp.example.org", resolve_timeout=0.01)
     names.hangs = True
@@ -188,7 +188,7 @@ async def test_a_resolver_that_hangs(names: Names) -> None:
 
 
 async def test_many_clients_wait_for_one_failure(names: Names) -> None:
-    """Not each for its own, one after the other."""
+    """They share the failure, and do not wait one after the other."""
 
     advertiser = Advertiser("ftp.example.org", resolve_timeout=300.0)
     answers = await asyncio.gather(
@@ -199,7 +199,7 @@ async def test_many_clients_wait_for_one_failure(names: Names) -> None:
 
 
 async def test_a_name_that_failed_is_asked_for_again(names: Names) -> None:
-    """After a while."""
+    """The name is asked for again after a while."""
 
     advertiser = Advertiser("ftp.example.org", resolve_timeout=0.1)
     names.hangs = True

@@ -235,7 +235,7 @@ async def test_an_address_that_is_not_ours() -> None:
 
 
 async def test_a_policy_that_compares_needs_something_to_compare_with() -> None:
-    """Forgetting the control peer is an error, not an open door."""
+    """A forgotten control peer is an error, and does not let strangers in."""
 
     with pytest.raises(ValueError, match="control_peer"):
         await listen_passive(HOST)
@@ -367,7 +367,7 @@ async def test_strangers_cannot_keep_the_owner_out() -> None:
     ],
 )
 async def test_the_policy_decides(policy: PeerPolicy, source: str, accepted: bool) -> None:
-    """Whom the policy accepts becomes the data connection."""
+    """A peer that the policy accepts becomes the data connection."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST, policy=policy)
     peer = await connect(endpoint, source)
@@ -698,7 +698,7 @@ async def test_a_connection_awaited_in_vain_ends_the_port() -> None:
 @pytest.mark.parametrize("source", [HOST, "127.0.0.2"])
 @pytest.mark.parametrize("during", [False, True])
 async def test_a_port_that_somebody_has_found_is_given_up(source: str, during: bool) -> None:
-    """Whoever connects when nobody is waited for, or is a stranger, gets no second try."""
+    """A peer that connects when none is expected, or a stranger, gets no second try."""
 
     if during and source == HOST:
         pytest.skip("that one is the owner's")
@@ -768,7 +768,7 @@ async def test_what_is_no_listener(options: dict[str, Any]) -> None:
 
 
 async def test_a_kept_listener_whose_accept_fails() -> None:
-    """Who waits is told, and the next one gets another port."""
+    """The waiting task gets the error, and the next one gets another port."""
 
     listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
     endpoint = listener.reserve()

@@ -627,7 +627,7 @@ async def test_without_descriptors_the_pool_rests_and_recovers(
 async def test_a_port_that_breaks_is_lost_and_the_others_go_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Who waits there is told; nobody is sent there any more; it is logged once."""
+    """Waiting tasks get the error, no further client is sent there, and it is logged once."""
 
     async with ListenerPool(HOST, free_ports(2)) as pool:
         mine = [pool.reserve(control_peer=ME) for _ in range(2)]

@@ -48,7 +48,7 @@ def test_two_channels_shake_hands(version: ssl.TLSVersion, step: int) -> None:
 
 
 def test_a_handshake_that_fails_has_an_alert() -> None:
-    """For the other side, which is told why."""
+    """The alert tells the other side why."""
 
     server, client = TLSChannel(for_server(TLS_1_2)), TLSChannel(for_client(TLS_1_3))
     client.handshake()
@@ -80,7 +80,7 @@ def test_data_are_read_into_memory_of_any_size(version: ssl.TLSVersion, size: in
 
 
 def test_the_end_is_told_with_the_data_before_it() -> None:
-    """Where there is room for all."""
+    """The end comes with the data if there is room for all of them."""
 
     server, client = channels()
     client.write(b"data")
@@ -90,7 +90,7 @@ def test_the_end_is_told_with_the_data_before_it() -> None:
 
 
 def test_memory_without_room_takes_nothing() -> None:
-    """And nothing is lost, nor taken for an end."""
+    """Nothing is lost, or taken for an end."""
 
     server, client = channels()
     client.write(b"data")
@@ -101,7 +101,7 @@ def test_memory_without_room_takes_nothing() -> None:
 
 @VERSIONS
 def test_garbage_is_told_after_the_good_data_before_it(version: ssl.TLSVersion) -> None:
-    """With the true reason, as often as somebody asks."""
+    """Each further read raises the true reason."""
 
     server, client = channels(version)
     client.write(b"good")
@@ -149,7 +149,7 @@ def test_the_end_can_be_announced_over_data_that_nobody_has_read(version: ssl.TL
 
 
 def test_what_the_peer_has_not_acknowledged() -> None:
-    """Of what was taken to be sent, without the announcement of the end; None where unknown."""
+    """It counts the bytes taken to be sent, without the announced end; None if unknown."""
 
     server, client = channels()
     assert server.undelivered(1000) is None
@@ -190,7 +190,7 @@ def test_what_tls_itself_has_sent_counts(tmp_path: Path) -> None:
 
 
 def test_a_channel_of_any_context() -> None:
-    """Also of one that is none of `ftpdata.tls.policy`."""
+    """Contexts that `ftpdata.tls.policy` did not make work, too."""
 
     server = TLSChannel(DataTLS(context=server_certificate().session_context()))
     client = TLSChannel(

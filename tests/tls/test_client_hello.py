@@ -82,7 +82,7 @@ def test_random_bytes_are_not_taken_for_an_offer() -> None:
 
 
 def test_a_hello_whose_parts_do_not_fit_is_read() -> None:
-    """For the reason why it is refused."""
+    """It is parsed to get the reason why it is refused."""
     body = bytes(34) + b"\x00" + b"\x00\x02\x00\x2f" + b"\x01\x00"
     for parts in (bytes(20), body + b"\x00", body + b"\x00\x05\x00\x33\x00\x02\x00", body):
         assert may_offer_protocols(record(b"\x01" + len(parts).to_bytes(3, "big") + parts))

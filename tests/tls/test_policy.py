@@ -254,7 +254,7 @@ def test_what_a_clients_context_refuses_is_refused_at_the_call(
 
 
 def test_a_name_need_not_be_given_where_none_is_checked() -> None:
-    """The context says so itself."""
+    """The context itself does not check it."""
 
     tls = DataTLS.for_client(without_name_check(), session=None)
     assert tls.server_hostname is None
@@ -542,7 +542,7 @@ async def test_no_client_is_asked_for_a_certificate_in_its_handshake(
 
 
 async def test_a_host_that_wants_certificates_still_gets_them() -> None:
-    """Whom `prepare` asks for a certificate is asked at once, and again for each ticket."""
+    """If `prepare` asks for a certificate, a client is asked at once, and again for each ticket."""
 
     def prepare(context: ssl.SSLContext) -> None:
         context.verify_mode = ssl.CERT_REQUIRED
@@ -568,7 +568,7 @@ async def test_a_host_that_wants_certificates_still_gets_them() -> None:
 
 
 def test_the_hello_of_a_client_that_can_be_asked_may_come_in_pieces() -> None:
-    """What was read of it before it was whole is not lost."""
+    """The bytes read before it was complete are not lost."""
 
     context = server_certificate().session_context()
     client = asked_later()
@@ -648,7 +648,7 @@ async def test_foreign_protocols_are_refused(
 async def test_the_protocols_of_ftp_are_accepted(
     version: ssl.TLSVersion, protocols: list[str] | None
 ) -> None:
-    """Who offers FTP, among others, or nothing at all, is served."""
+    """A client that offers FTP, among others, or nothing at all, is served."""
 
     control = log_in(version)
     if protocols is not None:
@@ -766,7 +766,7 @@ async def test_a_stalled_handshake_ends_at_its_deadline(sent: int | None) -> Non
 
 
 async def test_abort_during_the_handshake() -> None:
-    """Who waits for the handshake is told the reason, and the peer sees the end."""
+    """The task that waits for the handshake gets the reason, and the peer sees the end."""
 
     control = log_in()
     tls = DataTLS.for_server(control.server)

@@ -273,7 +273,7 @@ async def test_a_transport_that_reads_once_more_although_it_is_paused() -> None:
 async def test_data_that_came_with_the_last_message_of_the_handshake(
     version: ssl.TLSVersion,
 ) -> None:
-    """Are delivered although nothing more comes."""
+    """They are delivered although nothing more comes."""
 
     protocol = Recorder()
     server, client = channels(version)
@@ -291,7 +291,7 @@ async def test_data_that_came_with_the_last_message_of_the_handshake(
 
 
 async def test_a_failure_that_was_met_before_the_transport() -> None:
-    """Is told by it."""
+    """The transport reports it."""
 
     protocol = Recorder()
     server, client = channels()
@@ -308,7 +308,7 @@ async def test_a_failure_that_was_met_before_the_transport() -> None:
 
 @VERSIONS
 async def test_an_end_of_file_that_was_not_announced(version: ssl.TLSVersion) -> None:
-    """Is told as any; the DTP knows how to tell them apart."""
+    """It is reported like any end; the DTP knows the difference."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (_, peer):
@@ -327,7 +327,7 @@ async def test_an_end_of_file_that_was_not_announced(version: ssl.TLSVersion) ->
 
 
 async def test_a_reset() -> None:
-    """Is told as what it is."""
+    """It is reported as a reset."""
 
     protocol = Recorder()
     async with connected(protocol) as (_, peer):
@@ -337,7 +337,7 @@ async def test_a_reset() -> None:
 
 
 async def test_a_protocol_may_stay_open_after_the_end() -> None:
-    """And send; what the peer goes on sending in spite of its end is dropped, not kept."""
+    """It may still send; data that the peer sends after its end are dropped."""
 
     protocol = Recorder()
     protocol.keeps_open = True
@@ -372,7 +372,7 @@ SERVER_TLS, CLIENT_TLS = for_server(), for_client()
 async def test_whatever_the_order(
     steps: list[tuple[str, int]], size: int | None, records: list[int], ending: str
 ) -> None:
-    """Of what comes and who pauses: all data are delivered, then the end, once, and not before."""
+    """In any order of data and pauses, all data are delivered, then the end, once."""
 
     server, client = TLSChannel(SERVER_TLS), TLSChannel(CLIENT_TLS)
     shake_hands(server, client)
@@ -473,7 +473,7 @@ async def test_closing_over_what_the_peer_sends(version: ssl.TLSVersion, paused:
 
 @pytest.mark.parametrize("how", ["close", "garbage"])
 async def test_a_peer_that_ends_otherwise_after_our_end(how: str) -> None:
-    """Has ended all the same."""
+    """It has ended all the same."""
 
     protocol = Recorder()
     async with connected(protocol) as (transport, peer):
@@ -487,7 +487,7 @@ async def test_a_peer_that_ends_otherwise_after_our_end(how: str) -> None:
 
 
 async def test_closing_after_the_end_of_the_peer() -> None:
-    """Is closing at once: there is nothing to wait for."""
+    """The transport closes at once, as there is nothing to wait for."""
 
     protocol = Recorder()
     protocol.keeps_open = True
@@ -502,7 +502,7 @@ async def test_closing_after_the_end_of_the_peer() -> None:
 
 @ONLY_LINUX
 async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is waited for by the DTP, for a moment, whatever it sends meanwhile."""
+    """The DTP waits for it for a moment, whatever it sends meanwhile."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.05)
     dtp = DTP()
@@ -520,7 +520,7 @@ async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_abort() -> None:
-    """Ends it at once, and once."""
+    """It ends the connection at once, and only once."""
 
     protocol = Recorder()
     async with connected(protocol) as (transport, peer):
@@ -539,7 +539,7 @@ async def test_abort() -> None:
 
 
 async def test_a_transport_whose_connection_is_gone_is_closing() -> None:
-    """Also before anybody was told of it: what is written is lost, and not to be counted."""
+    """This holds before the loss is reported: data written then are lost, and must not count."""
 
     protocol = Recorder()
     async with connected(protocol) as (transport, _):
@@ -686,7 +686,7 @@ async def test_a_client_takes_tickets() -> None:
 
 @VERSIONS
 async def test_what_it_tells_of_itself(version: ssl.TLSVersion) -> None:
-    """What asyncio's TLS transports tell, and what the one below does."""
+    """It has the information of asyncio's TLS transports, and of the transport below."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (transport, peer):

@@ -108,7 +108,7 @@ async def pair(**options: Any) -> Any:
 async def test_what_an_endpoint_that_does_not_open_was_to_bring_is_discarded(
     tmp_path: Path,
 ) -> None:
-    """A target is committed or discarded in any case; nothing is left of it."""
+    """A target is committed or discarded in any case, and leaves nothing."""
 
     endpoint = await listen_passive(
         "127.0.0.1", control_peer="127.0.0.1", deadlines=Deadlines(open=0.02)
@@ -151,7 +151,7 @@ async def test_a_small_file_takes_the_shortest_way(
 @pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 async def test_a_range_of_a_file(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From an offset on, as long as was said."""
+    """It starts at the offset and has the given length."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
@@ -168,7 +168,7 @@ async def test_a_range_of_a_file(file: int, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_the_way_on_from_everything_else(
     hindrance: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every byte comes once, whatever the shortest way has sent already."""
+    """The plain way sends every byte once, however much the shortest way has sent already."""
 
     size = DIRECT_LIMIT
     options: dict[str, Any] = {}
@@ -198,7 +198,7 @@ async def test_the_way_on_from_everything_else(
 
 
 async def test_a_peer_that_is_gone(file: int) -> None:
-    """It is a reset, as it is on the long way."""
+    """The error is a reset, as on the long way."""
 
     async with pair() as (endpoint, peer):
         reset(peer)
@@ -234,7 +234,7 @@ async def test_a_connection_that_does_not_come(receiving: bool, file: int, tmp_p
 async def test_the_time_until_the_peer_connects_is_none_of_the_transfer(
     receiving: bool, file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on the long way: it is the peer's own, and says nothing about the rate."""
+    """As on the long way, it does not count: it says nothing about the rate."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
@@ -303,7 +303,7 @@ async def test_a_download_can_be_aborted_through_its_endpoint(
 async def test_a_download_can_be_cancelled_anywhere(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At each suspension: nothing is left, also without a context around the endpoint."""
+    """Cancelled at each suspension, it leaves nothing, even if the endpoint is not closed."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(1))
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
@@ -347,7 +347,7 @@ async def test_uploads_of_every_size(size: int, has_come: bool, tmp_path: Path) 
 
 @pytest.mark.parametrize("throttled", [False, True])
 async def test_the_first_bytes_of_an_upload_are_not_kept(throttled: bool, tmp_path: Path) -> None:
-    """They may be many, and the peer may stall; a throttle holds all but a few of them back."""
+    """They may be many while the peer stalls; a throttle holds back all but a few of them."""
 
     options: dict[str, Any] = {}
     if throttled:
@@ -374,7 +374,7 @@ async def test_the_first_bytes_of_an_upload_are_not_kept(throttled: bool, tmp_pa
 
 
 async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
-    """What comes with its end is received before there is a protocol."""
+    """An upload that arrives with its end is received before there is a protocol."""
 
     made = 0
 
@@ -454,7 +454,7 @@ async def test_a_small_upload_that_is_not_to_be(
 
 
 async def test_a_small_upload_with_a_digest(tmp_path: Path) -> None:
-    """It takes the long way, and has it."""
+    """It takes the long way, and its result has the digest."""
 
     async with pair() as (endpoint, peer):
         peer.send(b"123456789")
@@ -467,7 +467,7 @@ async def test_a_small_upload_with_a_digest(tmp_path: Path) -> None:
 
 
 async def test_an_upload_in_ascii(tmp_path: Path) -> None:
-    """It is converted as any other."""
+    """It is converted like any other."""
 
     async with pair() as (endpoint, peer):
         peer.send(b"a\r\nb\r\n")
@@ -479,7 +479,7 @@ async def test_an_upload_in_ascii(tmp_path: Path) -> None:
 
 
 async def test_an_upload_in_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that is slow is watched by the transfer, which has what came before."""
+    """The transfer watches a slow peer, and has the data that came before."""
 
     monkeypatch.setattr(direct, "MOMENT", 0.001)
     async with pair() as (endpoint, peer):
@@ -497,7 +497,7 @@ async def test_an_upload_in_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("data", [b"", b"some"])
 async def test_an_upload_that_is_reset(data: bytes, tmp_path: Path) -> None:
-    """It is cut, and nothing of it is published: the system tells of a reset only once."""
+    """It is cut, and nothing is published, although the system reports a reset only once."""
 
     async with pair() as (endpoint, peer):
         receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "new"))
@@ -536,7 +536,7 @@ async def test_an_upload_that_stalls(data: bytes, end: End, tmp_path: Path) -> N
 
 
 async def test_an_upload_can_be_aborted_through_its_endpoint(tmp_path: Path) -> None:
-    """While it waits for its first byte."""
+    """It is aborted while it waits for its first byte."""
 
     async with pair() as (endpoint, peer):
         receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "new"))
@@ -573,7 +573,7 @@ async def test_a_small_upload_of_the_wrong_size(
 
 
 async def test_an_upload_can_be_cancelled_anywhere(tmp_path: Path) -> None:
-    """At each suspension: nothing is left, neither descriptor nor hidden file."""
+    """Cancelled at each suspension, it leaves neither a descriptor nor a hidden file."""
 
     async def scenario() -> None:
         sock, peer = await tcp_pair()
@@ -641,7 +641,7 @@ async def test_a_file_of_which_nobody_says_how_long_it_is(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is opened and looked at; then it goes the shortest way as any other."""
+    """It is opened to find its size; then it takes the shortest way like any other."""
 
     size, offset, length = part
     # However busy the machine is.
@@ -727,7 +727,7 @@ async def test_the_way_on_of_a_file_by_its_name(
 async def test_a_file_by_its_name_that_cannot_be_sent(
     wrong: str, code: int, end: End, tmp_path: Path
 ) -> None:
-    """It is told as by a transfer over a DTP; the peer gets nothing that could pass for it."""
+    """The error is that of a transfer over a DTP; the peer gets nothing that looks like a file."""
 
     path: Any = tmp_path / "file"
     path.write_bytes(b"content")
@@ -796,7 +796,7 @@ async def test_a_store_that_hangs_is_not_waited_for(
 
 
 async def test_a_download_by_name_can_be_cancelled_anywhere(tmp_path: Path) -> None:
-    """At each suspension: nothing is left."""
+    """Cancelled at each suspension, it leaves nothing."""
 
     (tmp_path / "file").write_bytes(content(1024))
 
@@ -835,7 +835,7 @@ async def test_an_upload_by_its_name_takes_the_shortest_way(
 async def test_what_came_of_an_upload_stays(
     how: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No byte of it is kept for a shorter way: it may be cut."""
+    """No byte waits in memory for a shorter way, since the upload may be cut."""
 
     monkeypatch.setattr(direct, "MOMENT", 60.0)
     path = tmp_path / "new"
@@ -917,7 +917,7 @@ async def test_progress_that_fails(kind: str, tmp_path: Path) -> None:
 
 
 async def test_the_offset_of_a_file_object(tmp_path: Path) -> None:
-    """It counts from where the object stands; that is what the result tells."""
+    """It counts from the object's position, and the result reports that."""
 
     (tmp_path / "file").write_bytes(content(1000))
     results = []
@@ -937,7 +937,7 @@ async def test_the_offset_of_a_file_object(tmp_path: Path) -> None:
 async def test_the_way_on_of_an_upload_by_its_name(
     hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is lost of what has come; and nothing is left of what was refused."""
+    """No data that have come are lost, and a refused upload leaves nothing."""
 
     path = tmp_path / "new"
     options: dict[str, Any] = {}
@@ -1126,7 +1126,7 @@ async def test_the_way_on_in_tls(
     file: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every byte comes once, and the announced end, whatever was sent already; without a wait."""
+    """Every byte and the announced end come once, without a wait, however much was sent already."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 30)
     options: dict[str, Any] = {}
@@ -1186,7 +1186,7 @@ def look_that_waits_for(monkeypatch: pytest.MonkeyPatch, what: Callable[[], Any]
 async def test_a_peer_that_has_all_may_leave_before_the_way_on_begins(
     version: ssl.TLSVersion, goodbye: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is served, announced or not: nothing is missing."""
+    """It is served, whether it announces its end or not, as it has every byte."""
 
     async with protected(version) as (endpoint, peer):
 
@@ -1211,7 +1211,7 @@ async def test_a_peer_that_has_all_may_leave_before_the_way_on_begins(
 async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
     version: ssl.TLSVersion, goodbye: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where it says so before the way on begins."""
+    """This holds even if it announces its end before the plain way begins."""
 
     buffers: dict[str, Any] = {"send_buffer": 1 << 20, "receive_buffer": 4096}
     async with protected(version, deadlines=Deadlines(close=0.2), **buffers) as (endpoint, peer):
@@ -1239,7 +1239,7 @@ async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
 async def test_a_reset_after_a_complete_download(
     version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Is no matter: the peer has its file."""
+    """The download is complete, as the peer has its file."""
 
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
     delivered = direct._await_delivery
@@ -1289,7 +1289,7 @@ def large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]
 async def test_a_larger_file_needs_no_transport(
     size: int, buffers: dict[str, int], large_file: int
 ) -> None:
-    """Room is waited for, as long as it comes soon."""
+    """The transfer waits for room, as long as it comes soon."""
 
     async with pair(**buffers) as (endpoint, peer), asyncio.timeout(60):
         reading = asyncio.ensure_future(receive_all(peer))
@@ -1406,7 +1406,7 @@ async def test_a_file_that_leaves_memory_goes_on_in_tls(
 
 @ONLY_LINUX
 async def test_a_larger_file_that_shrinks(large_file: int) -> None:
-    """While it is sent: the peer is told of no end."""
+    """If it shrinks while it is sent, the peer sees no end of file."""
 
     async with pair(send_buffer=4096, receive_buffer=4096) as (endpoint, peer):
         sending = asyncio.ensure_future(
@@ -1438,7 +1438,7 @@ async def test_what_was_promised_is_checked(file: int) -> None:
 @ONLY_LINUX
 @pytest.mark.parametrize("moment", ["reset", "aborted"])
 async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
-    """By either side, while there is no room: what was not sent is given back to the throttle."""
+    """Either side cuts it while there is no room; unsent bytes go back to the throttle."""
 
     now = asyncio.get_running_loop().time()
     throttle = TokenBucket(1.0, burst=SENDFILE_LIMIT, now=now)
@@ -1465,7 +1465,7 @@ async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
 
 @ONLY_LINUX
 async def test_a_larger_download_can_be_cancelled_anywhere(large_file: int) -> None:
-    """While it waits for room, too."""
+    """It can be cancelled while it waits for room, too."""
 
     async def scenario() -> None:
         sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
@@ -1487,7 +1487,7 @@ async def test_a_larger_download_can_be_cancelled_anywhere(large_file: int) -> N
 async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
     large_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What counts is that its kernel has everything, which is looked at again and again."""
+    """The transfer checks again and again until the peer's kernel has everything."""
 
     looks: list[float] = []
 
@@ -1527,7 +1527,7 @@ async def test_an_answer_is_not_waited_for(file: int, monkeypatch: pytest.Monkey
 async def test_a_tiny_file_is_acknowledged_late(
     closes: bool, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The peer's kernel waits for more, or for the end of the peer's side, which is waited for."""
+    """The peer's kernel delays until there is more to acknowledge; the transfer waits for that."""
 
     has_closed = False
 
@@ -1652,7 +1652,7 @@ async def turn_until(condition: Callable[[], bool]) -> None:
 async def test_a_peer_may_end_tls_after_the_result(
     version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has everything, and can say so until the endpoint is closed: it sees no reset."""
+    """It may send its close_notify until the endpoint is closed, and sees no reset."""
 
     async with protected(version) as (endpoint, peer):
         await lingering(endpoint, peer, file, monkeypatch)
@@ -1668,7 +1668,7 @@ async def test_a_peer_may_end_tls_after_the_result(
 
 @pytest.mark.usefixtures("no_hurry")
 async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to close it: its time passes."""
+    """It closes by itself after its time."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.02)
     async with protected() as (endpoint, peer):
@@ -1680,7 +1680,7 @@ async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.Monkey
 
 @pytest.mark.usefixtures("no_hurry")
 async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once. To the peer that is an end of file: it has the announced end."""
+    """It is closed at once. The peer has the announced end, and sees an end of file."""
 
     async with protected() as (endpoint, peer):
         await lingering(endpoint, peer, file, monkeypatch)
@@ -1695,7 +1695,7 @@ async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.Monkey
 async def test_what_is_not_delivered_does_not_linger(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is waited for; the answer of the peer brings the acknowledgement, and is not needed."""
+    """The transfer waits for the delivery; the peer's answer acknowledges it, but is not needed."""
 
     has_arrived = False
 
@@ -1718,7 +1718,7 @@ async def test_what_is_not_delivered_does_not_linger(
 
 
 async def test_nothing_lingers_in_clear(file: int) -> None:
-    """There is no last word to wait for."""
+    """There is no close_notify to wait for."""
 
     async with pair() as (endpoint, peer):
         await send_file(endpoint, file, length=1000)
@@ -1727,7 +1727,7 @@ async def test_nothing_lingers_in_clear(file: int) -> None:
 
 
 async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:
-    """New keys, again and again, are nothing that has come: each look reads once."""
+    """New keys, again and again, are not data: each look reads once."""
 
     context = client_context(ssl.TLSVersion.TLSv1_3)
     context.keylog_filename = str(tmp_path / "keys")
@@ -1774,7 +1774,7 @@ async def test_an_upload_without_an_announced_end_is_cut(
 
 
 async def test_an_upload_without_an_announced_end_where_the_host_allows_it(tmp_path: Path) -> None:
-    """Is whole."""
+    """It is complete."""
 
     async with protected(strict_close=False) as (endpoint, peer):
 
@@ -1790,7 +1790,7 @@ async def test_an_upload_without_an_announced_end_where_the_host_allows_it(tmp_p
 
 @VERSIONS
 async def test_an_upload_with_a_bad_record(version: ssl.TLSVersion, tmp_path: Path) -> None:
-    """Is cut, whatever good came before."""
+    """It is cut, however much valid data came before."""
 
     async with protected(version) as (endpoint, peer):
 
@@ -1811,7 +1811,7 @@ async def test_an_upload_with_a_bad_record(version: ssl.TLSVersion, tmp_path: Pa
 @VERSIONS
 @pytest.mark.parametrize("size", [DIRECT_LIMIT, DIRECT_LIMIT + 1, 5 * DIRECT_LIMIT])
 async def test_a_larger_upload_in_tls(version: ssl.TLSVersion, size: int, tmp_path: Path) -> None:
-    """Goes on in the ordinary way."""
+    """It goes on in the ordinary way."""
 
     async with protected(version) as (endpoint, peer):
 
@@ -1850,7 +1850,7 @@ async def test_an_upload_in_tls_that_stalls(cut_at: int, end: End, tmp_path: Pat
 
 
 async def test_a_download_in_tls_that_stalls(file: int) -> None:
-    """Is given up when its peer has taken nothing for as long as it may."""
+    """It is given up when its peer has read nothing for as long as the deadline allows."""
 
     limits = Deadlines(close=30, stall=0.1)
     buffers: dict[str, Any] = {"send_buffer": 4096, "receive_buffer": 4096}
@@ -1869,7 +1869,7 @@ async def test_a_download_in_tls_that_stalls(file: int) -> None:
 async def test_a_download_in_tls_can_be_cancelled_anywhere(
     answers: bool, directly: bool, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At each suspension, in the handshake, on the shortest way and on the way on."""
+    """It is cancelled at each suspension: in the handshake, on the shortest and the plain way."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.02)
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.02)
@@ -1893,7 +1893,7 @@ async def test_a_download_in_tls_can_be_cancelled_anywhere(
 
 @pytest.mark.parametrize("size", [1000, 2 * DIRECT_LIMIT])
 async def test_an_upload_in_tls_can_be_cancelled_anywhere(size: int, tmp_path: Path) -> None:
-    """At each suspension: nothing is left, neither descriptor nor hidden file."""
+    """Cancelled at each suspension, it leaves neither a descriptor nor a hidden file."""
 
     server = DataTLS.for_server(server_certificate().session_context())
     client = client_context()

@@ -161,7 +161,7 @@ OTHERS: list[tuple[str, Call, type[Exception]]] = [
 async def test_what_cannot_be_meant_is_refused(
     call: Call, kind: type[Exception], tmp_path: Path
 ) -> None:
-    """At the call; it says what was expected and what came; the connection is given up."""
+    """The call refuses it, says what was expected and what came, and aborts the connection."""
 
     gave = endpoint()
     with pytest.raises(kind, match="expected ") as caught:
@@ -178,7 +178,7 @@ async def test_what_cannot_be_meant_is_refused(
 
 @pytest.mark.parametrize("wrong", [None, "127.0.0.1:20", 9999])
 async def test_what_is_no_connection_is_refused(wrong: object, tmp_path: Path) -> None:
-    """By every function, before anything else."""
+    """Every function refuses it first of all."""
 
     anything: Any = wrong
     calls: list[Callable[[], Awaitable[object]]] = [
@@ -196,7 +196,7 @@ async def test_what_is_no_connection_is_refused(wrong: object, tmp_path: Path) -
 
 
 async def test_a_refused_stream_is_refused_at_the_call() -> None:
-    """Not when the first piece is asked for."""
+    """It is refused at the call, not when the first piece is asked for."""
 
     with pytest.raises(ValueError, match="expected size_limit to be 0 or more, not -1"):
         receive_stream(endpoint(), size_limit=-1)
@@ -218,7 +218,7 @@ async def test_what_was_refused_is_discarded_and_closed() -> None:
 
 
 async def test_a_target_may_be_decorated() -> None:
-    """What wraps a coroutine function, and says so, is one; so is what is no function at all."""
+    """A wrapper of a coroutine function is accepted, and so is a callable that is not a function."""
 
     class Wrapped(Target):
         class Write:

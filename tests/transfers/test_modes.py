@@ -145,7 +145,7 @@ async def test_every_combination_round_trips_as_a_stream(parameters: TransferPar
 
 @every
 async def test_an_empty_file_is_its_end_mark(parameters: TransferParameters) -> None:
-    """Where there is one: nothing at all would be a file that was cut."""
+    """An empty file is sent as its end mark, if there is one: no bytes at all would be a cut file."""
 
     async with connection() as (dtp, peer):
         received = await finished(send_file(dtp, io.BytesIO(), parameters=parameters), peer)
@@ -388,7 +388,7 @@ async def test_markers_of_an_appended_file_are_places_in_it(tmp_path: Path) -> N
 
 
 async def test_a_marker_that_cannot_be_told_ends_the_upload() -> None:
-    """What the handler raises is why the transfer failed."""
+    """The transfer fails with the exception of the handler."""
 
     async def fail(_: RestartMarker) -> None:
         raise ValueError("the control connection is gone")
@@ -402,7 +402,7 @@ async def test_a_marker_that_cannot_be_told_ends_the_upload() -> None:
 
 
 async def test_suspect_data_are_stored_and_told_of() -> None:
-    """Data that their sender marked as suspect are a matter for the host, not an error."""
+    """Data that their sender marked as suspect are reported to the host, and are not an error."""
 
     told: list[SuspectData] = []
     data = b"\0\0\3abc" + b"\x20\0\2de" + b"\x40\0\0"
@@ -454,7 +454,7 @@ async def test_the_file_is_over_with_its_mark(parameters: TransferParameters) ->
 
 
 async def test_a_file_after_the_end_of_a_file_is_an_error() -> None:
-    """Who sends two files where one was asked for is told so."""
+    """A peer that sends two files instead of one gets an error."""
 
     data = encoded(BLOCK, b"one") + encoded(BLOCK, b"two")
     async with connection() as (dtp, peer), peer_task(send_all(peer, data)):

@@ -41,7 +41,7 @@ async def waiting(deadlines: Deadlines = NEVER) -> PassiveEndpoint:
 
 @pytest.mark.parametrize("kind", ["I", "A"])
 async def test_a_file_that_is_not_there_waits_for_nobody(kind: str, tmp_path: Path) -> None:
-    """The source is known to be bad: 550, although no peer ever comes."""
+    """The transfer fails with 550 at once, although no peer ever comes."""
 
     endpoint = await waiting()
     parameters = TransferParameters().with_type(kind)
@@ -55,7 +55,7 @@ async def test_a_file_that_is_not_there_waits_for_nobody(kind: str, tmp_path: Pa
 
 
 async def test_a_file_that_may_not_be_written_waits_for_nobody(tmp_path: Path) -> None:
-    """Nor does an upload whose target is known to be bad."""
+    """An upload whose target cannot be opened does not wait either."""
 
     result = await failed(
         receive_file(await waiting(), tmp_path / "no directory" / "new"),
@@ -147,7 +147,7 @@ async def test_what_does_not_open_is_logged_once(
 
 
 async def test_a_stream_opens_its_endpoint() -> None:
-    """When the first piece is asked for."""
+    """It opens when the first piece is asked for."""
 
     accepted, peer = await tcp_pair()
     async with (
@@ -162,7 +162,7 @@ async def test_a_stream_opens_its_endpoint() -> None:
 
 
 async def test_a_stream_whose_endpoint_does_not_open() -> None:
-    """Raises out of the loop, again and again, and has its result."""
+    """The loop raises the error each time, and the stream has its result."""
 
     stream = receive_stream(await waiting(SOON))
     await failed(anext(stream), OpenTimeout, End.ACCEPT_TIMEOUT)

@@ -54,7 +54,7 @@ async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
 
 @linux_only
 async def test_many_small_pieces_wait_as_little() -> None:
-    """Of a source that is never asked how much it is to make."""
+    """This holds for a source that chooses the size of its pieces itself."""
 
     async def work() -> None:
         while True:
@@ -70,7 +70,7 @@ async def test_many_small_pieces_wait_as_little() -> None:
 
 @linux_only
 async def test_one_large_piece_waits_as_little() -> None:
-    """It is cut: only the first parts of it are in the transport."""
+    """It is split, and only its first parts are in the transport."""
 
     async with connection(receive_buffer=4096) as (dtp, _):
         transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
@@ -82,7 +82,7 @@ async def test_one_large_piece_waits_as_little() -> None:
 
 @linux_only
 async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
-    """And the system holds as much as it likes; what it was told before is as it was."""
+    """The system may hold as much as it likes, and its limit is restored afterwards."""
 
     sizes: list[int] = []
     async with connection() as (dtp, peer):
@@ -99,7 +99,7 @@ async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
 
 
 async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
-    """There the high-water mark alone bounds what waits."""
+    """On such systems only the high-water mark bounds the data that wait."""
 
     dtp = DTP()
     MemoryTransport(dtp)

@@ -36,7 +36,7 @@ class Store:
 
 
 async def test_it_is_opened_once_by_whoever_is_first() -> None:
-    """Soon, or in its own time, or both."""
+    """The file is opened once, by `get_soon`, by `get`, or by both."""
 
     for ways in (["soon", "get", "get"], ["get", "soon"], ["soon", "soon"]):
         store = Store()
@@ -49,7 +49,7 @@ async def test_it_is_opened_once_by_whoever_is_first() -> None:
 
 
 async def test_what_takes_long_is_waited_for_by_who_can_wait() -> None:
-    """It goes on meanwhile."""
+    """The opening goes on meanwhile."""
 
     store = Store()
     pending = PendingFile(store.open)
@@ -61,7 +61,7 @@ async def test_what_takes_long_is_waited_for_by_who_can_wait() -> None:
 
 @pytest.mark.parametrize("is_got", [True, False])
 async def test_what_fails_is_told_to_who_can_tell(is_got: bool) -> None:
-    """Or to nobody, where nobody asks any more: that is no error of its own."""
+    """If no caller asks any more, the failure is not reported as an error of its own."""
 
     error = OSError("no")
     store = Store(error)

@@ -28,7 +28,7 @@ class Wire:
 
 
 async def test_what_a_result_says() -> None:
-    """All that was counted; what belongs to other transfers is not."""
+    """It has all counts of its transfer, and none of other transfers."""
 
     report = Report(Direction.RECEIVED, offset=7, digest="crc32")
     report.meet(Wire())
@@ -74,7 +74,7 @@ async def test_a_connection_that_stays_open_is_a_250() -> None:
 
 
 async def test_an_unknown_digest() -> None:
-    """It is refused when it is to begin."""
+    """It is refused when the digest begins."""
 
     report = Report(Direction.SENT, digest="nonsense")
     with pytest.raises(UnsupportedParameter):
@@ -99,7 +99,7 @@ SECRET = "PUT https://store.example/?Signature=abc\r\n226 forged"
 async def test_a_failure_is_logged_once(
     error: Exception, level: int, end: End, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In full, on one line; with the traceback where somebody here has to act."""
+    """The log has it in full, on one line, with the traceback if this side has failed."""
 
     report = Report(Direction.RECEIVED)
     report.meet(Wire())

@@ -254,7 +254,7 @@ async def test_markers_of_the_next_file_begin_anew() -> None:
 
 
 async def test_a_peer_that_closes_after_a_file_ends_the_connection() -> None:
-    """Sender or receiver, it shows; nothing was lost, and to finish is no error."""
+    """Sender and receiver notice it; nothing was lost, and `finish` raises nothing."""
 
     async with connection() as (dtp, peer):
         reusable = ReusableConnection(dtp)
@@ -324,7 +324,7 @@ async def test_an_upload_that_cannot_be_published_leaves_the_connection_open() -
 
 @secured
 async def test_a_file_is_done_once_the_peer_has_it(tls: bool) -> None:
-    """250 is not said before: a peer that takes nothing is given up at the deadline."""
+    """250 does not come earlier; a peer that reads nothing is given up at the deadline."""
 
     content = bytes(range(256)) * 40_000
     deadlines = Deadlines(close=0.2)
@@ -342,7 +342,7 @@ async def test_a_file_is_done_once_the_peer_has_it(tls: bool) -> None:
 
 
 async def test_a_peer_that_takes_its_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as less and less is under way; then it is given up, with 426."""
+    """The transfer waits as long as fewer and fewer bytes are under way; then it fails with 426."""
 
     async with connection() as (dtp, _):
         steps = iter([5, 4, 3, 2, 1, 0])
@@ -436,7 +436,7 @@ async def test_leaving_the_block_by_an_error_resets_the_connection() -> None:
 
 
 async def test_the_deadlines_of_a_file_are_its_own() -> None:
-    """The first byte of the second file is waited for anew, and no longer than is said."""
+    """The deadline for the first byte begins anew with the second file."""
 
     async with connection() as (dtp, peer):
         await asyncio.get_running_loop().sock_sendall(peer, encoded(BLOCK, b"one"))

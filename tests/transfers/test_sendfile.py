@@ -218,7 +218,7 @@ class Counting(TokenBucket):
 async def test_what_is_not_sent_is_given_back_to_the_throttle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool
 ) -> None:
-    """Wherever it is aborted: ahead of a piece that is sent, or within."""
+    """This holds wherever it is aborted: before a piece, or within one."""
 
     (tmp_path / "file").write_bytes(bytes(BIG))
     waits = 0

@@ -156,7 +156,7 @@ def test_a_pipe_whose_close_fails(
 
 
 async def test_a_large_file_takes_it_by_itself(served_directory: Path) -> None:
-    """Without any preparation, as fast as the peer sends."""
+    """It needs no preparation, as fast as the peer sends."""
 
     content = CONTENT * 8
     result = await upload(served_directory / "up", content)
@@ -217,7 +217,7 @@ async def test_where_it_begins(served_directory: Path, eager: None) -> None:
 async def test_what_must_see_the_bytes_takes_the_other_way(
     served_directory: Path, eager: None
 ) -> None:
-    """A digest; a target of the caller's own."""
+    """This holds for a digest, and for a target of the caller's own."""
 
     result = await upload(served_directory / "up", CONTENT, digest="crc32")
     assert result.fast_path is not FastPath.SPLICE
@@ -326,7 +326,7 @@ async def test_a_user_with_too_many_pipes(
 async def test_a_bound_is_held_to_the_byte(
     served_directory: Path, eager: None, name: str
 ) -> None:
-    """Exactly so many are good; of one more, nothing beyond the bound was written."""
+    """Exactly that many bytes are accepted; of one more, nothing beyond the bound is written."""
 
     options: dict[str, Any] = {name: 2 * MIB}
     kind, end = (
@@ -359,7 +359,7 @@ async def test_too_few_bytes(served_directory: Path, eager: None) -> None:
 
 
 async def test_throttle_and_progress(served_directory: Path, eager: None) -> None:
-    """Every byte is paid for, in pieces of a tenth of a second, and told of."""
+    """The throttle and the progress callback see every byte, in pieces of a tenth of a second."""
 
     loop = asyncio.get_running_loop()
     told: list[tuple[int, int | None]] = []
@@ -381,7 +381,7 @@ async def test_throttle_and_progress(served_directory: Path, eager: None) -> Non
 
 
 async def test_a_reset_is_a_reset(served_directory: Path, eager: None) -> None:
-    """Wherever it comes: nothing is published."""
+    """Wherever it comes, nothing is published."""
 
     for sent in (1, MIB, len(CONTENT)):
         async with connection() as (dtp, peer):
@@ -425,7 +425,7 @@ async def test_a_reset_that_the_splice_finds(
 
 
 async def test_an_abort(served_directory: Path, eager: None) -> None:
-    """From anywhere, with a reason; the peer is reset."""
+    """An abort from anywhere gives its reason, and resets the peer."""
 
     async with connection() as (dtp, peer):
         task = asyncio.ensure_future(receive_file(dtp, served_directory / "up"))
@@ -440,7 +440,7 @@ async def test_an_abort(served_directory: Path, eager: None) -> None:
 
 
 async def test_a_peer_that_stalls(served_directory: Path, eager: None) -> None:
-    """Meets its deadline."""
+    """Its deadline ends the transfer."""
 
     async with connection() as (dtp, peer):
         task = asyncio.ensure_future(
@@ -451,7 +451,7 @@ async def test_a_peer_that_stalls(served_directory: Path, eager: None) -> None:
 
 
 async def test_a_full_disk(served_directory: Path, eager: None, seams: Seams) -> None:
-    """Is told as such, with the bytes that had come."""
+    """The error says so, and has the count of the bytes that had come."""
 
     def refuse(splice: Callable[..., int], source: int, target: int, *args: Any, **kw: Any) -> int:
         if kw["flags"] & os.SPLICE_F_NONBLOCK:

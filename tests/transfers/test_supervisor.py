@@ -95,7 +95,7 @@ async def test_an_abort_interrupts_whatever_is_waited_for() -> None:
 
 @pytest.mark.parametrize("abort_first", [True, False])
 async def test_cancel_and_abort_at_the_same_tick(abort_first: bool) -> None:
-    """The cancellation is for the caller to hear of, and is counted once, as he made it."""
+    """The caller gets the cancellation, and it is counted once."""
 
     transfer = supervised()
     task = asyncio.create_task(transfer.run(forever))
@@ -113,7 +113,7 @@ async def test_cancel_and_abort_at_the_same_tick(abort_first: bool) -> None:
 
 
 async def test_an_abort_while_the_task_is_about_to_go_on() -> None:
-    """What it waited for has come, but it has not run yet: the abort wins."""
+    """Its wait is over, but it has not run yet: the abort wins."""
 
     transfer = supervised()
     future = asyncio.get_running_loop().create_future()
@@ -134,7 +134,7 @@ async def test_an_abort_while_the_task_is_about_to_go_on() -> None:
 
 
 async def test_an_abort_from_within_the_transfer() -> None:
-    """The transfer's own task aborts: it ends at its next wait, or at its end without one."""
+    """If the transfer's own task aborts, it ends at its next wait, or at its end without one."""
 
     for waits in (True, False):
         transfer = supervised()
@@ -218,7 +218,7 @@ async def test_a_cancellation_that_comes_while_an_interruption_is_absorbed() -> 
 
 
 async def test_a_body_that_turns_the_interruption_into_something_else() -> None:
-    """What a source makes of its cancellation is a consequence of the cut."""
+    """An exception that a source raises from its cancellation is a consequence of the cut."""
 
     transfer = supervised()
 
@@ -496,7 +496,7 @@ async def test_every_failure_is_one_error_with_the_result(
 
 
 async def test_a_connection_that_was_never_made() -> None:
-    """Nothing to send through: 425."""
+    """There is no connection to send through: 425."""
 
     transfer = Supervisor(DTP(), Report(Direction.SENT), deadlines=Deadlines())
 
@@ -543,7 +543,7 @@ async def test_progress_is_called_now_and_then_and_at_the_end() -> None:
 
 
 async def test_a_last_progress_that_fails() -> None:
-    """Also the last call fails the transfer as any other, with an error of ours."""
+    """An exception in the last call fails the transfer like any other, with an error of ftpdata."""
 
     def progress(_: int, __: int | None) -> None:
         raise RuntimeError("no")
@@ -710,7 +710,7 @@ async def test_pieces_are_a_tenth_of_a_second(rates: list[float | None], size: i
 
 
 async def test_who_never_waits_lets_others_run() -> None:
-    """Every so many bytes, a turn of the loop."""
+    """It gives up a turn of the loop after a fixed number of bytes."""
 
     transfer = supervised()
     turns = 0

@@ -336,7 +336,7 @@ async def test_listings() -> None:
 
 
 async def test_the_first_line_does_not_wait_for_the_last() -> None:
-    """It is there while the directory is still being read."""
+    """The first line arrives while the directory is still being read."""
 
     gate = asyncio.Event()
 
@@ -354,14 +354,14 @@ async def test_the_first_line_does_not_wait_for_the_last() -> None:
 
 
 async def test_a_listing_entry_without_a_formatter() -> None:
-    """Is an error of the caller's, told as any failure of the lines."""
+    """It is an error of the caller, reported like any failure of the lines."""
 
     async with connection() as (dtp, _):
         await failed(send_listing(dtp, [object()]), LocalError, End.PRODUCER_FAILED)  # type: ignore[list-item]
 
 
 async def test_a_listing_with_a_formatter() -> None:
-    """What it formats as None is left out."""
+    """An entry that it formats as None is left out."""
 
     entries: Any = [1, 2, 3]
     async with connection() as (dtp, peer):
@@ -663,7 +663,7 @@ async def test_a_commit_that_fails(
 
 
 async def test_a_discard_that_fails_conceals_nothing(tmp_path: Path, seams: Seams) -> None:
-    """Why the upload was cut is what is raised; that it could not be removed is a note."""
+    """The error says why the upload was cut; a note says that it could not be removed."""
 
     seams.fail("unlink", 1, errno.EACCES)
     async with connection() as (dtp, peer):
@@ -829,7 +829,7 @@ async def test_a_file_of_another_size_than_promised(file: Path) -> None:
 async def test_a_peer_that_resets_a_download(
     big: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Told as what it is on every path: the peer's reset, 426."""
+    """Every path reports it as the peer's reset, 426."""
 
     if path == "reading":
         no_sendfile(monkeypatch)
@@ -964,7 +964,7 @@ async def test_a_connection_is_for_one_transfer(file: Path) -> None:
 
 
 async def test_leaving_a_stream_early_resets_it() -> None:
-    """Who stops half way has not got the file, and the peer learns so."""
+    """The receiver does not have the whole file, and the peer must notice."""
 
     async with connection() as (dtp, peer):
         await asyncio.get_running_loop().sock_sendall(peer, b"some")
@@ -1209,7 +1209,7 @@ async def test_abort_while_the_throttle_sleeps(
 @pytest.mark.parametrize("side", ["source", "destination"])
 @pytest.mark.parametrize("how", ["reset", "abort"])
 async def test_a_relay_cut_on_either_side_is_reset_on_the_other(side: str, how: str) -> None:
-    """The destination never gets an end of file for a source that had none."""
+    """The destination never gets an end of file if the source had none."""
 
     end = End.RESET if how == "reset" else End.ABORTED
     async with connection() as (source, sender), connection() as (target, receiver):
@@ -1274,7 +1274,7 @@ async def test_deadlines_of_an_upload(
 async def test_deadlines_of_a_download(
     big: Path, monkeypatch: pytest.MonkeyPatch, deadlines: Deadlines, end: End, fallback: bool
 ) -> None:
-    """What the peer has taken counts, not what the kernel holds."""
+    """Bytes that the peer has acknowledged count, not those that the kernel holds."""
 
     if fallback:
         no_sendfile(monkeypatch)
@@ -1285,7 +1285,7 @@ async def test_deadlines_of_a_download(
 
 @pytest.mark.parametrize("kind", ["file", "relay"])
 async def test_a_peer_that_stalls_has_nothing_held_for_it(kind: str, tmp_path: Path) -> None:
-    """What was written is let go, not kept until the next comes: thousands may stall."""
+    """Written data are dropped at once, not when the next piece comes: thousands may stall."""
 
     def traced() -> int:
         return tracemalloc.get_traced_memory()[0]
