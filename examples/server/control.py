@@ -201,7 +201,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         await self.drain()
 
     def write(self, data: bytes) -> None:
-        """Send whole lines, so few that nobody needs to wait until the client takes them.
+        """Send whole lines, few enough not to wait until the client has read them.
 
         On a connection that is lost, nothing is sent and no error is raised.
         """

@@ -194,7 +194,7 @@ class Server:
     async def _header(
         self, sock: socket.socket, peer: str, proxies: TrustedProxies
     ) -> ProxyHeader | None:
-        """Read who is behind the proxy; None, and a line in the log, where that cannot be told."""
+        """Read which client is behind the proxy; log and return None if that is unknown."""
 
         if not proxies.trusts(peer):
             logger.info("%s refused: it is not a trusted proxy", peer)

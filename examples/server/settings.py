@@ -38,7 +38,7 @@ class Settings:
             one listened on: what is to be added, or a function. EPSV tells it too.
         epsv_only: Whether PASV is refused: EPSV tells no address that could be wrong.
         trusted_proxies: Load balancers that all connections come through, control
-            and data, and whose PROXY headers say who is behind them.
+            and data, and whose PROXY headers name the client behind them.
         socket_options: Of data connections.
         allow_fxp: Whether a data connection may go to, or come from, another
             address than the client's (RFC 959 §5.2). It opens the door to
@@ -47,7 +47,7 @@ class Settings:
         codec_options: What TYPE, STRU and MODE leave open: the restart markers
             that are sent, the limits of what is received.
         code_page: The EBCDIC code page of TYPE E.
-        keep_data_connection: Whether a data connection stays open behind a file
+        keep_data_connection: Whether a data connection stays open after a file
             in block or compressed mode, for the next one, with reply 250 for
             226 (RFC 959 §3.3). Few clients expect that.
         cut_with_control: Whether an upload is cut when its control connection
@@ -81,8 +81,8 @@ class Settings:
         max_unknown_commands: Unknown commands one after the other. A browser
             that was lured to this port says nothing else (cross-protocol attacks).
         max_line: Bytes of a command line.
-        max_waiting: Commands that may wait behind one that runs. No more are
-            read meanwhile, so an ABOR behind so many is not seen.
+        max_waiting: Commands that may wait while one runs. No more are read
+            meanwhile, so an ABOR after that many commands is not noticed.
     """
 
     accounts: Accounts = attrs.field(factory=Accounts)

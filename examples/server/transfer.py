@@ -10,9 +10,9 @@ RFC 959 §3.2, §5.4. The states, and what ends each of them:
   first, and ends with exactly one reply, which `Session` sends: 226, the
   error's own, or 426 if ABOR came in time.
 
-What was prepared is used for one transfer, and closed behind it. Where that is
-set otherwise, it stays open behind a file in block or compressed mode, for the
-next one (250), until the client closes it or prepares another.
+A prepared connection serves one transfer, and is closed after it. If the settings
+say so, it stays open after a file in block or compressed mode, for the next one
+(250), until the client closes it or prepares another.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class DataChannel:
     """What the data connection of a session is to be; for one transfer at a time.
 
     Args:
-        keeps_open: Whether a connection is kept behind a file whose mode has an
+        keeps_open: Whether a connection is kept after a file whose mode has an
             end mark of its own.
 
     Attributes:
@@ -242,8 +242,8 @@ class DataChannel:
     async def settle(self) -> None:
         """Close what a transfer has used, now that it is over.
 
-        What has not ended cleanly is reset. A connection that is open behind its
-        file is kept for the next one.
+        A connection that has not ended cleanly is reset. One that stays open after
+        its file is kept for the next one.
         """
 
         endpoint, self._endpoint = self._endpoint, None

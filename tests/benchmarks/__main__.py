@@ -103,7 +103,7 @@ class Bench:
                 if kind.name in running:
                     results[kind.name].append(self._measure(measure, running[kind.name]))
                 else:
-                    # What its sockets have left behind is not to be measured with the next.
+                    # Sockets that it has left in TIME_WAIT must not slow down the next server.
                     with start(kind) as server:
                         results[kind.name].append(self._measure(measure, server))
 
@@ -258,7 +258,7 @@ def row_of(measure: Measure, results: Results) -> Row:
 
 
 def cpu_row(measure: Measure, row: Row) -> Row | None:
-    """Give the row of processor time: it tells servers apart on a busy machine too."""
+    """Return the row of processor time, which compares servers even on a busy machine."""
 
     reading = measure.reading
     if not reading.counted:

@@ -1,9 +1,9 @@
-"""What a deflate bomb does to a process that receives it (MODE Z): next to nothing.
+"""A deflate bomb does next to nothing to the process that receives it (MODE Z).
 
-``python -m tests.benchmarks.bomb [GIBIBYTES]``: so much in a thousandth of the
-bytes, 10 GiB unless told otherwise. It is stopped at the ratio that is allowed
-by default, and at a size limit; and where neither is set it passes in memory
-that does not grow. Beside it, small transfers go on as they do alone.
+``python -m tests.benchmarks.bomb [GIBIBYTES]`` sends a bomb of that size, by default
+10 GiB, in a thousandth of the bytes. It is stopped at the default ratio, and at a
+size limit; without either limit it passes in memory that does not grow. Small
+transfers beside it go on as they do alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PAUSE = 0.005
 
 
 def bomb(size: int) -> Iterator[bytes]:
-    """Give a zlib stream of so many zeros, a multiple of 64 MiB, in parts."""
+    """Yield a zlib stream of that many zeros, a multiple of 64 MiB, in parts."""
 
     unit = 64 * MIB
     deflater = zlib.compressobj(9, wbits=-15)

@@ -1,11 +1,11 @@
-"""The client of the benchmarks: a process of its own, made so that it is never what is measured.
+"""The client of the benchmarks: a process of its own that is fast enough not to be measured itself.
 
 ``python -m tests.benchmarks.client JOB``, where JOB is a JSON object of a
 server, a measure (a key of `MEASURES`) and its arguments, prints one JSON
 object of results, and ends with its standard input. Downloads in clear are
-thrown away inside the kernel, uploads are sent from pages that are there
-already, sessions in parallel share one epoll loop, and nothing is looked at
-that the measure does not need.
+dropped inside the kernel, uploads are sent from pages that exist already,
+sessions in parallel share one epoll loop, and the client looks only at data
+that the measure needs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIMEOUT = 60.0
 PIECE = 256 * 1024
 
 DISCARDED = bytearray(4 * 1024 * 1024)
-"""What a download is received into. The kernel is told not to fill it."""
+"""The buffer for downloads. The kernel is asked not to fill it."""
 
 STALLED_WINDOW = 16 * 1024
 """Bytes of the receive buffer where nothing is taken: the kernel's memory for TCP is bounded."""
@@ -76,8 +76,8 @@ class Control:
         self.sock: socket.socket = socket.create_connection(("127.0.0.1", job.port), TIMEOUT)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.context = context
-        # Blocking calls without a timeout cost one system call less; whoever has started this
-        # process ends what hangs.
+        # Blocking calls without a timeout cost one system call less; the parent process ends
+        # this one if it hangs.
         self.sock.settimeout(None)
         self._buffer = b""
         self._extended = True
@@ -116,14 +116,14 @@ class Control:
         return reply
 
     def receive(self) -> bool:
-        """Receive something; tell whether anything came."""
+        """Receive something; return whether anything came."""
 
         data = self.sock.recv(4096)
         self._buffer += data
         return bool(data)
 
     def has_reply(self) -> bool:
-        """Tell whether a whole reply is there: `expect` will not wait."""
+        """Return whether a whole reply is there, so that `expect` will not wait."""
 
         return self._end() is not None
 
@@ -158,7 +158,7 @@ class Control:
         self.send("EPSV" if self._extended else "PASV")
 
     def open_data(self, *, window: int = 0) -> socket.socket:
-        """Connect as the reply says that is there, or comes; with a receive buffer of so much."""
+        """Connect to the address in the next reply, with a receive buffer of that many bytes."""
 
         if self._extended:
             reply = self.expect("")
@@ -199,7 +199,7 @@ class Control:
         data = self.transfer(f"STOR {name}")
         send(data)
         if isinstance(data, ssl.SSLSocket):
-            # Sends close_notify; the server's is not waited for.
+            # This sends a close_notify, and does not wait for the server's.
             data.setblocking(False)
             with contextlib.suppress(OSError):
                 data.unwrap()
@@ -244,7 +244,7 @@ class Source:
         os.write(self.file, self.block)
 
     def send(self, data: socket.socket, size: int) -> None:
-        """Send so many bytes."""
+        """Send that many bytes."""
 
         left = size
         while left > 0:
@@ -275,7 +275,7 @@ class Client:
         return self._sessions[-1]
 
     def log_in_often(self, count: int) -> list[Control]:
-        """Make so many sessions, one after the other."""
+        """Make that many sessions, one after the other."""
 
         return [self.log_in() for _ in range(count)]
 
@@ -312,7 +312,7 @@ def stor(client: Client, *, name: str, size: int) -> Result:
 def small(
     client: Client, *, name: str, transfers: int, seconds: float, store: int = 0
 ) -> Result:
-    """Transfer small files in one session, one after the other; uploads of so many bytes."""
+    """Transfer small files in one session, one after the other; uploads have that many bytes."""
 
     control, block = client.log_in(), os.urandom(store)
     began = time.perf_counter()
@@ -349,7 +349,7 @@ def small_parallel(
 
 
 def endurance(client: Client, *, name: str, transfers: int, sessions: int, points: int) -> Result:
-    """Download small files very often; tell the rate of each part of them."""
+    """Download small files very often; return the rate of each part of them."""
 
     controls = client.log_in_often(sessions)
     part = transfers // points
@@ -425,7 +425,7 @@ def many(client: Client, *, name: str, size: int, clients: int, store: bool) -> 
 
 
 def stalled(client: Client, *, name: str, clients: int) -> Result:
-    """Begin downloads and take nothing of them; hold them until a line comes."""
+    """Begin downloads and read nothing of them; hold them until a line comes."""
 
     held = stall(client, name, clients)
     print(json.dumps({"open": len(held)}), flush=True)
@@ -434,7 +434,7 @@ def stalled(client: Client, *, name: str, clients: int) -> Result:
 
 
 def stall(client: Client, name: str, clients: int) -> list[tuple[Control, socket.socket]]:
-    """Begin so many downloads, of which nothing is taken."""
+    """Begin that many downloads, and read nothing of them."""
 
     held = []
     for control in client.log_in_often(clients):
@@ -466,7 +466,7 @@ def _hold_on_demand(client: Client, name: str, clients: int, told: _Pipes) -> No
 
 
 def _rates(client: Client, name: str, size: int, times: int) -> list[float]:
-    """Measure the rate some times, after once in vain: the first one finds nothing ready."""
+    """Measure the rate some times, after one run that does not count: it finds nothing ready."""
 
     _rate(client, name, size)
     return [_rate(client, name, size) for _ in range(times)]

@@ -23,7 +23,7 @@ class Figures:
     _rows: list[tuple[str, str, str, str]] = attrs.field(factory=list)
 
     def note(self, what: str, figure: object) -> None:
-        """Add a figure that nothing is promised of."""
+        """Add a figure without a promise."""
 
         self._rows.append((what, _shown(figure), "", ""))
 
@@ -69,7 +69,7 @@ def _shown(figure: object) -> str:
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """Return the value that so many percent of the values do not exceed; 0.0 of none."""
+    """Return the value that this percentage of the values does not exceed; 0.0 without values."""
 
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0

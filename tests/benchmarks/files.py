@@ -43,7 +43,7 @@ def served_directory() -> Iterator[Path]:
 
 
 def make_files(root: Path, size: int) -> None:
-    """Make the files, the largest of so many bytes, and the directory for uploads."""
+    """Make the files, the largest with that many bytes, and the directory for uploads."""
 
     block = os.urandom(MIB)
     sizes = {"big": size, "ten": TEN, "medium": MEDIUM, "small": SMALL, "slow/file": 8 * MIB}

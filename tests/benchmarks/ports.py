@@ -1,8 +1,8 @@
 """Which ports are given out: uniform by a chi-square test, and soon enough (RFC 2577 §8).
 
-``python -m tests.benchmarks.ports [ALLOCATIONS]``: so many from a range that is
-free, from one of which nine tenths are in use, and from a pool. Who could guess
-the next port could be there first.
+``python -m tests.benchmarks.ports [ALLOCATIONS]`` takes that many ports from a free
+range, from one of which nine tenths are in use, and from a pool. A stranger that
+could guess the next port could be there first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ POOLED_PORTS = 10
 
 
 def chi_square(counts: Counter[int], cells: int) -> float:
-    """Return the statistic of a uniform distribution over so many cells."""
+    """Return the statistic of a uniform distribution over that many cells."""
 
     expected = counts.total() / cells
     seen = sum((count - expected) ** 2 / expected for count in counts.values())
@@ -48,7 +48,7 @@ def threshold(cells: int) -> float:
 async def allocate(
     make: Callable[[], Awaitable[PassiveEndpoint | PooledEndpoint]], count: int
 ) -> tuple[list[int], list[float]]:
-    """Get so many ports, one after the other; tell them, and the seconds that each took."""
+    """Get that many ports, one after the other; return them, and the seconds that each took."""
 
     ports, seconds = [], []
     for _ in range(count):

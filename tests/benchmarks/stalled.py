@@ -84,7 +84,7 @@ KINDS: dict[str, Callable[[DTP, Path, int, Deadlines], Awaitable[object]]] = {
         dtp, at / f"up{number}", deadlines=deadlines
     ),
 }
-"""How peers stall. "RETR" takes nothing; "STOR" brings a little, and then no more."""
+"""How peers stall. "RETR" reads nothing; "STOR" sends a little, and then no more."""
 
 
 def resident() -> int:
@@ -236,7 +236,7 @@ class _Process:
             return HEALTHY / (time.perf_counter() - started)
 
     def stall(self, count: int, command: str = "stall") -> float:
-        """Let so many peers stall; return bytes of memory of each."""
+        """Let that many peers stall; return the bytes of memory of each."""
 
         self._tell(f"{command} {count}")
         for number in range(count):

@@ -1,10 +1,9 @@
-"""Bounce attempts: generated PORT and EPRT arguments, and what is connected to (RFC 2577 §3).
+"""Bounce attempts: generated PORT and EPRT arguments, and the connects they cause (RFC 2577 §3).
 
 ``python -m tests.benchmarks.targets [ARGUMENTS [SEED]]``. Each argument is
-parsed, judged by a policy, and opened if it may be, with a socket that notes
-where it is told to connect to. What should have become of it is decided a
-second time, here, in another way: addresses by the C library, special ranges
-by ranges of numbers.
+parsed, judged by a policy, and opened if the policy allows it, with a socket
+that records its connects. This module decides the right outcome a second time,
+in another way: addresses by the C library, special ranges by ranges of numbers.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ def _packed(host: str) -> bytes | None:
 
 
 def _number(text: str, highest: int) -> int | None:
-    """Read decimal digits, with zeros before them and blanks around them; None if it is none."""
+    """Read decimal digits, with leading zeros and blanks around them; None if it is not one."""
 
     text = text.strip(" ")
     if not text or set(text) - _DECIMAL or len(text) > _LONGEST_NUMBER:
@@ -89,7 +88,7 @@ def _number(text: str, highest: int) -> int | None:
 
 
 def meant_by_port(argument: str) -> Target | None:
-    """Read the argument of PORT; None if it is none."""
+    """Read the argument of PORT; None if it is not valid."""
 
     numbers = [_number(text, 255) for text in argument.split(",")]
     if len(numbers) != 6 or None in numbers:
@@ -101,7 +100,7 @@ def meant_by_port(argument: str) -> Target | None:
 
 
 def meant_by_eprt(argument: str) -> Target | None:
-    """Read the argument of EPRT; None if it is none."""
+    """Read the argument of EPRT; None if it is not valid."""
 
     argument = argument.strip(" ")
     found = re.fullmatch(r"([!-~])(?:(?!\1).)*\1(?:(?!\1).)*\1(?:(?!\1).)*\1", argument, re.DOTALL)
@@ -337,7 +336,7 @@ def _mutated(random_: random.Random, control: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _noted_connects() -> Iterator[list[tuple[Any, ...]]]:
-    """Note where sockets are told to connect to; none does."""
+    """Record the addresses that sockets should connect to, without connecting."""
 
     connects: list[tuple[Any, ...]] = []
     real = socket.socket
@@ -359,7 +358,7 @@ def _noted_connects() -> Iterator[list[tuple[Any, ...]]]:
 
 
 async def attempts(count: int, seed: int = 0) -> Outcome:
-    """Try so many arguments.
+    """Try that many arguments.
 
     Args:
         count: How many.

@@ -1,7 +1,7 @@
 """Theft races: strangers come first to a passive port, and get nothing (RFC 2577 §8).
 
-``python -m tests.benchmarks.theft [RACES [SEED]]``: so many with listeners of
-one's own, and as many with a pool. In each race a stranger, from an address of
+``python -m tests.benchmarks.theft [RACES [SEED]]`` runs that many races with separate
+listeners, and as many with a pool. In each race a stranger, from an address of
 its own, is connected before the owner is; others come at the same moment. Half
 of the transfers are uploads, half are downloads; in half of them the server
 waits already, in the other half the connections come before the command.

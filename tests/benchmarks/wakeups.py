@@ -1,8 +1,8 @@
 """How often the event loop wakes while peers stall: nothing may poll without end.
 
 ``python -m tests.benchmarks.wakeups [CONNECTIONS [SECONDS]]``. In each state
-that a data connection can wait in, so many peers do nothing, with the deadlines
-as they are by default; counted are the turns of the loop in some seconds.
+that a data connection can wait in, that many peers do nothing, with the default
+deadlines. The run counts the turns of the loop in some seconds.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ STATES: dict[str, State] = {
 async def turns_while_stalled(
     state: State, count: int, *, settling: float, seconds: float
 ) -> tuple[float, float]:
-    """Let so many connections wait.
+    """Let that many connections wait, and count the turns of the loop.
 
     Args:
         state: One of `STATES`.

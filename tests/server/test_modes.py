@@ -138,7 +138,7 @@ async def test_empty_file(kind: str, structure: str, mode: str, served_directory
 
 
 async def test_append(served_directory: Path) -> None:
-    """What comes behind the end is decoded as any upload."""
+    """Data after the end are decoded like any upload."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         expected = b""
@@ -214,7 +214,7 @@ def block(descriptor: int, data: bytes) -> bytes:
 
 
 def string(escape: int, data: bytes) -> bytes:
-    """Return a string of compressed mode, behind an escape (RFC 959 §3.4.3)."""
+    """Return a string of compressed mode, after an escape (RFC 959 §3.4.3)."""
 
     # Of filler bytes there may be none, of others at least one.
     header = bytes((len(data),)) if data else b"\xc0"
@@ -285,7 +285,7 @@ async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path
 @pytest.mark.parametrize("mode", ["B", "C"])
 @pytest.mark.parametrize("kind", ["A", "E", "I"])
 async def test_markers_of_a_download(kind: str, mode: str, served_directory: Path) -> None:
-    """Each is an offset from which RETR goes on behind REST, in any type."""
+    """Each is an offset from which RETR goes on after REST, in any type."""
 
     content = b"some text\r\nof two lines\n" * 5000
     (served_directory / "file").write_bytes(content)
@@ -359,7 +359,7 @@ async def test_several_files_on_one_connection(served_directory: Path) -> None:
 
 
 async def test_files_sent_at_once_are_taken_one_by_one(served_directory: Path) -> None:
-    """What comes behind the end of a file waits for the next command."""
+    """Data after the end of a file wait for the next command."""
 
     async with (
         serving(served_directory, keep_data_connection=True) as server,

@@ -127,7 +127,7 @@ def is_refused(client: ftplib.FTP, line: str, code: str) -> bool:
 def test_without_descriptors(
     shared: bool, loop: str, served_directory: Path, tmp_path: Path
 ) -> None:
-    """A transfer goes on; nothing spins, the log stays short, and all is well behind it."""
+    """A transfer goes on; nothing spins, the log stays short, and all is well afterwards."""
 
     if loop == "uvloop":
         pytest.importorskip("uvloop")

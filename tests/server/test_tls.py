@@ -275,7 +275,7 @@ async def test_a_client_that_negotiates_before_it_says_what_it_wants(
 async def test_a_reply_does_not_wait_for_the_end_of_tls(
     then: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client may answer that behind the 226; the connection is closed before long."""
+    """A client may answer that after the 226; the connection is closed before long."""
 
     # Whether the system acknowledges at once is its own affair.
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
@@ -364,7 +364,7 @@ async def test_curl(implicit: bool, served_directory: Path, tmp_path: Path) -> N
 async def test_many_transfers_of_curl(
     version: str, served_directory: Path, tmp_path: Path
 ) -> None:
-    """All in one session, uploads behind uploads: curl uses a ticket of TLS 1.3 only once."""
+    """All in one session, upload after upload: curl uses a ticket of TLS 1.3 only once."""
 
     sizes = [0, 1, 5_000, 300_000]
     for number, size in enumerate(sizes):
@@ -492,7 +492,7 @@ def test_options_that_make_no_sense(
 async def test_nothing_said_in_clear_is_taken_across_the_switch(
     line: bytes, served_directory: Path
 ) -> None:
-    """What is pipelined behind AUTH ends the session; no command of it is run."""
+    """Commands that are pipelined after AUTH end the session; none of them is run."""
 
     async with protected_server(served_directory) as server, server.connected() as client:
         await client.login()
@@ -661,7 +661,7 @@ async def test_reinitialize_with_more_after_it(served_directory: Path) -> None:
 
 @pytest.mark.parametrize("line", ["AUTH TLS", "CCC", "REIN"])
 async def test_abort_after_a_switch_that_waits(line: str, served_directory: Path) -> None:
-    """The transfer before both is aborted; but behind the reply to the switch nothing may be said.
+    """The transfer before both is aborted; but after the reply to the switch nothing may be sent.
 
     So nothing is taken across it, whoever has said it.
     """
@@ -835,7 +835,7 @@ async def test_before_tls(
 async def test_within_tls(
     settings: dict[str, Any], dialogue: list[tuple[str, int]], served_directory: Path
 ) -> None:
-    """What is answered and refused behind AUTH."""
+    """Commands that are answered and refused after AUTH."""
 
     async with (
         protected_server(served_directory, **settings) as server,
@@ -871,7 +871,7 @@ async def test_a_certificate_that_cannot_be_read(served_directory: Path, tmp_pat
 
 
 async def test_a_change_of_level_drops_what_was_prepared(served_directory: Path) -> None:
-    """A data connection prepared in clear is not used behind PROT P."""
+    """A data connection prepared in clear is not used after PROT P."""
 
     async with (
         protected_server(served_directory) as server,

@@ -218,7 +218,7 @@ async def test_what_was_refused_is_discarded_and_closed() -> None:
 
 
 async def test_a_target_may_be_decorated() -> None:
-    """A wrapper of a coroutine function is accepted, and so is a callable that is not a function."""
+    """A wrapper of a coroutine function is accepted, and so is a callable object."""
 
     class Wrapped(Target):
         class Write:

@@ -145,7 +145,7 @@ async def test_every_combination_round_trips_as_a_stream(parameters: TransferPar
 
 @every
 async def test_an_empty_file_is_its_end_mark(parameters: TransferParameters) -> None:
-    """An empty file is sent as its end mark, if there is one: no bytes at all would be a cut file."""
+    """An empty file is sent as its end mark, if there is one: no bytes would be a cut file."""
 
     async with connection() as (dtp, peer):
         received = await finished(send_file(dtp, io.BytesIO(), parameters=parameters), peer)

@@ -39,7 +39,7 @@ async def test_delete(directory: Path) -> None:
 
 
 async def test_rename(directory: Path) -> None:
-    """RNTO right behind RNFR, and only there."""
+    """RNTO is accepted right after RNFR, and only there."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.code("RNTO x") == 503

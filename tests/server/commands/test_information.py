@@ -44,7 +44,7 @@ async def test_help_names_every_command(served_directory: Path) -> None:
 
 @pytest.mark.parametrize("verb", sorted(set(COMMANDS) - {"QUIT", "PASS", "USER"}))
 async def test_each_command_gives_one_reply(verb: str, served_directory: Path) -> None:
-    """Before the login and behind it, with no argument and with a wrong one."""
+    """Before and after the login, with no argument and with a wrong one."""
 
     async with serving(served_directory) as server, server.connected() as client:
         code = await client.code(verb)

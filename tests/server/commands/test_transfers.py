@@ -115,7 +115,7 @@ async def test_restart_is_for_binary_types(directory: Path) -> None:
 
 
 async def test_range(directory: Path) -> None:
-    """Both ends belong to it; what is behind the end is nothing (draft-bryan-ftp-range §4.3)."""
+    """Both ends belong to it; after the end there is nothing (draft-bryan-ftp-range §4.3)."""
 
     async with serving(directory) as server, server.logged_in() as client:
         for start, end, expected in (
@@ -291,7 +291,7 @@ async def test_disk_that_fails(
 
 
 async def test_resumed_upload_is_written_in_place(directory: Path) -> None:
-    """From the offset, not behind the end."""
+    """The upload starts at the offset, not after the end."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.code("REST 100") == 350
