@@ -678,6 +678,7 @@ class DTP(asyncio.Protocol):
 
         self._tls = tls
         self.bytes_received = len(data)
+        self._fate.make()
         self._eof_received = self._fate.is_over = True
         self._fate.end = End.CLEAN
         if data:

@@ -1718,3 +1718,16 @@ async def test_an_error_of_the_system_is_a_reset_for_the_peer(code: int) -> None
             await dtp.wait_closed()
     finally:
         peer.close()
+
+
+async def test_the_record_of_a_connection_was_connected() -> None:
+    """Nobody waits for ever for what has been: there never will be a transport."""
+
+    dtp = DTP()
+    waiting = dtp.connected
+    dtp.receive_past(b"all of it", None)
+    await turns()
+    assert waiting.done()
+    assert dtp.connected.done()
+    await dtp.wait_connected()
+    assert dtp.end is End.CLEAN
