@@ -587,10 +587,13 @@ def test_the_hello_of_a_client_that_can_be_asked_may_come_in_pieces() -> None:
 async def test_a_client_can_demand_resumption_too() -> None:
     """A server that does not resume is refused by a client that wants to know whom it talks to."""
 
-    control = log_in()
-    server = DataTLS.for_server(control.server)
+    control, other = log_in(), log_in()
+    server = DataTLS.for_server(other.server)
     client = DataTLS.for_client(
-        client_context(), session=None, server_hostname=HOST_NAME, reuse=SessionReuse.REQUIRED
+        control.client,
+        session=control.session,
+        server_hostname=HOST_NAME,
+        reuse=SessionReuse.REQUIRED,
     )
     listening, connecting = await endpoints(server, client)
     opened, refused = await asyncio.gather(
