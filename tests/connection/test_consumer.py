@@ -99,7 +99,9 @@ async def test_every_consumer_fulfils_the_contract(tmp_path: Path, kind: str) ->
         made.append(make())
         return made[-1]
 
-    await check_consumer(make_and_note, data=DATA, received=received, high_water=high_water)
+    await check_consumer(
+        make_and_note, data=DATA, received=received, high_water=high_water, patience=60.0
+    )
     for consumer in made:
         if isinstance(consumer, FileConsumer):
             await consumer.aclose()
