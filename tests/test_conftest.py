@@ -35,6 +35,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import ftpdata
+from tests.harness import leaks
+
+# The thread of an offender never ends: nobody need wait a minute for it.
+leaks._THREAD_PATIENCE = 5.0
 
 kept = []
 finish = threading.Event()
