@@ -55,6 +55,8 @@ class ControlConnection(asyncio.BufferedProtocol):
 
     Attributes:
         is_lost: Whether the connection has failed. Nothing can be sent any more.
+        is_given_up: Whether it was this side that ended it: the client breaks the rules,
+            or does not read its replies.
         has_ended: Whether no more lines will come.
     """
 
@@ -68,6 +70,7 @@ class ControlConnection(asyncio.BufferedProtocol):
         on_end: Callable[[], None],
     ) -> None:
         self.is_lost = False
+        self.is_given_up = False
         self.has_ended = False
         self._line_limit = line_limit
         self._max_waiting = max_waiting
@@ -250,7 +253,7 @@ class ControlConnection(asyncio.BufferedProtocol):
     def _lose(self) -> None:
         """Give the connection up: it has failed, or the client breaks the rules."""
 
-        self.is_lost = True
+        self.is_lost = self.is_given_up = True
         if self._transport is not None:
             self._transport.abort()
         self._end()

@@ -296,7 +296,9 @@ class Session:
         if operation is None or not self._is_gone:
             return
 
-        if not (operation.is_upload and (self._lets_uploads_end or operation.has_all)):
+        # Who was thrown out has no upload that goes on: it might go on for ever.
+        may_go_on = operation.is_upload and not self._control.is_given_up
+        if not (may_go_on and (self._lets_uploads_end or operation.has_all)):
             self.abort(GONE)
 
     @property
