@@ -208,7 +208,9 @@ class Session:
         """Log why something failed, with the traceback of what this side has raised, if any."""
 
         cause = error.__cause__
-        if cause is None or isinstance(cause, (OSError, FTPDataError)):
+        # What has a result was a transfer, whose traceback `ftpdata.transfers` has logged.
+        is_logged = error.result is not None
+        if is_logged or cause is None or isinstance(cause, (OSError, FTPDataError)):
             self.log("%s: %s", name, error.message)
         else:
             message = printable(f"{name}: {error.message}")

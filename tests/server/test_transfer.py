@@ -639,11 +639,14 @@ async def test_what_the_host_raises_stays_in_the_log(
     def fail(*_: object, **__: object) -> object:
         raise RuntimeError(secret)
 
+    async def fail_to_commit(*_: object, **__: object) -> None:
+        fail()
+
     (served_directory / "file").write_bytes(b"x" * 1000)
     async with serving(served_directory) as server, server.logged_in() as client:
         data = await client.passive()
         if line == "STOR new":
-            monkeypatch.setattr(FileTarget, "commit", fail)
+            monkeypatch.setattr(FileTarget, "commit", fail_to_commit)
         for name in ("open_reader", "open_listing", "status", "remove_file"):
             monkeypatch.setattr(DiskStore, name, fail)
         client.send(line)
