@@ -102,15 +102,13 @@ class _Counter:
 
     def take(self, key: Hashable) -> Slot:
         used = self.by_key.get(key, 0)
+        text = ""
         if self.total >= self.limit:
-            raise DataConnectionError(
-                f"too many {self.what}, at most {self.limit} at a time", end=End.OPEN_FAILED
-            )
+            text = f"too many {self.what}, at most {self.limit} at a time"
         if used >= self.limit_per_key:
-            raise DataConnectionError(
-                f"too many {self.what} of one {self.of}, at most {self.limit_per_key} at a time",
-                end=End.OPEN_FAILED,
-            )
+            text = f"too many {self.what} of one {self.of}, at most {self.limit_per_key} at a time"
+        if text:
+            raise DataConnectionError(text, end=End.OPEN_FAILED, reply_text=text)
 
         self.total += 1
         self.by_key[key] = used + 1

@@ -228,7 +228,8 @@ class DataChannel:
         if endpoint is None:
             # RFC 959 §3.2 has a default: connect to the port that the control
             # connection came from. No client has listened there for decades.
-            raise DataConnectionError("Use PASV, EPSV, PORT or EPRT first.")
+            text = "Use PASV, EPSV, PORT or EPRT first."
+            raise DataConnectionError(text, reply_text=text)
 
         operation.connection = endpoint
         await announce(Reply(125 if endpoint.is_ready else 150, text))
