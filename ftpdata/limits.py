@@ -102,13 +102,11 @@ class _Counter:
 
     def take(self, key: Hashable) -> Slot:
         used = self.by_key.get(key, 0)
-        text = ""
         if self.total >= self.limit:
-            text = f"too many {self.what}, at most {self.limit} at a time"
+            raise _refusal(f"too many {self.what}, at most {self.limit} at a time")
         if used >= self.limit_per_key:
-            text = f"too many {self.what} of one {self.of}, at most {self.limit_per_key} at a time"
-        if text:
-            raise DataConnectionError(text, end=End.OPEN_FAILED, reply_text=text)
+            limit = self.limit_per_key
+            raise _refusal(f"too many {self.what} of one {self.of}, at most {limit} at a time")
 
         self.total += 1
         self.by_key[key] = used + 1
@@ -300,3 +298,9 @@ class FailedAttempts:
 
     def _oldest(self, count: int) -> list[str]:
         return [key for key, _ in zip(self._forgotten_at, range(count), strict=False)]
+
+
+def _refusal(text: str) -> DataConnectionError:
+    """Make the error of a limit that is reached; the client may know which."""
+
+    return DataConnectionError(text, end=End.OPEN_FAILED, reply_text=text)
