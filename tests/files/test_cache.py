@@ -25,6 +25,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 
 SIZE = 3 * PROBE_STEP
 
+LOOKS = 100
+"""On a busy machine the page that a look asks for may come before the look has ended."""
+
 
 @pytest.fixture
 def fd(tmp_path: Path) -> Iterator[int]:
@@ -64,18 +67,23 @@ def test_what_was_written_is_in_memory(fd: int) -> None:
 def test_a_stretch_that_is_gone_is_seen(fd: int, gone: int) -> None:
     """At the beginning, in the middle and at the end; one look, for it asks for the page too."""
 
-    forget(fd)
-    for start in {0, PROBE_STEP, 2 * PROBE_STEP} - {gone}:
-        os.pread(fd, PROBE_STEP, start)
+    def look() -> bool:
+        forget(fd)
+        for start in {0, PROBE_STEP, 2 * PROBE_STEP} - {gone}:
+            os.pread(fd, PROBE_STEP, start)
+        return is_in_memory(fd, 0, SIZE, otherwise=True)
 
-    assert not is_in_memory(fd, 0, SIZE, otherwise=True)
+    assert not all(look() for _ in range(LOOKS))
 
 
 def test_what_was_read_is_in_memory_again(fd: int) -> None:
     """Once somebody has waited for it."""
 
-    forget(fd)
-    assert not is_in_memory(fd, 0, SIZE, otherwise=True)
+    def look() -> bool:
+        forget(fd)
+        return is_in_memory(fd, 0, SIZE, otherwise=True)
+
+    assert not all(look() for _ in range(LOOKS))
     os.pread(fd, SIZE, 0)
     assert is_in_memory(fd, 0, SIZE, otherwise=False)
 
@@ -141,8 +149,12 @@ def test_reading_what_is_there(fd: int) -> None:
     assert into == b"ababc\0\0\0\0\0"
     assert read_from_memory(fd, SIZE + 3, memoryview(into), lives_there=False) == 0
     os.fsync(fd)
-    forget(fd)
-    assert read_from_memory(fd, 0, memoryview(into), lives_there=True) == 0
+
+    def read() -> int:
+        forget(fd)
+        return read_from_memory(fd, 0, memoryview(into), lives_there=True)
+
+    assert 0 in (read() for _ in range(LOOKS))
 
 
 @pytest.mark.parametrize(
