@@ -26,7 +26,7 @@ from typing import Final, Literal, NoReturn
 
 import attrs
 
-from .errors import BadAddress, UnsupportedNetworkProtocol
+from .errors import BadAddress, UnsupportedNetworkProtocol, error_for_peer
 
 __all__ = [
     "EPSV_ALL",
@@ -176,9 +176,9 @@ def format_port(address: HostPort) -> str:
     """
 
     if address.is_ipv6:
+        words = "PORT and PASV carry IPv4 addresses only, use EPRT and EPSV"
         raise UnsupportedNetworkProtocol(
-            "PORT and PASV carry IPv4 addresses only, use EPRT and EPSV",
-            supported=(NetworkProtocol.IPV4,),
+            words, supported=(NetworkProtocol.IPV4,), reply_text=words
         )
 
     return ",".join((*address.host.split("."), str(address.port >> 8), str(address.port & 0xFF)))
@@ -263,11 +263,11 @@ def parse_eprt(argument: str, *, supported: tuple[int, ...] = (1, 2)) -> HostPor
     try:
         ip = kind(fields[2].strip(" "))
     except ValueError:
-        raise BadAddress(
-            f"an address of protocol {family:d} is expected, not {fields[2]!r:.60}"
+        raise error_for_peer(
+            BadAddress, f"an address of protocol {family:d} is expected, not {fields[2]!r:.60}"
         ) from None
 
-    return HostPort(ip, _parse_number(fields[3]))
+    return _from_peer(ip, _parse_number(fields[3]))
 
 
 def format_epsv_reply(port: int) -> str:
@@ -302,9 +302,7 @@ def parse_epsv_reply(text: str) -> int:
     if found is None or found[1] in found[2]:
         _refuse("229 and (|||port|)", text)
 
-    port = _parse_number(found[2])
-    _check_port(port)
-    return port
+    return _from_peer("127.0.0.1", _parse_number(found[2])).port
 
 
 def parse_epsv(
@@ -337,7 +335,7 @@ def parse_epsv(
 
 
 def _refuse(expected: str, text: str) -> NoReturn:
-    raise BadAddress(f"{expected} is expected, not {text!r:.60}")
+    raise error_for_peer(BadAddress, f"{expected} is expected, not {text!r:.60}")
 
 
 def _has_code(text: str, code: str) -> bool:
@@ -370,7 +368,16 @@ def _from_six_numbers(text: str) -> HostPort:
     if max(numbers) > 255:  # noqa: PLR2004 - one byte
         _refuse("six numbers from 0 to 255", text)
 
-    return HostPort(".".join(map(str, numbers[:4])), numbers[4] << 8 | numbers[5])
+    return _from_peer(".".join(map(str, numbers[:4])), numbers[4] << 8 | numbers[5])
+
+
+def _from_peer(host: str | IPAddress, port: int) -> HostPort:
+    """Make an address of what a peer has sent, which an error may quote in a reply."""
+
+    try:
+        return HostPort(host, port)
+    except BadAddress as error:
+        raise error_for_peer(BadAddress, error.message) from None
 
 
 def _parse_family(text: str, supported: tuple[int, ...]) -> NetworkProtocol:

@@ -10,7 +10,7 @@ import hashlib
 import zlib
 
 from .contracts import Buffer
-from .errors import UnsupportedParameter
+from .errors import UnsupportedParameter, error_for_peer
 
 __all__ = ["Digest"]
 
@@ -39,16 +39,20 @@ class Digest:
             return
 
         if self.name not in hashlib.algorithms_available:
-            raise UnsupportedParameter(f"no digest algorithm is named {name!r:.40}")
+            raise error_for_peer(UnsupportedParameter, f"no digest algorithm is named {name!r:.40}")
 
         try:
             # FTP's digests find transmission errors; they prove nothing to anybody.
             self._hash = hashlib.new(self.name, usedforsecurity=False)
         except ValueError:
-            raise UnsupportedParameter(f"{name!r:.40} is disabled in this system") from None
+            raise error_for_peer(
+                UnsupportedParameter, f"{name!r:.40} is disabled in this system"
+            ) from None
 
         if self._hash.digest_size == 0:
-            raise UnsupportedParameter(f"expected a digest of fixed length, not {name!r:.40}")
+            raise error_for_peer(
+                UnsupportedParameter, f"expected a digest of fixed length, not {name!r:.40}"
+            )
 
     def update(self, data: Buffer) -> None:
         """Add bytes. Releases the interpreter lock for large pieces."""

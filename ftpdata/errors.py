@@ -32,7 +32,10 @@ and RFC 4217's "data connection could not be protected".
 
 An error has two texts. ``str(error)`` says everything, for the log: it may quote
 what the host's own code has raised. `FTPDataError.reply` is the line for the peer:
-the code and words that are chosen here.
+the code and words that are chosen here. A message becomes part of the reply only where
+whoever raises the error says so (``reply_text``). ftpdata says so for what the peer
+itself has sent, `error_for_peer`. No class says it of all its messages: the host's own
+code may raise any class, with any message.
 
 What an exception means for a transfer stands here, too, once: `local_error` makes
 the error of a transfer, with its `End`, of whatever was raised on this side.
@@ -41,7 +44,8 @@ the error of a transfer, with its `End`, of whatever was raised on this side.
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 from .outcome import End, TransferResult
 
@@ -79,6 +83,10 @@ LONGEST_REPLY_TEXT = 200
 """Characters of the text of a reply; some clients read lines of 512 bytes at most."""
 
 
+LONGEST_DESCRIPTION = 200
+"""Characters of the text of an exception that another error quotes."""
+
+
 class FTPDataError(Exception):
     """Base of all errors that ftpdata raises.
 
@@ -87,9 +95,8 @@ class FTPDataError(Exception):
         end: How the transfer or connection ended, where that is known.
         result: What the transfer did until then, where there was one.
         reply_code: A more precise reply code than the one of the class.
-        reply_text: What the peer may read of it, in `reply`. By default that is
-            the message of an error about what the peer itself said, and a phrase
-            chosen by the class or the end for all others.
+        reply_text: What the peer may read of it, in `reply`. By default that is a
+            phrase chosen by the class or the end, and never the message.
 
     Attributes:
         reply_code: The FTP reply code to send (RFC 959 §4.2).
@@ -105,8 +112,12 @@ class FTPDataError(Exception):
     text_without_end: ClassVar[str] = "the transfer failed"
     """What the peer may read where the end is not known either."""
 
-    message_is_for_peers: ClassVar[bool] = False
-    """Whether the message holds nothing but our words, and what the peer has said."""
+    # As they are in a class of the host's that does not call `__init__`.
+    message: str = ""
+    end: End | None = None
+    result: TransferResult | None = None
+    _reply_code: int | None = None
+    _reply_text: str | None = None
 
     def __init__(
         self,
@@ -144,9 +155,6 @@ class FTPDataError(Exception):
     def _text_for_peers(self) -> str:
         if self._reply_text is not None:
             return self._reply_text
-        # Not inherited: what a host derives has messages of the host's.
-        if vars(type(self)).get("message_is_for_peers", False):
-            return self.message
         if self.default_reply_text is not None:
             return self.default_reply_text
         if self.end is None or self.end is End.CLEAN:
@@ -169,6 +177,15 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
+
+
+def in_words(how: Callable[[object], str], error: object) -> str:
+    """Describe an exception for the log: by `str` or `repr`, or, where that fails, by its class."""
+
+    try:
+        return how(error)[:LONGEST_DESCRIPTION]
+    except Exception:  # noqa: BLE001 - the host's own code may raise anything here
+        return f"{type(error).__name__}, which cannot be shown"
 
 
 def _printable_sentence(text: str) -> str:
@@ -267,21 +284,21 @@ class BadAddress(FTPDataError, ValueError):
     """An address or port that does not parse or is out of range. Reply 501."""
 
     default_reply_code = 501
-    message_is_for_peers = True
+    default_reply_text: ClassVar[str | None] = "this address cannot be used"
 
 
 class BadArgument(FTPDataError, ValueError):
     """An argument of a command that does not parse. Reply 501."""
 
     default_reply_code = 501
-    message_is_for_peers = True
+    default_reply_text: ClassVar[str | None] = "this argument cannot be used"
 
 
 class UnsupportedParameter(FTPDataError):
     """A type, structure or mode that is not supported. Reply 504."""
 
     default_reply_code = 504
-    message_is_for_peers = True
+    default_reply_text: ClassVar[str | None] = "this parameter is not supported"
 
 
 class ProtectionRequired(FTPDataError):
@@ -299,7 +316,6 @@ class UnsupportedNetworkProtocol(FTPDataError):
     """
 
     default_reply_code = 522
-    message_is_for_peers = True
 
     def __init__(
         self,
@@ -308,8 +324,12 @@ class UnsupportedNetworkProtocol(FTPDataError):
         supported: tuple[int, ...] = (1, 2),
         end: End | None = None,
         result: TransferResult | None = None,
+        reply_text: str | None = None,
     ) -> None:
-        super().__init__(message, end=end, result=result)
+        # These words are the ones of RFC 2428 §2.
+        families = ",".join(f"{family:d}" for family in supported)
+        phrase = f"Network protocol not supported, use ({families})"
+        super().__init__(message, end=end, result=result, reply_text=reply_text or phrase)
         self.supported = supported
 
 
@@ -340,6 +360,19 @@ class FileNameNotAllowed(FTPDataError):
 
     default_reply_code = 553
     default_reply_text: ClassVar[str | None] = "this name is not allowed"
+
+
+E = TypeVar("E", bound=FTPDataError)
+
+
+def error_for_peer(kind: type[E], message: str) -> E:
+    """Make an error whose message the peer may read.
+
+    For ftpdata's own errors about what the peer itself has sent: the message consists of
+    our words, of numbers, and of what the peer said.
+    """
+
+    return kind(message, reply_text=message)
 
 
 _CLASS_FOR_END: dict[End, type[FTPDataError]] = {
@@ -417,10 +450,17 @@ def error_for_oserror(
     error_for_oserror(error) from error``.
     """
 
-    kind, words = _FOR_ERRNO.get(error.errno or 0, (LocalError, "local error in processing"))
+    number = error.errno
+    kind, words = _FOR_ERRNO.get(
+        # The host's own code may have made it of anything.
+        number if isinstance(number, int) else 0,
+        (LocalError, "local error in processing"),
+    )
     return kind(
         # Without words of the system, the text of the error may hold the name.
-        error.strerror or type(error).__name__,
+        error.strerror
+        if isinstance(error.strerror, str) and error.strerror
+        else type(error).__name__,
         end=end,
         result=result,
         reply_text=words,
@@ -448,7 +488,7 @@ def local_error(error: BaseException, end: End) -> FTPDataError:
     if isinstance(error, OSError):
         made = error_for_oserror(error, end=end)
     else:
-        made = LocalError(f"{end.value}: {error!r:.200}", end=end)
+        made = LocalError(f"{end.value}: {in_words(repr, error)}", end=end)
 
     made.__cause__ = error
     return made

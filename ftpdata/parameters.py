@@ -12,7 +12,7 @@ import attrs
 
 from ._checks import check_type, of_type
 from ._repr import repr_of_changes
-from .errors import UnsupportedParameter
+from .errors import UnsupportedParameter, error_for_peer
 
 __all__ = [
     "FormatControl",
@@ -137,20 +137,25 @@ class TransferParameters:
         try:
             kind = RepresentationType(text[:1])
         except ValueError:
-            raise UnsupportedParameter(f"TYPE is one of A, E, I, L, not {argument!r:.40}") from None
+            raise error_for_peer(
+                UnsupportedParameter, f"TYPE is one of A, E, I, L, not {argument!r:.40}"
+            ) from None
 
         rest = text[1:].strip(" ")
         if kind in (RepresentationType.ASCII, RepresentationType.EBCDIC):
             try:
                 control = FormatControl(rest or "N")
             except ValueError:
-                raise UnsupportedParameter(
+                raise error_for_peer(
+                    UnsupportedParameter,
                     f"format control is one of N, T, C, not {argument!r:.40}"
                 ) from None
             return attrs.evolve(self, type=kind, format_control=control, byte_size=8)
 
         if rest != ("8" if kind is RepresentationType.LOCAL else ""):
-            raise UnsupportedParameter(f"TYPE I, or L 8 for bytes of 8 bits, not {argument!r:.40}")
+            raise error_for_peer(
+                UnsupportedParameter, f"TYPE I, or L 8 for bytes of 8 bits, not {argument!r:.40}"
+            )
 
         return attrs.evolve(self, type=kind, format_control=FormatControl.NON_PRINT, byte_size=8)
 
@@ -164,7 +169,9 @@ class TransferParameters:
         try:
             return attrs.evolve(self, structure=Structure(_symbol(argument)))
         except ValueError:
-            raise UnsupportedParameter(f"STRU is one of F, R, P, not {argument!r:.40}") from None
+            raise error_for_peer(
+                UnsupportedParameter, f"STRU is one of F, R, P, not {argument!r:.40}"
+            ) from None
 
     def with_mode(self, argument: str) -> TransferParameters:
         """Return a copy as changed by MODE with `argument` (RFC 959 §5.3.2).
@@ -176,4 +183,6 @@ class TransferParameters:
         try:
             return attrs.evolve(self, mode=TransmissionMode(_symbol(argument)))
         except ValueError:
-            raise UnsupportedParameter(f"MODE is one of S, B, C, Z, not {argument!r:.40}") from None
+            raise error_for_peer(
+                UnsupportedParameter, f"MODE is one of S, B, C, Z, not {argument!r:.40}"
+            ) from None

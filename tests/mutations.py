@@ -126,11 +126,11 @@ MUTATIONS: tuple[Mutation, ...] = (
         "::test_a_stream_that_was_cut_here_does_not_end_quietly",
     ),
     Mutation(
-        name="what a host derives from an error has messages of the host",
+        name="no message becomes a reply unless whoever raises the error says so",
         module="ftpdata/errors.py",
-        check='        if vars(type(self)).get("message_is_for_peers", False):\n',
-        instead="        if self.message_is_for_peers:\n",
-        tests="tests/test_errors.py::test_what_a_host_derives_has_messages_of_the_host",
+        check="            return self.default_reply_text\n",
+        instead="            return self.message\n",
+        tests="tests/test_errors.py::test_reply_quotes_nobody_but_us_and_the_peer",
     ),
     Mutation(
         name="a session outlives its connections",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 import pytest
 
 from ftpdata import errors
+from ftpdata.addresses import parse_eprt, parse_epsv, parse_port
+from ftpdata.digests import Digest
 from ftpdata.errors import (
     BadAddress,
     BadArgument,
@@ -34,9 +37,11 @@ from ftpdata.errors import (
     UnsupportedParameter,
     error_for_end,
     error_for_oserror,
+    error_for_peer,
     local_error,
 )
 from ftpdata.outcome import Direction, End, TransferResult
+from ftpdata.parameters import TransferParameters
 
 TREE: list[tuple[type[FTPDataError], type[Exception], int]] = [
     (FTPDataError, Exception, 451),
@@ -236,40 +241,97 @@ SECRET = "PUT https://store.example/bucket?Signature=abc /srv/secret\r\n226 forg
             "550 Ask Anna, please!",
         ),
         (NotConnected(SECRET, end=End.RESET, reply_code=426), "426 Reset by peer."),
-        (BadArgument("expected a number, got 'x\r\n226 y'"), None),
+        (BadAddress(SECRET), "501 This address cannot be used."),
+        (BadArgument(SECRET), "501 This argument cannot be used."),
+        (UnsupportedParameter(SECRET), "504 This parameter is not supported."),
+        (
+            UnsupportedNetworkProtocol(SECRET, supported=(2,)),
+            "522 Network protocol not supported, use (2).",
+        ),
     ],
 )
-def test_reply_quotes_nobody_but_us_and_the_peer(error: FTPDataError, reply: str | None) -> None:
+def test_reply_quotes_nobody_but_us_and_the_peer(error: FTPDataError, reply: str) -> None:
     """What the host's code has raised, with its secrets and line ends, is for the log."""
-    if reply is not None:
-        assert error.reply == reply
-    assert error.reply.isprintable()
-    assert error.reply.startswith(f"{error.reply_code} ")
-
-
-@pytest.mark.parametrize(
-    "base", [BadAddress, BadArgument, UnsupportedParameter, UnsupportedNetworkProtocol]
-)
-def test_what_a_host_derives_has_messages_of_the_host(base: type[FTPDataError]) -> None:
-    """Only our own classes know that there is nothing in them that a peer may not read."""
-
-    derived = type("Derived", (base,), {})
-    assert derived(SECRET).reply == f"{base.default_reply_code} The transfer failed."
+    assert error.reply == reply
 
 
 def test_the_reply_to_bad_input_says_what_was_wrong() -> None:
     """The peer said it itself; what could forge a line is escaped."""
-    assert BadArgument("expected a number, got a\r\n226 b").reply == (
+    assert error_for_peer(BadArgument, "expected a number, got a\r\n226 b").reply == (
         "501 Expected a number, got a\\r\\n226 b."
     )
-    assert UnsupportedParameter("TYPE L 36 is not supported").reply == (
+    assert error_for_peer(UnsupportedParameter, "TYPE L 36 is not supported").reply == (
         "504 TYPE L 36 is not supported."
     )
 
 
+@pytest.mark.parametrize(
+    ("parse", "argument", "reply"),
+    [
+        (parse_port, "1,2,3\r\n", "501 h1,h2,h3,h4,p1,p2 is expected, not '1,2,3\\r\\n'."),
+        (parse_port, "1,2,3,4,0,0", "501 a port is a number from 1 to 65535, not 0."),
+        (parse_eprt, "|1|x|25|", "501 An address of protocol 1 is expected, not 'x'."),
+        (parse_eprt, "|3|x|25|", "522 Network protocol not supported, use (1,2)."),
+        (parse_eprt, "|2|fe80::1%1|25|", None),
+        (parse_epsv, "9", "522 Network protocol not supported, use (1,2)."),
+        (TransferParameters().with_type, "Q", "504 TYPE is one of A, E, I, L, not 'Q'."),
+        (Digest, "md9", "504 No digest algorithm is named 'md9'."),
+    ],
+)
+def test_what_the_peer_has_sent_is_quoted_in_the_reply(
+    parse: Callable[[str], object], argument: str, reply: str | None
+) -> None:
+    """It knows it already, and finds its mistake."""
+
+    with pytest.raises(FTPDataError) as caught:
+        parse(argument)
+    if reply is None:
+        assert "fe80::1%1" in caught.value.reply
+    else:
+        assert caught.value.reply == reply
+
+
+def test_a_class_that_does_not_call_its_base_is_an_error_nevertheless() -> None:
+    """It has the default code and words, and takes the end of its transfer."""
+
+    class Theirs(QuotaExceeded):
+        def __init__(self, secret: str) -> None:
+            self.secret = secret
+
+    error = local_error(Theirs(SECRET), End.CONSUMER_FAILED)
+    assert (error.end, error.reply) == (End.SIZE_LIMIT, "552 The size limit is exceeded.")
+
+
+class Speechless(RuntimeError):
+    """An exception whose texts cannot be made."""
+
+    def __str__(self) -> str:
+        raise ValueError(SECRET)
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (Speechless(), "consumer failed: Speechless, which cannot be shown"),
+        (RuntimeError("x" * 1000), f"consumer failed: RuntimeError('{'x' * 186}"),
+        (OSError([], ["text"]), "OSError"),
+    ],
+)
+def test_an_exception_that_cannot_be_shown_is_an_error_all_the_same(
+    error: Exception, text: str
+) -> None:
+    """Its class is named, and it stays the cause."""
+
+    made = local_error(error, End.CONSUMER_FAILED)
+    assert (str(made), made.__cause__) == (text, error)
+    assert made.reply in ("451 The data could not be stored.", "451 Local error in processing.")
+
+
 def test_a_reply_has_a_bounded_length() -> None:
     """A client reads a line of some hundred bytes, whatever was in the argument."""
-    reply = BadArgument("x" * 10_000).reply
+    reply = error_for_peer(BadArgument, "x" * 10_000).reply
     assert reply.endswith("xx…")
     assert len(reply) == len("501 ") + errors.LONGEST_REPLY_TEXT
 

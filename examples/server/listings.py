@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ftpdata import (
-    BadArgument,
     EntryType,
     ListingBlock,
     ListingEntry,
@@ -24,6 +23,7 @@ from ftpdata import (
 )
 from ftpdata.listing import EntryTable, TableFormatter, perm_letters
 
+from .failures import Refused
 from .paths import parent
 from .store import Listing as StoreListing
 from .store import is_about_name, is_directory, resolve
@@ -97,7 +97,7 @@ async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
     """Open the directory that the argument of MLSD means, as a context manager.
 
     Raises:
-        BadArgument: It is not a directory (RFC 3659 §7.2.1). Reply 501.
+        Refused: It is not a directory (RFC 3659 §7.2.1). Reply 501.
         OSError: There is nothing of that name, or it cannot be read.
     """
 
@@ -111,7 +111,7 @@ async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
         except NotADirectoryError as error:
             # Or it is something beneath a file: then there is nothing of that name.
             await store.status(path)
-            raise BadArgument("MLSD is for directories.") from error
+            raise Refused(501, "MLSD is for directories.") from error
 
         yield Listing(_lines(lister))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from .._checks import check_type
 from ..contracts import Buffer
-from ..errors import BadArgument, InvalidData
+from ..errors import BadArgument, InvalidData, error_for_peer
 from ._decoding import MarkedDecoder
 from ._pieces import MAX_PIECE, cut_pieces
 from .limits import DEFAULT_LIMITS, CodecLimits
@@ -39,7 +39,9 @@ def parse_deflate_level(argument: str) -> int:
     check_type("argument", argument, str, "a string")
     match = _DEFLATE_LEVEL.fullmatch(argument)
     if match is None:
-        raise BadArgument(f"expected MODE Z LEVEL and a number from 0 to 9, not {argument!r:.40}")
+        raise error_for_peer(
+            BadArgument, f"expected MODE Z LEVEL and a number from 0 to 9, not {argument!r:.40}"
+        )
 
     return int(match[1])
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import attrs
 
 from .._checks import check_type
-from ..errors import BadArgument, InvalidData
+from ..errors import BadArgument, InvalidData, error_for_peer
 
 __all__ = [
     "RestartMarker",
@@ -87,7 +87,7 @@ def parse_mark_reply(text: str) -> tuple[str, str]:
     check_type("text", text, str, "a string")
     match = _MARK_REPLY.fullmatch(text)
     if match is None:
-        raise BadArgument(f"expected 110 MARK yyyy = mmmm, not {text!r:.80}")
+        raise error_for_peer(BadArgument, f"expected 110 MARK yyyy = mmmm, not {text!r:.80}")
 
     return match[1], match[2]
 

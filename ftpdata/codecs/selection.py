@@ -19,7 +19,7 @@ import attrs
 
 from .._checks import check_type
 from ..contracts import Encoder
-from ..errors import UnsupportedParameter
+from ..errors import UnsupportedParameter, error_for_peer
 from ..parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from .block import BlockDecoder, BlockEncoder
 from .compressed import FILLERS, CompressedDecoder, CompressedEncoder
@@ -269,6 +269,7 @@ def _check_options(options: CodecOptions, offset: int = 0) -> None:
 
 def _check(command: str, argument: str, supported: Iterable[str]) -> None:
     if argument not in supported:
-        raise UnsupportedParameter(
+        raise error_for_peer(
+            UnsupportedParameter,
             f"{command} {argument} is not supported; supported: {', '.join(supported)}"
         )

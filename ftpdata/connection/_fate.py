@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import Any
 
-from ..errors import FTPDataError, error_for_end, local_error
+from ..errors import FTPDataError, error_for_end, in_words, local_error
 from ..outcome import End
 
 __all__ = ["CloseWaiter", "Fate", "keep_quiet", "stand_in"]
@@ -155,7 +155,8 @@ class Fate:
             self.reason = local_error(cause, end)
         else:
             if message is None and cause is not None:
-                message = f"{end.value}: {cause}" if str(cause) else f"{end.value}: {cause!r}"
+                words = in_words(str, cause) or in_words(repr, cause)
+                message = f"{end.value}: {words}"
             self.reason = error_for_end(end, message)
             self.reason.__cause__ = cause
 

@@ -22,7 +22,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 
-from ..errors import BadArgument, FileNameNotAllowed
+from ..errors import BadArgument, FileNameNotAllowed, error_for_peer
 from ._attributes import hand_on_attributes
 from ._descriptors import let_go, write_all
 from ._libc import rename_to_new, reserve
@@ -348,7 +348,9 @@ class NamedPlace(Place):
         if self._appends:
             self.position = size
         elif self.position > size:
-            raise BadArgument(f"offset {self.position} is beyond the end of the file, {size}")
+            raise error_for_peer(
+                BadArgument, f"offset {self.position} is beyond the end of the file, {size}"
+            )
         elif self.position:
             os.lseek(fd, self.position, os.SEEK_SET)
 

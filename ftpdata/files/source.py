@@ -19,7 +19,7 @@ from typing import BinaryIO, cast
 import anyio
 
 from .._memory import is_viewed, new_block
-from ..errors import BadArgument, error_for_oserror
+from ..errors import BadArgument, error_for_oserror, error_for_peer
 from ._cache import Store, is_in_memory, read_from_memory
 from ._descriptors import let_go
 from ._location import require_file
@@ -126,7 +126,7 @@ class FileSource:
         cls, file: FilePath | int | BinaryIO, dir_fd: int | None, offset: int, calls: WorkerCalls
     ) -> FileSource:
         if offset < 0:
-            raise BadArgument(f"an offset is not negative: {offset}")
+            raise error_for_peer(BadArgument, f"an offset is not negative: {offset}")
 
         if isinstance(file, int):
             return cls._from_descriptor(file, offset, calls)
@@ -156,7 +156,9 @@ class FileSource:
         status = os.fstat(fd)
         if stat.S_ISFIFO(status.st_mode):
             if start:
-                raise BadArgument("only a file that can be sought can be sent from an offset")
+                raise error_for_peer(
+                    BadArgument, "only a file that can be sought can be sent from an offset"
+                )
             pipe = PipeReader(fd, must_have_writer=is_owned)
             return cls(pipe.read, calls=calls, owned=owned, give_up=pipe.give_up)
 
@@ -165,7 +167,9 @@ class FileSource:
         calls.lives_in_memory = store.is_memory
         size = _length_of(fd, status, store)
         if size is not None and start > size:
-            raise BadArgument(f"offset {start} is beyond the end of the file, {size}")
+            raise error_for_peer(
+                BadArgument, f"offset {start} is beyond the end of the file, {size}"
+            )
 
         return cls(
             functools.partial(_read_at, fd),
@@ -186,10 +190,12 @@ class FileSource:
             size = file.seek(0, os.SEEK_END)
             position = here + offset
             if position > size:
-                raise BadArgument(f"offset {position} is beyond the end of the file, {size}")
+                raise error_for_peer(
+                    BadArgument, f"offset {position} is beyond the end of the file, {size}"
+                )
             file.seek(position)
         elif offset:
-            raise BadArgument("this file cannot start at an offset")
+            raise error_for_peer(BadArgument, "this file cannot start at an offset")
 
         # read waits for as much as was asked for; read1 gives what a pipe has.
         read = file.read if size is not None else getattr(file, "read1", file.read)

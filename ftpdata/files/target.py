@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import anyio
 
-from ..errors import BadArgument, error_for_end, error_for_oserror
+from ..errors import BadArgument, error_for_end, error_for_oserror, error_for_peer
 from ..outcome import End
 from ._cache import lives_in_memory as on_memory
 from ._descriptors import let_go, write_all
@@ -152,10 +152,12 @@ class FileTarget:
         """
 
         if offset < 0:
-            raise BadArgument(f"an offset is not negative: {offset}")
+            raise error_for_peer(BadArgument, f"an offset is not negative: {offset}")
 
         if offset and mode is not WriteMode.IN_PLACE:
-            raise BadArgument(f"an upload in mode {mode.value!r} cannot start at offset {offset}")
+            raise error_for_peer(
+                BadArgument, f"an upload in mode {mode.value!r} cannot start at offset {offset}"
+            )
 
         calls = WorkerCalls(limiter)
         calls.lives_in_memory = lives_in_memory

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from .._checks import check_type, wrong_type
-from ..errors import BadArgument
+from ..errors import BadArgument, error_for_peer
 from ._calendar import civil_date, date_time, epoch_seconds
 from ._names import decode_name
 from .entry import EntryType, ListingEntry, Permissions
@@ -116,12 +116,12 @@ def parse_time_val(text: str) -> float:
     check_type("text", text, str, "a string")
     match = _TIME_VAL.fullmatch(text)
     if match is None:
-        raise BadArgument(f"a time is YYYYMMDDHHMMSS[.sss], not {text!r:.40}")
+        raise error_for_peer(BadArgument, f"a time is YYYYMMDDHHMMSS[.sss], not {text!r:.40}")
 
     year, month, day, hour, minute, second = map(int, match.groups()[:-1])
     moment = date_time((year, month, day, hour, minute, min(second, 59), 0), UTC)
     if moment is None or year < _FIRST_YEAR or second > _LEAP_SECOND:
-        raise BadArgument(f"there is no such time as {text!r:.40}")
+        raise error_for_peer(BadArgument, f"there is no such time as {text!r:.40}")
 
     micro = int((match[7] or "")[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0"))
     leap = second - moment.second
@@ -383,7 +383,9 @@ def select_facts(argument: str, *, supported: tuple[str, ...] = SUPPORTED_FACTS)
     check_type("argument", argument, str, "a string")
     names = argument.strip(" ").removesuffix(";").split(";") if argument.strip(" ") else []
     if not all(FACT_NAME.fullmatch(name) for name in names):
-        raise BadArgument(f"expected names of facts, each with a semicolon, not {argument!r:.80}")
+        raise error_for_peer(
+            BadArgument, f"expected names of facts, each with a semicolon, not {argument!r:.80}"
+        )
 
     wanted = {name.lower() for name in names}
     selected = tuple(fact for fact in supported if fact.lower() in wanted)

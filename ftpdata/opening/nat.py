@@ -13,7 +13,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from ..addresses import HostPort, format_epsv_reply, format_pasv_reply
-from ..errors import BadAddress, DataConnectionError, UnsupportedNetworkProtocol
+from ..errors import BadAddress, DataConnectionError, UnsupportedNetworkProtocol, error_for_peer
 from ..outcome import End
 from .advertising import AddressTable, Advertisement, PortMapping, advertise, expose
 
@@ -103,7 +103,7 @@ class Advertiser:
         """
 
         if self.epsv_only:
-            raise UnsupportedNetworkProtocol("PASV is switched off, use EPSV")
+            raise error_for_peer(UnsupportedNetworkProtocol, "PASV is switched off, use EPSV")
 
         told = await self.advertisement(bound, client)
         return format_pasv_reply(told.address)

@@ -18,7 +18,7 @@ import anyio
 from ..codecs.options import CodecOptions
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
-from ..errors import BadArgument, FTPDataError
+from ..errors import BadArgument, FTPDataError, error_for_peer
 from ..listing.table import ListingBlock
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End
@@ -100,7 +100,7 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
             if not isinstance(value, int):
                 raise _wrong(f"a number of bytes as {name}", value)
             if value < 0:
-                raise BadArgument(f"expected {name} to be 0 or more, not {value}")
+                raise error_for_peer(BadArgument, f"expected {name} to be 0 or more, not {value}")
         elif name in _CALLABLES:
             if not callable(value):
                 raise _wrong(f"a callable as {name}", value)
@@ -130,11 +130,13 @@ def check_target(target: object, *, offset: int, append: bool) -> None:
     """
 
     if append and offset:
-        raise BadArgument(f"expected an offset or append, not both: {offset}")
+        raise error_for_peer(BadArgument, f"expected an offset or append, not both: {offset}")
     if isinstance(target, (str, bytes, os.PathLike)):
         return
     if append:
-        raise BadArgument("expected append with a path only: an open target knows its position")
+        raise error_for_peer(
+            BadArgument, "expected append with a path only: an open target knows its position"
+        )
     if is_upload_target(target):
         for name in _TARGET_METHODS:
             _check_target_method(target, name)

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable
 from typing import TypeVar
 
+from ..errors import in_words
+
 __all__ = ["closing_generator", "each"]
 
 T = TypeVar("T")
@@ -30,7 +32,7 @@ async def closing_generator(items: object) -> AsyncIterator[None]:
             if isinstance(failure, GeneratorExit):
                 # Nobody reads the notes of that.
                 raise
-            failure.add_note(f"the generator could not be closed: {error!r}")
+            failure.add_note(f"the generator could not be closed: {in_words(repr, error)}")
         raise
     else:
         await _close(items)

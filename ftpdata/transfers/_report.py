@@ -22,7 +22,14 @@ from .._kernel import describe_tls
 from ..addresses import HostPort
 from ..contracts import Buffer
 from ..digests import Digest
-from ..errors import FTPDataError, InsufficientStorage, LocalError, local_error, printable
+from ..errors import (
+    FTPDataError,
+    InsufficientStorage,
+    LocalError,
+    in_words,
+    local_error,
+    printable,
+)
 from ..outcome import Direction, End, FastPath, TransferResult
 
 __all__ = ["Report", "Wire"]
@@ -177,7 +184,7 @@ class Report:
         failure = local_error(error, self.failed_side)
         assert failure.end is not None
         failure.result = self.result(
-            failure.end, wire_bytes, reason=str(failure), reply_code=failure.reply_code
+            failure.end, wire_bytes, reason=in_words(str, failure), reply_code=failure.reply_code
         )
         if not self._is_logged:
             # What fails afterwards is a consequence of it.
@@ -201,6 +208,6 @@ def _log(failure: FTPDataError, result: TransferResult) -> None:
         result.peer or "unknown",
         result.end.value,
         result.bytes,
-        printable(str(failure)),
+        printable(in_words(str, failure)),
         exc_info=failure if is_ours else None,
     )

@@ -17,7 +17,7 @@ from ..codecs.options import CodecOptions
 from ..connection.protocol import DTP
 from ..contracts import ProgressCallback, UploadTarget
 from ..deadlines import Deadlines
-from ..errors import FTPDataError, error_for_end
+from ..errors import FTPDataError, error_for_end, in_words
 from ..files._names import FilePath
 from ..files._object_target import FileObjectTarget
 from ..files.target import FileTarget, WriteMode
@@ -283,7 +283,7 @@ async def _discard(target: UploadTarget, failure: BaseException, timeout: float 
     try:
         await finish_despite_cancellation(target.discard(), timeout)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is noted
-        failure.add_note(f"the incomplete upload could not be discarded: {error!r}")
+        failure.add_note(f"the incomplete upload could not be discarded: {in_words(repr, error)}")
 
 
 async def _discard_refused(target: object, refusal: Exception) -> None:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from ftpdata.addresses import HostPort
+from ftpdata.codecs import CodecOptions, RestartMarker, encoder_for
+from ftpdata.connection.protocol import DTP
 from ftpdata.errors import (
+    BadAddress,
+    BadArgument,
     FileUnavailable,
+    FTPDataError,
     InsufficientStorage,
     LocalError,
     QuotaExceeded,
+    UnsupportedNetworkProtocol,
     UnsupportedParameter,
     error_for_end,
 )
 from ftpdata.outcome import Direction, End, FastPath
+from ftpdata.parameters import TransferParameters, TransmissionMode
+from ftpdata.transfers import receive_file, send_listing, send_stream
 from ftpdata.transfers._report import INLINE_DIGEST, Report
+from tests.harness.connections import connection, peer_task, receive_all, send_all
 
 
 class Wire:
@@ -118,3 +128,183 @@ async def test_a_failure_is_logged_once(
     assert "Signature=abc" in line
     assert line.isprintable()
     assert bool(record.exc_info) is (level == logging.ERROR)
+
+
+class WithReply(RuntimeError):
+    """An exception of the host's own that looks a little like one of ftpdata's."""
+
+    reply = f"226 {SECRET}"
+    reply_code = 226
+    end = End.CLEAN
+
+
+class Speechless(RuntimeError):
+    """An exception that cannot be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError(SECRET)
+
+    __repr__ = __str__
+
+
+class SpeechlessArgument(BadArgument):
+    """An error of ftpdata's that a host has made its own, and that cannot be shown."""
+
+    def __init__(self) -> None:
+        """Leave everything as it is."""
+
+    def __str__(self) -> str:
+        raise ValueError(SECRET)
+
+
+HOST_ERRORS = [
+    BadArgument(SECRET),
+    BadAddress(SECRET),
+    UnsupportedParameter(SECRET),
+    UnsupportedNetworkProtocol(SECRET),
+    WithReply(SECRET),
+    Speechless(),
+    SpeechlessArgument(),
+    ExceptionGroup(SECRET, [BadArgument(SECRET), RuntimeError(SECRET)]),
+    ConnectionResetError(104, SECRET),
+]
+BLOCK = TransferParameters(mode=TransmissionMode.BLOCK)
+
+
+def encoded_with_markers(data: bytes) -> bytes:
+    """Encode a file in MODE B, with a restart marker every ten bytes."""
+
+    encoder = encoder_for(BLOCK, options=CodecOptions(marker_interval=10))
+    assert encoder is not None
+    return b"".join((*encoder.feed(data), *encoder.finish()))
+
+
+class Target:
+    """A host's target, of which some methods fail."""
+
+    def __init__(self, **failing: Exception) -> None:
+        self._failing = failing
+
+    async def write(self, _: bytes) -> None:
+        """Take data."""
+
+        self._fail("write")
+
+    async def commit(self) -> None:
+        """Publish."""
+
+        self._fail("commit")
+
+    async def discard(self) -> None:
+        """Throw away."""
+
+        self._fail("discard")
+
+    def _fail(self, method: str) -> None:
+        if method in self._failing:
+            raise self._failing[method]
+
+
+async def write_fails(dtp: DTP, error: Exception) -> None:
+    """Receive into a target whose write fails."""
+
+    await receive_file(dtp, Target(write=error))
+
+
+async def discard_fails_too(dtp: DTP, error: Exception) -> None:
+    """Receive into a target whose write fails, and its discard after that."""
+
+    await receive_file(dtp, Target(write=RuntimeError(SECRET), discard=error))
+
+
+async def commit_fails(dtp: DTP, error: Exception) -> None:
+    """Receive into a target that does not publish."""
+
+    await receive_file(dtp, Target(commit=error))
+
+
+async def marker_fails(dtp: DTP, error: Exception) -> None:
+    """Receive restart markers that cannot be told."""
+
+    async def fail(_: RestartMarker) -> None:
+        raise error
+
+    await receive_file(dtp, Target(), parameters=BLOCK, on_marker=fail)
+
+
+async def progress_fails(dtp: DTP, error: Exception) -> None:
+    """Receive with a callback that fails."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    await receive_file(dtp, Target(), progress=fail)
+
+
+async def generator_fails(dtp: DTP, error: Exception) -> None:
+    """Send what a generator makes."""
+
+    async def generate() -> AsyncIterator[bytes]:
+        yield b"data"
+        raise error
+
+    await send_stream(dtp, generate())
+
+
+async def listing_fails(dtp: DTP, error: Exception) -> None:
+    """Send a listing whose lines fail."""
+
+    async def generate() -> AsyncIterator[bytes]:
+        yield b"line"
+        raise error
+
+    await send_listing(dtp, generate())
+
+
+async def consumer_fails(dtp: DTP, error: Exception) -> None:
+    """Receive with a consumer."""
+
+    class Consumer:
+        def register_producer(self, producer: object, streaming: bool) -> None:
+            """Take no note of it."""
+
+        def write(self, data: bytes) -> None:
+            raise error
+
+        def unregister_producer(self) -> None:
+            """Do nothing."""
+
+    await dtp.register_consumer(Consumer())
+
+
+@pytest.mark.parametrize("error", HOST_ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("work", "sends"),
+    [
+        (write_fails, True),
+        (discard_fails_too, True),
+        (commit_fails, True),
+        (marker_fails, True),
+        (progress_fails, True),
+        (consumer_fails, True),
+        (generator_fails, False),
+        (listing_fails, False),
+    ],
+)
+async def test_what_the_host_raises_is_never_quoted_in_a_reply(
+    work: Callable[[DTP, Exception], Awaitable[None]], sends: bool, error: Exception
+) -> None:
+    """Of whatever class it is: the peer reads words of ours, and the log has the rest."""
+
+    data = encoded_with_markers(bytes(20)) if work is marker_fails else b"data"
+    async with connection() as (dtp, peer):
+        peer_work = send_all(peer, data) if sends else receive_all(peer)
+        async with peer_task(peer_work):
+            with pytest.raises(FTPDataError) as caught:
+                await work(dtp, error)
+
+    reply = caught.value.reply
+    assert reply.isprintable()
+    assert reply[:3] in ("451", "501", "504", "522")
+    for word in ("Signature", "PUT", "226", "store.example"):
+        assert word not in reply

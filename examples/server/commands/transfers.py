@@ -202,9 +202,9 @@ def _take_slots(session: Session, operation: Operation) -> None:
 
 def _check_restart(session: Session, restart: Restart) -> None:
     if restart.offset and not can_restart(session.choices.parameters):
-        raise BadArgument("REST is for TYPE I and STRU F, or for MODE B and MODE C.")
+        raise Refused(501, "REST is for TYPE I and STRU F, or for MODE B and MODE C.")
     if restart.end is not None and not session.choices.parameters.is_identity:
-        raise BadArgument("RANG is for TYPE I, STRU F and MODE S.")
+        raise Refused(501, "RANG is for TYPE I, STRU F and MODE S.")
 
 
 async def _connect(
