@@ -28,12 +28,12 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from ftpdata import FTPDataError, TokenBucket
+from ftpdata import End, FTPDataError, TokenBucket
 
 from .choices import Choices
 from .commands import COMMANDS, Command, EndSession, find_command
 from .control import ControlConnection
-from .failures import reply_to
+from .failures import Refused, reply_to
 from .login import Login
 from .paths import join
 from .protection import Protection
@@ -451,6 +451,9 @@ class Session:
             self._answer(await command.handler(self, argument))
         except FTPDataError as error:
             self._log_failure(operation.name, error)
+            if operation.reason and error.end is End.ABORTED:
+                # RFC 959 §4.1.3, whether there was a data connection or not.
+                raise Refused(426, "Aborted by this side.") from error
             raise
         finally:
             self.operation = None

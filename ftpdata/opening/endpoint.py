@@ -27,7 +27,7 @@ from .._kernel import acknowledge_at_once, has_end_of_peer, reset_socket
 from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
-from ..errors import DataConnectionError, FTPDataError, TransferAborted, error_for_end
+from ..errors import DataConnectionError, TransferAborted, error_for_end
 from ..outcome import End
 from ..tls._transport import TLSTransport
 from ..tls.policy import DataTLS
@@ -160,11 +160,12 @@ class Endpoint(abc.ABC):
 
         Raises:
             OpenTimeout: The peer did not connect or answer in time. Reply 425.
-            DataConnectionError: It could not be opened, or was given up by
-                `aclose`, or by `abort` without a reason. Reply 425.
+            DataConnectionError: It could not be opened, or was given up before it was
+                open; the message is the one given to `abort`. Reply 425.
             TLSNegotiationFailed: It could not be protected, or did not resume
                 the session it must resume. Reply 522.
-            FTPDataError: The reason given to `abort`.
+            FTPDataError: `abort` was called with an end that has a class of its own,
+                such as `End.SIZE_LIMIT`.
             RuntimeError: `open` was called before.
 
         Cancellation closes whatever was opened so far, the listener included.
@@ -205,18 +206,25 @@ class Endpoint(abc.ABC):
     # Giving up
 
     def abort(self, end: End = End.ABORTED, message: str | None = None) -> None:
-        """Give up: an `open` that waits raises, a later one too. Releases at once.
+        """Give up: an `open` that waits raises, and so does a later one. Releases at once.
 
-        A connection that is still the endpoint's is reset.
+        A connection that is still the endpoint's is reset. The first reason counts.
+
+        The error is a `DataConnectionError` (425) as long as the connection is not open for
+        its transfer, whatever the reason, and a `TransferAborted` (426) after that: RFC 959
+        §4.2 has "can't open data connection" for the one, and "connection closed; transfer
+        aborted" for the other. A server that answers ABOR needs 426 for both (§4.1.3): it
+        knows that it has called this, and `FTPDataError.end` says so.
+
+        Args:
+            end: How the transfer ends.
+            message: Why, for the log.
         """
 
         if self._kept is not None:
             self._kept.abort(end, message)
 
-        if end is End.ABORTED and message is None:
-            self._give_up()
-        else:
-            self._give_up(error_for_end(end, message))
+        self._give_up(end, message)
 
     async def aclose(self) -> None:
         """Release the listener, the port and a connection nobody has taken."""
@@ -386,14 +394,16 @@ class Endpoint(abc.ABC):
 
     # Private: giving up
 
-    def _give_up(self, reason: FTPDataError | None = None) -> None:
+    def _give_up(self, end: End, message: str | None) -> None:
         if self._wait.given_up is not None:
             return
 
-        if reason is None:
-            # What was never open was not a transfer: 425, not 426.
-            kind = TransferAborted if self._is_given else DataConnectionError
-            reason = kind("the data connection was given up", end=End.ABORTED)
+        if message is None and end is End.ABORTED:
+            message = "the data connection was given up"
+        reason = error_for_end(end, message)
+        if isinstance(reason, TransferAborted) and not self._is_given:
+            # What was never open was not a transfer.
+            reason = DataConnectionError(reason.message, end=end)
         self._wait.give_up(reason)
         self._let_go()
         self._drop_link()

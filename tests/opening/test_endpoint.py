@@ -12,15 +12,18 @@ from typing import Any
 
 import pytest
 
+from ftpdata.addresses import HostPort
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
-from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
+from ftpdata.errors import DataConnectionError, FTPDataError, QuotaExceeded, TransferAborted
+from ftpdata.opening.active import connect_active
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, listen_passive
 from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
 from ftpdata.tls.policy import DataTLS
+from ftpdata.transfers import send_stream
 from tests.harness.waiting import turns, until
 
 from ..harness.connections import peer_task
@@ -230,6 +233,109 @@ async def test_an_endpoint_given_up_tells_why() -> None:
     with pytest.raises(DataConnectionError, match="ABOR came first"):
         await endpoint.open()
     peer.close()
+
+
+@contextlib.asynccontextmanager
+async def endpoint_of(kind: str) -> AsyncIterator[tuple[Endpoint, socket.socket]]:
+    """Give an endpoint of a kind, and the socket of its peer: a client, or a listener."""
+
+    async with contextlib.AsyncExitStack() as stack:
+        if kind == "accepted":
+            sock, peer = await tcp_pair()
+            stack.enter_context(peer)
+            yield AcceptedEndpoint(sock), peer
+            return
+
+        peer = stack.enter_context(socket.socket())
+        peer.setblocking(False)
+        endpoint: Endpoint
+        if kind == "active":
+            peer.bind((HOST, 0))
+            peer.listen()
+            endpoint = connect_active(HostPort(HOST, peer.getsockname()[1]), control_peer=HOST)
+        elif kind == "pooled":
+            pool = await stack.enter_async_context(ListenerPool(HOST, free_ports(1)))
+            endpoint = pool.reserve(control_peer=HOST)
+        else:
+            endpoint = await listen_passive(HOST, control_peer=HOST)
+        yield endpoint, peer
+        await endpoint.aclose()
+
+
+KINDS = ["passive", "pooled", "active", "accepted"]
+THE_USER = "the user said so"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", [End.ABORTED, End.CANCELLED, End.STALLED, End.OPEN_FAILED])
+async def test_what_is_given_up_before_it_is_open_is_a_425(kind: str, end: End) -> None:
+    """With the reason in its message, and whether a transfer waits for it already or not."""
+
+    async with endpoint_of(kind) as (endpoint, _):
+        endpoint.abort(end, THE_USER)
+        with pytest.raises(DataConnectionError, match=THE_USER) as caught:
+            await endpoint.open()
+        assert (caught.value.reply_code, caught.value.end) == (425, end)
+
+    if kind in ("passive", "pooled"):
+        async with endpoint_of(kind) as (endpoint, _):
+            opening = asyncio.ensure_future(endpoint.open())
+            await turns()
+            endpoint.abort(end, THE_USER)
+            with pytest.raises(DataConnectionError, match=THE_USER):
+                await opening
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_abort_without_a_reason_is_a_425_too(kind: str) -> None:
+    """The message says what happened."""
+
+    async with endpoint_of(kind) as (endpoint, _):
+        endpoint.abort()
+        with pytest.raises(DataConnectionError, match="given up") as caught:
+            await endpoint.open()
+        assert (caught.value.reply_code, caught.value.end) == (425, End.ABORTED)
+
+
+async def test_an_end_with_a_class_of_its_own_keeps_it() -> None:
+    """A limit is no less a limit because nobody has connected."""
+
+    async with endpoint_of("passive") as (endpoint, _):
+        endpoint.abort(End.SIZE_LIMIT, THE_USER)
+        with pytest.raises(QuotaExceeded):
+            await endpoint.open()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_given_up_once_it_is_open_is_a_426(kind: str) -> None:
+    """It was a transfer."""
+
+    async with endpoint_of(kind) as (endpoint, peer):
+        if isinstance(endpoint, PassiveEndpoint | PooledEndpoint):
+            peer.connect_ex((HOST, endpoint.address.port))
+        dtp = await endpoint.open(keep=True)
+        endpoint.abort(End.ABORTED, THE_USER)
+        with pytest.raises(TransferAborted, match=THE_USER) as caught:
+            await dtp.wait_closed()
+        assert (caught.value.reply_code, caught.value.end) == (426, End.ABORTED)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_transfer_whose_endpoint_is_given_up_is_a_425(kind: str) -> None:
+    """The error, its reply and its result agree."""
+
+    async with endpoint_of(kind) as (endpoint, _):
+        endpoint.abort(End.ABORTED, THE_USER)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield b"data"
+
+        with pytest.raises(DataConnectionError, match=THE_USER) as caught:
+            await send_stream(endpoint, chunks())
+        result = caught.value.result
+        assert result is not None
+        assert (result.reply_code, result.end) == (425, End.ABORTED)
+        assert caught.value.reply == "425 Aborted by this side."
 
 
 async def test_an_abort_while_the_protocol_is_made() -> None:
@@ -496,8 +602,7 @@ async def test_what_negotiates_is_given_up(when: str, how: str) -> None:
         elif how == "abort":
             endpoint.abort(End.ABORTED, "the user said so")
         await endpoint.aclose()
-        expected = TransferAborted if how == "abort" else DataConnectionError
-        with pytest.raises((expected, RuntimeError)):
+        with pytest.raises((DataConnectionError, RuntimeError)):
             await endpoint.open()
         if peer is not None:
             with pytest.raises(OSError, match=r"reset|EOF|closed"):
@@ -597,8 +702,8 @@ async def test_every_order_of_handshake_connect_and_open(before: str, how: str) 
             else:
                 await endpoint.aclose()
             if how != "cancel":
-                is_426 = how == "abort" or "connect" in before
-                with pytest.raises(TransferAborted if is_426 else DataConnectionError):
+                is_open = "connect" in before
+                with pytest.raises(TransferAborted if is_open else DataConnectionError):
                     await endpoint.open()
         assert sock.fileno() == -1
 

@@ -450,7 +450,7 @@ async def test_an_abort_wakes_who_waits() -> None:
         opening = asyncio.ensure_future(endpoint.open())
         await turns()
         endpoint.abort(End.ABORTED, "ABOR")
-        with pytest.raises(TransferAborted, match="ABOR"):
+        with pytest.raises(DataConnectionError, match="ABOR"):
             await opening
         assert pool.metrics.in_use == 0
 
