@@ -17,6 +17,7 @@ import contextlib
 import select
 import weakref
 from collections.abc import Callable
+from types import MethodType
 
 __all__ = ["HangupWatch"]
 
@@ -27,11 +28,12 @@ AT_A_TIME = 64
 class HangupWatch:
     """Watches the connections of one event loop; see `of`.
 
-    Its epoll has a descriptor only while something is watched.
+    Its epoll has a descriptor only while something is watched. It keeps no callback alive: a
+    connection knows its event loop, so a loop that was closed over it would never be freed.
     """
 
     def __init__(self) -> None:
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._callbacks: dict[int, weakref.ref[Callable[[], None]]] = {}
         self._epoll: select.epoll | None = None
 
     @classmethod
@@ -48,7 +50,8 @@ class HangupWatch:
 
         Args:
             fd: The number of its socket. Call `remove` before another file can get the number.
-            callback: Called from the event loop.
+            callback: Called from the event loop, as long as somebody else refers to it, or to
+                the object whose method it is.
         """
 
         if not hasattr(select, "epoll"):
@@ -58,12 +61,12 @@ class HangupWatch:
         # works is not to be lost for want of a watch.
         with contextlib.suppress(OSError):
             self._watch(fd)
-            self._callbacks[fd] = callback
+            self._callbacks[fd] = _weak(callback)
 
     def remove(self, fd: int, callback: Callable[[], None]) -> None:
         """Stop watching the connection. Does nothing if another file has the number by now."""
 
-        if self._callbacks.get(fd) != callback:
+        if self._callback_for(fd) != callback:
             return
 
         del self._callbacks[fd]
@@ -98,9 +101,22 @@ class HangupWatch:
         epoll = self._epoll
         assert epoll is not None
         for fd, _ in epoll.poll(0, AT_A_TIME):
-            callback = self._callbacks.get(fd)
+            callback = self._callback_for(fd)
             if callback is not None:
                 callback()
+
+    def _callback_for(self, fd: int) -> Callable[[], None] | None:
+        reference = self._callbacks.get(fd)
+        return None if reference is None else reference()
+
+
+def _weak(callback: Callable[[], None]) -> weakref.ref[Callable[[], None]]:
+    """Refer to a callback. A bound method is a new object each time: its own object counts."""
+
+    if isinstance(callback, MethodType):
+        return weakref.WeakMethod(callback)
+
+    return weakref.ref(callback)
 
 
 _watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, HangupWatch] = (

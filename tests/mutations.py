@@ -126,6 +126,13 @@ MUTATIONS: tuple[Mutation, ...] = (
         "::test_a_stream_that_was_cut_here_does_not_end_quietly",
     ),
     Mutation(
+        name="a source that has ended and is gone has lost nothing",
+        module="ftpdata/transfers/relaying.py",
+        check="        if sight.is_gone and not has_ended:\n",
+        instead="        if sight.is_gone:\n",
+        tests="tests/transfers/test_relaying.py::test_a_source_that_has_sent_everything_may_go",
+    ),
+    Mutation(
         name="no message becomes a reply unless whoever raises the error says so",
         module="ftpdata/errors.py",
         check="            return self.default_reply_text\n",
@@ -756,7 +763,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="who leaves the watch late takes nothing from who came",
         module="ftpdata/_hangup.py",
-        check="        if self._callbacks.get(fd) != callback:\n            return\n",
+        check="        if self._callback_for(fd) != callback:\n            return\n",
         instead="",
         tests="tests/test_hangup.py::test_a_number_that_is_another_s_by_now_stays_its_own",
     ),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import select
 import socket
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from ftpdata._hangup import HangupWatch
 from ftpdata.testing import half_close, reset, tcp_pair
 from tests.harness.connections import connection, peer_task, receive_all
+from tests.harness.loops import LOOP_FACTORIES
 from tests.harness.waiting import turns, until
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux has epoll")
@@ -100,6 +103,40 @@ async def test_where_there_is_no_epoll_nothing_is_watched(monkeypatch: pytest.Mo
     watch = HangupWatch.of(asyncio.get_running_loop())
     watch.add(0, turns)  # type: ignore[arg-type]
     watch.remove(0, turns)  # type: ignore[arg-type]
+
+
+class Owner:
+    """What a connection is to the watch: an object that knows its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.ours, self.theirs = socket.socketpair()
+        HangupWatch.of(loop).add(self.ours.fileno(), self.notice)
+
+    def notice(self) -> None:
+        """Take note."""
+
+
+@pytest.mark.parametrize("make", [*filter(None, LOOP_FACTORIES.values())])
+def test_a_loop_that_was_closed_over_its_connections_is_freed(
+    make: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """So is the descriptor, although nobody has removed anything before."""
+
+    async def watch_and_forget() -> None:
+        owner = Owner(asyncio.get_running_loop())
+        owner.ours.close()
+        owner.theirs.close()
+
+    before = descriptors()
+    loop = make()
+    loop.run_until_complete(watch_and_forget())
+    loop.close()
+    freed = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert freed() is None
+    assert descriptors() == before
 
 
 class NoEpoll:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
+from collections.abc import Iterator
 
+from .._hangup import HangupWatch
+from .._kernel import RESET_ERRNOS, sight_of
 from ..connection.protocol import DTP
 from ..connection.receive_queue import ReceiveQueue
 from ..contracts import ProgressCallback
 from ..deadlines import Deadlines
 from ..errors import FTPDataError
 from ..opening.endpoint import Endpoint
-from ..outcome import Direction, TransferResult
+from ..outcome import Direction, End, TransferResult
 from ..throttle import TokenBucket
 from ._door import at_the_door, check_arguments
 from ._opened import opened_together
@@ -71,13 +76,45 @@ async def relay(
 
     async def body() -> None:
         queue = ReceiveQueue.attach(incoming)
-        while data := await queue.receive():
-            await transfer.pace.send(data)
-            await transfer.note_file_bytes(data)
-            # Do not keep it while waiting for the next piece: the peer may stall.
-            del data
+        with _noticing_loss(incoming):
+            while data := await queue.receive():
+                await transfer.pace.send(data)
+                await transfer.note_file_bytes(data)
+                # Do not keep it while waiting for the next piece: the peer may stall.
+                del data
 
         with contextlib.suppress(FTPDataError):
             await incoming.finish(deadlines.close)
 
     return await transfer.run(body)
+
+
+@contextlib.contextmanager
+def _noticing_loss(source: DTP) -> Iterator[None]:
+    """Cut a source at once when its peer is gone, also while a slow destination holds it up.
+
+    Nobody reads from it then, so its transport does not notice. What has come and was not
+    read is lost, which does no harm: the destination does not get the whole in any case.
+    """
+
+    sock = source.transport.get_extra_info("socket")
+    fd = -1 if sock is None else sock.fileno()
+    if fd < 0:
+        yield
+        return
+
+    def look() -> None:
+        sight = sight_of(sock)
+        error = sight.error
+        # A peer that has sent its end of file before, and is gone now, has said all (EPIPE).
+        has_ended = error is not None and error.errno == errno.EPIPE
+        if sight.is_gone and not has_ended:
+            is_reset = error is None or error.errno in RESET_ERRNOS
+            source.abort(End.RESET if is_reset else End.LOST, cause=error)
+
+    watch = HangupWatch.of(asyncio.get_running_loop())
+    watch.add(fd, look)
+    try:
+        yield
+    finally:
+        watch.remove(fd, look)
