@@ -96,11 +96,42 @@ MUTATIONS: tuple[Mutation, ...] = (
         "::test_what_a_clients_context_refuses_is_refused_at_the_call",
     ),
     Mutation(
-        name="no tickets on data connections",
+        name="no tickets where none is needed",
         module="ftpdata/tls/policy.py",
-        check="        context.num_tickets = 0\n",
-        instead="",
-        tests="tests/tls/test_policy.py::test_no_tickets_are_sent_on_data_connections",
+        check="context.num_tickets = 1 if reuse is SessionReuse.REQUIRED else 0\n",
+        instead="context.num_tickets = 1\n",
+        tests="tests/tls/test_policy.py::test_no_tickets_are_sent_where_none_is_needed",
+    ),
+    Mutation(
+        name="a ticket on each data connection, for clients that use one once",
+        module="ftpdata/tls/policy.py",
+        check="context.num_tickets = 1 if reuse is SessionReuse.REQUIRED else 0\n",
+        instead="context.num_tickets = 0\n",
+        tests="tests/tls/test_policy.py"
+        "::test_a_data_connection_brings_the_ticket_for_the_next_one",
+    ),
+    Mutation(
+        name="no ticket while the client may be sending",
+        module="ftpdata/tls/_channel.py",
+        check="            self._tickets = self._outgoing.read()\n",
+        instead="            pass\n",
+        tests="tests/tls/test_policy.py"
+        "::test_a_data_connection_brings_the_ticket_for_the_next_one",
+    ),
+    Mutation(
+        name="no ticket for a stranger",
+        module="ftpdata/tls/_channel.py",
+        check="            self._tickets = self._outgoing.read()\n",
+        instead="            pass\n",
+        tests="tests/tls/test_policy.py::test_a_stranger_gets_no_ticket",
+    ),
+    Mutation(
+        name="the acknowledgement of a ticket is not that of data",
+        module="ftpdata/tls/_channel.py",
+        check="self._taken += len(self._tickets) + self._outgoing.pending\n",
+        instead="self._taken += self._outgoing.pending\n",
+        tests="tests/tls/test_channel.py"
+        "::test_tickets_are_acknowledged_like_the_data_after_them",
     ),
     Mutation(
         name="a reset is a clean end only where the peer has everything",

@@ -67,6 +67,8 @@ class TLSChannel:
         self.acknowledged_before: int | None = None
         self.has_announced_end: bool = False
         self._failure: ssl.SSLError | None = None
+        # The tickets after a server's handshake, which wait for other bytes to be sent.
+        self._tickets = b""
         # Bytes that were taken to be sent, not counting the announcement of the end.
         self._taken = 0
 
@@ -76,12 +78,19 @@ class TLSChannel:
         self._incoming.write(data)
 
     def take(self) -> bytes:
-        """Return the bytes that are to be sent."""
+        """Return the bytes that are to be sent.
+
+        A server's tickets of TLS 1.3 (RFC 8446 §4.6.1) wait until there is something else
+        to send. A client that uploads may close without reading. Its system then turns the
+        close into a reset, if a ticket is unread, and drops the data that it has not sent
+        yet. So this client gets its ticket with this side's end, after all its data have
+        come; and a client that reads gets it with the first data.
+        """
 
         if not self._outgoing.pending:
             return b""
 
-        data = self._outgoing.read()
+        data, self._tickets = self._tickets + self._outgoing.read(), b""
         if not self.has_announced_end:
             self._taken += len(data)
         return data
@@ -104,6 +113,9 @@ class TLSChannel:
         except ssl.SSLWantReadError:
             return False
 
+        if self.object.server_side and self.object.version() == "TLSv1.3":
+            # The client has finished the handshake, so nothing but tickets is left to send.
+            self._tickets = self._outgoing.read()
         return True
 
     def write(self, data: Buffer) -> None:
@@ -186,7 +198,8 @@ class TLSChannel:
                 pass
 
         if not self.has_announced_end:
-            self._taken += self._outgoing.pending
+            if self._outgoing.pending:
+                self._taken += len(self._tickets) + self._outgoing.pending
             self.has_announced_end = True
 
         try:

@@ -8,11 +8,13 @@ sessions, resumption would prove nothing.
 
 Python's `ssl` and asyncio leave three more things to this module:
 
-- After the control handshake the context sends no tickets (`num_tickets`):
-  unread tickets make TLS 1.3 uploads end in a reset. The client uses the ticket
-  of its control connection. A client that uses a ticket only once, as curl does
-  (RFC 8446 §C.4), gets the next one on the control connection, too
-  (`DataTLS.renew_ticket`).
+- Most clients use the ticket of their control connection again and again. A client
+  that uses a ticket of TLS 1.3 only once (RFC 8446 §C.4) needs a further one for
+  each data connection, if resumption is required. It gets one on every data
+  connection, but never while it may still be sending: a client that closes with a
+  ticket unread resets its own upload (`ftpdata.tls._channel.TLSChannel.take`).
+  PHP reads this one. A client that closes its uploads without reading, as curl
+  does, gets another one on the control connection (`DataTLS.renew_ticket`).
 - A client that offers only foreign application protocols is refused.
 - A stream that ends without a close_notify was cut (`ftpdata.connection.protocol`).
 """
@@ -69,7 +71,8 @@ class ServerCertificate:
         password: Password of the private key.
         minimum_version: The oldest version of TLS that is spoken.
         maximum_version: The newest one. Use TLS 1.2 if reuse is required and some
-            clients keep one ticket and use it only once, as PHP does in TLS 1.3.
+            clients use a ticket of TLS 1.3 only once, close their uploads without
+            reading, and do not allow `DataTLS.renew_ticket`, as Perl's Net::FTP.
         prepare: Called with every new context, for settings of your own:
             ciphers, client certificates.
     """
@@ -156,8 +159,9 @@ class DataTLS:
     ) -> DataTLS:
         """Take over the context of a control connection whose handshake is done.
 
-        The context sends no more tickets from now on, and refuses clients
-        that offer foreign application protocols only.
+        From now on the context refuses clients that offer foreign application
+        protocols only. It sends one ticket on each data connection if the session
+        must be resumed, for the client's next data connection, and none otherwise.
 
         Args:
             context: The context of this control session alone
@@ -172,7 +176,7 @@ class DataTLS:
         """
 
         made = cls(context=context, reuse=reuse, strict_close=strict_close)
-        context.num_tickets = 0
+        context.num_tickets = 1 if reuse is SessionReuse.REQUIRED else 0
         context.set_alpn_protocols(list(FTP_PROTOCOLS))
         context.sslobject_class = _ServerObject
         if reuse is SessionReuse.OFF:
@@ -242,9 +246,10 @@ class DataTLS:
         """Send the client a new ticket for a further data connection, in TLS 1.3.
 
         Call this once for each data connection, before the reply that ends its
-        transfer. If resumption is required, a client that uses a ticket only once
-        (curl, and all of OpenSSL's clients that keep a cache) could otherwise
-        protect just one data connection. If it is not required, nothing is done.
+        transfer. If resumption is required, a client that uses a ticket only once and
+        closes its uploads without reading (curl) could otherwise protect no data
+        connection after an upload: it has not read the ticket of that connection. If
+        resumption is not required, nothing is done.
 
         TLS sends a ticket after every authentication of the client, and Python has
         no other way to send one on an established connection. So the next data that

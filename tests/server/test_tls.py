@@ -58,6 +58,12 @@ class ReusingFTP(ftplib.FTP_TLS):
         self.welcome = self.getresp()
         return self.welcome
 
+    def take_session(self) -> ssl.SSLSession | None:
+        """Return the session that the next data connection offers."""
+
+        assert isinstance(self.sock, ssl.SSLSocket)
+        return self.sock.session
+
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[Any, int | None]:
         """Open a data connection."""
 
@@ -65,8 +71,7 @@ class ReusingFTP(ftplib.FTP_TLS):
         if not self._prot_p:  # type: ignore[attr-defined]
             return sock, size
 
-        assert isinstance(self.sock, ssl.SSLSocket)
-        session = self.sock.session if self.reuse else None
+        session = self.take_session() if self.reuse else None
         if session is not None:
             self.sessions.append(session.id)
         try:
@@ -333,6 +338,118 @@ async def test_a_ticket_is_used_once(served_directory: Path) -> None:
 
     assert len(sessions) == 5
     assert len(set(sessions)) == 5
+
+
+class OneTicketFTP(ReusingFTP):
+    """Keeps one ticket, the newest, and uses it once in TLS 1.3, as PHP does.
+
+    It takes tickets from data connections, too, and cannot be asked for a certificate.
+    """
+
+    def __init__(self, context: ssl.SSLContext):
+        super().__init__(context)
+        self.ticket: ssl.SSLSession | None = None
+
+        class TicketSocket(ssl.SSLSocket):
+            def unwrap(sock) -> socket.socket:  # noqa: N805 - `self` is the client
+                # SSLSocket forgets its session with its TLS, which has read the last ticket.
+                tls = sock._sslobj  # type: ignore[attr-defined]
+                below = super().unwrap()
+                self.ticket = tls.session
+                return below
+
+        context.sslsocket_class = TicketSocket
+
+    def prot_p(self) -> str:
+        """Protect data connections, with the ticket that has come by now."""
+
+        reply = super().prot_p()
+        assert isinstance(self.sock, ssl.SSLSocket)
+        self.ticket = self.sock.session
+        return reply
+
+    def take_session(self) -> ssl.SSLSession | None:
+        """Take the ticket; a session of TLS 1.2 is not used up."""
+
+        ticket = self.ticket
+        if self.context.maximum_version is TLS_1_3 and ticket and ticket.id in self.sessions:
+            return None
+
+        return ticket
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("passive", [True, False])
+async def test_a_client_that_keeps_one_ticket(
+    version: ssl.TLSVersion, passive: bool, served_directory: Path
+) -> None:
+    """Every data connection brings the ticket for the next one, with the transfer or after it."""
+
+    content = bytes(range(256)) * 1000
+
+    def work() -> OneTicketFTP:
+        with OneTicketFTP(client_context(version)) as ftp:
+            ftp.connect(server.host, server.port, timeout=PATIENCE)
+            ftp.login("ann", "secret")
+            ftp.prot_p()
+            ftp.set_pasv(passive)
+            for size in (0, 1, 5_000, len(content)):
+                ftp.storbinary(f"STOR file{size}", io.BytesIO(content[:size]))
+                ftp.storbinary(f"APPE file{size}", io.BytesIO(content[:size]))
+                received = io.BytesIO()
+                ftp.retrbinary(f"RETR file{size}", received.write)
+                assert received.getvalue() == content[:size] * 2
+            # Without a data connection, no ticket is used.
+            with pytest.raises(ftplib.error_perm, match=r"^550"):
+                ftp.retrbinary("RETR missing", print)
+            assert len(ftp.nlst()) == 4
+            return ftp
+
+    async with protected_server(
+        served_directory, require_tls=True, require_session_reuse=True
+    ) as server:
+        client = await in_thread(work)
+
+    assert client.resumed == [True] * 13
+    if version is TLS_1_3:
+        assert len(set(client.sessions)) == 13
+
+
+@pytest.mark.skipif(shutil.which("php") is None, reason="no php here")
+@pytest.mark.parametrize("passive", ["true", "false"])
+async def test_php(passive: str, served_directory: Path, tmp_path: Path) -> None:
+    """Many transfers of PHP for one login."""
+
+    sizes = [0, 1, 5_000, 300_000]
+    for size in sizes:
+        (tmp_path / f"file{size}").write_bytes(b"x" * size)
+    script = """
+        [$_, $host, $port, $passive, $directory] = $argv;
+        $ftp = ftp_ssl_connect($host, (int)$port, 30);
+        ftp_login($ftp, 'ann', 'secret') or exit('login');
+        ftp_pasv($ftp, $passive == 'true') or exit('PASV');
+        foreach ([0, 1, 5000, 300000] as $size) {
+            ftp_put($ftp, "file$size", "$directory/file$size", FTP_BINARY) or exit("put $size");
+            ftp_get($ftp, "$directory/got$size", "file$size", FTP_BINARY) or exit("get $size");
+        }
+        count(ftp_nlist($ftp, '.')) == 4 or exit('list');
+        ftp_close($ftp);
+        echo 'done';
+    """
+    async with protected_server(
+        served_directory, require_tls=True, require_session_reuse=True
+    ) as server:
+        process = await asyncio.create_subprocess_exec(
+            *("php", "-r", script, "--", server.host, str(server.port), passive, str(tmp_path)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert output == b"done"
+
+    for size in sizes:
+        assert (served_directory / f"file{size}").read_bytes() == b"x" * size
+        assert (tmp_path / f"got{size}").read_bytes() == b"x" * size
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")

@@ -189,6 +189,81 @@ def test_what_tls_itself_has_sent_counts(tmp_path: Path) -> None:
     assert server.undelivered(0) == before + len(sent)
 
 
+# Tickets of TLS 1.3
+
+
+def with_tickets() -> list[TLSChannel]:
+    """Make a server's and a client's channel after a handshake with tickets."""
+
+    server = TLSChannel(DataTLS(context=server_certificate(TLS_1_3).session_context()))
+    client = TLSChannel(for_client(TLS_1_3))
+    shake_hands(server, client)
+    return [server, client]
+
+
+def has_ticket(client: TLSChannel) -> bool:
+    """Return whether the client has read a ticket."""
+
+    return client.object.session is not None and client.object.session.has_ticket
+
+
+def test_tickets_go_with_the_first_data() -> None:
+    """A client that reads data gets the tickets before them, and only once."""
+
+    server, client = with_tickets()
+    assert client.read() == (b"", False)
+    assert not has_ticket(client)
+    sizes = []
+    for _ in range(2):
+        server.write(CONTENT)
+        records = server.take()
+        sizes.append(len(records))
+        client.feed(records)
+        assert read_all(client, 1 << 20) == (CONTENT, False)
+        assert has_ticket(client)
+    assert 0 < sizes[0] - sizes[1] < 1000
+
+
+def test_tickets_wait_while_the_client_sends() -> None:
+    """A client that only sends gets them with the server's end, after its own."""
+
+    server, client = with_tickets()
+    for _ in range(2):
+        client.write(CONTENT)
+        server.feed(client.take())
+        assert read_all(server, 1 << 20) == (CONTENT, False)
+        client.feed(server.take())
+        assert client.read() == (b"", False)
+        assert not has_ticket(client)
+    client.announce_end()
+    server.feed(client.take())
+    assert server.read() == (b"", True)
+    assert server.announce_end()
+    client.feed(server.take())
+    assert client.read() == (b"", True)
+    assert has_ticket(client)
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_tickets_are_acknowledged_like_the_data_after_them(is_empty: bool) -> None:
+    """Their acknowledgement is not taken for that of data; without data, they do not count."""
+
+    server, client = with_tickets()
+    server.acknowledged_before = 0
+    before = server.undelivered(0)
+    assert before is not None
+    if not is_empty:
+        server.write(CONTENT)
+    server.announce_end()
+    records = server.take()
+    size = server.undelivered(0)
+    assert size is not None
+    client.feed(records[: size - before])
+    assert read_all(client, 1 << 20) == (b"" if is_empty else CONTENT, False)
+    assert (size == before) == is_empty
+    assert size < before + len(records)
+
+
 def test_a_channel_of_any_context() -> None:
     """Contexts that `ftpdata.tls.policy` did not make work, too."""
 

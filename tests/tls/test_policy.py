@@ -40,6 +40,7 @@ from ftpdata.tls.policy import DataTLS, ServerCertificate, SessionReuse
 
 from ..harness.connections import peer_task
 from ..harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
+from ..harness.waiting import until
 
 HOST = "127.0.0.1"
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -291,8 +292,8 @@ async def test_a_client_checks_the_name_of_the_server() -> None:
 
 
 @pytest.mark.parametrize("session", ["own", "none"])
-async def test_no_tickets_are_sent_on_data_connections(session: str) -> None:
-    """What a client does not read would reset its upload: nothing follows the handshake."""
+async def test_no_tickets_are_sent_where_none_is_needed(session: str) -> None:
+    """Unless the session must be resumed, nothing follows the handshake."""
 
     control = log_in(TLS_1_3)
     assert control.session.has_ticket
@@ -490,6 +491,87 @@ async def test_the_next_ticket_comes_on_the_control_connection() -> None:
         control.reply()
         control.command()
         control.reply()
+
+
+async def upload_and_read_the_end(dtp: DTP, peer: TLSPeer) -> None:
+    """Upload as PHP does; check that nothing comes before the client's end."""
+
+    content = b"data" * 10_000
+    consumer = MemoryConsumer()
+    received = dtp.register_consumer(consumer)
+    await peer.send(content)
+    await until(lambda: dtp.bytes_received == len(content))
+    with pytest.raises(BlockingIOError):
+        peer.sock.recv(1)
+    await peer.put(peer.close_notify())
+    assert await peer.receive() == b""
+    await received
+    assert consumer.data == content
+
+
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_a_data_connection_brings_the_ticket_for_the_next_one(direction: str) -> None:
+    """A client that uses each ticket once, and cannot be asked, still protects all of them.
+
+    So does PHP. While the client may be sending, nothing comes that it could leave unread.
+    """
+
+    control = log_in(TLS_1_3)
+    session = control.session
+    used = set()
+    for _ in range(5):
+        assert session.id not in used
+        used.add(session.id)
+        async with protected(control, session=session, reuse=SessionReuse.REQUIRED) as pair:
+            dtp, peer = pair
+            if direction == "download":
+                dtp.write(b"data" * 10_000)
+                assert await peer.receive()
+            else:
+                await upload_and_read_the_end(dtp, peer)
+            assert peer.tls.session_reused
+            assert peer.tls.session is not None
+            session = peer.tls.session
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_000, 1_000_000])
+async def test_a_client_that_leaves_its_ticket_unread_loses_nothing(
+    size: int, tmp_path: Path
+) -> None:
+    """It closes right after its end, while the last of its data are still on their way."""
+
+    control = log_in(TLS_1_3)
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    content = bytes(range(250)) * (size // 250 + 1)
+    for _ in range(5):
+        async with sockets(send_buffer=1 << 21, receive_buffer=4096) as (accepted, sock):
+            peer = TLSPeer(sock, control.client, session=control.session)
+            endpoint = AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK)
+            receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "file"))
+            await peer.handshake()
+            wire = peer.record(content[:size]) if size else b""
+            await send_then_cut(sock, wire + peer.close_notify(), Cut.CLOSE)
+            result = await receiving
+        assert result.end is End.CLEAN
+        assert (tmp_path / "file").read_bytes() == content[:size]
+
+
+async def test_a_stranger_gets_no_ticket() -> None:
+    """A data connection that is refused must not be given what opens the next one."""
+
+    control = log_in(TLS_1_3)
+    tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
+    async with sockets() as (accepted, sock):
+        peer = TLSPeer(sock, control.client)
+        async with AcceptedEndpoint(accepted, tls=tls, deadlines=QUICK) as endpoint:
+            opening = asyncio.ensure_future(endpoint.open())
+            await peer.handshake()
+            with pytest.raises(TLSNegotiationFailed):
+                await opening
+        with pytest.raises(ConnectionResetError):
+            await peer.receive()
+    assert peer.tls.session is not None
+    assert not peer.tls.session.has_ticket
 
 
 @pytest.mark.parametrize(
