@@ -22,7 +22,7 @@ CONTENT = bytes(i * 7 % 251 for i in range(100_000))
 
 
 def read_all(channel: TLSChannel, size: int) -> tuple[bytes, bool]:
-    """Read into memory of a size until there is no more; tell whether the end was announced."""
+    """Read all data into memory of this size; return them, and whether the end was announced."""
 
     memory = memoryview(bytearray(size))
     received = b""
@@ -36,7 +36,7 @@ def read_all(channel: TLSChannel, size: int) -> tuple[bytes, bool]:
 @VERSIONS
 @pytest.mark.parametrize("step", [1 << 20, 1])
 def test_two_channels_shake_hands(version: ssl.TLSVersion, step: int) -> None:
-    """However the messages are cut; then data pass both ways."""
+    """The handshake succeeds in pieces of any size. Then data pass in both directions."""
 
     server, client = channels(version, step=step)
     for here, there in ((server, client), (client, server)):
@@ -80,7 +80,7 @@ def test_data_are_read_into_memory_of_any_size(version: ssl.TLSVersion, size: in
 
 
 def test_the_end_is_told_with_the_data_before_it() -> None:
-    """The end comes with the data if there is room for all of them."""
+    """One read returns the last data and the end, if there is room for all of the data."""
 
     server, client = channels()
     client.write(b"data")
@@ -90,7 +90,7 @@ def test_the_end_is_told_with_the_data_before_it() -> None:
 
 
 def test_memory_without_room_takes_nothing() -> None:
-    """Nothing is lost, or taken for an end."""
+    """A read into empty memory loses no data, and does not report an end."""
 
     server, client = channels()
     client.write(b"data")
@@ -101,7 +101,7 @@ def test_memory_without_room_takes_nothing() -> None:
 
 @VERSIONS
 def test_garbage_is_told_after_the_good_data_before_it(version: ssl.TLSVersion) -> None:
-    """Each further read raises the true reason."""
+    """After the good data, each further read raises the true reason."""
 
     server, client = channels(version)
     client.write(b"good")
@@ -117,7 +117,7 @@ def test_garbage_is_told_after_the_good_data_before_it(version: ssl.TLSVersion) 
 
 @VERSIONS
 def test_half_a_record_waits(version: ssl.TLSVersion) -> None:
-    """For its rest; `holds_data` does not know what it is worth."""
+    """No data come before the whole record is there; `holds_data` is true meanwhile."""
 
     server, client = channels(version)
     client.write(b"data")
@@ -132,7 +132,7 @@ def test_half_a_record_waits(version: ssl.TLSVersion) -> None:
 
 @VERSIONS
 def test_the_end_can_be_announced_over_data_that_nobody_has_read(version: ssl.TLSVersion) -> None:
-    """They are dropped, and so are those that come before the peer's own end, which is seen."""
+    """The unread data are dropped. Later data and the peer's own end can still be read."""
 
     server, client = channels(version)
     client.write(b"dropped")
@@ -149,7 +149,7 @@ def test_the_end_can_be_announced_over_data_that_nobody_has_read(version: ssl.TL
 
 
 def test_what_the_peer_has_not_acknowledged() -> None:
-    """It counts the bytes taken to be sent, without the announced end; None if unknown."""
+    """All bytes that were taken count, except the announced end. None stands for unknown."""
 
     server, client = channels()
     assert server.undelivered(1000) is None
@@ -170,7 +170,7 @@ def test_what_the_peer_has_not_acknowledged() -> None:
 
 
 def test_what_tls_itself_has_sent_counts(tmp_path: Path) -> None:
-    """An answer to new keys goes over the wire, and is acknowledged as data are."""
+    """An answer to new keys is acknowledged as data are."""
 
     tls = for_client(TLS_1_3)
     tls.context.keylog_filename = str(tmp_path / "keys")
@@ -265,7 +265,7 @@ def test_tickets_are_acknowledged_like_the_data_after_them(is_empty: bool) -> No
 
 
 def test_a_channel_of_any_context() -> None:
-    """Contexts that `ftpdata.tls.policy` did not make work, too."""
+    """A channel also works with a context that `ftpdata.tls.policy` has not prepared."""
 
     server = TLSChannel(DataTLS(context=server_certificate().session_context()))
     client = TLSChannel(

@@ -1,4 +1,4 @@
-"""What a client offers is read from its first bytes, at every split, and nothing else escapes."""
+"""Tests of `ftpdata.tls._client_hello`: what a client offers in its first message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ftpdata.tls._client_hello import ClientHello, may_offer_protocols, parse_cl
 def hello(
     *protocols: str, server_name: str | None = None, post_handshake_auth: bool = False
 ) -> bytes:
-    """Give the first bytes that OpenSSL's own client sends."""
+    """Return the first bytes that OpenSSL's own client sends."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -49,7 +49,7 @@ OFFERS = [
 
 @pytest.mark.parametrize(("data", "offer"), OFFERS)
 def test_offers_are_read(data: bytes, offer: ClientHello) -> None:
-    """Protocols and the name of the server are those that OpenSSL's client was given."""
+    """The protocols and the name of the server are those that OpenSSL's client was given."""
     assert parse_client_hello(data) == offer
     assert parse_client_hello(data + b"more") == offer
     assert parse_client_hello(memoryview(data)) == offer
@@ -57,14 +57,14 @@ def test_offers_are_read(data: bytes, offer: ClientHello) -> None:
 
 @pytest.mark.parametrize(("data", "offer"), OFFERS)
 def test_every_part_is_incomplete(data: bytes, offer: ClientHello) -> None:
-    """As long as one byte is missing, nothing is told and nothing is wrong."""
+    """As long as one byte is missing, the result is None, and no error is raised."""
     for end in range(len(data)):
         assert parse_client_hello(data[:end]) is None
 
 
 @pytest.mark.parametrize(("data", "offer"), OFFERS)
 def test_a_look_never_misses_an_offer(data: bytes, offer: ClientHello) -> None:
-    """Only a whole ClientHello without that extension need not be read."""
+    """Only a complete ClientHello without the extension is known to offer nothing."""
     for end in range(len(data)):
         assert may_offer_protocols(data[:end])
     assert may_offer_protocols(data) == bool(offer.protocols)
@@ -73,7 +73,7 @@ def test_a_look_never_misses_an_offer(data: bytes, offer: ClientHello) -> None:
 
 
 def test_random_bytes_are_not_taken_for_an_offer() -> None:
-    """OpenSSL 3.5 and later send over 1,000 of them; any two may be the number of the extension."""
+    """OpenSSL 3.5 sends over 1,000 random bytes. Two of them may equal the extension's number."""
     body = b"\x03\x03" + b"\x00\x10" * 16 + b"\x20" + b"\x00\x10" * 16
     body += b"\x00\x02\x00\x10" + b"\x01\x00"
     extension = b"\x00\x33\x04\xc0" + b"\x00\x10" * 0x260
@@ -82,7 +82,7 @@ def test_random_bytes_are_not_taken_for_an_offer() -> None:
 
 
 def test_a_hello_whose_parts_do_not_fit_is_read() -> None:
-    """It is parsed to get the reason why it is refused."""
+    """Such a ClientHello is parsed, so that it is refused with its reason."""
     body = bytes(34) + b"\x00" + b"\x00\x02\x00\x2f" + b"\x01\x00"
     for parts in (bytes(20), body + b"\x00", body + b"\x00\x05\x00\x33\x00\x02\x00", body):
         assert may_offer_protocols(record(b"\x01" + len(parts).to_bytes(3, "big") + parts))
@@ -90,7 +90,7 @@ def test_a_hello_whose_parts_do_not_fit_is_read() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 def test_a_hello_in_many_records_is_joined(size: int) -> None:
-    """RFC 8446 §5.1 lets a message be split over records."""
+    """RFC 8446 §5.1 allows a message to be split over several records."""
     whole, offer = OFFERS[3]
     message = whole[5:]
     records = b"".join(
@@ -122,7 +122,7 @@ def record(message: bytes) -> bytes:
     ],
 )
 def test_what_is_no_hello_is_refused(data: bytes) -> None:
-    """Plain text, other records, other messages and parts that do not fit are invalid data."""
+    """Plain text, other records, other messages, and parts that do not fit are `InvalidData`."""
     with pytest.raises(InvalidData):
         parse_client_hello(data)
 
@@ -135,7 +135,7 @@ def test_a_hello_without_extensions_offers_nothing() -> None:
 
 
 def test_names_of_another_kind_are_passed_over() -> None:
-    """Only host names count; an empty extension of the server's is none."""
+    """Only host names count, and an empty extension has no name."""
     names = b"\x01\x00\x01z"
     extensions = b"\x00\x00" + (len(names) + 2).to_bytes(2, "big") + len(names).to_bytes(2, "big")
     extensions += names + b"\x00\x00\x00\x00"
@@ -147,14 +147,14 @@ def test_names_of_another_kind_are_passed_over() -> None:
 
 @given(st.integers(1, 400))
 def test_an_offer_that_two_records_share_is_not_missed(size: int) -> None:
-    """The number of the extension may be split by the head of a record."""
+    """The header of a record may stand in the middle of the extension's number."""
     message = OFFERS[1][0][5:]
     assert may_offer_protocols(record(message[:size]) + record(message[size:]))
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(record))
 def test_only_its_own_error_escapes(data: bytes) -> None:
-    """Whatever comes, the result is an offer, a wish for more, or InvalidData."""
+    """For any bytes the result is a ClientHello or None, or `InvalidData` is raised."""
     try:
         result = parse_client_hello(data)
     except InvalidData:
@@ -164,7 +164,7 @@ def test_only_its_own_error_escapes(data: bytes) -> None:
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_a_changed_byte_does_no_harm(position: int, value: int) -> None:
-    """One byte of a true hello changed: still a result or InvalidData."""
+    """A ClientHello with one byte changed has a result, too, or raises `InvalidData`."""
     data = bytearray(OFFERS[3][0])
     data[position % len(data)] = value
     try:

@@ -1,4 +1,4 @@
-"""TLS on the data connection: who may resume, what is refused, and what counts as an end."""
+"""Tests of `ftpdata.tls.policy`: who may resume, what is refused, and what counts as an end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ QUICK = Deadlines(open=5, handshake=5, first_byte=5, stall=5, close=5)
 
 @attrs.frozen
 class Control:
-    """A control connection in memory whose handshake is done, with both sides' contexts."""
+    """A control connection in memory after its handshake, with the contexts of both sides."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
@@ -59,13 +59,13 @@ class Control:
     there: ssl.SSLObject
 
     def command(self) -> None:
-        """Let the client say something, and the server read it, and all that is in front."""
+        """Send a command, and let the server read it, with all that comes before it."""
 
         self.here.write(b"NOOP\r\n")
         assert self.there.read() == b"NOOP\r\n"
 
     def reply(self) -> None:
-        """Let the server say something, and the client read it, and all that is in front."""
+        """Send a reply, and let the client read it, with all that comes before it."""
 
         self.there.write(b"200 Noted.\r\n")
         assert self.here.read() == b"200 Noted.\r\n"
@@ -101,7 +101,7 @@ def log_in(
 async def sockets(
     *, send_buffer: int | None = None, receive_buffer: int | None = None
 ) -> AsyncIterator[tuple[socket.socket, socket.socket]]:
-    """Give two connected sockets; the first belongs to an endpoint from then on."""
+    """Provide two connected sockets, of which the first is for an endpoint to take over."""
 
     accepted, peer = await tcp_pair(send_buffer=send_buffer, receive_buffer=receive_buffer)
     try:
@@ -118,7 +118,7 @@ async def open_with(
     *,
     deadlines: Deadlines = QUICK,
 ) -> DTP:
-    """Open a protected connection with a peer that does its part."""
+    """Open a protected connection with a peer that does its part of the handshake."""
 
     async with (
         AcceptedEndpoint(accepted, tls=tls, deadlines=deadlines) as endpoint,
@@ -140,7 +140,7 @@ async def protected(
     send_buffer: int | None = None,
     receive_buffer: int | None = None,
 ) -> AsyncIterator[tuple[DTP, TLSPeer]]:
-    """Give a server's `DTP` and the client at its other end."""
+    """Provide a server's `DTP` and the client at its other end."""
 
     tls = DataTLS.for_server(control.server, reuse=reuse, strict_close=strict_close)
     async with sockets(send_buffer=send_buffer, receive_buffer=receive_buffer) as (accepted, sock):
@@ -165,7 +165,7 @@ async def endpoints(passive: DataTLS, active: DataTLS) -> tuple[Endpoint, Endpoi
 
 
 async def is_over(sock: socket.socket) -> bool:
-    """Wait until the other side has ended the connection, whatever comes before."""
+    """Wait until the other side has ended the connection, and drop what it sends before."""
 
     loop = asyncio.get_running_loop()
     try:
@@ -185,7 +185,7 @@ async def is_over(sock: socket.socket) -> bool:
 async def test_both_roles_over_both_endpoints(
     version: ssl.TLSVersion, server_is_passive: bool, tmp_path: Path
 ) -> None:
-    """A file passes from server to client, whichever of them connects; both results tell of TLS."""
+    """The server sends the client a file, whichever connects; both results say how TLS was used."""
 
     control = log_in(version)
     server = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
@@ -215,7 +215,7 @@ async def test_both_roles_over_both_endpoints(
 
 
 def without_name_check() -> ssl.SSLContext:
-    """Make the context of a client that accepts the certificate of any name, and says so."""
+    """Make the context of a client that accepts a certificate of any name, explicitly."""
 
     context = client_context()
     context.check_hostname = False
@@ -239,7 +239,10 @@ def without_name_check() -> ssl.SSLContext:
 def test_what_a_clients_context_refuses_is_refused_at_the_call(
     error: type[Exception], options: dict[str, Any]
 ) -> None:
-    """As ssl does, or would at the first connection; the context stays as it was."""
+    """The errors are those of `ssl`, which raises some at the first connection only.
+
+    The context stays as it was.
+    """
 
     control = log_in()
     context = client_context()
@@ -255,7 +258,7 @@ def test_what_a_clients_context_refuses_is_refused_at_the_call(
 
 
 def test_a_name_need_not_be_given_where_none_is_checked() -> None:
-    """The context itself does not check it."""
+    """A context that checks no name can be used without one."""
 
     tls = DataTLS.for_client(without_name_check(), session=None)
     assert tls.server_hostname is None
@@ -263,7 +266,7 @@ def test_a_name_need_not_be_given_where_none_is_checked() -> None:
 
 
 def test_a_clients_context_is_no_servers() -> None:
-    """It is refused at the call, not at the first connection."""
+    """A context for the wrong side is refused at the call, not at the first connection."""
 
     with pytest.raises(ValueError, match="server"):
         DataTLS.for_server(client_context())
@@ -274,7 +277,7 @@ def test_a_clients_context_is_no_servers() -> None:
 
 
 async def test_a_client_checks_the_name_of_the_server() -> None:
-    """A certificate of another name ends the handshake, on both sides, with 522."""
+    """A certificate of another name ends the handshake on both sides, with reply 522."""
 
     control = log_in()
     server = DataTLS.for_server(control.server)
@@ -283,7 +286,7 @@ async def test_a_client_checks_the_name_of_the_server() -> None:
     outcomes = await asyncio.gather(*opened, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, DTP):
-            # In TLS 1.3 the server may be done before the client refuses.
+            # In TLS 1.3 the server may have finished before the client refuses.
             with pytest.raises(FTPDataError):
                 await outcome.wait_closed()
         else:
@@ -300,7 +303,7 @@ async def test_no_tickets_are_sent_where_none_is_needed(session: str) -> None:
     async with protected(control, session=control.session if session == "own" else None) as pair:
         dtp, peer = pair
         assert control.server.num_tickets == 0
-        # OpenSSL would take tickets out of the stream, before the data after them.
+        # OpenSSL would process tickets while it reads the data after them.
         dtp.write(b"the first record")
         assert await peer.receive() == b"the first record"
         assert peer.tls.session is None or not peer.tls.session.has_ticket or session == "own"
@@ -313,7 +316,7 @@ async def test_no_tickets_are_sent_where_none_is_needed(session: str) -> None:
 async def negotiate(
     control: Control, session: ssl.SSLSession | None, reuse: SessionReuse
 ) -> tuple[bool, bool]:
-    """Open a connection with a session; tell whether it was accepted, and whether resumed."""
+    """Open a connection with a session; return whether it was accepted, and whether it resumed."""
 
     try:
         async with protected(control, session=session, reuse=reuse) as (dtp, _):
@@ -331,17 +334,17 @@ async def negotiate(
 @pytest.mark.parametrize("whose", ["own", "own twice", "another client's", "none"])
 @pytest.mark.parametrize("reuse", SessionReuse)
 async def test_who_resumes(version: ssl.TLSVersion, whose: str, reuse: SessionReuse) -> None:
-    """Required, the own session is accepted and nothing else; else everybody is, resumed or not."""
+    """If reuse is required, only the client's own session is accepted; otherwise everybody is."""
 
     control, other = log_in(version), log_in(version)
     session = {"none": None, "another client's": other.session}.get(whose, control.session)
-    # A foreign session is offered to the own context by a client that uses that of another.
+    # This client offers the session of another control connection to this one's context.
     client = other.client if whose == "another client's" else control.client
     control = attrs.evolve(control, client=client)
     is_own = whose.startswith("own")
     expected = (is_own or reuse is not SessionReuse.REQUIRED, is_own)
     if reuse is SessionReuse.OFF:
-        # Who does not ask does not look: what was issued before may resume or not.
+        # Nobody checks it: a session that was issued before may resume or not.
         expected = (True, (await negotiate(control, session, reuse))[1])
 
     for _ in range(2 if whose == "own twice" else 1):
@@ -349,7 +352,7 @@ async def test_who_resumes(version: ssl.TLSVersion, whose: str, reuse: SessionRe
 
 
 def by_identifier() -> ssl.SSLContext:
-    """Make the context of a client that has no tickets, and resumes by identifier, as curl does."""
+    """Make the context of a client without tickets, which resumes by session identifier."""
 
     context = client_context(TLS_1_2)
     context.options |= ssl.OP_NO_TICKET
@@ -365,9 +368,9 @@ CLIENTS: dict[str, Callable[[], ssl.SSLContext]] = {
 
 @pytest.mark.parametrize("kind", CLIENTS)
 async def test_the_last_transfer_resumes_as_the_first(kind: str) -> None:
-    """One session is good for all transfers, and no attempt of a stranger's changes that.
+    """One session serves all transfers, and no attempt of a stranger changes that.
 
-    ``FTPDATA_TRANSFERS=1000`` makes it as many.
+    ``FTPDATA_TRANSFERS=1000`` makes it 1,000 transfers.
     """
 
     control, other = log_in(client=CLIENTS[kind]()), log_in(client=CLIENTS[kind]())
@@ -395,7 +398,7 @@ async def test_the_last_transfer_resumes_as_the_first(kind: str) -> None:
     "end", ["whole", "cut", "cut in a record", "reset", "aborted", "aborted unread", "refused"]
 )
 async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
-    """However a data connection has ended, the next one resumes: the client did nothing wrong."""
+    """However a data connection has ended, the client's next one resumes."""
 
     control = log_in(client=CLIENTS[kind]())
     for _ in range(3):
@@ -418,7 +421,7 @@ async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
                     await received
                     await dtp.wait_closed()
                 assert (dtp.end is End.CLEAN) == (end == "whole")
-        # It is with its last reference that OpenSSL would forget the session.
+        # OpenSSL would forget the session when the last reference to its connection goes.
         del dtp
         gc.collect()
 
@@ -428,7 +431,7 @@ async def test_a_session_outlives_its_connections(kind: str, end: str) -> None:
 @pytest.mark.parametrize("kind", CLIENTS)
 @pytest.mark.parametrize("is_early", [True, False])
 async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_early: bool) -> None:
-    """A command that fails before its transfer begins does not cost the client its session."""
+    """A command that fails before its transfer begins leaves the client its session."""
 
     control = log_in(client=CLIENTS[kind]())
     tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
@@ -455,11 +458,11 @@ async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_ear
     assert await negotiate(control, control.session, SessionReuse.REQUIRED) == (True, True)
 
 
-# Tickets for clients that use one once only
+# Tickets for clients that use each only once
 
 
 def asked_later(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """Make the context of a client that lets itself be asked for a certificate later, as curl."""
+    """Make the context of a client that allows later requests for a certificate, as curl does."""
 
     context = client_context(version)
     context.post_handshake_auth = True
@@ -467,14 +470,14 @@ def asked_later(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
 
 
 def with_foreign_certificate(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Give a client a certificate that the server has no reason to trust."""
+    """Load a client certificate that the server has no reason to trust."""
 
     trustme.CA().issue_cert("client.example").configure_cert(context)
     return context
 
 
 async def test_the_next_ticket_comes_on_the_control_connection() -> None:
-    """If it is renewed after each transfer, there is an unused ticket for every data connection."""
+    """With a renewal after each transfer, every data connection has an unused ticket."""
 
     control = log_in(client=asked_later())
     tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
@@ -486,7 +489,7 @@ async def test_the_next_ticket_comes_on_the_control_connection() -> None:
         used.add(session.id)
         assert await negotiate(control, session, SessionReuse.REQUIRED) == (True, True)
         assert tls.renew_ticket(control.there)
-        # One that is asked for already is as good.
+        # A request is under way already.
         assert not tls.renew_ticket(control.there)
         control.reply()
         control.command()
@@ -511,9 +514,9 @@ async def upload_and_read_the_end(dtp: DTP, peer: TLSPeer) -> None:
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
 async def test_a_data_connection_brings_the_ticket_for_the_next_one(direction: str) -> None:
-    """A client that uses each ticket once, and cannot be asked, still protects all of them.
+    """A client that uses each ticket once and cannot be asked, as PHP, protects all of them.
 
-    So does PHP. While the client may be sending, nothing comes that it could leave unread.
+    While the client may be sending, nothing comes that it could leave unread.
     """
 
     control = log_in(TLS_1_3)
@@ -538,7 +541,7 @@ async def test_a_data_connection_brings_the_ticket_for_the_next_one(direction: s
 async def test_a_client_that_leaves_its_ticket_unread_loses_nothing(
     size: int, tmp_path: Path
 ) -> None:
-    """It closes right after its end, while the last of its data are still on their way."""
+    """The client closes right after its end, while its last data are still on their way."""
 
     control = log_in(TLS_1_3)
     tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
@@ -557,7 +560,7 @@ async def test_a_client_that_leaves_its_ticket_unread_loses_nothing(
 
 
 async def test_a_stranger_gets_no_ticket() -> None:
-    """A data connection that is refused must not be given what opens the next one."""
+    """A refused data connection gets no ticket, which would open the next one."""
 
     control = log_in(TLS_1_3)
     tls = DataTLS.for_server(control.server, reuse=SessionReuse.REQUIRED)
@@ -584,7 +587,7 @@ async def test_a_stranger_gets_no_ticket() -> None:
     ],
 )
 async def test_nobody_is_asked_in_vain(client: ssl.SSLContext, reuse: SessionReuse) -> None:
-    """TLS 1.2 needs no new ticket; where it is not required, or cannot be had, none is."""
+    """No certificate is requested where no ticket is needed, or where the client forbids it."""
 
     control = log_in(client=client)
     tls = DataTLS.for_server(control.server, reuse=reuse)
@@ -601,7 +604,7 @@ async def test_nobody_is_asked_in_vain(client: ssl.SSLContext, reuse: SessionReu
 async def test_no_client_is_asked_for_a_certificate_in_its_handshake(
     version: ssl.TLSVersion, limited: str
 ) -> None:
-    """One that has a certificate nobody knows gets in, and transfers, in all versions of TLS."""
+    """A client with an untrusted certificate gets in and transfers, in all versions of TLS."""
 
     if limited == "server, by an option":
 
@@ -624,7 +627,7 @@ async def test_no_client_is_asked_for_a_certificate_in_its_handshake(
 
 
 async def test_a_host_that_wants_certificates_still_gets_them() -> None:
-    """If `prepare` asks for a certificate, a client is asked at once, and again for each ticket."""
+    """If `prepare` asks for certificates, clients are asked at once and for each ticket."""
 
     def prepare(context: ssl.SSLContext) -> None:
         context.verify_mode = ssl.CERT_REQUIRED
@@ -650,7 +653,7 @@ async def test_a_host_that_wants_certificates_still_gets_them() -> None:
 
 
 def test_the_hello_of_a_client_that_can_be_asked_may_come_in_pieces() -> None:
-    """The bytes read before it was complete are not lost."""
+    """No bytes are lost that were read before the ClientHello was complete."""
 
     context = server_certificate().session_context()
     client = asked_later()
@@ -667,7 +670,7 @@ def test_the_hello_of_a_client_that_can_be_asked_may_come_in_pieces() -> None:
 
 
 async def test_a_client_can_demand_resumption_too() -> None:
-    """A server that does not resume is refused by a client that wants to know whom it talks to."""
+    """A client that requires reuse refuses a server that does not resume its session."""
 
     control, other = log_in(), log_in()
     server = DataTLS.for_server(other.server)
@@ -687,7 +690,7 @@ async def test_a_client_can_demand_resumption_too() -> None:
         await opened.register_consumer(MemoryConsumer())
 
 
-# Before the handshake: foreign protocols, and bytes that are none of TLS
+# Before the handshake: foreign protocols, and bytes that are not TLS
 
 
 def client_hello(context: ssl.SSLContext) -> tuple[bytes, ssl.SSLObject, ssl.MemoryBIO]:
@@ -707,7 +710,7 @@ def client_hello(context: ssl.SSLContext) -> tuple[bytes, ssl.SSLObject, ssl.Mem
 async def test_foreign_protocols_are_refused(
     version: ssl.TLSVersion, whole: bool, protocols: list[str]
 ) -> None:
-    """A browser that was redirected here gets no connection, however its ClientHello is split."""
+    """A browser that was lured here gets no connection, however its ClientHello is split."""
 
     control = log_in(version)
     control.client.set_alpn_protocols(protocols)
@@ -733,7 +736,7 @@ async def test_foreign_protocols_are_refused(
 async def test_the_protocols_of_ftp_are_accepted(
     version: ssl.TLSVersion, protocols: list[str] | None
 ) -> None:
-    """A client that offers FTP, among others, or nothing at all, is served."""
+    """A client is served if it offers FTP, alone or among others, or offers nothing."""
 
     control = log_in(version)
     if protocols is not None:
@@ -742,7 +745,7 @@ async def test_the_protocols_of_ftp_are_accepted(
 
 
 def test_a_client_hello_cannot_be_split_without_an_end() -> None:
-    """Each piece has all looked at that has come: a record for each byte would take minutes."""
+    """Each piece makes all bytes so far be parsed again, so the number of pieces is limited."""
 
     tls, incoming = DataTLS.for_server(log_in().server), ssl.MemoryBIO()
     server = tls.context.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True)
@@ -762,7 +765,7 @@ def test_a_client_hello_cannot_be_split_without_an_end() -> None:
 
 
 async def test_a_split_client_hello_of_a_friend_is_accepted() -> None:
-    """A ClientHello that comes byte by byte is one all the same."""
+    """A ClientHello of FTP may come byte by byte."""
 
     control = log_in()
     control.client.set_alpn_protocols(["ftp"])
@@ -786,7 +789,7 @@ async def test_a_split_client_hello_of_a_friend_is_accepted() -> None:
 
 @pytest.mark.parametrize("junk", [b"\0", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03", b"\x80\x2e\x01"])
 async def test_bytes_before_the_client_hello(junk: bytes) -> None:
-    """What comes before a handshake is not data: it ends the connection, and that one only."""
+    """Other bytes before the handshake end this connection, and no other one."""
 
     control = log_in()
     async with protected(control, session=control.session) as (other, other_peer):
@@ -810,7 +813,7 @@ async def test_bytes_before_the_client_hello(junk: bytes) -> None:
 
 
 async def test_a_peer_that_leaves_in_the_handshake() -> None:
-    """An end of file or a reset in the handshake is a failed handshake."""
+    """An end of file or a reset during the handshake fails it."""
 
     control = log_in()
     hello, _, _ = client_hello(control.client)
@@ -831,7 +834,7 @@ async def test_a_peer_that_leaves_in_the_handshake() -> None:
 
 @pytest.mark.parametrize("sent", [0, 1, 60, None])
 async def test_a_stalled_handshake_ends_at_its_deadline(sent: int | None) -> None:
-    """A peer that says nothing, or half a ClientHello, or not the end, is given up in time."""
+    """The deadline holds for a peer that sends nothing, a part of its ClientHello, or all of it."""
 
     control = log_in()
     hello, _, _ = client_hello(control.client)
@@ -851,7 +854,7 @@ async def test_a_stalled_handshake_ends_at_its_deadline(sent: int | None) -> Non
 
 
 async def test_abort_during_the_handshake() -> None:
-    """The task that waits for the handshake gets the reason, and the peer sees the end."""
+    """The task that waits for the handshake gets the reason, and the peer sees an end."""
 
     control = log_in()
     tls = DataTLS.for_server(control.server)
@@ -867,7 +870,7 @@ async def test_abort_during_the_handshake() -> None:
 
 @pytest.mark.parametrize("server_side", [True, False])
 async def test_cancellation_at_each_step_of_a_handshake(server_side: bool) -> None:
-    """Whenever an open is cancelled, no task and no descriptor is left."""
+    """Cancelled at any step, `open` leaves no task and no descriptor behind."""
 
     control = log_in()
     if server_side:
@@ -893,7 +896,7 @@ async def test_cancellation_at_each_step_of_a_handshake(server_side: bool) -> No
 
 
 async def test_a_cancel_scope_around_a_stalled_handshake() -> None:
-    """Cancelled at every turn of the loop, a handshake lets go of its socket all the same."""
+    """A cancel scope cancels at every turn of the loop; the handshake still closes its socket."""
 
     control = log_in()
     for server_side in (True, False):
@@ -909,11 +912,11 @@ async def test_a_cancel_scope_around_a_stalled_handshake() -> None:
             assert await is_over(sock)
 
 
-# Truncation: the peer leaves at every boundary, and inside
+# Truncation: the peer leaves at every boundary of records, and within records
 
 
 def names_in(directory: Path) -> list[str]:
-    """List a directory, hidden files too."""
+    """List a directory, including its hidden files."""
 
     return sorted(path.name for path in directory.iterdir())
 
@@ -922,7 +925,7 @@ RECORDS = (b"first " * 50, b"second " * 300, b"last")
 
 
 def cut_points(wire: list[bytes]) -> list[int]:
-    """Give every record's beginning, and places in its header, its middle and before its end."""
+    """Return places in every record: its beginning, its header, its middle, its last byte."""
 
     points = []
     start = 0
@@ -939,7 +942,7 @@ def cut_points(wire: list[bytes]) -> list[int]:
 async def test_no_cut_upload_is_taken_for_a_whole_one(
     version: ssl.TLSVersion, append: bool, cut: Cut, served_directory: Path
 ) -> None:
-    """Wherever the peer stops, within a record or between two, the upload was cut."""
+    """An upload counts as cut wherever the peer stops, within a record or between two."""
 
     control = log_in(version)
     target = served_directory / "upload"
@@ -977,7 +980,7 @@ async def test_no_cut_upload_is_taken_for_a_whole_one(
 async def test_an_upload_that_was_announced_to_end_is_whole(
     version: ssl.TLSVersion, cut: Cut, tmp_path: Path
 ) -> None:
-    """Data, close_notify and an end of file at one blow are a whole upload."""
+    """Data, close_notify, and end of file that arrive together are a whole upload."""
 
     control = log_in(version)
     target = tmp_path / "upload"
@@ -996,7 +999,7 @@ async def test_an_upload_that_was_announced_to_end_is_whole(
 async def test_a_client_that_never_says_goodbye_is_served_where_the_host_says_so(
     version: ssl.TLSVersion, tmp_path: Path
 ) -> None:
-    """Relaxed, a bare end of file is one; a reset still is not."""
+    """With `strict_close=False` a bare end of file is a clean end; a reset still is not."""
 
     control = log_in(version)
     target = tmp_path / "upload"
@@ -1020,7 +1023,7 @@ async def test_a_client_that_never_says_goodbye_is_served_where_the_host_says_so
 async def test_what_came_while_the_consumer_was_busy(
     version: ssl.TLSVersion, is_whole: bool
 ) -> None:
-    """The end of file may overtake a slow consumer; the data before it are not lost, or cut."""
+    """A slow consumer gets all data, even if the end of file has come long before."""
 
     control = log_in(version)
     data = b"slow " * 20_000
@@ -1051,7 +1054,7 @@ async def test_what_came_while_the_consumer_was_busy(
 async def test_the_tls_of_the_event_loop(
     version: ssl.TLSVersion, is_whole: bool, is_early: bool
 ) -> None:
-    """A host may give a DTP to it: the handshake ends without a consumer, and no data are lost."""
+    """A DTP also works over it: the handshake needs no consumer, and no data are lost."""
 
     context = server_certificate(version).session_context()
     context.num_tickets = 0
@@ -1097,7 +1100,7 @@ async def test_the_tls_of_the_event_loop(
             await dtp.wait_closed()
 
 
-# Downloads: announced, and acknowledged
+# Downloads: their announced end, and what was acknowledged
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -1105,7 +1108,7 @@ async def test_the_tls_of_the_event_loop(
 async def test_every_download_ends_with_a_close_notify(
     version: ssl.TLSVersion, size: int, tmp_path: Path
 ) -> None:
-    """A client that is as strict as we are sees a whole file, an empty one too."""
+    """A strict client sees that its file is whole, even if the file is empty."""
 
     control = log_in(version)
     source = tmp_path / "download"
@@ -1116,7 +1119,7 @@ async def test_every_download_ends_with_a_close_notify(
         await peer.put(peer.close_notify())
         result = await sending
         peer.sock.setblocking(False)
-        # After the close_notify comes an end of file, and no reset.
+        # An end of file follows the close_notify, not a reset.
         assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
 
     assert result.end is End.CLEAN
@@ -1129,11 +1132,10 @@ async def test_every_download_ends_with_a_close_notify(
 async def test_a_close_notify_need_not_be_answered(
     version: ssl.TLSVersion, goodbye: str, tmp_path: Path
 ) -> None:
-    """A client that has every byte has its file, whatever it says to the close_notify.
+    """A client that has every byte has its file, whether or not it answers the close_notify.
 
-    RFC 8446 §6.1 and RFC 5246 §7.2.1 do not want an answer to be waited for;
-    the kernel of the peer has acknowledged what was sent, which is what the
-    226 tells of.
+    RFC 8446 §6.1 and RFC 5246 §7.2.1 require nobody to wait for the answer. The 226
+    says that the peer's kernel has acknowledged everything.
     """
 
     control = log_in(version)
@@ -1146,7 +1148,7 @@ async def test_a_close_notify_need_not_be_answered(
         sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
         assert await peer.receive_all() == b"y" * 300_000
         if sys.platform == "linux":
-            # What is not acknowledged before a reset never is.
+            # After a reset nothing is acknowledged any more.
             peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         if goodbye == "end of file":
             peer.sock.shutdown(socket.SHUT_WR)
@@ -1165,7 +1167,7 @@ async def test_a_close_notify_need_not_be_answered(
 async def test_a_client_that_knows_the_size_need_not_read_the_end(
     version: ssl.TLSVersion, size: int, tmp_path: Path
 ) -> None:
-    """Closed with the close_notify unread, its socket sends a reset; it has its file."""
+    """It closes with the close_notify unread, which sends a reset, and still has its file."""
 
     control = log_in(version)
     source = tmp_path / "download"
@@ -1183,7 +1185,7 @@ async def test_a_client_that_knows_the_size_need_not_read_the_end(
 
 @pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "reset", "nothing"])
 async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_path: Path) -> None:
-    """A download whose rest is still on its way when the client leaves was cut."""
+    """A download counts as cut if the client leaves while a part is still on its way."""
 
     control = log_in()
     source = tmp_path / "download"
@@ -1193,7 +1195,7 @@ async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_pa
         limits = Deadlines(close=0.1, stall=0.3)
         sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
         await peer.receive()
-        # Everything is written now, and finishing has begun; the peer has a part of it.
+        # Everything is written now, and finishing has begun. The peer has received a part.
         while not dtp.is_finishing:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.001)
         if goodbye == "close_notify":
@@ -1215,7 +1217,7 @@ async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_pa
 
 
 async def test_a_slow_client_that_goes_on_taking_is_not_given_up(tmp_path: Path) -> None:
-    """The deadline is one for progress: the rest may take longer than it."""
+    """The deadline limits the time without progress, not the time for the rest."""
 
     control = log_in()
     source = tmp_path / "download"
@@ -1237,7 +1239,7 @@ async def test_a_slow_client_that_goes_on_taking_is_not_given_up(tmp_path: Path)
 async def test_where_the_system_does_not_tell_what_was_acknowledged(
     answers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then only an answer of the peer says that it has everything, and silence says nothing."""
+    """Then only the peer's answer proves that it has everything."""
 
     monkeypatch.setattr("ftpdata.opening._link.acknowledged_on", lambda _: None)
     control = log_in()
@@ -1256,21 +1258,21 @@ async def test_where_the_system_does_not_tell_what_was_acknowledged(
             assert caught.value.end is End.CLOSE_TIMEOUT
 
 
-# Under way
+# During a transfer
 
 
 class Hesitating(RecordingConsumer):
-    """A consumer that pauses at every write, and goes on a while later."""
+    """A consumer that pauses at every write, and resumes a moment later."""
 
     def write(self, data: bytes) -> None:
-        """Take data."""
+        """Take data, and pause."""
 
         super().write(data)
         self.pause()
         asyncio.get_running_loop().call_later(0.001, self.go_on)
 
     def go_on(self) -> None:
-        """Go on, if there is anything to go on with."""
+        """Resume, if the producer is still registered."""
 
         if self.producer is not None:
             self.resume()
@@ -1278,7 +1280,7 @@ class Hesitating(RecordingConsumer):
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_hesitating_consumer_gets_everything(version: ssl.TLSVersion) -> None:
-    """However the pauses fall between the records and the end, nothing is lost or cut."""
+    """Wherever the pauses fall between records and end, no data are lost."""
 
     control = log_in(version)
     data = bytes(range(256)) * 8000
@@ -1297,7 +1299,7 @@ async def test_a_hesitating_consumer_gets_everything(version: ssl.TLSVersion) ->
 
 @pytest.mark.parametrize("state", ["paused upload", "half-closed upload", "stalled download"])
 async def test_a_peer_that_stalls_costs_no_time(state: str) -> None:
-    """No event loop spins over a connection on which nothing can happen."""
+    """The event loop does not spin over a connection on which nothing can happen."""
 
     control = log_in()
     async with protected(control, receive_buffer=8192) as (dtp, peer):

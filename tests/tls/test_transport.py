@@ -1,4 +1,4 @@
-"""Tests of `ftpdata.tls._transport`: the transport that is made of a channel."""
+"""Tests of `ftpdata.tls._transport`: the transport around a TLS channel."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SMALL: dict[str, Any] = {"send_buffer": 4096, "receive_buffer": 4096}
 
 
 class Recorder(asyncio.Protocol):
-    """Keeps what it is told."""
+    """A protocol that records every call and all data."""
 
     keeps_open = False
     pauses = False
@@ -57,19 +57,19 @@ class Recorder(asyncio.Protocol):
         self.transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep it."""
+        """Keep the transport."""
 
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Keep them."""
+        """Keep the data."""
 
         assert not self.ended.done()
         assert type(data) is bytes
         self.take(data)
 
     def take(self, data: bytes) -> None:
-        """Take data, and pause if it is to."""
+        """Keep data, and pause reading if `pauses` is set."""
 
         self.data += data
         self.came.set()
@@ -77,32 +77,32 @@ class Recorder(asyncio.Protocol):
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Note it; once."""
+        """Record the end of file, which must come only once."""
 
         self.ended.set_result(None)
         return self.keeps_open
 
     def pause_writing(self) -> None:
-        """Note it."""
+        """Record the call."""
 
         self.calls.append("pause")
 
     def resume_writing(self) -> None:
-        """Note it."""
+        """Record the call."""
 
         self.calls.append("resume")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note it; once."""
+        """Record the loss, which must come only once."""
 
         self.lost.set_result(exc)
 
 
 class BufferedRecorder(Recorder, asyncio.BufferedProtocol):
-    """Gives memory to be read into.
+    """A recorder that provides the memory to read into.
 
     Args:
-        size: Of the memory.
+        size: Size of the memory in bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -110,31 +110,31 @@ class BufferedRecorder(Recorder, asyncio.BufferedProtocol):
         self.memory = bytearray(size)
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Give it."""
+        """Return the memory."""
 
         return self.memory
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Keep what is in it."""
+        """Keep the data in the memory."""
 
         assert not self.ended.done()
         assert nbytes
         self.take(bytes(self.memory[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Never be called."""
+        """Fail: a buffered protocol never gets this call."""
 
         raise AssertionError
 
 
 def recorder(size: int | None) -> Recorder:
-    """Make one with memory of a size, or without."""
+    """Make a recorder; with a size, a buffered one with that much memory."""
 
     return Recorder() if size is None else BufferedRecorder(size)
 
 
 async def negotiate(sock: socket.socket, channel: TLSChannel) -> None:
-    """Do a channel's part of a handshake over a socket, byte by byte at its end."""
+    """Do the handshake of a channel over a socket."""
 
     loop = asyncio.get_running_loop()
     while not channel.handshake():
@@ -152,7 +152,7 @@ async def connected(
     options: dict[str, Any] | None = None,
     **buffers: Any,
 ) -> AsyncIterator[tuple[TLSTransport, TLSPeer]]:
-    """Give the transport of a protocol, and its peer."""
+    """Provide the transport of a protocol, and its peer."""
 
     loop = asyncio.get_running_loop()
     sock, there = await tcp_pair(**buffers)
@@ -172,7 +172,7 @@ async def connected(
         finally:
             if lower is not None:
                 lower.abort()
-            # Until the socket is closed.
+            # Wait until the socket is closed.
             for _ in range(3):
                 await asyncio.sleep(0)
 
@@ -183,7 +183,7 @@ SIZES = pytest.mark.parametrize("size", [None, 1, 5000, 16384, 50_000, len(CONTE
 @VERSIONS
 @SIZES
 async def test_data_and_their_end_at_one_blow(version: ssl.TLSVersion, size: int | None) -> None:
-    """Nothing is lost, also where the memory is full when the end comes; that is told once."""
+    """No data are lost, even if the end comes while the memory is full. It is reported once."""
 
     protocol = recorder(size)
     async with connected(protocol, version) as (_, peer):
@@ -236,7 +236,7 @@ async def test_whoever_pauses_in_the_middle_gets_the_rest_when_it_resumes(
 
 @VERSIONS
 async def test_an_end_that_comes_while_reading_is_paused(version: ssl.TLSVersion) -> None:
-    """The protocol gets it when it is resumed, after the data."""
+    """The protocol gets the end after the data, once it has resumed reading."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (transport, peer):
@@ -253,7 +253,7 @@ async def test_an_end_that_comes_while_reading_is_paused(version: ssl.TLSVersion
 
 
 async def test_a_transport_that_reads_once_more_although_it_is_paused() -> None:
-    """As uvloop's: what it brings is kept, and so is the end."""
+    """The transport of uvloop does so. The data are kept for later, and so is the end."""
 
     protocol = Recorder()
     async with connected(protocol) as (transport, peer):
@@ -273,7 +273,7 @@ async def test_a_transport_that_reads_once_more_although_it_is_paused() -> None:
 async def test_data_that_came_with_the_last_message_of_the_handshake(
     version: ssl.TLSVersion,
 ) -> None:
-    """They are delivered although nothing more comes."""
+    """The data are delivered, although nothing more comes from the socket."""
 
     protocol = Recorder()
     server, client = channels(version)
@@ -291,7 +291,7 @@ async def test_data_that_came_with_the_last_message_of_the_handshake(
 
 
 async def test_a_failure_that_was_met_before_the_transport() -> None:
-    """The transport reports it."""
+    """The transport reports the failure to its protocol."""
 
     protocol = Recorder()
     server, client = channels()
@@ -308,7 +308,7 @@ async def test_a_failure_that_was_met_before_the_transport() -> None:
 
 @VERSIONS
 async def test_an_end_of_file_that_was_not_announced(version: ssl.TLSVersion) -> None:
-    """It is reported like any end; the DTP knows the difference."""
+    """The transport reports it like any end of file; the DTP knows the difference."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (_, peer):
@@ -327,7 +327,7 @@ async def test_an_end_of_file_that_was_not_announced(version: ssl.TLSVersion) ->
 
 
 async def test_a_reset() -> None:
-    """It is reported as a reset."""
+    """The transport reports a reset as a `ConnectionResetError`, and not as an end."""
 
     protocol = Recorder()
     async with connected(protocol) as (_, peer):
@@ -337,7 +337,7 @@ async def test_a_reset() -> None:
 
 
 async def test_a_protocol_may_stay_open_after_the_end() -> None:
-    """It may still send; data that the peer sends after its end are dropped."""
+    """The protocol may still send. Data that the peer sends after its end are dropped."""
 
     protocol = Recorder()
     protocol.keeps_open = True
@@ -372,7 +372,7 @@ SERVER_TLS, CLIENT_TLS = for_server(), for_client()
 async def test_whatever_the_order(
     steps: list[tuple[str, int]], size: int | None, records: list[int], ending: str
 ) -> None:
-    """In any order of data and pauses, all data are delivered, then the end, once."""
+    """In any order of data and pauses, all data are delivered, and then the end, once."""
 
     server, client = TLSChannel(SERVER_TLS), TLSChannel(CLIENT_TLS)
     shake_hands(server, client)
@@ -430,7 +430,7 @@ async def test_whatever_the_order(
 async def test_closing_announces_the_end_after_everything(
     version: ssl.TLSVersion, size: int
 ) -> None:
-    """Then comes the end of file; and the peer's own announcement is waited for."""
+    """The end of file follows. The transport then waits until the peer announces its own end."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (transport, peer):
@@ -450,7 +450,7 @@ async def test_closing_announces_the_end_after_everything(
 @VERSIONS
 @pytest.mark.parametrize("paused", [True, False])
 async def test_closing_over_what_the_peer_sends(version: ssl.TLSVersion, paused: bool) -> None:
-    """It is read and dropped, before and after the end: a reset would cost the peer its data."""
+    """The peer's data are read and dropped until it ends: a reset would cost it our data."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (transport, peer):
@@ -473,7 +473,7 @@ async def test_closing_over_what_the_peer_sends(version: ssl.TLSVersion, paused:
 
 @pytest.mark.parametrize("how", ["close", "garbage"])
 async def test_a_peer_that_ends_otherwise_after_our_end(how: str) -> None:
-    """It has ended all the same."""
+    """Any end of the peer counts then, also without a close_notify."""
 
     protocol = Recorder()
     async with connected(protocol) as (transport, peer):
@@ -487,7 +487,7 @@ async def test_a_peer_that_ends_otherwise_after_our_end(how: str) -> None:
 
 
 async def test_closing_after_the_end_of_the_peer() -> None:
-    """The transport closes at once, as there is nothing to wait for."""
+    """The transport closes at once, because there is nothing to wait for."""
 
     protocol = Recorder()
     protocol.keeps_open = True
@@ -502,7 +502,7 @@ async def test_closing_after_the_end_of_the_peer() -> None:
 
 @ONLY_LINUX
 async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The DTP waits for it for a moment, whatever it sends meanwhile."""
+    """The DTP waits for a moment only, whatever the peer sends meanwhile."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.05)
     dtp = DTP()
@@ -520,7 +520,7 @@ async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_abort() -> None:
-    """It ends the connection at once, and only once."""
+    """An abort ends the connection at once, and later calls do nothing."""
 
     protocol = Recorder()
     async with connected(protocol) as (transport, peer):
@@ -533,13 +533,13 @@ async def test_abort() -> None:
         assert transport.is_closing()
         assert not transport.is_reading()
         assert await protocol.lost is None
-        # Without a word of TLS: it is no end.
+        # TLS has announced nothing, so the peer does not take it for an end.
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
 
 
 async def test_a_transport_whose_connection_is_gone_is_closing() -> None:
-    """This holds before the loss is reported: data written then are lost, and must not count."""
+    """It is closing even before the loss is reported: data written now would be lost."""
 
     protocol = Recorder()
     async with connected(protocol) as (transport, _):
@@ -555,14 +555,14 @@ async def test_a_transport_whose_connection_is_gone_is_closing() -> None:
 @VERSIONS
 @pytest.mark.parametrize("good", [b"", b"good"])
 async def test_a_bad_record(version: ssl.TLSVersion, good: bytes) -> None:
-    """It ends the connection with the reason, after the good data; the peer gets an alert."""
+    """The protocol gets the good data and then the reason; the peer gets an alert."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (_, peer):
         await peer.put((peer.record(good) if good else b"") + BAD_RECORD)
         error = await protocol.lost
         assert isinstance(error, ssl.SSLError)
-        # OpenSSL 3.6 has another name for it.
+        # The second name is that of OpenSSL 3.6.
         assert re.search("bad record mac|record layer failure", str(error), re.IGNORECASE)
         assert protocol.data == good
         with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
@@ -570,7 +570,7 @@ async def test_a_bad_record(version: ssl.TLSVersion, good: bytes) -> None:
 
 
 async def test_a_protocol_that_fails_ends_the_connection() -> None:
-    """Also where the event loop would only log it."""
+    """An exception of the protocol does so even where the event loop would only log it."""
 
     class Failing(Recorder):
         def take(self, data: bytes) -> None:
@@ -587,7 +587,7 @@ async def test_a_protocol_that_fails_ends_the_connection() -> None:
 
 
 async def test_a_protocol_without_memory_ends_the_connection() -> None:
-    """As with asyncio's transports; what is there is not taken for nothing, and not for ever."""
+    """As in asyncio, no memory is an error: otherwise the data would wait for ever."""
 
     protocol = BufferedRecorder(0)
     async with connected(protocol) as (_, peer):
@@ -603,7 +603,7 @@ async def test_a_protocol_without_memory_ends_the_connection() -> None:
 async def with_writer(
     protocol: asyncio.BaseProtocol, keys: Path, **options: Any
 ) -> AsyncIterator[tuple[TLSTransport, TLSPeer, RecordWriter]]:
-    """Give a transport, its peer, and what writes records for it."""
+    """Provide a transport, its peer, and a writer of the peer's records."""
 
     context = client_context(TLS_1_3)
     context.keylog_filename = str(keys)
@@ -613,7 +613,7 @@ async def with_writer(
 
 @pytest.mark.parametrize("requested", [True, False])
 async def test_new_keys(requested: bool, tmp_path: Path) -> None:
-    """The peer may change its keys at any time, and want ours changed."""
+    """The peer may change its keys at any time, and may request that we change ours."""
 
     protocol = Recorder()
     async with with_writer(protocol, tmp_path / "keys") as (transport, peer, writer):
@@ -630,7 +630,7 @@ async def test_new_keys(requested: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("closing", [True, False])
 async def test_a_peer_that_asks_for_keys_without_an_end(closing: bool, tmp_path: Path) -> None:
-    """And does not take the answers, is cut before they fill the memory; or not answered at all."""
+    """It is cut before unread answers fill the memory. After our end it gets no answer at all."""
 
     protocol = Recorder()
     async with with_writer(protocol, tmp_path / "keys", **SMALL) as (transport, peer, writer):
@@ -656,7 +656,7 @@ async def test_a_peer_that_asks_for_keys_without_an_end(closing: bool, tmp_path:
 
 
 async def test_a_client_takes_tickets() -> None:
-    """Tickets come after the handshake, before the data; without data the reader waits on."""
+    """A client reads tickets, which come before the data, and delivers nothing for them."""
 
     context = server_certificate(TLS_1_3).session_context()
     protocol = Recorder()
@@ -686,7 +686,7 @@ async def test_a_client_takes_tickets() -> None:
 
 @VERSIONS
 async def test_what_it_tells_of_itself(version: ssl.TLSVersion) -> None:
-    """It has the information of asyncio's TLS transports, and of the transport below."""
+    """It has the information of asyncio's TLS transports and of the transport below."""
 
     protocol = Recorder()
     async with connected(protocol, version) as (transport, peer):
@@ -707,7 +707,7 @@ async def test_what_it_tells_of_itself(version: ssl.TLSVersion) -> None:
 
 
 async def test_the_protocol_can_be_another() -> None:
-    """From its next event on, also in the middle of what is delivered."""
+    """The next event goes to the new protocol, even in the middle of a delivery."""
 
     second = BufferedRecorder(100)
 
@@ -731,7 +731,7 @@ async def test_the_protocol_can_be_another() -> None:
 
 
 async def test_writers_are_paused_and_resumed() -> None:
-    """By the limits of the transport below, in bytes of TLS."""
+    """The limits are those of the transport below, in bytes of TLS."""
 
     protocol = Recorder()
     async with connected(protocol, **SMALL) as (transport, peer):
@@ -751,9 +751,9 @@ async def test_writers_are_paused_and_resumed() -> None:
 @VERSIONS
 @pytest.mark.parametrize("taken", [0, 1000, None])
 async def test_the_rest_of_what_a_channel_gave(version: ssl.TLSVersion, taken: int | None) -> None:
-    """Is sent, with the end that was announced already; the peer's is waited for.
+    """The transport sends the rest, including the announced end, and waits for the peer's end.
 
-    Where there is no rest, the end of file was sent, too.
+    If there is no rest, the end of file was already sent, too.
     """
 
     protocol = Recorder()
@@ -786,7 +786,7 @@ async def test_the_rest_of_what_a_channel_gave(version: ssl.TLSVersion, taken: i
 
 
 async def test_a_protocol_that_aborts_when_it_is_connected() -> None:
-    """Nothing more is done then, with or without a rest."""
+    """The transport does nothing more then, whether or not there are bytes left to send."""
 
     class Aborting(Recorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
