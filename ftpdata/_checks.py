@@ -5,13 +5,15 @@ Pure.
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 from collections.abc import Callable
 from types import UnionType
 from typing import Any
 
 import attrs
 
-__all__ = ["check_type", "of_type", "wrong_type"]
+__all__ = ["check_encoding", "check_type", "of_type", "wrong_type"]
 
 Kinds = type | UnionType | tuple[type, ...]
 
@@ -46,3 +48,18 @@ def of_type(kinds: Kinds, wanted: str) -> Callable[[Any, attrs.Attribute[Any], A
         check_type(attribute.name, value, kinds, wanted)
 
     return validate
+
+
+def check_encoding(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Check the name of a character set, as a validator of attrs.
+
+    Python imports the module of a character set when it is first used. It is better to do
+    that here than in the event loop in the middle of a transfer. A name that Python does not
+    know is left to whoever uses it.
+    """
+
+    if not isinstance(value, str):
+        raise wrong_type(attribute.name, "the name of a character set", value)
+
+    with contextlib.suppress(LookupError, ValueError):
+        codecs.lookup(value)

@@ -10,7 +10,7 @@ import enum
 
 import attrs
 
-from ._checks import check_type, of_type
+from ._checks import check_encoding, check_type, of_type
 from ._repr import repr_of_changes
 from .errors import UnsupportedParameter, error_for_peer
 
@@ -109,7 +109,7 @@ class TransferParameters:
     mode: TransmissionMode = attrs.field(
         default=TransmissionMode.STREAM, validator=of_type(TransmissionMode, "a TransmissionMode")
     )
-    encoding: str = attrs.field(default="cp037", validator=of_type(str, "a string"))
+    encoding: str = attrs.field(default="cp037", validator=check_encoding)
 
     @property
     def is_identity(self) -> bool:

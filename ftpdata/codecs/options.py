@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from .._checks import of_type
+from .._checks import check_encoding, of_type
 from .._repr import repr_of_changes
 from .limits import CodecLimits, at_least_one
 from .representation import LF, ExistingCRLF, local_line_end
@@ -45,7 +45,7 @@ class CodecOptions:
         default=ExistingCRLF.KEEP, validator=of_type(ExistingCRLF, "an ExistingCRLF")
     )
     line_end: bytes = attrs.field(default=LF, validator=local_line_end)
-    file_encoding: str = attrs.field(default="latin-1", validator=of_type(str, "a string"))
+    file_encoding: str = attrs.field(default="latin-1", validator=check_encoding)
     record_length: int | None = attrs.field(default=None, validator=at_least_one)
     close_last_record: bool = True
     deflate_level: int = attrs.field(default=6, validator=of_type(int, "a number"))

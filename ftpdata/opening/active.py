@@ -8,6 +8,7 @@ party or a privileged port (the bounce attack).
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 - uvloop uses it to connect: the first time in its event loop
 import os
 import socket
 

@@ -22,6 +22,7 @@ __all__ = [
     "HOST_NAME",
     "RecordWriter",
     "TLSPeer",
+    "authority_file",
     "certificate_files",
     "client_context",
     "server_certificate",
@@ -40,6 +41,15 @@ _DIRECTORY = tempfile.TemporaryDirectory()
 @functools.cache
 def _authority() -> trustme.CA:
     return trustme.CA()
+
+
+@functools.cache
+def authority_file() -> Path:
+    """Give the file of the certificate of the test's authority."""
+
+    path = Path(_DIRECTORY.name, "authority.pem")
+    _authority().cert_pem.write_to_path(path)
+    return path
 
 
 @functools.cache
