@@ -1,6 +1,6 @@
-"""Connections through trusted proxies: the header decides, and no byte after it is lost.
+"""Tests of `ftpdata.opening._acceptor`: strangers, and connections through trusted proxies.
 
-What accepts is shared, so both kinds of passive endpoints are run through the same tests.
+Both kinds of passive endpoints share the acceptor, and run through the same tests.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ versions = pytest.mark.parametrize("version", [1, 2])
 async def expecting(
     kind: str, proxies: TrustedProxies | None = PROXIES, client: str = CLIENT, **options: Any
 ) -> AsyncIterator[PassiveEndpoint | PooledEndpoint]:
-    """Expect a client behind a proxy, by either kind of endpoint."""
+    """Provide an endpoint of this kind that expects a client, by default one behind a proxy."""
 
     if kind == "passive":
         async with await listen_passive(
@@ -59,7 +59,7 @@ async def expecting(
 
 
 def strangers(endpoint: PassiveEndpoint | PooledEndpoint) -> int:
-    """Count who was refused."""
+    """Return how many strangers an endpoint has refused."""
 
     if isinstance(endpoint, PassiveEndpoint):
         return endpoint.strangers
@@ -71,7 +71,7 @@ def strangers(endpoint: PassiveEndpoint | PooledEndpoint) -> int:
 async def test_many_strangers_do_not_fill_the_log(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All are counted; a few are logged, and later a few again."""
+    """All strangers are counted. A few are logged, and later a few again."""
 
     caplog.set_level(logging.INFO)
     async with expecting(kind, None, client="127.0.0.5") as endpoint:
@@ -87,7 +87,7 @@ async def test_many_strangers_do_not_fill_the_log(
 
 @kinds
 async def test_strangers_in_the_queue_do_not_hold_the_owner_up(kind: str) -> None:
-    """One turn of the loop takes them all, up to the owner, and no system call more."""
+    """One turn of the loop takes all connections up to the owner's, without a further call."""
 
     async with expecting(kind, None, client="127.0.0.5") as endpoint:
         acceptor = endpoint_acceptor(endpoint)
@@ -105,7 +105,7 @@ async def test_strangers_in_the_queue_do_not_hold_the_owner_up(kind: str) -> Non
 
 
 def endpoint_acceptor(endpoint: PassiveEndpoint | PooledEndpoint) -> listener_module.Acceptor:
-    """What accepts for an endpoint."""
+    """Return the acceptor of an endpoint."""
 
     if isinstance(endpoint, PassiveEndpoint):
         return endpoint._acceptor
@@ -114,7 +114,7 @@ def endpoint_acceptor(endpoint: PassiveEndpoint | PooledEndpoint) -> listener_mo
 
 
 async def receive(dtp: Any) -> bytes:
-    """Receive all there is."""
+    """Receive everything up to the end."""
 
     consumer = RecordingConsumer()
     await dtp.register_consumer(consumer)
@@ -147,7 +147,7 @@ async def test_the_client_behind_the_proxy_gets_its_connection(
 @kinds
 @versions
 async def test_a_header_may_come_in_pieces(kind: str, version: int) -> None:
-    """Byte by byte: nothing spins, nothing is lost, the first byte after it is data."""
+    """Even byte by byte, the header is removed, and the first byte after it is data."""
 
     async with expecting(kind) as endpoint:
         header = format_proxy_header(SOURCE, SERVER, version=version)
@@ -165,7 +165,7 @@ async def test_a_header_may_come_in_pieces(kind: str, version: int) -> None:
 
 @kinds
 async def test_half_a_header_costs_no_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has come is taken from the socket: the loop does not call again and again."""
+    """The first bytes are taken from the socket, so the loop does not call again and again."""
 
     parsed: list[bytes] = []
     monkeypatch.setattr(listener_module, "parse_proxy_header", parsed.append)
@@ -181,7 +181,7 @@ async def test_half_a_header_costs_no_time(kind: str, monkeypatch: pytest.Monkey
 
 @kinds
 async def test_before_tls(kind: str) -> None:
-    """The header comes in clear, the handshake begins with the byte after it."""
+    """The header comes in clear, and the handshake begins with the byte after it."""
 
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -218,7 +218,7 @@ WRONG = {
 @kinds
 @pytest.mark.parametrize("what", WRONG)
 async def test_whoever_is_not_the_client_is_a_stranger(kind: str, what: str) -> None:
-    """It is closed and counted, and the client still gets in."""
+    """A stranger is closed and counted, and the client still gets in."""
 
     async with expecting(kind) as endpoint:
         stranger = await connect_from(PROXY, endpoint.address, WRONG[what])
@@ -233,7 +233,7 @@ async def test_whoever_is_not_the_client_is_a_stranger(kind: str, what: str) -> 
 
 @kinds
 async def test_a_header_from_elsewhere_is_not_believed(kind: str) -> None:
-    """A peer that is not a trusted proxy is a stranger, whatever it sends, even the owner."""
+    """A peer that is not a trusted proxy is a stranger, even with the address of the owner."""
 
     async with expecting(kind, client="127.0.0.7") as endpoint:
         header = format_proxy_header(HostPort("127.0.0.7", 1), SERVER)
@@ -245,7 +245,7 @@ async def test_a_header_from_elsewhere_is_not_believed(kind: str) -> None:
 
 @kinds
 async def test_without_trusted_proxies_a_header_is_data(kind: str) -> None:
-    """A client cannot claim to be somebody else."""
+    """Without trusted proxies, a header cannot claim another address."""
 
     async with expecting(kind, None, client="127.0.0.7") as endpoint:
         header = format_proxy_header(HostPort("127.0.0.7", 1), SERVER)
@@ -256,7 +256,7 @@ async def test_without_trusted_proxies_a_header_is_data(kind: str) -> None:
 @kinds
 @versions
 async def test_health_checks_are_closed_without_a_word(kind: str, version: int) -> None:
-    """LOCAL and UNKNOWN are nobody's connection, and no stranger's."""
+    """A connection with LOCAL or UNKNOWN is closed, and not counted as a stranger."""
 
     async with expecting(kind) as endpoint:
         check = format_proxy_header(None, None, version=version)
@@ -268,7 +268,7 @@ async def test_health_checks_are_closed_without_a_word(kind: str, version: int) 
 @kinds
 @pytest.mark.parametrize("ending", ["closed", "reset", "late"])
 async def test_a_header_that_never_comes(kind: str, ending: str) -> None:
-    """A connection that ends, or waits, is a stranger after its own short deadline."""
+    """A connection without a whole header is a stranger when it ends, or after its deadline."""
 
     proxies = TrustedProxies([PROXY], timeout=0.02 if ending == "late" else 30.0)
     async with expecting(kind, proxies) as endpoint:
@@ -284,7 +284,7 @@ async def test_a_header_that_never_comes(kind: str, ending: str) -> None:
 
 @kinds
 async def test_a_long_header_is_refused(kind: str) -> None:
-    """Up to the limit it is read; one byte more is a stranger's."""
+    """A header may be as long as the limit. With one more byte, its sender is a stranger."""
 
     header = format_proxy_header(SOURCE, SERVER)
     async with expecting(kind, TrustedProxies([PROXY], size_limit=len(header) - 1)) as endpoint:
@@ -298,14 +298,14 @@ async def test_a_long_header_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("scope", ["%1", "%lo", ""])
 def test_address_with_a_scope(scope: str) -> None:
-    """By number or by name; of an address that needs none, too."""
+    """An address may have a scope, as a number or a name, even where it needs none."""
 
     with contextlib.closing(listener_module.bind_listener(f"::1{scope}", 0, backlog=1)) as sock:
         assert sock.getsockname()[0] == "::1"
 
 
 def test_scope_that_is_none() -> None:
-    """The system reports the error."""
+    """The system reports an interface that does not exist."""
 
     with pytest.raises(OSError, match="interface"):
         listener_module.bind_listener("fe80::1%none", 0, backlog=1)
@@ -323,7 +323,7 @@ async def test_connections_without_a_header_are_bounded(
         await turns()
         assert strangers(endpoint) == 0
         peers.append(await connect_from(PROXY, endpoint.address))
-        # The oldest has had its time.
+        # The oldest one has had its time.
         assert await is_cut(peers.pop(0))
         assert strangers(endpoint) == 1
         owner = await connect_from(PROXY, endpoint.address, format_proxy_header(SOURCE, SERVER))
@@ -337,7 +337,7 @@ async def test_connections_without_a_header_are_bounded(
 
 @kinds
 async def test_the_deadline_for_the_owner_holds_behind_a_proxy(kind: str) -> None:
-    """A connection that says nothing does not extend it, and is closed with the listener."""
+    """A silent connection does not extend the deadline, and is closed with the listener."""
 
     async with expecting(kind, deadlines=Deadlines(open=0.03)) as endpoint:
         peer = await connect_from(PROXY, endpoint.address, b"PROXY ")
@@ -350,7 +350,7 @@ async def test_the_deadline_for_the_owner_holds_behind_a_proxy(kind: str) -> Non
 
 @kinds
 async def test_a_loop_without_add_reader(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a loop cannot watch a socket (Windows) listener and header are looked at again."""
+    """If a loop cannot watch sockets (Windows), listener and header are polled."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.005)
     monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)
@@ -366,7 +366,7 @@ async def test_a_loop_without_add_reader(kind: str, monkeypatch: pytest.MonkeyPa
 
 
 async def test_the_policy_judges_who_is_behind_the_proxy() -> None:
-    """Not the proxy: its network may be allowed and the client's is not."""
+    """The policy judges the client: allowing the network of the proxy does not let it in."""
 
     endpoint = await listen_passive(
         HOST,
@@ -394,14 +394,14 @@ async def test_the_policy_judges_who_is_behind_the_proxy() -> None:
 def test_what_are_no_trusted_proxies(
     networks: Any, options: dict[str, Any], error: type[Exception]
 ) -> None:
-    """The mistake is found where they are configured."""
+    """Wrong arguments are refused when the proxies are configured."""
 
     with pytest.raises(error):
         TrustedProxies(networks, **options)
 
 
 def test_whom_trusted_proxies_trust() -> None:
-    """Networks and addresses, IPv4 also where it is mapped into IPv6; nobody, if none."""
+    """They trust networks and addresses, and IPv4 addresses mapped into IPv6, too."""
 
     proxies = TrustedProxies(["10.0.0.0/8", "2001:db8::1"])
     for host, trusted in {

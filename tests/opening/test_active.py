@@ -1,4 +1,4 @@
-"""Active endpoints: nothing is sent where the policy forbids it; faults, deadlines, addresses."""
+"""Tests of `ftpdata.opening.active`: policies, faults, deadlines, and local addresses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def listening(host: str = HOST, backlog: int = 8) -> tuple[socket.socket, HostPo
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_it_connects_to_the_client(host: str) -> None:
-    """open() gives a connected DTP whose peer is the target."""
+    """`open` returns a connected DTP whose peer is the target."""
 
     listener, target = listening(host)
     endpoint = connect_active(target, control_peer=host)
@@ -69,7 +69,7 @@ def test_a_refused_target_is_never_connected_to(
     policy: PeerPolicy | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A bounce is refused before there is even a socket."""
+    """A target that the policy forbids is refused before a socket is made."""
 
     def no_socket(*_: Any, **__: Any) -> None:
         pytest.fail("a socket was made for a refused target")
@@ -82,9 +82,9 @@ def test_a_refused_target_is_never_connected_to(
 
 
 async def test_generated_arguments_lead_nowhere_else() -> None:
-    """PORT and EPRT of every sort, four policies: no foreign, special or privileged connect.
+    """No generated PORT or EPRT makes it connect to a foreign, special, or privileged address.
 
-    ``python -m tests.benchmarks.targets`` tries 100,000.
+    ``python -m tests.benchmarks.targets`` tries 100,000 of them.
     """
 
     outcome = await attempts(3000)
@@ -101,7 +101,7 @@ def test_a_policy_that_compares_needs_something_to_compare_with() -> None:
 
 
 async def test_nobody_listens() -> None:
-    """A refused connection is a DataConnectionError, 425, with the system's words."""
+    """A refused connection is a `DataConnectionError` with reply 425 and the system's text."""
 
     listener, target = listening()
     listener.close()
@@ -113,7 +113,7 @@ async def test_nobody_listens() -> None:
 
 
 class Unanswered:
-    """A listener on loopback that answers nobody: its queue is full."""
+    """A listener on loopback that answers nobody, because its queue is full."""
 
     def __init__(self) -> None:
         self.listener, self.target = listening(backlog=0)
@@ -132,7 +132,7 @@ class Unanswered:
 
 
 async def test_nobody_answers() -> None:
-    """The deadline gives OpenTimeout, 425."""
+    """After the deadline `open` raises `OpenTimeout`, with reply 425."""
 
     unanswered = Unanswered()
     endpoint = connect_active(
@@ -146,7 +146,7 @@ async def test_nobody_answers() -> None:
 
 
 async def test_an_abort_wakes_who_waits() -> None:
-    """ABOR while the server connects: open() raises the reason at once."""
+    """If ABOR comes while the server connects, `open` raises the reason at once."""
 
     unanswered = Unanswered()
     endpoint = connect_active(unanswered.target, control_peer=HOST)
@@ -159,7 +159,7 @@ async def test_an_abort_wakes_who_waits() -> None:
 
 
 async def test_opening_can_be_cancelled_while_nobody_answers() -> None:
-    """The socket of a connection that is being made is closed."""
+    """A cancelled `open` closes its socket, which is still connecting."""
 
     unanswered = Unanswered()
     opening = asyncio.ensure_future(connect_active(unanswered.target, control_peer=HOST).open())
@@ -172,7 +172,7 @@ async def test_opening_can_be_cancelled_while_nobody_answers() -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "abort", "aclose"])
 async def test_a_client_that_has_accepted_sees_a_reset(how: str) -> None:
-    """An end of file would be an empty file to it, although nothing was sent."""
+    """The client would take an end of file for an empty file."""
 
     listener, target = listening()
     endpoint = connect_active(target, control_peer=HOST)
@@ -199,7 +199,7 @@ async def test_a_client_that_has_accepted_sees_a_reset(how: str) -> None:
 
 
 async def test_it_connects_from_a_given_address() -> None:
-    """Clients with a policy of their own expect the address, at times port 20."""
+    """Some clients expect the server's address, or port 20, and refuse others."""
 
     listener, target = listening()
     with socket.socket() as probe:
@@ -217,7 +217,7 @@ async def test_it_connects_from_a_given_address() -> None:
 
 
 async def test_a_local_address_that_is_not_ours() -> None:
-    """An error in our words, and nothing is left."""
+    """The error is one of ftpdata, and no socket is left behind."""
 
     listener, target = listening()
     endpoint = connect_active(target, control_peer=HOST, local_address=("192.0.2.1", 0))
@@ -227,7 +227,7 @@ async def test_a_local_address_that_is_not_ours() -> None:
 
 
 async def test_an_endpoint_that_is_left_connects_to_nobody() -> None:
-    """Without open() nothing is sent; afterwards open() raises."""
+    """Without `open` it does not connect; a later `open` raises."""
 
     listener, target = listening()
     async with connect_active(target, control_peer=HOST) as endpoint:
@@ -241,7 +241,7 @@ async def test_an_endpoint_that_is_left_connects_to_nobody() -> None:
 
 
 async def test_an_upload_over_an_active_connection() -> None:
-    """The DTP is the same as that of a passive endpoint."""
+    """The DTP receives as one of a passive endpoint does."""
 
     listener, target = listening()
     loop = asyncio.get_running_loop()
@@ -258,7 +258,7 @@ async def test_an_upload_over_an_active_connection() -> None:
 
 
 async def test_opening_can_be_cancelled_anywhere() -> None:
-    """At each suspension of open and finish: no socket or task is left."""
+    """Cancelled at any suspension of `open` and `finish`, it leaves no socket or task behind."""
 
     listener, target = listening()
 

@@ -1,4 +1,4 @@
-"""The address that a client inside or outside a NAT gets, and the warning if it is useless."""
+"""Tests of `ftpdata.opening.advertising`: the advertised address, and when it is useless."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TABLE = AddressTable(
     ],
 )
 def test_the_most_precise_network_decides(client: str, host: str | None) -> None:
-    """Whatever the order of the table."""
+    """The most precise network decides, whatever the order of the table."""
 
     assert TABLE.lookup(client) == host
     backwards = AddressTable(tuple(reversed(TABLE.entries)))
@@ -52,7 +52,7 @@ def test_a_table_has_a_default() -> None:
 
 @pytest.mark.parametrize("entries", [{"10.0.0.1/8": "10.0.0.1"}, {"x": "y"}, {"10.0.0.0/8": ""}])
 def test_what_is_no_table(entries: dict[str, str]) -> None:
-    """Found when the server starts, not when a client comes."""
+    """A wrong table is refused when the server starts, not when a client comes."""
 
     with pytest.raises(ValueError, match=r"host bits|IPv4|address or a name"):
         AddressTable(entries)
@@ -77,14 +77,14 @@ def test_address_and_port_are_mapped(
 
 @pytest.mark.parametrize("mapping", [-50000, 20000, lambda port: 0, lambda port: "21"])
 def test_a_mapping_that_gives_no_port(mapping: PortMapping) -> None:
-    """It is an error instead of a reply that no client understands."""
+    """A number that is not a port is an error, and never gets into a reply."""
 
     with pytest.raises(BadAddress):
         advertise(BOUND, "10.1.1.1", exposed_port=mapping)
 
 
 def test_a_name_is_no_address() -> None:
-    """Names must be resolved before."""
+    """A name must be resolved before."""
 
     with pytest.raises(BadAddress):
         advertise(BOUND, "10.1.1.1", host="ftp.example.org")
@@ -112,7 +112,7 @@ def test_a_name_is_no_address() -> None:
     ],
 )
 def test_the_warning(host: str, client: str, word: str | None) -> None:
-    """A public client that gets a private address will hang: the operator should know why."""
+    """The warning tells the operator why a client that gets this address cannot connect."""
 
     reason = unreachable_reason(host, client)
     assert reason is None if word is None else word in (reason or "")
@@ -122,7 +122,7 @@ def test_the_warning(host: str, client: str, word: str | None) -> None:
 
 @pytest.mark.parametrize("client", ["", "localhost", None, 1])
 def test_a_client_without_an_address(client: object) -> None:
-    """It is refused with an error of ftpdata."""
+    """A client without an IP address is refused with an error of ftpdata."""
 
     with pytest.raises(BadAddress):
         unreachable_reason("10.0.0.1", client)  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def test_any_two_addresses_can_be_judged(
     told: ipaddress.IPv4Address | ipaddress.IPv6Address,
     client: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
-    """Public for public in one family is never warned of; nothing fails."""
+    """Any two addresses can be compared. A public one of the client's family gets no warning."""
 
     reason = unreachable_reason(str(told), str(client))
     if told.version == client.version and told.is_global and client.is_global:

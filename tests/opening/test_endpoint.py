@@ -1,4 +1,4 @@
-"""What all endpoints have in common, and the endpoint of a socket accepted elsewhere."""
+"""Tests of `ftpdata.opening.endpoint`: what all endpoints share, and `AcceptedEndpoint`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HOST = "127.0.0.1"
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("as_descriptor", [False, True])
 async def test_an_accepted_socket_becomes_a_connection(host: str, as_descriptor: bool) -> None:
-    """A socket, or its descriptor, gives a connected DTP that knows its peer."""
+    """A socket or its descriptor becomes a connected DTP that knows its peer."""
 
     sock, peer = await tcp_pair(host)
     name = peer.getsockname()
@@ -59,7 +59,7 @@ async def test_an_accepted_socket_becomes_a_connection(host: str, as_descriptor:
 
 
 async def test_a_unix_socket_is_a_connection_too() -> None:
-    """TCP's options are only set where they exist; such a peer has no address."""
+    """A UNIX socket has no options of TCP, and its peer has no address."""
 
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
@@ -75,7 +75,7 @@ async def test_a_unix_socket_is_a_connection_too() -> None:
 
 
 async def test_socket_options_are_set() -> None:
-    """A short last line does not wait for a delayed acknowledgement."""
+    """TCP_NODELAY and the keepalive are set on every connection."""
 
     sock, peer = await tcp_pair()
     dtp = await AcceptedEndpoint(sock).open()
@@ -88,7 +88,7 @@ async def test_socket_options_are_set() -> None:
 
 
 async def test_a_socket_that_is_not_connected_is_refused() -> None:
-    """With 425, and it stays the caller's."""
+    """It is refused with reply 425, and still belongs to the caller."""
 
     with (
         socket.socket() as sock,
@@ -106,7 +106,7 @@ async def test_a_number_that_is_no_descriptor_is_refused() -> None:
 
 
 async def test_an_endpoint_is_opened_once() -> None:
-    """A second open() is a programming error, with a message that says so."""
+    """A second `open` is a programming error, with a message that says so."""
 
     sock, peer = await tcp_pair()
     endpoint = AcceptedEndpoint(sock)
@@ -120,7 +120,7 @@ async def test_an_endpoint_is_opened_once() -> None:
 
 
 async def test_leaving_the_context_resets_what_was_not_opened() -> None:
-    """The peer of a connection that nobody took does not take it for an empty file."""
+    """The peer sees a reset, and not an empty file, if nobody took its connection."""
 
     sock, peer = await tcp_pair()
     async with AcceptedEndpoint(sock) as endpoint:
@@ -141,7 +141,7 @@ async def test_leaving_the_context_resets_what_was_not_opened() -> None:
 async def one_that_has_come(
     kind: str, **options: Any
 ) -> AsyncIterator[tuple[Endpoint, socket.socket]]:
-    """Give an endpoint of a kind, and the socket of a peer that has connected to it."""
+    """Provide an endpoint of this kind, and the socket of a peer that has connected to it."""
 
     async with contextlib.AsyncExitStack() as stack:
         if kind == "accepted":
@@ -167,7 +167,7 @@ async def one_that_has_come(
 @pytest.mark.parametrize("kind", ["accepted", "passive", "kept", "pooled"])
 @pytest.mark.parametrize("how", ["abort", "aclose", "factory", "cancel", "cancel in TLS"])
 async def test_a_peer_that_has_come_in_vain_sees_a_reset(kind: str, how: str) -> None:
-    """It sees a reset, however it is given up: an end of file would be an empty file."""
+    """Whatever gives it up, the peer sees a reset: an end of file would be an empty file."""
 
     def factory() -> DTP:
         if how == "cancel":
@@ -197,7 +197,7 @@ async def test_a_peer_that_has_come_in_vain_sees_a_reset(kind: str, how: str) ->
 
 
 async def test_who_comes_after_a_reservation_sees_a_reset() -> None:
-    """It may be the client that the reservation was for."""
+    """A late peer may be the client of the reservation, and must not see an empty file."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
         endpoint = pool.reserve(control_peer=HOST)
@@ -211,7 +211,7 @@ async def test_who_comes_after_a_reservation_sees_a_reset() -> None:
 
 
 async def test_leaving_the_context_keeps_what_was_opened() -> None:
-    """The DTP belongs to the caller that opened it."""
+    """The DTP belongs to the caller that opened it, and stays open."""
 
     sock, peer = await tcp_pair()
     async with AcceptedEndpoint(sock) as endpoint:
@@ -224,7 +224,7 @@ async def test_leaving_the_context_keeps_what_was_opened() -> None:
 
 
 async def test_an_endpoint_given_up_tells_why() -> None:
-    """open() after abort() raises the reason that was given, also the second one's not."""
+    """`open` after `abort` raises the reason of the first `abort`."""
 
     sock, peer = await tcp_pair()
     endpoint = AcceptedEndpoint(sock)
@@ -237,7 +237,7 @@ async def test_an_endpoint_given_up_tells_why() -> None:
 
 @contextlib.asynccontextmanager
 async def endpoint_of(kind: str) -> AsyncIterator[tuple[Endpoint, socket.socket]]:
-    """Give an endpoint of a kind, and the socket of its peer: a client, or a listener."""
+    """Provide an endpoint of this kind, and the socket of its peer: a client or a listener."""
 
     async with contextlib.AsyncExitStack() as stack:
         if kind == "accepted":
@@ -269,7 +269,7 @@ THE_USER = "the user said so"
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", [End.ABORTED, End.CANCELLED, End.STALLED, End.OPEN_FAILED])
 async def test_what_is_given_up_before_it_is_open_is_a_425(kind: str, end: End) -> None:
-    """With the reason in its message, and whether a transfer waits for it already or not."""
+    """The error has the reason in its message, whether or not a task waits in `open`."""
 
     async with endpoint_of(kind) as (endpoint, _):
         endpoint.abort(end, THE_USER)
@@ -288,7 +288,7 @@ async def test_what_is_given_up_before_it_is_open_is_a_425(kind: str, end: End) 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_an_abort_without_a_reason_is_a_425_too(kind: str) -> None:
-    """The message says what happened."""
+    """Without a reason, the message says that the endpoint was given up."""
 
     async with endpoint_of(kind) as (endpoint, _):
         endpoint.abort()
@@ -298,7 +298,7 @@ async def test_an_abort_without_a_reason_is_a_425_too(kind: str) -> None:
 
 
 async def test_an_end_with_a_class_of_its_own_keeps_it() -> None:
-    """A limit is no less a limit because nobody has connected."""
+    """A limit keeps its error and reply, even if nobody has connected."""
 
     async with endpoint_of("passive") as (endpoint, _):
         endpoint.abort(End.SIZE_LIMIT, THE_USER)
@@ -308,7 +308,7 @@ async def test_an_end_with_a_class_of_its_own_keeps_it() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_is_given_up_once_it_is_open_is_a_426(kind: str) -> None:
-    """It was a transfer."""
+    """Once the connection is open, an abort is that of a transfer."""
 
     async with endpoint_of(kind) as (endpoint, peer):
         if isinstance(endpoint, PassiveEndpoint | PooledEndpoint):
@@ -322,7 +322,7 @@ async def test_what_is_given_up_once_it_is_open_is_a_426(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_transfer_whose_endpoint_is_given_up_is_a_425(kind: str) -> None:
-    """The error, its reply and its result agree."""
+    """The error, its reply, and its result agree."""
 
     async with endpoint_of(kind) as (endpoint, _):
         endpoint.abort(End.ABORTED, THE_USER)
@@ -339,7 +339,7 @@ async def test_a_transfer_whose_endpoint_is_given_up_is_a_425(kind: str) -> None
 
 
 async def test_an_abort_while_the_protocol_is_made() -> None:
-    """The connection that was nearly there is cut, and open() raises."""
+    """The connection is cut, and `open` raises the reason."""
 
     sock, peer = await tcp_pair()
     made: list[DTP] = []
@@ -360,7 +360,7 @@ async def test_an_abort_while_the_protocol_is_made() -> None:
 
 
 async def test_a_factory_that_raises_leaves_no_socket() -> None:
-    """Its exception comes through, the socket is closed."""
+    """`open` raises the exception of the factory, and closes the socket."""
 
     sock, peer = await tcp_pair()
 
@@ -374,7 +374,7 @@ async def test_a_factory_that_raises_leaves_no_socket() -> None:
 
 
 async def test_a_connection_reset_before_it_is_opened() -> None:
-    """It opens, or raises DataConnectionError; either way an error of ftpdata reports the reset."""
+    """`open` or the transfer reports the reset, with an error of ftpdata."""
 
     sock, peer = await tcp_pair()
     endpoint = AcceptedEndpoint(sock)
@@ -389,7 +389,7 @@ async def test_a_connection_reset_before_it_is_opened() -> None:
 
 
 async def test_the_deadlines_reach_the_dtp() -> None:
-    """`Deadlines.stall` and `close` are what finish() takes where it is given nothing."""
+    """`finish` uses `Deadlines.stall` and `close`, unless it is given others."""
 
     sock, peer = await tcp_pair(receive_buffer=4096)
     dtp = await AcceptedEndpoint(sock, deadlines=Deadlines(close=5, stall=0.02)).open()
@@ -402,7 +402,7 @@ async def test_the_deadlines_reach_the_dtp() -> None:
 
 
 async def test_opening_can_be_cancelled_anywhere() -> None:
-    """At each suspension of open, use and close: nothing is left."""
+    """Cancelled at any suspension, `open` and `finish` leave nothing behind."""
 
     async def scenario() -> None:
         sock, peer = await tcp_pair()
@@ -421,14 +421,14 @@ async def test_opening_can_be_cancelled_anywhere() -> None:
     assert await sweep(scenario) >= 2
 
 
-# Negotiating before it is called for
+# A handshake before `open`
 
 
 @contextlib.asynccontextmanager
 async def negotiating(
     deadlines: Deadlines | None = None, *, expiry: float | None = None
 ) -> AsyncIterator[tuple[PassiveEndpoint | PooledEndpoint, ssl.SSLContext]]:
-    """Give a passive endpoint with TLS, pooled if it has an expiry; and a client's context."""
+    """Provide a passive endpoint with TLS, pooled if it has an expiry, and a client's context."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     options: dict[str, Any] = {"control_peer": HOST, "deadlines": deadlines, "tls": tls}
@@ -447,7 +447,7 @@ async def negotiating(
 async def protected_peer(
     endpoint: PassiveEndpoint | PooledEndpoint, context: ssl.SSLContext
 ) -> AsyncIterator[TLSPeer]:
-    """Connect to an endpoint."""
+    """Connect a TLS client to an endpoint."""
 
     with socket.socket() as sock:
         sock.setblocking(False)
@@ -458,7 +458,7 @@ async def protected_peer(
 
 @pytest.mark.parametrize("expiry", [None, 5.0])
 async def test_a_client_may_negotiate_before_it_is_called_for(expiry: float | None) -> None:
-    """The connection is there when it is wanted, with what came over it meanwhile."""
+    """`open` returns the negotiated connection, with the data that came over it meanwhile."""
 
     async with negotiating(expiry=expiry) as (endpoint, context):
         ready = [endpoint.is_ready]
@@ -481,7 +481,7 @@ async def test_a_client_may_negotiate_before_it_is_called_for(expiry: float | No
 
 @pytest.mark.parametrize("expiry", [None, 5.0])
 async def test_a_client_may_negotiate_when_it_is_called_for(expiry: float | None) -> None:
-    """Most wait for the reply; and no deadline passes before there is anybody to wait."""
+    """Most clients wait for the reply. No deadline begins before `open`."""
 
     limits = Deadlines(open=0.05, handshake=0.05)
     async with negotiating(limits, expiry=expiry) as (endpoint, context):
@@ -502,7 +502,7 @@ async def test_a_client_may_negotiate_when_it_is_called_for(expiry: float | None
 async def test_deadlines_begin_when_it_is_called_for(
     expiry: float | None, connects: bool
 ) -> None:
-    """A client that does not come, or does not negotiate, is given up in time."""
+    """A client that does not connect or negotiate in time after `open` is given up."""
 
     limits = Deadlines(open=0.1, handshake=0.1)
     async with (
@@ -521,7 +521,7 @@ async def test_deadlines_begin_when_it_is_called_for(
 
 @pytest.mark.parametrize("when", ["listening", "connected", "negotiated"])
 async def test_what_negotiates_in_a_pool_expires_all_the_same(when: str) -> None:
-    """A client that says PASV, and no transfer command, holds nothing for ever."""
+    """A client that sends PASV and no transfer command does not hold its reservation for ever."""
 
     async with (
         negotiating(expiry=0.5) as (endpoint, context),
@@ -543,7 +543,7 @@ async def test_what_negotiates_in_a_pool_expires_all_the_same(when: str) -> None
 
 
 async def test_what_has_negotiated_is_given_up_with_its_pool() -> None:
-    """It was not opened, so nobody else would close it."""
+    """The pool closes a connection that was never opened, because nobody else would."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     async with contextlib.AsyncExitStack() as stack:
@@ -560,7 +560,7 @@ async def test_what_has_negotiated_is_given_up_with_its_pool() -> None:
 
 
 async def test_a_client_side_does_not_negotiate_by_itself() -> None:
-    """The first bytes are those of the client of TLS, whoever connects (RFC 4217 §7)."""
+    """The FTP client is the TLS client, whoever connects, and sends first (RFC 4217 §7)."""
 
     tls = DataTLS(context=client_context(), server_side=False, server_hostname=HOST_NAME)
     async with await listen_passive(HOST, control_peer=HOST, tls=tls) as endpoint:
@@ -571,7 +571,7 @@ async def test_a_client_side_does_not_negotiate_by_itself() -> None:
 
 
 def test_a_socket_may_be_given_before_there_is_an_event_loop() -> None:
-    """It negotiates when it is opened."""
+    """Without an event loop the endpoint does not negotiate before `open`."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     ours, theirs = socket.socketpair()
@@ -582,7 +582,7 @@ def test_a_socket_may_be_given_before_there_is_an_event_loop() -> None:
 @pytest.mark.parametrize("when", ["at once", "listening", "connected", "negotiated"])
 @pytest.mark.parametrize("how", ["abort", "aclose", "cancel"])
 async def test_what_negotiates_is_given_up(when: str, how: str) -> None:
-    """Whatever gives it up, and whenever: the peer sees the end, and nothing is left."""
+    """Whatever gives it up, and whenever, the peer sees an end, and nothing is left behind."""
 
     async with negotiating() as (endpoint, context), contextlib.AsyncExitStack() as stack:
         peer = None
@@ -610,11 +610,11 @@ async def test_what_negotiates_is_given_up(when: str, how: str) -> None:
 
 
 async def test_an_early_handshake_that_fails_is_told_when_it_is_called_for() -> None:
-    """522, and nothing before."""
+    """`open` raises the error, with reply 522, and nothing raises it before."""
 
     async with negotiating() as (endpoint, context), protected_peer(endpoint, context) as peer:
         await peer.put(b"this is no ClientHello")
-        # An alert comes, or a reset: both are an OSError.
+        # The peer gets an alert or a reset; both are an OSError.
         with contextlib.suppress(OSError):
             await peer.receive()
         with pytest.raises(FTPDataError) as caught:
@@ -623,7 +623,7 @@ async def test_an_early_handshake_that_fails_is_told_when_it_is_called_for() -> 
 
 
 async def test_to_cancel_open_when_the_handshake_is_just_over_closes_the_connection() -> None:
-    """The handshake ran by itself, and its link is nobody else's."""
+    """Nobody else owns the link of an early handshake, so the cancelled `open` resets it."""
 
     async with negotiating() as (endpoint, context), protected_peer(endpoint, context) as peer:
         with pytest.raises(ssl.SSLWantReadError):
@@ -633,7 +633,7 @@ async def test_to_cancel_open_when_the_handshake_is_just_over_closes_the_connect
         begun = endpoint._begun
         assert begun is not None
         opening: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # Called before the task that opens learns of it.
+        # This is called before the opening task resumes.
         begun.add_done_callback(lambda _: opening.cancel())
         opening = asyncio.ensure_future(endpoint.open())
         await peer.handshake()
@@ -646,7 +646,7 @@ async def test_to_cancel_open_when_the_handshake_is_just_over_closes_the_connect
 
 
 async def test_opening_what_negotiates_can_be_cancelled_anywhere() -> None:
-    """Whenever it is cancelled, no task, socket or port is left."""
+    """Cancelled at any suspension, `open` leaves no task, socket, or port behind."""
 
     async def scenario() -> None:
         async with (
@@ -665,7 +665,7 @@ async def test_opening_what_negotiates_can_be_cancelled_anywhere() -> None:
 @pytest.mark.parametrize("before", ["handshake", "connect", "handshake, connect"])
 @pytest.mark.parametrize("how", ["open", "abort", "aclose", "cancel"])
 async def test_every_order_of_handshake_connect_and_open(before: str, how: str) -> None:
-    """There is one connection; given up at any point, it leaves nothing."""
+    """There is one connection. Given up at any point, it leaves nothing behind."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     sock, there = await tcp_pair()
@@ -709,7 +709,7 @@ async def test_every_order_of_handshake_connect_and_open(before: str, how: str) 
 
 
 async def test_a_second_open_does_not_take_the_socket_of_a_handshake() -> None:
-    """It is a programming error, and the first goes on."""
+    """A second `open` is a programming error, and the first one goes on."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     sock, there = await tcp_pair()
@@ -731,7 +731,7 @@ async def test_a_second_open_does_not_take_the_socket_of_a_handshake() -> None:
 async def test_a_dtp_whose_connection_is_lost_while_it_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Tasks that wait for it get the reason, as does the task that opened the endpoint."""
+    """All tasks that wait for the DTP get the reason, as does the task in `open`."""
 
     async def connect(*_: Any) -> Any:
         raise ConnectionResetError(104, "it was reset")
@@ -757,7 +757,7 @@ async def test_a_dtp_whose_connection_is_lost_while_it_is_made(
 
 
 async def test_a_dtp_that_is_connected_when_its_open_is_cancelled() -> None:
-    """It learns that it has no connection, on every loop."""
+    """On every event loop the DTP learns that it has lost its connection."""
 
     made: list[DTP] = []
 

@@ -29,7 +29,7 @@ from ..harness.tls import TLSPeer, client_context, server_certificate
 
 @contextlib.asynccontextmanager
 async def full() -> AsyncIterator[tuple[AcceptedEndpoint, Link, socket.socket]]:
-    """Give an endpoint, its link, which takes no more, and the peer's socket."""
+    """Provide an endpoint, its link, whose socket takes no more, and the peer's socket."""
 
     sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
     with peer:
@@ -47,12 +47,12 @@ async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPat
 
     if not can_watch:
         monkeypatch.setattr("ftpdata.opening._link.watch_writable", lambda *_: False)
-        # Longer than a busy machine takes for some turns.
+        # This is longer than a busy machine takes for a few turns of the loop.
         monkeypatch.setattr("ftpdata.opening._link.UNWATCHED_POLL", 0.5)
     async with full() as (_, link, peer), asyncio.timeout(60):
         number = link.sock.fileno()
         assert not await link.wait_writable(0.001)
-        # What comes is not what is waited for.
+        # Incoming data do not end a wait for room.
         peer.send(b"talk")
         waiting = asyncio.ensure_future(link.wait_writable(None))
         await turns()
@@ -67,7 +67,7 @@ async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("way", ["abort", "close", "cancel"])
 async def test_who_waits_for_room_can_be_told_to_stop(way: str) -> None:
-    """At once; the number of the socket may be another's in the next moment."""
+    """The wait ends at once, because the socket's number may soon belong to another socket."""
 
     loop = asyncio.get_running_loop()
     async with full() as (endpoint, link, _), asyncio.timeout(60):
@@ -106,7 +106,7 @@ async def test_who_waits_for_room_can_be_told_to_stop(way: str) -> None:
 async def negotiating(
     deadlines: Deadlines | None = None, *, is_full: bool = False
 ) -> AsyncIterator[tuple[AcceptedEndpoint, TLSPeer]]:
-    """Give an endpoint and its peer before the handshake; its socket may have no room."""
+    """Provide an endpoint and its peer before the handshake, perhaps without room to send."""
 
     tls = DataTLS.for_server(server_certificate().session_context())
     sock, there = await tcp_pair(send_buffer=4096, receive_buffer=4096)
@@ -118,7 +118,7 @@ async def negotiating(
 
 
 async def fill(sock: socket.socket) -> None:
-    """Send until the peer's system takes no more either, which it does for a moment."""
+    """Send until the peer's system takes no more either, which is a moment later."""
 
     idle = 0
     while idle < 10:
@@ -130,7 +130,7 @@ async def fill(sock: socket.socket) -> None:
 
 
 def hello(peer: TLSPeer) -> bytes:
-    """Give a peer's ClientHello."""
+    """Return a peer's ClientHello."""
 
     with contextlib.suppress(ssl.SSLWantReadError):
         peer.tls.do_handshake()
@@ -140,7 +140,7 @@ def hello(peer: TLSPeer) -> bytes:
 
 @pytest.mark.parametrize("is_early", [True, False])
 async def test_a_handshake_in_drops_has_no_more_time(is_early: bool) -> None:
-    """A peer that goes on sending a byte now and then is given up as one that is silent."""
+    """A peer that sends a byte now and then has no more time than a silent one."""
 
     loop = asyncio.get_running_loop()
     async with negotiating(Deadlines(handshake=1)) as (endpoint, peer):
@@ -167,7 +167,7 @@ async def test_a_handshake_in_drops_has_no_more_time(is_early: bool) -> None:
 async def test_a_handshake_waits_for_whatever_it_needs(
     is_watched: bool, is_full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also for room, also where the event loop cannot watch a socket, and before it is called."""
+    """It waits for room, too, on loops that cannot watch sockets, and before `open` is called."""
 
     if not is_watched:
         monkeypatch.setattr("ftpdata.opening._link.watch_readable", lambda *_: False)
@@ -182,10 +182,10 @@ async def test_a_handshake_waits_for_whatever_it_needs(
             await asyncio.sleep(0.05)
             received = b""
             async with asyncio.timeout(60):
-                # Up to a handshake record (RFC 8446 §5.1).
+                # Receive up to a handshake record (RFC 8446 §5.1).
                 while b"\x16\x03" not in received:
                     received += await loop.sock_recv(peer.sock, 1 << 16)
-            # The first record of the answer is lost, with it the handshake, and that is told.
+            # The first record of the answer is lost in the filling, so the handshake fails.
             peer.sock.close()
             with pytest.raises(FTPDataError) as caught:
                 await endpoint.open()
@@ -204,7 +204,7 @@ async def test_a_handshake_waits_for_whatever_it_needs(
 
 @pytest.mark.parametrize("how", ["deadline", "abort", "aclose", "cancel"])
 async def test_a_handshake_without_room_is_given_up(how: str) -> None:
-    """Anything that gives up other handshakes ends it; the loop watches no closed socket."""
+    """It can be given up as any handshake can, and the loop watches no closed socket then."""
 
     limit = Deadlines(handshake=0.1 if how == "deadline" else None)
     async with negotiating(limit, is_full=True) as (endpoint, peer):
@@ -225,7 +225,7 @@ async def test_a_handshake_without_room_is_given_up(how: str) -> None:
             assert caught.value.end is End.HANDSHAKE_TIMEOUT
         other, another = socket.socketpair()
         with other, another:
-            # It may have the number of the one that is closed.
+            # One of these may have the number of the closed socket.
             other.setblocking(False)
             another.setblocking(False)
             receiving = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(other, 10))
@@ -234,7 +234,7 @@ async def test_a_handshake_without_room_is_given_up(how: str) -> None:
 
 
 async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This holds whatever else its peer has sent, which stays unread meanwhile."""
+    """The loop does not spin, even if its peer has sent more, which stays unread meanwhile."""
 
     waits = 0
     original = Link._wait_a_moment
@@ -263,7 +263,7 @@ async def test_a_handshake_without_room_takes_no_turns(monkeypatch: pytest.Monke
 
 
 async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Data after a handshake that was begun wait in the socket until they are read."""
+    """Data after an early handshake wait in the socket until they are read."""
 
     looks = 0
     original = Link._readable
@@ -295,7 +295,7 @@ async def test_bytes_that_nobody_reads_take_no_turns(monkeypatch: pytest.MonkeyP
 
 
 async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> None:
-    """The reason is that of TLS, not that of the socket."""
+    """The error gives the reason of TLS, not that of the socket."""
 
     class Broken(socket.socket):
         def send(self, *_: Any) -> int:

@@ -1,4 +1,4 @@
-"""Asking for the address to tell: callables, names that move, warnings in the log."""
+"""Tests of `ftpdata.opening.nat`: sources of the address, names that change, and warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLIENT = "10.1.1.1"
 
 
 class Names:
-    """A resolver that the test plays, instead of the event loop's."""
+    """A resolver that the test controls, in place of the event loop's."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, str] = {}
@@ -29,7 +29,7 @@ class Names:
         self.hangs = False
 
     async def resolve(self, name: str, family: int) -> str:
-        """Answer, or fail as the system does."""
+        """Return the address, or fail as the system does."""
 
         self.asked.append((name, family))
         if self.hangs:
@@ -44,7 +44,7 @@ class Names:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """Give a resolver without names."""
+    """Install a resolver that knows no names."""
 
     names = Names()
     monkeypatch.setattr(nat, "_ask_resolver", names.resolve)
@@ -52,7 +52,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 async def plain(client: str) -> str:
-    """Answer a question for an address, after a while."""
+    """Return the address for a client, after a turn of the event loop."""
 
     await asyncio.sleep(0)
     return f"203.0.113.{client.rpartition('.')[2]}"
@@ -71,7 +71,7 @@ async def plain(client: str) -> str:
     ],
 )
 async def test_every_kind_of_source(source: Any, told: str) -> None:
-    """An address, a table, a callable, plain or async."""
+    """A source is an address, a table, or a callable, which may be async."""
 
     advertiser = Advertiser(source, exposed_port=-10000)
     answer = await advertiser.advertisement(BOUND, CLIENT)
@@ -82,7 +82,7 @@ async def test_every_kind_of_source(source: Any, told: str) -> None:
 
 
 async def test_the_system_is_asked() -> None:
-    """A name that every machine knows, by its own resolver."""
+    """The system's own resolver is asked for a name, here one that every machine knows."""
 
     told = await Advertiser("localhost").advertisement(HostPort("127.0.0.1", 50000), "127.0.0.1")
     assert told.address.host == "127.0.0.1"
@@ -90,7 +90,7 @@ async def test_the_system_is_asked() -> None:
 
 
 async def test_only_epsv() -> None:
-    """PASV is refused with a hint; EPSV goes on."""
+    """PASV is refused with a hint at EPSV, which still works."""
 
     advertiser = Advertiser(epsv_only=True)
     with pytest.raises(UnsupportedNetworkProtocol, match="EPSV") as caught:
@@ -101,7 +101,7 @@ async def test_only_epsv() -> None:
 
 @pytest.mark.parametrize("answer", ["", 7, "10.0.0.256", b"10.0.0.1"])
 async def test_a_callable_that_gives_no_address(answer: Any, names: Names) -> None:
-    """It is an error with 425; the client gets no wrong address."""
+    """The error has reply 425, and the client gets no wrong address."""
 
     advertiser = Advertiser(lambda client: answer)
     with pytest.raises(DataConnectionError) as caught:
@@ -111,7 +111,7 @@ async def test_a_callable_that_gives_no_address(answer: Any, names: Names) -> No
 
 
 async def test_a_callable_that_fails() -> None:
-    """Its error is the cause of ours, and its text is not shown to the client."""
+    """Its exception is the cause of ours, and its text is not shown to the client."""
 
     def fail(client: str) -> str:
         raise LookupError("secret")
@@ -123,7 +123,7 @@ async def test_a_callable_that_fails() -> None:
 
 
 async def test_a_mapping_that_gives_no_port() -> None:
-    """The same error, with 425, for PASV; a programming error for EPSV."""
+    """For PASV it is an error with reply 425; for EPSV it is a `BadAddress`."""
 
     advertiser = Advertiser(exposed_port=20000)
     with pytest.raises(DataConnectionError, match="no address to tell"):
@@ -133,7 +133,7 @@ async def test_a_mapping_that_gives_no_port() -> None:
 
 
 async def test_a_name_is_asked_for_once_in_a_while(names: Names) -> None:
-    """Many clients ask at once, one question is sent; later it is asked anew."""
+    """Clients that ask at the same time share one query. Later the name is resolved again."""
 
     advertiser = Advertiser("ftp.example.org", resolve_every=1000.0)
     names.addresses["ftp.example.org"] = "203.0.113.9"
@@ -150,7 +150,7 @@ async def test_a_name_is_asked_for_once_in_a_while(names: Names) -> None:
 
 
 async def test_a_name_for_a_client_of_ipv6(names: Names) -> None:
-    """The family is the client's."""
+    """The name is resolved in the address family of the client."""
 
     advertiser = Advertiser("ftp.example.org")
     names.addresses["ftp.example.org"] = "2001:db8::9"
@@ -179,7 +179,7 @@ async def test_a_resolver_that_is_down(
 
 
 async def test_a_resolver_that_hangs(names: Names) -> None:
-    """It has a deadline, and blocks no client for ever."""
+    """The query has a deadline, so it blocks no client for ever."""
 
     advertiser = Advertiser("ftp.example.org", resolve_timeout=0.01)
     names.hangs = True
@@ -188,7 +188,7 @@ async def test_a_resolver_that_hangs(names: Names) -> None:
 
 
 async def test_many_clients_wait_for_one_failure(names: Names) -> None:
-    """They share the failure, and do not wait one after the other."""
+    """Clients that wait for the same query share its failure."""
 
     advertiser = Advertiser("ftp.example.org", resolve_timeout=300.0)
     answers = await asyncio.gather(
@@ -199,7 +199,7 @@ async def test_many_clients_wait_for_one_failure(names: Names) -> None:
 
 
 async def test_a_name_that_failed_is_asked_for_again(names: Names) -> None:
-    """The name is asked for again after a while."""
+    """After a while the name is resolved again."""
 
     advertiser = Advertiser("ftp.example.org", resolve_timeout=0.1)
     names.hangs = True
@@ -222,7 +222,7 @@ async def test_a_name_that_failed_is_asked_for_again(names: Names) -> None:
 async def test_a_private_address_for_a_public_client_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The operator sees why clients hang; the log is not filled."""
+    """The operator learns why clients hang, and the log is not filled."""
 
     advertiser = Advertiser()
     with caplog.at_level(logging.WARNING, "ftpdata.opening.nat"):
@@ -236,7 +236,7 @@ async def test_a_private_address_for_a_public_client_is_logged_once(
 async def test_warnings_are_bounded(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clients of a thousand addresses do not make a thousand entries for ever."""
+    """The number of remembered warnings is limited, however many clients there are."""
 
     monkeypatch.setattr("ftpdata.opening.nat.MAX_WARNINGS", 3)
     advertiser = Advertiser()

@@ -1,4 +1,4 @@
-"""Passive endpoints: ports, strangers, both orders, deadlines, and nothing left behind."""
+"""Tests of `ftpdata.opening.passive`: ports, strangers, both orders, and deadlines."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ HOST = "127.0.0.1"
 
 
 async def connect(endpoint: PassiveEndpoint, source: str = HOST) -> socket.socket:
-    """Connect to the endpoint as a client with this address."""
+    """Connect to the endpoint from this address."""
 
     return await connect_from(source, endpoint.address)
 
 
 async def is_closed_by_peer(sock: socket.socket) -> bool:
-    """Wait for the end of a connection."""
+    """Wait until the peer has closed or reset the connection."""
 
     try:
         return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
@@ -66,7 +66,7 @@ async def is_closed_by_peer(sock: socket.socket) -> bool:
 
 @given(first=st.integers(1, 65535), size=st.integers(1, 300))
 def test_shuffled_is_every_port_once(first: int, size: int) -> None:
-    """Whatever the order, each port of the range comes, and comes once."""
+    """Each port of the range comes exactly once."""
 
     ports = PortRange(first, min(65535, first + size - 1))
     shuffled = list(ports.shuffled())
@@ -80,7 +80,7 @@ def test_shuffled_is_every_port_once(first: int, size: int) -> None:
 
 @given(first=st.integers(1, 60000), size=st.integers(1, 500), data=st.data())
 def test_slices_are_disjoint_and_complete(first: int, size: int, data: st.DataObject) -> None:
-    """The parts of several workers make up the range, and differ by one port at most."""
+    """The slices of all workers make up the range, and their sizes differ by one at most."""
 
     ports = PortRange(first, first + size - 1)
     workers = data.draw(st.integers(1, size))
@@ -95,7 +95,7 @@ def test_slices_are_disjoint_and_complete(first: int, size: int, data: st.DataOb
     ("first", "last"), [(0, 10), (1, 65536), (-1, 5), (10, 9), (70000, 70001)]
 )
 def test_what_is_no_range_of_ports(first: int, last: int) -> None:
-    """Ports are 1 to 65535, in order; the error carries 501 and is a ValueError."""
+    """Ports are 1 to 65535, in order. The error has reply 501, and is a `ValueError`."""
 
     with pytest.raises(BadAddress) as caught:
         PortRange(first, last)
@@ -105,7 +105,7 @@ def test_what_is_no_range_of_ports(first: int, last: int) -> None:
 
 @pytest.mark.parametrize(("worker", "workers"), [(0, 0), (-1, 2), (2, 2), (0, 11)])
 def test_what_is_no_slice(worker: int, workers: int) -> None:
-    """A worker is one of several, and has a port at least."""
+    """A worker's number is less than the count of workers, and each gets at least one port."""
 
     with pytest.raises(BadAddress):
         PortRange(1, 10).slice(worker, workers)
@@ -119,13 +119,13 @@ def test_the_first_port_cannot_be_guessed() -> None:
     counts = Counter(next(ports.shuffled()) for _ in range(draws))
     expected = draws / len(ports)
     chi_square = sum((counts[port] - expected) ** 2 / expected for port in range(1000, 1016))
-    # Above this one draw of 10**9 lies: a test that must not fail at random.
+    # One draw of 10**9 lies above this, so that the test does not fail at random.
     assert chi_square < 72
     assert len(counts) == 16
 
 
 def test_the_next_port_does_not_follow_from_the_last() -> None:
-    """Successive ports are not a sequence: each distance is as likely as any other."""
+    """Each distance between successive ports is as likely as any other."""
 
     ports = PortRange(1000, 1015)
     last = [next(ports.shuffled()) for _ in range(4097)]
@@ -135,7 +135,7 @@ def test_the_next_port_does_not_follow_from_the_last() -> None:
 
 
 def test_the_last_ports_are_no_sequence_either() -> None:
-    """Where most of the range is used up, what is left is not tried in order."""
+    """The last ports of a range are not tried in order."""
 
     ports = PortRange(1000, 1100)
     tails = [list(ports.shuffled())[20:] for _ in range(20)]
@@ -145,10 +145,10 @@ def test_the_last_ports_are_no_sequence_either() -> None:
 
 
 def test_the_last_free_ports_cannot_be_guessed() -> None:
-    """Where most of the range is in use, each port that is left is as likely as any other."""
+    """If most of the range is in use, each free port is as likely as any other."""
 
     ports = PortRange(1000, 1099)
-    # A row of two after a long row in use, and others here and there.
+    # Two neighbours after a long row in use, and single ports here and there.
     free = {1000, 1001, 1003, 1020, 1021, 1050, 1060, 1075, 1098, 1099}
     counts = Counter(next(p for p in ports.shuffled() if p in free) for _ in range(20_000))
     assert chi_square(counts, len(free)) < threshold(len(free))
@@ -158,7 +158,7 @@ def test_the_last_free_ports_cannot_be_guessed() -> None:
 
 
 async def test_a_range_that_is_used_up_is_refused_at_once() -> None:
-    """PortsExhausted, 425, without waiting; a port given back can be had again."""
+    """`PortsExhausted`, with reply 425, is raised at once. A port given back can be used again."""
 
     ports = free_ports(3)
     held = [await listen_passive(HOST, control_peer=HOST, ports=ports) for _ in range(3)]
@@ -181,7 +181,7 @@ async def test_a_range_that_is_used_up_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize("listens", [False, True])
 async def test_a_port_of_somebody_else_is_passed_over(listens: bool) -> None:
-    """Bound or listened on elsewhere, a port is not ours; the others of the range are."""
+    """A port that is bound or listened on elsewhere is skipped; the rest of the range is used."""
 
     ports = free_ports(2)
     with socket.socket() as other:
@@ -199,14 +199,14 @@ async def test_a_port_of_somebody_else_is_passed_over(listens: bool) -> None:
 
 
 async def test_a_port_that_another_process_listens_on_first() -> None:
-    """Both may bind it; whoever listens second takes another port of the range."""
+    """Both processes may bind the port; the one that listens second takes another one."""
 
     ports = free_ports(2)
     real_bind = listener_module.bind_listener
     thieves: list[socket.socket] = []
 
     def bind(host: str, port: int, **options: Any) -> socket.socket:
-        # The other worker is in between our choice of the port and our listen.
+        # The other process listens after our choice of the port, and before our listen.
         if not thieves:
             thief = socket.socket()
             thieves.append(thief)
@@ -226,7 +226,7 @@ async def test_a_port_that_another_process_listens_on_first() -> None:
 
 
 async def test_an_address_that_is_not_ours() -> None:
-    """One clear error, not one for each port of the range."""
+    """There is one clear error, not one for each port of the range."""
 
     with pytest.raises(DataConnectionError) as caught:
         await listen_passive("192.0.2.1", control_peer=HOST)
@@ -244,7 +244,7 @@ async def test_a_policy_that_compares_needs_something_to_compare_with() -> None:
 
 
 async def test_ten_thousand_cycles_leak_nothing() -> None:
-    """PASV-and-leave gives port and descriptor back, each time."""
+    """A client that sends PASV and leaves costs no port and no descriptor."""
 
     ports = free_ports(4)
     before = open_descriptors()
@@ -265,7 +265,7 @@ async def test_ten_thousand_cycles_leak_nothing() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("order", ["connection first", "command first"])
 async def test_command_and_connection_come_in_either_order(host: str, order: str) -> None:
-    """open() gives the owner's connection, waiting or not; the port is free again."""
+    """`open` returns the owner's connection in both orders, and the port is free again."""
 
     endpoint = await listen_passive(host, control_peer=host)
     assert endpoint.address.host == host
@@ -294,7 +294,7 @@ async def test_command_and_connection_come_in_either_order(host: str, order: str
 
 
 async def test_what_came_before_open_is_not_lost() -> None:
-    """A client that connects, sends and leaves before the command is served all the same."""
+    """A client may connect, send, and leave before the command is served."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     peer = await connect(endpoint)
@@ -312,7 +312,7 @@ async def test_what_came_before_open_is_not_lost() -> None:
 async def test_strangers_are_dropped_and_the_owner_still_gets_in(
     opened_first: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each stranger is closed and counted; the listener waits on for the owner."""
+    """Each stranger is closed and counted, and the listener still waits for the owner."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     opening = asyncio.ensure_future(endpoint.open()) if opened_first else None
@@ -341,7 +341,7 @@ async def test_strangers_are_dropped_and_the_owner_still_gets_in(
 
 
 async def test_strangers_cannot_keep_the_owner_out() -> None:
-    """More strangers than the queue holds, and nobody has asked to open yet."""
+    """The owner gets in after more strangers than the queue holds, even before `open`."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     sockets = [await connect(endpoint, "127.0.0.2") for _ in range(3 * passive.BACKLOG)]
@@ -367,7 +367,7 @@ async def test_strangers_cannot_keep_the_owner_out() -> None:
     ],
 )
 async def test_the_policy_decides(policy: PeerPolicy, source: str, accepted: bool) -> None:
-    """A peer that the policy accepts becomes the data connection."""
+    """Only a peer that the policy accepts becomes the data connection."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST, policy=policy)
     peer = await connect(endpoint, source)
@@ -379,7 +379,7 @@ async def test_the_policy_decides(policy: PeerPolicy, source: str, accepted: boo
 
 
 async def test_a_second_connection_of_the_owner_is_refused() -> None:
-    """The port is closed as soon as the owner is there."""
+    """The port is closed as soon as the owner has connected."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     peer = await connect(endpoint)
@@ -392,7 +392,7 @@ async def test_a_second_connection_of_the_owner_is_refused() -> None:
 
 
 async def test_a_peer_that_resets_in_the_queue_does_no_harm() -> None:
-    """Connect and reset before anything was accepted: an error later, in our words."""
+    """A reset before the accept is reported later, by an error of ftpdata."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     reset(await connect(endpoint))
@@ -406,7 +406,7 @@ async def test_a_peer_that_resets_in_the_queue_does_no_harm() -> None:
 
 
 async def test_theft_races(caplog: pytest.LogCaptureFixture) -> None:
-    """Strangers come first, again and again: nothing is stolen, every owner gets its data.
+    """Strangers always come first; nothing is stolen, and every owner gets its data.
 
     ``python -m tests.benchmarks.theft`` runs 10,000 of them.
     """
@@ -419,7 +419,7 @@ async def test_theft_races(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_nobody_comes() -> None:
-    """The deadline gives OpenTimeout, 425, and the port back; a stranger does not extend it."""
+    """`OpenTimeout`, with reply 425, gives the port back. No stranger extends the deadline."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST, deadlines=Deadlines(open=0.05))
     stranger = await connect(endpoint, "127.0.0.2")
@@ -434,7 +434,7 @@ async def test_nobody_comes() -> None:
 
 
 async def test_without_a_deadline_it_waits_on() -> None:
-    """None waits for ever; the connection that comes late is taken."""
+    """None waits for ever, and takes a connection that comes late."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST, deadlines=Deadlines(open=None))
     opening = asyncio.ensure_future(endpoint.open())
@@ -447,7 +447,7 @@ async def test_without_a_deadline_it_waits_on() -> None:
 
 
 async def test_an_abort_wakes_who_waits() -> None:
-    """ABOR while the server waits for the connection: open() raises the reason at once."""
+    """If ABOR comes while the server waits for the client, `open` raises the reason at once."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     opening = asyncio.ensure_future(endpoint.open())
@@ -459,7 +459,7 @@ async def test_an_abort_wakes_who_waits() -> None:
 
 
 async def test_a_connection_that_nobody_took_is_closed() -> None:
-    """A new PASV, or the end of the session, closes the connection of the old one."""
+    """Leaving the endpoint, as for a new PASV, closes a connection that was not opened."""
 
     async with await listen_passive(HOST, control_peer=HOST) as endpoint:
         assert isinstance(endpoint, PassiveEndpoint)
@@ -473,7 +473,7 @@ async def test_a_connection_that_nobody_took_is_closed() -> None:
 
 @pytest.mark.parametrize("connected", [False, True])
 async def test_opening_can_be_cancelled_anywhere(connected: bool) -> None:
-    """At each suspension of PASV, open and finish: no port, socket or task is left."""
+    """Cancelled at any suspension, it leaves no port, socket, or task behind."""
 
     async def scenario() -> None:
         peer: socket.socket | None = None
@@ -512,7 +512,7 @@ async def test_opening_can_be_cancelled_anywhere(connected: bool) -> None:
 
 @pytest.mark.parametrize("kind", ["bound", "listening", "descriptor"])
 async def test_a_listener_from_outside(kind: str) -> None:
-    """A bound or listening socket, or a descriptor, serves instead of a port of ours."""
+    """A bound or listening socket, or its descriptor, replaces a port of the range."""
 
     sock = socket.socket()
     sock.bind((HOST, 0))
@@ -534,7 +534,7 @@ async def test_a_listener_from_outside(kind: str) -> None:
 
 
 async def test_a_socket_that_cannot_listen() -> None:
-    """A datagram socket is refused, with our error, and closed."""
+    """A datagram socket is refused with an error of ftpdata, and closed."""
 
     sock = socket.socket(type=socket.SOCK_DGRAM)
     with pytest.raises(DataConnectionError, match="cannot listen"):
@@ -549,7 +549,7 @@ async def test_a_socket_that_cannot_listen() -> None:
 async def test_without_descriptors_the_listener_rests_and_recovers(
     error: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No busy loop and no log storm; once there is a descriptor the owner gets in."""
+    """The listener does not spin or fill the log. The owner gets in with the next descriptor."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.5)
     endpoint = await listen_passive(HOST, control_peer=HOST)
@@ -571,7 +571,7 @@ async def test_without_descriptors_the_listener_rests_and_recovers(
 
 @pytest.mark.parametrize("error", [errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN])
 async def test_a_connection_that_broke_in_the_queue_is_passed_over(error: int) -> None:
-    """What befell one connection, perhaps a stranger's, is not the listener's end (accept(2))."""
+    """An error of one connection, perhaps a stranger's, does not end the listener (accept(2))."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     listener = make_faulty(endpoint._acceptor, error)
@@ -586,12 +586,12 @@ async def test_a_connection_that_broke_in_the_queue_is_passed_over(error: int) -
 
 
 async def test_a_listener_that_is_broken_gives_up() -> None:
-    """Any other error ends the endpoint, with a reason."""
+    """Any other error of accept ends the endpoint, with its reason."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     listener = endpoint._acceptor._listener
     assert listener is not None
-    # The system says so, too: accept(2) fails from now on (EINVAL).
+    # From now on accept(2) fails (EINVAL).
     listener.shutdown(socket.SHUT_RDWR)
     with pytest.raises(DataConnectionError, match="accept failed"):
         await endpoint.open()
@@ -600,7 +600,7 @@ async def test_a_listener_that_is_broken_gives_up() -> None:
 
 
 async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a loop cannot watch a socket (Windows) the endpoint looks again and again."""
+    """If a loop cannot watch sockets (Windows), the endpoint polls the listener."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
     monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)
@@ -618,7 +618,7 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_an_early_handshake_on_a_loop_without_add_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The endpoint looks for its connection before it is opened, too."""
+    """The endpoint polls for its connection before `open`, too."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
     for module in (listener_module, link_module):
@@ -631,11 +631,11 @@ async def test_an_early_handshake_on_a_loop_without_add_reader(
                     await asyncio.sleep(0.001)
 
 
-# Listening for several connections, one after the other
+# A listener for several connections, one after the other
 
 
 async def _used(listener: PassiveListener, source: str = HOST) -> PassiveEndpoint:
-    """Reserve, connect, open and close."""
+    """Use the listener for one connection, from its reservation to its end."""
 
     endpoint = listener.reserve()
     peer = await connect(endpoint, source)
@@ -648,7 +648,7 @@ async def _used(listener: PassiveListener, source: str = HOST) -> PassiveEndpoin
 
 
 async def test_connections_in_quick_succession_share_a_port() -> None:
-    """And each one has its own endpoint."""
+    """Each connection has its own endpoint, and all of them have the same port."""
 
     listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
     ports = {(await _used(listener)).address.port for _ in range(5)}
@@ -660,7 +660,7 @@ async def test_connections_in_quick_succession_share_a_port() -> None:
 
 
 async def test_connections_of_a_kept_listener_have_the_socket_options() -> None:
-    """They inherit them."""
+    """Accepted connections inherit the options of the listener."""
 
     options = SocketOptions(keepalive_idle=77, receive_buffer=50_000)
     listener = PassiveListener(HOST, control_peer=HOST, socket_options=options)
@@ -678,7 +678,7 @@ async def test_connections_of_a_kept_listener_have_the_socket_options() -> None:
 
 
 async def test_a_connection_awaited_in_vain_ends_the_port() -> None:
-    """It may still come, and must not be taken for the next one."""
+    """The port changes, because the late connection must not be taken for the next one."""
 
     listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
     first = listener.reserve()
@@ -698,7 +698,7 @@ async def test_a_connection_awaited_in_vain_ends_the_port() -> None:
 @pytest.mark.parametrize("source", [HOST, "127.0.0.2"])
 @pytest.mark.parametrize("during", [False, True])
 async def test_a_port_that_somebody_has_found_is_given_up(source: str, during: bool) -> None:
-    """A peer that connects when none is expected, or a stranger, gets no second try."""
+    """The port changes after a stranger, or any peer that was not expected, has connected."""
 
     if during and source == HOST:
         pytest.skip("that one is the owner's")
@@ -728,7 +728,7 @@ async def test_a_port_that_somebody_has_found_is_given_up(source: str, during: b
 
 
 async def test_a_port_is_kept_for_a_moment() -> None:
-    """It is closed at once if no client is awaited, otherwise after that client has come."""
+    """After its lifetime it is closed at once, or once the expected client has come."""
 
     listener = PassiveListener(HOST, control_peer=HOST, lifetime=0.01)
     async with asyncio.timeout(60):
@@ -747,7 +747,7 @@ async def test_a_port_is_kept_for_a_moment() -> None:
 
 
 async def test_one_connection_at_a_time() -> None:
-    """A second reservation while the first one waits is a mistake of the caller's."""
+    """A second reservation while the first one waits is a programming error."""
 
     listener = PassiveListener(HOST, control_peer=HOST)
     endpoint = listener.reserve()
@@ -761,14 +761,14 @@ async def test_one_connection_at_a_time() -> None:
     "options", [{}, {"control_peer": HOST, "lifetime": 0}, {"control_peer": HOST, "lifetime": -1}]
 )
 async def test_what_is_no_listener(options: dict[str, Any]) -> None:
-    """The policy needs somebody to compare with, and a moment is longer than nothing."""
+    """The policy needs a control peer to compare with, and the lifetime must be positive."""
 
     with pytest.raises(ValueError, match=r"control_peer|seconds"):
         PassiveListener(HOST, **options)
 
 
 async def test_a_kept_listener_whose_accept_fails() -> None:
-    """The waiting task gets the error, and the next one gets another port."""
+    """The waiting task gets the error, and the next reservation gets another port."""
 
     listener = PassiveListener(HOST, control_peer=HOST, lifetime=100)
     endpoint = listener.reserve()
@@ -804,7 +804,7 @@ async def test_a_kept_listener_whose_accept_fails() -> None:
 async def test_wrong_arguments_are_refused_at_the_call(
     error: type[Exception], options: dict[str, Any]
 ) -> None:
-    """Before anything listens, with one clear error."""
+    """Wrong arguments raise one clear error before anything listens."""
 
     before = open_descriptors()
     given = {"control_peer": HOST, **options}

@@ -1,4 +1,4 @@
-"""Pooled listeners: a few ports for any number of clients, and nobody gets another's connection."""
+"""Tests of `ftpdata.opening.pool`: a few ports serve many clients, each its own connection."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ YOU = "127.0.0.8"
 
 
 def source(number: int) -> str:
-    """Give the address of one of many clients."""
+    """Return the address of one of many clients."""
 
     return f"127.1.{number >> 8}.{number & 255}"
 
 
 async def first_bytes(dtp: DTP) -> bytes:
-    """Receive up to the end."""
+    """Receive everything up to the end."""
 
     consumer = RecordingConsumer()
     await dtp.register_consumer(consumer)
@@ -63,7 +63,7 @@ async def first_bytes(dtp: DTP) -> bytes:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("order", ["connection first", "command first"])
 async def test_command_and_connection_come_in_either_order(host: str, order: str) -> None:
-    """As with a listener of one's own: open() gives the owner's connection, early data too."""
+    """`open` returns the owner's connection in both orders, with the data that came early."""
 
     async with ListenerPool(host, free_ports(2, host)) as pool:
         endpoint = pool.reserve(control_peer=host)
@@ -89,7 +89,7 @@ async def test_command_and_connection_come_in_either_order(host: str, order: str
 
 
 async def test_a_pool_of_both_families() -> None:
-    """One range on an address of each family; `::` takes clients of both."""
+    """A pool has one range of ports on an address of each family; `::` serves both families."""
 
     ports = free_ports(2)
     async with ListenerPool([HOST, "::1"], ports) as pool:
@@ -115,12 +115,12 @@ async def test_a_pool_of_both_families() -> None:
             pool.reserve(control_peer="localhost")
 
     async with ListenerPool(HOST, ports, trusted_proxies=TrustedProxies([HOST])) as pool:
-        # Whatever the family of the client, the proxy connects over its own.
+        # The proxy connects over its own family, whatever that of the client is.
         assert pool.reserve(control_peer="2001:db8::1").address.host == HOST
 
 
 async def test_a_link_local_peer_is_known_with_its_scope() -> None:
-    """The same address on another link is another machine."""
+    """The same link-local address on another link is another machine."""
 
     assert pool_module._peer_key("fe80::1%eth0") == "fe80::1%eth0"
     assert pool_module._peer_key("::ffff:127.0.0.1") == "127.0.0.1"
@@ -128,7 +128,7 @@ async def test_a_link_local_peer_is_known_with_its_scope() -> None:
 
 
 async def test_two_clients_on_one_port() -> None:
-    """The address tells whose connection it is, in whatever order they come."""
+    """The address of a peer tells whose connection it is, in whatever order they come."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
         mine, yours = pool.reserve(control_peer=ME), pool.reserve(control_peer=YOU)
@@ -142,7 +142,7 @@ async def test_two_clients_on_one_port() -> None:
 
 
 async def test_one_address_gets_different_ports_and_then_none() -> None:
-    """Two clients behind one address never share a port; others are not concerned."""
+    """Two clients of one address never share a port. Clients of other addresses may."""
 
     ports = free_ports(10)
     async with ListenerPool(HOST, ports) as pool:
@@ -181,7 +181,7 @@ async def test_one_address_gets_different_ports_and_then_none() -> None:
 
 
 async def test_a_thousand_clients_on_ten_ports() -> None:
-    """All at once, each from its own address: each gets its own connection, none a stranger's."""
+    """Of a thousand clients with their own addresses, each gets its own connection."""
 
     clients = 1000
     async with ListenerPool(HOST, free_ports(10)) as pool:
@@ -220,7 +220,7 @@ async def test_ports_cannot_be_guessed() -> None:
             seen[endpoint.address.port] += 1
             endpoint.abort()
 
-        # A false alarm once in ten million runs.
+        # A false alarm comes once in ten million runs.
         assert sum((count - 500) ** 2 / 500 for count in seen.values()) < 52
 
 
@@ -228,7 +228,7 @@ async def test_ports_cannot_be_guessed() -> None:
 
 
 async def test_strangers_are_closed_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """A scanner of the network, and the owner on a wrong port; not a word on level WARNING."""
+    """A stranger and an owner on a wrong port are closed, counted, and logged on level INFO."""
 
     ports = free_ports(2)
     async with ListenerPool(HOST, ports) as pool:
@@ -248,7 +248,7 @@ async def test_strangers_are_closed_and_counted(caplog: pytest.LogCaptureFixture
 
 
 async def test_a_second_connection_is_a_strangers() -> None:
-    """One reservation, one connection."""
+    """A reservation is good for one connection; a second one is a stranger."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
         endpoint = pool.reserve(control_peer=ME)
@@ -261,7 +261,7 @@ async def test_a_second_connection_is_a_strangers() -> None:
 
 
 async def test_theft_races() -> None:
-    """Strangers come first, again and again: nothing is stolen, every owner gets its data.
+    """Strangers always come first; nothing is stolen, and every owner gets its data.
 
     ``python -m tests.benchmarks.theft`` runs 10,000 of them.
     """
@@ -272,9 +272,9 @@ async def test_theft_races() -> None:
 
 
 async def test_races_behind_one_address() -> None:
-    """Clients of one address come, leave and give up in any order: nobody gets another's data.
+    """Clients of one address connect or give up in any order, and none gets another's data.
 
-    Here the port is all that tells them apart. A client that gives up may still be on its way.
+    Only the port tells them apart here. A client that gives up may still connect later.
     """
 
     random = secrets.SystemRandom()
@@ -293,7 +293,7 @@ async def test_races_behind_one_address() -> None:
             try:
                 endpoint = pool.reserve(control_peer=ME)
             except PortsExhausted:
-                # What was on its way has come and was refused: the time to rest is over.
+                # All late connections have come and were refused, so the ports need no rest.
                 await come_late()
                 await until(lambda: pool.metrics.strangers == len(strays))
                 pool._resting.clear()
@@ -301,7 +301,7 @@ async def test_races_behind_one_address() -> None:
 
             await come_late()
             if random.random() < 0.4:
-                # PASV, ABOR; the connection comes all the same, a little later.
+                # As after PASV and ABOR; the connection comes nevertheless, a little later.
                 late.append(endpoint.address)
                 endpoint.abort()
                 continue
@@ -315,12 +315,12 @@ async def test_races_behind_one_address() -> None:
 
 
 async def test_what_came_before_the_reservation_is_not_its_own() -> None:
-    """A connection that waits in the queue already cannot be that of a client told just now."""
+    """A connection that is in the queue already cannot be that of a new reservation."""
 
     async with ListenerPool(HOST, free_ports(1), rest=0.0) as pool:
         port = pool.ports.first
         with contextlib.closing(socket.socket()) as early:
-            # No turn of the loop between this connect and the reservation.
+            # The loop makes no turn between this connect and the reservation.
             early.bind((ME, 0))
             early.connect((HOST, port))
             endpoint = pool.reserve(control_peer=ME)
@@ -332,7 +332,7 @@ async def test_what_came_before_the_reservation_is_not_its_own() -> None:
 
 
 async def test_what_came_through_a_proxy_before_is_not_its_own() -> None:
-    """Accepted before, with a header that came after: still not the owner's."""
+    """A connection accepted before the reservation is a stranger, even if its header is late."""
 
     proxies = TrustedProxies([HOST])
     async with ListenerPool(HOST, free_ports(1), trusted_proxies=proxies) as pool:
@@ -350,7 +350,7 @@ async def test_what_came_through_a_proxy_before_is_not_its_own() -> None:
 
 
 async def test_a_port_rests_after_a_reservation_without_a_connection() -> None:
-    """Not for the session that had it, nor for other addresses; for the rest of this one."""
+    """It rests for other sessions of the address, but not for its own or for other addresses."""
 
     session = object()
     async with ListenerPool(HOST, free_ports(1), rest=0.03) as pool:
@@ -369,7 +369,7 @@ async def test_a_port_rests_after_a_reservation_without_a_connection() -> None:
 
 
 async def test_who_asks_again_locks_nobody_out() -> None:
-    """However often a session asks, it keeps one port, and others of its address have the rest."""
+    """A session that asks again gets its own port again; others of its address have the rest."""
 
     one, another = object(), object()
     async with ListenerPool(HOST, free_ports(3), rest=60.0) as pool:
@@ -381,7 +381,7 @@ async def test_who_asks_again_locks_nobody_out() -> None:
         assert len(ports) == pool.metrics.resting == 1
         others = [pool.reserve(control_peer=ME, owner=another) for _ in range(2)]
         assert not ports & {endpoint.address.port for endpoint in others}
-        # What rests for it elsewhere, or for another, is not its own.
+        # A port that rests for another session or address is not its own.
         with pytest.raises(PortsExhausted):
             pool.reserve(control_peer=ME, owner=another)
         assert pool.reserve(control_peer=YOU, owner=one).address.port
@@ -389,7 +389,7 @@ async def test_who_asks_again_locks_nobody_out() -> None:
 
 
 async def test_no_rest_after_a_connection_that_came() -> None:
-    """A client that makes transfer after transfer is not slowed down."""
+    """A port whose connection came does not rest, so a busy client is not slowed down."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
         for _ in range(20):
@@ -400,7 +400,7 @@ async def test_no_rest_after_a_connection_that_came() -> None:
 
 
 async def test_reservations_expire() -> None:
-    """PASV and nothing more: the port comes back, a connection is closed, a late open() is 425."""
+    """Its port is free, its connection is closed, and a late `open` raises `OpenTimeout`."""
 
     async with ListenerPool(HOST, free_ports(2), expiry=0.03, rest=0.0) as pool:
         empty, connected = pool.reserve(control_peer=ME), pool.reserve(control_peer=ME)
@@ -417,7 +417,7 @@ async def test_reservations_expire() -> None:
 
 
 async def test_nobody_comes() -> None:
-    """The deadline of open() counts from the command on, and is counted as expired."""
+    """The deadline begins with `open`. A reservation that misses it counts as expired."""
 
     deadlines = Deadlines(open=0.03)
     async with ListenerPool(HOST, free_ports(1), rest=0.0) as pool:
@@ -431,7 +431,7 @@ async def test_nobody_comes() -> None:
 
 
 async def test_a_reservation_that_is_being_opened_does_not_expire() -> None:
-    """Then the deadline counts, and here there is none."""
+    """During `open` only the deadline counts, and here there is none."""
 
     deadlines = Deadlines(open=None)
     async with ListenerPool(HOST, free_ports(1), expiry=0.02) as pool:
@@ -443,7 +443,7 @@ async def test_a_reservation_that_is_being_opened_does_not_expire() -> None:
 
 
 async def test_an_abort_wakes_who_waits() -> None:
-    """ABOR while the server waits for the connection: open() raises the reason at once."""
+    """If ABOR comes while the server waits for the client, `open` raises the reason at once."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
         endpoint = pool.reserve(control_peer=ME)
@@ -456,7 +456,7 @@ async def test_an_abort_wakes_who_waits() -> None:
 
 
 async def test_closing_the_pool_gives_up_what_waits_and_spares_what_runs() -> None:
-    """Reservations end with a reason, held connections are closed; opened ones live on."""
+    """Reservations end with a reason, and their connections are closed; opened ones stay."""
 
     ports = free_ports(3)
     async with ListenerPool(HOST, ports) as pool:
@@ -485,7 +485,7 @@ async def test_closing_the_pool_gives_up_what_waits_and_spares_what_runs() -> No
 
 
 async def test_a_thousand_clients_that_leave_leak_nothing() -> None:
-    """PASV-and-leave, also by one address over and over: no port, no descriptor, no entry."""
+    """Clients that send PASV and leave cost no port, no descriptor, and no memory."""
 
     async with ListenerPool(HOST, free_ports(10), rest=0.0) as pool:
         before = open_descriptors()
@@ -503,7 +503,7 @@ async def test_a_thousand_clients_that_leave_leak_nothing() -> None:
 
 @pytest.mark.parametrize("connected", [False, True])
 async def test_opening_can_be_cancelled_anywhere(connected: bool) -> None:
-    """At each suspension of PASV, open and finish: no reservation, socket or task is left."""
+    """Cancelled at any suspension, it leaves no reservation, socket, or task behind."""
 
     ports = free_ports(2)
     metrics: list[PoolMetrics] = []
@@ -541,7 +541,7 @@ async def test_opening_can_be_cancelled_anywhere(connected: bool) -> None:
 
 
 async def test_a_peer_that_resets_in_the_queue_does_no_harm() -> None:
-    """Connect and reset before anything was accepted: an error later, in our words."""
+    """A reset before the accept is reported later, by an error of ftpdata."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
         endpoint = pool.reserve(control_peer=ME)
@@ -559,7 +559,7 @@ async def test_a_peer_that_resets_in_the_queue_does_no_harm() -> None:
 
 
 async def test_ports_that_are_taken_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """The pool works with the others, and says so; without any it does not open."""
+    """The pool uses the other ports, and logs which are missing. Without any it does not open."""
 
     ports = free_ports(2)
     with socket.create_server((HOST, ports.first)):
@@ -574,7 +574,7 @@ async def test_ports_that_are_taken_are_left_out(caplog: pytest.LogCaptureFixtur
 
 
 async def test_an_address_that_is_not_ours() -> None:
-    """One clear error, and nothing stays bound."""
+    """There is one clear error, and no port stays bound."""
 
     ports = free_ports(2)
     with pytest.raises(DataConnectionError, match=r"192\.0\.2\.1") as caught:
@@ -595,7 +595,7 @@ async def test_an_address_that_is_not_ours() -> None:
     ],
 )
 def test_what_is_no_pool(wrong: dict[str, Any]) -> None:
-    """Found before anything is bound."""
+    """Wrong arguments are refused before anything is bound."""
 
     arguments: dict[str, Any] = {"hosts": HOST, "ports": PortRange(50000, 50001)}
     with pytest.raises(ValueError, match=r"needs an address|seconds"):
@@ -606,7 +606,7 @@ def test_what_is_no_pool(wrong: dict[str, Any]) -> None:
 async def test_without_descriptors_the_pool_rests_and_recovers(
     error: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No busy loop and no log storm; once there is a descriptor the owner gets in."""
+    """The pool does not spin or fill the log. The owner gets in with the next descriptor."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.3)
     async with ListenerPool(HOST, free_ports(1)) as pool:
@@ -627,13 +627,13 @@ async def test_without_descriptors_the_pool_rests_and_recovers(
 async def test_a_port_that_breaks_is_lost_and_the_others_go_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Waiting tasks get the error, no further client is sent there, and it is logged once."""
+    """Waiting tasks get the error, which is logged once, and no client gets this port again."""
 
     async with ListenerPool(HOST, free_ports(2)) as pool:
         mine = [pool.reserve(control_peer=ME) for _ in range(2)]
         listener = next(iter(pool._listeners.values())).acceptor._listener
         assert listener is not None
-        # accept(2) fails from now on (EINVAL).
+        # From now on accept(2) fails (EINVAL).
         listener.shutdown(socket.SHUT_RDWR)
         broken = next(e for e in mine if e.address.port == pool.ports.first)
         with pytest.raises(DataConnectionError, match="accept failed"):
@@ -644,7 +644,7 @@ async def test_a_port_that_breaks_is_lost_and_the_others_go_on(
 
 
 async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a loop cannot watch a socket (Windows) the pool looks again and again."""
+    """If a loop cannot watch sockets (Windows), the pool polls its listeners."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.01)
     monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)

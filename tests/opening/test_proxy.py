@@ -1,4 +1,4 @@
-"""PROXY headers: a table both ways, at every split, and nothing but our own error for the rest."""
+"""Tests of `ftpdata.opening.proxy`: PROXY headers, read and written, whole and in parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = HostPort("192.0.2.7", 51234), HostPort("198.51.100.1", 21)
 V6 = HostPort("2001:db8::7", 51234), HostPort("2001:db8::1", 65535)
 
-# Bytes written by hand from §2.1 and §2.2 of the specification.
+# These bytes were written by hand, after §2.1 and §2.2 of the specification.
 TABLE: list[tuple[int, bytes, tuple[HostPort, HostPort] | None]] = [
     (1, b"PROXY TCP4 192.0.2.7 198.51.100.1 51234 21\r\n", V4),
     (1, b"PROXY TCP6 2001:db8::7 2001:db8::1 51234 65535\r\n", V6),
@@ -37,7 +37,7 @@ TABLE: list[tuple[int, bytes, tuple[HostPort, HostPort] | None]] = [
 
 @pytest.mark.parametrize(("version", "data", "pair"), TABLE)
 def test_both_ways(version: int, data: bytes, pair: tuple[HostPort, HostPort] | None) -> None:
-    """What is written is what is read, and what follows the header is left alone."""
+    """Each header is written and read as the table says, and bytes after it are left alone."""
     source, destination = pair or (None, None)
     assert format_proxy_header(source, destination, version=version) == data
     assert parse_proxy_header(data) == ProxyHeader(source, destination, len(data))
@@ -48,7 +48,7 @@ def test_both_ways(version: int, data: bytes, pair: tuple[HostPort, HostPort] | 
 
 @pytest.mark.parametrize(("version", "data", "pair"), TABLE)
 def test_every_part_is_incomplete(version: int, data: bytes, pair: object) -> None:
-    """As long as one byte is missing, nothing is told and nothing is wrong."""
+    """As long as one byte is missing, the result is None, and no error is raised."""
     for end in range(len(data)):
         assert parse_proxy_header(data[:end]) is None
 
@@ -64,7 +64,7 @@ def test_every_part_is_incomplete(version: int, data: bytes, pair: object) -> No
     ],
 )
 def test_what_is_allowed_and_ignored(data: bytes, source: HostPort | None) -> None:
-    """Words after UNKNOWN, addresses of LOCAL, and TLVs."""
+    """Words after UNKNOWN, addresses of LOCAL, and TLVs are ignored."""
     header = parse_proxy_header(data + b"rest")
     assert header is not None
     assert (header.source, header.size) == (source, len(data))
@@ -97,13 +97,13 @@ def test_what_is_allowed_and_ignored(data: bytes, source: HostPort | None) -> No
     ],
 )
 def test_what_is_no_header_is_refused(data: bytes) -> None:
-    """Other commands, families, transports, sizes and numbers; a v2 port of 0."""
+    """Any other command, family, transport, size, or number is `InvalidData`."""
     with pytest.raises(InvalidData):
         parse_proxy_header(data)
 
 
 def test_what_cannot_be_written_is_refused() -> None:
-    """Two families, half a pair, version 3."""
+    """Two families, half a pair, and version 3 are refused."""
     with pytest.raises(BadAddress):
         format_proxy_header(V4[0], V6[1])
     with pytest.raises(BadAddress):
@@ -120,7 +120,7 @@ def test_what_cannot_be_written_is_refused() -> None:
     )
 )
 def test_only_its_own_error_escapes(data: bytes) -> None:
-    """Whatever comes, the result is a header within the data, a wish for more, or InvalidData."""
+    """For any bytes the result is a header within them or None, or `InvalidData` is raised."""
     try:
         header = parse_proxy_header(data)
     except InvalidData:
@@ -133,7 +133,7 @@ ports = st.integers(1, 65535)
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6), ports, ports, st.sampled_from([1, 2]))
 def test_round_trip(ip: object, first: int, second: int, version: int) -> None:
-    """Any address comes back, as text normalised."""
+    """Any pair of addresses is read as it was written."""
     try:
         pair = HostPort(str(ip), first), HostPort(str(ip), second)
     except BadAddress:

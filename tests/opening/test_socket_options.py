@@ -1,4 +1,4 @@
-"""Socket options: what is set by default, what can be, and that a lack is no error."""
+"""Tests of `ftpdata.opening.socket_options`: defaults, every option, and options that lack."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EVERYTHING = SocketOptions(
 
 
 def options_of(sock: socket.socket) -> dict[str, int]:
-    """Read what the system has set."""
+    """Read a socket's options from the system."""
 
     names = {
         "no_delay": (socket.IPPROTO_TCP, socket.TCP_NODELAY),
@@ -59,7 +59,7 @@ def options_of(sock: socket.socket) -> dict[str, int]:
 @on_linux
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_the_defaults_are_those_of_the_documentation(family: int) -> None:
-    """Small writes go at once, dead peers are noticed; everything else is the system's choice."""
+    """By default only TCP_NODELAY and the keepalive are set; the system decides the rest."""
 
     with socket.socket(family) as untouched, socket.socket(family) as sock:
         before = options_of(untouched)
@@ -76,7 +76,7 @@ def test_the_defaults_are_those_of_the_documentation(family: int) -> None:
 @on_linux
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_every_option_reaches_the_system(family: int) -> None:
-    """In the system's units; it doubles the buffers."""
+    """Every option is set, in the system's units. Linux doubles the buffers."""
 
     with socket.socket(family) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -97,7 +97,7 @@ def test_every_option_reaches_the_system(family: int) -> None:
 
 @on_linux
 def test_keepalive_can_be_switched_off() -> None:
-    """And its intervals are left alone then."""
+    """Without keepalive its intervals are not set either."""
 
     with socket.socket() as sock:
         before = options_of(sock)
@@ -106,7 +106,7 @@ def test_keepalive_can_be_switched_off() -> None:
 
 
 def test_a_socket_of_another_family_is_left_alone() -> None:
-    """A UNIX socket has none of these."""
+    """A UNIX socket has none of these options."""
 
     ours, theirs = socket.socketpair()
     EVERYTHING.set_on(ours)
@@ -116,7 +116,7 @@ def test_a_socket_of_another_family_is_left_alone() -> None:
 
 
 class OldSystem:
-    """A socket module without most constants, and a system that knows no option."""
+    """A socket module that lacks most constants."""
 
     AF_INET = socket.AF_INET
     AF_INET6 = socket.AF_INET6
@@ -128,7 +128,7 @@ class OldSystem:
 
 
 class OldSocket:
-    """Counts what is tried."""
+    """A socket that refuses every option, and records each attempt."""
 
     family = socket.AF_INET6
 
@@ -136,14 +136,14 @@ class OldSocket:
         self.tried: list[tuple[int, int]] = []
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
-        """Refuse."""
+        """Record the option, and refuse it."""
 
         self.tried.append((level, option))
         raise OSError(92, "Protocol not available")
 
 
 def test_what_the_system_has_not_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a constant that is missing nor a refusal is an error."""
+    """A missing constant and a refused option are ignored."""
 
     monkeypatch.setattr(socket_options, "socket", OldSystem)
     monkeypatch.setattr(socket_options, "_NUMBERS", {})
@@ -164,7 +164,7 @@ def test_what_the_system_has_not_is_skipped(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_numbers_out_of_range(wrong: dict[str, Any]) -> None:
-    """Are found where the options are made, and named."""
+    """They are refused when the options are made, with the name of the option."""
 
     with pytest.raises(ValueError, match=next(iter(wrong))):
         SocketOptions(**wrong)
@@ -173,7 +173,7 @@ def test_numbers_out_of_range(wrong: dict[str, Any]) -> None:
 @on_linux
 @pytest.mark.parametrize("kind", ["accepted", "passive", "active"])
 async def test_every_endpoint_sets_them(kind: str) -> None:
-    """Accepted, passive and active connections are alike."""
+    """Accepted, passive, and active connections all get the options."""
 
     options = SocketOptions(dscp=8, keepalive_idle=99)
     peer: socket.socket | None = None
