@@ -135,15 +135,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a reset is a clean end only where the peer has everything",
-        module="ftpdata/connection/protocol.py",
-        check="if is_reset and self._delivery is not None and self._delivery.has_everything:\n",
-        instead="if is_reset and self._finishing:\n",
+        module="ftpdata/connection/_loss.py",
+        check="if is_reset and delivery is not None and delivery.has_everything:\n",
+        instead="if is_reset and delivery is not None:\n",
         tests="tests/tls/test_policy.py::test_a_client_that_leaves_early_has_no_whole_file",
     ),
     Mutation(
         name="an error of the system resets a connection that was sending",
         module="ftpdata/connection/protocol.py",
-        check="            reset_on_close(self._transport)\n\n        self._conclude()\n",
+        check="            reset_on_close(wire.transport)\n\n        self._conclude()\n",
         instead="            pass\n\n        self._conclude()\n",
         tests="tests/connection/test_protocol.py"
         "::test_an_error_of_the_system_is_a_reset_for_the_peer",
@@ -172,7 +172,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a session outlives its connections",
-        module="ftpdata/connection/protocol.py",
+        module="ftpdata/connection/_wire.py",
         check="            leave()\n",
         instead="            pass\n",
         tests="tests/tls/test_policy.py::test_a_session_outlives_its_connections",
@@ -201,21 +201,21 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a bare end of file is a cut (asyncio)",
         module="ftpdata/connection/protocol.py",
-        check="if self._tls is not None and self.strict_close and not has_close_notify(self._tls):",
-        instead="if False:",
+        check="        if is_truncated(wire, strict_close=self.strict_close):\n",
+        instead="        if False:\n",
         tests="tests/tls/test_policy.py::test_no_cut_upload_is_taken_for_a_whole_one",
     ),
     Mutation(
         name="a bare end of file is a cut (uvloop)",
-        module="ftpdata/connection/protocol.py",
-        check="self._eof_received = not self.strict_close",
-        instead="self._eof_received = True",
+        module="ftpdata/connection/_wire.py",
+        check="self.eof_received = not strict_close",
+        instead="self.eof_received = True",
         tests="tests/tls/test_policy.py::test_the_tls_of_the_event_loop",
     ),
     Mutation(
         name="data after an end of file is read (uvloop)",
         module="ftpdata/connection/protocol.py",
-        check="                self._hold_undelivered()\n",
+        check="                wire.hold_undelivered(strict_close=self.strict_close)\n",
         instead="                pass\n",
         tests="tests/tls/test_policy.py::test_the_tls_of_the_event_loop",
     ),
@@ -264,7 +264,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small download in TLS is being finished from the beginning",
         module="ftpdata/opening/endpoint.py",
-        check="            dtp.account_sent(carried.sent, eof=carried.is_end)\n",
+        check="            dtp.bypass.account_sent(carried.sent, eof=carried.is_end)\n",
         instead="            pass\n",
         tests="tests/transfers/test_direct.py::test_a_peer_that_leaves_before_it_has_all_has_no_whole_file",
     ),
@@ -277,18 +277,16 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="close_notify before the end of file",
-        module="ftpdata/connection/protocol.py",
-        check="                self._delivery.keep_socket()\n"
-        "            self._close_transport()\n",
-        instead="                self._delivery.keep_socket()\n"
-        "            transport.abort()\n",
+        module="ftpdata/connection/_ending.py",
+        check="                self.delivery.keep_socket()\n            wire.close()\n",
+        instead="                self.delivery.keep_socket()\n            transport.abort()\n",
         tests="tests/tls/test_policy.py::test_every_download_ends_with_a_close_notify",
     ),
     Mutation(
         name="the peer has everything before the end is clean",
-        module="ftpdata/connection/protocol.py",
-        check="            if self._delivery.undelivered:\n",
-        instead="            if False:\n",
+        module="ftpdata/connection/_loss.py",
+        check="        if delivery.undelivered:\n",
+        instead="        if False:\n",
         tests="tests/tls/test_policy.py::test_a_client_that_leaves_early_has_no_whole_file",
     ),
     Mutation(
@@ -758,7 +756,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a small upload that was reset is cut",
         module="ftpdata/transfers/receiving.py",
-        check="        dtp.lost_by(lost)\n",
+        check="        dtp.bypass.lost_by(lost)\n",
         instead="        pass\n",
         tests="tests/transfers/test_direct.py::test_an_upload_that_is_reset",
     ),
@@ -786,7 +784,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a sender that is idle hears of a peer that is gone",
         module="ftpdata/connection/protocol.py",
-        check="        if sight.is_gone:\n            self._lost_by(sight.error or _reset())\n",
+        check="        if sight.is_gone:\n            self._give_up(Verdict.LOST, sight)\n",
         instead="        pass\n",
         tests="tests/connection/test_protocol.py"
         "::test_an_idle_producer_is_stopped_when_its_peer_is_gone",
@@ -804,22 +802,22 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="            is_stall = verdict is Verdict.STALLED\n"
         "            self.abort(End.STALLED if is_stall else End.CLOSE_TIMEOUT)\n",
         instead="            pass\n",
-        tests="tests/connection/test_protocol.py::test_finish_has_a_limit"
-        " tests/connection/test_protocol.py::test_finish_is_not_true_before_the_peer_has_it",
+        tests="tests/connection/test_ending.py::test_finish_has_a_limit"
+        " tests/connection/test_ending.py::test_finish_is_not_true_before_the_peer_has_it",
     ),
     Mutation(
         name="the peer's kernel has all before the end is clean",
         module="ftpdata/connection/_delivery.py",
         check="        if has_all or (is_answered and not outstanding):\n",
         instead="        if True:\n",
-        tests="tests/connection/test_protocol.py::test_finish_is_not_true_before_the_peer_has_it",
+        tests="tests/connection/test_ending.py::test_finish_is_not_true_before_the_peer_has_it",
     ),
     Mutation(
         name="a transport is not closed over what nobody has read",
-        module="ftpdata/connection/protocol.py",
-        check="        if self._tls is None and (self._eof_received or not sight.unread):\n",
-        instead="        if self._tls is None:\n",
-        tests="tests/connection/test_protocol.py::test_a_peer_that_talks_is_not_reset",
+        module="ftpdata/connection/_ending.py",
+        check="        if wire.tls is None and (wire.eof_received or not sight.unread):\n",
+        instead="        if wire.tls is None:\n",
+        tests="tests/connection/test_ending.py::test_a_peer_that_talks_is_not_reset",
     ),
     Mutation(
         name="a file that shrinks",
@@ -912,7 +910,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="nothing is sent past what waits in the transport",
         module="ftpdata/transfers/_sendfile.py",
-        check="            dtp.limit_waiting(0)\n",
+        check="            bypass.limit_waiting(0)\n",
         instead="",
         tests="tests/transfers/test_sendfile.py::test_a_socket_without_room",
     ),
@@ -926,8 +924,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="what waited when the connection was cut was not sent",
         module="ftpdata/connection/protocol.py",
-        check="        if self._fate.end is None:\n            self._note_sent()\n",
-        instead="        self._note_sent()\n",
+        check="        if self._fate.end is None:\n            self._wire.note_sent()\n",
+        instead="        self._wire.note_sent()\n",
         tests="tests/transfers/test_sendfile.py::test_what_was_sent_is_counted",
     ),
     Mutation(

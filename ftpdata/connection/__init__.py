@@ -44,6 +44,18 @@ The pieces:
 
 To write a producer or consumer of your own, see the contracts in
 `ftpdata.contracts`; `ftpdata.testing` has checks for them.
+
+Inside, `protocol` has the contract of a `DTP` and the transport's callbacks. What works
+for it has a module each:
+
+- `_wire`: the transport, what has passed over it, and what is held;
+- `_fate`: how the connection ended, and who waits for that; `_loss`: which end a loss is;
+- `_feed`: when the producer is paused, resumed or asked;
+- `_intake`: what the consumer gets, and when it is let go; `_direct_reader`: reading into
+  its memory;
+- `_ending`: the graceful end; `_delivery`: whether the peer has everything, and when to
+  look again; `_delivery_watch`: the looks;
+- `_bypass`: what the fast ways of `ftpdata.transfers` may do past the transport.
 """
 
 from __future__ import annotations

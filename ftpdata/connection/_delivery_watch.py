@@ -1,6 +1,6 @@
-"""Looking at the connection of a `DTP` until its peer has everything.
+"""Looks at the connection of a `DTP` until its peer has everything.
 
-The decision is `ftpdata.connection._delivery`'s; here stand the looks: at which socket, and when.
+`ftpdata.connection._delivery` decides; a `DeliveryWatch` knows which socket to look at, and when.
 """
 
 from __future__ import annotations
@@ -9,40 +9,31 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable
-from typing import Any
 
 from .._kernel import duplicate_socket, sight_of
 from ._delivery import Delivery, Sight, Verdict
+from ._wire import Wire
 
 __all__ = ["DeliveryWatch"]
 
 
 class DeliveryWatch:
-    """Knows whether the peer has what went through a transport.
+    """Knows whether the peer has what was sent over a connection.
 
     Args:
-        transport: What everything goes through.
-        channel: The TLS of ours that is below it; None for none, and for the event loop's own.
-        is_protected: Whether there is any TLS.
+        wire: The connection, which is made.
         stall: See `Delivery`.
         close: See `Delivery`.
     """
 
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        *,
-        channel: Any,
-        is_protected: bool,
-        stall: float | None,
-        close: float = math.inf,
-    ) -> None:
-        self._transport = transport
-        self._channel = channel
-        self._is_protected = is_protected
+    def __init__(self, wire: Wire, *, stall: float | None, close: float = math.inf) -> None:
+        assert wire.transport is not None
+        self._transport = wire.transport
+        self._channel = wire.channel
+        self._is_protected = wire.tls is not None
         self._loop = asyncio.get_running_loop()
         self._delivery = Delivery(
-            self._loop.time(), is_protected=is_protected, stall=stall, close=close
+            self._loop.time(), is_protected=self._is_protected, stall=stall, close=close
         )
         self._timer: asyncio.TimerHandle | None = None
         self._kept_socket: socket.socket | None = None
@@ -54,12 +45,12 @@ class DeliveryWatch:
         return self._delivery.next_look_at
 
     def limit(self, *, stall: float | None, close: float) -> None:
-        """Change the limits, which begin to run now."""
+        """Change the limits. They begin to run now."""
 
         self._delivery.limit(self._loop.time(), stall=stall, close=close)
 
     def keep_socket(self) -> None:
-        """Keep a second socket, for a look after the transport has closed its own.
+        """Keep a second socket, to look at after the transport has closed its own.
 
         `stop` closes it.
         """
@@ -67,7 +58,7 @@ class DeliveryWatch:
         self._kept_socket = duplicate_socket(self._transport)
 
     def sight(self) -> Sight:
-        """Look once; empty where the event loop's own TLS hides what its records come to."""
+        """Look once; the answer is empty if the event loop's own TLS hides the records."""
 
         if self._is_protected and self._channel is None:
             return Sight()
@@ -78,9 +69,9 @@ class DeliveryWatch:
 
     @property
     def undelivered(self) -> int | None:
-        """Bytes in TLS that the peer's kernel has not acknowledged; None where unknown.
+        """Bytes in TLS that the peer's kernel has not acknowledged; None if unknown.
 
-        Also after the transport has closed its socket, if `keep_socket` was called before.
+        This stays known after the transport has closed its socket if `keep_socket` was called.
         """
 
         if self._channel is None or self._kept_socket is None:
@@ -116,7 +107,7 @@ class DeliveryWatch:
         return verdict, sight
 
     def look_again(self, look: Callable[[], None]) -> None:
-        """Call this when it is time for the next look, unless `rest` or `stop` comes before."""
+        """Call this when the next look is due, unless `rest` or `stop` is called before."""
 
         self.rest()
         at = self._delivery.next_look_at
@@ -124,14 +115,14 @@ class DeliveryWatch:
             self._timer = self._loop.call_at(at, look)
 
     def rest(self) -> None:
-        """Wait for no look: one is made now."""
+        """Cancel the next look, since one is made now."""
 
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def stop(self) -> None:
-        """Look no more."""
+        """Make no more looks."""
 
         self.rest()
         if self._kept_socket is not None:

@@ -1,4 +1,4 @@
-"""Reading into a consumer's memory, past `data_received` (`BufferedConsumer`)."""
+"""Reads into a consumer's memory, past `DTP.data_received` (`BufferedConsumer`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Protocol
 
 from ..contracts import BufferedConsumer
 from ..outcome import End
+from ._intake import Intake
+from ._owner import Owner
+from ._wire import Wire
 
 __all__ = ["DirectReader"]
 
@@ -14,34 +17,30 @@ SPARE_READ = 64 * 1024
 """Bytes that are read at a time while the consumer wants nothing."""
 
 
-class Receiver(Protocol):
-    """What a `DirectReader` needs of a DTP."""
+class Receiver(Owner, Protocol):
+    """What a `DirectReader` needs of a `DTP`, besides the callbacks of a protocol."""
 
     def data_received(self, data: bytes) -> None:
         """Deliver, hold or discard what came."""
 
-    def direct_consumer(self) -> BufferedConsumer | None:
-        """Give the consumer that offers memory, while it wants data and none are held for it."""
-
-    def account_received(self, nbytes: int) -> None:
-        """Count bytes that came past `data_received`."""
-
-    def abort(
-        self, end: End = ..., message: str | None = None, *, cause: BaseException | None = None
-    ) -> None:
-        """End the connection with a reset."""
-
 
 class DirectReader(asyncio.BufferedProtocol):
-    """Stands for the `DTP` as the transport's protocol; lets it read into a consumer's memory.
+    """Takes the place of a `DTP` as the transport's protocol, to read into a consumer's memory.
 
-    All else, and what is read while the consumer wants nothing, goes the DTP's
-    usual way. Every event loop reads between `get_buffer` and `buffer_updated`
-    and does nothing else there, so that the answer stays true.
+    Everything else goes to the DTP as usual, and so do data that come while the consumer wants
+    none. Every event loop reads between `get_buffer` and `buffer_updated` and does nothing else
+    there, so the answer of the first holds until the second.
+
+    Args:
+        dtp: The DTP.
+        wire: The connection, whose bytes are counted here.
+        intake: The consumer.
     """
 
-    def __init__(self, dtp: Receiver) -> None:
+    def __init__(self, dtp: Receiver, wire: Wire, intake: Intake) -> None:
         self._dtp = dtp
+        self._wire = wire
+        self._intake = intake
         self._consumer: BufferedConsumer | None = None
         self._spare: memoryview | None = None
         self.data_received = dtp.data_received
@@ -50,9 +49,9 @@ class DirectReader(asyncio.BufferedProtocol):
             setattr(self, name, getattr(dtp, name))
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the consumer knows better
-        """Give the consumer's memory, or some of our own."""
+        """Return the consumer's memory if it wants data; otherwise spare memory."""
 
-        self._consumer = self._dtp.direct_consumer()
+        self._consumer = self._intake.find_memory()
         if self._consumer is not None:
             return self._consumer.get_buffer()
 
@@ -60,16 +59,16 @@ class DirectReader(asyncio.BufferedProtocol):
         return self._spare
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Report that the reader has the data now."""
+        """Hand on the data that were read."""
 
-        dtp, consumer = self._dtp, self._consumer
+        consumer = self._consumer
         if consumer is None:
             assert self._spare is not None
-            dtp.data_received(bytes(self._spare[:nbytes]))
+            self._dtp.data_received(bytes(self._spare[:nbytes]))
             return
 
-        dtp.account_received(nbytes)
+        self._wire.received += nbytes
         try:
             consumer.buffer_updated(nbytes)
         except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
-            dtp.abort(End.CONSUMER_FAILED, cause=error)
+            self._dtp.abort(End.CONSUMER_FAILED, cause=error)

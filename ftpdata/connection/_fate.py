@@ -1,12 +1,12 @@
-"""How a data connection ended, and the waiters that get to know.
+"""How a data connection ended, and the futures of those who wait for it.
 
-A `Fate` is decided once: by an abort, or by what the transport said. Whatever fails afterwards is
-a consequence of it and does not replace it. The decision and its announcement are two moments:
-the transfer at work hears of a cut at once, everybody else once the transport is closed.
+A `Fate` is decided once: by an abort, or by what the transport has reported. Whatever fails
+afterwards is a consequence of it and does not replace it. The decision and its announcement are
+two moments: the transfer at work learns of a cut at once, everybody else when the transport is
+closed.
 
-A future that several wait for is never given away: each waiter gets one of its own, so that no
-waiter that is cancelled disturbs another. `asyncio.shield` does the same, but since Python 3.14 it
-logs an exception that comes after the waiter was cancelled.
+Each waiter gets a future of its own, so that cancelling one disturbs no other. `asyncio.shield`
+does the same, but since Python 3.14 it logs an exception that comes after the waiter was cancelled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import Any
 
-from ..errors import FTPDataError, error_for_end, in_words, local_error
+from ..errors import FTPDataError, NotConnected, error_for_end, in_words, local_error
 from ..outcome import End
 
 __all__ = ["CloseWaiter", "Fate", "keep_quiet", "stand_in"]
@@ -24,14 +24,14 @@ Future = asyncio.Future[None]
 
 
 def keep_quiet(future: Future) -> None:
-    """Keep asyncio from logging a reason that is kept elsewhere; a callback of a future."""
+    """Keep asyncio from logging an exception that is known elsewhere; a callback of a future."""
 
     if not future.cancelled():
         future.exception()
 
 
 def stand_in(future: Future) -> Future:
-    """Return a new future that ends as another one does, and whose cancellation disturbs nobody."""
+    """Return a new future that ends as another does, and that may be cancelled without effect."""
 
     outer: Future = future.get_loop().create_future()
     outer.add_done_callback(keep_quiet)
@@ -60,9 +60,9 @@ def stand_in(future: Future) -> Future:
 
 
 class CloseWaiter:
-    """What `DTP.register_consumer` returns: awaitable any number of times.
+    """The result of `DTP.register_consumer`: an awaitable that may be awaited any number of times.
 
-    A cancelled `await` leaves the connection and all other waiters as they are.
+    Cancelling an `await` changes nothing for the connection and for other waiters.
     """
 
     __slots__ = ("_future",)
@@ -86,10 +86,11 @@ class Fate:
         end: How it ended; None while it has not.
         reason: Why it did not end cleanly: the exception that every waiter gets.
         is_made: Whether the connection was made.
-        is_over: Whether the transport is closed as well, or needed no more.
+        is_over: Whether the transport is closed as well, or no longer needed.
     """
 
-    # On the class: most of it stays as it is, for thousands of connections that stall.
+    # Defaults on the class: thousands of connections may stall in this state, and most of it
+    # takes no memory there.
     end: End | None = None
     reason: FTPDataError | None = None
     is_made: bool = False
@@ -99,7 +100,7 @@ class Fate:
     _closed: Future | None = None
 
     def connected(self) -> Future:
-        """Return the future of the connection, for `stand_in`; it is made when it is asked for."""
+        """Return the future of the connection, for `stand_in`; the first call makes it."""
 
         if self._connected is None:
             self._connected = self._new_future()
@@ -111,7 +112,7 @@ class Fate:
         return self._connected
 
     def closed(self) -> Future:
-        """Return the future of the end, for `stand_in`; it is made when it is asked for."""
+        """Return the future of the end, for `stand_in`; the first call makes it."""
 
         if self._closed is None:
             self._closed = self._new_future()
@@ -121,13 +122,13 @@ class Fate:
         return self._closed
 
     def on_cut(self, callback: Callable[[], None] | None) -> None:
-        """Call this once a reason is decided; None takes it back."""
+        """Call this as soon as a reason is decided; None takes the callback back."""
 
         self._on_cut = callback
 
     @property
     def is_watched(self) -> bool:
-        """Whether a transfer is at work that wants to hear of a cut."""
+        """Whether a transfer is at work that wants to learn of a cut."""
 
         return self._on_cut is not None
 
@@ -139,16 +140,16 @@ class Fate:
             self._connected.set_result(None)
 
     def decide(self, end: End, message: str | None, cause: BaseException | None) -> None:
-        """Fix an end that is not clean, and tell the transfer that is at work.
+        """Fix an end that is not clean, and call the transfer that is at work.
 
         Args:
             end: How it ended, unless `cause` is an `FTPDataError` that knows its own.
             message: The reason in words.
-            cause: The exception behind it. An `FTPDataError` becomes the reason itself.
+            cause: The exception that led to it. An `FTPDataError` becomes the reason itself.
         """
 
         if isinstance(cause, FTPDataError):
-            # A limit that is exceeded says more than that a consumer failed.
+            # That a limit was exceeded says more than that a consumer failed.
             self.reason = local_error(cause, end)
             end = self.reason.end or end
         elif cause is not None and end in (End.CONSUMER_FAILED, End.PRODUCER_FAILED):
@@ -171,6 +172,28 @@ class Fate:
         for future in (self._connected, self._closed):
             if future is not None:
                 self._settle(future)
+
+    def not_connected(self, *, eof_sent: bool) -> FTPDataError:
+        """Make the error of a call that needs an open connection.
+
+        Args:
+            eof_sent: Whether the end of file was sent: the call came too late.
+        """
+
+        if self.reason is not None:
+            error = NotConnected(
+                f"the data connection is not open: {self.reason}",
+                end=self.end,
+                reply_code=self.reason.reply_code,
+            )
+            error.__cause__ = self.reason
+            return error
+
+        if not self.is_made:
+            return NotConnected("the data connection is not open yet")
+
+        what = "the end of file was sent already" if eof_sent else "it is closing"
+        return NotConnected(what, end=self.end, reply_code=426)
 
     # Private
 

@@ -19,7 +19,7 @@ import attrs
 from .._kernel import acknowledged_on, reset_socket, sight_of, watch_readable, watch_writable
 from ..addresses import HostPort
 from ..connection._delivery import Sight
-from ..connection.protocol import peer_of
+from ..connection._wire import peer_of
 from ..errors import error_for_end
 from ..outcome import End
 from ..tls._channel import TLSChannel

@@ -336,7 +336,7 @@ class Endpoint(abc.ABC):
 
         dtp = self._dtp_factory()
         dtp.proxied_peer = link.peer
-        dtp.receive_past(link.carried.received, link.tls)
+        dtp.bypass.receive_past(link.carried.received, link.tls)
         link.finish()
         return dtp
 
@@ -384,7 +384,7 @@ class Endpoint(abc.ABC):
 
         carried, link.carried = link.carried, NOTHING
         if carried.sent or carried.is_end:
-            dtp.account_sent(carried.sent, eof=carried.is_end)
+            dtp.bypass.account_sent(carried.sent, eof=carried.is_end)
         if self._tls is None:
             return dtp
 

@@ -48,8 +48,9 @@ The path of one download through the modules::
                                        the peer has everything: Done, or HandOver
       opening.endpoint.open            the Link is handed to a DTP
       transfers._supervisor.run        deadlines, aborts; then
-        transfers._sendfile, _plain    move the bytes, at the _pace that is right
-        connection.protocol.finish     the end of file, and the same _delivery
+        transfers._plain, _sendfile    move the bytes, at the _pace that is right: through
+                                       the DTP, or past it (connection._bypass)
+        connection._ending             the end of file, and the same _delivery
       transfers._report                the result, or the error that carries it
 
 The path of one upload's bytes::
@@ -59,9 +60,9 @@ The path of one upload's bytes::
       transfers._direct                a small upload arrives whole: Arrived, or HandOver
       opening.endpoint.open            the Link is handed to a DTP
       transfers._supervisor.run        deadlines, aborts; then
-        connection.protocol            delivers to a queue, and pauses its peer
+        connection._intake             delivers to a queue; connection._wire pauses its peer
         transfers._incoming            decodes the data
-        transfers._plain, _splice      write it to the target
+        transfers._plain, _splice      write them to the target
       files.target.commit              publishes the file under its name
       transfers._report                the result, or the error that carries it
 """

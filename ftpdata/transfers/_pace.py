@@ -156,7 +156,7 @@ class Pace:
         self._room = room
         if dtp.tls is not None:
             self._least_size = STALLED_TLS_PIECE
-        dtp.limit_waiting(self._least_size)
+        dtp.bypass.limit_waiting(self._least_size)
 
     async def wait_for_turn(self, nbytes: int) -> None:
         """Wait until the throttle lets that many bytes pass, and other tasks had their turn.

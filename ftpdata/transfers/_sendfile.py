@@ -39,6 +39,7 @@ async def send_by_sendfile(
     """
 
     dtp, report, pace = transfer.dtp, transfer.report, transfer.pace
+    bypass = dtp.bypass
     total = report.total
     assert total is not None
     piece = FIRST_SENDFILE_PIECE
@@ -53,7 +54,7 @@ async def send_by_sendfile(
                 continue
 
             # Bytes that still wait in the transport must go first.
-            dtp.limit_waiting(0)
+            bypass.limit_waiting(0)
             await dtp.drain()
             await pace.wait_for_turn(count)
             left = count
@@ -70,7 +71,7 @@ async def send_by_sendfile(
                 pace.give_back(left)
             piece = min(piece * 2, LARGEST_SENDFILE_PIECE)
     finally:
-        dtp.limit_waiting(dtp.high_water)
+        bypass.limit_waiting(dtp.high_water)
 
 
 async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -> int:
@@ -102,9 +103,9 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
         await (dtp.drain() if dtp.transport.get_write_buffer_size() else asyncio.sleep(0))
     except OSError as error:
         # The error went past the transport, which does not know of it yet.
-        raise dtp.lost_by(error) from error
+        raise dtp.bypass.lost_by(error) from error
     else:
-        dtp.account_sent(sent)
+        dtp.bypass.account_sent(sent)
         transfer.report.fast_path = FastPath.SENDFILE
 
     if not sent:

@@ -77,8 +77,8 @@ async def splice_upload(
     """
 
     assert isinstance(target, FileTarget)
-    dtp = transfer.dtp
-    burst = _Burst(dtp.lend_socket(), data)
+    bypass = transfer.dtp.bypass
+    burst = _Burst(bypass.lend_socket(), data)
     try:
         while burst.has_more:
             left = room(transfer.report.file_bytes + len(burst.data))
@@ -89,7 +89,7 @@ async def splice_upload(
             try:
                 await target.fill(burst.move)
             finally:
-                dtp.account_received(burst.received)
+                bypass.account_received(burst.received)
 
             if burst.received:
                 transfer.report.fast_path = FastPath.SPLICE
@@ -98,7 +98,7 @@ async def splice_upload(
             transfer.report_progress()
             await transfer.pace.wait_for_turn(burst.received)
             if burst.failure is not None:
-                raise dtp.lost_by(burst.failure) from burst.failure
+                raise bypass.lost_by(burst.failure) from burst.failure
     finally:
         burst.close()
 

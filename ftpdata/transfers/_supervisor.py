@@ -138,7 +138,7 @@ class Supervisor:
         self._task = task
         cancelling = task.cancelling()
         for dtp in self._all:
-            dtp.on_cut(self._interrupt)
+            dtp.bypass.on_cut(self._interrupt)
 
         self._watch.start()
         was_cancelled = False
@@ -210,7 +210,7 @@ class Supervisor:
     def _let_go(self) -> None:
         self._watch.stop()
         for dtp in self._all:
-            dtp.on_cut(None)
+            dtp.bypass.on_cut(None)
 
     async def finish(self) -> None:
         """End the connection gracefully, unless it is to stay open; report the last progress.

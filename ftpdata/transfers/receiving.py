@@ -229,7 +229,7 @@ async def _open_for_upload(
 
     if lost is not None:
         # The system reports it only once.
-        dtp.lost_by(lost)
+        dtp.bypass.lost_by(lost)
     report.restart_clock()
     return dtp
 

@@ -162,7 +162,7 @@ class ReusableConnection:
         if transfer.report.direction is Direction.SENT:
             if can_go_on:
                 self._is_delivered = False
-                self._is_delivered = await self.dtp.wait_delivered(transfer.deadlines.stall)
+                self._is_delivered = await self.dtp.bypass.wait_delivered(transfer.deadlines.stall)
             if self._queue is None and can_go_on:
                 # From here on `is_open` notices when the peer closes its side.
                 self._queue = ReceiveQueue.attach(self.dtp)

@@ -1,6 +1,8 @@
-"""The DTP: the ten rules of its contract, flow control both ways, and truthful ends.
+"""The DTP: the ten rules of its contract (design §3), and flow control both ways.
 
 Most tests script a `MemoryTransport`; those on real sockets are about what only a kernel knows.
+Rule 3 is tested in test_intake.py, rule 5 in test_feed.py, the graceful end of rule 8 in
+test_ending.py.
 """
 
 from __future__ import annotations
@@ -9,10 +11,8 @@ import asyncio
 import errno
 import gc
 import os
-import socket
-import sys
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -20,8 +20,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftpdata.connection import _delivery, _delivery_watch, protocol
-from ftpdata.connection._delivery import Sight
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import (
     ConnectionReset,
@@ -47,54 +45,10 @@ from ftpdata.testing import (
     receive_then_cut,
     reset,
     send_then_cut,
-    tcp_pair,
 )
-from tests.harness.connections import connection, peer_task
-from tests.harness.waiting import turns, until
-
-RESET = ConnectionResetError(errno.ECONNRESET, "reset")
-only_linux = pytest.mark.skipif(
-    sys.platform != "linux", reason="the system does not tell what was acknowledged"
-)
-WHOLE = ["register_producer", "write", "unregister_producer"]
-
-
-def receiving(
-    consumer: RecordingConsumer | None = None, **options: Any
-) -> tuple[DTP, MemoryTransport, RecordingConsumer, Awaitable[None]]:
-    """Make a connected DTP with a consumer."""
-
-    consumer = consumer or RecordingConsumer()
-    dtp = DTP()
-    transport = MemoryTransport(dtp, **options)
-    return dtp, transport, consumer, dtp.register_consumer(consumer)
-
-
-async def real(
-    *,
-    host: str = "127.0.0.1",
-    send_buffer: int | None = None,
-    receive_buffer: int | None = None,
-    **options: Any,
-) -> tuple[DTP, socket.socket]:
-    """Make a DTP on a real connection, and give the peer's socket."""
-
-    sock, peer = await tcp_pair(host, send_buffer=send_buffer, receive_buffer=receive_buffer)
-    loop = asyncio.get_running_loop()
-    _, dtp = await loop.connect_accepted_socket(lambda: DTP(**options), sock)
-    return dtp, peer
-
-
-async def receive_all(peer: socket.socket) -> bytes:
-    """Receive until the end of file."""
-
-    loop = asyncio.get_running_loop()
-    received = bytearray()
-    while chunk := await loop.sock_recv(peer, 65536):
-        received += chunk
-
-    return bytes(received)
-
+from tests.harness.connections import receive_all
+from tests.harness.dtps import RESET, WHOLE, only_linux, real, receiving
+from tests.harness.waiting import turns
 
 # Rule 1: reading waits for a consumer
 
@@ -191,20 +145,6 @@ async def test_a_consumer_may_resume_from_within_write() -> None:
     await waiter
     assert consumer.chunks == [b"one", b"two", b"three"]
     assert consumer.violations == []
-
-
-async def test_a_transport_that_ignores_the_pause_is_cut() -> None:
-    """What is held has a bound: no peer can fill the memory before a transfer starts."""
-
-    dtp = DTP()
-    transport = MemoryTransport(dtp)
-    chunk = bytes(64 * 1024)
-    for _ in range(protocol.HELD_LIMIT // len(chunk) + 1):
-        transport.deliver(chunk)
-
-    assert dtp.end is End.LOST
-    with pytest.raises(TransferAborted):
-        await dtp.wait_closed()
 
 
 @given(
@@ -448,134 +388,6 @@ def test_an_abort_is_never_clean() -> None:
         DTP().abort(End.CLEAN)
 
 
-# Rule 3: the consumer's calls
-
-
-async def test_the_consumer_is_unregistered_before_the_awaitable_fires() -> None:
-    """When the awaitable fires the consumer has been let go: its file is closed."""
-
-    dtp, transport, consumer, waiter = receiving()
-    seen: list[list[str]] = []
-
-    async def watch() -> None:
-        await waiter
-        seen.append(list(consumer.calls))
-
-    task = asyncio.ensure_future(watch())
-    transport.feed(b"data")
-    transport.feed_eof()
-    await task
-    assert seen == [WHOLE]
-    await dtp.wait_closed()
-    assert consumer.calls == WHOLE
-
-
-@pytest.mark.parametrize("how", ["reset", "abort"])
-async def test_a_paused_consumer_is_unregistered_too(how: str) -> None:
-    """unregister_producer comes exactly once, also while paused with data held."""
-
-    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
-    transport.deliver(b"one")
-    transport.deliver(b"two")
-    if how == "abort":
-        dtp.abort()
-    else:
-        transport.lose(RESET)
-
-    with pytest.raises(FTPDataError):
-        await waiter
-    assert consumer.calls == WHOLE
-    assert consumer.chunks == [b"one"]
-
-
-async def test_held_data_outlive_a_clean_end() -> None:
-    """A paused consumer gets the rest when it resumes, though the connection has gone."""
-
-    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
-    transport.deliver(b"one")
-    transport.deliver(b"two")
-    assert not dtp.eof_received()
-    transport.close()
-    await dtp.wait_closed()
-    assert consumer.calls == WHOLE[:2]
-    consumer.resume()
-    await waiter
-    assert consumer.chunks == [b"one", b"two"]
-    assert consumer.calls == ["register_producer", "write", "write", "unregister_producer"]
-
-
-@pytest.mark.parametrize("end", [End.ABORTED, End.STALLED])
-async def test_a_replay_after_a_clean_end_can_be_aborted(end: End) -> None:
-    """An abort reaches a consumer that sits paused on the rest of an ended connection."""
-
-    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
-    transport.deliver(b"one")
-    transport.deliver(b"two")
-    assert not dtp.eof_received()
-    transport.close()
-    await dtp.wait_closed()
-    dtp.abort(end)
-    with pytest.raises(FTPDataError) as caught:
-        await waiter
-    assert caught.value.end is end
-    assert consumer.calls == WHOLE
-
-
-async def test_a_consumer_registered_after_the_end_gets_what_was_held() -> None:
-    """Registering late replays, unregisters, and the awaitable is done."""
-
-    dtp, consumer = DTP(), RecordingConsumer()
-    transport = MemoryTransport(dtp)
-    transport.deliver(b"data")
-    dtp.eof_received()
-    transport.lose()
-    waiter = dtp.register_consumer(consumer)
-    assert waiter.done()
-    await waiter
-    assert consumer.calls == WHOLE
-
-
-async def test_a_consumer_registered_after_a_reset_gets_nothing() -> None:
-    """A transfer that starts on a lost connection fails at once, with the reason."""
-
-    dtp, consumer = DTP(), RecordingConsumer()
-    transport = MemoryTransport(dtp)
-    transport.deliver(b"data")
-    transport.lose(RESET)
-    with pytest.raises(ConnectionReset):
-        await dtp.register_consumer(consumer)
-    assert consumer.calls == ["register_producer", "unregister_producer"]
-
-
-async def test_a_consumer_registered_before_the_connection() -> None:
-    """A transfer may be set up first; reading starts with the connection."""
-
-    dtp, consumer = DTP(), RecordingConsumer()
-    waiter = dtp.register_consumer(consumer)
-    transport = MemoryTransport(dtp)
-    transport.feed(b"data")
-    transport.feed_eof()
-    await waiter
-    assert consumer.calls == WHOLE
-    await dtp.wait_closed()
-
-
-async def test_finishing_here_is_not_the_peers_end_of_file() -> None:
-    """finish() while the peer is still sending does not make its upload a complete one."""
-
-    dtp, transport, consumer, waiter = receiving()
-    transport.feed(b"half")
-    await turns()
-    finishing = asyncio.ensure_future(dtp.finish())
-    await turns()
-    transport.lose(None)
-    with pytest.raises(TransferAborted) as caught:
-        await waiter
-    assert caught.value.end is End.ABORTED
-    await finishing
-    assert consumer.calls == WHOLE
-
-
 # Rule 4: whoever raises ends the transfer
 
 
@@ -723,182 +535,6 @@ async def test_a_failure_when_told_of_a_loss_does_not_replace_it(
     assert [type(report["exception"]) for report in reports] == [Refusal]
 
 
-# Rule 5: producers
-
-
-async def test_a_push_producer_is_paused_and_resumed_in_turn() -> None:
-    """Pause above the high-water mark, resume when low; the transfer ends with unregister."""
-
-    dtp = DTP(high_water=8)
-    transport = MemoryTransport(dtp)
-    producer = RecordingPushProducer(dtp, [b"12345"] * 6)
-    producer.register()
-    producer.pump()
-    assert producer.calls == ["pause_producing"]
-    assert transport.buffered == b"1234512345"
-    transport.drain(7)
-    assert producer.calls == ["pause_producing"]
-    transport.drain(1)
-    assert producer.calls == ["pause_producing", "resume_producing", "pause_producing"]
-    while not transport.eof_sent:
-        transport.drain()
-
-    assert producer.calls == ["pause_producing", "resume_producing"] * (len(producer.calls) // 2)
-    assert producer.violations == []
-    transport.feed_eof()
-    await dtp.wait_closed()
-
-
-async def test_a_pull_producer_is_asked_once_each_time() -> None:
-    """One resume_producing for each write, from the loop, and none after unregister."""
-
-    dtp = DTP()
-    transport = MemoryTransport(dtp)
-    producer = RecordingPullProducer(dtp, [b"one", b"two", b"three"])
-    producer.register()
-    assert producer.calls == []
-    await turns(20)
-    assert producer.calls == ["resume_producing"] * 4
-    assert transport.buffered == b"onetwothree"
-    assert producer.violations == []
-    transport.drain()
-    transport.feed_eof()
-    await dtp.wait_closed()
-
-
-async def test_a_pull_producer_that_is_slow_is_not_asked_again() -> None:
-    """A producer that has not written yet is not asked again, whatever the transport does."""
-
-    class Slow(RecordingPullProducer):
-        def resume_producing(self) -> None:
-            self._note("resume_producing")
-
-    dtp = DTP(high_water=0)
-    transport = MemoryTransport(dtp)
-    producer = Slow(dtp, [])
-    producer.register()
-    await turns()
-    dtp.pause_writing()
-    dtp.resume_writing()
-    await turns()
-    assert producer.calls == ["resume_producing"]
-    dtp.write(b"late")
-    await turns()
-    assert producer.calls == ["resume_producing"]
-    transport.drain()
-    await turns()
-    assert producer.calls == ["resume_producing"] * 2
-    dtp.abort()
-    await turns()
-    assert producer.calls == ["resume_producing"] * 2 + ["stop_producing"]
-
-
-@pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
-@pytest.mark.parametrize("paused", [False, True])
-async def test_a_producer_is_stopped_once_when_the_connection_is_lost(
-    producer_class: Any, paused: bool
-) -> None:
-    """stop_producing comes once, and nothing after it."""
-
-    dtp = DTP(high_water=0 if paused else 100)
-    transport = MemoryTransport(dtp)
-    producer = producer_class(dtp, [b"x"] * 50)
-    producer.register()
-    if producer.streaming and paused:
-        producer.pump()
-
-    await turns()
-    transport.lose(RESET)
-    dtp.resume_writing()
-    await turns()
-    assert producer.calls.count("stop_producing") == 1
-    assert producer.calls[-1] == "stop_producing"
-    assert producer.violations == []
-    with pytest.raises(ConnectionReset):
-        await dtp.wait_closed()
-
-
-async def test_a_producer_that_has_unregistered_is_not_stopped() -> None:
-    """A loss after unregister_producer is the transfer's matter, not the producer's."""
-
-    dtp = DTP()
-    transport = MemoryTransport(dtp)
-    producer = RecordingPullProducer(dtp, [b"x"])
-    producer.register()
-    await turns()
-    assert producer.is_done
-    transport.lose(RESET)
-    assert "stop_producing" not in producer.calls
-    assert dtp.end is End.RESET
-
-
-async def test_nothing_but_stop_comes_once_the_end_is_fixed() -> None:
-    """Between abort and the loss of the connection a paused producer is not woken."""
-
-    dtp = DTP(high_water=0)
-    MemoryTransport(dtp)
-    producer = RecordingPushProducer(dtp, [b"x"] * 5)
-    producer.register()
-    producer.pump()
-    assert producer.calls == ["pause_producing"]
-    dtp.abort()
-    dtp.resume_writing()
-    await turns()
-    assert producer.calls == ["pause_producing", "stop_producing"]
-
-
-@pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
-@pytest.mark.parametrize("chunks", [[], [b"one", b"two"]])
-async def test_a_producer_registered_before_the_connection(
-    producer_class: Any, chunks: list[bytes]
-) -> None:
-    """Production starts with the connection; one with nothing to send ends it."""
-
-    dtp = DTP()
-    producer = producer_class(dtp, chunks)
-    producer.register()
-    if producer.streaming:
-        assert producer.calls == ["pause_producing"]
-        producer.pump()
-
-    transport = MemoryTransport(dtp, auto_drain=True)
-    await turns(20)
-    assert transport.sent == b"".join(chunks)
-    assert transport.eof_sent
-    assert producer.violations == []
-    transport.feed_eof()
-    await dtp.wait_closed()
-
-
-async def test_a_producer_that_ended_before_the_connection() -> None:
-    """An empty transfer that was over before the connection was made ends with it."""
-
-    dtp = DTP()
-    producer = RecordingPullProducer(dtp, [])
-    producer.register()
-    dtp.unregister_producer()
-    transport = MemoryTransport(dtp)
-    assert transport.eof_sent
-    transport.feed_eof()
-    await dtp.wait_closed()
-    assert producer.calls == []
-
-
-async def test_a_second_producer_is_refused() -> None:
-    """One at a time, with a clear error; the first one goes on."""
-
-    dtp = DTP()
-    MemoryTransport(dtp)
-    first = RecordingPullProducer(dtp, [b"x"])
-    first.register()
-    with pytest.raises(RuntimeError, match="already registered"):
-        RecordingPullProducer(dtp, []).register()
-    await turns()
-    assert first.is_done
-    dtp.abort()
-    await turns()
-
-
 # Rule 6: unregistering ends the transfer
 
 
@@ -1033,215 +669,6 @@ async def test_all_kinds_of_buffers_are_taken(buffer: Any) -> None:
 
 
 # Rule 8: ending is truthful
-
-
-async def test_finish_waits_for_the_peer() -> None:
-    """finish() returns when the peer has closed its side, not when all was handed on."""
-
-    dtp = DTP()
-    transport = MemoryTransport(dtp)
-    dtp.write(b"data")
-    finishing = asyncio.ensure_future(dtp.finish())
-    await turns()
-    transport.drain()
-    await turns()
-    assert transport.eof_sent
-    assert not finishing.done()
-    transport.feed(b"ignored: the peer should not send")
-    transport.feed_eof()
-    await finishing
-    assert dtp.end is End.CLEAN
-    await dtp.finish()
-
-
-async def test_finish_has_a_limit() -> None:
-    """A peer that takes nothing is given up: CLOSE_TIMEOUT, and a reset."""
-
-    dtp = DTP()
-    transport = MemoryTransport(dtp)
-    dtp.write(b"data")
-    with pytest.raises(TransferTimeout) as caught:
-        await dtp.finish(timeout=0.01)
-    assert caught.value.end is End.CLOSE_TIMEOUT
-    assert transport.was_aborted
-
-
-async def test_finish_before_the_connection_is_an_error() -> None:
-    """There is nothing to finish."""
-
-    with pytest.raises(NotConnected):
-        await DTP().finish()
-
-
-async def test_a_cancelled_finish_goes_on_by_itself() -> None:
-    """If the waiting task is cancelled, the connection still finishes."""
-
-    dtp = DTP()
-    transport = MemoryTransport(dtp)
-    dtp.write(b"data")
-    finishing = asyncio.ensure_future(dtp.finish())
-    await turns()
-    finishing.cancel()
-    await turns()
-    transport.drain()
-    transport.feed_eof()
-    await dtp.wait_closed()
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
-async def test_a_download_arrives_whole_without_a_reset(host: str, size: int) -> None:
-    """finish() ends cleanly, and the peer sees data and an end of file, never a reset."""
-
-    dtp, peer = await real(host=host, high_water=65536)
-    data = os.urandom(size)
-    RecordingPullProducer(dtp, [data[i : i + 65536] for i in range(0, size, 65536)]).register()
-    assert await receive_all(peer) == data
-    await dtp.wait_closed()
-    assert dtp.end is End.CLEAN
-    assert dtp.bytes_sent == size
-    peer.close()
-
-
-@only_linux
-async def test_finish_is_true_although_the_peer_keeps_its_side_open() -> None:
-    """Most clients close their side late: the acknowledgement of the kernel is enough."""
-
-    dtp, peer = await real()
-    dtp.write(b"data")
-    await dtp.finish(timeout=60)
-    assert dtp.end is End.CLEAN
-    assert await receive_all(peer) == b"data"
-    peer.close()
-
-
-@only_linux
-async def test_a_peer_that_talks_is_not_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The transfer is over at once; what the peer should not have sent is read before the close."""
-
-    dtp, peer = await real()
-    # It is there before the loop can read it.
-    monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
-    dtp.write(b"data")
-    await dtp.finish(timeout=60)
-    assert dtp.end is End.CLEAN
-    assert dtp.is_lingering
-    assert not dtp.is_connected
-    peer.send(b"what for?")
-    assert await receive_all(peer) == b"data"
-    peer.close()
-    await until(lambda: not dtp.is_lingering)
-
-
-@only_linux
-async def test_what_lingers_can_be_aborted() -> None:
-    """By its owner, at any time: nothing is left of the connection."""
-
-    dtp, peer = await real()
-    peer.send(b"what for?")
-    await turns()
-    dtp.write(b"data")
-    finishing = asyncio.ensure_future(dtp.finish(timeout=60))
-    await finishing
-    dtp.abort()
-    await turns()
-    assert not dtp.is_lingering
-    assert dtp.end is End.CLEAN
-    peer.close()
-
-
-@only_linux
-async def test_nothing_lingers_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that never ends is left in the end."""
-
-    monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.01)
-    monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
-    dtp, peer = await real()
-    await dtp.finish(timeout=60)
-    assert dtp.is_lingering
-    await until(lambda: not dtp.is_lingering)
-    peer.close()
-
-
-@only_linux
-async def test_finish_is_not_true_before_the_peer_has_it() -> None:
-    """What still waits in this machine's kernel is not at the peer: CLOSE_TIMEOUT, not clean."""
-
-    dtp, peer = await real(receive_buffer=4096)
-    dtp.write(bytes(200_000))
-    while dtp.transport.get_write_buffer_size() > 0:
-        await turns(1)
-
-    # All of it has left the process; the peer reads nothing.
-    with pytest.raises(TransferTimeout) as caught:
-        await dtp.finish(timeout=0.05)
-    assert caught.value.end is End.CLOSE_TIMEOUT
-    with pytest.raises(ConnectionResetError):
-        await receive_all(peer)
-    peer.close()
-
-
-async def test_a_peer_that_takes_it_late_is_waited_for() -> None:
-    """finish() returns once a slow peer has read, and not before."""
-
-    dtp, peer = await real(receive_buffer=4096)
-    dtp.write(bytes(200_000))
-    finishing = asyncio.ensure_future(dtp.finish())
-    await turns(50)
-    assert not finishing.done()
-    assert len(await receive_all(peer)) == 200_000
-    await finishing
-    peer.close()
-
-
-async def test_a_reset_while_finishing_is_a_reset() -> None:
-    """A peer that resets before it has all makes finish() raise at once."""
-
-    dtp, peer = await real(receive_buffer=4096)
-    dtp.write(bytes(200_000))
-    finishing = asyncio.ensure_future(dtp.finish())
-    await turns()
-    await receive_then_cut(peer, 1000, Cut.RESET)
-    with pytest.raises(ConnectionReset):
-        await finishing
-    assert dtp.end is End.RESET
-
-
-async def test_a_reset_while_finishing_after_the_peers_end_of_file() -> None:
-    """The reset of a peer that had closed its side before does not wait for the deadline."""
-
-    dtp, peer = await real(receive_buffer=4096)
-    half_close(peer)
-    dtp.write(bytes(200_000))
-    finishing = asyncio.ensure_future(dtp.finish(timeout=60))
-    while not dtp._eof_received:
-        await turns(1)
-
-    started = asyncio.get_running_loop().time()
-    reset(peer)
-    with pytest.raises(ConnectionReset):
-        await finishing
-    assert asyncio.get_running_loop().time() - started < 5
-
-
-async def test_a_reset_nobody_noticed_comes_out_in_finish() -> None:
-    """While nothing is read or written a reset goes unseen; finish() tells of it in our words."""
-
-    dtp, peer = await real()
-    reset(peer)
-    with pytest.raises(ConnectionReset):
-        await dtp.finish(timeout=60)
-    assert dtp.end is End.RESET
-
-
-async def test_a_reset_nobody_noticed_comes_out_in_write_eof() -> None:
-    """The half-close of a two-way stream tells of it, too."""
-
-    dtp, peer = await real()
-    reset(peer)
-    dtp.write_eof()
-    with pytest.raises(ConnectionReset):
-        await dtp.finish(timeout=60)
 
 
 @pytest.mark.parametrize("how", [Cut.RESET, Cut.CLOSE])
@@ -1592,73 +1019,6 @@ async def test_a_list_response_is_one_line() -> None:
     await turns()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
-async def test_what_was_written_is_delivered_once_the_peer_s_kernel_has_it() -> None:
-    """Not before; unknown without a socket, and an error without a connection."""
-
-    with pytest.raises(NotConnected):
-        await DTP().wait_delivered()
-    memory = DTP()
-    MemoryTransport(memory)
-    assert not await memory.wait_delivered()
-    memory.abort()
-    with pytest.raises(NotConnected):
-        await memory.wait_delivered()
-    async with connection(send_buffer=4096, receive_buffer=4096) as (dtp, peer):
-        assert await dtp.wait_delivered()
-        dtp.write(bytes(1 << 20))
-        waiting = asyncio.ensure_future(dtp.wait_delivered())
-        await turns(50)
-        assert not waiting.done()
-        async with peer_task(receive_all(peer)):
-            assert await waiting
-        assert dtp.is_connected
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what was acknowledged")
-async def test_what_cannot_be_delivered_is_given_up() -> None:
-    """At once where the connection is gone, and after the limit where the peer takes nothing."""
-
-    async with connection(receive_buffer=4096) as (dtp, peer):
-        dtp.write(bytes(1 << 20))
-        waiting = asyncio.ensure_future(dtp.wait_delivered(stall=3600))
-        await turns()
-        reset(peer)
-        with pytest.raises(FTPDataError):
-            await waiting
-        assert dtp.end is End.RESET
-
-    async with connection(receive_buffer=4096) as (dtp, _):
-        dtp.write(bytes(1 << 20))
-        with pytest.raises(FTPDataError):
-            await dtp.wait_delivered(stall=0.05)
-        assert dtp.end is End.STALLED
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-async def test_a_transport_that_forgets_that_it_is_paused(
-    wanted: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As asyncio's does in the first releases of 3.11, after `connection_made`: told again."""
-
-    monkeypatch.setattr(protocol, "STARTS_READING_ANYWAY", True)
-    dtp = DTP()
-    here, there = socket.socketpair()
-    transport = MemoryTransport(dtp, extra={"socket": here})
-    before = len(transport.calls)
-    if wanted:
-        consumer = dtp.register_consumer(RecordingConsumer())
-    await turns()
-    told = ["resume_reading"] if wanted else ["resume_reading", "pause_reading"]
-    assert transport.calls[before:] == told
-    dtp.abort()
-    if wanted:
-        with pytest.raises(TransferAborted):
-            await consumer
-    here.close()
-    there.close()
-
-
 # A sender that has nothing to send just now
 
 
@@ -1720,14 +1080,3 @@ async def test_an_error_of_the_system_is_a_reset_for_the_peer(code: int) -> None
         peer.close()
 
 
-async def test_the_record_of_a_connection_was_connected() -> None:
-    """Nobody waits for ever for what has been: there never will be a transport."""
-
-    dtp = DTP()
-    waiting = dtp.connected
-    dtp.receive_past(b"all of it", None)
-    await turns()
-    assert waiting.done()
-    assert dtp.connected.done()
-    await dtp.wait_connected()
-    assert dtp.end is End.CLEAN

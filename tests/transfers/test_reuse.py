@@ -13,6 +13,7 @@ import pytest
 
 from ftpdata.codecs.options import CodecOptions
 from ftpdata.codecs.restart import RestartMarker
+from ftpdata.connection._bypass import Bypass
 from ftpdata.connection._delivery import Sight
 from ftpdata.connection._delivery_watch import DeliveryWatch
 from ftpdata.connection.protocol import DTP
@@ -370,11 +371,11 @@ async def test_where_the_system_does_not_tell_the_end_of_the_connection_does(
 ) -> None:
     """Then a reset after the file may have cost a part of it, and `finish` raises."""
 
-    async def unknown(_: DTP, stall: float | None) -> bool:
+    async def unknown(_: Bypass, stall: float | None) -> bool:
         assert stall is not None
         return False
 
-    monkeypatch.setattr(DTP, "wait_delivered", unknown)
+    monkeypatch.setattr(Bypass, "wait_delivered", unknown)
     async with connection() as (dtp, peer):
         reusable = ReusableConnection(dtp)
         await send_stream(reusable, chunks(b"abc"), parameters=BLOCK)

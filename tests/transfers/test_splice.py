@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from ftpdata.connection.protocol import DTP
-from ftpdata.connection.receive_queue import ReceiveQueue
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
     ConnectionReset,
@@ -245,29 +244,6 @@ async def test_urgent_data_are_left_out_on_both_ways(
             await receive_file(dtp, served_directory / way)
 
         assert (served_directory / way).read_bytes() == CONTENT
-
-
-async def test_a_socket_is_lent_where_nobody_reads() -> None:
-    """Not without a connection, while the transport reads, with data held, or at any end."""
-
-    assert DTP().lend_socket() is None
-    async with connection() as (dtp, peer):
-        queue = ReceiveQueue.attach(dtp)
-        assert dtp.lend_socket() is None
-        queue.pause()
-        lent = dtp.lend_socket()
-        assert lent is not None
-        lent.close()
-        dtp.data_received(b"held")
-        assert dtp.lend_socket() is None
-        queue.resume()
-        half_close(peer)
-        while await queue.receive():
-            pass
-        queue.pause()
-        assert dtp.lend_socket() is None
-        dtp.abort()
-        assert dtp.lend_socket() is None
 
 
 # Where the system has no splice

@@ -1296,7 +1296,7 @@ async def test_a_peer_that_stalls_has_nothing_held_for_it(kind: str, tmp_path: P
         tracemalloc.start()
         try:
             async with peer_task(work):
-                await until(lambda: dtp._reading)
+                await until(lambda: dtp._wire.is_reading)
                 before = traced()
                 for _ in range(2):
                     dtp.data_received(bytes(100_000))
