@@ -67,8 +67,9 @@ if TYPE_CHECKING:
     from .opening.advertising import AddressTable
     from .opening.endpoint import AcceptedEndpoint, Endpoint
     from .opening.nat import Advertiser
-    from .opening.passive import PassiveListener, PortRange, listen_passive
+    from .opening.passive import PassiveListener, listen_passive
     from .opening.pool import ListenerPool
+    from .opening.ports import PortRange
     from .opening.proxy import TrustedProxies
     from .opening.socket_options import SocketOptions
     from .outcome import Direction, End, FastPath, TransferResult
@@ -185,8 +186,9 @@ if not TYPE_CHECKING:
             "opening.advertising": ("AddressTable",),
             "opening.endpoint": ("AcceptedEndpoint", "Endpoint"),
             "opening.nat": ("Advertiser",),
-            "opening.passive": ("PassiveListener", "PortRange", "listen_passive"),
+            "opening.passive": ("PassiveListener", "listen_passive"),
             "opening.pool": ("ListenerPool",),
+            "opening.ports": ("PortRange",),
             "opening.proxy": ("TrustedProxies",),
             "opening.socket_options": ("SocketOptions",),
             "outcome": ("Direction", "End", "FastPath", "TransferResult"),

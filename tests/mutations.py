@@ -490,10 +490,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="ports are not in sequence",
-        module="ftpdata/opening/passive.py",
+        module="ftpdata/opening/ports.py",
         check="index = secrets.randbelow(last + 1)",
         instead="index = 0",
-        tests="tests/opening/test_passive.py::test_the_first_port_cannot_be_guessed",
+        tests="tests/opening/test_ports.py::test_the_first_port_cannot_be_guessed",
     ),
     Mutation(
         name="PROXY headers of trusted proxies only",
@@ -518,14 +518,14 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="deadline of the PROXY header",
-        module="ftpdata/opening/_acceptor.py",
+        module="ftpdata/opening/_header_reader.py",
         check="            proxies.timeout, self._finish, None,",
         instead="            3600, self._finish, None,",
         tests="tests/opening/test_acceptor.py::test_a_header_that_never_comes",
     ),
     Mutation(
         name="long PROXY headers",
-        module="ftpdata/opening/_acceptor.py",
+        module="ftpdata/opening/_header_reader.py",
         check="            if len(self._data) > self._limit:\n",
         instead="            if False:\n",
         tests="tests/opening/test_acceptor.py::test_a_long_header_is_refused",

@@ -24,7 +24,8 @@ opens both ends of one connection::
 The pieces:
 
 - `passive`: `listen_passive` and `PassiveEndpoint` listen for one connection; a
-  `PassiveListener` serves one session again and again; a `PortRange` bounds the ports;
+  `PassiveListener` serves one session again and again;
+- `ports`: a `PortRange` bounds the ports;
 - `pool`: a `ListenerPool` shares a few ports between all sessions of a server;
 - `active`: `connect_active` connects to the address of PORT or EPRT, if the policy allows it;
 - `endpoint`: `Endpoint`, which all of them have in common, and `AcceptedEndpoint` for a
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
     from .advertising import AddressTable, Advertisement, PortMapping, advertise, unreachable_reason
     from .endpoint import AcceptedEndpoint, Endpoint
     from .nat import AddressCallable, Advertiser
-    from .passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
+    from .passive import PassiveEndpoint, PassiveListener, listen_passive
     from .pool import ListenerPool, PooledEndpoint, PoolMetrics
+    from .ports import PortRange
     from .proxy import (
         PROXY_HEADER_LIMIT,
         ProxyHeader,
@@ -98,8 +100,9 @@ if not TYPE_CHECKING:
             ),
             "endpoint": ("AcceptedEndpoint", "Endpoint"),
             "nat": ("AddressCallable", "Advertiser"),
-            "passive": ("PassiveEndpoint", "PassiveListener", "PortRange", "listen_passive"),
+            "passive": ("PassiveEndpoint", "PassiveListener", "listen_passive"),
             "pool": ("ListenerPool", "PoolMetrics", "PooledEndpoint"),
+            "ports": ("PortRange",),
             "proxy": (
                 "PROXY_HEADER_LIMIT",
                 "ProxyHeader",

@@ -2,7 +2,7 @@
 
 RFC 959 §4.1.2, HAProxy's proxy-protocol.txt. An `Acceptor` owns one listening
 socket and takes every connection at once, so that strangers cannot fill its
-queue. Behind trusted proxies it reads the PROXY header, and nothing after it.
+queue. Behind trusted proxies it lets a `HeaderReader` find out who is there.
 It decides nothing: whose connection it is, its owner says (`ftpdata.opening.passive`,
 `ftpdata.opening.pool`).
 """
@@ -20,8 +20,8 @@ import attrs
 
 from .._kernel import look_at, reset_socket, watch_readable
 from ..addresses import HostPort
-from ..errors import InvalidData
-from .proxy import ProxyHeader, TrustedProxies, parse_proxy_header
+from ._header_reader import HeaderReader
+from .proxy import ProxyHeader, TrustedProxies
 from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 
 __all__ = ["INHERITS_OPTIONS", "Acceptor", "Arrival", "bind_listener"]
@@ -159,7 +159,7 @@ class Acceptor:
         self._logger = logger
         self._level = level
         self._port: int = listener.getsockname()[1]
-        self._headers: dict[_HeaderReader, None] = {}
+        self._headers: dict[HeaderReader, None] = {}
         self._notes = 0
         self._notes_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
@@ -276,7 +276,7 @@ class Acceptor:
                 # The oldest: a proxy sends its header at once.
                 oldest = next(iter(self._headers))
                 oldest.give_up("too many connections without a PROXY header")
-            header = _HeaderReader(
+            header = HeaderReader(
                 sock, peername[0], self.arrivals, self._proxies, self._header_done
             )
             self._headers[header] = None
@@ -285,7 +285,7 @@ class Acceptor:
         return True
 
     def _header_done(
-        self, header: _HeaderReader, parsed: ProxyHeader | None, reason: str
+        self, header: HeaderReader, parsed: ProxyHeader | None, reason: str
     ) -> None:
         self._headers.pop(header, None)
         sock = header.sock
@@ -329,86 +329,3 @@ class Acceptor:
         self.accept()
         if not self._watches:
             self._retry_soon()
-
-
-class _HeaderReader:
-    """Reads the PROXY header of one connection, and not a byte more."""
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        host: str,
-        number: int,
-        proxies: TrustedProxies,
-        done: Callable[[_HeaderReader, ProxyHeader | None, str], None],
-    ) -> None:
-        self.sock = sock
-        self.host = host
-        self.number = number
-        self._done = done
-        self._limit = proxies.size_limit
-        self._data = b""
-        self._is_over = False
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(
-            proxies.timeout, self._finish, None, f"no PROXY header within {proxies.timeout:g} s"
-        )
-        self._retry: asyncio.TimerHandle | None = None
-        self._watches = watch_readable(self._loop, sock, self.read)
-        if not self._watches:
-            self._read_again()
-
-    def read(self) -> None:
-        """Take what has come of the header."""
-
-        if self._is_over:
-            return
-
-        try:
-            peeked = self.sock.recv(self._limit, socket.MSG_PEEK)
-            header = parse_proxy_header(self._data + peeked)
-            # As long as the header is not complete all that came belongs to it. It
-            # is taken from the socket, or the loop would call again at once.
-            size = len(peeked) if header is None else header.size - len(self._data)
-            self._data += self.sock.recv(size) if size else b""
-        except (BlockingIOError, InterruptedError):
-            return
-        except InvalidData as error:
-            self._finish(None, error.message)
-        except OSError as error:
-            self._finish(None, f"lost before its PROXY header: {error.strerror}")
-        else:
-            if len(self._data) > self._limit:
-                self._finish(None, f"its PROXY header is longer than {self._limit} bytes")
-            elif header is not None:
-                self._finish(header)
-            elif not peeked:
-                self._finish(None, "closed before the end of its PROXY header")
-
-    def give_up(self, reason: str) -> None:
-        """Read no more; the connection is refused."""
-
-        self._finish(None, reason)
-
-    def close(self) -> None:
-        """Give up, without a word to anybody."""
-
-        self._stop()
-        reset_socket(self.sock)
-
-    def _read_again(self) -> None:
-        self.read()
-        if not self._is_over:
-            self._retry = self._loop.call_later(ACCEPT_RETRY, self._read_again)
-
-    def _stop(self) -> None:
-        self._is_over = True
-        self._timer.cancel()
-        if self._retry is not None:
-            self._retry.cancel()
-        if self._watches:
-            self._loop.remove_reader(self.sock.fileno())
-
-    def _finish(self, header: ProxyHeader | None, reason: str = "") -> None:
-        self._stop()
-        self._done(self, header, reason)

@@ -171,7 +171,7 @@ class Endpoint(abc.ABC):
         Cancellation closes whatever was opened so far, the listener included.
         """
 
-        link = await self.connect()
+        link = await self._give_link()
         if link.carried.has_ended:
             return self._record(link)
 
@@ -182,16 +182,8 @@ class Endpoint(abc.ABC):
 
         return dtp
 
-    async def connect(self) -> Link:
-        """Give the connection without a DTP, for what needs none; `open` may follow.
-
-        In TLS, the handshake is done. The link stays the endpoint's, which cuts it
-        in `abort` and `aclose`; or makes the DTP of it in `open`, whatever went
-        over it.
-
-        Raises:
-            As for `open`.
-        """
+    async def _give_link(self) -> Link:
+        """Connect, but for the first time only; see `link_of`."""
 
         if self._is_given and self._link is not None and not self._link.is_over:
             return self._link
@@ -456,6 +448,20 @@ def _reset_on_failure(sock: socket.socket) -> Iterator[None]:
     finally:
         if spare is not None:
             os.close(spare)
+
+
+async def link_of(endpoint: Endpoint) -> Link:
+    """Open an endpoint without a `DTP`, for small transfers, which need none.
+
+    In TLS, the handshake is done. The link stays the endpoint's, which cuts it in
+    `Endpoint.abort` and `Endpoint.aclose`. `Endpoint.open` may follow: it makes the
+    DTP of the link, whatever went over it.
+
+    Raises:
+        As for `Endpoint.open`.
+    """
+
+    return await endpoint._give_link()  # noqa: SLF001 - no method, so that users do not see it
 
 
 class AcceptedEndpoint(Endpoint):

@@ -2,115 +2,41 @@
 
 RFC 959 §4.1.2, RFC 2428 §3, RFC 2577 §8. A stranger, as the peer policy
 sees it, is closed and counted, and the listener goes on waiting for the owner
-until its deadline. Ports are chosen with `secrets`: a port that can be guessed
-can be stolen. The listener accepts from the moment it listens, not only when a
-transfer command comes, so that strangers cannot fill its queue.
+until its deadline. The listener accepts from the moment it listens, not only when
+a transfer command comes, so that strangers cannot fill its queue.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import math
-import secrets
 import socket
-from collections.abc import Iterator
-
-import attrs
+import warnings
+import weakref
+from collections.abc import Callable
 
 from ..addresses import HostPort, PeerPolicy
 from ..deadlines import Deadlines
-from ..errors import BadAddress, DataConnectionError, PortsExhausted
+from ..errors import DataConnectionError, PortsExhausted
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from ._link import Link
 from .endpoint import DTPFactory, Endpoint, check_tls
+from .ports import DYNAMIC_PORTS, PortRange
 from .proxy import TrustedProxies
 from .socket_options import SocketOptions
 
-__all__ = ["PassiveEndpoint", "PassiveListener", "PortRange", "listen_passive"]
+__all__ = ["PassiveEndpoint", "PassiveListener", "listen_passive"]
 
 logger: logging.Logger = logging.getLogger("ftpdata.opening.passive")
 
 BACKLOG = 16
 """Connections that may wait between two turns of the event loop."""
 
-
-def _port(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if not 1 <= value <= 65535:  # noqa: PLR2004 - RFC 9293 §3.1: 16 bits
-        raise BadAddress(f"{attribute.name} must be a port from 1 to 65535, not {value!r}")
-
-
-@attrs.frozen
-class PortRange:
-    """The ports that passive connections may use. Both ends belong to it.
-
-    Attributes:
-        first: Lowest port.
-        last: Highest port.
-
-    Raises:
-        BadAddress: Not ports, or in the wrong order. Reply 501.
-    """
-
-    first: int = attrs.field(validator=_port)
-    last: int = attrs.field(validator=_port)
-
-    def __attrs_post_init__(self) -> None:
-        if self.last < self.first:
-            raise BadAddress(f"a range of ports goes upwards, not from {self.first} to {self.last}")
-
-    def __len__(self) -> int:
-        return self.last - self.first + 1
-
-    def __contains__(self, port: object) -> bool:
-        return isinstance(port, int) and self.first <= port <= self.last
-
-    def slice(self, worker: int, workers: int) -> PortRange:
-        """Return the part of one of several worker processes; parts never overlap.
-
-        Args:
-            worker: Which one, from 0.
-            workers: How many there are.
-
-        Raises:
-            BadAddress: The range has fewer ports than there are workers, or
-                `worker` is not one of them. Reply 501.
-        """
-
-        if not 0 <= worker < workers <= len(self):
-            raise BadAddress(
-                f"cannot give worker {worker} of {workers} a part of {len(self)} ports"
-            )
-
-        size, rest = divmod(len(self), workers)
-        first = self.first + worker * size + min(worker, rest)
-        return PortRange(first, first + size - 1 + (worker < rest))
-
-    def shuffled(self) -> Iterator[int]:
-        """Yield every port once, each order as likely as any other.
-
-        Memory and work are in proportion to the ports that are asked for, not
-        to the range: Fisher and Yates' shuffle, of which only what has been
-        exchanged is kept. A walk with a random stride would be cheaper, and
-        would prefer the free ports after a long row of those in use.
-        """
-
-        exchanged: dict[int, int] = {}
-        for last in range(len(self) - 1, -1, -1):
-            index = secrets.randbelow(last + 1)
-            yield self.first + exchanged.get(index, index)
-            exchanged[index] = exchanged.pop(last, last)
-
-
-DYNAMIC_PORTS = PortRange(49152, 65535)
-"""The dynamic ports of RFC 6335 §6: what is used where no range is given.
-
-Chosen here rather than by the kernel (port 0), whose choice can be predicted
-and falls from thousands to hundreds of listeners a second once many sockets
-are in TIME_WAIT."""
 
 _in_use: set[tuple[str, int]] = set()
 """(address, port) of this process's listeners: a full range is known without a system call."""
@@ -243,7 +169,11 @@ def _listen(
 
 
 class _Listener:
-    """A listening socket, and the endpoint that waits for a connection to it."""
+    """A listening socket, and the endpoint that waits for a connection to it.
+
+    The event loop refers to this as long as the socket listens. This refers to the endpoint
+    only weakly, so an endpoint that the host forgets is deleted, and gives the port back.
+    """
 
     def __init__(
         self,
@@ -253,11 +183,14 @@ class _Listener:
         *,
         is_kept: bool = False,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         host, port = sock.getsockname()[:2]
         # A link-local address comes with its zone, which the client must not get.
         self.address: HostPort = HostPort(host.partition("%")[0], port)
-        self.endpoint: PassiveEndpoint | None = None
         self.is_kept = is_kept
+        self._endpoint: weakref.ref[PassiveEndpoint] | None = None
+        # Stands for the endpoint, which no weak reference finds any more while it is deleted.
+        self._ticket: object | None = None
         self.key = key
         self.acceptor: Acceptor = Acceptor(
             sock,
@@ -268,17 +201,51 @@ class _Listener:
             logger=logger,
         )
 
-    def let_go(self, endpoint: PassiveEndpoint, *, has_come: bool) -> None:
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it waits for the connection of an endpoint."""
+
+        return self._ticket is not None
+
+    def wait_for(self, endpoint: PassiveEndpoint) -> object:
+        """Wait for the connection of this endpoint; return what to give to `let_go`."""
+
+        self._endpoint = weakref.ref(endpoint)
+        self._ticket = object()
+        return self._ticket
+
+    def serves(self, ticket: object) -> bool:
+        """Whether it still waits for the connection of the endpoint that has this ticket."""
+
+        return self._ticket is ticket
+
+    def let_go(self, ticket: object, *, has_come: bool) -> None:
         """Wait for this endpoint's connection no more; listen on only where that is safe.
 
         A connection that has not come may still be on its way, and must not be
         taken for the next one. And any other peer that has connected knows the port.
         """
 
-        if self.endpoint is endpoint:
-            self.endpoint = None
+        if self.serves(ticket):
+            self._ticket = self._endpoint = None
             if not (self.is_kept and has_come and self.acceptor.refused == 0):
                 self.close()
+
+    def run_in_loop(self, callback: Callable[[], object]) -> None:
+        """Call this in the event loop's thread, where nothing else is at work meanwhile.
+
+        Objects are deleted in any thread. The loop may be closed as well by then: it calls
+        nobody any more.
+        """
+
+        try:
+            is_here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            is_here = False
+        if is_here or self._loop.is_closed():
+            callback()
+        else:
+            self._loop.call_soon_threadsafe(callback)
 
     def close(self) -> None:
         """Listen no more. Idempotent."""
@@ -289,16 +256,18 @@ class _Listener:
                 _in_use.discard(self.key)
 
     def _deliver(self, sock: socket.socket, arrival: Arrival) -> None:
-        if self.endpoint is None:
+        endpoint = None if self._endpoint is None else self._endpoint()
+        if endpoint is None:
             self.acceptor.refuse(sock, arrival.host, "nobody waits for it")
         else:
-            self.endpoint.judge(sock, arrival)
+            endpoint.judge(sock, arrival)
 
     def _failed(self, error: OSError) -> None:
         if self.key is not None:
             _in_use.discard(self.key)
-        if self.endpoint is not None:
-            self.endpoint.abort(End.OPEN_FAILED, f"accept failed: {error.strerror}")
+        endpoint = None if self._endpoint is None else self._endpoint()
+        if endpoint is not None:
+            endpoint.abort(End.OPEN_FAILED, f"accept failed: {error.strerror}")
 
 
 class PassiveListener:
@@ -373,7 +342,7 @@ class PassiveListener:
 
         listener = self._listener
         if listener is not None:
-            if listener.endpoint is not None:
+            if listener.is_reserved:
                 raise RuntimeError("one connection at a time: the listener waits for another one")
 
             # What has come by now cannot be the one that is to come.
@@ -405,7 +374,7 @@ class PassiveListener:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.is_kept = False
-            if listener.endpoint is None:
+            if not listener.is_reserved:
                 listener.close()
 
     def _listen(self) -> _Listener:
@@ -424,9 +393,15 @@ class PassiveListener:
 class PassiveEndpoint(Endpoint):
     """A listener for one data connection. Made by `listen_passive`.
 
+    It listens until its connection has come, or `abort` or `aclose` is called. If it is
+    forgotten before that, a `ResourceWarning` says so, and the port is given back.
+
     Attributes:
         address: Address and port that are listened on.
     """
+
+    # As it is if the constructor raises.
+    _ticket: object = None
 
     def __init__(
         self,
@@ -450,12 +425,22 @@ class PassiveEndpoint(Endpoint):
         self._refused_before = listener.acceptor.refused
         # A socket that was made elsewhere has what its maker has set.
         self._has_options = INHERITS_OPTIONS and listener.key is not None
-        listener.endpoint = self
+        self._ticket = listener.wait_for(self)
         if self._may_begin:
             self._acceptor.watch_on()
 
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        if self._ticket is None or not self._listener.serves(self._ticket):
+            return
+
+        listener = self._listener
+        _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
+        # Not a method of this object, which is being deleted.
+        give_back = functools.partial(_forget, listener, self._ticket, self._on_release)
+        listener.run_in_loop(give_back)
+
     def __repr__(self) -> str:
-        state = "listening" if self._listener.endpoint is self else "closed"
+        state = "listening" if self._listener.serves(self._ticket) else "closed"
         return f"<PassiveEndpoint {state} on {self.address} strangers={self.strangers}>"
 
     @property
@@ -485,7 +470,7 @@ class PassiveEndpoint(Endpoint):
         return self._link
 
     def _release(self) -> None:
-        self._listener.let_go(self, has_come=False)
+        self._listener.let_go(self._ticket, has_come=False)
 
     def judge(self, sock: socket.socket, arrival: Arrival) -> None:
         """Take a connection, or refuse it; called by the listener."""
@@ -495,5 +480,15 @@ class PassiveEndpoint(Endpoint):
             self._acceptor.refuse(sock, arrival.host, reason)
             return
 
-        self._listener.let_go(self, has_come=True)
+        self._listener.let_go(self._ticket, has_come=True)
         self._arrive(sock, arrival.peername, arrival.proxied)
+
+
+def _forget(
+    listener: _Listener, ticket: object, on_release: Callable[[], object] | None
+) -> None:
+    """Give back the port of an endpoint that was forgotten."""
+
+    listener.let_go(ticket, has_come=False)
+    if on_release is not None:
+        on_release()

@@ -43,7 +43,7 @@ from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from ._link import Link
 from .endpoint import DTPFactory, Endpoint
-from .passive import PortRange
+from .ports import PortRange
 from .proxy import TrustedProxies
 from .socket_options import SocketOptions
 

@@ -43,7 +43,7 @@ All of them apply RFC 959's rules about representation and transmission in the s
 The path of one download through the modules::
 
     transfers.sending.send_file        plans: the report, the file that is being opened
-      opening.endpoint.connect         the connection is made: a Link
+      opening.endpoint.link_of         the connection is made: a Link
       transfers._direct                the direct way; its connection._delivery says when
                                        the peer has everything: Done, or HandOver
       opening.endpoint.open            the Link is handed to a DTP
@@ -56,7 +56,7 @@ The path of one download through the modules::
 The path of one upload's bytes::
 
     transfers.receiving.receive_file   plans: the report, the target that is being opened
-      opening.endpoint.connect         the connection is made: a Link
+      opening.endpoint.link_of         the connection is made: a Link
       transfers._direct                a small upload arrives whole: Arrived, or HandOver
       opening.endpoint.open            the Link is handed to a DTP
       transfers._supervisor.run        deadlines, aborts; then

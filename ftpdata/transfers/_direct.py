@@ -21,7 +21,7 @@ from ..files._names import FilePath
 from ..files.source import FileSource
 from ..files.target import FileTarget
 from ..opening._link import Carried, Link
-from ..opening.endpoint import Endpoint
+from ..opening.endpoint import Endpoint, link_of
 from ..outcome import End
 from ..throttle import TokenBucket
 from ..tls._channel import TLSChannel
@@ -93,7 +93,7 @@ async def send_file_directly(
         # The caller knows the size.
         fd, start, total = file, offset, length
     else:
-        await endpoint.connect()
+        await link_of(endpoint)
         source = await pending.get_soon(MOMENT)
         size = None if source is None else total_of(source, length)
         if source is None or source.fd is None or size is None:
@@ -140,7 +140,7 @@ async def send_directly(
         Otherwise `HandOver`, with the bytes that the socket has taken so far.
 
     Raises:
-        FTPDataError: The connection was not made, see `Endpoint.connect`; or it was
+        FTPDataError: The connection was not made, see `Endpoint.open`; or it was
             aborted, or `progress` failed; carries the result.
     """
 
@@ -150,7 +150,7 @@ async def send_directly(
     data: int | bytes | None = None
     if length <= READ_EARLY:
         data = _at_hand(source, start, length, most=READ_EARLY)
-    link = await endpoint.connect()
+    link = await link_of(endpoint)
     report.restart_clock()
     started_at = loop.time()
     if data is None:
@@ -413,10 +413,10 @@ async def receive_directly(
         for the `DTP` that it opens.
 
     Raises:
-        FTPDataError: The connection was not made, see `Endpoint.connect`.
+        FTPDataError: The connection was not made, see `Endpoint.open`.
     """
 
-    link = await endpoint.connect()
+    link = await link_of(endpoint)
     file = None if pending is None else await pending.get_soon(MOMENT)
     target = file if isinstance(file, FileTarget) else None
     report.restart_clock()

@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 from ftpdata.opening.endpoint import Endpoint
-from ftpdata.opening.passive import PassiveEndpoint, PortRange, listen_passive
+from ftpdata.opening.passive import PassiveEndpoint, listen_passive
 from ftpdata.opening.pool import ListenerPool, PooledEndpoint
+from ftpdata.opening.ports import PortRange
 from tests.benchmarks.figures import Figures, percentile
 from tests.harness.proxies import free_ports
 

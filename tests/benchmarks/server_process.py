@@ -22,7 +22,7 @@ from examples.server.accounts import Accounts
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings
-from ftpdata.opening.passive import PortRange
+from ftpdata.opening.ports import PortRange
 from tests.benchmarks.servers import listening_ports
 from tests.server.client import Client
 

@@ -10,7 +10,7 @@ import socket
 
 from ftpdata.addresses import HostPort
 from ftpdata.connection.protocol import DTP
-from ftpdata.opening.passive import PortRange
+from ftpdata.opening.ports import PortRange
 from tests.harness.waiting import turns
 
 __all__ = ["abandon", "connect_from", "free_ports", "is_cut"]

@@ -20,6 +20,7 @@ from ftpdata.addresses import HostPort, PeerPolicy
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import OpenTimeout
 from ftpdata.opening import _acceptor as listener_module
+from ftpdata.opening import _header_reader as header_module
 from ftpdata.opening.passive import PassiveEndpoint, listen_passive
 from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.opening.proxy import TrustedProxies, format_proxy_header
@@ -168,7 +169,7 @@ async def test_half_a_header_costs_no_time(kind: str, monkeypatch: pytest.Monkey
     """The first bytes are taken from the socket, so the loop does not call again and again."""
 
     parsed: list[bytes] = []
-    monkeypatch.setattr(listener_module, "parse_proxy_header", parsed.append)
+    monkeypatch.setattr(header_module, "parse_proxy_header", parsed.append)
     async with expecting(kind) as endpoint:
         header = format_proxy_header(SOURCE, SERVER)
         peer = await connect_from(PROXY, endpoint.address, header[:10])

@@ -17,7 +17,7 @@ from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import DataConnectionError, FTPDataError, QuotaExceeded, TransferAborted
 from ftpdata.opening.active import connect_active
-from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint, link_of
 from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, listen_passive
 from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.outcome import End
@@ -678,15 +678,15 @@ async def test_every_order_of_handshake_connect_and_open(before: str, how: str) 
             if "handshake" in before:
                 await handshake
             if "connect" in before:
-                assert (await endpoint.connect()).sock is sock
+                assert (await link_of(endpoint)).sock is sock
                 assert endpoint.is_open
-                assert (await endpoint.connect()).sock is sock
+                assert (await link_of(endpoint)).sock is sock
             await handshake
             if how == "open":
                 dtp = await endpoint.open()
                 assert dtp.is_connected
                 with pytest.raises(RuntimeError, match="one connection"):
-                    await endpoint.connect()
+                    await link_of(endpoint)
                 await peer.put(peer.close_notify())
                 await dtp.register_consumer(RecordingConsumer())
                 await dtp.wait_closed()

@@ -15,7 +15,7 @@ import pytest
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import DataConnectionError, FTPDataError, TransferAborted
 from ftpdata.opening._link import Link
-from ftpdata.opening.endpoint import AcceptedEndpoint
+from ftpdata.opening.endpoint import AcceptedEndpoint, link_of
 from ftpdata.outcome import End
 from ftpdata.testing import tcp_pair
 from ftpdata.tls.policy import DataTLS
@@ -34,7 +34,7 @@ async def full() -> AsyncIterator[tuple[AcceptedEndpoint, Link, socket.socket]]:
     sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
     with peer:
         async with AcceptedEndpoint(sock) as endpoint:
-            link = await endpoint.connect()
+            link = await link_of(endpoint)
             with contextlib.suppress(BlockingIOError):
                 while True:
                     link.send(bytes(4096), is_end=False)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import socket
 import sys
 import time
-from collections import Counter
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ftpdata.addresses import PeerPolicy
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
-    BadAddress,
     DataConnectionError,
     FTPDataError,
     OpenTimeout,
@@ -30,13 +26,12 @@ from ftpdata.errors import (
 from ftpdata.opening import _acceptor as listener_module
 from ftpdata.opening import _link as link_module
 from ftpdata.opening import passive
-from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, PortRange, listen_passive
+from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, listen_passive
 from ftpdata.opening.socket_options import SocketOptions
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep
 from ftpdata.testing.sweep import open_descriptors
 from ftpdata.tls.policy import DataTLS
-from tests.benchmarks.ports import chi_square, threshold
 from tests.benchmarks.theft import races
 from tests.harness.listeners import make_faulty
 from tests.harness.proxies import connect_from, free_ports
@@ -59,99 +54,6 @@ async def is_closed_by_peer(sock: socket.socket) -> bool:
         return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
     except ConnectionResetError:
         return True
-
-
-# Port ranges
-
-
-@given(first=st.integers(1, 65535), size=st.integers(1, 300))
-def test_shuffled_is_every_port_once(first: int, size: int) -> None:
-    """Each port of the range comes exactly once."""
-
-    ports = PortRange(first, min(65535, first + size - 1))
-    shuffled = list(ports.shuffled())
-    assert sorted(shuffled) == list(range(ports.first, ports.last + 1))
-    assert len(shuffled) == len(ports)
-    assert all(port in ports for port in shuffled)
-    assert ports.first - 1 not in ports
-    assert ports.last + 1 not in ports
-    assert "21" not in ports
-
-
-@given(first=st.integers(1, 60000), size=st.integers(1, 500), data=st.data())
-def test_slices_are_disjoint_and_complete(first: int, size: int, data: st.DataObject) -> None:
-    """The slices of all workers make up the range, and their sizes differ by one at most."""
-
-    ports = PortRange(first, first + size - 1)
-    workers = data.draw(st.integers(1, size))
-    slices = [ports.slice(worker, workers) for worker in range(workers)]
-    together = [port for part in slices for port in range(part.first, part.last + 1)]
-    assert together == list(range(ports.first, ports.last + 1))
-    sizes = [len(part) for part in slices]
-    assert max(sizes) - min(sizes) <= 1
-
-
-@pytest.mark.parametrize(
-    ("first", "last"), [(0, 10), (1, 65536), (-1, 5), (10, 9), (70000, 70001)]
-)
-def test_what_is_no_range_of_ports(first: int, last: int) -> None:
-    """Ports are 1 to 65535, in order. The error has reply 501, and is a `ValueError`."""
-
-    with pytest.raises(BadAddress) as caught:
-        PortRange(first, last)
-    assert caught.value.reply_code == 501
-    assert isinstance(caught.value, ValueError)
-
-
-@pytest.mark.parametrize(("worker", "workers"), [(0, 0), (-1, 2), (2, 2), (0, 11)])
-def test_what_is_no_slice(worker: int, workers: int) -> None:
-    """A worker's number is less than the count of workers, and each gets at least one port."""
-
-    with pytest.raises(BadAddress):
-        PortRange(1, 10).slice(worker, workers)
-
-
-def test_the_first_port_cannot_be_guessed() -> None:
-    """The first choice is uniform: chi-square over 16 ports, 15 degrees of freedom."""
-
-    ports = PortRange(1000, 1015)
-    draws = 4096
-    counts = Counter(next(ports.shuffled()) for _ in range(draws))
-    expected = draws / len(ports)
-    chi_square = sum((counts[port] - expected) ** 2 / expected for port in range(1000, 1016))
-    # One draw of 10**9 lies above this, so that the test does not fail at random.
-    assert chi_square < 72
-    assert len(counts) == 16
-
-
-def test_the_next_port_does_not_follow_from_the_last() -> None:
-    """Each distance between successive ports is as likely as any other."""
-
-    ports = PortRange(1000, 1015)
-    last = [next(ports.shuffled()) for _ in range(4097)]
-    distances = Counter((b - a) % 16 for a, b in pairwise(last))
-    chi_square = sum((distances[distance] - 256) ** 2 / 256 for distance in range(16))
-    assert chi_square < 72
-
-
-def test_the_last_ports_are_no_sequence_either() -> None:
-    """The last ports of a range are not tried in order."""
-
-    ports = PortRange(1000, 1100)
-    tails = [list(ports.shuffled())[20:] for _ in range(20)]
-    steps = {(tail[1] - tail[0]) % len(ports) for tail in tails}
-    assert len(steps) > 3
-    assert len({tail[0] for tail in tails}) > 3
-
-
-def test_the_last_free_ports_cannot_be_guessed() -> None:
-    """If most of the range is in use, each free port is as likely as any other."""
-
-    ports = PortRange(1000, 1099)
-    # Two neighbours after a long row in use, and single ports here and there.
-    free = {1000, 1001, 1003, 1020, 1021, 1050, 1060, 1075, 1098, 1099}
-    counts = Counter(next(p for p in ports.shuffled() if p in free) for _ in range(20_000))
-    assert chi_square(counts, len(free)) < threshold(len(free))
 
 
 # Ports in use
@@ -814,3 +716,110 @@ async def test_wrong_arguments_are_refused_at_the_call(
         with pytest.raises(error):
             PassiveListener(HOST, **given)
     assert open_descriptors() == before
+
+
+# Endpoints that are forgotten
+
+
+def forget(held: list[PassiveEndpoint]) -> None:
+    """Forget endpoints, and delete them, on any Python."""
+
+    held.clear()
+    gc.collect()
+
+
+async def test_an_endpoint_that_is_forgotten_while_it_listens_warns() -> None:
+    """Its port is given back, and what counts it is released."""
+
+    ports = free_ports(1)
+    released: list[str] = []
+    held = [await listen_passive(HOST, control_peer=HOST, ports=ports)]
+    held[0].on_release(lambda: released.append("released"))
+    text = rf"unclosed endpoint <PassiveEndpoint.*:{ports.first}"
+    with pytest.warns(ResourceWarning, match=text):
+        forget(held)
+    assert released == ["released"]
+    async with await listen_passive(HOST, control_peer=HOST, ports=ports) as endpoint:
+        assert endpoint.address.port == ports.first
+
+
+async def test_an_endpoint_of_a_session_that_is_forgotten_lets_the_next_one_listen() -> None:
+    """The port that was told is not listened on any more: its connection may be on its way."""
+
+    listener = PassiveListener(HOST, control_peer=HOST)
+    held = [listener.reserve()]
+    address = held[0].address
+    with pytest.warns(ResourceWarning, match="unclosed endpoint"):
+        forget(held)
+    with pytest.raises(ConnectionRefusedError):
+        await connect_from(HOST, address)
+    async with listener.reserve() as endpoint:
+        assert "listening" in repr(endpoint)
+    listener.close()
+
+
+@pytest.mark.parametrize("where", ["another thread", "after its loop"])
+def test_an_endpoint_may_be_forgotten_anywhere(where: str) -> None:
+    """Its event loop gives the port back, unless that is closed: then it is done at once."""
+
+    ports = free_ports(1)
+    held: list[PassiveEndpoint] = []
+
+    async def listen() -> None:
+        held.append(await listen_passive(HOST, control_peer=HOST, ports=ports))
+        if where == "another thread":
+            await asyncio.to_thread(forget, held)
+            async with await listen_passive(HOST, control_peer=HOST, ports=ports):
+                pass
+
+    def listen_and_forget() -> None:
+        asyncio.run(listen())
+        forget(held)
+
+    with pytest.warns(ResourceWarning, match="unclosed endpoint"):
+        listen_and_forget()
+
+    async def listen_again() -> None:
+        async with await listen_passive(HOST, control_peer=HOST, ports=ports):
+            pass
+
+    asyncio.run(listen_again())
+
+
+@pytest.mark.parametrize("how", ["aclose", "abort", "open", "cancel"])
+async def test_an_endpoint_that_is_over_may_be_forgotten(how: str) -> None:
+    """No warning."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    if how == "open":
+        with await connect(endpoint) as client:
+            dtp = await endpoint.open()
+            dtp.abort()
+            assert await is_closed_by_peer(client)
+    elif how == "cancel":
+        opening = asyncio.ensure_future(endpoint.open())
+        await turns()
+        opening.cancel()
+        await asyncio.wait((opening,))
+        del opening
+    elif how == "abort":
+        endpoint.abort()
+    else:
+        await endpoint.aclose()
+    del endpoint
+    gc.collect()
+
+
+async def test_who_waits_keeps_the_endpoint() -> None:
+    """A transfer needs nobody else to refer to it."""
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    address = endpoint.address
+    opening = asyncio.ensure_future(endpoint.open())
+    del endpoint
+    await turns()
+    gc.collect()
+    with await connect_from(HOST, address) as client:
+        dtp = await opening
+        dtp.abort()
+        assert await is_closed_by_peer(client)

@@ -26,8 +26,8 @@ from ftpdata.errors import (
 )
 from ftpdata.opening import _acceptor as listener_module
 from ftpdata.opening import pool as pool_module
-from ftpdata.opening.passive import PortRange
 from ftpdata.opening.pool import ListenerPool, PooledEndpoint, PoolMetrics
+from ftpdata.opening.ports import PortRange
 from ftpdata.opening.proxy import TrustedProxies
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep

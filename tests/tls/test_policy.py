@@ -34,7 +34,7 @@ from ftpdata.connection._receive_buffer import ReceiveBuffer
 from ftpdata.connection.memory_consumer import MemoryConsumer
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import TLSNegotiationFailed
-from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint, link_of
 from ftpdata.testing import Cut, RecordingConsumer, reset, send_then_cut, sweep, tcp_pair
 from ftpdata.tls.policy import DataTLS, ServerCertificate, SessionReuse
 
@@ -443,7 +443,7 @@ async def test_a_session_outlives_connections_that_nobody_took(kind: str, is_ear
                 peer_task(peer.handshake()) as handshake,
             ):
                 if not is_early:
-                    await endpoint.connect()
+                    await link_of(endpoint)
                 await handshake
                 async with asyncio.timeout(60):
                     link = endpoint._link

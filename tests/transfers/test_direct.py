@@ -28,7 +28,7 @@ from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
 from ftpdata.opening import _link
 from ftpdata.opening._link import Link
-from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
+from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint, link_of
 from ftpdata.opening.passive import listen_passive
 from ftpdata.outcome import Direction, End, FastPath, TransferResult
 from ftpdata.parameters import RepresentationType, TransferParameters
@@ -1087,7 +1087,7 @@ async def test_a_small_upload_in_tls_needs_no_transport(
 
     async with protected(version, server_side=server_side) as (endpoint, peer):
         async with peer_task(peer.handshake()) as handshake:
-            await endpoint.connect()
+            await link_of(endpoint)
             await handshake
         wire = (peer.record(content(size)) if size else b"") + peer.close_notify()
         if goodbye is None:
@@ -1734,7 +1734,7 @@ async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:
     context.keylog_filename = str(tmp_path / "keys")
     async with protected(context=context) as (endpoint, peer):
         async with peer_task(peer.handshake()) as handshake:
-            link = await endpoint.connect()
+            link = await link_of(endpoint)
             await handshake
         writer = RecordWriter(tmp_path / "keys")
         updates = b"".join(writer.key_update(requested=True) for _ in range(5000))
