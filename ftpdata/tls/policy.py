@@ -14,7 +14,7 @@ Python's `ssl` and asyncio leave three more things to this module:
   connection, but never while it may still be sending: a client that closes with a
   ticket unread resets its own upload (`ftpdata.tls._channel.TLSChannel.take`).
   PHP reads this one. A client that closes its uploads without reading, as curl
-  does, gets another one on the control connection (`DataTLS.renew_ticket`).
+  and Ruby do, gets another one on the control connection (`DataTLS.renew_ticket`).
 - A client that offers only foreign application protocols is refused.
 - A stream that ends without a close_notify was cut (`ftpdata.connection.protocol`).
 """
