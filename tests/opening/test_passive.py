@@ -721,14 +721,14 @@ async def test_wrong_arguments_are_refused_at_the_call(
 
 
 def forget(held: list[PassiveEndpoint]) -> None:
-    """Forget endpoints, and delete them, on any Python."""
+    """Drop the only references to these endpoints, and collect them on any Python."""
 
     held.clear()
     gc.collect()
 
 
 async def test_an_endpoint_that_is_forgotten_while_it_listens_warns() -> None:
-    """Its port is given back, and what counts it is released."""
+    """Its port is given back, and the callbacks of `on_release` are called."""
 
     ports = free_ports(1)
     released: list[str] = []
@@ -743,7 +743,7 @@ async def test_an_endpoint_that_is_forgotten_while_it_listens_warns() -> None:
 
 
 async def test_an_endpoint_of_a_session_that_is_forgotten_lets_the_next_one_listen() -> None:
-    """The port that was told is not listened on any more: its connection may be on its way."""
+    """The listener leaves the forgotten port, whose connection may still be on its way."""
 
     listener = PassiveListener(HOST, control_peer=HOST)
     held = [listener.reserve()]
@@ -759,7 +759,7 @@ async def test_an_endpoint_of_a_session_that_is_forgotten_lets_the_next_one_list
 
 @pytest.mark.parametrize("where", ["another thread", "after its loop"])
 def test_an_endpoint_may_be_forgotten_anywhere(where: str) -> None:
-    """Its event loop gives the port back, unless that is closed: then it is done at once."""
+    """Its event loop gives the port back. After a closed loop, that is done at once."""
 
     ports = free_ports(1)
     held: list[PassiveEndpoint] = []
@@ -787,7 +787,7 @@ def test_an_endpoint_may_be_forgotten_anywhere(where: str) -> None:
 
 @pytest.mark.parametrize("how", ["aclose", "abort", "open", "cancel"])
 async def test_an_endpoint_that_is_over_may_be_forgotten(how: str) -> None:
-    """No warning."""
+    """An endpoint that is over gives no warning when it is forgotten."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     if how == "open":
@@ -810,7 +810,7 @@ async def test_an_endpoint_that_is_over_may_be_forgotten(how: str) -> None:
 
 
 async def test_who_waits_keeps_the_endpoint() -> None:
-    """A transfer needs nobody else to refer to it."""
+    """The task in `open` alone keeps its endpoint alive."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
     address = endpoint.address

@@ -1,4 +1,4 @@
-"""Ranges of ports: every port once, in an order that nobody can guess."""
+"""Tests of `ftpdata.opening.ports`: every port comes once, in an order that cannot be guessed."""
 
 from __future__ import annotations
 
