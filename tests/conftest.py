@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import gc
 import inspect
+import itertools
+import linecache
 import logging
 import os
 import sys
@@ -200,8 +202,29 @@ def pytest_collection_finish() -> None:
     """Open what stays open for ever; spare the collector, which runs after each test, the rest."""
 
     warm_up()
+    # In debug mode, asyncio notes where each callback was made, and asks the system each time
+    # whether the sources have changed since: a sixth of the time of all tests.
+    linecache.checkcache = _believe_the_cache
     gc.collect()
     gc.freeze()
+
+
+def _believe_the_cache(filename: str | None = None) -> None:
+    """Take it that no source file changes while the tests run."""
+
+
+_tests_run = itertools.count(1)
+_FREEZE_EVERY = 16
+
+
+def _spare_the_collector() -> None:
+    """Freeze what outlives the tests, now and then, for it grows with each (reports, caches).
+
+    Not after every test, since what belongs to the one just ended would stay for ever.
+    """
+
+    if next(_tests_run) % _FREEZE_EVERY == 0:
+        gc.freeze()
 
 
 class _AsyncioErrors(logging.Handler):
@@ -262,6 +285,7 @@ def _nothing_left_behind(
 
     with _unraisable_exceptions() as unraisable:
         leaks = before.leaks()
+    _spare_the_collector()
 
     logger.removeHandler(errors)
     tempfile.tempdir = previous_tempdir
