@@ -26,6 +26,7 @@ __all__ = [
     "ProgressCallback",
     "PullProducer",
     "PushProducer",
+    "ResumableTarget",
     "StartableProducer",
     "UploadTarget",
     "require_binary_file",
@@ -189,7 +190,8 @@ class UploadTarget(Protocol):
     """The target of an upload: a file, an object store, anything that can commit.
 
     Either `commit` or `discard` is called, exactly once, also on cancellation. A
-    `commit` that raises must have cleaned up after itself.
+    `commit` that raises must have cleaned up after itself. Nothing that came stays if
+    the upload is cut; a `ResumableTarget` keeps it.
     """
 
     async def write(self, data: bytes) -> None:
@@ -199,7 +201,26 @@ class UploadTarget(Protocol):
         """Publish: the upload ended cleanly."""
 
     async def discard(self) -> None:
-        """Discard the data, or keep them as a partial file: the upload was cut."""
+        """Discard the data: the upload was refused, or it was cut and the target has no `keep`."""
+
+
+class ResumableTarget(UploadTarget, Protocol):
+    """A target that keeps what came of an upload that was cut, so that another one goes on with it.
+
+    Of one that is open, exactly one of `commit`, `discard` and `keep` is called. What is kept
+    belongs to one name and one owner, nobody sees it under that name, and the next target of
+    that name and owner begins behind it, with a `position` that its store and its host have
+    agreed upon. `commit` publishes the whole: what was kept, up to that position, and what was
+    written since. `discard` leaves neither.
+    """
+
+    @property
+    def position(self) -> int:
+        """Where the next byte goes, in bytes; before the first `write`, where the upload begins."""
+        ...
+
+    async def keep(self) -> None:
+        """Keep what came, the bytes before the first position included: the upload was cut."""
 
 
 # Whether an object can fulfil its contract

@@ -61,6 +61,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="K/N",
         help="run one of N parts of the tests; each part has tests of every file",
     )
+    parser.addoption(
+        "--chains", type=int, default=200, help="chains of uploads that are cut and resumed"
+    )
+    parser.addoption("--first-chain", type=int, default=0, help="the first of them")
+    parser.addoption(
+        "--kills", type=int, default=20, help="how often a server is killed while it receives"
+    )
 
 
 def pytest_configure() -> None:
@@ -318,12 +325,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def served_directory(tmp_path: Path) -> Iterator[Path]:
-    """Give an empty directory to serve; fail if a hidden file, a partial upload, stays in it."""
+    """Give an empty directory to serve; fail if a hidden file stays that nobody can resume."""
 
     directory = tmp_path / "served"
     directory.mkdir()
     yield directory
-    left = hidden_files(directory)
+    left = [path for path in hidden_files(directory) if ".ftpdata-part." not in path.name]
     if left:
         names = "\n".join(f"  {path.relative_to(directory)}" for path in left)
         pytest.fail(f"partial uploads left in the served directory:\n{names}", pytrace=False)

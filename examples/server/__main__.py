@@ -19,7 +19,7 @@ from ftpdata.codecs import ebcdic_code_page
 from .accounts import Accounts
 from .disk import DiskStore
 from .server import Server
-from .settings import Settings
+from .settings import Settings, Uploads
 from .store import Store
 
 __all__ = ["main"]
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings(
         accounts=Accounts(options.user, anonymous=options.anonymous),
         writable=options.writable,
+        uploads=Uploads(options.uploads),
         passive_ports=options.passive_ports,
         advertise=options.advertise,
         trusted_proxies=TrustedProxies(options.trust_proxy) if options.trust_proxy else None,
@@ -104,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
         "--user", type=Accounts.parse, action="append", default=[], metavar="NAME:PASSWORD"
     )
     parser.add_argument("--writable", action="store_true", help="let users change things")
+    parser.add_argument(
+        "--uploads",
+        choices=[uploads.value for uploads in Uploads],
+        default=Uploads.RESUMABLE.value,
+        help="what becomes of an upload that is cut: hidden, and its user can resume it "
+        "(resumable); gone (atomic); or left as far as it came, under its name (in-place)",
+    )
     parser.add_argument("--passive-ports", type=_port_range, metavar="FIRST-LAST")
     parser.add_argument(
         "--advertise",

@@ -32,6 +32,7 @@ import anyio
 import anyio.to_thread
 
 from ftpdata import DirectoryLister, FileTarget, ListingEntry, WriteMode
+from ftpdata.files import PartLimits, PartStatus, PartStore, RemovedPart, remove_reserved
 from ftpdata.listing import TableFormatter
 
 from .memory import Memory
@@ -117,16 +118,21 @@ class DiskStore:
 
     Args:
         root: The served directory.
+        part_limits: How much is kept of the uploads of one user that were cut.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str], *, part_limits: PartLimits | None = None
+    ) -> None:
         self._root = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        self._parts = PartStore(self._root, limits=part_limits)
         self._memory = Memory(self._root)
         self._limiter: anyio.CapacityLimiter | None = None
 
     def close(self) -> None:
         """Release the served directory. Calls that run keep what they have open."""
 
+        self._parts.close()
         os.close(self._root)
 
     # Looking
@@ -181,14 +187,42 @@ class DiskStore:
 
     # Changing
 
-    async def open_target(self, path: str, mode: WriteMode, offset: int) -> FileTarget:
+    async def open_target(
+        self,
+        path: str,
+        mode: WriteMode,
+        offset: int,
+        *,
+        owner: str | None = None,
+        part_only: bool = False,
+    ) -> FileTarget:
         """Open a file for an upload: the one that a symbolic link at the end of `path` leads to."""
 
         found = self._memory.find_target(_to_disk(path.lstrip("/")))
         find = functools.partial(self._find_target, path) if found is None else lambda: found
         return await FileTarget.open(
-            find, mode=mode, offset=offset, lives_in_memory=found is not None
+            find,
+            mode=mode,
+            offset=offset,
+            parts=None if owner is None else self._parts.owner(owner),
+            part_only=part_only,
+            lives_in_memory=found is not None,
         )
+
+    async def part_status(self, path: str, owner: str) -> PartStatus | None:
+        """Return what came of an upload of this name and owner that was cut; None if nothing."""
+
+        return await self.run(self._part_status, path, owner)
+
+    async def remove_part(self, path: str, owner: str, *, only_stale: bool = False) -> bool:
+        """Remove what came of an upload that was cut; tell whether there was something."""
+
+        return await self.run(self._remove_part, path, owner, only_stale=only_stale)
+
+    async def clean(self) -> list[RemovedPart]:
+        """Remove parts that are too old or too many, and what killed processes have left."""
+
+        return await self._parts.clean()
 
     async def make_directory(self, path: str) -> None:
         """Make a directory."""
@@ -196,9 +230,9 @@ class DiskStore:
         await self.run(self._at, path, os.mkdir)
 
     async def remove_directory(self, path: str) -> None:
-        """Remove an empty directory."""
+        """Remove a directory that is empty, or holds only parts that nobody writes to."""
 
-        await self.run(self._at, path, os.rmdir)
+        await self.run(self._at, path, _remove_directory)
 
     async def remove_file(self, path: str) -> None:
         """Remove a file, or a symbolic link and not what it leads to."""
@@ -354,6 +388,14 @@ class DiskStore:
                 _require_file(os.stat(name, dir_fd=fd, follow_symlinks=False))
             return name, os.dup(fd)
 
+    def _part_status(self, path: str, owner: str) -> PartStatus | None:
+        with self._locate(path) as (fd, name):
+            return self._parts.owner(owner).look(name, dir_fd=fd)
+
+    def _remove_part(self, path: str, owner: str, *, only_stale: bool) -> bool:
+        with self._locate(path) as (fd, name):
+            return self._parts.owner(owner).remove(name, dir_fd=fd, only_stale=only_stale)
+
     def _rename(self, old: str, new: str) -> None:
         with (
             self._locate(old, follow=False) as (old_fd, old_name),
@@ -375,6 +417,23 @@ class DiskStore:
             os.fchmod(file, mode)
         finally:
             _close(file)
+
+
+def _remove_directory(name: bytes, *, dir_fd: int) -> None:
+    """Remove a directory, with the parts in it: to clients it looks empty."""
+
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        fd = os.open(name, _READ | getattr(os, "O_DIRECTORY", 0), dir_fd=dir_fd)
+        try:
+            if not remove_reserved(fd):
+                raise
+        finally:
+            _close(fd)
+        os.rmdir(name, dir_fd=dir_fd)
 
 
 def _close(fd: int) -> None:

@@ -6,9 +6,10 @@ listed and fetched again.
 
 from __future__ import annotations
 
+from ftpdata.files import is_reserved
 from ftpdata.listing import format_nlst_line
 
-__all__ = ["is_allowed", "join", "parent", "show"]
+__all__ = ["has_reserved_name", "is_allowed", "join", "parent", "show"]
 
 
 def join(directory: str, path: str) -> str:
@@ -42,6 +43,15 @@ def is_allowed(path: str) -> bool:
     """
 
     return not any(c in path for c in "\0\r\n")
+
+
+def has_reserved_name(path: str) -> bool:
+    """Whether a name on the path is one of those that parts of uploads have.
+
+    No client names them, whoever they belong to.
+    """
+
+    return any(is_reserved(name) for name in path.split("/"))
 
 
 def show(path: str) -> str:

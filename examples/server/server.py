@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import socket
 from collections import Counter
 
@@ -22,7 +23,7 @@ from ftpdata.limits import Usage, address_key
 from ftpdata.opening import PoolMetrics, ProxyHeader, parse_proxy_header
 
 from .control import prepare_socket
-from .reply import Reply
+from .reply import Reply, printable
 from .session import Addresses, Session
 from .settings import Settings
 from .shared import Shared
@@ -124,12 +125,30 @@ class Server:
 
                 address = listeners.listeners[0].extra(SocketAttribute.local_address)
                 task_status.started((str(address[0]), int(address[1])))
+                accepting.start_soon(self._clean_now_and_then)
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
 
             await listeners.aclose()
             await self._drain()
             sessions.cancel_scope.cancel()
+
+    async def _clean_now_and_then(self) -> None:
+        """Remove what is left of uploads that nobody resumes."""
+
+        if not self._settings.writable:
+            return
+
+        while True:
+            try:
+                removed = await self._shared.store.clean()
+            except OSError as error:
+                logger.warning("cannot look for parts that are too old: %s", error.strerror)
+            else:
+                for part in removed:
+                    name = printable(os.fsdecode(part.path))
+                    logger.info("removed %s, %d bytes: %s", name, part.size, part.reason)
+            await anyio.sleep(self._settings.clean_interval)
 
     def stop(self) -> None:
         """Make `run` come to its end."""

@@ -35,9 +35,10 @@ from .commands import COMMANDS, Command, EndSession, find_command
 from .control import ControlConnection
 from .failures import Refused, reply_to
 from .login import Login
-from .paths import join
+from .paths import has_reserved_name, join
 from .protection import Protection
 from .reply import Reply, printable
+from .settings import Uploads
 from .shared import Shared
 from .store import find
 from .transfer import DataChannel, Operation
@@ -93,6 +94,7 @@ class Session:
         data: The data connection, prepared or not.
         directory: The virtual path that relative paths start from.
         rename_from: What RNFR said, for an RNTO that follows at once.
+        told_sizes: The size of parts that SIZE has told: APPE goes on there.
         unknown_commands: How many unknown commands came one after the other.
         operation: What runs, if it is something that takes long.
         throttle: Bounds the rate of this session; None for no bound.
@@ -112,6 +114,7 @@ class Session:
         self.data = DataChannel(keeps_open=settings.keep_data_connection)
         self.directory = "/"
         self.rename_from: str | None = None
+        self.told_sizes: dict[str, int] = {}
         self.unknown_commands = 0
         self.operation: Operation | None = None
         self.throttle: TokenBucket | None = None
@@ -135,6 +138,19 @@ class Session:
         self.choices = Choices.defaults(self.settings)
         self.directory = "/"
         self.rename_from = None
+        self.told_sizes.clear()
+
+    @property
+    def part_owner(self) -> str | None:
+        """Whose part an upload leaves if it is cut; None for nobody's.
+
+        Whoever is anonymous may be anybody, and resumes nothing.
+        """
+
+        user = self.login.user
+        if user is None or user.is_anonymous or self.settings.uploads is not Uploads.RESUMABLE:
+            return None
+        return user.name
 
     @property
     def speaks_tls(self) -> bool:
@@ -162,14 +178,22 @@ class Session:
         return self.operation is not None
 
     def path(self, argument: str) -> str:
-        """Return the virtual path of something new that an argument names."""
+        """Return the virtual path of something new that an argument names.
 
-        return join(self.directory, argument)
+        Raises:
+            Refused: A name is reserved. Reply 553.
+        """
+
+        return _free(join(self.directory, argument))
 
     async def find(self, argument: str) -> str:
-        """Return the virtual path of what an argument names; see `store.find`."""
+        """Return the virtual path of what an argument names; see `store.find`.
 
-        return await find(self.store, self.directory, argument)
+        Raises:
+            Refused: A name is reserved. Reply 553.
+        """
+
+        return _free(await find(self.store, self.directory, argument))
 
     # Replies
 
@@ -478,6 +502,13 @@ class Queue:
     aborted: tuple[str, str] = ("", "")
     has_quit: bool = False
     is_shut_down: bool = False
+
+
+def _free(path: str) -> str:
+    if has_reserved_name(path):
+        raise Refused(553, "That name is reserved.")
+
+    return path
 
 
 def _split(line: str | None) -> tuple[str, str]:

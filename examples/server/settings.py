@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 import attrs
 
 from ftpdata import (
@@ -19,7 +21,20 @@ from ftpdata.opening import AddressCallable, PortMapping
 
 from .accounts import Accounts
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "Uploads"]
+
+
+class Uploads(enum.Enum):
+    """What becomes of an upload until it is whole, and if it is cut."""
+
+    RESUMABLE = "resumable"
+    """It is hidden, and takes its name when it is whole. If it is cut, its user can resume it."""
+
+    ATOMIC = "atomic"
+    """It is hidden, and takes its name when it is whole. If it is cut, nothing is left."""
+
+    IN_PLACE = "in-place"
+    """It is written to the file itself, whatever was in it. If it is cut, what came is there."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +44,8 @@ class Settings:
     Attributes:
         accounts: Who may log in.
         writable: Whether anything may be changed.
+        uploads: What becomes of uploads that are cut. Anonymous users cannot resume.
+        clean_interval: Seconds from one look for parts that are too old to the next.
         passive_ports: Ports for PASV and EPSV, which all sessions share if they
             are few; None for any dynamic port.
         advertise: What PASV tells where clients reach this machine by another
@@ -87,6 +104,8 @@ class Settings:
 
     accounts: Accounts = attrs.field(factory=Accounts)
     writable: bool = False
+    uploads: Uploads = Uploads.RESUMABLE
+    clean_interval: float = 3600.0
     passive_ports: PortRange | None = None
     advertise: str | AddressTable | AddressCallable | None = None
     exposed_port: PortMapping = 0

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
 from ftpdata import ListingBlock, ListingEntry, UploadTarget, WriteMode
+from ftpdata.files import PartStatus, RemovedPart
 from ftpdata.listing import TableFormatter, unescape_name
 
 from .paths import join
@@ -53,13 +54,23 @@ class Reader(Protocol):
 
 
 class Upload(UploadTarget, Protocol):
-    """Where an upload goes.
+    """Where an upload goes."""
 
-    Attributes:
-        keep_partial: Whether what came stays if the upload is cut.
-    """
+    @property
+    def keeps_what_came(self) -> bool:
+        """Whether what came stays where everybody sees it, if the upload is cut."""
+        ...
 
-    keep_partial: bool
+    @property
+    def leaves_part(self) -> bool:
+        """Whether what came stays as a part if the upload is cut, for a resumption."""
+        ...
+
+    async def keep(self) -> None:
+        """End an upload that was cut: what came stays, if either of these says so."""
+
+    def watch_takeover(self, on_takeover: Callable[[], None]) -> None:
+        """Be called when a resumption wants the part of this upload, which is to end."""
 
 
 class Listing(Protocol):
@@ -122,18 +133,47 @@ class Store(Protocol):
             NotADirectoryError: It is something else.
         """
 
-    async def open_target(self, path: str, mode: WriteMode, offset: int) -> Upload:
+    async def open_target(
+        self,
+        path: str,
+        mode: WriteMode,
+        offset: int,
+        *,
+        owner: str | None = None,
+        part_only: bool = False,
+    ) -> Upload:
         """Open a file for an upload: the one that a symbolic link at the end of `path` leads to.
 
         Args:
             path: The file.
             mode: What happens to a file that is there.
             offset: Where to begin to write, in bytes.
+            owner: Whose part is left if the upload is cut, and resumed; None for nobody's.
+            part_only: Whether to refuse, with `FileBusy`, to write into the file itself where
+                there is no part to resume.
 
         Raises:
             FTPDataError: As `ftpdata.FileTarget.open` raises it; `FileUnavailable`
                 if the path leads to anything but a file.
         """
+
+    async def part_status(self, path: str, owner: str) -> PartStatus | None:
+        """Return what came of an upload of this name and owner that was cut; None if nothing."""
+
+    async def remove_part(self, path: str, owner: str, *, only_stale: bool = False) -> bool:
+        """Remove what came of an upload that was cut.
+
+        Args:
+            path: The file that it would have become.
+            owner: Whose it is.
+            only_stale: Whether to remove it only if it is older than the file.
+
+        Returns:
+            Whether there was something.
+        """
+
+    async def clean(self) -> list[RemovedPart]:
+        """Remove parts that are too old or too many, and what killed processes have left."""
 
     async def free_space(self) -> int:
         """Return the bytes that may still be written."""
@@ -142,7 +182,7 @@ class Store(Protocol):
         """Make a directory."""
 
     async def remove_directory(self, path: str) -> None:
-        """Remove an empty directory."""
+        """Remove a directory that is empty, or holds only parts that nobody writes to."""
 
     async def remove_file(self, path: str) -> None:
         """Remove a file, or a symbolic link and not what it leads to."""

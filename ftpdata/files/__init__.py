@@ -36,6 +36,8 @@ The pieces:
 - `target`: `FileTarget`, a file that is received, and `WriteMode`, which says what happens to an
   existing file. An upload is published when it is complete. If it is cut, only files that the
   upload itself has made are removed.
+- `parts`: `PartStore` and `PartOwner`, which keep what came of an upload that was cut, so that a
+  resumption can go on with it.
 - `directories`: `list_directory` and `DirectoryLister`, which make the lines of a directory.
 - `directory_reader`: `DirectoryReader`, which reads the entries for them, and blocks.
 
@@ -52,6 +54,15 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .directories import DirectoryLister, list_directory
     from .directory_reader import DirectoryReader
+    from .parts import (
+        PartLimits,
+        PartOwner,
+        PartStatus,
+        PartStore,
+        RemovedPart,
+        is_reserved,
+        remove_reserved,
+    )
     from .source import FileSource
     from .target import FileTarget, WriteMode
 
@@ -60,8 +71,15 @@ __all__ = [
     "DirectoryReader",
     "FileSource",
     "FileTarget",
+    "PartLimits",
+    "PartOwner",
+    "PartStatus",
+    "PartStore",
+    "RemovedPart",
     "WriteMode",
+    "is_reserved",
     "list_directory",
+    "remove_reserved",
 ]
 
 if not TYPE_CHECKING:
@@ -70,6 +88,15 @@ if not TYPE_CHECKING:
         {
             "directories": ("DirectoryLister", "list_directory"),
             "directory_reader": ("DirectoryReader",),
+            "parts": (
+                "PartLimits",
+                "PartOwner",
+                "PartStatus",
+                "PartStore",
+                "RemovedPart",
+                "is_reserved",
+                "remove_reserved",
+            ),
             "source": ("FileSource",),
             "target": ("FileTarget", "WriteMode"),
         },

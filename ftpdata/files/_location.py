@@ -8,6 +8,7 @@ import stat
 from ..errors import FileUnavailable
 from ._descriptors import let_go
 from ._names import FilePath
+from ._part_rules import temporary_name
 
 __all__ = ["Location"]
 
@@ -30,6 +31,11 @@ class Location:
         directory: Descriptor of the directory that a relative path starts from, which belongs
             to the location; None for the current one.
 
+    Attributes:
+        name: The path.
+        directory: The path without its last name; it may be empty.
+        base: Its last name.
+
     Raises:
         FileUnavailable: The path has no last name, as that of a directory may.
     """
@@ -37,8 +43,8 @@ class Location:
     def __init__(self, path: FilePath, directory: int | None) -> None:
         self.name: bytes = os.fsencode(path)
         self.dir_fd = directory
-        self._directory, self._base = os.path.split(self.name)
-        if not self._base:
+        self.directory, self.base = os.path.split(self.name)
+        if not self.base:
             raise FileUnavailable("is a directory" if self.name else "expected a name")
 
     def close(self) -> None:
@@ -87,7 +93,7 @@ class Location:
     def may_make_files(self) -> bool:
         """Whether files may be made in the directory. The system has the last word."""
 
-        return self._may_write(self._directory or b".")
+        return self._may_write(self.directory or b".")
 
     def keeps_file(self, status: os.stat_result) -> bool:
         """Whether the directory is sticky, so that a file of another user's stays in it."""
@@ -95,7 +101,7 @@ class Location:
         if not hasattr(os, "geteuid") or os.geteuid() in (0, status.st_uid):
             return False
 
-        directory = os.stat(self._directory or b".", dir_fd=self.dir_fd)
+        directory = os.stat(self.directory or b".", dir_fd=self.dir_fd)
         return bool(directory.st_mode & stat.S_ISVTX) and directory.st_uid != os.geteuid()
 
     def _may_write(self, name: bytes) -> bool:
@@ -104,12 +110,15 @@ class Location:
     # Names
 
     def hidden_name(self) -> bytes:
-        """Return a hidden name in the same directory, which nothing has."""
+        """Return the path of a hidden name in the same directory, which nothing has."""
 
-        # It is longer than the name itself, and nearly everywhere a name ends at 255 bytes.
-        hidden = b".%s.%s.part" % (self._base[:200], os.urandom(8).hex().encode())
+        return self.beside(temporary_name(os.urandom(8)))
+
+    def beside(self, name: bytes) -> bytes:
+        """Return the path of another name in the same directory."""
+
         # pathlib has no names of bytes.
-        return os.path.join(self._directory, hidden) if self._directory else hidden  # noqa: PTH118
+        return os.path.join(self.directory, name) if self.directory else name  # noqa: PTH118
 
     def path_for_attributes(self) -> bytes:
         """Return a path for those system calls that take no descriptor of a directory (Linux)."""
@@ -153,7 +162,7 @@ class Location:
         if not hasattr(os, "O_DIRECTORY"):
             return
 
-        fd = os.open(self._directory or b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.dir_fd)
+        fd = os.open(self.directory or b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.dir_fd)
         try:
             os.fsync(fd)
         finally:

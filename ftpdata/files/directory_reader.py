@@ -21,6 +21,7 @@ import attrs
 from ..listing.table import EntryTable, folded
 from ._descriptors import let_go
 from ._names import FilePath
+from ._part_rules import is_reserved
 from ._status import LARGEST_BATCH, calls_below
 
 __all__ = ["DirectoryReader"]
@@ -83,7 +84,8 @@ class DirectoryReader:
     def read(self, count: int) -> EntryTable:
         """Read entries, at most `count`, and at most 256.
 
-        Those that are not wanted, or have vanished, are left out.
+        Those that are not wanted, or have vanished, are left out, and those whose names are
+        reserved for parts of uploads (`ftpdata.files.is_reserved`).
 
         Raises:
             OSError: The directory, or the status of an entry, cannot be read.
@@ -92,6 +94,8 @@ class DirectoryReader:
         count = min(count, LARGEST_BATCH)
         found = list(islice(self._scan, count))
         self.at_end = len(found) < count
+        # Parts of uploads are nobody's business.
+        found = [e for e in found if e.name[0] != "." or not is_reserved(e.name)]
         if self._is_wanted is not None:
             found = [entry for entry in found if self._is_wanted(_text(entry.name))]
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 import anyio
+import attrs
 
 from ..errors import BadArgument, error_for_end, error_for_oserror, error_for_peer
 from ..outcome import End
@@ -23,8 +24,19 @@ from ._cache import lives_in_memory as on_memory
 from ._descriptors import let_go, write_all
 from ._location import Location
 from ._names import ERRORS_OF_NAMES, FilePath
-from ._places import HiddenPlace, NamedPlace, Place, place_for_new, place_for_replacing
+from ._part_locks import LockHeld
+from ._places import (
+    HiddenPlace,
+    Keeping,
+    NamedPlace,
+    PartPlace,
+    Place,
+    place_for_new,
+    place_for_replacing,
+    place_for_resuming,
+)
 from ._workers import WorkerCalls
+from .parts import TAKEOVER_PATIENCE, Holding, PartOwner
 
 __all__ = ["FileTarget", "WriteMode"]
 
@@ -44,6 +56,11 @@ class WriteMode(enum.Enum):
     APPEND = "append"
     """Write to its end, wherever that is when the bytes come; what came stays (APPE)."""
 
+    RESUME = "resume"
+    """Go on at an offset with what came of an upload that was cut (REST and STOR), which takes the
+    place of the file once it is whole. Where there is no such part, or it is older than the file,
+    do as `IN_PLACE`."""
+
     EXCLUSIVE = "exclusive"
     """Write to a hidden file, which takes the name once it is whole, if the name is still free
     (STOU)."""
@@ -52,10 +69,14 @@ class WriteMode(enum.Enum):
 class FileTarget:
     """A file that is received. Written and published in worker threads.
 
-    Made by `open`; an `ftpdata.contracts.UploadTarget`. An atomic or exclusive upload that does
-    not end cleanly leaves nothing under the final name, whatever ended it. A process that is
-    killed leaves the hidden file, ``.NAME.RANDOM.part``, which is made for the first bytes that
-    come. No file is made or changed before then in any mode.
+    Made by `open`; an `ftpdata.contracts.ResumableTarget`. An atomic or exclusive upload that
+    does not end cleanly leaves nothing under the final name, whatever ended it. A process that
+    is killed leaves a hidden file, whose name is reserved (`ftpdata.files.is_reserved`), and
+    which is made for the first bytes that come; `ftpdata.files.PartStore.clean` removes it. No
+    file is made or changed before then in any mode.
+
+    With an owner of parts, what came of an atomic upload that is cut stays hidden, and an upload
+    in mode `WriteMode.RESUME` goes on with it; see `ftpdata.files.parts`.
 
     What replaces a file keeps its owner, group, permissions, user attributes and access list
     (ACL), as far as the system allows it, but never setuid and setgid. A file that may be
@@ -66,9 +87,6 @@ class FileTarget:
     Attributes:
         position: Where the next byte goes, in bytes; of what is appended, where it would go if
             nobody else wrote.
-        keep_partial: Whether `discard` keeps what came of an atomic or exclusive upload. May be
-            set at any time: once a restart marker was acknowledged, what is before it is to be
-            there. A spooled upload keeps nothing.
         can_splice: Whether splice(2) may write to it: not known to be refused.
     """
 
@@ -78,15 +96,15 @@ class FileTarget:
         *,
         mode: WriteMode,
         durable: bool,
-        keep_partial: bool,
         calls: WorkerCalls,
+        keeping: Keeping | None,
     ) -> None:
         self._place = place
         self._is_settled = False
         self._mode = mode
         self._durable = durable
-        self.keep_partial: bool = keep_partial
         self._calls = calls
+        self._keeping = keeping
         # What is spooled is copied: that takes as long as it takes.
         calls.lives_in_memory &= not place.is_spooled
         # In a directory in memory there may be a single file that is mounted from elsewhere.
@@ -109,7 +127,8 @@ class FileTarget:
         offset: int = 0,
         permissions: int = 0o666,
         durable: bool = False,
-        keep_partial: bool = False,
+        parts: PartOwner | None = None,
+        part_only: bool = False,
         atomic_only: bool = False,
         spool_directory: FilePath | None = None,
         limiter: anyio.CapacityLimiter | None = None,
@@ -124,13 +143,16 @@ class FileTarget:
                 one), whose descriptor belongs to the target then.
             dir_fd: Directory that a relative path starts from; a copy is kept.
             mode: What happens to a file of that name.
-            offset: Where to start, in bytes (REST); needs `WriteMode.IN_PLACE`.
+            offset: Where to start, in bytes (REST); needs `WriteMode.RESUME` or
+                `WriteMode.IN_PLACE`.
             permissions: Of a new file, before the umask. A file that is replaced hands its own
                 permissions on.
             durable: Flush the file and its directory to the disk before `commit` returns, so
                 that a power cut loses nothing (fsync).
-            keep_partial: Let `discard` keep what came of an atomic or exclusive upload, for a
-                client that will go on with REST.
+            parts: Whose part is left if an atomic upload is cut, and gone on with in
+                `WriteMode.RESUME`, which needs it. None for nobody's: then nothing is left. Where
+                the file cannot be replaced (see the class), nothing is left in any case.
+            part_only: In `WriteMode.RESUME`, go on with a part or not at all.
             atomic_only: Refuse a file that may be written but not replaced, instead of
                 spooling the upload.
             spool_directory: Where uploads are spooled; None for the system's directory for
@@ -144,38 +166,32 @@ class FileTarget:
                 exists. Reply 550.
             FileNameNotAllowed: The system can have no such name, or `atomic_only` cannot be.
                 Reply 553.
+            FileBusy: Another upload writes to the part, and has not ended, though it was aborted
+                if it is one of this process; or there is no part, but a file, and
+                `part_only`. Reply 450.
             InsufficientStorage: There is no room. Reply 452.
-            BadArgument: The offset is beyond the end, or the mode has none. Reply 501.
+            BadArgument: The offset is beyond the end, or the mode has none, or lacks an owner of
+                parts. Reply 501.
             LocalError: The system failed otherwise. Reply 451.
 
-        Cancellation leaves nothing.
+        Cancellation leaves nothing but the part that was there.
         """
 
-        if offset < 0:
-            raise error_for_peer(BadArgument, f"an offset is not negative: {offset}")
-
-        if offset and mode is not WriteMode.IN_PLACE:
-            raise error_for_peer(
-                BadArgument, f"an upload in mode {mode.value!r} cannot start at offset {offset}"
-            )
-
+        keeping = None
+        if parts is not None and mode in (WriteMode.ATOMIC, WriteMode.RESUME):
+            keeping = Keeping(parts, Holding(asyncio.get_running_loop()))
+        wish = _Wish(
+            mode=mode,
+            offset=offset,
+            permissions=permissions,
+            atomic_only=atomic_only,
+            spool_directory=spool_directory,
+            part_only=part_only,
+            keeping=keeping,
+        )
         calls = WorkerCalls(limiter)
         calls.lives_in_memory = lives_in_memory
         opened: list[FileTarget] = []
-
-        def find_place(at: Location) -> Place:
-            if mode is WriteMode.ATOMIC:
-                return place_for_replacing(
-                    at,
-                    permissions=permissions,
-                    atomic_only=atomic_only,
-                    spool_directory=spool_directory,
-                )
-            if mode is WriteMode.EXCLUSIVE:
-                return place_for_new(at, permissions=permissions)
-            return NamedPlace(
-                at, permissions=permissions, appends=mode is WriteMode.APPEND, offset=offset
-            )
 
         def work() -> FileTarget:
             if callable(path):
@@ -184,27 +200,32 @@ class FileTarget:
                 found, directory = path, os.dup(dir_fd) if dir_fd is not None else None
 
             try:
-                place = find_place(Location(found, directory))
+                place = wish.place(Location(found, directory), is_taken_over=is_taken_over)
             except BaseException:
                 let_go(directory)
                 raise
 
-            target = cls(
-                place, mode=mode, durable=durable, keep_partial=keep_partial, calls=calls
-            )
+            target = cls(place, mode=mode, durable=durable, calls=calls, keeping=keeping)
             opened.append(target)
             return target
 
-        def discard() -> None:
+        def let_go_of_target() -> None:
             for target in opened:
-                target.discard_now()
+                target.keep_now()
 
-        try:
-            with ERRORS_OF_NAMES:
-                return await calls.run(work, is_short=True)
-        except asyncio.CancelledError:
-            await calls.clean_up(discard, at_once=True)
-            raise
+        is_taken_over = False
+        until = asyncio.get_running_loop().time() + TAKEOVER_PATIENCE
+        while True:
+            try:
+                with ERRORS_OF_NAMES:
+                    return await calls.run(work, is_short=True)
+            except asyncio.CancelledError:
+                await calls.clean_up(let_go_of_target, at_once=True)
+                raise
+            except LockHeld as held:
+                assert parts is not None
+                is_taken_over = True
+                await parts.take_over(held, until)
 
     @property
     def is_spooled(self) -> bool:
@@ -217,20 +238,33 @@ class FileTarget:
         return self._place.is_spooled
 
     @property
-    def part(self) -> bytes | None:
-        """Path of the hidden file that `discard` has kept, as it was given; None without one.
-
-        What `keep_partial` keeps takes the name of the upload, unless a file has it: what was
-        cut never replaces what is whole.
-        """
-
-        return self._place.part
-
-    @property
     def keeps_what_came(self) -> bool:
         """Whether the bytes of an upload that is cut stay where they were written."""
 
-        return self.keep_partial or self._mode in (WriteMode.IN_PLACE, WriteMode.APPEND)
+        return isinstance(self._place, NamedPlace)
+
+    @property
+    def leaves_part(self) -> bool:
+        """Whether `keep` keeps what came, hidden, for a resumption."""
+
+        return isinstance(self._place, PartPlace)
+
+    @property
+    def resumed_bytes(self) -> int:
+        """The bytes that came before of an upload that was resumed."""
+
+        return self._place.position if isinstance(self._place, HiddenPlace) else 0
+
+    def watch_takeover(self, on_takeover: Callable[[], None]) -> None:
+        """Be called when a resumption wants to go on with the part of this upload.
+
+        Args:
+            on_takeover: Called once, on the event loop; it ends this upload. `receive_file` does
+                this by itself.
+        """
+
+        if self._keeping is not None:
+            self._keeping.holding.watch(on_takeover)
 
     def begin_in_memory(self) -> bool:
         """Make the hidden file now, if there is no disk that could be waited for.
@@ -251,7 +285,7 @@ class FileTarget:
             return False
 
         try:
-            self._open()
+            place.begin()
         except OSError:
             # The first bytes will meet the same error.
             return False
@@ -346,38 +380,57 @@ class FileTarget:
         except asyncio.CancelledError:
             # Where no thread had begun with it, nothing was published, and nothing will be.
             if not self._is_settled:
-                await self._calls.clean_up(self.discard_now, at_once=True)
+                await self._calls.clean_up(self.keep_now, at_once=True)
             raise
 
     async def discard(self) -> None:
-        """Let go of an upload that was cut. Once, instead of `commit`.
+        """Let go of an upload that was refused. Once, instead of `commit`.
 
-        Nothing is left of an atomic or exclusive one, unless `keep_partial`. What was written
-        in place or appended stays. A write that still runs is not waited for here: its thread
-        does the rest.
+        Nothing is left of an atomic or exclusive one. What was written in place or appended
+        stays. A write that still runs is not waited for here: its thread does the rest.
 
         Raises:
             FTPDataError: The system refused. Carries the reply code.
         """
 
+        await self._let_go(self.discard_now)
+
+    async def keep(self) -> None:
+        """Let go of an upload that was cut. Once, instead of `commit` or `discard`.
+
+        What came of an atomic one stays as the part of its owner, if it has one; otherwise this
+        does what `discard` does.
+
+        Raises:
+            FTPDataError: The system refused. Carries the reply code.
+        """
+
+        await self._let_go(self.keep_now)
+
+    async def _let_go(self, work: Callable[[], None]) -> None:
         if not self._is_settled:
             try:
-                await self._calls.clean_up(self.discard_now)
+                await self._calls.clean_up(work)
             except OSError as error:
                 raise error_for_oserror(error) from error
 
     def discard_now(self) -> None:
         """Do what `discard` does, in the calling thread. Idempotent."""
 
+        self._settle_place(self._place.discard)
+
+    def keep_now(self) -> None:
+        """Do what `keep` does, in the calling thread. Idempotent."""
+
+        self._settle_place(self._place.keep)
+
+    def _settle_place(self, end: Callable[[], None]) -> None:
         if self._is_settled:
             return
 
         self._is_settled = True
         try:
-            if self.keep_partial:
-                self._place.keep()
-            else:
-                self._place.discard()
+            end()
         finally:
             self._place.close()
 
@@ -398,6 +451,69 @@ class FileTarget:
 
         self._is_store_known = True
         self._calls.lives_in_memory = on_memory(fd)
+
+
+@attrs.frozen(kw_only=True)
+class _Wish:
+    """What the caller of `FileTarget.open` wants; see there."""
+
+    mode: WriteMode
+    offset: int
+    permissions: int
+    atomic_only: bool
+    spool_directory: FilePath | None
+    part_only: bool
+    keeping: Keeping | None
+
+    def __attrs_post_init__(self) -> None:
+        if self.offset < 0:
+            raise error_for_peer(BadArgument, f"an offset is not negative: {self.offset}")
+
+        if self.offset and self.mode not in (WriteMode.IN_PLACE, WriteMode.RESUME):
+            raise error_for_peer(
+                BadArgument,
+                f"an upload in mode {self.mode.value!r} cannot start at offset {self.offset}",
+            )
+
+        if self.mode is WriteMode.RESUME and self.keeping is None:
+            raise error_for_peer(BadArgument, "expected an owner of parts, to resume an upload")
+
+    def place(self, at: Location, *, is_taken_over: bool) -> Place:
+        """Find the place. Runs in a worker thread.
+
+        Args:
+            at: Where the upload is to appear.
+            is_taken_over: Whether another upload wrote to the part just now. If that one has
+                published it, there is nothing left to do in the file.
+        """
+
+        if self.mode is WriteMode.RESUME and self.offset:
+            assert self.keeping is not None
+            return place_for_resuming(
+                at,
+                self.keeping,
+                offset=self.offset,
+                permissions=self.permissions,
+                atomic_only=self.atomic_only,
+                part_only=self.part_only or is_taken_over,
+            )
+        if self.mode in (WriteMode.ATOMIC, WriteMode.RESUME):
+            return place_for_replacing(
+                at,
+                permissions=self.permissions,
+                atomic_only=self.atomic_only,
+                spool_directory=self.spool_directory,
+                keeping=self.keeping,
+            )
+        if self.mode is WriteMode.EXCLUSIVE:
+            return place_for_new(at, permissions=self.permissions)
+
+        return NamedPlace(
+            at,
+            permissions=self.permissions,
+            appends=self.mode is WriteMode.APPEND,
+            offset=self.offset,
+        )
 
 
 def _check_in_time(until: float | None) -> None:

@@ -34,6 +34,8 @@ The pieces:
   breaks;
 - `check_producer` and `check_consumer`: check that an object fulfils its contract of
   `ftpdata.contracts`, and raise `ConformanceError` if it does not;
+- `check_upload_target` and `check_resumable_target`: the same for the target of an
+  upload, which is published whole or not at all, and can be resumed if it was cut;
 - `RecordingConsumer`, `RecordingPullProducer`, `RecordingPushProducer`: simple objects
   that record the calls they get;
 - `tcp_pair`, `reset`, `half_close`, `send_then_cut`, `receive_then_cut`, with `Cut`:
@@ -53,6 +55,7 @@ from .recording import (
     RecordingPushProducer,
 )
 from .sweep import sweep
+from .target_conformance import check_resumable_target, check_upload_target
 from .transport import MemoryTransport, pair
 
 __all__ = [
@@ -64,6 +67,8 @@ __all__ = [
     "RecordingPushProducer",
     "check_consumer",
     "check_producer",
+    "check_resumable_target",
+    "check_upload_target",
     "half_close",
     "pair",
     "receive_then_cut",

@@ -397,7 +397,10 @@ async def _await_delivery(link: Link) -> bool | None:
 
 
 async def receive_directly(
-    endpoint: Endpoint, pending: PendingFile[UploadTarget] | None, report: Report
+    endpoint: Endpoint,
+    pending: PendingFile[UploadTarget] | None,
+    report: Report,
+    early: list[bytes],
 ) -> Arrived | HandOver:
     """Receive a small upload as soon as its connection is made.
 
@@ -406,6 +409,7 @@ async def receive_directly(
         pending: The file, which is being opened, if it is to hold exactly the bytes of
             the connection; None if they are converted, digested or throttled.
         report: Counts the bytes, and makes the result or the error.
+        early: Receives the pieces that have come, also if this is cancelled.
 
     Returns:
         `Arrived` with the bytes of the file, if all of them and a clean end arrived
@@ -420,7 +424,7 @@ async def receive_directly(
     file = None if pending is None else await pending.get_soon(MOMENT)
     target = file if isinstance(file, FileTarget) else None
     report.restart_clock()
-    data, ending = await _take(link, target)
+    data, ending = await _take(link, target, early)
     if ending is True and target is not None:
         report.note_direct(link, len(data))
         link.finish()
@@ -430,7 +434,9 @@ async def receive_directly(
     return HandOver(failure=ending if isinstance(ending, OSError) else None)
 
 
-async def _take(link: Link, target: FileTarget | None) -> tuple[bytes, OSError | bool]:
+async def _take(
+    link: Link, target: FileTarget | None, pieces: list[bytes]
+) -> tuple[bytes, OSError | bool]:
     """Receive the bytes that arrive soon, and whether they ended cleanly, or the system's error."""
 
     channel = link.channel
@@ -441,7 +447,6 @@ async def _take(link: Link, target: FileTarget | None) -> tuple[bytes, OSError |
     deadline = started_at + MOMENT
     # Data that are throttled or converted must not arrive in large pieces.
     most = DIRECT_LIMIT if target is None else UPLOAD_LIMIT
-    pieces: list[bytes] = []
     size = 0
     while size < most:
         try:

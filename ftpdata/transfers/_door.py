@@ -19,6 +19,8 @@ from ..codecs.options import CodecOptions
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
 from ..errors import BadArgument, FTPDataError, error_for_peer
+from ..files.parts import PartOwner
+from ..files.target import FileTarget
 from ..listing.table import ListingBlock
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End
@@ -46,6 +48,7 @@ _TYPES: dict[str, type] = {
     "limiter": anyio.CapacityLimiter,
     "options": CodecOptions,
     "parameters": TransferParameters,
+    "resume": PartOwner,
     "throttle": TokenBucket,
 }
 _CALLABLES = frozenset({"formatter", "on_marker", "on_suspect", "progress"})
@@ -120,13 +123,16 @@ def check_source(file: object) -> None:
         _check_file_object(file, "read", "readable")
 
 
-def check_target(target: object, *, offset: int, append: bool) -> None:
+def check_target(
+    target: object, *, offset: int, append: bool, resume: object | None = None
+) -> None:
     """Check the target of an upload: a path, a binary file object or an `UploadTarget`.
 
     Raises:
         TypeError: It is something else, or lacks a method of the contract.
         BadArgument: It is closed, or not open for writing; or `offset` and `append`
-            were both given; or `append` was given for an open file. Reply 501.
+            were both given; or `append` or `resume` was given for an open file; or a
+            `ResumableTarget` does not stand at `offset`. Reply 501.
     """
 
     if append and offset:
@@ -137,9 +143,15 @@ def check_target(target: object, *, offset: int, append: bool) -> None:
         raise error_for_peer(
             BadArgument, "expected append with a path only: an open target knows its position"
         )
+    if resume is not None:
+        raise error_for_peer(
+            BadArgument, "expected resume with a path only: an open target knows its owner"
+        )
     if is_upload_target(target):
         for name in _TARGET_METHODS:
             _check_target_method(target, name)
+        if hasattr(target, "keep"):
+            _check_resumable(target, offset)
         return
 
     _check_file_object(target, "write", "writable")
@@ -194,6 +206,18 @@ def _check_target_method(target: object, name: str) -> None:
     function = inspect.unwrap(getattr(method, "__func__", method))
     if inspect.isfunction(function) and not inspect.iscoroutinefunction(function):
         raise _wrong(f"an UploadTarget whose {name}() is a coroutine function", target)
+
+
+def _check_resumable(target: object, offset: int) -> None:
+    _check_target_method(target, "keep")
+    position = getattr(target, "position", None)
+    if not isinstance(position, int):
+        raise _wrong("a ResumableTarget whose position is a number of bytes", target)
+    # A file that is appended to knows better than its host where that is.
+    if position != offset and not isinstance(target, FileTarget):
+        raise BadArgument(
+            f"expected a target that goes on at offset {offset}, not at {position}"
+        )
 
 
 def _wrong(expected: str, value: object) -> TypeError:

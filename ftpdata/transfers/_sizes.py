@@ -14,11 +14,19 @@ class SizeCheck:
     Args:
         expected: Bytes of the file that were promised; None for any number.
         limit: Bytes of the file that are accepted; None for any number.
+        came_before: Bytes of the file that an earlier transfer has brought.
+
+    Attributes:
+        fell_short: Whether fewer bytes came than were promised, and they ended cleanly.
     """
 
-    def __init__(self, expected: int | None, limit: int | None) -> None:
+    def __init__(
+        self, expected: int | None, limit: int | None, *, came_before: int = 0
+    ) -> None:
         self.expected = expected
-        self._limit = limit
+        self.fell_short = False
+        self._allowed = limit
+        self._limit = None if limit is None else max(0, limit - came_before)
 
     def room(self, size: int) -> int | None:
         """Return how many more bytes are acceptable after `size`; None for any number."""
@@ -35,10 +43,11 @@ class SizeCheck:
         """
 
         if self._limit is not None and size > self._limit:
-            raise QuotaExceeded(f"the upload has more than the {self._limit} bytes allowed")
+            raise QuotaExceeded(f"the upload has more than the {self._allowed} bytes allowed")
 
         expected = self.expected
-        if expected is not None and (size > expected or (is_last and size < expected)):
+        self.fell_short = expected is not None and is_last and size < expected
+        if expected is not None and (size > expected or self.fell_short):
             raise SizeMismatch(
                 f"{expected} bytes were promised, {size}{'' if is_last else ' or more'} came"
             )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
@@ -15,16 +16,18 @@ import attrs
 from .._tasks import finish_despite_cancellation
 from ..codecs.options import CodecOptions
 from ..connection.protocol import DTP
-from ..contracts import ProgressCallback, UploadTarget
+from ..contracts import ProgressCallback, ResumableTarget, UploadTarget
 from ..deadlines import Deadlines
 from ..errors import FTPDataError, error_for_end, in_words
 from ..files._names import FilePath
 from ..files._object_target import FileObjectTarget
+from ..files.parts import PartOwner
 from ..files.target import FileTarget, WriteMode
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, TransferResult
 from ..parameters import Structure, TransferParameters, TransmissionMode
 from ..throttle import TokenBucket
+from ._cuts import leaves_part, resumed_bytes, was_cut
 from ._direct import receive_directly
 from ._door import at_the_door, check_arguments, check_target, is_upload_target
 from ._incoming import Incoming, MarkerHandler, SuspectHandler
@@ -52,6 +55,7 @@ async def receive_file(
     options: CodecOptions = DEFAULT_OPTIONS,
     offset: int = 0,
     append: bool = False,
+    resume: PartOwner | None = None,
     expected_size: int | None = None,
     size_limit: int | None = None,
     throttle: TokenBucket | None = None,
@@ -66,7 +70,8 @@ async def receive_file(
 
     A path without `offset` and `append` is written atomically: under a hidden
     name, renamed on a clean end (see `WriteMode`). An upload that was cut leaves
-    nothing under the final name.
+    nothing under the final name. With `resume`, what came stays hidden, and the next
+    upload goes on with it at an offset; see `ftpdata.files.parts`.
 
     Args:
         connection: A connected `DTP`, or an endpoint that is opened here; it is
@@ -74,16 +79,21 @@ async def receive_file(
             end in MODE B and C.
         target: A path; a binary file object, which stays open and belongs to
             the caller; or an `UploadTarget` such as `FileTarget`, of which
-            `commit` or `discard` is called exactly once.
+            `commit` or `discard` is called exactly once, or else `keep` if it is a
+            `ResumableTarget` and the upload was cut, not refused.
         dir_fd: Directory that a relative path starts from.
         parameters: TYPE, STRU and MODE.
         options: What the host chooses about them.
-        offset: Where to write a path's first byte, in bytes (REST); in place.
+        offset: Where to write a path's first byte, in bytes (REST): to the part if
+            there is one (`resume`), else in place. A `ResumableTarget` must stand there.
         append: Write after a path's last byte (APPE); in place.
+        resume: Whose part of a path the upload leaves if it is cut, and goes on with
+            if it has an offset (`WriteMode.RESUME`). None for nobody's.
         expected_size: Bytes of the file that were promised (ALLO): more or
             fewer are an error. In stream mode this is the only way to notice an
             upload whose sender stopped early and closed the connection cleanly.
-        size_limit: Bytes of the file that are accepted.
+        size_limit: Bytes of the file that are accepted; those that came before an
+            upload was resumed count, too.
         throttle: Bounds the rate of bytes on the connection.
         progress: Called with the bytes of the file received so far, and
             `expected_size`.
@@ -100,50 +110,60 @@ async def receive_file(
     Raises:
         FTPDataError: The upload is not complete, and was not published;
             carries the result and the reply code: 426 if it was cut, 451,
-            452, 550 or 553 if it could not be stored, 552 beyond `size_limit`.
+            452, 550 or 553 if it could not be stored, 552 beyond `size_limit`; 450 if
+            another upload writes to its part.
 
-    Cancellation resets the connection and discards the upload. Once the commit has
-    begun, the transfer ends as the commit does.
+    Cancellation resets the connection, and the upload was cut. Once the commit has
+    begun, the transfer ends as the commit does. An upload whose part is resumed
+    elsewhere is aborted.
     """
 
     try:
         with at_the_door(Direction.RECEIVED, connection):
             check_arguments(locals())
-            check_target(target, offset=offset, append=append)
+            check_target(target, offset=offset, append=append, resume=resume)
     except (TypeError, ValueError) as error:
-        await _discard_refused(target, error)
+        await _let_go_of_refused(target, error)
         raise
-
-    async def open_target() -> UploadTarget:
-        if not isinstance(target, (str, bytes, os.PathLike)):
-            return _as_upload_target(target, limiter)
-
-        mode = WriteMode.IN_PLACE if offset else WriteMode.ATOMIC
-        return await FileTarget.open(
-            target,
-            dir_fd=dir_fd,
-            mode=WriteMode.APPEND if append else mode,
-            offset=offset,
-            limiter=limiter,
-        )
 
     report = Report(Direction.RECEIVED, offset=offset, digest=digest)
     report.total = expected_size
-    check_size = SizeCheck(expected_size, size_limit)
-    pending = PendingFile(open_target)
+    pending = PendingFile(
+        functools.partial(
+            _open_target,
+            target,
+            connection,
+            mode=_mode(offset=offset, append=append, resume=resume),
+            dir_fd=dir_fd,
+            offset=offset,
+            parts=resume,
+            limiter=limiter,
+        )
+    )
     keeps_what_came = bool(offset or append)
+    came_before = offset if resume is not None else 0
+    is_part = resume is not None
     if not isinstance(target, (str, bytes, os.PathLike)):
         # It must be committed or discarded in any case.
         given = await pending.get()
         keeps_what_came = isinstance(given, FileTarget) and given.keeps_what_came
+        came_before = resumed_bytes(given)
+        is_part = leaves_part(given)
+    check_size = SizeCheck(expected_size, size_limit, came_before=came_before)
+    early: list[bytes] = []
     try:
         if isinstance(connection, Endpoint):
-            # The direct way fits only if the file ends with the connection. It would lose bytes
-            # of an upload that is to be kept even if it is cut.
-            may_be_direct = _is_over_with_connection(parameters) and not keeps_what_came
             is_plain = parameters.is_identity and digest is None and throttle is None
+            # The direct way fits only if the file ends with the connection. It holds bytes in
+            # memory: what was cut is written to a part from there, but not to a file that others
+            # see, nor can it be if it is to be converted first.
+            may_be_direct = (
+                _is_over_with_connection(parameters)
+                and not keeps_what_came
+                and (is_plain or not is_part)
+            )
             way = await _open_for_upload(
-                connection, pending, report, may_be_direct=may_be_direct, is_plain=is_plain
+                connection, pending, report, early, may_be_direct=may_be_direct, is_plain=is_plain
             )
             if isinstance(way, Arrived):
                 return await _store_whole(
@@ -179,25 +199,61 @@ async def receive_file(
     except BaseException as error:
         await pending.settle()
         if pending.file is not None:
-            await _discard(pending.file, error, deadlines.close)
+            is_cut = was_cut(error, fell_short=check_size.fell_short)
+            await _let_go(pending.file, error, deadlines.close, is_cut=is_cut, early=early)
         raise
 
     assert pending.file is not None
+    return await _commit(transfer, pending.file, result)
+
+
+async def _open_target(
+    target: FilePath | BinaryIO | UploadTarget,
+    connection: Connection,
+    *,
+    mode: WriteMode,
+    dir_fd: int | None,
+    offset: int,
+    parts: PartOwner | None,
+    limiter: anyio.CapacityLimiter | None,
+) -> UploadTarget:
+    """Open the target of an upload; a resumption elsewhere will abort its connection."""
+
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        opened = _as_upload_target(target, limiter)
+    else:
+        opened = await FileTarget.open(
+            target, dir_fd=dir_fd, mode=mode, offset=offset, parts=parts, limiter=limiter
+        )
+
+    if isinstance(opened, FileTarget):
+        opened.watch_takeover(
+            lambda: abort_connection(connection, End.ABORTED, "the upload was resumed elsewhere")
+        )
+    return opened
+
+
+async def _commit(
+    transfer: Supervisor, file: UploadTarget, result: TransferResult
+) -> TransferResult:
+    """Publish an upload that has arrived completely."""
+
     try:
-        await pending.file.commit()
+        await file.commit()
     except Exception as error:
         failure = transfer.failure(error)
         if failure is error:
             raise
         raise failure from failure.__cause__
 
-    return _published(result, pending.file)
+    return _published(result, file)
 
 
 async def _open_for_upload(
     endpoint: Endpoint,
     pending: PendingFile[UploadTarget],
     report: Report,
+    early: list[bytes],
     *,
     may_be_direct: bool,
     is_plain: bool,
@@ -208,6 +264,7 @@ async def _open_for_upload(
         endpoint: The endpoint that the upload arrives at.
         pending: The file that it goes to.
         report: The report of its transfer.
+        early: Receives what has come, as long as nobody else has it.
         may_be_direct: Whether it may be received before there is a `DTP`.
         is_plain: Whether the file holds exactly the bytes of the connection, unthrottled.
 
@@ -220,7 +277,7 @@ async def _open_for_upload(
         if pending.file is None:
             pending.begin()
         if may_be_direct:
-            way = await receive_directly(endpoint, pending if is_plain else None, report)
+            way = await receive_directly(endpoint, pending if is_plain else None, report, early)
             if isinstance(way, Arrived):
                 return way
             lost = way.failure
@@ -230,6 +287,8 @@ async def _open_for_upload(
     if lost is not None:
         # The system reports it only once.
         dtp.bypass.lost_by(lost)
+    else:
+        early.clear()
     report.restart_clock()
     return dtp
 
@@ -277,20 +336,59 @@ def _published(result: TransferResult, target: UploadTarget) -> TransferResult:
     return attrs.evolve(result, spooled=True) if is_spooled else result
 
 
-async def _discard(target: UploadTarget, failure: BaseException, timeout: float | None) -> None:
-    """Discard an upload; a failure to do so must not conceal why it was cut."""
+async def _let_go(
+    target: UploadTarget,
+    failure: BaseException,
+    timeout: float | None,
+    *,
+    is_cut: bool,
+    early: Iterable[bytes] = (),
+) -> None:
+    """Discard or keep an upload; a failure to do so must not conceal why it has ended.
 
+    Args:
+        target: Where it went.
+        failure: Why it has ended.
+        timeout: Seconds that this may take.
+        is_cut: Whether it was cut, and not refused.
+        early: Bytes that came, and were not written yet.
+    """
+
+    async def keep() -> None:
+        keeping = cast("ResumableTarget", target)
+        try:
+            for data in early:
+                await keeping.write(data)
+        finally:
+            await keeping.keep()
+
+    may_keep = is_cut and hasattr(target, "keep")
     try:
-        await finish_despite_cancellation(target.discard(), timeout)
+        await finish_despite_cancellation(keep() if may_keep else target.discard(), timeout)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is noted
         failure.add_note(f"the incomplete upload could not be discarded: {in_words(repr, error)}")
 
 
-async def _discard_refused(target: object, refusal: Exception) -> None:
-    """Discard an upload that was refused at the call, if its target has `discard`."""
+async def _let_go_of_refused(target: object, refusal: Exception) -> None:
+    """Let go of an upload that was refused at the call, if its target has `discard`.
+
+    Nothing came of it: what came of earlier attempts stays.
+    """
 
     if inspect.iscoroutinefunction(getattr(target, "discard", None)):
-        await _discard(cast("UploadTarget", target), refusal, DEFAULT_DEADLINES.close)
+        timeout = DEFAULT_DEADLINES.close
+        await _let_go(cast("UploadTarget", target), refusal, timeout, is_cut=True)
+
+
+def _mode(*, offset: int, append: bool, resume: PartOwner | None) -> WriteMode:
+    """Return how a path is written to."""
+
+    if append:
+        return WriteMode.APPEND
+    if not offset:
+        return WriteMode.ATOMIC
+
+    return WriteMode.IN_PLACE if resume is None else WriteMode.RESUME
 
 
 def _is_over_with_connection(parameters: TransferParameters) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ftpdata.files import PartOwner, PartStore
+
 
 @pytest.fixture
 def open_directory() -> Iterator[Path]:
@@ -17,3 +19,18 @@ def open_directory() -> Iterator[Path]:
         path = Path(directory)
         path.chmod(0o755)
         yield path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PartStore]:
+    """Give the parts beneath the test's directory."""
+
+    with PartStore(tmp_path) as parts:
+        yield parts
+
+
+@pytest.fixture
+def ann(store: PartStore) -> PartOwner:
+    """Give an owner of parts."""
+
+    return store.owner("ann")

@@ -15,6 +15,7 @@ from ftpdata.errors import FileNameNotAllowed, FileUnavailable, FTPDataError
 from ftpdata.files import _libc
 from ftpdata.files._location import Location
 from ftpdata.files._places import NamedPlace
+from ftpdata.files.parts import PartOwner
 from ftpdata.files.target import FileTarget, WriteMode
 from tests.harness.seams import Seams, descriptors
 from tests.harness.users import as_user, needs_root
@@ -59,7 +60,7 @@ MEANWHILE: list[Callable[[Path], bytes]] = [_make, _replace, _append]
 
 
 @pytest.mark.parametrize("meanwhile", MEANWHILE)
-@pytest.mark.parametrize("mode", list(WriteMode))
+@pytest.mark.parametrize("mode", [m for m in WriteMode if m is not WriteMode.RESUME])
 async def test_a_discard_touches_nothing_of_anothers(
     served_directory: Path, mode: WriteMode, meanwhile: Callable[[Path], bytes]
 ) -> None:
@@ -160,59 +161,6 @@ async def test_what_comes_in_place_begins_with_an_empty_file(served_directory: P
         assert path.read_bytes() == content
 
 
-# What was cut, and is to be kept
-
-
-@pytest.mark.parametrize("when", ["before", "meanwhile"])
-@pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.EXCLUSIVE])
-async def test_what_was_cut_never_takes_the_place_of_a_file(
-    tmp_path: Path, mode: WriteMode, when: str
-) -> None:
-    """It stays hidden, and says where; another upload of the same name is not disturbed."""
-
-    path = tmp_path / "file"
-    if when == "before" and mode is WriteMode.ATOMIC:
-        path.write_bytes(OTHER)
-    target = await FileTarget.open(path, mode=mode, keep_partial=True)
-    await target.write(b"half a fi")
-    path.write_bytes(OTHER)
-    await target.discard()
-    assert path.read_bytes() == OTHER
-    assert target.part is not None
-    part = tmp_path / os.fsdecode(target.part)
-    assert part.read_bytes() == b"half a fi"
-    assert names(tmp_path) == [part.name, "file"]
-
-
-async def test_what_was_cut_takes_a_name_that_is_free(served_directory: Path) -> None:
-    """So that the client finds it; there is no part then."""
-
-    path = served_directory / "file"
-    target = await FileTarget.open(path, keep_partial=True)
-    await target.write(b"half a fi")
-    await target.discard()
-    assert path.read_bytes() == b"half a fi"
-    assert target.part is None
-
-
-async def test_what_was_cut_and_cannot_be_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was to be kept: it is, hidden, and the discard tells why."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr("ftpdata.files._places.rename_to_new", refuse)
-    target = await FileTarget.open(tmp_path / "file", keep_partial=True)
-    await target.write(b"half a fi")
-    with pytest.raises(FTPDataError):
-        await target.discard()
-
-    assert target.part is not None
-    assert names(tmp_path) == [Path(os.fsdecode(target.part)).name]
-
-
 # What cannot be removed
 
 
@@ -270,16 +218,15 @@ async def test_a_system_that_gives_a_second_name_instead(
     assert path.stat().st_nlink == 1
     for end in (FileTarget.commit, FileTarget.discard):
         path.unlink(missing_ok=True)
-        target = await FileTarget.open(path, mode=WriteMode.EXCLUSIVE, keep_partial=True)
+        target = await FileTarget.open(path, mode=WriteMode.EXCLUSIVE)
         await target.write(CONTENT)
         path.write_bytes(OTHER)
         if end is FileTarget.commit:
             with pytest.raises(FileUnavailable):
                 await target.commit()
-            assert names(tmp_path) == ["file"]
         else:
             await target.discard()
-            assert len(names(tmp_path)) == 2
+        assert names(tmp_path) == ["file"]
         assert path.read_bytes() == OTHER
 
 
@@ -344,14 +291,14 @@ async def test_a_spooled_upload(
     assert descriptors() == before
 
 
-async def test_a_spooled_upload_that_is_cut(fixed: Path) -> None:
+async def test_a_spooled_upload_that_is_cut(fixed: Path, ann: PartOwner) -> None:
     """It changes nothing, even where what came was to be kept."""
 
     before, old = descriptors(), read(fixed)
-    for keep in (False, True):
-        target = await FileTarget.open(fixed, keep_partial=keep)
+    for end in (FileTarget.discard, FileTarget.keep):
+        target = await FileTarget.open(fixed, parts=ann)
         await target.write(CONTENT)
-        await target.discard()
+        await end(target)
         assert read(fixed) == old
     assert names(fixed.parent) == ["file"]
     assert descriptors() == before

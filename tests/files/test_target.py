@@ -27,6 +27,7 @@ from ftpdata.errors import (
     TransferTimeout,
 )
 from ftpdata.files import _workers as workers
+from ftpdata.files import is_reserved
 from ftpdata.files._threads import Job, WorkerThreads
 from ftpdata.files.target import SHORT, FileTarget, WriteMode
 from ftpdata.outcome import End
@@ -36,6 +37,9 @@ from tests.harness.waiting import until
 
 CONTENT = bytes(range(256)) * 40
 OLD = b"what was there before"
+
+MODES = [mode for mode in WriteMode if mode is not WriteMode.RESUME]
+"""Those that need no owner of parts; the other one is in `test_parts`."""
 
 
 # Helpers
@@ -76,8 +80,7 @@ async def test_an_atomic_upload_appears_at_once_and_whole(served_directory: Path
     assert path.read_bytes() == OLD
     hidden = [name for name in names(served_directory) if name != "file"]
     assert len(hidden) == 1
-    assert hidden[0].startswith(".file.")
-    assert hidden[0].endswith(".part")
+    assert is_reserved(hidden[0])
     await target.write(CONTENT)
     assert target.position == 2 * len(CONTENT)
     await target.commit()
@@ -97,7 +100,7 @@ async def test_two_uploads_of_one_name_do_not_disturb_each_other(served_director
     assert path.read_bytes() == b"1" * 1000
 
 
-@pytest.mark.parametrize("mode", list(WriteMode))
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("durable", [False, True])
 async def test_what_each_mode_makes(served_directory: Path, mode: WriteMode, durable: bool) -> None:
     """Of a file that is new, and of one that is there."""
@@ -117,7 +120,7 @@ async def test_what_each_mode_makes(served_directory: Path, mode: WriteMode, dur
     assert old.read_bytes() == (OLD + b"abc" if mode is WriteMode.APPEND else b"abc")
 
 
-@pytest.mark.parametrize("mode", list(WriteMode))
+@pytest.mark.parametrize("mode", MODES)
 async def test_what_a_discard_leaves(served_directory: Path, mode: WriteMode) -> None:
     """Of an atomic or exclusive upload nothing; otherwise what came."""
 
@@ -133,19 +136,6 @@ async def test_what_a_discard_leaves(served_directory: Path, mode: WriteMode) ->
         await target.write(b"abc")
         await target.discard()
         assert old.read_bytes() == OLD
-
-
-@pytest.mark.parametrize("mode", [WriteMode.ATOMIC, WriteMode.EXCLUSIVE])
-async def test_keep_partial_publishes_what_came(served_directory: Path, mode: WriteMode) -> None:
-    """For a client that goes on with REST."""
-
-    path = served_directory / "file"
-    target = await FileTarget.open(path, mode=mode, keep_partial=True)
-    await target.write(b"half a fi")
-    await target.discard()
-    assert path.read_bytes() == b"half a fi"
-    await upload(path, b"le", mode=WriteMode.IN_PLACE, offset=9)
-    assert path.read_bytes() == b"half a file"
 
 
 async def test_in_place_from_an_offset(served_directory: Path) -> None:
@@ -220,7 +210,7 @@ async def test_symbolic_links(served_directory: Path) -> None:
     assert outside.read_bytes() == OLD
 
 
-@pytest.mark.parametrize("mode", list(WriteMode))
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("name", "code"),
     [
@@ -277,7 +267,7 @@ async def test_a_file_that_the_system_says_is_read_only(
 
 @pytest.mark.parametrize("length", [200, 220, 255])
 async def test_hidden_names_are_not_too_long(served_directory: Path, length: int) -> None:
-    """A name of 255 bytes can be uploaded: its hidden name is cut."""
+    """A name of 255 bytes can be uploaded: its hidden name does not contain it."""
 
     path = served_directory / ("\u00e9" * (length // 2) + "x" * (length % 2))
     target = await FileTarget.open(path)
@@ -330,7 +320,7 @@ async def test_a_target_that_is_found_in_the_thread(served_directory: Path) -> N
         await FileTarget.open(lose)
 
 
-@pytest.mark.parametrize("mode", WriteMode)
+@pytest.mark.parametrize("mode", MODES)
 async def test_what_a_commit_writes(served_directory: Path, mode: WriteMode) -> None:
     """After the bytes that were written before, and before the file is published."""
 
@@ -446,16 +436,15 @@ async def test_the_hidden_file_is_made_for_the_first_bytes(served_directory: Pat
     assert names(served_directory) == []
 
 
-@pytest.mark.parametrize("keep_partial", [False, True])
-async def test_an_upload_of_which_nothing_came(served_directory: Path, keep_partial: bool) -> None:
+async def test_an_upload_of_which_nothing_came(served_directory: Path) -> None:
     """It leaves what was there; one that ended cleanly is an empty file."""
 
     path = served_directory / "file"
     path.write_bytes(OLD)
-    target = await FileTarget.open(path, keep_partial=keep_partial)
+    target = await FileTarget.open(path)
     await target.discard()
     assert path.read_bytes() == OLD
-    target = await FileTarget.open(path, keep_partial=keep_partial)
+    target = await FileTarget.open(path)
     await target.commit()
     assert path.read_bytes() == b""
     assert names(served_directory) == ["file"]
@@ -545,7 +534,7 @@ async def test_a_short_write_is_followed_by_the_rest(served_directory: Path, sea
     assert (served_directory / "file").read_bytes() == CONTENT[:1000]
 
 
-@pytest.mark.parametrize("mode", list(WriteMode))
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", ["fifo", "fifo with a reader", "socket", "device"])
 async def test_only_regular_files_are_written(
     served_directory: Path, mode: WriteMode, kind: str
@@ -626,7 +615,7 @@ async def test_every_system_call_of_an_upload_may_fail(
 
     codes = {errno.EIO: 451, errno.ENOSPC: 452, errno.EACCES: 550, errno.EDQUOT: 552}
     failures = 0
-    for mode in WriteMode:
+    for mode in MODES:
         for code, reply_code in codes.items():
             for k in range(1, 30):
                 directory = tmp_path / f"{mode.name}-{code}-{k}"

@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 
-from ftpdata.files import _attributes, _descriptors, _location, _places, source, target
+from ftpdata.files import (
+    _attributes,
+    _descriptors,
+    _location,
+    _part_locks,
+    _places,
+    parts,
+    source,
+    target,
+)
 from tests.harness.waiting import until
 
 __all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]
@@ -30,7 +39,7 @@ class _Calls:
         return getattr(self._below, name)
 
 
-_FILES = (_attributes, _descriptors, _location, _places, source, target)
+_FILES = (_attributes, _descriptors, _location, _part_locks, _places, parts, source, target)
 """The modules that open, read and write files."""
 
 

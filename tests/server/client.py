@@ -195,9 +195,10 @@ class Client:
 
 
 def names(directory: Path) -> list[str]:
-    """Return the names in a directory, sorted."""
+    """Return the names in a directory, sorted, but not of what stays for a resumption."""
 
-    return sorted(path.name for path in directory.iterdir())
+    names = (path.name for path in directory.iterdir())
+    return sorted(name for name in names if not name.startswith(".ftpdata-part."))
 
 
 def make_file(directory: Path, name: bytes, content: bytes = b"") -> None:

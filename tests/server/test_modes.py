@@ -11,9 +11,11 @@ import anyio.to_thread
 import pytest
 
 from examples.control import Server
+from examples.server.settings import Uploads
 from examples.transfer_modes import COMBINATIONS, MODES, STRUCTURES, TEXT, TYPES, check
 from ftpdata import CodecOptions, TransferParameters
 from ftpdata.codecs import decoder_for, encoder_for
+from tests.harness.leaks import hidden_files
 from tests.harness.tls import client_context, server_certificate
 from tests.server.client import PATIENCE, Client, names, serving
 from tests.server.test_tls import ReusingFTP, protected_client
@@ -237,7 +239,9 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
         assert not (served_directory / "file").exists()
         await data.close()
         assert await client.codes(1) == [426]
-        assert (served_directory / "file").read_bytes() == b"one\ntwo"
+        assert not (served_directory / "file").exists()
+        [part] = hidden_files(served_directory)
+        assert part.read_bytes() == b"one\ntwo"
 
         assert await client.code("REST 4") == 350
         data = await client.passive()
@@ -245,6 +249,7 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
         assert await client.codes(1) == [125]
         data.writer.write(piece(0, b"three\r\n") + piece(16, b"next"))
         assert await client.reply() == "110 MARK next = 10"
+        assert not (served_directory / "file").exists()
         await data.send(piece(64, b""))
         assert await client.codes(1) == [226]
         assert (served_directory / "file").read_bytes() == b"one\nthree\n"
@@ -262,10 +267,28 @@ async def test_what_is_kept_takes_no_file_its_place(served_directory: Path) -> N
         assert await client.upload("STOR file", upload) == "110 MARK mark = 3"
         assert await client.codes(1) == [426]
         assert (served_directory / "file").read_bytes() == b"before"
-    hidden, visible = sorted(served_directory.iterdir())  # noqa: ASYNC240 - the server has ended
-    assert visible.name == "file"
-    assert hidden.read_bytes() == b"one"
-    hidden.unlink()
+    assert names(served_directory) == ["file"]
+    [part] = hidden_files(served_directory)
+    assert part.read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+async def test_what_is_not_kept_is_not_acknowledged(
+    served_directory: Path, *, anonymous: bool
+) -> None:
+    """Of a client that cannot resume, or a server that keeps nothing, a 110 would be a lie."""
+
+    uploads = Uploads.RESUMABLE if anonymous else Uploads.ATOMIC
+    async with serving(served_directory, uploads=uploads) as server, server.connected() as client:
+        await client.login("anonymous" if anonymous else "ann")
+        await choose(client, "I", "F", "B")
+        upload = block(0, b"one") + block(16, b"mark")
+        assert (await client.upload("STOR file", upload))[:3] == "426"
+        await client.quiet()
+        assert (await client.upload("STOR file", upload + block(64, b"")))[:3] == "226"
+        assert (await client.upload("APPE file", upload))[:3] == "110"
+        assert await client.codes(1) == [426]
+    assert hidden_files(served_directory) == []
 
 
 async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path) -> None:
@@ -279,6 +302,7 @@ async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path
         assert (served_directory / "file").read_bytes() == b"before"
         assert (await client.upload("APPE new", block(16, b"mark"))) == "110 MARK mark = 0"
         assert await client.codes(1) == [426]
+    assert hidden_files(served_directory) == []
     assert names(served_directory) == ["file"]
 
 

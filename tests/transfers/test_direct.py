@@ -831,7 +831,7 @@ async def test_an_upload_by_its_name_takes_the_shortest_way(
 
 
 @pytest.mark.parametrize("given", ["path", "target"])
-@pytest.mark.parametrize("how", ["appended", "from an offset", "partial"])
+@pytest.mark.parametrize("how", ["appended", "from an offset"])
 async def test_what_came_of_an_upload_stays(
     how: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -846,36 +846,23 @@ async def test_what_came_of_an_upload_stays(
     elif how == "from an offset":
         options = {"offset": 3}
     file: Any = path
-    if given == "target" or how == "partial":
+    if given == "target":
         modes = {"appended": WriteMode.APPEND, "from an offset": WriteMode.IN_PLACE}
         file = await FileTarget.open(
             path,
-            mode=modes.get(how, WriteMode.ATOMIC),
+            mode=modes[how],
             offset=options.pop("offset", 0),
-            keep_partial=how == "partial",
         )
         options.pop("append", None)
     async with pair() as (endpoint, peer):
         receiving = asyncio.ensure_future(receive_file(endpoint, file, **options))
         await asyncio.get_running_loop().sock_sendall(peer, content(1000))
-        expected = 1000 if how == "partial" else 1003
-        await until(
-            lambda: any(
-                name.stat().st_size == expected
-                for name in (tmp_path.glob(".new.*") if how == "partial" else [path])
-            )
-        )
+        await until(lambda: path.stat().st_size == 1003)
         reset(peer)
         with pytest.raises(FTPDataError):
             await receiving
-    if how == "partial":
-        # Hidden: what was cut does not take the place of what is whole.
-        [part, _] = sorted(names(tmp_path))
-        assert (tmp_path / part).read_bytes() == content(1000)
-        assert path.read_bytes() == b"old"
-    else:
-        assert path.read_bytes() == b"old" + content(1000)
-        assert names(tmp_path) == ["new"]
+    assert path.read_bytes() == b"old" + content(1000)
+    assert names(tmp_path) == ["new"]
 
 
 async def test_a_store_that_takes_too_long_to_write(

@@ -24,7 +24,7 @@ from ftpdata.errors import (
     TruncatedTransfer,
     UnsupportedParameter,
 )
-from ftpdata.files.target import FileTarget
+from ftpdata.files import PartOwner
 from ftpdata.outcome import End, TransferResult
 from ftpdata.parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
 from ftpdata.testing import half_close
@@ -301,7 +301,7 @@ async def test_a_marker_is_reported_once_all_before_it_is_stored(
 
 @marking
 async def test_a_cut_upload_goes_on_from_its_last_marker(
-    parameters: TransferParameters, tmp_path: Path
+    parameters: TransferParameters, tmp_path: Path, ann: PartOwner
 ) -> None:
     """Sender and receiver go on from the pair of the last 110: the file is whole, TYPE A too."""
 
@@ -317,11 +317,11 @@ async def test_a_cut_upload_goes_on_from_its_last_marker(
 
     data = encoded(parameters, content, options=options)
     async with connection() as (dtp, peer), peer_task(send_all(peer, data[: len(data) // 2])):
-        upload = await FileTarget.open(target, keep_partial=True)
-        work = receive_file(dtp, upload, parameters=parameters, on_marker=note)
+        work = receive_file(dtp, target, parameters=parameters, resume=ann, on_marker=note)
         await failed(work, TruncatedTransfer, End.INCOMPLETE)
 
-    stored = target.stat().st_size
+    [part] = {*tmp_path.iterdir()} - {source}  # noqa: ASYNC240 - nothing else runs
+    stored = part.stat().st_size
     last = markers.pop()
     assert 0 < last.offset <= stored < len(content)
     markers.clear()
@@ -331,7 +331,12 @@ async def test_a_cut_upload_goes_on_from_its_last_marker(
                 here, source, parameters=parameters, options=options, offset=int(last.text)
             ),
             receive_file(
-                there, target, parameters=parameters, offset=last.offset, on_marker=note
+                there,
+                target,
+                parameters=parameters,
+                offset=last.offset,
+                resume=ann,
+                on_marker=note,
             ),
         )
 

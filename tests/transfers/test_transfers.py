@@ -757,7 +757,7 @@ def test_a_process_that_is_killed_leaves_no_half_file(tmp_path: Path, sent: int)
             try:
                 peer.sendall(bytes(sent))
                 # It is known to be at work once its hidden file has what came.
-                while not any(hidden.stat().st_size == sent for hidden in tmp_path.glob(".*.part")):
+                while not any(hidden.stat().st_size == sent for hidden in tmp_path.glob(".ftp*")):
                     assert process.poll() is None
             finally:
                 process.send_signal(signal.SIGKILL)

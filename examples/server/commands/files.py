@@ -34,6 +34,9 @@ __all__ = ["HASH_NAMES"]
 HASH_NAMES = ("SHA-256", "SHA-512", "SHA-1", "MD5", "CRC32")
 """Algorithms of HASH; the first one is what a session starts with."""
 
+MAX_TOLD = 64
+"""Parts whose size a session remembers; the one that was asked for first is forgotten first."""
+
 MAX_COUNTED = 1024 * 1024
 """Bytes of a file that SIZE reads where the answer depends on what is in it: records of compressed
 mode take a second of work for each mebibyte, and the command is short."""
@@ -41,9 +44,18 @@ mode take a second of work for each mebibyte, and the command is short."""
 
 @command("DELE path", read_only_code=550)
 async def delete(session: Session, argument: str) -> Reply:
-    """Delete a file."""
+    """Delete a file, and what came of an upload of that name that was cut."""
 
-    await session.store.remove_file(await session.find(argument))
+    path, owner = await session.find(argument), session.part_owner
+    session.told_sizes.pop(path, None)
+    try:
+        await session.store.remove_file(path)
+    except FileNotFoundError:
+        if owner is None or not await session.store.remove_part(path, owner):
+            raise
+    else:
+        if owner is not None:
+            await session.store.remove_part(path, owner)
     return Reply(250, "Deleted.")
 
 
@@ -68,8 +80,12 @@ async def rename_to(session: Session, argument: str) -> Reply:
     if not is_allowed(argument):
         return Reply(553, "A new name has no NUL and no line ends.")
 
+    new, owner = await session.find(argument), session.part_owner
     try:
-        await session.store.rename(old, await session.find(argument))
+        if owner is not None:
+            # Without the file, what is older than it would seem to be of an upload that was cut.
+            await session.store.remove_part(old, owner, only_stale=True)
+        await session.store.rename(old, new)
     except OSError as error:
         raise not_written(error) from error
     return Reply(250, "Renamed.")
@@ -77,14 +93,28 @@ async def rename_to(session: Session, argument: str) -> Reply:
 
 @command("SIZE path", is_abortable=True)
 async def size(session: Session, argument: str) -> Reply:
-    """Tell how many bytes RETR would send, in the type, structure and mode set (RFC 3659 §4)."""
+    """Tell how many bytes RETR would send, in the type, structure and mode set (RFC 3659 §4).
+
+    If there is no file, but a part of an upload of this user's, it tells how many bytes came, so
+    that clients resume: see `PartStatus.told_size` in ftpdata.
+    """
 
     parameters = session.choices.parameters
     if parameters.mode is TransmissionMode.DEFLATE:
         # Before compression, as REST counts too: the two are used together.
         parameters = parameters.with_mode("S")
 
-    with await session.store.open_reader(await session.find(argument)) as file:
+    path = await session.find(argument)
+    session.told_sizes.pop(path, None)
+    try:
+        file = await session.store.open_reader(path)
+    except FileNotFoundError:
+        told = await _size_of_part(session, path) if parameters.is_identity else None
+        if told is None:
+            raise
+        return Reply(213, str(told))
+
+    with file:
         if parameters.is_identity:
             return Reply(213, str(file.size))
         if file.size > MAX_COUNTED:
@@ -96,6 +126,21 @@ async def size(session: Session, argument: str) -> Reply:
                 await anyio.to_thread.run_sync(counter.feed, data)
 
     return Reply(213, str(counter.finish()))
+
+
+async def _size_of_part(session: Session, path: str) -> int | None:
+    """Return the size that is told of a part of this user's, and remember it; None without one."""
+
+    owner = session.part_owner
+    part = None if owner is None else await session.store.part_status(path, owner)
+    if part is None:
+        return None
+
+    told = session.told_sizes
+    if len(told) >= MAX_TOLD:
+        del told[next(iter(told))]
+    told[path] = part.told_size
+    return part.told_size
 
 
 @command("MDTM path")

@@ -38,6 +38,7 @@ from ..failures import Refused, not_written
 from ..listings import Listing, open_facts, open_listing
 from ..paths import is_allowed
 from ..reply import Reply
+from ..settings import Uploads
 from ..store import Upload
 from ..transfer import Operation
 from .parameters import can_restart
@@ -94,26 +95,49 @@ async def retrieve(session: Session, argument: str) -> Reply:
 async def store(session: Session, argument: str) -> Reply:
     """Receive a file, which takes its name when it is whole.
 
-    After REST or RANG it is written in place; RANG says how much is to come.
+    After REST it goes on with what came of an upload that was cut, if this user may and there is
+    such a part. Otherwise, and after RANG, it is written in place; RANG says how much is to come.
     """
 
     operation, restart = _begin(session)
     _check_restart(session, restart)
-    mode = WriteMode.ATOMIC if restart == WHOLE else WriteMode.IN_PLACE
+    if session.settings.uploads is Uploads.IN_PLACE:
+        mode = WriteMode.IN_PLACE
+    elif restart == WHOLE:
+        mode = WriteMode.ATOMIC
+    else:
+        may_resume = restart.end is None and _part_owner(session) is not None
+        mode = WriteMode.RESUME if may_resume else WriteMode.IN_PLACE
     path = await _find_target(session, argument)
-    return await _receive(session, operation, path, mode, restart=restart)
+    # A client that was told the size of a part means the part. Another may have made a file of
+    # the name since: the rest of one file does not belong into it.
+    part_only = session.told_sizes.pop(path, None) is not None
+    return await _receive(session, operation, path, mode, restart=restart, part_only=part_only)
 
 
 @command("APPE path", is_abortable=True, is_upload=True, read_only_code=553)
 async def append(session: Session, argument: str) -> Reply:
-    """Receive bytes that are appended to a file."""
+    """Receive bytes that are appended to a file.
+
+    Some clients (curl) resume an upload in this way, after SIZE. If that told the size of a
+    part, what comes is appended to the part, and to nothing else: a client that did not ask wants
+    to append to the file.
+    """
 
     operation, restart = _begin(session)
     if restart != WHOLE:
         return Reply(450, "REST and APPE exclude each other.")
 
     path = await _find_target(session, argument)
-    return await _receive(session, operation, path, WriteMode.APPEND)
+    told = session.told_sizes.pop(path, 0)
+    if not told:
+        return await _receive(session, operation, path, WriteMode.APPEND)
+    if _part_owner(session) is None:
+        return Reply(450, "To go on with this upload, use TYPE I and STRU F.")
+
+    return await _receive(
+        session, operation, path, WriteMode.RESUME, restart=Restart(told), part_only=True
+    )
 
 
 @command("STOU [prefix]", is_abortable=True, is_upload=True, read_only_code=553)
@@ -223,27 +247,32 @@ async def _receive(
     mode: WriteMode,
     *,
     restart: Restart = WHOLE,
+    part_only: bool = False,
     announcement: str = "Send the file.",
 ) -> Reply:
-    target = await _open_target(session, path, mode, restart.offset)
+    target = await _open_target(session, path, mode, restart.offset, part_only=part_only)
+    # From here on, and in `receive_file`: a client that comes back resumes at once, although
+    # its first connection seems to live.
+    target.watch_takeover(lambda: operation.abort("The upload was resumed elsewhere."))
     try:
         connection = await _connect(session, operation, announcement, is_upload=True)
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await target.discard()
+            await target.keep()
         raise
 
     async def acknowledge(marker: RestartMarker) -> None:
-        # What was acknowledged stays, whatever happens to the rest.
-        target.keep_partial = marker.offset > 0
         await session.reply(Reply.parse(format_mark_reply(marker)))
+
+    # To acknowledge a marker is to promise that what is before it stays.
+    stays = target.leaves_part or target.keeps_what_came
 
     result = await receive_file(
         connection,
         target,
         parameters=session.choices.parameters,
         options=session.choices.options,
-        on_marker=acknowledge,
+        on_marker=acknowledge if stays else None,
         expected_size=None if restart.end is None else restart.end - restart.offset,
         throttle=session.throttle,
         progress=operation.progress,
@@ -261,14 +290,28 @@ async def _find_target(session: Session, argument: str) -> str:
     return await session.find(argument)
 
 
-async def _open_target(session: Session, path: str, mode: WriteMode, offset: int) -> Upload:
-    """Open a file for an upload; the caller commits or discards it."""
+def _part_owner(session: Session) -> str | None:
+    """Return whose part an upload leaves; None for nobody's.
+
+    What REST could not go on with is not kept: where bytes are converted, an offset in the part
+    is none in the client's file.
+    """
+
+    return session.part_owner if can_restart(session.choices.parameters) else None
+
+
+async def _open_target(
+    session: Session, path: str, mode: WriteMode, offset: int, *, part_only: bool
+) -> Upload:
+    """Open a file for an upload; the caller commits, keeps or discards it."""
 
     try:
-        if offset:
+        if offset and mode is not WriteMode.RESUME:
             # A file that is not there cannot be continued, and is not to be made.
             await session.store.status(path)
-        return await session.store.open_target(path, mode, offset)
+        return await session.store.open_target(
+            path, mode, offset, owner=_part_owner(session), part_only=part_only
+        )
     except BadArgument as error:
         # 501 is for what does not parse; this is an offset beyond the end of the file.
         raise Refused(554, error.message) from error
