@@ -278,8 +278,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="close_notify before the end of file",
         module="ftpdata/connection/_ending.py",
-        check="                self.delivery.keep_socket()\n            wire.close()\n",
-        instead="                self.delivery.keep_socket()\n            transport.abort()\n",
+        check="                self._delivery.keep_socket()\n            wire.close()\n",
+        instead="                self._delivery.keep_socket()\n            transport.abort()\n",
         tests="tests/tls/test_policy.py::test_every_download_ends_with_a_close_notify",
     ),
     Mutation(
@@ -784,8 +784,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a sender that is idle hears of a peer that is gone",
         module="ftpdata/connection/protocol.py",
-        check="        if sight.is_gone:\n            self._give_up(Verdict.LOST, sight)\n",
-        instead="        pass\n",
+        check="            give_up(Verdict.LOST, sight, self, self._wire)\n",
+        instead="            pass\n",
         tests="tests/connection/test_protocol.py"
         "::test_an_idle_producer_is_stopped_when_its_peer_is_gone",
     ),
@@ -798,10 +798,10 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="deadline of the end",
-        module="ftpdata/connection/protocol.py",
-        check="            is_stall = verdict is Verdict.STALLED\n"
-        "            self.abort(End.STALLED if is_stall else End.CLOSE_TIMEOUT)\n",
-        instead="            pass\n",
+        module="ftpdata/connection/_loss.py",
+        check="        is_stall = verdict is Verdict.STALLED\n"
+        "        dtp.abort(End.STALLED if is_stall else End.CLOSE_TIMEOUT)\n",
+        instead="        pass\n",
         tests="tests/connection/test_ending.py::test_finish_has_a_limit"
         " tests/connection/test_ending.py::test_finish_is_not_true_before_the_peer_has_it",
     ),

@@ -49,7 +49,7 @@ Inside, `protocol` has the contract of a `DTP` and the transport's callbacks. Wh
 for it has a module each:
 
 - `_wire`: the transport, what has passed over it, and what is held;
-- `_fate`: how the connection ended, and who waits for that; `_loss`: which end a loss is;
+- `_fate`: how the connection ended, and who waits for that; `_loss`: what a loss means;
 - `_feed`: when the producer is paused, resumed or asked;
 - `_intake`: what the consumer gets, and when it is let go; `_direct_reader`: reading into
   its memory;

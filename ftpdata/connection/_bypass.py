@@ -16,9 +16,10 @@ from collections.abc import Callable
 from .._kernel import carries_as_is, duplicate_socket
 from ..errors import FTPDataError
 from ..outcome import End
-from ._delivery import Sight, Verdict
-from ._delivery_watch import DeliveryWatch
+from ._delivery import Verdict
 from ._fate import Fate
+from ._loss import give_up, lose
+from ._owner import Owner
 from ._wire import Wire
 
 __all__ = ["Bypass"]
@@ -28,25 +29,17 @@ class Bypass:
     """The way past one `DTP`; see `DTP.bypass`.
 
     Args:
+        dtp: The `DTP`.
         wire: The connection.
         fate: How it ended.
-        high_water: The `DTP`'s own limit of bytes that wait to be sent.
-        give_up: Ends the connection, with a verdict and what was seen.
     """
 
-    __slots__ = ("_fate", "_give_up", "_high_water", "_wire")
+    __slots__ = ("_dtp", "_fate", "_wire")
 
-    def __init__(
-        self,
-        wire: Wire,
-        fate: Fate,
-        high_water: int,
-        give_up: Callable[[Verdict, Sight], None],
-    ) -> None:
+    def __init__(self, dtp: Owner, wire: Wire, fate: Fate) -> None:
+        self._dtp = dtp
         self._wire = wire
         self._fate = fate
-        self._high_water = high_water
-        self._give_up = give_up
 
     # Its end
 
@@ -72,7 +65,7 @@ class Bypass:
         """
 
         self._fate.on_cut(None)
-        self._give_up(Verdict.LOST, Sight(error=error))
+        lose(error, self._dtp, self._wire)
         assert self._fate.reason is not None
         return self._fate.reason
 
@@ -89,7 +82,7 @@ class Bypass:
 
         transport = self._wire.transport
         if transport is not None and self._fate.end is None and not transport.is_closing():
-            transport.set_write_buffer_limits(high=min(nbytes, self._high_water))
+            transport.set_write_buffer_limits(high=min(nbytes, self._dtp.high_water))
 
     def account_sent(self, nbytes: int, *, eof: bool = False) -> None:
         """Count bytes that were sent past `DTP.write`.
@@ -123,14 +116,14 @@ class Bypass:
         if wire.transport is None:
             raise fate.not_connected(eof_sent=wire.eof_sent)
 
-        watch = DeliveryWatch(wire, stall=math.inf if stall is None else stall)
+        watch = wire.watch_delivery(stall=math.inf if stall is None else stall)
         while fate.end is None and wire.is_open:
             verdict, sight = watch.judge()
             if verdict is Verdict.DELIVERED:
                 return True
 
             if verdict is not Verdict.PENDING:
-                self._give_up(verdict, sight)
+                give_up(verdict, sight, self._dtp, wire)
             elif sight.unacknowledged is None:
                 return False
             else:

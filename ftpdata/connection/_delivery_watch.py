@@ -9,10 +9,10 @@ import asyncio
 import math
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from .._kernel import duplicate_socket, sight_of
 from ._delivery import Delivery, Sight, Verdict
-from ._wire import Wire
 
 __all__ = ["DeliveryWatch"]
 
@@ -21,19 +21,29 @@ class DeliveryWatch:
     """Knows whether the peer has what was sent over a connection.
 
     Args:
-        wire: The connection, which is made.
+        transport: The transport of the connection.
+        channel: This library's TLS below the transport. None in clear, and if the TLS is the event
+            loop's own.
+        is_protected: Whether there is any TLS.
         stall: See `Delivery`.
         close: See `Delivery`.
     """
 
-    def __init__(self, wire: Wire, *, stall: float | None, close: float = math.inf) -> None:
-        assert wire.transport is not None
-        self._transport = wire.transport
-        self._channel = wire.channel
-        self._is_protected = wire.tls is not None
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        *,
+        channel: Any,
+        is_protected: bool,
+        stall: float | None,
+        close: float = math.inf,
+    ) -> None:
+        self._transport = transport
+        self._channel = channel
+        self._is_protected = is_protected
         self._loop = asyncio.get_running_loop()
         self._delivery = Delivery(
-            self._loop.time(), is_protected=self._is_protected, stall=stall, close=close
+            self._loop.time(), is_protected=is_protected, stall=stall, close=close
         )
         self._timer: asyncio.TimerHandle | None = None
         self._kept_socket: socket.socket | None = None

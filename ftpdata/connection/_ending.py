@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from ..outcome import End
 from ._delivery import Sight, Verdict, answer_patience
-from ._delivery_watch import DeliveryWatch
 from ._fate import Fate
+from ._loss import give_up
 from ._owner import Owner
 from ._wire import Wire
 
@@ -26,45 +26,37 @@ class Ending:
         dtp: The connection's `DTP`.
         wire: The connection.
         fate: How it ended. A clean end with a last word is decided here.
-        give_up: Called if the peer does not get everything, with the verdict and what was seen.
         conclude: Called if the peer has everything and the transport stays open for its last word.
         timeout: See `DTP.finish`.
         stall: See `DTP.finish`.
-
-    Attributes:
-        delivery: The watch on what was sent.
     """
 
-    __slots__ = ("_conclude", "_dtp", "_fate", "_give_up", "_wire", "delivery")
+    __slots__ = ("_conclude", "_delivery", "_dtp", "_fate", "_wire")
 
     def __init__(
         self,
         dtp: Owner,
         wire: Wire,
         fate: Fate,
-        *,
-        give_up: Callable[[Verdict, Sight], None],
         conclude: Callable[[], None],
+        *,
         timeout: float | None,
         stall: float | None,
     ) -> None:
         self._dtp = dtp
         self._wire = wire
         self._fate = fate
-        self._give_up = give_up
         self._conclude = conclude
         stall, close = self._limits(timeout, stall)
-        self.delivery = DeliveryWatch(wire, stall=stall, close=close)
+        self._delivery = wire.delivery = wire.watch_delivery(stall=stall, close=close)
 
     def limit(self, timeout: float | None, stall: float | None) -> None:
         """Change the limits. They begin to run now."""
 
         stall, close = self._limits(timeout, stall)
-        self.delivery.limit(stall=stall, close=close)
+        self._delivery.limit(stall=stall, close=close)
 
-    def _limits(
-        self, timeout: float | None, stall: float | None
-    ) -> tuple[float | None, float]:
+    def _limits(self, timeout: float | None, stall: float | None) -> tuple[float | None, float]:
         """Choose the limits of the `Delivery`: for a stall, and for closing."""
 
         if timeout is None:
@@ -84,7 +76,7 @@ class Ending:
         if not transport.can_write_eof():
             # TLS: the close_notify first, then the end of file. The transport sends both.
             if wire.tls is not None and not wire.eof_received:
-                self.delivery.keep_socket()
+                self._delivery.keep_socket()
             wire.close()
         elif not wire.eof_sent and wire.is_open:
             if wire.eof_received and not wire.written:
@@ -100,15 +92,15 @@ class Ending:
         if self._fate.end is not None:
             return
 
-        self.delivery.rest()
+        self._delivery.rest()
         is_answered = self._wire.eof_received and self._wire.tls is None
-        verdict, sight = self.delivery.judge(is_answered=is_answered)
+        verdict, sight = self._delivery.judge(is_answered=is_answered)
         if verdict is Verdict.DELIVERED:
             self._say_farewell(sight)
         elif verdict is Verdict.PENDING:
-            self.delivery.look_again(self.check)
+            self._delivery.look_again(self.check)
         else:
-            self._give_up(verdict, sight)
+            give_up(verdict, sight, self._dtp, self._wire)
 
     def _say_farewell(self, sight: Sight) -> None:
         """End a transfer whose peer has everything.

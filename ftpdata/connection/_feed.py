@@ -57,17 +57,20 @@ class Feed:
         self._fate = fate
         self._is_paused = False
         self._is_scheduled = False
+        wire.has_writer = True
 
     def release(self) -> None:
         """Let the producer go: it has no more data."""
 
         self.producer = None
+        self._wire.has_writer = False
 
     def stop(self) -> None:
         """Stop the producer: the connection has ended."""
 
         producer, self.producer = self.producer, None
         assert producer is not None
+        self._wire.has_writer = False
         try:
             producer.stop_producing()
         except Exception as error:  # noqa: BLE001 - the end stands; the error is not lost

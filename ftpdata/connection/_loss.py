@@ -1,13 +1,17 @@
-"""What it means for a transfer that its connection is lost."""
+"""What it means that a connection is lost: how it has ended, and what is done about it."""
 
 from __future__ import annotations
 
+import errno
+import os
+
 from .._kernel import RESET_ERRNOS, has_close_notify
 from ..outcome import End
-from ._delivery_watch import DeliveryWatch
+from ._delivery import Sight, Verdict
+from ._owner import Owner
 from ._wire import Wire
 
-__all__ = ["classify_loss", "is_truncated"]
+__all__ = ["classify_loss", "give_up", "is_truncated", "lose"]
 
 RESETS = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
@@ -27,26 +31,20 @@ def is_truncated(wire: Wire, *, strict_close: bool) -> bool:
 
 
 def classify_loss(
-    exc: Exception | None,
-    wire: Wire,
-    *,
-    delivery: DeliveryWatch | None,
-    is_sending: bool,
-    strict_close: bool,
+    exc: Exception | None, wire: Wire, *, strict_close: bool
 ) -> tuple[End, str | None]:
     """Classify what the transport or the system has reported.
 
     Args:
         exc: The argument of ``connection_lost``, or the error of a system call.
         wire: The connection.
-        delivery: The watch on what was sent; None before the end of file is sent.
-        is_sending: Whether something was sent, or is to be, without its end of file.
         strict_close: See `is_truncated`.
 
     Returns:
         How the connection has ended, and a message if there is more to say.
     """
 
+    delivery = wire.delivery
     if exc is not None:
         is_reset = isinstance(exc, RESETS) or (
             isinstance(exc, OSError) and exc.errno in RESET_ERRNOS
@@ -61,7 +59,7 @@ def classify_loss(
             return End.LOST, "the peer closed the connection before it had everything"
         return End.CLEAN, None
 
-    if is_sending:
+    if wire.is_sending:
         return End.LOST, "the peer closed the connection before the end of file was sent"
 
     if wire.eof_received:
@@ -72,3 +70,24 @@ def classify_loss(
 
     # uvloop does not call eof_received for a bare FIN.
     return End.TLS_TRUNCATED if is_truncated(wire, strict_close=strict_close) else End.CLEAN, None
+
+
+def lose(error: OSError, dtp: Owner, wire: Wire) -> None:
+    """End a connection with an error of the system that the transport has not reported."""
+
+    end, message = classify_loss(error, wire, strict_close=dtp.strict_close)
+    if end is not End.CLEAN:
+        dtp.abort(end, message, cause=error)
+    elif wire.transport is not None:
+        wire.transport.abort()
+
+
+def give_up(verdict: Verdict, sight: Sight, dtp: Owner, wire: Wire) -> None:
+    """End a connection over which the peer does not get everything."""
+
+    if verdict is Verdict.LOST:
+        # A peer that closes before it has read everything resets, too.
+        lose(sight.error or OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)), dtp, wire)
+    else:
+        is_stall = verdict is Verdict.STALLED
+        dtp.abort(End.STALLED if is_stall else End.CLOSE_TIMEOUT)

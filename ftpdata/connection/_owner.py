@@ -13,8 +13,10 @@ __all__ = ["Owner", "report_failure"]
 
 
 class Owner(Protocol):
-    """The part of a `DTP` that its `Feed`, its `Intake` and its `Ending` use."""
+    """The part of a `DTP` that is used by the objects that work for it."""
 
+    high_water: int
+    strict_close: bool
     close_timeout: float | None
     stall_timeout: float | None
 

@@ -1,14 +1,15 @@
 """The transport of a data connection, and what has passed over it.
 
-A `Wire` is the state that a `DTP` shares with the objects that work for it: with its ending
-(`_ending`), its producer (`_feed`) and the fast ways (`_bypass`). It counts, holds what came too
-early, and knows the habits of the event loops' transports. It knows nothing of producers, of
-consumers, or of how the connection ends.
+A `Wire` is the state that a `DTP` shares with the objects that work for it: its producer's `Feed`,
+its consumer's `Intake`, its `Ending` and the `Bypass` of the fast ways. It counts, holds what came
+too early, and knows the habits of the event loops' transports. It calls no producer and no
+consumer, and does not decide how the connection ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from .._kernel import reset_on_close, sight_of
 from ..addresses import HostPort
 from ..errors import BadAddress
 from ._delivery import Sight
+from ._delivery_watch import DeliveryWatch
 
 __all__ = ["Wire", "peer_of"]
 
@@ -56,8 +58,10 @@ class Wire:
             the TLS is the event loop's own.
         written: Bytes that were given to the transport, or sent past it.
         sent: Bytes that have left the transport, as of the last `note_sent`.
+        has_writer: Whether a producer is registered, which will write more.
         is_full: Whether the transport has asked for a pause of writing.
         eof_sent: Whether the end of file was sent, or waits for the data before it to be sent.
+        delivery: The watch on whether the peer has what was sent; None until the graceful end.
         received: Bytes that were received.
         is_reading: Whether the transport may deliver.
         is_held_back: Whether the consumer has asked for a pause of delivery.
@@ -71,8 +75,10 @@ class Wire:
         "_waiters",
         "_watched",
         "channel",
+        "delivery",
         "eof_received",
         "eof_sent",
+        "has_writer",
         "held",
         "held_size",
         "is_full",
@@ -92,11 +98,13 @@ class Wire:
         self.tls: ssl.SSLObject | None = None
         self.channel: Any = None
         self.written = self.sent = self.received = self.held_size = 0
-        self.is_full = self.eof_sent = self.eof_received = False
+        self.has_writer = self.is_full = self.eof_sent = self.eof_received = False
+        self.delivery: DeliveryWatch | None = None
         self.is_reading = True
         self.is_held_back = False
-        self.held: list[bytes] = []
-        # Those who wait for room to write: a tuple, as an empty one takes no memory.
+        # Mostly there are neither: empty tuples take no memory.
+        self.held: list[bytes] | tuple[()] = ()
+        # Those who wait for room to write.
         self._waiters: tuple[asyncio.Future[None], ...] = ()
         # The number of the socket that is watched for a hang-up.
         self._watched: int | None = None
@@ -125,6 +133,12 @@ class Wire:
 
     # Sending
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether something was sent, or is to be, without its end of file."""
+
+        return not self.eof_sent and (self.has_writer or self.written > 0)
+
     def note_sent(self) -> None:
         """Count what has left the transport."""
 
@@ -148,6 +162,18 @@ class Wire:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def watch_delivery(self, *, stall: float | None, close: float = math.inf) -> DeliveryWatch:
+        """Make a watch on whether the peer has what was sent; see `Delivery` for its limits."""
+
+        assert self.transport is not None
+        return DeliveryWatch(
+            self.transport,
+            channel=self.channel,
+            is_protected=self.tls is not None,
+            stall=stall,
+            close=close,
+        )
+
     def shut_down(self) -> None:
         """Send the end of file after what was written.
 
@@ -162,15 +188,12 @@ class Wire:
 
     # Receiving
 
-    def read_if(self, wanted: bool) -> None:
-        """Let the transport deliver, or pause it; do nothing if that is its state already."""
+    def set_reading(self, wanted: bool) -> None:
+        """Let the transport deliver, or pause it, if its state is the other one."""
 
         transport = self.transport
-        if wanted is self.is_reading or transport is None or transport.is_closing():
-            return
-
-        if self.eof_received:
-            # There is nothing to read, and asyncio would report the same end of file once more.
+        # After the end of file there is nothing to read, and asyncio would report it once more.
+        if transport is None or self.eof_received or transport.is_closing():
             return
 
         self.is_reading = wanted
@@ -198,8 +221,7 @@ class Wire:
     def hold(self, data: bytes) -> None:
         """Keep data that nobody wants yet, and let no more come."""
 
-        self.held.append(data)
-        self.held_size += len(data)
+        self._keep(data)
         if self.is_open:
             assert self.transport is not None
             # Always: uvloop starts to read after connection_made even if that has paused reading.
@@ -228,8 +250,7 @@ class Wire:
         try:
             while data := cast("ssl.SSLObject", self.tls).read(TLS_READ):
                 self.received += len(data)
-                self.held.append(data)
-                self.held_size += len(data)
+                self._keep(data)
             self.eof_received = True
         except ssl.SSLZeroReturnError:
             self.eof_received = True
@@ -237,9 +258,17 @@ class Wire:
             # The stream ends without a close_notify.
             self.eof_received = not strict_close
 
+    def _keep(self, data: bytes) -> None:
+        if isinstance(self.held, list):
+            self.held.append(data)
+        else:
+            self.held = [data]
+        self.held_size += len(data)
+
     def take_held(self) -> bytes:
         """Give the first of what is held; there must be some."""
 
+        assert isinstance(self.held, list)
         data = self.held.pop(0)
         self.held_size -= len(data)
         return data
@@ -247,7 +276,7 @@ class Wire:
     def discard_held(self) -> None:
         """Drop what is held."""
 
-        self.held.clear()
+        self.held = ()
         self.held_size = 0
 
     # Watching for a peer that is gone

@@ -29,8 +29,6 @@ Invariants, on which everything above relies:
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import ssl
 from datetime import datetime
 
@@ -43,13 +41,13 @@ from ..listing.entry import ListingEntry
 from ..listing.unix import ListingRules, format_list_line
 from ..outcome import End
 from ._bypass import Bypass
-from ._delivery import Sight, Verdict
+from ._delivery import Verdict
 from ._direct_reader import DirectReader
 from ._ending import Ending
 from ._fate import CloseWaiter, Fate, stand_in
 from ._feed import Feed
 from ._intake import Intake
-from ._loss import classify_loss, is_truncated
+from ._loss import classify_loss, give_up, is_truncated, lose
 from ._wire import Wire, peer_of
 
 __all__ = ["DTP"]
@@ -125,7 +123,8 @@ class DTP(asyncio.Protocol):
     def is_connected(self) -> bool:
         """Whether the connection is open: made, and neither lost nor aborted."""
 
-        return self.has_been_connected and self._fate.end is None and not self._fate.is_over
+        fate = self._fate
+        return self._wire.transport is not None and fate.end is None and not fate.is_over
 
     @property
     def has_been_connected(self) -> bool:
@@ -171,7 +170,7 @@ class DTP(asyncio.Protocol):
     def bypass(self) -> Bypass:
         """What a transfer may do past the transport and past this contract; not for users."""
 
-        return Bypass(self._wire, self._fate, self.high_water, self._give_up)
+        return Bypass(self, self._wire, self._fate)
 
     @property
     def peer(self) -> HostPort | None:
@@ -409,7 +408,7 @@ class DTP(asyncio.Protocol):
         try:
             wire.shut_down()
         except OSError as error:
-            self._lose(error)
+            lose(error, self, self._wire)
 
     # Receiving: the producer side
 
@@ -589,9 +588,9 @@ class DTP(asyncio.Protocol):
             return
 
         if fate.end is None:
-            if exc is None and self._ending is None and not self._is_sending:
+            if exc is None and self._ending is None and not wire.is_sending:
                 wire.hold_undelivered(strict_close=self.strict_close)
-            end, message = self._classify_loss(exc)
+            end, message = classify_loss(exc, wire, strict_close=self.strict_close)
             if end is not End.CLEAN:
                 fate.decide(end, message, exc)
             else:
@@ -628,7 +627,7 @@ class DTP(asyncio.Protocol):
             return is_clear
 
         self._complete_receiving()
-        return is_clear and (self._is_sending or self.half_open or not self._had_consumer)
+        return is_clear and (wire.is_sending or self.half_open or not self._had_consumer)
 
     # Callbacks of the transport: flow control
 
@@ -670,14 +669,6 @@ class DTP(asyncio.Protocol):
         if wire.holds_too_much:
             self.abort(End.LOST, f"the transport delivered {wire.held_size} bytes while paused")
 
-    # Private: sending
-
-    @property
-    def _is_sending(self) -> bool:
-        """Whether something was sent, or is to be, without its end of file."""
-
-        return not self._wire.eof_sent and (self._feed is not None or self._wire.written > 0)
-
     # Private: receiving
 
     def _read_directly(self) -> None:
@@ -703,29 +694,33 @@ class DTP(asyncio.Protocol):
 
         wire = self._wire
         if self._intake is not None:
-            wire.read_if(not wire.is_held_back and not wire.held)
+            wanted = not wire.is_held_back and not wire.held
         else:
-            wire.read_if(self._ending is not None)
+            wanted = self._ending is not None
+        if wanted is not wire.is_reading:
+            wire.set_reading(wanted)
 
     def _pause_again(self) -> None:
         if self._fate.end is None:
             self._wire.pause_again()
 
     def _deliver_held(self) -> None:
-        if self._intake is not None:
+        wire = self._wire
+        if wire.held and self._intake is not None:
             self._intake.deliver_held()
-        if self._wire.eof_received or self._fate.is_over:
+        if wire.eof_received or self._fate.is_over:
             self._complete_receiving()
 
     def _complete_receiving(self) -> None:
         """Let the consumer go if it has everything up to the end of file."""
 
-        if self._wire.held or self._intake is None:
+        wire = self._wire
+        if wire.held or self._intake is None:
             return
 
         self._release_consumer()
-        if not self._is_sending and not self.half_open:
-            self._wire.close()
+        if not wire.is_sending and not self.half_open:
+            wire.close()
 
     def _release_consumer(self) -> None:
         intake, self._intake = self._intake, None
@@ -747,33 +742,17 @@ class DTP(asyncio.Protocol):
             return
 
         self._ending = ending = Ending(
-            self,
-            self._wire,
-            self._fate,
-            give_up=self._give_up,
-            conclude=self._conclude,
-            timeout=timeout,
-            stall=stall,
+            self, self._wire, self._fate, self._conclude, timeout=timeout, stall=stall
         )
         try:
             ending.begin()
         except OSError as error:
-            self._lose(error)
+            lose(error, self, self._wire)
         if self._intake is None:
             self._wire.discard_held()
 
         self._update_reading()
         ending.check()
-
-    def _give_up(self, verdict: Verdict, sight: Sight) -> None:
-        """End a connection over which the peer does not get everything."""
-
-        if verdict is Verdict.LOST:
-            # A peer that closes before it has read everything resets, too.
-            self._lose(sight.error or OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
-        else:
-            is_stall = verdict is Verdict.STALLED
-            self.abort(End.STALLED if is_stall else End.CLOSE_TIMEOUT)
 
     def _look_for_hangup(self) -> None:
         """End a transfer whose peer is gone. A receiver learns that from the transport, in turn."""
@@ -787,25 +766,7 @@ class DTP(asyncio.Protocol):
 
         sight = self._wire.look()
         if sight.is_gone:
-            self._give_up(Verdict.LOST, sight)
-
-    def _lose(self, error: OSError) -> None:
-        """End the connection with an error of the system that the transport has not reported."""
-
-        end, message = self._classify_loss(error)
-        if end is not End.CLEAN:
-            self.abort(end, message, cause=error)
-        elif self._wire.transport is not None:
-            self._wire.transport.abort()
-
-    def _classify_loss(self, exc: Exception | None) -> tuple[End, str | None]:
-        return classify_loss(
-            exc,
-            self._wire,
-            delivery=None if self._ending is None else self._ending.delivery,
-            is_sending=self._is_sending,
-            strict_close=self.strict_close,
-        )
+            give_up(Verdict.LOST, sight, self, self._wire)
 
     def _conclude(self) -> None:
         """Report the end to everybody. Runs once."""
@@ -814,9 +775,9 @@ class DTP(asyncio.Protocol):
         fate.is_over = True
         wire.watch_no_more(self._look_for_hangup)
         wire.leave_tls()
-        if self._ending is not None:
-            self._ending.delivery.stop()
-            self._ending = None
+        self._ending = None
+        if wire.delivery is not None:
+            wire.delivery.stop()
 
         feed, self._feed = self._feed, None
         if feed is not None:

@@ -78,9 +78,9 @@ def test_what_a_loss_means(
     wire = Wire()
     wire.tls = tls
     wire.eof_received = eof_received
-    found, message = classify_loss(
-        exc, wire, delivery=delivery, is_sending=is_sending, strict_close=True
-    )
+    wire.delivery = delivery
+    wire.has_writer = is_sending
+    found, message = classify_loss(exc, wire, strict_close=True)
     assert found is end
     assert (message is None) == (
         exc is not None or end in {End.CLEAN, End.TLS_TRUNCATED}
