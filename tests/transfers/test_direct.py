@@ -68,6 +68,7 @@ def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be late for the shortest way, however busy the machine is."""
 
     monkeypatch.setattr(direct, "MOMENT", 30.0)
+    monkeypatch.setattr(direct, "DELIVERY_MOMENT", 30.0)
 
 
 @pytest.fixture
