@@ -1,4 +1,4 @@
-"""What the tests of transfers share."""
+"""Fixtures that the tests of transfers share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ftpdata.files import PartOwner, PartStore
 
 @pytest.fixture
 def ann(tmp_path: Path) -> Iterator[PartOwner]:
-    """Give an owner of parts beneath the test's directory."""
+    """Return an owner of parts under the test's directory."""
 
     with PartStore(tmp_path) as store:
         yield store.owner("ann")

@@ -1,4 +1,4 @@
-"""Small files without a transport: the good case, and the way on from everything else."""
+"""Small files are transferred without a transport; whatever else happens takes the plain way."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ SIZES = [0, 1, 1024, DIRECT_LIMIT - 1, DIRECT_LIMIT]
 
 
 async def opens_late(pending: PendingFile[Any], timeout: float) -> None:
-    """Stand for `PendingFile.get_soon` where a store takes long to open a file."""
+    """Stand in for `PendingFile.get_soon` where a store takes long to open a file."""
 
 
 
 
 @functools.cache
 def content(size: int) -> bytes:
-    """Bytes that no other place of the file has."""
+    """Return bytes that differ at every place of the file."""
 
     return bytes(i * 7 % 251 for i in range(size))
 
 
 @pytest.fixture
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be late for the shortest way, however busy the machine is."""
+    """Give the shortest way all the time it needs, however busy the machine is."""
 
     monkeypatch.setattr(direct, "MOMENT", 30.0)
     monkeypatch.setattr(direct, "DELIVERY_MOMENT", 30.0)
@@ -83,20 +83,20 @@ def file(tmp_path: Path) -> Iterator[int]:
 
 
 def all_in_memory(_: int, count: int, position: int) -> bytes:
-    """What `read_cached` gives of the file, unless the system is about to write it to the disk."""
+    """Return what `read_cached` finds, unless the system is about to write the file to disk."""
 
     return content(DIRECT_LIMIT)[position : position + count]
 
 
 def names(directory: Path) -> list[str]:
-    """Names in a directory."""
+    """Return the names in a directory."""
 
     return [path.name for path in directory.iterdir()]
 
 
 @contextlib.asynccontextmanager
 async def pair(**options: Any) -> Any:
-    """An endpoint, and its peer's socket."""
+    """Yield an endpoint, and its peer's socket."""
 
     sock, peer = await tcp_pair(**options)
     async with AcceptedEndpoint(sock) as endpoint:
@@ -109,7 +109,7 @@ async def pair(**options: Any) -> Any:
 async def test_what_an_endpoint_that_does_not_open_was_to_bring_is_discarded(
     tmp_path: Path,
 ) -> None:
-    """A target is committed or discarded in any case, and leaves nothing."""
+    """A target is committed or discarded in any case; nothing of it stays open."""
 
     endpoint = await listen_passive(
         "127.0.0.1", control_peer="127.0.0.1", deadlines=Deadlines(open=0.02)
@@ -131,7 +131,7 @@ async def test_a_small_file_takes_the_shortest_way(
 ) -> None:
     """The peer has every byte and the end of file; the result is that of any transfer."""
 
-    # However busy the machine and its disk are.
+    # This holds however busy the machine and its disk are.
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
     told: list[tuple[int, int | None]] = []
@@ -152,7 +152,7 @@ async def test_a_small_file_takes_the_shortest_way(
 @pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 async def test_a_range_of_a_file(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It starts at the offset and has the given length."""
+    """A range starts at its offset and has the given length."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
@@ -169,7 +169,7 @@ async def test_a_range_of_a_file(file: int, monkeypatch: pytest.MonkeyPatch) -> 
 async def test_the_way_on_from_everything_else(
     hindrance: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plain way sends every byte once, however much the shortest way has sent already."""
+    """The plain way sends every byte once, however much the shortest way has already sent."""
 
     size = DIRECT_LIMIT
     options: dict[str, Any] = {}
@@ -179,7 +179,7 @@ async def test_the_way_on_from_everything_else(
     elif hindrance == "not acknowledged":
         monkeypatch.setattr(_link, "sight_of", lambda _: Sight(1))
     elif hindrance == "full buffer":
-        # Nobody waits for room.
+        # Nothing waits for room in the socket.
         monkeypatch.setattr(direct, "MOMENT", 0.0)
         buffers = {"send_buffer": 4096, "receive_buffer": 4096}
     elif hindrance == "throttle":
@@ -199,7 +199,7 @@ async def test_the_way_on_from_everything_else(
 
 
 async def test_a_peer_that_is_gone(file: int) -> None:
-    """The error is a reset, as on the long way."""
+    """The error is a reset, as on the plain way."""
 
     async with pair() as (endpoint, peer):
         reset(peer)
@@ -212,7 +212,7 @@ async def test_a_peer_that_is_gone(file: int) -> None:
 
 @pytest.mark.parametrize("receiving", [False, True])
 async def test_a_connection_that_does_not_come(receiving: bool, file: int, tmp_path: Path) -> None:
-    """The error has a result, too, and the endpoint is closed."""
+    """The error has a result, and the endpoint is closed."""
 
     endpoint = await listen_passive(
         "127.0.0.1", control_peer="127.0.0.1", deadlines=Deadlines(open=0.02)
@@ -235,7 +235,7 @@ async def test_a_connection_that_does_not_come(receiving: bool, file: int, tmp_p
 async def test_the_time_until_the_peer_connects_is_none_of_the_transfer(
     receiving: bool, file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on the long way, it does not count: it says nothing about the rate."""
+    """The time until the peer connects does not count: it says nothing about the rate."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
@@ -262,7 +262,7 @@ async def test_the_time_until_the_peer_connects_is_none_of_the_transfer(
 async def test_a_download_can_be_aborted_through_its_endpoint(
     moment: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In each of its phases, with the reason that was given; the peer sees a reset."""
+    """It can be aborted in each of its phases; the given reason is raised; the peer is reset."""
 
     loop = asyncio.get_running_loop()
     endpoint: Endpoint
@@ -304,7 +304,7 @@ async def test_a_download_can_be_aborted_through_its_endpoint(
 async def test_a_download_can_be_cancelled_anywhere(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cancelled at each suspension, it leaves nothing, even if the endpoint is not closed."""
+    """A download cancelled at any suspension leaves nothing, even if its endpoint is not closed."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(1))
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
@@ -327,7 +327,7 @@ async def test_a_download_can_be_cancelled_anywhere(
 )
 @pytest.mark.parametrize("has_come", [False, True])
 async def test_uploads_of_every_size(size: int, has_come: bool, tmp_path: Path) -> None:
-    """All of it is stored, whether it came before the transfer, or after it had begun."""
+    """The whole upload is stored, whether it arrives before the transfer begins or later."""
 
     async with pair() as (endpoint, peer):
         loop = asyncio.get_running_loop()
@@ -348,7 +348,7 @@ async def test_uploads_of_every_size(size: int, has_come: bool, tmp_path: Path) 
 
 @pytest.mark.parametrize("throttled", [False, True])
 async def test_the_first_bytes_of_an_upload_are_not_kept(throttled: bool, tmp_path: Path) -> None:
-    """They may be many while the peer stalls; a throttle holds back all but a few of them."""
+    """They would add up while the peer stalls: only a throttled upload keeps any, and few."""
 
     options: dict[str, Any] = {}
     if throttled:
@@ -375,7 +375,7 @@ async def test_the_first_bytes_of_an_upload_are_not_kept(throttled: bool, tmp_pa
 
 
 async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
-    """An upload that arrives with its end is received before there is a protocol."""
+    """An upload whose data and end have both arrived is received without a protocol."""
 
     made = 0
 
@@ -399,7 +399,7 @@ async def test_an_upload_without_a_transport(tmp_path: Path) -> None:
 async def test_a_small_upload_to_a_target_takes_the_shortest_way(
     size: int, mode: WriteMode, tmp_path: Path
 ) -> None:
-    """It is written and published in one step; the result is that of any transfer."""
+    """It is written and published in one step; its result is that of any transfer."""
 
     if mode is WriteMode.ATOMIC:
         (tmp_path / "new").write_bytes(b"old")
@@ -430,7 +430,7 @@ async def test_a_small_upload_to_a_target_takes_the_shortest_way(
 async def test_a_small_upload_that_is_not_to_be(
     hindrance: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error has the result, and nothing is left."""
+    """The error has the result, and nothing is left of the upload."""
 
     options: dict[str, Any] = {}
     if hindrance == "too few":
@@ -455,7 +455,7 @@ async def test_a_small_upload_that_is_not_to_be(
 
 
 async def test_a_small_upload_with_a_digest(tmp_path: Path) -> None:
-    """It takes the long way, and its result has the digest."""
+    """An upload with a digest takes the plain way, and its result has the digest."""
 
     async with pair() as (endpoint, peer):
         peer.send(b"123456789")
@@ -468,7 +468,7 @@ async def test_a_small_upload_with_a_digest(tmp_path: Path) -> None:
 
 
 async def test_an_upload_in_ascii(tmp_path: Path) -> None:
-    """It is converted like any other."""
+    """An upload in ASCII is converted on this way, too."""
 
     async with pair() as (endpoint, peer):
         peer.send(b"a\r\nb\r\n")
@@ -480,7 +480,7 @@ async def test_an_upload_in_ascii(tmp_path: Path) -> None:
 
 
 async def test_an_upload_in_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The transfer watches a slow peer, and has the data that came before."""
+    """The transfer watches a slow peer, and keeps the data that came before."""
 
     monkeypatch.setattr(direct, "MOMENT", 0.001)
     async with pair() as (endpoint, peer):
@@ -498,7 +498,7 @@ async def test_an_upload_in_drops(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("data", [b"", b"some"])
 async def test_an_upload_that_is_reset(data: bytes, tmp_path: Path) -> None:
-    """It is cut, and nothing is published, although the system reports a reset only once."""
+    """The upload is cut and nothing is published, although the system reports a reset only once."""
 
     async with pair() as (endpoint, peer):
         receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "new"))
@@ -520,7 +520,7 @@ async def test_an_upload_that_is_reset(data: bytes, tmp_path: Path) -> None:
     ("data", "end"), [(b"", End.FIRST_BYTE_TIMEOUT), (b"some", End.STALLED)]
 )
 async def test_an_upload_that_stalls(data: bytes, end: End, tmp_path: Path) -> None:
-    """Its deadlines are those of any transfer."""
+    """A stalled upload has the deadlines of any transfer."""
 
     async with pair() as (endpoint, peer):
         if data:
@@ -537,7 +537,7 @@ async def test_an_upload_that_stalls(data: bytes, end: End, tmp_path: Path) -> N
 
 
 async def test_an_upload_can_be_aborted_through_its_endpoint(tmp_path: Path) -> None:
-    """It is aborted while it waits for its first byte."""
+    """An upload can be aborted while it waits for its first byte."""
 
     async with pair() as (endpoint, peer):
         receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "new"))
@@ -563,7 +563,7 @@ async def test_an_upload_can_be_aborted_through_its_endpoint(tmp_path: Path) -> 
 async def test_a_small_upload_of_the_wrong_size(
     options: dict[str, Any], error: type[FTPDataError], tmp_path: Path
 ) -> None:
-    """It is not published, although all of it is here."""
+    """It is not published, although all of its bytes have arrived."""
 
     async with pair() as (endpoint, peer):
         peer.send(b"data")
@@ -574,7 +574,7 @@ async def test_a_small_upload_of_the_wrong_size(
 
 
 async def test_an_upload_can_be_cancelled_anywhere(tmp_path: Path) -> None:
-    """Cancelled at each suspension, it leaves neither a descriptor nor a hidden file."""
+    """An upload cancelled at any suspension leaves neither a descriptor nor a hidden file."""
 
     async def scenario() -> None:
         sock, peer = await tcp_pair()
@@ -599,18 +599,18 @@ async def test_an_upload_can_be_cancelled_anywhere(tmp_path: Path) -> None:
     assert await sweep(scenario, check=nothing_hidden) >= 2
 
 
-# By name: opened first, in a worker thread
+# Files given by name, which a worker thread opens first
 
 
 @contextlib.contextmanager
 def named(kind: str, path: Path) -> Iterator[Any]:
-    """The ways to say which file is meant, whose length nobody has said."""
+    """The ways to name a file whose length is not given."""
 
     if kind == "descriptor":
         fd = os.open(path, os.O_RDONLY)
         os.lseek(fd, 5, os.SEEK_SET)
         yield fd
-        # It stands where it stood.
+        # The caller's descriptor keeps its position.
         assert os.lseek(fd, 0, os.SEEK_CUR) == 5
         os.close(fd)
     elif kind == "object":
@@ -642,10 +642,10 @@ async def test_a_file_of_which_nobody_says_how_long_it_is(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is opened to find its size; then it takes the shortest way like any other."""
+    """The file is opened to find its size; then it takes the shortest way like any other."""
 
     size, offset, length = part
-    # However busy the machine is.
+    # This holds however busy the machine is.
     monkeypatch.setattr(direct, "MOMENT", 30.0)
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     path = tmp_path / "file"
@@ -676,7 +676,7 @@ async def test_a_file_of_which_nobody_says_how_long_it_is(
 async def test_the_way_on_of_a_file_by_its_name(
     hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every byte comes once, and the file is opened once."""
+    """Every byte is sent once, and the file is opened once."""
 
     size = 1024
     options: dict[str, Any] = {}
@@ -767,7 +767,7 @@ async def test_a_store_that_hangs_is_not_waited_for(
 
     monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     (tmp_path / "file").write_bytes(b"content")
-    # What is asked first, of a file that is to be sent, and of one that is to be replaced.
+    # The first thing that is asked of a file to send, and of a file to replace.
     hang = Hang(Seams(monkeypatch), "stat" if receiving else "open")
     move: Callable[..., Any] = receive_file if receiving else send_file
     async with pair() as (endpoint, _):
@@ -797,7 +797,7 @@ async def test_a_store_that_hangs_is_not_waited_for(
 
 
 async def test_a_download_by_name_can_be_cancelled_anywhere(tmp_path: Path) -> None:
-    """Cancelled at each suspension, it leaves nothing."""
+    """A download cancelled at any suspension leaves nothing."""
 
     (tmp_path / "file").write_bytes(content(1024))
 
@@ -817,7 +817,7 @@ async def test_a_download_by_name_can_be_cancelled_anywhere(tmp_path: Path) -> N
 async def test_an_upload_by_its_name_takes_the_shortest_way(
     is_new: bool, size: int, tmp_path: Path
 ) -> None:
-    """The file is opened for the connection that has come, and published whole."""
+    """The file is opened for the connection that was made, and is published whole."""
 
     path = tmp_path / "new"
     if not is_new:
@@ -836,7 +836,7 @@ async def test_an_upload_by_its_name_takes_the_shortest_way(
 async def test_what_came_of_an_upload_stays(
     how: str, given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No byte waits in memory for a shorter way, since the upload may be cut."""
+    """No bytes are collected in memory for the shortest way, since the upload may be cut."""
 
     monkeypatch.setattr(direct, "MOMENT", 60.0)
     path = tmp_path / "new"
@@ -869,7 +869,7 @@ async def test_what_came_of_an_upload_stays(
 async def test_a_store_that_takes_too_long_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The upload is stalled, as it is on the ordinary way, and is not published afterwards."""
+    """The upload stalls, as on the plain way, and is not published later."""
 
     monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     hang = Hang(Seams(monkeypatch), "write")
@@ -891,7 +891,7 @@ async def test_a_store_that_takes_too_long_to_write(
 
 @pytest.mark.parametrize("kind", ["path", "descriptor"])
 async def test_progress_that_fails(kind: str, tmp_path: Path) -> None:
-    """The transfer fails, with its result."""
+    """The transfer fails, and its error has the result."""
 
     path = tmp_path / "file"
     path.write_bytes(b"content")
@@ -905,7 +905,7 @@ async def test_progress_that_fails(kind: str, tmp_path: Path) -> None:
 
 
 async def test_the_offset_of_a_file_object(tmp_path: Path) -> None:
-    """It counts from the object's position, and the result reports that."""
+    """The offset counts from the object's position, and the result reports that position."""
 
     (tmp_path / "file").write_bytes(content(1000))
     results = []
@@ -925,7 +925,7 @@ async def test_the_offset_of_a_file_object(tmp_path: Path) -> None:
 async def test_the_way_on_of_an_upload_by_its_name(
     hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No data that have come are lost, and a refused upload leaves nothing."""
+    """No received data are lost, and a refused upload leaves nothing."""
 
     path = tmp_path / "new"
     options: dict[str, Any] = {}
@@ -993,7 +993,7 @@ async def protected(
     context: ssl.SSLContext | None = None,
     **buffers: Any,
 ) -> AsyncIterator[tuple[Counted, TLSPeer]]:
-    """Give a protected endpoint, and its peer, who negotiates by itself."""
+    """Yield a protected endpoint, and a peer that negotiates TLS by itself."""
 
     server = server_certificate(version).session_context()
     client = context or client_context(version)
@@ -1001,7 +1001,7 @@ async def protected(
         tls = DataTLS.for_server(server, strict_close=strict_close)
     else:
         tls = DataTLS.for_client(client, session=None, server_hostname=HOST_NAME)
-        # As `DataTLS.for_server` does: tickets would come in front of the data.
+        # As in `DataTLS.for_server`: tickets would be sent ahead of the data.
         server.num_tickets = 0
     sock, there = await tcp_pair(**buffers)
     with there:
@@ -1011,7 +1011,7 @@ async def protected(
 
 
 async def take_and_answer(peer: TLSPeer) -> bytes:
-    """Be the peer of a download."""
+    """Act as the peer of a download."""
 
     await peer.handshake()
     data = await peer.receive_all()
@@ -1020,7 +1020,7 @@ async def take_and_answer(peer: TLSPeer) -> bytes:
 
 
 def without_tls(result: TransferResult) -> TransferResult:
-    """Give what is the same on every way."""
+    """Return the part of a result that is the same on every way."""
 
     return attrs.evolve(
         result, tls_version=None, tls_cipher=None, tls_resumed=None, seconds=0.0, peer=None
@@ -1039,7 +1039,7 @@ async def test_a_small_file_in_tls_takes_the_shortest_way(
     file: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In both roles: the peer has every byte and the announced end, the result is as in clear."""
+    """In both roles, the peer gets every byte and the announced end; the result is as in clear."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
@@ -1049,7 +1049,7 @@ async def test_a_small_file_in_tls_takes_the_shortest_way(
         taking = asyncio.ensure_future(take_and_answer(peer))
         result = await send_file(endpoint, file, length=size)
         assert await taking == content(size)
-        # No reset comes after the announced end.
+        # No reset follows the announced end.
         assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
         assert endpoint.made == 0
     async with pair() as (endpoint, plain):
@@ -1071,7 +1071,7 @@ async def test_a_small_file_in_tls_takes_the_shortest_way(
 async def test_a_small_upload_in_tls_needs_no_transport(
     version: ssl.TLSVersion, server_side: bool, size: int, goodbye: Cut | None, tmp_path: Path
 ) -> None:
-    """In both roles, whether an end of file follows the announced end or not; it is answered."""
+    """In both roles, an announced end is answered, whether an end of file follows it or not."""
 
     async with protected(version, server_side=server_side) as (endpoint, peer):
         async with peer_task(peer.handshake()) as handshake:
@@ -1098,7 +1098,7 @@ async def test_a_small_upload_in_tls_needs_no_transport(
 
 
 def socket_of(endpoint: Endpoint) -> socket.socket:
-    """Give the socket that an endpoint has."""
+    """Return the socket of an endpoint."""
 
     assert endpoint._link is not None
     return endpoint._link.sock
@@ -1114,7 +1114,7 @@ async def test_the_way_on_in_tls(
     file: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every byte and the announced end come once, without a wait, however much was sent already."""
+    """Every byte and the announced end are sent once, however much was already sent."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 30)
     options: dict[str, Any] = {}
@@ -1124,11 +1124,11 @@ async def test_the_way_on_in_tls(
     elif hindrance == "not acknowledged":
         monkeypatch.setattr(direct, "_await_delivery", refuse)
     elif hindrance == "full buffer":
-        # Nobody waits for room.
+        # Nothing waits for room in the socket.
         monkeypatch.setattr(direct, "MOMENT", 0.0)
         buffers = {"send_buffer": 4096, "receive_buffer": 4096}
     elif hindrance == "almost full":
-        # For all data, and not for the announced end.
+        # There is room for all data, but not for the announced end.
         monkeypatch.setattr(direct._Sending, "_push", push_nearly_all)
         monkeypatch.setattr(direct, "read_cached", all_in_memory)
     else:
@@ -1147,19 +1147,19 @@ async def test_the_way_on_in_tls(
 
 
 async def push_nearly_all(self: Any, data: bytes, *, is_end: bool) -> int:
-    """Stand for a socket that has no room for the last of it, and no time to wait for some."""
+    """Stand in for a socket that has no room for the last bytes, and no time to wait for room."""
 
     assert is_end
-    # The second time there is nothing but the last of it.
+    # On the second call only the last bytes are left.
     return int(self._link.sock.send(data[:-5])) if len(data) > 5 else 0
 
 
 async def refuse(*_: object) -> None:
-    """Stand for a look that has seen no acknowledgement."""
+    """Stand in for a check that has seen no acknowledgement."""
 
 
 def look_that_waits_for(monkeypatch: pytest.MonkeyPatch, what: Callable[[], Any]) -> None:
-    """Let something happen before the shortest way is left, for want of an acknowledgement."""
+    """Wait for something to happen before the shortest way is left without an acknowledgement."""
 
     async def look(*_: object) -> None:
         await what()
@@ -1174,7 +1174,7 @@ def look_that_waits_for(monkeypatch: pytest.MonkeyPatch, what: Callable[[], Any]
 async def test_a_peer_that_has_all_may_leave_before_the_way_on_begins(
     version: ssl.TLSVersion, goodbye: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is served, whether it announces its end or not, as it has every byte."""
+    """Such a peer has every byte: the download is complete, with or without its announced end."""
 
     async with protected(version) as (endpoint, peer):
 
@@ -1227,7 +1227,7 @@ async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
 async def test_a_reset_after_a_complete_download(
     version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The download is complete, as the peer has its file."""
+    """The download is complete, since the peer has its file."""
 
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
     delivered = direct._await_delivery
@@ -1251,14 +1251,14 @@ LARGE = [DIRECT_LIMIT + 1, 5 * DIRECT_LIMIT + 3, SENDFILE_LIMIT]
 
 
 def read_large(_: int, count: int, position: int) -> bytes:
-    """What is at a place of the file."""
+    """Return what is at a place of the file."""
 
     return content(SENDFILE_LIMIT)[position : position + count]
 
 
 @pytest.fixture
 def large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A file of `SENDFILE_LIMIT` bytes, which is in memory, however busy the machine is."""
+    """Return a file of `SENDFILE_LIMIT` bytes, which is in memory, however busy the machine is."""
 
     monkeypatch.setattr(direct, "is_in_memory", lambda *_, **__: True)
     monkeypatch.setattr(direct, "read_cached", read_large)
@@ -1277,7 +1277,7 @@ def large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]
 async def test_a_larger_file_needs_no_transport(
     size: int, buffers: dict[str, int], large_file: int
 ) -> None:
-    """The transfer waits for room, as long as it comes soon."""
+    """The transfer waits for room for as long as room soon appears."""
 
     async with pair(**buffers) as (endpoint, peer), asyncio.timeout(60):
         reading = asyncio.ensure_future(receive_all(peer))
@@ -1297,7 +1297,7 @@ async def test_a_larger_file_needs_no_transport(
 async def test_a_larger_file_in_tls_needs_no_transport(
     version: ssl.TLSVersion, buffers: dict[str, Any], large_file: int
 ) -> None:
-    """It goes in pieces, with one announced end after the last."""
+    """The file goes out in pieces, with one announced end after the last."""
 
     size = PROTECTED_LIMIT
     async with protected(version, **buffers) as (endpoint, peer), asyncio.timeout(60):
@@ -1318,7 +1318,7 @@ async def test_the_way_on_of_a_larger_file(
     large_file: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every byte comes once, whatever was sent already."""
+    """Every byte is sent once, whatever was already sent."""
 
     size = SENDFILE_LIMIT if version is None else PROTECTED_LIMIT
     options: dict[str, Any] = {}
@@ -1336,7 +1336,7 @@ async def test_the_way_on_of_a_larger_file(
 
     async def be_slow() -> None:
         if hindrance == "slow peer":
-            # Until what was sent at once is all that is sent.
+            # Wait until everything that was sent at once has been received.
             await asyncio.sleep(0.1)
 
     async def take(peer: socket.socket) -> bytes:
@@ -1371,7 +1371,7 @@ async def test_the_way_on_of_a_larger_file(
 async def test_a_file_that_leaves_memory_goes_on_in_tls(
     pieces: int, large_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the pieces that were there."""
+    """The pieces that were in memory are sent first; the rest follows on the plain way."""
 
     left = pieces
 
@@ -1394,7 +1394,7 @@ async def test_a_file_that_leaves_memory_goes_on_in_tls(
 
 @ONLY_LINUX
 async def test_a_larger_file_that_shrinks(large_file: int) -> None:
-    """If it shrinks while it is sent, the peer sees no end of file."""
+    """If the file shrinks while it is sent, the peer sees no end of file."""
 
     async with pair(send_buffer=4096, receive_buffer=4096) as (endpoint, peer):
         sending = asyncio.ensure_future(
@@ -1411,7 +1411,7 @@ async def test_a_larger_file_that_shrinks(large_file: int) -> None:
 
 
 async def test_what_was_promised_is_checked(file: int) -> None:
-    """Before anything is sent, on every way."""
+    """The promised size is checked before anything is sent, on every way."""
 
     async with pair() as (endpoint, peer):
         with pytest.raises(SizeMismatch):
@@ -1426,7 +1426,7 @@ async def test_what_was_promised_is_checked(file: int) -> None:
 @ONLY_LINUX
 @pytest.mark.parametrize("moment", ["reset", "aborted"])
 async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
-    """Either side cuts it while there is no room; unsent bytes go back to the throttle."""
+    """Either side may cut it while there is no room; unsent bytes go back to the throttle."""
 
     now = asyncio.get_running_loop().time()
     throttle = TokenBucket(1.0, burst=SENDFILE_LIMIT, now=now)
@@ -1453,7 +1453,7 @@ async def test_a_larger_file_that_is_cut(moment: str, large_file: int) -> None:
 
 @ONLY_LINUX
 async def test_a_larger_download_can_be_cancelled_anywhere(large_file: int) -> None:
-    """It can be cancelled while it waits for room, too."""
+    """A download can also be cancelled while it waits for room."""
 
     async def scenario() -> None:
         sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
@@ -1476,7 +1476,7 @@ async def test_a_larger_download_can_be_cancelled_anywhere(large_file: int) -> N
 async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
     large_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The transfer checks again and again until the peer's kernel has everything."""
+    """The transfer checks repeatedly until the peer's kernel has everything."""
 
     monkeypatch.setattr(direct, "DELIVERY_MOMENT", 30.0)
     looks: list[object] = []
@@ -1516,7 +1516,7 @@ async def test_an_answer_is_not_waited_for(file: int, monkeypatch: pytest.Monkey
 async def test_a_tiny_file_is_acknowledged_late(
     closes: bool, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The peer's kernel delays until there is more to acknowledge; the transfer waits for that."""
+    """The peer's kernel acknowledges a tiny file late, and the transfer waits for that."""
 
     has_closed = False
 
@@ -1545,7 +1545,7 @@ async def test_a_tiny_file_is_acknowledged_late(
 
 
 def lines_of(size: int) -> ListingBlock:
-    """Make a listing of so many bytes."""
+    """Return a listing of the given number of bytes."""
 
     return ListingBlock((b"a line of a listing\r\n" * (size // 20 + 1))[:size])
 
@@ -1557,7 +1557,7 @@ def lines_of(size: int) -> ListingBlock:
 async def test_a_whole_listing_takes_the_shortest_way(
     size: int, protect: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The result, and what the peer has, is that of the plain way."""
+    """The result and what the peer receives are those of the plain way."""
 
     monkeypatch.setattr(_link, "sight_of", lambda _: Sight(0))
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
@@ -1586,7 +1586,7 @@ async def test_a_whole_listing_takes_the_shortest_way(
 async def test_a_whole_listing_on_the_plain_way(
     hindrance: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every byte comes once, whatever was sent already."""
+    """Every byte is sent once, whatever was already sent."""
 
     monkeypatch.setattr(direct, "_await_delivery", refuse)
     size = DIRECT_LIMIT + (hindrance == "too long")
@@ -1610,13 +1610,13 @@ async def test_a_whole_listing_on_the_plain_way(
     assert (result.end, result.file_bytes, result.fast_path) == (End.CLEAN, size, FastPath.NONE)
 
 
-# A connection that lingers
+# Connections that linger
 
 
 async def lingering(
     endpoint: Endpoint, peer: TLSPeer, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> TransferResult:
-    """Send a small file to a peer that takes it, and says nothing."""
+    """Send a small file to a peer that reads it, and sends nothing."""
 
     monkeypatch.setattr(TLSChannel, "undelivered", lambda *_: 0)
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
@@ -1629,7 +1629,7 @@ async def lingering(
 
 
 async def turn_until(condition: Callable[[], bool]) -> None:
-    """Let the event loop turn, a bounded number of times, until something is so."""
+    """Let the event loop turn until a condition holds, a bounded number of times."""
 
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - it tells nobody
@@ -1641,7 +1641,7 @@ async def turn_until(condition: Callable[[], bool]) -> None:
 async def test_a_peer_may_end_tls_after_the_result(
     version: ssl.TLSVersion, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may send its close_notify until the endpoint is closed, and sees no reset."""
+    """The peer may send its close_notify until the endpoint is closed, and sees no reset."""
 
     async with protected(version) as (endpoint, peer):
         await lingering(endpoint, peer, file, monkeypatch)
@@ -1657,7 +1657,7 @@ async def test_a_peer_may_end_tls_after_the_result(
 
 @pytest.mark.usefixtures("no_hurry")
 async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It closes by itself after its time."""
+    """A lingering connection closes by itself when its time is over."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.02)
     async with protected() as (endpoint, peer):
@@ -1669,7 +1669,7 @@ async def test_it_does_not_linger_for_long(file: int, monkeypatch: pytest.Monkey
 
 @pytest.mark.usefixtures("no_hurry")
 async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is closed at once. The peer has the announced end, and sees an end of file."""
+    """An aborted connection closes at once; the peer has the announced end, then an end of file."""
 
     async with protected() as (endpoint, peer):
         await lingering(endpoint, peer, file, monkeypatch)
@@ -1684,7 +1684,7 @@ async def test_what_lingers_may_be_aborted(file: int, monkeypatch: pytest.Monkey
 async def test_what_is_not_delivered_does_not_linger(
     file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The transfer waits for the delivery; the peer's answer acknowledges it, but is not needed."""
+    """The transfer waits for the delivery; a peer's answer acknowledges it, but is not needed."""
 
     has_arrived = False
 
@@ -1707,7 +1707,7 @@ async def test_what_is_not_delivered_does_not_linger(
 
 
 async def test_nothing_lingers_in_clear(file: int) -> None:
-    """There is no close_notify to wait for."""
+    """In clear there is no close_notify to wait for."""
 
     async with pair() as (endpoint, peer):
         await send_file(endpoint, file, length=1000)
@@ -1716,7 +1716,7 @@ async def test_nothing_lingers_in_clear(file: int) -> None:
 
 
 async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:
-    """New keys, again and again, are not data: each look reads once."""
+    """Repeated key updates are not data: each check reads only once."""
 
     context = client_context(ssl.TLSVersion.TLSv1_3)
     context.keylog_filename = str(tmp_path / "keys")
@@ -1746,7 +1746,7 @@ async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:
 async def test_an_upload_without_an_announced_end_is_cut(
     version: ssl.TLSVersion, cut: Cut, size: int, tmp_path: Path
 ) -> None:
-    """426, and nothing of it is published."""
+    """The upload ends with 426, and nothing of it is published."""
 
     async with protected(version) as (endpoint, peer):
 
@@ -1763,7 +1763,7 @@ async def test_an_upload_without_an_announced_end_is_cut(
 
 
 async def test_an_upload_without_an_announced_end_where_the_host_allows_it(tmp_path: Path) -> None:
-    """It is complete."""
+    """The upload is complete."""
 
     async with protected(strict_close=False) as (endpoint, peer):
 
@@ -1779,7 +1779,7 @@ async def test_an_upload_without_an_announced_end_where_the_host_allows_it(tmp_p
 
 @VERSIONS
 async def test_an_upload_with_a_bad_record(version: ssl.TLSVersion, tmp_path: Path) -> None:
-    """It is cut, however much valid data came before."""
+    """The upload is cut, however much valid data came before the bad record."""
 
     async with protected(version) as (endpoint, peer):
 
@@ -1788,7 +1788,7 @@ async def test_an_upload_with_a_bad_record(version: ssl.TLSVersion, tmp_path: Pa
             await peer.put(peer.record(b"good") + b"\x17\x03\x03\x00\x20" + bytes(32))
 
         async with peer_task(sending()):
-            # OpenSSL's words, by its version.
+            # The wording depends on the version of OpenSSL.
             words = r"(?i)bad record mac|record layer failure"
             with pytest.raises(FTPDataError, match=words) as caught:
                 await receive_file(endpoint, tmp_path / "new")
@@ -1800,7 +1800,7 @@ async def test_an_upload_with_a_bad_record(version: ssl.TLSVersion, tmp_path: Pa
 @VERSIONS
 @pytest.mark.parametrize("size", [DIRECT_LIMIT, DIRECT_LIMIT + 1, 5 * DIRECT_LIMIT])
 async def test_a_larger_upload_in_tls(version: ssl.TLSVersion, size: int, tmp_path: Path) -> None:
-    """It goes on in the ordinary way."""
+    """A larger upload goes on in the ordinary way."""
 
     async with protected(version) as (endpoint, peer):
 
@@ -1820,7 +1820,7 @@ async def test_a_larger_upload_in_tls(version: ssl.TLSVersion, size: int, tmp_pa
     [(0, End.FIRST_BYTE_TIMEOUT), (500, End.FIRST_BYTE_TIMEOUT), (-1, End.STALLED)],
 )
 async def test_an_upload_in_tls_that_stalls(cut_at: int, end: End, tmp_path: Path) -> None:
-    """Between two records or in one, its deadlines are those of any transfer."""
+    """Whether it stalls between two records or within one, it has the deadlines of any transfer."""
 
     async with protected() as (endpoint, peer):
 
@@ -1839,7 +1839,7 @@ async def test_an_upload_in_tls_that_stalls(cut_at: int, end: End, tmp_path: Pat
 
 
 async def test_a_download_in_tls_that_stalls(file: int) -> None:
-    """It is given up when its peer has read nothing for as long as the deadline allows."""
+    """A download is given up when its peer has read nothing for as long as the deadline allows."""
 
     limits = Deadlines(close=30, stall=0.1)
     buffers: dict[str, Any] = {"send_buffer": 4096, "receive_buffer": 4096}
@@ -1858,7 +1858,7 @@ async def test_a_download_in_tls_that_stalls(file: int) -> None:
 async def test_a_download_in_tls_can_be_cancelled_anywhere(
     answers: bool, directly: bool, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is cancelled at each suspension: in the handshake, on the shortest and the plain way."""
+    """It is cancelled at each suspension: in the handshake and on both ways."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.02)
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 0.02)
@@ -1882,7 +1882,7 @@ async def test_a_download_in_tls_can_be_cancelled_anywhere(
 
 @pytest.mark.parametrize("size", [1000, 2 * DIRECT_LIMIT])
 async def test_an_upload_in_tls_can_be_cancelled_anywhere(size: int, tmp_path: Path) -> None:
-    """Cancelled at each suspension, it leaves neither a descriptor nor a hidden file."""
+    """An upload cancelled at any suspension leaves neither a descriptor nor a hidden file."""
 
     server = DataTLS.for_server(server_certificate().session_context())
     client = client_context()
@@ -1909,7 +1909,7 @@ async def test_an_upload_in_tls_can_be_cancelled_anywhere(size: int, tmp_path: P
 async def test_a_download_in_tls_can_be_aborted_through_its_endpoint(
     moment: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In each of its phases, with the reason that was given."""
+    """It can be aborted in each of its phases, and the error is the given reason."""
 
     monkeypatch.setattr(direct, "read_cached", all_in_memory)
     reached = asyncio.Event()
@@ -1945,7 +1945,7 @@ async def test_a_download_in_tls_can_be_aborted_through_its_endpoint(
 async def test_an_upload_in_tls_can_be_aborted_through_its_endpoint(
     moment: str, tmp_path: Path
 ) -> None:
-    """In each of its phases; nothing is published."""
+    """It can be aborted in each of its phases; nothing is published."""
 
     async with protected() as (endpoint, peer):
         receiving = asyncio.ensure_future(receive_file(endpoint, tmp_path / "new"))
@@ -1966,7 +1966,7 @@ async def test_an_upload_in_tls_can_be_aborted_through_its_endpoint(
     assert not names(tmp_path)
 
 
-# A peer that is gone while the store is slow
+# Peers that leave while the store is slow
 
 
 @ONLY_LINUX
@@ -1974,7 +1974,7 @@ async def test_an_upload_in_tls_can_be_aborted_through_its_endpoint(
 @pytest.mark.parametrize("what", ["stream", "listing"])
 @pytest.mark.parametrize("has_begun", [False, True])
 async def test_a_slow_store_works_on_for_nobody(what: str, has_begun: bool, protect: bool) -> None:
-    """Its generator is closed and the transfer has failed, although it never writes again."""
+    """Its generator is closed and the transfer fails, although the store never writes again."""
 
     is_closed = False
     is_waiting = asyncio.Event()

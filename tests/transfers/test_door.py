@@ -1,4 +1,4 @@
-"""What cannot be meant is refused at the call, with one clear error; and nothing is left of it."""
+"""Arguments that make no sense are refused at the call, with one clear error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Call = Callable[[Endpoint, Any], Awaitable[object]]
 
 
 def endpoint() -> Endpoint:
-    """Make an endpoint that would connect to where nobody listens."""
+    """Return an endpoint that would connect to an address where nobody listens."""
 
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -41,7 +41,7 @@ def endpoint() -> Endpoint:
 
 
 class Target:
-    """An upload target that notes what is called."""
+    """An upload target that records its calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -63,7 +63,7 @@ class Target:
 
 
 class WithoutCommit:
-    """Lacks a method."""
+    """A target that lacks a method."""
 
     async def write(self, data: bytes) -> None:
         """Take data."""
@@ -73,7 +73,7 @@ class WithoutCommit:
 
 
 class Plain:
-    """Has methods that cannot be awaited."""
+    """A target whose methods are not coroutine functions."""
 
     def write(self, data: bytes) -> None:
         """Take data."""
@@ -86,21 +86,21 @@ class Plain:
 
 
 class OneWay(io.BytesIO):
-    """A file object that was opened for the other way."""
+    """A file object that was opened for the other direction."""
 
     def readable(self) -> bool:
-        """Say no."""
+        """Return False."""
 
         return False
 
     def writable(self) -> bool:
-        """Say no."""
+        """Return False."""
 
         return False
 
 
 def closed_file() -> io.BytesIO:
-    """Make a file object that is closed."""
+    """Return a file object that is closed."""
 
     file = io.BytesIO(b"data")
     file.close()
@@ -108,7 +108,7 @@ def closed_file() -> io.BytesIO:
 
 
 async def chunks() -> AsyncIterator[bytes]:
-    """Give one chunk."""
+    """Yield one chunk."""
 
     yield b"chunk"
 
@@ -161,7 +161,7 @@ OTHERS: list[tuple[str, Call, type[Exception]]] = [
 async def test_what_cannot_be_meant_is_refused(
     call: Call, kind: type[Exception], tmp_path: Path
 ) -> None:
-    """The call refuses it, says what was expected and what came, and aborts the connection."""
+    """The call says what was expected and what it got instead, and aborts the connection."""
 
     gave = endpoint()
     with pytest.raises(kind, match="expected ") as caught:
@@ -178,7 +178,7 @@ async def test_what_cannot_be_meant_is_refused(
 
 @pytest.mark.parametrize("wrong", [None, "127.0.0.1:20", 9999])
 async def test_what_is_no_connection_is_refused(wrong: object, tmp_path: Path) -> None:
-    """Every function refuses it first of all."""
+    """Every function checks its connection before anything else."""
 
     anything: Any = wrong
     calls: list[Callable[[], Awaitable[object]]] = [
@@ -196,14 +196,14 @@ async def test_what_is_no_connection_is_refused(wrong: object, tmp_path: Path) -
 
 
 async def test_a_refused_stream_is_refused_at_the_call() -> None:
-    """It is refused at the call, not when the first piece is asked for."""
+    """A stream is refused at the call, not when its first piece is asked for."""
 
     with pytest.raises(ValueError, match="expected size_limit to be 0 or more, not -1"):
         receive_stream(endpoint(), size_limit=-1)
 
 
 async def test_what_was_refused_is_discarded_and_closed() -> None:
-    """A target is settled in any case, and a generator closed, also one that has not begun."""
+    """A refused target is discarded, and a generator closed, even one that has not begun."""
 
     target = Target()
     with pytest.raises(BadArgument):
@@ -233,7 +233,7 @@ async def test_a_target_may_be_decorated() -> None:
 
 
 async def test_a_bucket_of_another_clock_lets_bytes_pass() -> None:
-    """The time of day is far in the future of the event loop's clock."""
+    """The bucket's clock, the time of day, is far ahead of the event loop's."""
 
     bucket = TokenBucket(1000.0, burst=1000.0, now=time.time())
     assert bucket.reserve(500, 10.0) == 0.0

@@ -52,14 +52,14 @@ marking = pytest.mark.parametrize("parameters", [BLOCK, COMPRESSED], ids=name_of
 
 
 async def chunks(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
-    """Give content in chunks."""
+    """Yield content in chunks."""
 
     for start in range(0, len(content), size):
         yield content[start : start + size]
 
 
 async def send_in_parts(peer: socket.socket, data: bytes) -> None:
-    """Send as a peer whose bytes come in parts of every small size, then close."""
+    """Send as a peer whose data arrive in parts of every small size, then close."""
 
     loop = asyncio.get_running_loop()
     start = size = 0
@@ -73,14 +73,14 @@ async def send_in_parts(peer: socket.socket, data: bytes) -> None:
 
 
 class Target:
-    """Keeps an upload in memory, and what happened to it in order."""
+    """Keeps an upload in memory, and records what happened in order."""
 
     def __init__(self) -> None:
         self.data = b""
         self.log: list[object] = []
 
     async def write(self, data: bytes) -> None:
-        """Take data, after others had their turn."""
+        """Take data, after other tasks had a turn."""
 
         await asyncio.sleep(0)
         self.data += data
@@ -92,7 +92,7 @@ class Target:
         self.log.append("commit")
 
     async def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
         self.log.append("discard")
 
@@ -104,7 +104,7 @@ class Target:
 async def test_every_combination_round_trips_from_file_to_file(
     parameters: TransferParameters, tmp_path: Path
 ) -> None:
-    """What one end sends from a file, the other one stores, byte for byte; digests agree."""
+    """What one end sends from a file, the other end stores byte for byte; the digests agree."""
 
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(TEXT)
@@ -122,7 +122,7 @@ async def test_every_combination_round_trips_from_file_to_file(
 
 @every
 async def test_every_combination_round_trips_as_a_stream(parameters: TransferParameters) -> None:
-    """What the peer sends in parts of any size comes out whole; chunks go out the same."""
+    """Data sent in parts of any size are received whole; chunks are sent the same way."""
 
     content = TEXT[-2000:]
     async with connection() as (dtp, peer):
@@ -145,7 +145,7 @@ async def test_every_combination_round_trips_as_a_stream(parameters: TransferPar
 
 @every
 async def test_an_empty_file_is_its_end_mark(parameters: TransferParameters) -> None:
-    """An empty file is sent as its end mark, if there is one: no bytes would be a cut file."""
+    """An empty file is sent as its end mark if its mode has one; no bytes would mean a cut file."""
 
     async with connection() as (dtp, peer):
         received = await finished(send_file(dtp, io.BytesIO(), parameters=parameters), peer)
@@ -157,7 +157,7 @@ async def test_an_empty_file_is_its_end_mark(parameters: TransferParameters) -> 
 async def test_an_upload_without_its_end_mark_is_cut(
     parameters: TransferParameters, tmp_path: Path
 ) -> None:
-    """A clean end of the connection is not that of the file: 426, and nothing is published."""
+    """A clean end of the connection does not end the file: 426, and nothing is published."""
 
     target = tmp_path / "target"
     cut = encoded(parameters, TEXT)[:-2]
@@ -181,7 +181,7 @@ async def test_an_upload_without_its_end_mark_is_cut(
 async def test_modes_inside_tls(
     mode: TransmissionMode, structure: Structure, tmp_path: Path
 ) -> None:
-    """MODE is inside TLS: the same bytes, protected. A mark that comes is the end there too."""
+    """MODE applies inside TLS: the bytes are the same, and an end mark ends the file there, too."""
 
     parameters = TransferParameters(structure=structure, mode=mode)
     source, target = tmp_path / "source", tmp_path / "target"
@@ -201,7 +201,7 @@ async def test_modes_inside_tls(
 
 
 async def test_options_reach_the_encoders(tmp_path: Path) -> None:
-    """The level of deflate, the line end, the character set and the length of records count."""
+    """The level of deflate, the line end, the character set and the record length take effect."""
 
     path = tmp_path / "file"
     path.write_bytes(TEXT)
@@ -220,12 +220,12 @@ async def test_options_reach_the_encoders(tmp_path: Path) -> None:
             assert len(await finished(work, peer)) == pytest.approx(len(expected), abs=10)
         async with connection() as (dtp, peer):
             work = send_stream(dtp, chunks(TEXT), parameters=parameters, options=options)
-            # A stream is compressed as its chunks come: the file is the same.
+            # A stream is compressed chunk by chunk, so its bytes differ, but the file is the same.
             assert decoded(parameters, await finished(work, peer), options=options) == TEXT
 
 
 async def test_options_reach_the_decoders() -> None:
-    """The line end and the limits count, in a file and in a stream."""
+    """The line end and the limits take effect in a file and in a stream."""
 
     ascii_type = TransferParameters(type=RepresentationType.ASCII, mode=TransmissionMode.BLOCK)
     crlf = CodecOptions(line_end=b"\r\n")
@@ -254,7 +254,7 @@ async def test_options_reach_the_decoders() -> None:
 
 @pytest.mark.parametrize("direction", ["send", "receive"])
 async def test_what_there_is_no_codec_for_is_refused(direction: str, tmp_path: Path) -> None:
-    """STRU P is 504, by whichever function; the connection is reset, nothing is published."""
+    """Every function refuses STRU P with 504; the connection is reset, and nothing is published."""
 
     pages = TransferParameters(structure=Structure.PAGE)
     path = tmp_path / "file"
@@ -277,7 +277,7 @@ async def test_what_there_is_no_codec_for_is_refused(direction: str, tmp_path: P
 async def test_a_marker_is_reported_once_all_before_it_is_stored(
     parameters: TransferParameters,
 ) -> None:
-    """The handler is awaited after the write of what came before, and before that of the rest."""
+    """The handler runs after what came before the marker is written, and before the rest is."""
 
     options = CodecOptions(marker_interval=1000)
     target = Target()
@@ -303,7 +303,7 @@ async def test_a_marker_is_reported_once_all_before_it_is_stored(
 async def test_a_cut_upload_goes_on_from_its_last_marker(
     parameters: TransferParameters, tmp_path: Path, ann: PartOwner
 ) -> None:
-    """Sender and receiver go on from the pair of the last 110: the file is whole, TYPE A too."""
+    """Both sides go on from the pair of the last 110: the file is whole, in TYPE A, too."""
 
     parameters = attrs.evolve(parameters, type=RepresentationType.ASCII)
     options = CodecOptions(marker_interval=700)
@@ -347,7 +347,7 @@ async def test_a_cut_upload_goes_on_from_its_last_marker(
 
 
 async def test_markers_of_streams_count_from_their_offset() -> None:
-    """A stream that begins within the file marks places of the file; so does the receiver."""
+    """A stream that begins within the file marks places of the file, and so does the receiver."""
 
     markers: list[RestartMarker] = []
 
@@ -375,7 +375,7 @@ async def test_markers_of_streams_count_from_their_offset() -> None:
 
 
 async def test_markers_of_an_appended_file_are_places_in_it(tmp_path: Path) -> None:
-    """APPE: the receiver's side of a marker counts what was there before."""
+    """After APPE, the receiver's side of a marker counts what the file had before."""
 
     path = tmp_path / "file"
     path.write_bytes(b"before")
@@ -420,7 +420,7 @@ async def test_suspect_data_are_stored_and_told_of() -> None:
 
 
 async def test_rest_and_type_a_mean_bytes_of_the_file_as_it_is_stored(tmp_path: Path) -> None:
-    """RETR and STOR from an offset in TYPE A, and in records: a place in the file, not a count."""
+    """In TYPE A and in records, the offset of RETR and STOR is a place in the stored file."""
 
     path = tmp_path / "file"
     text = TransferParameters(type=RepresentationType.ASCII)
@@ -434,7 +434,7 @@ async def test_rest_and_type_a_mean_bytes_of_the_file_as_it_is_stored(tmp_path: 
             await receive_file(dtp, path, parameters=parameters, offset=4)
             assert path.read_bytes() == b"one\ntwo\nthree\n"
 
-        # Amid a line, or a record, what is sent begins there.
+        # Where the offset is within a line or a record, the data begin there.
         async with connection() as (dtp, peer):
             data = await finished(send_file(dtp, path, parameters=parameters, offset=5), peer)
             assert data == encoded(parameters, b"wo\nthree\n")
@@ -459,7 +459,7 @@ async def test_the_file_is_over_with_its_mark(parameters: TransferParameters) ->
 
 
 async def test_a_file_after_the_end_of_a_file_is_an_error() -> None:
-    """A peer that sends two files instead of one gets an error."""
+    """A peer that sends two files instead of one causes an error."""
 
     data = encoded(BLOCK, b"one") + encoded(BLOCK, b"two")
     async with connection() as (dtp, peer), peer_task(send_all(peer, data)):
@@ -471,7 +471,7 @@ async def test_a_file_after_the_end_of_a_file_is_an_error() -> None:
 
 
 async def test_deflate_is_over_with_the_connection() -> None:
-    """MODE Z has one file on a connection: its end mark alone is not the end."""
+    """MODE Z allows one file per connection, and only the connection's end completes it."""
 
     async with connection() as (dtp, peer):
         loop = asyncio.get_running_loop()
@@ -492,13 +492,13 @@ async def test_deflate_is_over_with_the_connection() -> None:
 
 
 def bomb(size: int) -> bytes:
-    """Return so many zeros in deflate."""
+    """Return the given number of zeros, deflated."""
 
     return zlib.compress(bytes(size), 9)
 
 
 async def test_a_deflate_bomb_is_stopped_at_the_limit() -> None:
-    """At the ratio, at the decoder's size limit, at the transfer's; never after it."""
+    """It is stopped at the ratio limit, the decoder's size limit or the transfer's; never later."""
 
     mib = 1 << 20
     for limits, size_limit, kind in [
@@ -519,7 +519,7 @@ async def test_a_deflate_bomb_is_stopped_at_the_limit() -> None:
 
 
 async def test_other_transfers_run_beside_a_bomb() -> None:
-    """While a bomb goes off, the event loop turns: another transfer gets its turns."""
+    """While a bomb is being decoded, the event loop turns and another transfer gets its turns."""
 
     turns = 0
     is_over = False
@@ -540,12 +540,12 @@ async def test_other_transfers_run_beside_a_bomb() -> None:
         await receive_file(dtp, Sink(), parameters=DEFLATE, options=options)
         is_over = True
 
-    # 16 MiB take tens of milliseconds at the very least.
+    # Decoding 16 MiB takes tens of milliseconds at the very least.
     assert turns >= 10
 
 
 async def test_throttles_and_deadlines_hold_for_what_is_on_the_connection() -> None:
-    """A rate bounds the compressed bytes; a peer that stalls within a block is cut."""
+    """A rate limits the compressed bytes, and a peer that stalls within a block is cut."""
 
     bucket = TokenBucket(20_000.0, burst=1000, now=asyncio.get_running_loop().time())
     data = encoded(DEFLATE, bytes(1 << 20))
@@ -566,7 +566,7 @@ async def test_throttles_and_deadlines_hold_for_what_is_on_the_connection() -> N
 
 
 def as_text(parameters: TransferParameters) -> TransferParameters:
-    """Return the parameters that a listing has: it is text in any case."""
+    """Return the parameters with which a listing is sent: it is always text."""
 
     kind = parameters.type
     if kind is not RepresentationType.EBCDIC:
@@ -579,7 +579,7 @@ def as_text(parameters: TransferParameters) -> TransferParameters:
 async def test_a_listing_is_text_in_the_structure_and_mode_in_effect(
     parameters: TransferParameters,
 ) -> None:
-    """Its lines come out of the decoder of TYPE A or E, whatever TYPE says of files."""
+    """Its lines can be decoded as TYPE A or E, whatever TYPE applies to files."""
 
     lines = [b"one", b"", b"two words", b"t" * 300]
     async with connection() as (dtp, peer):
@@ -590,7 +590,7 @@ async def test_a_listing_is_text_in_the_structure_and_mode_in_effect(
 
 
 async def test_a_listing_of_pages_is_refused() -> None:
-    """There is no page structure: 504, and the connection is reset."""
+    """A listing has no page structure: 504, and the connection is reset."""
 
     async with connection() as (dtp, _):
         pages = TransferParameters(structure=Structure.PAGE)

@@ -1,4 +1,4 @@
-"""What a transfer is given is opened; what does not open ends it at once, with its result."""
+"""A transfer opens what it is given; if that fails, it ends at once, with its result."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ SOON = Deadlines(open=0.01)
 
 
 async def waiting(deadlines: Deadlines = NEVER) -> PassiveEndpoint:
-    """Make an endpoint to which nobody connects."""
+    """Return an endpoint to which nobody connects."""
 
     return await listen_passive("127.0.0.1", control_peer="127.0.0.1", deadlines=deadlines)
 
 
 @pytest.mark.parametrize("kind", ["I", "A"])
 async def test_a_file_that_is_not_there_waits_for_nobody(kind: str, tmp_path: Path) -> None:
-    """The transfer fails with 550 at once, although no peer ever comes."""
+    """The transfer fails with 550 at once, although no peer ever connects."""
 
     endpoint = await waiting()
     parameters = TransferParameters().with_type(kind)
@@ -55,7 +55,7 @@ async def test_a_file_that_is_not_there_waits_for_nobody(kind: str, tmp_path: Pa
 
 
 async def test_a_file_that_may_not_be_written_waits_for_nobody(tmp_path: Path) -> None:
-    """An upload whose target cannot be opened does not wait either."""
+    """An upload whose target cannot be opened does not wait, either."""
 
     result = await failed(
         receive_file(await waiting(), tmp_path / "no directory" / "new"),
@@ -66,7 +66,7 @@ async def test_a_file_that_may_not_be_written_waits_for_nobody(tmp_path: Path) -
 
 
 async def test_a_peer_that_has_come_is_reset_where_the_file_is_bad(tmp_path: Path) -> None:
-    """It must not take an end of file for an empty file."""
+    """The peer must not take an end of file for an empty file."""
 
     accepted, peer = await tcp_pair()
     with peer:
@@ -80,7 +80,7 @@ async def test_a_peer_that_has_come_is_reset_where_the_file_is_bad(tmp_path: Pat
 
 
 async def test_a_generator_is_closed_where_the_connection_does_not_open() -> None:
-    """Whether it has begun or not."""
+    """The generator is closed whether it has begun or not."""
 
     closed: list[str] = []
 
@@ -108,7 +108,7 @@ async def test_a_generator_is_closed_where_the_connection_does_not_open() -> Non
 
 
 async def test_a_generator_that_raises_when_it_is_closed_conceals_nothing() -> None:
-    """Why the connection did not open is the error; what the generator raised is noted there."""
+    """The error says why the connection did not open; the generator's exception becomes a note."""
 
     async def chunks() -> AsyncIterator[bytes]:
         try:
@@ -138,7 +138,7 @@ async def _receive_once() -> None:
 async def test_what_does_not_open_is_logged_once(
     transfer: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The other endpoint of a relay is given up because of it, and has no error of its own."""
+    """The other endpoint of a relay is given up as a consequence, and logs no error of its own."""
 
     with caplog.at_level(logging.DEBUG, "ftpdata.transfers"), pytest.raises(OpenTimeout):
         await transfer()
@@ -147,7 +147,7 @@ async def test_what_does_not_open_is_logged_once(
 
 
 async def test_a_stream_opens_its_endpoint() -> None:
-    """It opens when the first piece is asked for."""
+    """The endpoint opens when the first piece is asked for."""
 
     accepted, peer = await tcp_pair()
     async with (
@@ -173,7 +173,7 @@ async def test_a_stream_whose_endpoint_does_not_open() -> None:
 
 
 async def test_a_stream_that_is_left_before_it_begins() -> None:
-    """Its endpoint is given up, and its peer reset."""
+    """Its endpoint is given up, and its peer is reset."""
 
     accepted, peer = await tcp_pair()
     with peer:
@@ -186,7 +186,7 @@ async def test_a_stream_that_is_left_before_it_begins() -> None:
 
 
 async def test_a_relay_opens_both_endpoints() -> None:
-    """At the same time, whichever peer comes first."""
+    """Both endpoints open at the same time, whichever peer comes first."""
 
     source, destination = await waiting(), await waiting()
     relaying = asyncio.ensure_future(relay(source, destination))
@@ -203,7 +203,7 @@ async def test_a_relay_opens_both_endpoints() -> None:
 
 
 async def test_a_relay_of_which_one_end_does_not_open() -> None:
-    """The other one is given up, and its peer reset."""
+    """The other endpoint is given up, and its peer is reset."""
 
     accepted, peer = await tcp_pair()
     with peer:
@@ -215,7 +215,7 @@ async def test_a_relay_of_which_one_end_does_not_open() -> None:
 
 
 async def test_a_relay_that_is_cancelled_while_it_opens() -> None:
-    """Leaves no task, no port and no peer behind."""
+    """A cancelled relay leaves no task, no port and no peer."""
 
     source, destination = await waiting(), await waiting()
     relaying = asyncio.ensure_future(relay(source, destination))

@@ -1,4 +1,4 @@
-"""How much is made ready for a peer: much for one that takes it, little for one that does not."""
+"""A transfer prepares much data for a peer that reads quickly, and little for one that does not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, ot
 
 
 async def _send_pieces(transfer: Supervisor, sizes: list[int], *, total: int) -> None:
-    """Make and send pieces of the sizes that are told, as a converted file is."""
+    """Make and send pieces of the sizes that the pace asks for, as for a converted file."""
 
     sent = 0
     while sent < total:
@@ -34,7 +34,7 @@ async def _send_pieces(transfer: Supervisor, sizes: list[int], *, total: int) ->
 
 @linux_only
 async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
-    """What a system takes in any case goes out in one piece; then pieces are small."""
+    """What any system accepts goes out in one piece; after that, pieces are small."""
 
     sizes: list[int] = []
     async with connection(receive_buffer=4096) as (dtp, _):
@@ -47,7 +47,7 @@ async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
         assert sizes[0] == _pace.FIRST_PIECES
         assert set(sizes[2:]) == {_pace.STALLED_PIECE}
         assert dtp.transport.get_write_buffer_size() <= 2 * _pace.STALLED_PIECE
-        # Nor is the system's own memory filled.
+        # The system's own memory is not filled, either.
         assert dtp.bytes_sent < 1 << 20
         task.cancel()
 
@@ -70,7 +70,7 @@ async def test_many_small_pieces_wait_as_little() -> None:
 
 @linux_only
 async def test_one_large_piece_waits_as_little() -> None:
-    """It is split, and only its first parts are in the transport."""
+    """The piece is split, and only its first parts are in the transport."""
 
     async with connection(receive_buffer=4096) as (dtp, _):
         transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
@@ -99,7 +99,7 @@ async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
 
 
 async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
-    """On such systems only the high-water mark bounds the data that wait."""
+    """On such systems only the high-water mark limits the data that wait."""
 
     dtp = DTP()
     MemoryTransport(dtp)

@@ -1,4 +1,4 @@
-"""A file that is opened while a transfer begins: once, and not left behind."""
+"""A file is opened once while a transfer begins, and is never left open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.harness.waiting import turns
 
 
 class Store:
-    """Opens one file, when it is told to; it hangs until then."""
+    """Opens one file, and hangs until it is allowed to."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls = 0
@@ -20,14 +20,14 @@ class Store:
         self._error = error
 
     async def open(self) -> str:
-        """Open it."""
+        """Open the file."""
 
         self.calls += 1
         try:
             await self.answers.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
-            # As a thread is waited for.
+            # Cancellation does not end this wait, as it would not end the wait for a thread.
             await asyncio.sleep(0)
             raise
         if self._error is not None:
@@ -49,7 +49,7 @@ async def test_it_is_opened_once_by_whoever_is_first() -> None:
 
 
 async def test_what_takes_long_is_waited_for_by_who_can_wait() -> None:
-    """The opening goes on meanwhile."""
+    """A caller that cannot wait gets nothing, and the opening goes on meanwhile."""
 
     store = Store()
     pending = PendingFile(store.open)
@@ -61,7 +61,7 @@ async def test_what_takes_long_is_waited_for_by_who_can_wait() -> None:
 
 @pytest.mark.parametrize("is_got", [True, False])
 async def test_what_fails_is_told_to_who_can_tell(is_got: bool) -> None:
-    """If no caller asks any more, the failure is not reported as an error of its own."""
+    """A failure that no caller asks for any more is not reported as an error of its own."""
 
     error = OSError("no")
     store = Store(error)

@@ -52,7 +52,7 @@ async def fill(source: DTP, sender: socket.socket) -> int:
     sent = 0
     quiet = 0
     while quiet < 50:
-        # Slowly, so that all that was sent has been received by then.
+        # Send slowly, so that the relay has received everything that was sent by then.
         if source.transport.is_reading():
             sent += sender.send(PIECE)
             quiet = 0
@@ -64,7 +64,7 @@ async def fill(source: DTP, sender: socket.socket) -> int:
 
 @contextlib.asynccontextmanager
 async def stalled_relay() -> AsyncIterator[Stalled]:
-    """Give a relay that has stalled; end it after that."""
+    """Yield a relay that has stalled, and end it afterwards."""
 
     async with (
         connection() as (source, sender),
@@ -83,18 +83,18 @@ async def stalled_relay() -> AsyncIterator[Stalled]:
 
 @only_linux
 async def test_a_source_that_resets_is_noticed_while_the_destination_stalls() -> None:
-    """Nobody reads from it then; the destination is reset, and has no end of file."""
+    """The relay fails although it is not reading; the destination is reset."""
 
     async with stalled_relay() as it:
         reset(it.sender)
-        # Before the destination has read a byte.
+        # The destination has not read a byte yet.
         await failed(it.task, ConnectionReset, End.RESET)
         assert (await read_until_cut(it.receiver))[1]
 
 
 @only_linux
 async def test_a_source_that_has_sent_everything_may_go() -> None:
-    """A reset after its end of file takes nothing back: the destination gets the whole."""
+    """A reset after its end of file takes nothing back: the destination gets everything."""
 
     async with stalled_relay() as it:
         it.sender.send(PIECE)

@@ -1,4 +1,4 @@
-"""The one place where results and errors are made, and logged."""
+"""Results and errors are made, and logged, in one place."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Wire:
 
 
 async def test_what_a_result_says() -> None:
-    """It has all counts of its transfer, and none of other transfers."""
+    """A result has all counts of its own transfer, and nothing of other transfers."""
 
     report = Report(Direction.RECEIVED, offset=7, digest="crc32")
     report.meet(Wire())
@@ -62,7 +62,7 @@ async def test_what_a_result_says() -> None:
 
 
 async def test_large_pieces_are_digested_in_a_thread() -> None:
-    """With the same digest."""
+    """The digest is the same as without a thread."""
 
     whole, pieces = (Report(Direction.SENT, digest="sha256") for _ in range(2))
     data = bytes(range(256)) * (INLINE_DIGEST // 128)
@@ -75,7 +75,7 @@ async def test_large_pieces_are_digested_in_a_thread() -> None:
 
 
 async def test_a_connection_that_stays_open_is_a_250() -> None:
-    """RFC 959 §4.2; any other end has its own code."""
+    """RFC 959 §4.2: an open connection is reported with 250; any other end has its own code."""
 
     report = Report(Direction.SENT)
     report.keep_open = True
@@ -84,7 +84,7 @@ async def test_a_connection_that_stays_open_is_a_250() -> None:
 
 
 async def test_an_unknown_digest() -> None:
-    """It is refused when the digest begins."""
+    """An unknown digest is refused when digesting begins."""
 
     report = Report(Direction.SENT, digest="nonsense")
     with pytest.raises(UnsupportedParameter):
@@ -109,7 +109,7 @@ SECRET = "PUT https://store.example/?Signature=abc\r\n226 forged"
 async def test_a_failure_is_logged_once(
     error: Exception, level: int, end: End, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has it in full, on one line, with the traceback if this side has failed."""
+    """The log has it in full, on one line, with a traceback if this side has failed."""
 
     report = Report(Direction.RECEIVED)
     report.meet(Wire())
@@ -131,7 +131,7 @@ async def test_a_failure_is_logged_once(
 
 
 class WithReply(RuntimeError):
-    """An exception of the host's own that looks a little like one of ftpdata's."""
+    """An exception of the host's own that resembles one of ftpdata's."""
 
     reply = f"226 {SECRET}"
     reply_code = 226
@@ -139,7 +139,7 @@ class WithReply(RuntimeError):
 
 
 class Speechless(RuntimeError):
-    """An exception that cannot be shown."""
+    """An exception that cannot be converted to a string."""
 
     def __str__(self) -> str:
         raise ValueError(SECRET)
@@ -148,10 +148,10 @@ class Speechless(RuntimeError):
 
 
 class SpeechlessArgument(BadArgument):
-    """An error of ftpdata's that a host has made its own, and that cannot be shown."""
+    """A host's subclass of an ftpdata error that cannot be converted to a string."""
 
     def __init__(self) -> None:
-        """Leave everything as it is."""
+        """Set nothing."""
 
     def __str__(self) -> str:
         raise ValueError(SECRET)
@@ -180,7 +180,7 @@ def encoded_with_markers(data: bytes) -> bytes:
 
 
 class Target:
-    """A host's target, of which some methods fail."""
+    """A host's target, some of whose methods fail."""
 
     def __init__(self, **failing: Exception) -> None:
         self._failing = failing
@@ -196,7 +196,7 @@ class Target:
         self._fail("commit")
 
     async def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
         self._fail("discard")
 
@@ -212,19 +212,19 @@ async def write_fails(dtp: DTP, error: Exception) -> None:
 
 
 async def discard_fails_too(dtp: DTP, error: Exception) -> None:
-    """Receive into a target whose write fails, and its discard after that."""
+    """Receive into a target whose write fails, and then its discard."""
 
     await receive_file(dtp, Target(write=RuntimeError(SECRET), discard=error))
 
 
 async def commit_fails(dtp: DTP, error: Exception) -> None:
-    """Receive into a target that does not publish."""
+    """Receive into a target that fails to publish."""
 
     await receive_file(dtp, Target(commit=error))
 
 
 async def marker_fails(dtp: DTP, error: Exception) -> None:
-    """Receive restart markers that cannot be told."""
+    """Receive restart markers that cannot be reported."""
 
     async def fail(_: RestartMarker) -> None:
         raise error
@@ -233,7 +233,7 @@ async def marker_fails(dtp: DTP, error: Exception) -> None:
 
 
 async def progress_fails(dtp: DTP, error: Exception) -> None:
-    """Receive with a callback that fails."""
+    """Receive with a progress callback that fails."""
 
     def fail(*_: object) -> None:
         raise error
@@ -242,7 +242,7 @@ async def progress_fails(dtp: DTP, error: Exception) -> None:
 
 
 async def generator_fails(dtp: DTP, error: Exception) -> None:
-    """Send what a generator makes."""
+    """Send from a generator that fails."""
 
     async def generate() -> AsyncIterator[bytes]:
         yield b"data"
@@ -262,11 +262,11 @@ async def listing_fails(dtp: DTP, error: Exception) -> None:
 
 
 async def consumer_fails(dtp: DTP, error: Exception) -> None:
-    """Receive with a consumer."""
+    """Receive with a consumer that fails."""
 
     class Consumer:
         def register_producer(self, producer: object, streaming: bool) -> None:
-            """Take no note of it."""
+            """Ignore the producer."""
 
         def write(self, data: bytes) -> None:
             raise error
@@ -294,7 +294,7 @@ async def consumer_fails(dtp: DTP, error: Exception) -> None:
 async def test_what_the_host_raises_is_never_quoted_in_a_reply(
     work: Callable[[DTP, Exception], Awaitable[None]], sends: bool, error: Exception
 ) -> None:
-    """Of whatever class it is: the peer reads words of ours, and the log has the rest."""
+    """Whatever its class, the peer reads only ftpdata's words, and the log has the rest."""
 
     data = encoded_with_markers(bytes(20)) if work is marker_fails else b"data"
     async with connection() as (dtp, peer):

@@ -1,4 +1,4 @@
-"""Uploads that are cut in every way, and resumed: what came stays, and old and new never mix."""
+"""Uploads are cut in every way and resumed: what arrived stays, and old and new never mix."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NEW = bytes(i * 7 % 251 for i in range(1_500_000))
 
 @contextlib.asynccontextmanager
 async def pair() -> AsyncIterator[tuple[Endpoint, socket.socket]]:
-    """Give an endpoint, and its peer's socket."""
+    """Yield an endpoint, and its peer's socket."""
 
     sock, peer = await tcp_pair()
     async with AcceptedEndpoint(sock) as endpoint:
@@ -44,16 +44,16 @@ async def pair() -> AsyncIterator[tuple[Endpoint, socket.socket]]:
 
 
 def names(directory: Path) -> list[str]:
-    """Name the files of a directory, hidden ones too."""
+    """Return the names of the files in a directory, including hidden ones."""
 
     return sorted(path.name for path in directory.iterdir())
 
 
 def part_in(directory: Path) -> bytes | None:
-    """Return what is in the one part of a directory; None if there is none."""
+    """Return the content of the only part in a directory, or None if there is no part."""
 
     for path in directory.glob(".ftpdata-part.*"):
-        # It may be published just now.
+        # The part may be published at this very moment.
         with contextlib.suppress(FileNotFoundError):
             return path.read_bytes()
     return None
@@ -61,7 +61,7 @@ def part_in(directory: Path) -> bytes | None:
 
 @attrs.frozen
 class Upload:
-    """An upload that runs."""
+    """An upload that is running."""
 
     endpoint: Endpoint
     peer: socket.socket
@@ -69,36 +69,36 @@ class Upload:
     directory: Path
 
     async def send(self, data: bytes) -> None:
-        """Send some more."""
+        """Send more data."""
 
         await asyncio.get_running_loop().sock_sendall(self.peer, data)
 
     async def arrived(self, size: int) -> None:
-        """Wait until so much is in the part."""
+        """Wait until the part has that many bytes."""
 
         await until(lambda: len(part_in(self.directory) or b"") >= size)
 
 
 async def by_reset(upload: Upload) -> None:
-    """The peer resets the connection."""
+    """Have the peer reset the connection."""
 
     reset(upload.peer)
 
 
 async def by_abort(upload: Upload) -> None:
-    """The host aborts it."""
+    """Have the host abort the transfer."""
 
     upload.endpoint.abort(End.ABORTED, "ABOR")
 
 
 async def by_cancellation(upload: Upload) -> None:
-    """The host cancels the task."""
+    """Have the host cancel the task."""
 
     upload.task.cancel()
 
 
 async def by_silence(upload: Upload) -> None:
-    """Nobody does anything: the deadline of the upload is short."""
+    """Do nothing: the deadline of the upload is short."""
 
 
 CUTS = [by_reset, by_abort, by_cancellation, by_silence]
@@ -131,7 +131,7 @@ async def test_what_came_is_gone_on_with(
     old: bytes | None,
     size: int,
 ) -> None:
-    """However the upload was cut: the rest makes it whole, and the old file stays until then."""
+    """However the upload was cut, the rest completes it, and the old file stays until then."""
 
     path = tmp_path / "file"
     if old is not None:
@@ -158,7 +158,7 @@ async def test_what_came_is_gone_on_with(
 async def test_what_is_reset_at_once_is_kept(
     tmp_path: Path, ann: PartOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bytes that were received before a reset, in the moment of the direct way, are written."""
+    """Bytes that the direct way received before a reset are written."""
 
     received: list[bytes] = []
     real = Link.receive
@@ -198,7 +198,7 @@ async def test_a_disk_that_is_full(
 
 
 async def test_fewer_bytes_than_were_promised(tmp_path: Path, ann: PartOwner) -> None:
-    """A clean end that comes early is a cut; more bytes than were promised are another file."""
+    """A clean but early end is a cut; more bytes than were promised are another file."""
 
     async with uploading(tmp_path, ann, expected_size=2000) as upload:
         await upload.send(NEW[:1000])
@@ -216,7 +216,7 @@ async def test_fewer_bytes_than_were_promised(tmp_path: Path, ann: PartOwner) ->
 
 
 async def test_the_limit_counts_what_came_before(tmp_path: Path, ann: PartOwner) -> None:
-    """Nobody brings a larger file in pieces; and what was refused leaves nothing."""
+    """A file that is too large cannot be brought in pieces, and a refused one leaves nothing."""
 
     async with uploading(tmp_path, ann, size_limit=1500) as upload:
         await upload.send(NEW[:1000])
@@ -234,7 +234,7 @@ async def test_the_limit_counts_what_came_before(tmp_path: Path, ann: PartOwner)
 
 
 def block(kind: int, data: bytes) -> bytes:
-    """Make a block of MODE B."""
+    """Return a block of MODE B."""
 
     return bytes((kind,)) + len(data).to_bytes(2, "big") + data
 
@@ -243,7 +243,7 @@ def block(kind: int, data: bytes) -> bytes:
     ("end", "kept"), [(b"", b"one"), (b"\x07\0\x01x", None), (b"\xff\xff", b"one")]
 )
 async def test_block_mode(tmp_path: Path, ann: PartOwner, end: bytes, kept: bytes | None) -> None:
-    """A missing end mark is a cut; what is no block at all is refused."""
+    """A missing end mark is a cut; data that are not a block are refused."""
 
     parameters = TransferParameters().with_type("I").with_mode("B")
     async with uploading(tmp_path, ann, parameters=parameters) as upload:
@@ -254,7 +254,7 @@ async def test_block_mode(tmp_path: Path, ann: PartOwner, end: bytes, kept: byte
 
 
 async def test_what_the_host_refuses(tmp_path: Path, ann: PartOwner) -> None:
-    """An error of a callback is no cut."""
+    """An error of a callback is not a cut."""
 
     def refuse(*_: object) -> None:
         raise RuntimeError("not this one")
@@ -269,7 +269,7 @@ async def test_what_the_host_refuses(tmp_path: Path, ann: PartOwner) -> None:
 async def test_a_resumption_takes_over_a_connection_that_is_half_open(
     tmp_path: Path, ann: PartOwner
 ) -> None:
-    """The transfer that holds the part is aborted, and says why."""
+    """The transfer that holds the part is aborted, and its error says why."""
 
     async with uploading(tmp_path, ann) as first:
         await first.send(NEW[:1000])
@@ -285,7 +285,7 @@ async def test_a_resumption_takes_over_a_connection_that_is_half_open(
 
 
 async def test_targets_of_others(ann: PartOwner, tmp_path: Path) -> None:
-    """A target that has `keep` is asked to keep what was cut, and must stand at the offset."""
+    """A target that has `keep` is asked to keep a cut upload, and must stand at the offset."""
 
     @attrs.define
     class Target:

@@ -68,11 +68,11 @@ class Target:
             raise ValueError("no room")
 
     async def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
 
 async def chunks(content: bytes) -> AsyncIterator[bytes]:
-    """Give content in chunks."""
+    """Yield content in chunks."""
 
     for start in range(0, len(content), 1000):
         yield content[start : start + 1000]
@@ -87,7 +87,7 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
 async def test_several_files_go_over_one_connection(
     mode: TransmissionMode, structure: Structure, tls: bool, tmp_path: Path
 ) -> None:
-    """Each ends with 250, counts its own bytes, and is whole; then the connection ends."""
+    """Each file ends with 250, counts its own bytes, and is whole; then the connection ends."""
 
     parameters = TransferParameters(mode=mode, structure=structure)
     paths = [tmp_path / str(n) for n in range(len(FILES))]
@@ -119,7 +119,7 @@ async def test_several_files_go_over_one_connection(
         assert path.with_suffix(".received").read_bytes() == content
         assert result.end is other.end is End.CLEAN
         assert result.reply_code == 250
-        # The sender may have closed after the last one.
+        # The sender may have closed after the last file.
         assert other.reply_code == 250 or path is paths[-1]
         assert result.bytes == other.bytes
         assert result.file_bytes == other.file_bytes == len(content)
@@ -127,7 +127,7 @@ async def test_several_files_go_over_one_connection(
 
 @marking
 async def test_files_that_come_at_once_are_told_apart(mode: TransmissionMode) -> None:
-    """Data after the end of a file, in the same piece, are the beginning of the next."""
+    """Data after the end of a file, in the same piece, belong to the next file."""
 
     parameters = TransferParameters(mode=mode)
     data = b"".join(encoded(parameters, content) for content in FILES)
@@ -148,7 +148,7 @@ async def test_files_that_come_at_once_are_told_apart(mode: TransmissionMode) ->
 
 
 async def test_every_split_of_two_files() -> None:
-    """Wherever the data are cut, each file gets its own."""
+    """Wherever the data are split, each file gets its own bytes."""
 
     first, second = encoded(BLOCK, b"first"), encoded(BLOCK, b"second")
     data = first + second
@@ -172,7 +172,7 @@ async def test_every_split_of_two_files() -> None:
 
 
 async def test_streams_and_listings_share_a_connection_with_files() -> None:
-    """Every function takes the connection and leaves it open, whichever way the bytes go."""
+    """Every function takes the connection and leaves it open, in both directions."""
 
     text = BLOCK.with_type("A")
 
@@ -209,7 +209,7 @@ async def test_streams_and_listings_share_a_connection_with_files() -> None:
 
 @pytest.mark.parametrize("mode", [TransmissionMode.STREAM, TransmissionMode.DEFLATE])
 async def test_other_modes_close_the_connection(mode: TransmissionMode, tmp_path: Path) -> None:
-    """A file in stream mode or MODE Z is the last one: 226, also after one in block mode."""
+    """A file in stream mode or MODE Z is the last one: 226, even after files in block mode."""
 
     parameters = TransferParameters(mode=mode)
     path = tmp_path / "file"
@@ -232,7 +232,7 @@ async def test_other_modes_close_the_connection(mode: TransmissionMode, tmp_path
 
 
 async def test_markers_of_the_next_file_begin_anew() -> None:
-    """Each file has an encoder and a decoder of its own."""
+    """Each file has its own encoder and decoder."""
 
     markers: list[RestartMarker] = []
 
@@ -278,7 +278,7 @@ async def test_a_peer_that_closes_after_a_file_ends_the_connection() -> None:
 
 
 async def test_a_next_file_that_does_not_come_is_cut() -> None:
-    """An end of file of the connection is not that of a file in block mode: 426."""
+    """In block mode, an end of file of the connection does not end a file: 426."""
 
     data = encoded(BLOCK, b"one") + encoded(BLOCK, b"two")[:4]
     async with connection() as (dtp, peer), peer_task(send_all(peer, data)):
@@ -293,7 +293,7 @@ async def test_a_next_file_that_does_not_come_is_cut() -> None:
 
 
 async def test_a_failed_file_resets_the_connection(tmp_path: Path) -> None:
-    """After a file that was cut, the beginning of the next one is unknown."""
+    """After a cut file, nobody knows where the next one begins."""
 
     async with connection() as (dtp, _):
         reusable = ReusableConnection(dtp)
@@ -307,7 +307,7 @@ async def test_a_failed_file_resets_the_connection(tmp_path: Path) -> None:
 
 
 async def test_an_upload_that_cannot_be_published_leaves_the_connection_open() -> None:
-    """All of it has come; the next file may be stored."""
+    """All of its data have arrived, so the next file can be stored."""
 
     data = encoded(BLOCK, b"one") + encoded(BLOCK, b"two")
     async with connection() as (dtp, peer):
@@ -343,7 +343,7 @@ async def test_a_file_is_done_once_the_peer_has_it(tls: bool) -> None:
 
 
 async def test_a_peer_that_takes_its_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The transfer waits as long as fewer and fewer bytes are under way; then it fails with 426."""
+    """The transfer waits as long as the bytes in flight become fewer; then it fails with 426."""
 
     async with connection() as (dtp, _):
         steps = iter([5, 4, 3, 2, 1, 0])
@@ -369,7 +369,7 @@ async def test_a_peer_that_takes_its_time_is_waited_for(monkeypatch: pytest.Monk
 async def test_where_the_system_does_not_tell_the_end_of_the_connection_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then a reset after the file may have cost a part of it, and `finish` raises."""
+    """A reset after the file may then have cost a part of it, and `finish` raises."""
 
     async def unknown(_: Bypass, stall: float | None) -> bool:
         assert stall is not None
@@ -396,7 +396,7 @@ async def test_where_the_system_does_not_tell_the_end_of_the_connection_does(
 
 
 async def test_two_transfers_at_once_are_refused() -> None:
-    """A data connection has one transfer; to finish under one is refused as well."""
+    """A data connection runs one transfer at a time; `finish` is refused during a transfer, too."""
 
     async with connection() as (dtp, peer):
         reusable = ReusableConnection(dtp)
@@ -415,7 +415,7 @@ async def test_two_transfers_at_once_are_refused() -> None:
 
 
 async def test_a_connection_that_was_never_made_is_refused() -> None:
-    """As everywhere: a connected data connection is expected."""
+    """A connected data connection is required, as everywhere."""
 
     reusable = ReusableConnection(DTP())
     assert not reusable.is_open
@@ -424,7 +424,7 @@ async def test_a_connection_that_was_never_made_is_refused() -> None:
 
 
 async def test_leaving_the_block_by_an_error_resets_the_connection() -> None:
-    """What was under way is not to look as if it had ended."""
+    """A file that was under way must not look as if it had ended."""
 
     async with connection() as (dtp, peer):
         with contextlib.suppress(KeyError):
@@ -452,7 +452,7 @@ async def test_the_deadlines_of_a_file_are_its_own() -> None:
 
 
 async def test_cancellation_leaves_nothing_behind() -> None:
-    """At whichever await a transfer of two files is cancelled."""
+    """Two transfers leave nothing at whichever await they are cancelled."""
 
     data = encoded(BLOCK, b"one") + encoded(BLOCK, b"two")
 

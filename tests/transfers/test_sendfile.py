@@ -1,4 +1,4 @@
-"""How a file goes out: every byte once, in order, whatever the system can do and has at hand."""
+"""Every byte of a file is sent once, in order, whatever the system supports and has in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BIG = 8 * 1024 * 1024
 async def test_a_file_that_loses_its_sendfile_half_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest goes the other way, from where the first came to."""
+    """The rest goes the other way, from where sendfile stopped."""
 
     content = os.urandom(3 * 1024 * 1024)
     big = tmp_path / "big"
@@ -55,7 +55,7 @@ async def test_a_file_that_loses_its_sendfile_half_way(
 async def test_a_socket_without_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """The transport waits for some, with a few bytes of the file, wherever they come from."""
+    """The transport waits for room with a few bytes of the file, wherever they come from."""
 
     content = os.urandom(BIG)
     big = tmp_path / "big"
@@ -75,7 +75,7 @@ async def test_a_socket_without_room(
 
     def watched(transport: asyncio.Transport, *arguments: int) -> int:
         nonlocal full
-        # What comes past it must not come too early.
+        # Data that overtook the transport's must not arrive too early.
         assert transport.get_write_buffer_size() == 0
         try:
             return sendfile_past(transport, *arguments)
@@ -105,7 +105,7 @@ async def test_a_socket_without_room(
 async def test_what_is_not_in_memory_is_read_by_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
 ) -> None:
-    """The event loop moves only what is there: a disk would hold up every other transfer."""
+    """The event loop only moves what is in memory: a disk would hold up every other transfer."""
 
     content = os.urandom(20 * 1024 * 1024)
     big = tmp_path / "big"
@@ -137,7 +137,7 @@ async def test_what_is_not_in_memory_is_read_by_threads(
 async def test_a_peer_that_takes_a_little_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others have their turn between any two of its pieces."""
+    """Other tasks get a turn between any two of its pieces."""
 
     def full(*_: object) -> int:
         raise BlockingIOError
@@ -161,7 +161,7 @@ async def test_a_peer_that_takes_a_little_at_a_time(
 
 @pytest.mark.parametrize("how", ["abort", "reset"])
 async def test_what_was_sent_is_counted(tmp_path: Path, how: str) -> None:
-    """No byte that the system has is forgotten, and none that waits is counted, at any end."""
+    """At every end, the count has each byte that the system accepted, and none that still waits."""
 
     (tmp_path / "file").write_bytes(bytes(BIG))
     async with connection(receive_buffer=1 << 16) as (dtp, peer):
@@ -181,7 +181,7 @@ async def test_what_was_sent_is_counted(tmp_path: Path, how: str) -> None:
 
 
 async def test_a_peer_that_never_reads_has_little_kept_for_it(tmp_path: Path) -> None:
-    """The system has room for some thousand such peers only."""
+    """The system only has room for some thousand such peers."""
 
     (tmp_path / "file").write_bytes(bytes(BIG))
     async with connection() as (dtp, peer):
@@ -189,27 +189,27 @@ async def test_a_peer_that_never_reads_has_little_kept_for_it(tmp_path: Path) ->
         await until(lambda: dtp.transport.get_write_buffer_size() > 0)
         unsent = sight_of(dtp.transport.get_extra_info("socket")).unacknowledged
         assert unsent is None or unsent < 512 * 1024
-        # One that reads has as much as the network takes.
+        # A peer that reads gets as much as the network takes.
         assert len(await receive_all(peer)) == BIG
         result = await task
     assert result.fast_path is FastPath.SENDFILE
 
 
 class Counting(TokenBucket):
-    """Lets all pass, and counts what was reserved and is not unused."""
+    """Lets everything pass, and counts what was reserved and not given back."""
 
     def __init__(self) -> None:
         super().__init__(None, now=0.0)
         self.taken = 0
 
     def reserve(self, nbytes: int, now: float) -> float:
-        """Count it."""
+        """Count the bytes."""
 
         self.taken += nbytes
         return super().reserve(nbytes, now)
 
     def unused(self, nbytes: int) -> None:
-        """Count it back."""
+        """Subtract the bytes."""
 
         self.taken -= nbytes
 
@@ -218,7 +218,7 @@ class Counting(TokenBucket):
 async def test_what_is_not_sent_is_given_back_to_the_throttle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: bool
 ) -> None:
-    """This holds wherever it is aborted: before a piece, or within one."""
+    """This holds wherever the transfer is aborted: before a piece, or within one."""
 
     (tmp_path / "file").write_bytes(bytes(BIG))
     waits = 0

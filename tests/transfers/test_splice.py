@@ -1,4 +1,4 @@
-"""Uploads that the kernel moves end exactly as the others do: the same bytes, the same truth."""
+"""Uploads that the kernel moves end exactly as others do: same bytes, same result."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
-    """Give the means to let the calls of the splicing thread fail or hang."""
+    """Yield the means to let the calls of the splicing thread fail or hang."""
 
     return Seams(monkeypatch, splicing)
 
 
 def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the other way."""
+    """Disable splice."""
 
     monkeypatch.setattr(_plain, "can_splice", lambda *_: False)
 
@@ -67,7 +67,7 @@ def plainly(monkeypatch: pytest.MonkeyPatch) -> None:
 async def upload(
     target: Any, data: bytes, *, bulk: bool = True, **options: Any
 ) -> TransferResult:
-    """Upload data, all of it in the socket before the transfer begins, unless it is too much."""
+    """Upload data, all of which is in the socket before the transfer begins, if it fits."""
 
     async with (
         connection(receive_buffer=8 * MIB, send_buffer=8 * MIB) as (dtp, peer),
@@ -79,13 +79,13 @@ async def upload(
 
 
 def names(directory: Path) -> list[str]:
-    """Name the files of a directory, hidden ones too."""
+    """Return the names of the files in a directory, including hidden ones."""
 
     return sorted(path.name for path in directory.iterdir())
 
 
 async def stalled_peer(dtp: DTP, peer: socket.socket) -> None:
-    """Send what is spliced, and then nothing."""
+    """Send what is spliced, and then nothing more."""
 
     await asyncio.get_running_loop().sock_sendall(peer, CONTENT)
     await until(lambda: dtp.bytes_received == len(CONTENT))
@@ -101,7 +101,7 @@ SIZES = [0, 1, 65_536, splicing.ENOUGH_TO_SPLICE, MIB - 1, MIB, MIB + 1, len(CON
 async def test_both_ways_give_the_same(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, eager: None, size: int
 ) -> None:
-    """The file, the counts and the end; the result says which way it was."""
+    """The file, the counts and the end are equal; the result says which way was taken."""
 
     fast = await upload(served_directory / "fast", CONTENT[:size])
     plainly(monkeypatch)
@@ -117,7 +117,7 @@ async def test_both_ways_give_the_same(
 
 
 async def test_a_small_file_does_not_pay_for_it(served_directory: Path, seams: Seams) -> None:
-    """Neither a pipe nor a second socket is opened."""
+    """A small file opens neither a pipe nor a second socket."""
 
     opened = seams.fail("pipe2", 1)
     result = await upload(served_directory / "up", CONTENT[: splicing.ENOUGH_TO_SPLICE - 1])
@@ -130,7 +130,7 @@ async def test_a_small_file_does_not_pay_for_it(served_directory: Path, seams: S
 def test_a_pipe_whose_close_fails(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, step: str, k: int
 ) -> None:
-    """Both of its ends are closed all the same, and no number twice."""
+    """Both of its ends are closed all the same, and no descriptor is closed twice."""
 
     closed: list[int] = []
 
@@ -155,7 +155,7 @@ def test_a_pipe_whose_close_fails(
 
 
 async def test_a_large_file_takes_it_by_itself(served_directory: Path) -> None:
-    """It needs no preparation, as fast as the peer sends."""
+    """Splicing needs no preparation; the peer only has to send fast enough."""
 
     content = CONTENT * 8
     result = await upload(served_directory / "up", content)
@@ -194,7 +194,7 @@ async def test_a_peer_that_sends_in_bits(
 
 
 async def test_where_it_begins(served_directory: Path, eager: None) -> None:
-    """Into a file from an offset on; exclusively; never in append mode, which has no splice."""
+    """A splice begins at an offset or in a new file, but never in append mode, which forbids it."""
 
     path = served_directory / "file"
     path.write_bytes(b"0123456789")
@@ -229,7 +229,7 @@ async def test_what_must_see_the_bytes_takes_the_other_way(
 async def test_urgent_data_are_left_out_on_both_ways(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, eager: None
 ) -> None:
-    """A splice stops before them and does not go on; the transport does."""
+    """A splice stops before urgent data and does not go on; the transport does."""
 
     async def send(peer: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -250,7 +250,7 @@ async def test_urgent_data_are_left_out_on_both_ways(
 
 
 async def refused_by_the_file(served_directory: Path) -> TransferResult:
-    """Splice to a file that was opened to append: the kernel really refuses."""
+    """Splice to a file that was opened to append: the kernel does refuse this."""
 
     target = await FileTarget.open(served_directory / "up", mode=WriteMode.APPEND)
     target.can_splice = True
@@ -260,7 +260,7 @@ async def refused_by_the_file(served_directory: Path) -> TransferResult:
 
 
 async def test_a_file_that_refuses(served_directory: Path, eager: None) -> None:
-    """What is in the pipe already is not lost."""
+    """The bytes that are already in the pipe are not lost."""
 
     await refused_by_the_file(served_directory)
     assert (served_directory / "up").read_bytes() == CONTENT
@@ -273,7 +273,7 @@ async def test_a_file_that_refuses(served_directory: Path, eager: None) -> None:
 async def test_a_system_that_refuses(
     served_directory: Path, eager: None, seams: Seams, name: str, code: int
 ) -> None:
-    """The other way goes on."""
+    """The upload goes on the other way."""
 
     def refuse(_: Callable[..., Any], *__: Any, **___: Any) -> None:
         raise OSError(code, os.strerror(code))
@@ -287,7 +287,7 @@ async def test_a_system_that_refuses(
 async def test_a_user_with_too_many_pipes(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, eager: None
 ) -> None:
-    """Small pipes are not worth it."""
+    """Small pipes are not worth using."""
 
     monkeypatch.setattr(splicing, "PIPE_SIZE", 1 << 31)
     result = await upload(served_directory / "up", CONTENT)
@@ -302,7 +302,7 @@ async def test_a_user_with_too_many_pipes(
 async def test_a_bound_is_held_to_the_byte(
     served_directory: Path, eager: None, name: str
 ) -> None:
-    """Exactly that many bytes are accepted; of one more, nothing beyond the bound is written."""
+    """Exactly the limit is accepted; with one byte more, nothing beyond the limit is written."""
 
     options: dict[str, Any] = {name: 2 * MIB}
     kind, end = (
@@ -324,7 +324,7 @@ async def test_a_bound_is_held_to_the_byte(
 
 
 async def test_too_few_bytes(served_directory: Path, eager: None) -> None:
-    """A polite cut is seen where the size was promised."""
+    """A clean end that comes early is noticed if the size was promised."""
 
     await failed(
         upload(served_directory / "up", CONTENT, expected_size=len(CONTENT) + 1),
@@ -348,7 +348,7 @@ async def test_throttle_and_progress(served_directory: Path, eager: None) -> Non
     assert result.fast_path is FastPath.SPLICE
     assert told[-1] == (len(CONTENT), None)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
-    # The burst of a tenth of a second comes on top.
+    # The burst of a tenth of a second is added.
     assert result.seconds >= len(CONTENT) / 10_000_000 - 0.15
     assert (served_directory / "up").read_bytes() == CONTENT
 
@@ -357,7 +357,7 @@ async def test_throttle_and_progress(served_directory: Path, eager: None) -> Non
 
 
 async def test_a_reset_is_a_reset(served_directory: Path, eager: None) -> None:
-    """Wherever it comes, nothing is published."""
+    """Wherever the reset comes, nothing is published."""
 
     for sent in (1, MIB, len(CONTENT)):
         async with connection() as (dtp, peer):
@@ -379,7 +379,7 @@ async def test_a_reset_is_a_reset(served_directory: Path, eager: None) -> None:
 async def test_a_reset_that_the_splice_finds(
     served_directory: Path, eager: None, seams: Seams
 ) -> None:
-    """The transport would see a clean end: the system reported the error only to the splice."""
+    """The transport would see a clean end: the system reports the error only to the splice."""
 
     peers: list[socket.socket] = []
     calls = 0
@@ -401,7 +401,7 @@ async def test_a_reset_that_the_splice_finds(
 
 
 async def test_an_abort(served_directory: Path, eager: None) -> None:
-    """An abort from anywhere gives its reason, and resets the peer."""
+    """An abort from anywhere raises its reason, and resets the peer."""
 
     async with connection() as (dtp, peer):
         task = asyncio.ensure_future(receive_file(dtp, served_directory / "up"))
@@ -416,7 +416,7 @@ async def test_an_abort(served_directory: Path, eager: None) -> None:
 
 
 async def test_a_peer_that_stalls(served_directory: Path, eager: None) -> None:
-    """Its deadline ends the transfer."""
+    """The stall deadline ends the transfer."""
 
     async with connection() as (dtp, peer):
         task = asyncio.ensure_future(
@@ -427,7 +427,7 @@ async def test_a_peer_that_stalls(served_directory: Path, eager: None) -> None:
 
 
 async def test_a_full_disk(served_directory: Path, eager: None, seams: Seams) -> None:
-    """The error says so, and has the count of the bytes that had come."""
+    """The error says so, and has the count of the bytes that arrived."""
 
     def refuse(splice: Callable[..., int], source: int, target: int, *args: Any, **kw: Any) -> int:
         if kw["flags"] & os.SPLICE_F_NONBLOCK:
@@ -451,7 +451,7 @@ async def test_a_disk_that_hangs(
     seams: Seams,
     how: str,
 ) -> None:
-    """The peer is reset while the thread still hangs; nothing is left once it comes back."""
+    """The peer is reset while the thread still hangs; nothing is left once the thread returns."""
 
     monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     hang = Hang(seams, "splice", 2)
@@ -476,7 +476,7 @@ async def test_a_disk_that_hangs(
 
 @pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
 async def test_cancelling_at_any_suspension(served_directory: Path, eager: None) -> None:
-    """Nothing is left, or all of it is there."""
+    """Either nothing is left of the upload, or all of it is stored."""
 
     content = CONTENT[: MIB + 5]
 
@@ -495,7 +495,7 @@ async def test_cancelling_at_any_suspension(served_directory: Path, eager: None)
 
 
 async def test_many_at_once(served_directory: Path, eager: None) -> None:
-    """More than there are threads; each gets its own bytes."""
+    """More uploads run than there are threads, and each gets its own bytes."""
 
     async def one(number: int) -> None:
         content = CONTENT[number : number + MIB]

@@ -1,4 +1,4 @@
-"""Conversions of a transfer: in small steps, long ones in a thread, and none held back."""
+"""Conversions of a transfer run in small steps, or in a thread, and hold up no other task."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ TEXT_RECORDS = TransferParameters(
 
 
 class Clock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that stands still until it is set."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
-        """Tell the time."""
+        """Return the time."""
 
         return self.now
 
     def pieces(self, *seconds: float) -> Iterator[bytes]:
-        """Give a piece for each of these spans, which it takes."""
+        """Yield one piece for each span, and take that long for it."""
 
         for span in seconds:
             self.now += span
@@ -48,7 +48,7 @@ class Clock:
 
 
 class Sink:
-    """Takes an upload, and keeps nothing but its size."""
+    """Takes an upload, and only records its size."""
 
     size = 0
 
@@ -61,18 +61,18 @@ class Sink:
         """Publish."""
 
     async def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
 
 async def chunks(content: bytes, size: int) -> AsyncIterator[bytes]:
-    """Give content in chunks."""
+    """Yield content in chunks."""
 
     for start in range(0, len(content), size):
         yield content[start : start + size]
 
 
 async def longest_turn(work: Callable[[], Awaitable[None]]) -> float:
-    """Run work; return the longest time for which nobody else had a turn, in seconds."""
+    """Run work; return the longest time, in seconds, for which no other task had a turn."""
 
     loop = asyncio.get_running_loop()
     longest = 0.0
@@ -95,7 +95,7 @@ async def longest_turn(work: Callable[[], Awaitable[None]]) -> float:
 
 
 async def test_what_takes_long_becomes_less_and_what_does_not_more() -> None:
-    """The size of the parts follows the longest of their steps, within its bounds."""
+    """The size of the parts adapts to their slowest step, within its bounds."""
 
     pace = Steps(4 * FIRST_PART)
     clock = pace._now = Clock()
@@ -116,7 +116,7 @@ async def test_what_takes_long_becomes_less_and_what_does_not_more() -> None:
 
 
 async def test_others_have_a_turn_after_so_much_work() -> None:
-    """Not after each step, but after steps that took so long together."""
+    """They get one not after each step, but once the steps together took that long."""
 
     pace = Steps(FIRST_PART)
     clock = pace._now = Clock()
@@ -136,7 +136,7 @@ async def test_others_have_a_turn_after_so_much_work() -> None:
 
 @pytest.mark.parametrize("name", ["records", "blocks", "bomb"])
 async def test_data_that_are_slow_to_convert_do_not_hold_the_loop(name: str) -> None:
-    """Empty records, blocks without data, a deflate bomb: no turn is as long as all of them."""
+    """Empty records, blocks without data and a deflate bomb are converted in several turns."""
 
     loop = asyncio.get_running_loop()
     parameters = {"records": TEXT_RECORDS, "blocks": TEXT_RECORDS, "bomb": DEFLATE}[name]
@@ -189,7 +189,7 @@ async def test_much_is_deflated_in_a_thread_and_little_at_once(
 
 
 async def test_what_is_good_is_stored_before_what_is_bad_ends_the_transfer() -> None:
-    """A defect in deflate, far from the beginning: what came before it was written."""
+    """What came before an error far into deflated data is written."""
 
     data = bytearray(encoded(DEFLATE, os.urandom(1 << 18) + bytes((1 << 20) + 150_000)))
     data[-1] ^= 1
@@ -203,7 +203,7 @@ async def test_what_is_good_is_stored_before_what_is_bad_ends_the_transfer() -> 
 
 
 async def test_what_an_encoder_in_a_thread_refuses_ends_the_transfer() -> None:
-    """TYPE E of UTF-8 in MODE Z: a file that is none is 451, as without the thread."""
+    """In TYPE E and MODE Z, a file that is not UTF-8 is a 451, as it is without the thread."""
 
     options = CodecOptions(file_encoding="utf-8")
     parameters = DEFLATE.with_type("E")
@@ -241,7 +241,7 @@ async def test_an_abort_while_a_thread_deflates(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_cancellation_leaves_nothing_behind() -> None:
-    """At whichever await a compressed transfer is cancelled, on either side."""
+    """A compressed transfer leaves nothing, at whichever await it is cancelled, on either side."""
 
     content = os.urandom(20_000)
     data = encoded(DEFLATE, content)

@@ -1,4 +1,4 @@
-"""What all transfers have in common: interruptions among other cancellations, deadlines, turns."""
+"""What all transfers have in common: interruptions, cancellations, deadlines and turns."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def supervised(
     ends: bool = True,
     **options: Any,
 ) -> Supervisor:
-    """Make a supervisor of a connection in memory, whose peer takes all, and ends if it `ends`."""
+    """Return a supervisor of a connection in memory, whose peer reads, and closes if it `ends`."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp, auto_drain=True)
@@ -54,13 +54,13 @@ def supervised(
 
 
 async def forever() -> None:
-    """Wait for what never comes."""
+    """Wait for something that never happens."""
 
     await asyncio.get_running_loop().create_future()
 
 
 async def nothing() -> None:
-    """Have nothing to do."""
+    """Do nothing."""
 
 
 def own_task() -> asyncio.Task[Any]:
@@ -75,7 +75,7 @@ def own_task() -> asyncio.Task[Any]:
 
 
 async def test_an_abort_interrupts_whatever_is_waited_for() -> None:
-    """The reason is raised, itself, with its cause; the task is left uncancelled."""
+    """The reason itself is raised, with its cause; the task is not left cancelled."""
 
     transfer = supervised()
     cause = ValueError("why")
@@ -95,7 +95,7 @@ async def test_an_abort_interrupts_whatever_is_waited_for() -> None:
 
 @pytest.mark.parametrize("abort_first", [True, False])
 async def test_cancel_and_abort_at_the_same_tick(abort_first: bool) -> None:
-    """The caller gets the cancellation, and it is counted once."""
+    """The caller gets the cancellation, which is counted once."""
 
     transfer = supervised()
     task = asyncio.create_task(transfer.run(forever))
@@ -113,7 +113,7 @@ async def test_cancel_and_abort_at_the_same_tick(abort_first: bool) -> None:
 
 
 async def test_an_abort_while_the_task_is_about_to_go_on() -> None:
-    """Its wait is over, but it has not run yet: the abort wins."""
+    """The task's wait is over, but it has not run yet: the abort wins."""
 
     transfer = supervised()
     future = asyncio.get_running_loop().create_future()
@@ -134,7 +134,7 @@ async def test_an_abort_while_the_task_is_about_to_go_on() -> None:
 
 
 async def test_an_abort_from_within_the_transfer() -> None:
-    """If the transfer's own task aborts, it ends at its next wait, or at its end without one."""
+    """If the transfer's own task aborts it, it ends at its next wait, or else at its end."""
 
     for waits in (True, False):
         transfer = supervised()
@@ -148,12 +148,12 @@ async def test_an_abort_from_within_the_transfer() -> None:
             await transfer.run(body)
 
         assert own_task().cancelling() == 0
-        # Nothing is left that would strike the caller's next wait.
+        # Nothing is left that would interrupt the caller's next wait.
         await asyncio.sleep(0)
 
 
 async def test_an_abort_from_the_progress_callback() -> None:
-    """Also where the callback raises because of it: the abort came first."""
+    """The abort also comes first if the callback raises because of it."""
 
     dtps: list[DTP] = []
     for error in (None, RuntimeError("and that")):
@@ -175,7 +175,7 @@ async def test_an_abort_from_the_progress_callback() -> None:
 
 @pytest.mark.parametrize("levels", [0, 1, 2])
 async def test_an_abort_within_a_task_that_is_being_cancelled(levels: int) -> None:
-    """A transfer that is made while its task cleans up after cancellations behaves the same."""
+    """A transfer behaves the same while its task cleans up after a cancellation."""
 
     async def cleaning_up() -> None:
         for _ in range(levels):
@@ -203,7 +203,7 @@ async def test_an_abort_within_a_task_that_is_being_cancelled(levels: int) -> No
 
 
 async def test_a_cancellation_that_comes_while_an_interruption_is_absorbed() -> None:
-    """An abort with nothing left to wait for, then a cancellation: the cancellation counts."""
+    """After an abort with nothing left to wait for, a later cancellation is raised."""
 
     transfer = supervised()
 
@@ -218,7 +218,7 @@ async def test_a_cancellation_that_comes_while_an_interruption_is_absorbed() -> 
 
 
 async def test_a_body_that_turns_the_interruption_into_something_else() -> None:
-    """An exception that a source raises from its cancellation is a consequence of the cut."""
+    """An exception that a source raises when it is cancelled is a consequence of the abort."""
 
     transfer = supervised()
 
@@ -236,7 +236,7 @@ async def test_a_body_that_turns_the_interruption_into_something_else() -> None:
 
 
 async def test_a_body_that_swallows_the_interruption() -> None:
-    """The connection is cut all the same, and that is what is raised."""
+    """The connection is cut all the same, and the cut is raised."""
 
     transfer = supervised()
 
@@ -252,7 +252,7 @@ async def test_a_body_that_swallows_the_interruption() -> None:
 
 
 async def test_a_timeout_around_a_transfer() -> None:
-    """asyncio.timeout gets its TimeoutError, the transfer its CANCELLED."""
+    """asyncio.timeout raises its TimeoutError, and the transfer ends as CANCELLED."""
 
     transfer = supervised()
     with pytest.raises(TimeoutError):
@@ -264,7 +264,7 @@ async def test_a_timeout_around_a_transfer() -> None:
 
 
 async def test_a_timeout_around_a_transfer_that_is_aborted() -> None:
-    """The reason comes through nested timeouts that have not expired."""
+    """The reason passes through nested timeouts that have not expired."""
 
     transfer = supervised()
     asyncio.get_running_loop().call_soon(transfer.dtp.abort)
@@ -277,7 +277,7 @@ async def test_a_timeout_around_a_transfer_that_is_aborted() -> None:
 
 @pytest.mark.parametrize("abort_first", [True, False])
 async def test_a_timeout_and_an_abort_at_the_same_tick(abort_first: bool) -> None:
-    """The timeout is a TimeoutError, the outer one is not disturbed."""
+    """The inner timeout is a TimeoutError, and the outer one is not disturbed."""
 
     transfer = supervised()
     loop = asyncio.get_running_loop()
@@ -288,7 +288,7 @@ async def test_a_timeout_and_an_abort_at_the_same_tick(abort_first: bool) -> Non
                 def strike() -> None:
                     if abort_first:
                         transfer.dtp.abort()
-                    # As the timeout does when its time has come.
+                    # This is what the timeout does when it expires.
                     inner._on_timeout()  # type: ignore[attr-defined]
                     if not abort_first:
                         transfer.dtp.abort()
@@ -318,7 +318,7 @@ async def test_a_timeout_within_the_body() -> None:
 
 
 async def test_a_sibling_that_fails_in_a_task_group() -> None:
-    """The transfer is cancelled, and the group raises the sibling's error only."""
+    """The transfer is cancelled, and the group raises only the sibling's error."""
 
     transfer = supervised()
 
@@ -349,7 +349,7 @@ async def test_an_abort_in_a_task_group() -> None:
 
 @pytest.mark.parametrize("abort", [False, True])
 async def test_a_cancel_scope_of_anyio_around_a_transfer(abort: bool) -> None:
-    """It ends the transfer, with an abort at the same tick too, and nothing leaks out of it."""
+    """It ends the transfer, also with an abort at the same tick, and nothing leaks out of it."""
 
     transfer = supervised()
     with anyio.CancelScope() as scope:
@@ -385,7 +385,7 @@ async def test_any_of_several_connections_interrupts() -> None:
 
 
 async def test_a_connection_that_was_cut_before() -> None:
-    """The reason is told before anything begins."""
+    """The reason is raised before anything begins."""
 
     transfer = supervised()
     transfer.dtp.abort(End.ABORTED, "before")
@@ -394,7 +394,7 @@ async def test_a_connection_that_was_cut_before() -> None:
 
 
 async def test_an_upload_aborted_at_the_last_moment() -> None:
-    """Everything has come and the connection is closed, but not all is stored: an abort counts."""
+    """An abort counts even if everything has arrived and only a part is not yet stored."""
 
     transfer = supervised(Direction.RECEIVED)
     dtp = transfer.dtp
@@ -415,7 +415,7 @@ async def test_an_upload_aborted_at_the_last_moment() -> None:
 
 @pytest.mark.parametrize("direction", list(Direction))
 async def test_an_abort_while_finishing(direction: Direction) -> None:
-    """Whether data come or go: an abort by this side is never a clean end."""
+    """In both directions, an abort by this side is never a clean end."""
 
     transfer = supervised(direction, ends=False)
     asyncio.get_running_loop().call_soon(transfer.dtp.abort, End.ABORTED, "so late")
@@ -471,7 +471,7 @@ async def test_cancelling_at_any_suspension() -> None:
 async def test_every_failure_is_one_error_with_the_result(
     direction: Direction, error: Exception, end: End | None, reply_code: int
 ) -> None:
-    """An error of ours stays itself; any other is its cause."""
+    """An ftpdata error is raised as it is; any other exception becomes its cause."""
 
     error = copy.copy(error)
     transfer = supervised(direction)
@@ -511,7 +511,7 @@ async def test_a_connection_that_was_never_made() -> None:
 
 
 async def test_an_unknown_digest_closes_the_connection() -> None:
-    """Like any other failure: 504, with the result."""
+    """It fails like any other error: 504, with the result."""
 
     transfer = supervised(digest="nonsense")
     with pytest.raises(UnsupportedParameter) as caught:
@@ -526,7 +526,7 @@ async def test_an_unknown_digest_closes_the_connection() -> None:
 
 
 async def test_progress_is_called_now_and_then_and_at_the_end() -> None:
-    """Not for each of a thousand pieces; the last call tells it all."""
+    """Progress is not reported for each of a thousand pieces; the last call has the total."""
 
     calls: list[tuple[int, int | None]] = []
     transfer = supervised(progress=lambda done, total: calls.append((done, total)))
@@ -543,7 +543,7 @@ async def test_progress_is_called_now_and_then_and_at_the_end() -> None:
 
 
 async def test_a_last_progress_that_fails() -> None:
-    """An exception in the last call fails the transfer like any other, with an error of ftpdata."""
+    """An exception in the last call fails the transfer like any other, with an ftpdata error."""
 
     def progress(_: int, __: int | None) -> None:
         raise RuntimeError("no")
@@ -569,7 +569,7 @@ async def test_a_last_progress_that_fails() -> None:
     ],
 )
 async def test_each_deadline_has_its_own_end(deadlines: Deadlines, begins: bool, end: End) -> None:
-    """The body is interrupted, with the end of the deadline that passed."""
+    """The body is interrupted, and the end names the deadline that passed."""
 
     transfer = supervised(Direction.RECEIVED, deadlines=deadlines)
 
@@ -595,9 +595,9 @@ async def test_each_deadline_has_its_own_end(deadlines: Deadlines, begins: bool,
     ],
 )
 async def test_the_deadlines_of_the_end(takes_all: bool, limits: Deadlines, end: End) -> None:
-    """A peer that does not take the rest has stalled; one that has it all and does not close, not.
+    """A peer that does not take the rest has stalled; one that has everything may stay open.
 
-    Where the system does not tell what was acknowledged, its close is the news that counts.
+    Where the system does not report acknowledgements, the peer's close takes their place.
     """
 
     dtp = DTP()
@@ -616,7 +616,7 @@ async def test_the_deadlines_of_the_end(takes_all: bool, limits: Deadlines, end:
 
 
 async def test_no_deadline_at_all_sets_no_timer() -> None:
-    """Nothing limited, nothing watched."""
+    """Without deadlines, nothing is watched."""
 
     transfer = supervised(
         Direction.RECEIVED, deadlines=Deadlines(first_byte=None, stall=None, close=None)
@@ -629,7 +629,7 @@ async def test_no_deadline_at_all_sets_no_timer() -> None:
 
 
 async def test_the_time_that_a_throttle_takes_is_not_held_against_the_peer() -> None:
-    """A throttle slower than every deadline: the transfer goes on."""
+    """A transfer goes on even if its throttle is slower than every deadline."""
 
     now = asyncio.get_running_loop().time()
     transfer = supervised(
@@ -649,7 +649,7 @@ async def test_the_time_that_a_throttle_takes_is_not_held_against_the_peer() -> 
 
 
 class Recorder(TokenBucket):
-    """Notes what is reserved and given back, and lets wait as it was told."""
+    """Records what is reserved and given back, and returns the given waits."""
 
     def __init__(self, delay: float = 0.0, rate: float | None = None) -> None:
         super().__init__(rate, now=0.0)
@@ -657,19 +657,19 @@ class Recorder(TokenBucket):
         self._delay = delay
 
     def reserve(self, nbytes: int, now: float) -> float:
-        """Note it; let wait."""
+        """Record the bytes, and return the wait."""
 
         self.calls.append(("reserve", nbytes))
         return self._delay
 
     def unused(self, nbytes: int) -> None:
-        """Note it."""
+        """Record the bytes."""
 
         self.calls.append(("unused", nbytes))
 
 
 async def test_what_a_cut_transfer_reserved_is_given_back() -> None:
-    """Cancelled or aborted in its throttled sleep, it does not make others wait."""
+    """A transfer that is cut during its throttled sleep does not make others wait."""
 
     for cancel in (True, False):
         bucket = Recorder(delay=1000.0)
@@ -700,7 +700,7 @@ async def test_what_a_cut_transfer_reserved_is_given_back() -> None:
     ],
 )
 async def test_pieces_are_a_tenth_of_a_second(rates: list[float | None], size: int) -> None:
-    """Of the lowest rate in the tree, within bounds."""
+    """The tenth is that of the lowest rate in the tree, within bounds."""
 
     bucket: TokenBucket | None = None
     for rate in rates:
@@ -732,7 +732,7 @@ async def test_who_never_waits_lets_others_run() -> None:
 
 
 async def test_a_transfer_has_no_task_of_its_own() -> None:
-    """It runs in the caller's: context variables and cancel scopes are the caller's."""
+    """It runs in the caller's task: context variables and cancel scopes are the caller's."""
 
     seen: list[object] = []
 
@@ -745,7 +745,7 @@ async def test_a_transfer_has_no_task_of_its_own() -> None:
 
 @pytest.mark.parametrize("leads_on", [False, True])
 async def test_no_error_is_the_cause_of_its_own_cause(leads_on: bool) -> None:
-    """Whoever follows the causes would follow them for ever."""
+    """Code that follows the causes would otherwise never end."""
 
     transfer = supervised()
 
@@ -764,7 +764,7 @@ async def test_no_error_is_the_cause_of_its_own_cause(leads_on: bool) -> None:
 
 
 async def test_causes_that_go_round_in_a_circle() -> None:
-    """A host's errors may, and each is found once; a transfer that fails with one ends."""
+    """A host's causes may be circular: each is found once, and a transfer that has them ends."""
 
     first, second = RuntimeError("first"), RuntimeError("second")
     first.__cause__, second.__cause__ = second, first

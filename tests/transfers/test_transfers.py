@@ -1,4 +1,4 @@
-"""Whole transfers over real sockets: what arrives, what is published, how truthfully they end."""
+"""Whole transfers over real sockets: what arrives, what is published, and how each one ends."""
 
 from __future__ import annotations
 
@@ -80,21 +80,21 @@ PROMPT = Deadlines(close=10.0)
 
 @pytest.fixture
 def seams(monkeypatch: pytest.MonkeyPatch) -> Seams:
-    """Give the means to let system calls fail or hang."""
+    """Yield the means to let system calls fail or hang."""
 
     return Seams(monkeypatch)
 
 
 @pytest.fixture
 def from_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no file be in memory: worker threads read it."""
+    """Keep every file out of memory, so that worker threads read it."""
 
     monkeypatch.setattr(files_source, "read_from_memory", lambda *_, **__: 0)
 
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
-    """Give a file that no buffers between two sockets can hold."""
+    """Return a file that is too large for the buffers between two sockets."""
 
     path = tmp_path / "big"
     with path.open("wb") as file:
@@ -105,7 +105,7 @@ def big(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Give a file of `CONTENT`."""
+    """Return a file of `CONTENT`."""
 
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
@@ -113,20 +113,20 @@ def file(tmp_path: Path) -> Path:
 
 
 def ways(*starts: Callable[..., Awaitable[Any]]) -> tuple[Callable[..., Awaitable[Any]], ...]:
-    """Give the ways to start a transfer."""
+    """Return the ways to start a transfer."""
 
     return starts
 
 
 async def chunked(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
-    """Give content in chunks."""
+    """Yield content in chunks."""
 
     for start in range(0, len(content), size):
         yield content[start : start + size]
 
 
 async def descriptors_of_loop() -> set[str]:
-    """Name the open descriptors, those that uvloop opens with its first connection too."""
+    """Return the open descriptors, including those that uvloop opens with its first connection."""
 
     async with connection():
         pass
@@ -135,7 +135,7 @@ async def descriptors_of_loop() -> set[str]:
 
 
 def names(directory: Path) -> list[str]:
-    """Name the files of a directory, hidden ones too."""
+    """Return the names of the files in a directory, including hidden ones."""
 
     return sorted(path.name for path in directory.iterdir())
 
@@ -150,7 +150,7 @@ EDGES = [0, 1, 2, 255, CHUNK - 1, CHUNK, CHUNK + 1, len(CONTENT)]
 async def test_every_size_offset_and_length(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
 ) -> None:
-    """The fast path and the other send the same bytes, and say which one it was."""
+    """The fast path and the other one send the same bytes, and the result says which it was."""
 
     if fallback:
         no_sendfile(monkeypatch)
@@ -177,7 +177,7 @@ async def test_every_size_offset_and_length(
 
 @pytest.mark.parametrize("name", ["sha256", "md5", "crc32", "SHA-1"])
 async def test_digests_on_every_path(file: Path, name: str) -> None:
-    """Sent from a file, in ASCII, as a stream; received to a file and as a stream: of the file."""
+    """On every path the digest is that of the file, sent or received, in any TYPE."""
 
     content = b"a line\nand another\r\n" * 3000
     file.write_bytes(content)  # noqa: ASYNC240
@@ -218,7 +218,7 @@ async def test_digests_on_every_path(file: Path, name: str) -> None:
 
 
 async def test_file_like_objects(file: Path) -> None:
-    """In memory, packed, unbuffered, positioned mid-file, a pipe, a descriptor."""
+    """They may be in memory, packed, unbuffered, positioned mid-file, a pipe or a descriptor."""
 
     packed = file.with_name("packed")
     packed.write_bytes(gzip.compress(CONTENT))
@@ -244,12 +244,12 @@ async def test_file_like_objects(file: Path) -> None:
             async with connection() as (dtp, peer):
                 assert await finished(send_file(dtp, source), peer) == expected
         assert mid.read(10) == CONTENT[103:113]
-        # Whatever sendfile did to it: a caller's descriptor stands where it stood.
+        # Whatever sendfile did to it, a caller's descriptor keeps its position.
         assert os.lseek(fd, 0, os.SEEK_CUR) == 0
 
 
 async def test_ascii_both_ways(tmp_path: Path) -> None:
-    """Line ends are converted on the wire, sizes counted on both sides of it."""
+    """Line ends are converted on the wire, and sizes are counted on both sides of it."""
 
     path = tmp_path / "text"
     path.write_bytes(b"one\ntwo\n" * 50_000)
@@ -269,7 +269,7 @@ async def test_ascii_both_ways(tmp_path: Path) -> None:
 
 
 async def test_where_an_upload_goes(served_directory: Path) -> None:
-    """A path, atomically; from an offset; appended; below a directory's descriptor; exclusively."""
+    """Into a path, at an offset, appended, under a directory's descriptor, or exclusively."""
 
     dir_fd = os.open(served_directory, os.O_RDONLY)
     path = served_directory / "file"
@@ -308,7 +308,7 @@ async def test_where_an_upload_goes(served_directory: Path) -> None:
 
 
 async def test_listings() -> None:
-    """Lines, lists of lines, generators of both kinds: one CR LF after each."""
+    """Lines may come from lists or generators of both kinds; CR LF follows each."""
 
     async def slow() -> AsyncIterator[bytes]:
         for line in (b"a", b"b"):
@@ -353,14 +353,14 @@ async def test_the_first_line_does_not_wait_for_the_last() -> None:
 
 
 async def test_a_listing_entry_without_a_formatter() -> None:
-    """It is an error of the caller, reported like any failure of the lines."""
+    """This is an error of the caller, reported like any failure of the lines."""
 
     async with connection() as (dtp, _):
         await failed(send_listing(dtp, [object()]), LocalError, End.PRODUCER_FAILED)  # type: ignore[list-item]
 
 
 async def test_a_listing_with_a_formatter() -> None:
-    """An entry that it formats as None is left out."""
+    """An entry that the formatter turns into None is left out."""
 
     entries: Any = [1, 2, 3]
     async with connection() as (dtp, peer):
@@ -371,7 +371,7 @@ async def test_a_listing_with_a_formatter() -> None:
 
 
 async def test_one_huge_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes out piece by piece: in flight is never much more than the high-water mark."""
+    """It is sent piece by piece, with never much more than the high-water mark in flight."""
 
     most = 0
     content = os.urandom(2 * 1024 * 1024)
@@ -389,7 +389,7 @@ async def test_one_huge_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_stream_of_what_is_no_generator() -> None:
-    """An object whose `__aiter__` is one, and one with an `aclose` that is not ours to call."""
+    """It may have a generator as `__aiter__`, or an `aclose` that is not ftpdata's to call."""
 
     closed: list[str] = []
 
@@ -422,7 +422,7 @@ async def test_a_stream_of_what_is_no_generator() -> None:
 
 
 async def test_generators_are_closed_in_the_task_that_ran_them() -> None:
-    """Cancel scopes and timeouts that are open within them end where they began."""
+    """Cancel scopes and timeouts that are open within them end in the task where they began."""
 
     seen: list[asyncio.Task[Any] | None] = []
 
@@ -447,7 +447,7 @@ async def test_generators_are_closed_in_the_task_that_ran_them() -> None:
 
 
 async def test_relay() -> None:
-    """From one connection to another, to the last byte."""
+    """A relay passes every byte from one connection to the other."""
 
     content = os.urandom(3_000_000)
     async with connection() as (source, sender), connection() as (target, receiver):
@@ -462,7 +462,7 @@ async def test_relay() -> None:
 async def test_progress_is_monotone_and_ends_with_the_total(
     big: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On every path; the total is told where it is known."""
+    """This holds on every path, and the total is reported where it is known."""
 
     monkeypatch.setattr(supervision, "PROGRESS_INTERVAL", 0.0)
     data = bytes(BIG)
@@ -499,9 +499,9 @@ async def test_progress_is_monotone_and_ends_with_the_total(
 async def test_a_progress_callback_that_raises(
     file: Path, served_directory: Path, monkeypatch: pytest.MonkeyPatch, k: int
 ) -> None:
-    """It fails the transfer, at the first call or the last; nothing is published."""
+    """It fails the transfer, at the first call or the last, and nothing is published."""
 
-    # Longer than this machine has been up: the first call must not depend on that.
+    # The interval is longer than the machine's uptime: the first call must not depend on it.
     monkeypatch.setattr(supervision, "PROGRESS_INTERVAL", 1e12 if k == 2 else 0.0)
 
     def progress(*_: object) -> None:
@@ -533,7 +533,7 @@ async def test_a_progress_callback_that_raises(
 
 
 async def test_an_upload_that_is_reset_in_the_middle(served_directory: Path) -> None:
-    """426, and nothing under the final name, nor beside it: the old file stays."""
+    """It ends with 426; the old file stays, and nothing else is left beside it."""
 
     old = served_directory / "old"
     old.write_bytes(b"old")
@@ -553,7 +553,7 @@ async def test_an_upload_that_is_reset_in_the_middle(served_directory: Path) -> 
 
 @pytest.mark.parametrize("options", [{"offset": 3}, {"append": True}])
 async def test_what_came_stays_where_it_was_asked_for(tmp_path: Path, options: Any) -> None:
-    """REST and APPE write in place: a cut one leaves what was written."""
+    """REST and APPE write in place, so a cut upload leaves what was written."""
 
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -570,7 +570,7 @@ async def test_what_came_stays_where_it_was_asked_for(tmp_path: Path, options: A
 @pytest.mark.parametrize("how", ["close", "half close"])
 @pytest.mark.parametrize("sent", [b"", b"half a fi", b"half a file and more"])
 async def test_an_upload_of_the_wrong_size(served_directory: Path, sent: bytes, how: str) -> None:
-    """A polite end is no proof: fewer or more bytes than promised are not the file."""
+    """A clean end proves nothing: fewer or more bytes than promised are not the file."""
 
     for receive in ways(
         lambda dtp: receive_file(dtp, served_directory / "up", expected_size=11),
@@ -593,7 +593,7 @@ async def _collect(stream: Any) -> bytes:
 
 
 async def test_an_upload_above_the_limit(served_directory: Path) -> None:
-    """552 with the first byte too many; the limit itself is allowed."""
+    """The first byte above the limit causes a 552; exactly the limit is allowed."""
 
     for size in (11, 12, 100_000):
         for receive in ways(
@@ -616,15 +616,15 @@ async def test_an_upload_above_the_limit(served_directory: Path) -> None:
 async def test_a_disk_that_is_full(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, seams: Seams, k: int
 ) -> None:
-    """At the k-th write: 452, the peer sees a reset, and nothing is left."""
+    """Whichever write fails, the error is a 452, the peer sees a reset, and nothing is left."""
 
-    # Of splices, of which there are fewer, `test_splicing.py` has the like.
+    # There are fewer splices; `test_splice.py` has the corresponding test.
     monkeypatch.setattr(_plain, "can_splice", lambda *_: False)
     failures = seams.fail("write", k, errno.ENOSPC)
     async with connection() as (dtp, peer):
 
         async def feed() -> bool:
-            # Reset at the latest when it asks for what comes back.
+            # The peer sees the reset at the latest when it reads.
             try:
                 for _ in range(1000):
                     await asyncio.get_running_loop().sock_sendall(peer, bytes(100_000))
@@ -649,9 +649,9 @@ async def test_a_disk_that_is_full(
 async def test_a_commit_that_fails(
     served_directory: Path, seams: Seams, seam: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All has come, but it is not stored: never a 226."""
+    """Everything has arrived but is not stored: this is never a 226."""
 
-    # The pipe of a splice would be the first to be closed, and its failure is no loss.
+    # A splice would close its pipe first, and that failure loses nothing.
     monkeypatch.setattr(_plain, "can_splice", lambda *_: False)
     target = await FileTarget.open(served_directory / "up", durable=True)
     seams.fail(seam, 1, errno.EIO)
@@ -679,7 +679,7 @@ async def test_a_discard_that_fails_conceals_nothing(tmp_path: Path, seams: Seam
 
 
 async def test_commit_or_discard_exactly_once() -> None:
-    """Of any target, whatever happens, also where the transfer never begins."""
+    """This holds for any target, whatever happens, also where the transfer never begins."""
 
     class Target:
         def __init__(self, fails: str = "") -> None:
@@ -739,7 +739,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("sent", [1, 300_000, 2_000_000])
 def test_a_process_that_is_killed_leaves_no_half_file(tmp_path: Path, sent: int) -> None:
-    """Under the final name there is the old file, at any moment."""
+    """At any moment, the final name has the old file."""
 
     path = tmp_path / "file"
     path.write_bytes(b"old")
@@ -756,7 +756,7 @@ def test_a_process_that_is_killed_leaves_no_half_file(tmp_path: Path, sent: int)
                 )
             try:
                 peer.sendall(bytes(sent))
-                # It is known to be at work once its hidden file has what came.
+                # The process is known to be at work once its hidden file has the data that arrived.
                 while not any(hidden.stat().st_size == sent for hidden in tmp_path.glob(".ftp*")):
                     assert process.poll() is None
             finally:
@@ -773,7 +773,7 @@ def test_a_process_that_is_killed_leaves_no_half_file(tmp_path: Path, sent: int)
 async def test_a_file_that_shrinks(
     big: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
 ) -> None:
-    """451, and a reset for the peer: never a spin, never a short file as a whole one."""
+    """The error is a 451 with a reset; no loop spins, and no short file passes for a whole one."""
 
     if fallback:
         no_sendfile(monkeypatch)
@@ -795,7 +795,7 @@ async def test_a_file_that_shrinks(
 async def test_a_file_that_grows(
     big: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
 ) -> None:
-    """What was there when it began is sent, no more."""
+    """Only what the file had when the transfer began is sent."""
 
     if fallback:
         no_sendfile(monkeypatch)
@@ -810,7 +810,7 @@ async def test_a_file_that_grows(
 
 
 async def test_a_file_of_another_size_than_promised(file: Path) -> None:
-    """It is not begun; a stream of another size is not ended."""
+    """A file is not begun; a stream is not ended cleanly."""
 
     for size in (len(CONTENT) - 1, len(CONTENT) + 1):
         for start in ways(
@@ -855,9 +855,9 @@ async def test_a_peer_that_resets_a_download(
 
 
 async def test_a_peer_that_vanishes_before_it_takes_the_rest(file: Path) -> None:
-    """It takes nothing more: given up as one that has stalled, 426."""
+    """The peer takes nothing more: it is given up as stalled, 426."""
 
-    # The system has all of it, and the peer does not.
+    # The system has accepted everything, but the peer has not received it.
     os.truncate(file, 50_000)
     async with connection(receive_buffer=4096) as (dtp, _):
         result = await failed(
@@ -869,7 +869,7 @@ async def test_a_peer_that_vanishes_before_it_takes_the_rest(file: Path) -> None
 
 
 async def test_a_peer_that_closes_without_reading_to_the_end(file: Path) -> None:
-    """Its kernel resets: that is no clean end, however little was left."""
+    """The peer's kernel resets: that is not a clean end, however little was left."""
 
     async with connection() as (dtp, peer):
         task = asyncio.create_task(send_file(dtp, file))
@@ -879,7 +879,7 @@ async def test_a_peer_that_closes_without_reading_to_the_end(file: Path) -> None
 
 
 async def test_a_source_that_fails(file: Path, seams: Seams, from_disk: None) -> None:
-    """A read error in the middle: 451, and a reset for the peer."""
+    """A read error in the middle is a 451, with a reset for the peer."""
 
     seams.fail("pread", 2, errno.EIO)
     async with connection() as (dtp, peer), peer_task(read_until_cut(peer)) as reading:
@@ -930,7 +930,7 @@ async def test_an_iterable_that_fails(
 async def test_arguments_that_cannot_be(
     file: Path, options: Any, kind: type[FTPDataError], code: int
 ) -> None:
-    """The connection is closed in any case, with a reset: an empty file was not meant."""
+    """The connection is reset in any case, since an empty file was not meant."""
 
     async with connection() as (dtp, peer):
         result = await failed(send_file(dtp, file, **options), kind, End.PRODUCER_FAILED)
@@ -940,7 +940,7 @@ async def test_arguments_that_cannot_be(
 
 @pytest.mark.parametrize("start", [send_file, receive_file])
 async def test_a_file_that_is_not_there(tmp_path: Path, start: Any) -> None:
-    """550, and the connection is reset."""
+    """The error is a 550, and the connection is reset."""
 
     async with connection() as (dtp, peer):
         with pytest.raises(FileUnavailable) as caught:
@@ -951,7 +951,7 @@ async def test_a_file_that_is_not_there(tmp_path: Path, start: Any) -> None:
 
 
 async def test_a_connection_is_for_one_transfer(file: Path) -> None:
-    """A second one says so, with a reply code, and harms nothing."""
+    """A second one fails with a reply code, and does no harm."""
 
     async with connection() as (dtp, peer):
         assert await finished(send_file(dtp, file), peer) == CONTENT
@@ -993,7 +993,7 @@ async def test_a_stream_that_failed_fails_again() -> None:
 
 @pytest.mark.parametrize("how", ["cancelled", "closed"])
 async def test_a_stream_that_was_cut_here_does_not_end_quietly(how: str) -> None:
-    """Who goes on with the loop afterwards would take half a file for a whole one."""
+    """Otherwise a host that continues the loop would take half a file for a whole one."""
 
     async with connection() as (dtp, peer):
         await asyncio.get_running_loop().sock_sendall(peer, b"half of")
@@ -1016,7 +1016,7 @@ async def test_a_stream_that_was_cut_here_does_not_end_quietly(how: str) -> None
 
 
 async def test_a_stream_ends_once_and_stays_ended() -> None:
-    """After the clean end there is nothing more."""
+    """After the clean end nothing more comes."""
 
     async with connection() as (dtp, peer):
         await send_all(peer, b"all")
@@ -1028,7 +1028,7 @@ async def test_a_stream_ends_once_and_stays_ended() -> None:
 
 
 async def test_what_came_before_a_cut_is_given_out() -> None:
-    """Then the cut is raised."""
+    """The cut is raised after that."""
 
     got = []
     async with connection() as (dtp, peer), receive_stream(dtp) as stream:
@@ -1041,7 +1041,7 @@ async def test_what_came_before_a_cut_is_given_out() -> None:
 
 
 async def test_the_time_a_loop_takes_is_not_held_against_the_peer() -> None:
-    """The peer is watched only while it is waited for."""
+    """The peer is watched only while the transfer waits for it."""
 
     deadlines = Deadlines(first_byte=0.05, stall=0.05)
     async with connection() as (dtp, peer):
@@ -1056,7 +1056,7 @@ async def test_the_time_a_loop_takes_is_not_held_against_the_peer() -> None:
 
 
 async def test_a_stream_is_aborted_while_its_throttle_sleeps() -> None:
-    """At once, not when the sleep is over."""
+    """It ends at once, not when the sleep is over."""
 
     bucket = TokenBucket(1.0, burst=1.0, now=asyncio.get_running_loop().time())
     async with connection() as (dtp, peer):
@@ -1074,7 +1074,7 @@ async def test_a_stream_is_aborted_while_its_throttle_sleeps() -> None:
 async def test_abort_at_each_stage_of_a_download(
     big: Path, seams: Seams, impatient: None, from_disk: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the source is opened, hangs in a read, sends, and finishes."""
+    """It ends while the source is opened, hangs in a read, is sent, and finishes."""
 
     before = await descriptors_of_loop()
     for seam, k in (("fstat", 1), ("pread", 1), ("pread", 3)):
@@ -1109,7 +1109,7 @@ async def test_abort_at_each_stage_of_a_download(
 
 
 async def test_abort_at_each_stage_of_an_upload(tmp_path: Path, impatient: None) -> None:
-    """While the target is opened, the peer is waited for, a write hangs, at the end too."""
+    """It ends while the target opens, the peer is awaited, a write hangs, and at the end."""
 
     before = await descriptors_of_loop()
     for seam, content in (("access", b""), ("write", b"x"), ("write", b"x" * 1_000_000)):
@@ -1121,7 +1121,8 @@ async def test_abort_at_each_stage_of_an_upload(tmp_path: Path, impatient: None)
                     async with peer_task(asyncio.get_running_loop().sock_sendall(peer, content)):
                         await hang.entered()
                         if ends and len(content) == 1:
-                            # All has come and the connection is closed; it is not stored.
+                            # Everything has arrived and the connection is closed, but it is not
+                            # stored.
                             peer.close()
                             await until(lambda dtp=dtp: dtp.end is End.CLEAN)  # type: ignore[misc]
                         dtp.abort(End.ABORTED, "ABOR")
@@ -1156,7 +1157,7 @@ async def test_an_abort_during_the_commit_comes_too_late(
 
 
 async def test_abort_of_an_iterable_that_never_yields() -> None:
-    """It is interrupted where it waits, and cleans up after itself."""
+    """The iterable is interrupted where it waits, and cleans up after itself."""
 
     cleaned: list[str] = []
 
@@ -1179,7 +1180,7 @@ async def test_abort_of_an_iterable_that_never_yields() -> None:
 async def test_abort_while_the_throttle_sleeps(
     big: Path, served_directory: Path, path: str
 ) -> None:
-    """At once; and what was reserved is given back."""
+    """The transfer ends at once, and gives back what it had reserved."""
 
     class Sleepy(TokenBucket):
         reserved = 0
@@ -1222,7 +1223,7 @@ async def test_a_relay_cut_on_either_side_is_reset_on_the_other(side: str, how: 
         elif side == "source":
             reset(sender)
         else:
-            # A relay that sends nothing can only see it when it next does.
+            # A relay that sends nothing can only notice it when it next sends.
             reset(receiver)
             await asyncio.get_running_loop().sock_sendall(sender, bytes(1_000_000))
         result = await failed(task, TransferAborted, end)
@@ -1249,7 +1250,7 @@ async def test_a_relay_cut_on_either_side_is_reset_on_the_other(side: str, how: 
 async def test_deadlines_of_an_upload(
     served_directory: Path, deadlines: Deadlines, begins: bool, end: End
 ) -> None:
-    """Each with its own end, and nothing is left."""
+    """Each deadline has its own end, and nothing is left."""
 
     for receive in ways(
         lambda dtp: receive_file(dtp, served_directory / "up", deadlines=deadlines),
@@ -1275,7 +1276,7 @@ async def test_deadlines_of_an_upload(
 async def test_deadlines_of_a_download(
     big: Path, monkeypatch: pytest.MonkeyPatch, deadlines: Deadlines, end: End, fallback: bool
 ) -> None:
-    """Bytes that the peer has acknowledged count, not those that the kernel holds."""
+    """The bytes that the peer has acknowledged count, not those that the kernel holds."""
 
     if fallback:
         no_sendfile(monkeypatch)
@@ -1286,7 +1287,7 @@ async def test_deadlines_of_a_download(
 
 @pytest.mark.parametrize("kind", ["file", "relay"])
 async def test_a_peer_that_stalls_has_nothing_held_for_it(kind: str, tmp_path: Path) -> None:
-    """Written data are dropped at once, not when the next piece comes: thousands may stall."""
+    """Its data are dropped at once, not with the next piece: thousands of peers may stall."""
 
     def traced() -> int:
         return tracemalloc.get_traced_memory()[0]
@@ -1306,7 +1307,7 @@ async def test_a_peer_that_stalls_has_nothing_held_for_it(kind: str, tmp_path: P
 
 
 async def test_an_iterable_that_gives_nothing_misses_the_first_byte() -> None:
-    """The deadline interrupts whatever is waited for."""
+    """The deadline interrupts the iterable wherever it waits."""
 
     async def never() -> AsyncIterator[bytes]:
         await asyncio.get_running_loop().create_future()
@@ -1323,7 +1324,7 @@ async def test_an_iterable_that_gives_nothing_misses_the_first_byte() -> None:
 async def test_a_disk_that_hangs_at_the_very_end_of_an_upload(
     tmp_path: Path, seams: Seams, impatient: None
 ) -> None:
-    """All has come and the connection is closed; the stall deadline holds all the same."""
+    """Everything has arrived and the connection is closed; the stall deadline still holds."""
 
     hang = Hang(seams, "write")
     async with connection() as (dtp, peer):
@@ -1338,7 +1339,7 @@ async def test_a_disk_that_hangs_at_the_very_end_of_an_upload(
 
 
 async def test_a_slow_but_steady_peer_is_not_given_up() -> None:
-    """While it takes the rest piece by piece, the deadline begins anew with each."""
+    """While it takes the rest piece by piece, the deadline begins anew with each piece."""
 
     for limit in (0.5, 2.0, 8.0):
         if await _is_patient_with_a_slow_peer(limit):
@@ -1351,8 +1352,8 @@ async def _is_patient_with_a_slow_peer(limit: float) -> bool:
     """Take a file piece by piece, for longer than the close deadline.
 
     Returns:
-        False where the machine kept the peer from taking anything for long: then the sender may
-        give up, which shows nothing.
+        False if the machine kept the peer from reading for long. The sender may then give up,
+        which proves nothing.
     """
 
     loop = asyncio.get_running_loop()
@@ -1385,20 +1386,20 @@ async def _is_patient_with_a_slow_peer(limit: float) -> bool:
 
 
 class Recorder(TokenBucket):
-    """Notes what is reserved, and never lets wait."""
+    """Records what is reserved, and never makes anyone wait."""
 
     def __init__(self, rate: float | None) -> None:
         super().__init__(rate, now=0.0)
         self.sizes: list[int] = []
 
     def reserve(self, nbytes: int, now: float) -> float:
-        """Note it."""
+        """Record the bytes."""
 
         self.sizes.append(nbytes)
         return 0.0
 
     def unused(self, nbytes: int) -> None:
-        """Note it."""
+        """Record the bytes."""
 
         assert self.sizes.pop() == nbytes
 
@@ -1407,7 +1408,7 @@ class Recorder(TokenBucket):
 async def test_every_byte_has_its_turn(
     file: Path, served_directory: Path, monkeypatch: pytest.MonkeyPatch, fallback: bool
 ) -> None:
-    """On every path the throttle is asked for exactly what passes, in pieces of its own rate."""
+    """On every path the throttle sees exactly what passes, in pieces of its own rate."""
 
     if fallback:
         no_sendfile(monkeypatch)
@@ -1437,7 +1438,7 @@ async def test_every_byte_has_its_turn(
 
 
 async def test_the_rate_in_the_long_run(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the bucket lets pass, on a clock of its own: the rate, but for the first burst."""
+    """The bucket, on a clock of its own, lets pass its rate after the first burst."""
 
     slept = 0.0
     original = asyncio.sleep
@@ -1483,7 +1484,7 @@ async def test_a_throttle_whose_rate_changes(big: Path) -> None:
 async def test_a_disk_that_hangs_bounds_what_is_held(
     tmp_path: Path, seams: Seams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The peer is stopped: held is no more than the high-water mark and one read."""
+    """The peer is stopped: no more than the high-water mark and one read is held."""
 
     queues: list[ReceiveQueue] = []
     register = ReceiveQueue.register_producer
@@ -1499,7 +1500,8 @@ async def test_a_disk_that_hangs_bounds_what_is_held(
         await hang.entered()
         held = -1
         while held != dtp.bytes_received:
-            # The peer sends as much as it can; what does not grow over many turns has stopped.
+            # The peer sends as much as it can. If the size stops growing for many turns, it has
+            # stopped.
             held = dtp.bytes_received
             for _ in range(100):
                 await asyncio.sleep(0)
@@ -1512,7 +1514,7 @@ async def test_a_disk_that_hangs_bounds_what_is_held(
 
 
 async def test_a_sender_that_never_waits_lets_others_run() -> None:
-    """Although everything it writes is taken at once."""
+    """Other tasks run although everything it writes is taken at once."""
 
     turns = 0
 
@@ -1524,7 +1526,7 @@ async def test_a_sender_that_never_waits_lets_others_run() -> None:
 
     class Sink(DTP):
         def write(self, data: Any) -> None:
-            """Take all there is, at once."""
+            """Take all data at once."""
 
     for chunks in (chunked(bytes(BIG), BIG), chunked(bytes(BIG), 10_000)):
         turns = 0
@@ -1534,7 +1536,7 @@ async def test_a_sender_that_never_waits_lets_others_run() -> None:
 
 
 async def finished_quietly(work: Awaitable[Any], peer: socket.socket) -> None:
-    """Run a transfer of which nothing arrives."""
+    """Run a transfer of which nothing may arrive."""
 
     async with peer_task(receive_all(peer)):
         await work
@@ -1559,7 +1561,7 @@ SWEPT: dict[str, Callable[[Path, DTP, socket.socket], Awaitable[object]]] = {
 @pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
 @pytest.mark.parametrize("name", SWEPT)
 async def test_cancelling_at_any_suspension(tmp_path: Path, name: str) -> None:
-    """No task, socket, descriptor or hidden file is left, and the cancellation comes through."""
+    """No task, socket, descriptor or hidden file is left, and the cancellation is raised."""
 
     (tmp_path / "file").write_bytes(CONTENT[:30_000])
 
@@ -1595,7 +1597,7 @@ async def test_cancelling_a_relay_at_any_suspension() -> None:
 async def test_a_cancelled_transfer_is_reset_for_the_peer(
     big: Path, served_directory: Path
 ) -> None:
-    """It must not take half a file for a whole one."""
+    """The peer must not take half a file for a whole one."""
 
     for start in ways(
         lambda dtp: send_file(dtp, big),
@@ -1617,17 +1619,17 @@ async def test_a_cancelled_transfer_is_reset_for_the_peer(
 async def test_a_cancellation_while_a_failed_transfer_cleans_up(
     big: Path, impatient: None, seams: Seams, from_disk: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not swallowed, however much is going wrong already."""
+    """It is not swallowed, however much has failed already."""
 
     hang = Hang(seams, "pread", 2)
 
     def progress(*_: object) -> None:
-        # The first piece is sent, the next one hangs: from here on it cleans up.
+        # The first piece is sent and the next one hangs: from here on it cleans up.
         asyncio.get_running_loop().call_soon(task.cancel)
         raise KeyError("progress")
 
     async with connection() as (dtp, peer), peer_task(read_until_cut(peer)):
-        # The first piece takes until the second one is being read.
+        # The first piece is not finished until the second one is being read.
         monkeypatch.setattr(dtp, "drain", hang.entered)
         task = asyncio.create_task(send_file(dtp, big, digest="md5", progress=progress))
         with pytest.raises((asyncio.CancelledError, FTPDataError)):
