@@ -14,6 +14,8 @@ from examples.control import Control, ReplyError, Server
 from ftpdata import FTPDataError, TransferResult, send_file
 
 TRIES = 5
+CANNOT_GO_ON = ("450", "554")
+"""The part is gone, or a file has the name by now; the offset is beyond what came."""
 
 
 async def upload(control: Control, local: str, remote: str) -> TransferResult:
@@ -23,6 +25,20 @@ async def upload(control: Control, local: str, remote: str) -> TransferResult:
     if offset > (await anyio.Path(local).stat()).st_size:
         # Another file: nothing of it is ours.
         offset = 0
+
+    try:
+        return await send(control, local, remote, offset)
+    except ReplyError as error:
+        if not offset or not str(error).startswith(CANNOT_GO_ON):
+            raise
+
+    # What the server has of this name is not what it could go on with.
+    return await send(control, local, remote, 0)
+
+
+async def send(control: Control, local: str, remote: str, offset: int) -> TransferResult:
+    """Send a file from an offset on."""
+
     if offset:
         await control.command(f"REST {offset}", "350")
 

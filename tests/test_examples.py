@@ -37,6 +37,7 @@ from examples import (
 )
 from examples.control import Control, ReplyError, Server
 from examples.demo import ExtendedFTP
+from ftpdata.files import FileTarget, PartStore
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
@@ -106,6 +107,29 @@ def test_upload_with_resume(served: Path, tmp_path: Path, present: int | None) -
         printed = run("upload_with_resume", *address, "u", "p", str(local), "upload")
     assert remote.read_bytes() == CONTENT
     assert printed == f"{len(CONTENT) - (present or 0)} bytes from offset {present or 0}\n"
+
+
+@pytest.mark.parametrize("old", [None, 150_000])
+def test_upload_that_was_cut(served: Path, tmp_path: Path, old: int | None) -> None:
+    """It goes on with what came, or begins anew where an old file is larger than that."""
+
+    async def cut() -> None:
+        with await asyncio.to_thread(PartStore, served) as store:
+            target = await FileTarget.open(served / "upload", parts=store.owner("u"))
+            await target.write(CONTENT[:100_000])
+            await target.keep()
+
+    local, remote = tmp_path / "local", served / "upload"
+    local.write_bytes(CONTENT)
+    if old is not None:
+        remote.write_bytes(bytes(old))
+    asyncio.run(cut())
+    arguments = str(served), "--port", "0", "--user", "u:p", "--writable"
+    with running("server", *arguments) as address:
+        printed = run("upload_with_resume", *address, "u", "p", str(local), "upload")
+    assert remote.read_bytes() == CONTENT
+    offset = 99_999 if old is None else 0
+    assert printed == f"{len(CONTENT) - offset} bytes from offset {offset}\n"
 
 
 def test_mirror(served: Path, tmp_path: Path) -> None:

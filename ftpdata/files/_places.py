@@ -16,6 +16,7 @@ Everything here may block, and is for one worker thread at a time.
 from __future__ import annotations
 
 import abc
+import contextlib
 import errno
 import os
 import stat
@@ -339,7 +340,9 @@ class PartPlace(HiddenPlace):
             super().publish(last, is_durable=is_durable, before=before)
         finally:
             self._owner.release(self._holding)
-            let_go(held)
+            if held is not None:
+                self._forget_mark(held)
+                let_go(held)
 
     def keep(self) -> None:
         """Let go of an upload that was cut, but keep what came of it.
@@ -376,6 +379,11 @@ class PartPlace(HiddenPlace):
         finally:
             let_go(fd)
             self._owner.release(self._holding)
+
+    def _forget_mark(self, fd: int) -> None:
+        # `PartStore.clean` finds it otherwise.
+        with contextlib.suppress(OSError):
+            self._owner.remove_mark(self._at, fd)
 
     def _may_be_kept(self, fd: int) -> bool:
         hidden = self._hidden

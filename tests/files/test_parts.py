@@ -474,6 +474,7 @@ async def test_two_uploads_of_one_name_by_one_owner(tmp_path: Path, ann: PartOwn
     assert await look(ann, path) is None
     await one.commit()
     assert path.read_bytes() == b"one" * 100
+    assert names(tmp_path) == ["file"]
 
 
 async def test_a_part_whose_successor_was_killed(tmp_path: Path, ann: PartOwner) -> None:
