@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import asyncioreactor
 
 _loop = asyncio.new_event_loop()
+_loop.slow_callback_duration = math.inf  # on a busy machine, any callback may be slow
 asyncio.set_event_loop(_loop)
 _install: Any = asyncioreactor.install
 _install(_loop)
