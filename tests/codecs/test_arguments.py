@@ -1,4 +1,4 @@
-"""Wrong types are refused at the call, with what was expected and what came."""
+"""Wrong types are refused at the call, with what was expected and what came instead."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WRONG: list[tuple[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
 def test_wrong_types(
     name: str, call: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> None:
-    """One error, which names the argument."""
+    """Each is one error, which names the argument."""
 
     with pytest.raises(TypeError, match=rf"^{name} must be .+, not .+ \(\w+\)$"):
         call(*arguments, **keywords)

@@ -1,4 +1,4 @@
-"""Block mode, by tables."""
+"""Block mode, in tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ftpdata.codecs.records import Records
 from ftpdata.errors import InvalidData
 from tests.harness.codecs import LINES, ONE, OPEN_LINES, run, splits
 
-# RFC 959 §3.4.2: descriptor (128 EOR, 64 EOF, 32 suspect, 16 marker) and 16 bits of count.
-# Records, the file, what is sent of the file in one piece.
+# RFC 959 §3.4.2: descriptor (128 EOR, 64 EOF, 32 suspect, 16 marker) and a count of 16 bits. The
+# columns: records, the file, what is sent if the file is fed in one piece.
 BLOCKS = [
     (None, b"", "40 0000"),
     (None, b"abc", "00 0003 616263  40 0000"),
@@ -28,7 +28,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("records", "file", "sent"), BLOCKS)
 def test_blocks(records: Records | None, file: bytes, sent: str) -> None:
-    """Block mode gives what the table says; any split of it, and of the file, is the same file."""
+    """Block mode sends what the table says; any split of data or file gives the same file."""
 
     assert run(BlockEncoder(records=records), [file]) == bytes.fromhex(sent)
     closed = file + b"\n" if records == LINES and file[-1:] not in (b"", b"\n") else file
@@ -39,7 +39,7 @@ def test_blocks(records: Records | None, file: bytes, sent: str) -> None:
         assert run(BlockDecoder(records=records), [again]) == closed
 
 
-# What other senders make of it: flags on blocks with data, several on one block.
+# What other senders do: flags on blocks with data, several flags on one block.
 BLOCKS_OF_OTHERS = [
     (None, "40 0003 616263", b"abc"),
     (LINES, "c0 0003 616263", b"abc\n"),
@@ -64,7 +64,7 @@ def test_blocks_of_others(records: Records | None, sent: str, file: bytes) -> No
 
 
 def test_what_follows_in_a_large_read_is_kept() -> None:
-    """The remainder is all bytes after the end mark, however much it is."""
+    """The remainder is all bytes after the end mark, however many."""
 
     decoder = BlockDecoder()
     following = bytes(range(256)) * 1000

@@ -1,4 +1,4 @@
-"""Several encoders or decoders as one."""
+"""Several encoders or decoders are combined into one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_chain_runs_stages_in_order_and_finishes_each_through_the_rest(
 
 @pytest.mark.parametrize("chain", [chain_encoders, chain_decoders])
 def test_chain_of_one_is_that_one_and_of_none_the_identity(chain: Callable[..., Stage]) -> None:
-    """A chain need not have two stages."""
+    """A chain of one stage is that stage, and an empty chain changes nothing."""
 
     assert converted(chain(Marking(b"a")), [b"1234"]) == b"a(1234)a."
     assert converted(chain(), [b"1", b"2\r\n"]) == b"12\r\n"
@@ -48,7 +48,7 @@ def test_chain_with_a_stage_that_holds_back_round_trips(file: bytes) -> None:
 
 
 def test_chain_is_lazy() -> None:
-    """A chain converts no further than it is read, whatever is fed."""
+    """A chain converts only as far as it is read, whatever is fed."""
 
     joined = chain_encoders(IdentityEncoder(), AsciiEncoder())
     data = bytearray(b"a" * (2 * PIECE_SIZE))

@@ -1,4 +1,4 @@
-"""Compressed mode, by tables."""
+"""Compressed mode, in tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ftpdata.codecs.records import Records
 from ftpdata.errors import TruncatedTransfer
 from tests.harness.codecs import LINES, ONE, OPEN_LINES, run, splits
 
-# RFC 959 §3.4.3: byte string 0nnnnnnn, replicated byte 10nnnnnn, filler 11nnnnnn, escape
-# 00000000 and a descriptor. What is sent of the file in one piece, with space as filler.
+# RFC 959 §3.4.3: byte string 0nnnnnnn, replicated byte 10nnnnnn, filler 11nnnnnn, escape 00000000
+# and a descriptor. The data are sent for a file in one piece, with space as filler.
 STRINGS = [
     (None, b"", "0040 c0"),
     (None, b"abc", "03 616263  0040 c0"),
@@ -33,7 +33,7 @@ STRINGS = [
 
 @pytest.mark.parametrize(("records", "file", "sent"), STRINGS)
 def test_strings(records: Records | None, file: bytes, sent: str) -> None:
-    """Compressed mode gives what the table says; any split of it, and of the file, is the same."""
+    """Compressed mode sends what the table says; any split of data or file gives the same file."""
 
     assert run(CompressedEncoder(0x20, records=records), [file]) == bytes.fromhex(sent)
     closed = file + b"\n" if records == LINES and file[-1:] not in (b"", b"\n") else file
@@ -44,7 +44,7 @@ def test_strings(records: Records | None, file: bytes, sent: str) -> None:
         assert run(CompressedDecoder(0x20, records=records), [again]) == closed
 
 
-# An escape "appl[ies] to the succeeding string of bytes"; and what senders make of that.
+# An escape "appl[ies] to the succeeding string of bytes"; senders interpret this differently.
 STRINGS_OF_OTHERS = [
     (None, "02 6162  0040 01 63", b"abc"),  # before the last string, as the RFC says
     (None, "0040 03 616263", b"abc"),
@@ -78,7 +78,7 @@ def test_strings_of_others(records: Records | None, sent: str, file: bytes) -> N
 
 
 def test_a_lone_end_of_file_escape_is_the_end_when_the_connection_is() -> None:
-    """Until the connection ends, a last string may come; then the lone escape is the end mark."""
+    """Until the connection ends, a last string may follow; then the lone escape is the end mark."""
 
     decoder = CompressedDecoder(0)
     assert b"".join(decoder.feed(b"\1a\0\x40")) == b"a"
@@ -89,7 +89,7 @@ def test_a_lone_end_of_file_escape_is_the_end_when_the_connection_is() -> None:
 
 @pytest.mark.parametrize(("filler", "name"), [(0x20, "A"), (0x40, "E"), (0, "I")])
 def test_filler_byte_is_that_of_the_type(filler: int, name: str) -> None:
-    """A run of the filler takes one byte; it is another byte for each type."""
+    """A run of the filler takes one byte; each type has its own filler."""
 
     run_of_five = bytes([filler]) * 5
     sent = run(CompressedEncoder(filler), [run_of_five])
@@ -102,7 +102,7 @@ def test_filler_byte_is_that_of_the_type(filler: int, name: str) -> None:
     [b"\0\x80", b"\0\x10", b"\0\x50", b"\0", b"\x81", b"\0\x40\3ab", b"\0\x40\x81", b"\0\x40\0"],
 )
 def test_compressed_data_that_lack_what_was_announced_are_truncated(sent: bytes) -> None:
-    """An escape of anything but the end of the file, or half a string, is no end."""
+    """An escape other than the end of the file, or half a string, does not end the file."""
 
     for parts in splits(sent):
         with pytest.raises(TruncatedTransfer) as caught:
@@ -112,7 +112,7 @@ def test_compressed_data_that_lack_what_was_announced_are_truncated(sent: bytes)
 
 
 def test_markers_of_compressed_mode_fit_a_string() -> None:
-    """A string of compressed mode has 127 bytes."""
+    """A string in compressed mode has at most 127 bytes."""
 
     marker = b"".join(CompressedEncoder(0).marker("m" * 127))
     assert len(marker) == 130

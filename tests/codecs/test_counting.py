@@ -1,4 +1,4 @@
-"""How many bytes an encoder makes of a file."""
+"""A counter finds how many bytes an encoder makes of a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_size_counter_counts_what_is_sent(file: bytes) -> None:
 
 
 def test_size_counter_shows_the_size_so_far_and_adds_the_end() -> None:
-    """`size` grows with the data; what the encoder held comes with `finish`."""
+    """`size` grows with the data; what the encoder held is added by `finish`."""
 
     counter = SizeCounter(Marking(b"a"))
     assert counter.size == 0

@@ -1,4 +1,4 @@
-"""What all transmission modes have in common: at every split, cut anywhere, hostile peers."""
+"""What all transmission modes have in common: any split, any cut, hostile peers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ any_file = st.lists(
 @given(data=any_file, cuts=st.lists(st.integers(0, 500), max_size=5))
 @example(data=b"", cuts=[])
 def test_round_trip(mode: str, records: Records | None, data: bytes, cuts: list[int]) -> None:
-    """Any file comes back, however it was cut and whatever the records."""
+    """Any file comes back, however it was split and whatever its records."""
 
     make_encoder, make_decoder = MODES[mode]
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -88,7 +88,7 @@ def test_round_trip(mode: str, records: Records | None, data: bytes, cuts: list[
 
 @every_mode
 def test_large_data_come_in_bounded_pieces(mode: str) -> None:
-    """However much is fed at once, pieces stay small; what is fed may be any buffer."""
+    """However much is fed at once, pieces stay small; any buffer can be fed."""
 
     make_encoder, make_decoder = MODES[mode]
     for file in (b"\n" * 300_000, b"\xff" * 200_001, bytes(range(256)) * 1000, b"ab\n" * 70_000):
@@ -118,7 +118,7 @@ def test_a_decoder_is_lazy(mode: str) -> None:
 @every_mode
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b"")])
 def test_empty_data_yield_nothing(mode: str, empty: Buffer) -> None:
-    """Nothing comes of nothing but the end mark."""
+    """No data yield nothing but the end mark."""
 
     make_encoder, make_decoder = MODES[mode]
     assert list(make_encoder(LINES).feed(empty)) == []
@@ -128,7 +128,7 @@ def test_empty_data_yield_nothing(mode: str, empty: Buffer) -> None:
         list(decoder.finish())
 
 
-# Data that are in no mode.
+# Data that are invalid in every mode.
 INVALID: list[tuple[str, bytes, str]] = [
     ("stream", b"a\xff\0", "not a control code: X'FF00'"),
     ("stream", b"\xff\4", "not a control code: X'FF04'"),
@@ -158,7 +158,7 @@ INVALID: list[tuple[str, bytes, str]] = [
 
 @pytest.mark.parametrize(("mode", "data", "text"), INVALID)
 def test_invalid_data(mode: str, data: bytes, text: str) -> None:
-    """What cannot be meant is an error, at every split, and says what came."""
+    """Invalid data are an error that quotes them, at every split."""
 
     for parts in splits(data):
         with pytest.raises(InvalidData, match=text) as caught:
@@ -172,7 +172,7 @@ def test_invalid_data(mode: str, data: bytes, text: str) -> None:
     [("stream", b"abc\xff\0"), ("block", b"\0\0\3abc\7"), ("compressed", b"\3abc\0\7")],
 )
 def test_what_is_good_comes_out_before_the_error(mode: str, bad: bytes) -> None:
-    """The data before a defect are given out, split or not."""
+    """The data before a defect are given out, however they are split."""
 
     for parts in splits(bad + b"\0\0"):
         out, error = drain(MODES[mode][1](None), parts)
@@ -193,12 +193,12 @@ def test_nothing_is_taken_after_the_end(mode: str) -> None:
         list(decoder.feed(b"a"))
 
 
-# Restart markers, suspect data
+# Restart markers and suspect data
 
 
 @pytest.mark.parametrize("mode", ["block", "compressed"])
 def test_markers_are_told_when_all_before_them_was_taken(mode: str) -> None:
-    """A marker's offset counts the file's bytes before it, which the reader has by then."""
+    """A marker's offset counts the file's bytes before it, all of which the reader has by then."""
 
     encoder = MODES[mode][0](LINES)
     assert isinstance(encoder, BlockEncoder | CompressedEncoder)
@@ -233,7 +233,7 @@ def test_markers_are_told_when_all_before_them_was_taken(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["block", "compressed"])
 def test_markers_longer_than_allowed_are_refused(mode: str) -> None:
-    """The longest marker is a limit of the host's, at every split."""
+    """The host limits the length of a marker; the limit holds at every split."""
 
     encoder = MODES[mode][0](None)
     assert isinstance(encoder, BlockEncoder | CompressedEncoder)
@@ -246,7 +246,7 @@ def test_markers_longer_than_allowed_are_refused(mode: str) -> None:
 
 
 def test_what_a_callback_raises_ends_the_transfer() -> None:
-    """An error of the host's comes out where the decoder is read; data before it came out."""
+    """The host's error is raised where the decoder is read, after the data before it."""
 
     def refuse(_: object) -> None:
         raise QuotaExceeded("enough")
@@ -262,7 +262,7 @@ def test_what_a_callback_raises_ends_the_transfer() -> None:
 @pytest.mark.parametrize("mode", ["block", "compressed"])
 @pytest.mark.parametrize("records", [None, LINES])
 def test_suspect_data_are_marked_and_delivered(mode: str, records: Records | None) -> None:
-    """Data sent as suspect arrive, counted and told ahead; the rest is not suspect."""
+    """Suspect data arrive, are counted and reported first; the other data are not suspect."""
 
     encoder = MODES[mode][0](records)
     assert isinstance(encoder, BlockEncoder | CompressedEncoder)
@@ -294,7 +294,7 @@ def test_suspect_pieces_are_bounded() -> None:
 
 @pytest.mark.parametrize("mode", ["block", "compressed"])
 def test_data_are_cut_only_where_somebody_asks(mode: str) -> None:
-    """Each piece costs its taker something; a peer cannot make one of each byte."""
+    """Each piece costs its reader something, so a peer cannot make every byte a piece."""
 
     units = {"block": b"\x20\0\x01x\x10\0\x01m", "compressed": b"\0\x20\x01x\0\x10\x01m"}
     decoder = MODES[mode][1](None)
@@ -309,7 +309,7 @@ def test_data_are_cut_only_where_somebody_asks(mode: str) -> None:
 
 # Limits
 
-# Data that expand as much as each mode lets them.
+# Data that expand as much as each mode permits.
 BOMBS = [
     ("deflate", zlib.compress(bytes(8 << 20), 9)),
     ("compressed", b"\xff" * ((8 << 20) // 63)),
@@ -349,7 +349,7 @@ def test_bombs_are_stopped_at_the_ratio(mode: str, bomb: bytes, size: int) -> No
 
 @pytest.mark.parametrize(("mode", "bomb"), BOMBS, ids=BOMB_NAMES)
 def test_bombs_are_stopped_at_the_size_limit(mode: str, bomb: bytes) -> None:
-    """No more than the size limit is ever given out. Reply 552."""
+    """No more than the size limit is ever given out; the reply is 552."""
 
     out, error = drain(MODES[mode][1](None, CodecLimits(output=1 << 20, ratio=None)), [bomb])
     assert isinstance(error, QuotaExceeded)
@@ -358,7 +358,7 @@ def test_bombs_are_stopped_at_the_size_limit(mode: str, bomb: bytes) -> None:
 
 
 def test_the_default_ratio_stops_a_bomb_and_no_text() -> None:
-    """By default a bomb of zeros ends early, and the same line over and over does not."""
+    """By default a bomb of zeros is stopped early, but one line repeated many times is not."""
 
     lines = b"2026-01-01 00:00:00 INFO nothing happened, all is well, still here\n" * 1_200_000
     sent = zlib.compress(lines, 9)
@@ -375,7 +375,7 @@ def test_the_default_ratio_stops_a_bomb_and_no_text() -> None:
 
 
 def test_data_of_no_bytes_are_no_hang() -> None:
-    """Headers without data, over and over, give nothing and hold nothing."""
+    """Headers without data, repeated for ever, yield nothing and hold nothing."""
 
     for decoder, data in (
         (BlockDecoder(), b"\0\0\0" * 100_000),
@@ -388,7 +388,7 @@ def test_data_of_no_bytes_are_no_hang() -> None:
 
 @pytest.mark.parametrize("mode", ["stream", "block", "compressed"])
 def test_records_have_a_longest_length(mode: str) -> None:
-    """Counted from end to end of a record, over any split; the exact limit is allowed."""
+    """The length counts from end to end of a record, at any split; exactly the limit is allowed."""
 
     make_encoder, make_decoder = MODES[mode]
     limits = CodecLimits(record=4)

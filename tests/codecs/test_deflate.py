@@ -1,4 +1,4 @@
-"""MODE Z: what is sent is zlib's, what comes may be anything."""
+"""MODE Z sends a zlib stream, and is prepared to receive anything."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_deflate_is_zlib_by_its_bytes() -> None:
 
 @pytest.mark.parametrize("size", [4095, 4096, 4097, 8192, MAX_PIECE - 1, MAX_PIECE, MAX_PIECE + 1])
 def test_garbage_after_deflate_is_seen_wherever_the_stream_ends(size: int) -> None:
-    """One byte too many is an error, at the edges of what is read at once too."""
+    """One byte too many is an error, even where two reads meet."""
 
-    # What level 0 adds to a file is the same for all of about this length.
+    # Level 0 adds the same number of bytes to all files of about this length.
     added = len(zlib.compress(bytes(size - 20), 0)) - (size - 20)
     file = bytes(size - added)
     sent = zlib.compress(file, 0)
@@ -45,7 +45,7 @@ def test_garbage_after_deflate_is_seen_wherever_the_stream_ends(size: int) -> No
 
 @pytest.mark.parametrize("level", [-2, -1, 10])
 def test_levels_of_deflate_are_0_to_9(level: int) -> None:
-    """Another level is refused."""
+    """Any other level is refused."""
 
     with pytest.raises(ValueError, match="0 to 9"):
         DeflateEncoder(level=level)
@@ -70,7 +70,7 @@ def test_deflate_level(argument: str, level: int) -> None:
     "argument", ["", "MODE Z", "MODE Z LEVEL", "MODE Z LEVEL 10", "Z LEVEL -1", "Z LEVEL \u0663"]
 )
 def test_deflate_levels_that_are_none(argument: str) -> None:
-    """Anything else is a bad argument."""
+    """Anything else is an invalid argument."""
 
     with pytest.raises(BadArgument) as caught:
         parse_deflate_level(argument)

@@ -1,4 +1,4 @@
-"""The tables of EBCDIC code pages against other implementations of them."""
+"""The tables of EBCDIC code pages agree with other implementations of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ftpdata.errors import UnsupportedParameter
 
 PYTHONS = ["cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140"]
 
-# What the C library's IBM1047 (iconv) has where it differs from its IBM037, and Java's Cp1047
-# where that differs from iconv: NL is the line feed.
+# Where the C library's IBM1047 (iconv) differs from its IBM037, and where Java's Cp1047 differs
+# from iconv's: NL is the line feed.
 DIFFERENT_IN_1047 = {
     0x5F: "^",
     0xAD: "[",
@@ -23,7 +23,7 @@ DIFFERENT_IN_1047 = {
 
 @pytest.mark.parametrize("name", PYTHONS)
 def test_code_pages_are_pythons_but_for_the_line_end(name: str) -> None:
-    """A code page is Python's own, with X'15' and X'25' in each other's place."""
+    """A code page is Python's own, with X'15' and X'25' exchanged."""
 
     page = ebcdic_code_page(name)
     assert page.name == name
@@ -43,7 +43,7 @@ def test_code_pages_are_pythons_but_for_the_line_end(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cp1047", "IBM1047", "ibm-1047", "1047", "IBM-01047", "CP_1047"])
 def test_1047_is_there_though_python_lacks_it(name: str) -> None:
-    """Code page 1047 of z/OS UNIX: 037 but for six characters."""
+    """Code page 1047 of z/OS UNIX is 037 except for six characters."""
 
     page = ebcdic_code_page(name)
     latin = ebcdic_code_page("cp037")
@@ -66,7 +66,7 @@ def test_1047_writes_a_line_of_c_as_z_os_has_it() -> None:
     "name", ["", "cp1252", "ascii", "utf-8", "utf-16", "hex", "rot13", "idna", "x\0", "é", "1048"]
 )
 def test_what_is_no_ebcdic_is_refused(name: str) -> None:
-    """Other encodings, what is no text encoding, and unknown names: 504."""
+    """Other encodings, codecs that do not encode text, and unknown names are refused with 504."""
 
     with pytest.raises(UnsupportedParameter) as caught:
         ebcdic_code_page(name)
@@ -79,7 +79,7 @@ def test_what_is_no_ebcdic_is_refused(name: str) -> None:
 @pytest.mark.parametrize("page", [*PYTHONS, "cp1047"])
 @pytest.mark.parametrize("file_encoding", ["latin-1", "ascii", "cp1252", "iso8859-8", "koi8-r"])
 def test_tables_are_permutations_that_undo_each_other(page: str, file_encoding: str) -> None:
-    """Every byte has a counterpart of its own; characters of both sets keep their meaning."""
+    """Every byte has its own counterpart; characters of both sets keep their meaning."""
 
     if file_encoding == "ascii":
         with pytest.raises(ValueError, match="single bytes"):
@@ -106,7 +106,7 @@ def test_euro_takes_the_place_of_the_currency_sign() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8", "nonsense", "hex", "x\0", "cp037", ""])
 def test_character_sets_of_files_contain_ascii_in_single_bytes(encoding: str) -> None:
-    """A file's character set that tables cannot have is refused."""
+    """A file's character set that tables cannot represent is refused."""
 
     with pytest.raises(ValueError, match=r"character set|single bytes"):
         translation_tables("cp037", encoding)

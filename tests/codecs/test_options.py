@@ -14,7 +14,7 @@ from ftpdata.codecs.options import CodecOptions
     [{"line_end": b"\r"}, {"record_length": 0}, {"marker_interval": 0}],
 )
 def test_options_are_checked(wrong: dict[str, Any]) -> None:
-    """An option that is none is refused when it is made."""
+    """An invalid option is refused when the options are made."""
 
     with pytest.raises(ValueError, match=next(iter(wrong))):
         CodecOptions(**wrong)

@@ -1,4 +1,4 @@
-"""How records stand in a file."""
+"""Records in a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftpdata.codecs.stream import StreamRecordEncoder
 
 
 def test_records_are_checked() -> None:
-    """A record has an end, or a length, or neither; one that is sent ends in one byte."""
+    """A record has an end, a length, or neither; for sending, its end is a single byte."""
 
     for wrong in ({"end": b""}, {"end": b"abc"}, {"end": b"\n", "length": 1}, {"length": 0}):
         with pytest.raises(ValueError, match=r"either|at least 1"):

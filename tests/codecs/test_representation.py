@@ -1,4 +1,4 @@
-"""Text both ways, EBCDIC too: whole, byte by byte and at every split."""
+"""Text in both directions, also in EBCDIC: whole, byte by byte and at every split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ftpdata.contracts import Buffer, Decoder, Encoder
 from ftpdata.errors import InvalidData, UnsupportedParameter
 from ftpdata.parameters import RepresentationType, TransferParameters
 
-# The file, what is sent with KEEP, what is sent with DOUBLE.
+# The columns: the file, what is sent with KEEP, what is sent with DOUBLE.
 ENCODED = [
     (b"", b"", b""),
     (b"abc", b"abc", b"abc"),
@@ -47,7 +47,7 @@ ENCODED = [
     (b"\xe2\x82\xac\n\xff\x85\n", b"\xe2\x82\xac\r\n\xff\x85\r\n", b"\xe2\x82\xac\r\n\xff\x85\r\n"),
 ]
 
-# What is received, the file.
+# The columns: what is received, the file.
 DECODED = [
     (b"", b""),
     (b"abc", b"abc"),
@@ -73,7 +73,7 @@ line_bytes = st.lists(
 
 
 def run(stage: Stage, parts: Iterable[Buffer]) -> bytes:
-    """Feed each part, then finish; check every piece on the way against the rules."""
+    """Feed each part, then finish; check every piece on the way."""
 
     out = []
     for part in parts:
@@ -99,13 +99,13 @@ def splits(data: bytes) -> Iterator[list[bytes]]:
 
 
 def keeping() -> AsciiEncoder:
-    """Make the default encoder."""
+    """Return the default encoder."""
 
     return AsciiEncoder()
 
 
 def doubling() -> AsciiEncoder:
-    """Make the encoder that gives every LF a CR."""
+    """Return the encoder that puts a CR before every LF."""
 
     return AsciiEncoder(existing_crlf=ExistingCRLF.DOUBLE)
 
@@ -121,7 +121,7 @@ EVERY_STAGE: list[Callable[[], Stage]] = [
 
 @pytest.mark.parametrize(("file", "kept", "doubled"), ENCODED)
 def test_encoder_makes_crlf_at_every_split(file: bytes, kept: bytes, doubled: bytes) -> None:
-    """Both choices give what the table says, however the file is cut."""
+    """Both choices send what the table says, however the file is split."""
 
     for parts in splits(file):
         assert run(keeping(), parts) == kept
@@ -130,7 +130,7 @@ def test_encoder_makes_crlf_at_every_split(file: bytes, kept: bytes, doubled: by
 
 @pytest.mark.parametrize(("received", "file"), DECODED)
 def test_decoder_makes_lf_at_every_split(received: bytes, file: bytes) -> None:
-    """CRLF becomes LF and nothing else changes, however the data are cut."""
+    """CRLF becomes LF and nothing else changes, however the data are split."""
 
     for parts in splits(received):
         assert run(AsciiDecoder(), parts) == file
@@ -138,14 +138,14 @@ def test_decoder_makes_lf_at_every_split(received: bytes, file: bytes) -> None:
 
 @pytest.mark.parametrize(("received", "_file"), DECODED)
 def test_decoder_for_crlf_files_changes_nothing(received: bytes, _file: bytes) -> None:
-    """With CRLF as local line end the data are the file."""
+    """If the local line end is CRLF, the file equals the data."""
 
     for parts in splits(received):
         assert run(AsciiDecoder(line_end=b"\r\n"), parts) == received
 
 
 def test_decoder_for_crlf_files_holds_nothing() -> None:
-    """With CRLF as local line end a CR need not wait for what follows."""
+    """If the local line end is CRLF, a CR need not wait for the next byte."""
 
     assert list(AsciiDecoder(line_end=b"\r\n").feed(b"a\r")) == [b"a\r"]
 
@@ -159,7 +159,7 @@ def test_decoder_refuses_other_line_ends(line_end: bytes) -> None:
 
 
 def test_decoder_holds_a_final_cr_and_only_that() -> None:
-    """What stands before a final CR comes out at once; the CR when it is known what follows."""
+    """What precedes a final CR comes out at once, the CR when the next byte is known."""
 
     decoder = AsciiDecoder()
     assert list(decoder.feed(b"abc\r")) == [b"abc"]
@@ -170,7 +170,7 @@ def test_decoder_holds_a_final_cr_and_only_that() -> None:
 
 
 def test_decoder_gives_the_held_cr_once() -> None:
-    """`finish` gives back the final CR, and has nothing more after it."""
+    """`finish` gives back the final CR, and nothing after it."""
 
     decoder = AsciiDecoder()
     assert list(decoder.feed(b"\r")) == []
@@ -183,7 +183,7 @@ def test_decoder_gives_the_held_cr_once() -> None:
 @example([b"a\r", b"\nb"])
 @example([b"\r", b"", b"\n"])
 def test_doubling_round_trip_is_exact(parts: list[bytes]) -> None:
-    """Decoding what the DOUBLE encoder made gives the very file, any file."""
+    """Decoding what the DOUBLE encoder made gives exactly the file, whatever is in it."""
 
     file = b"".join(parts)
     sent = run(doubling(), parts)
@@ -205,7 +205,7 @@ def test_keeping_round_trip_only_unifies_line_ends(parts: list[bytes]) -> None:
 @settings(max_examples=300)
 @given(st.lists(line_bytes, max_size=6))
 def test_kept_encoding_has_no_bare_lf_and_is_stable(parts: list[bytes]) -> None:
-    """Every LF sent follows a CR, and to encode again changes nothing."""
+    """Every LF sent follows a CR, and encoding the result again changes nothing."""
 
     sent = run(keeping(), parts)
     assert sent.count(b"\n") == sent.count(b"\r\n")
@@ -246,7 +246,7 @@ BUFFERS: list[Callable[[bytes], Buffer]] = [
 def test_any_buffer_is_taken(
     make: Callable[[], Stage], expected: bytes, buffer: Callable[[bytes], Buffer]
 ) -> None:
-    """bytes, bytearray and memoryview of any item go in; bytes come out."""
+    """bytes, bytearray and memoryviews of any item are accepted; the output is bytes."""
 
     data = b"a\r\nb\nc\r\r\n"
     padding = b"." * (-len(data) % 4)
@@ -266,7 +266,7 @@ def test_empty_data_yield_nothing(make: Callable[[], Stage], empty: Buffer) -> N
 @pytest.mark.parametrize("buffer", BUFFERS)
 @pytest.mark.parametrize("around", [-1, 0, 1])
 def test_large_data_come_in_bounded_pieces(buffer: Callable[[bytes], Buffer], around: int) -> None:
-    """However much is fed at once, a piece stays within twice PIECE_SIZE; cuts inside CRLF too."""
+    """However much is fed at once, a piece has at most twice PIECE_SIZE, also if CRLF is split."""
 
     file = b"\n" * (PIECE_SIZE + around) + b"\r\n" + b"x" * 2 * PIECE_SIZE + b"\r"
     file += b"\r" * (-len(file) % 4)
@@ -280,7 +280,7 @@ def test_large_data_come_in_bounded_pieces(buffer: Callable[[bytes], Buffer], ar
 
 @pytest.mark.parametrize("make", [keeping, doubling, AsciiDecoder, IdentityEncoder])
 def test_feed_converts_only_as_far_as_it_is_read(make: Callable[[], Stage]) -> None:
-    """`feed` is lazy: a large piece of memory is not converted ahead of the reader."""
+    """`feed` is lazy: a large buffer is not converted ahead of the reader."""
 
     data = bytearray(b"a" * (3 * PIECE_SIZE))
     pieces = iter(make().feed(data))
@@ -291,15 +291,16 @@ def test_feed_converts_only_as_far_as_it_is_read(make: Callable[[], Stage]) -> N
 
 @pytest.mark.parametrize("make", EVERY_STAGE)
 def test_bytes_that_need_no_conversion_are_not_copied(make: Callable[[], Stage]) -> None:
-    """Data without a line end pass as the same object."""
+    """Data without a line end are passed on as the same object."""
 
     data = b"no line end here"
     (piece,) = make().feed(data)
     assert piece is data
 
 
-# Code points of IBM code page 037: Python's codec, which follows Unicode's CP037.TXT; but NL is
-# the line end (RFC 959 §3.1.1.2). The file, what is sent with KEEP, what is sent with DOUBLE.
+# Code points of IBM code page 037 from Python's codec, which follows Unicode's CP037.TXT, except
+# that NL is the line end (RFC 959 §3.1.1.2). The columns: the file, what is sent with KEEP, what is
+# sent with DOUBLE.
 EBCDIC = [
     (b"", b"", b""),
     (b"Hello\n", b"\xc8\x85\x93\x93\x96\x15", b"\xc8\x85\x93\x93\x96\x15"),
@@ -314,7 +315,7 @@ EBCDIC = [
 
 @pytest.mark.parametrize(("file", "kept", "doubled"), EBCDIC)
 def test_ebcdic_at_every_split(file: bytes, kept: bytes, doubled: bytes) -> None:
-    """TYPE E gives what the table says both ways, however the data are cut."""
+    """TYPE E does what the table says in both directions, however the data are split."""
 
     for parts in splits(file):
         assert run(EbcdicEncoder(), parts) == kept
@@ -324,7 +325,7 @@ def test_ebcdic_at_every_split(file: bytes, kept: bytes, doubled: bytes) -> None
 
 
 def test_ebcdic_makes_local_line_ends() -> None:
-    """NL becomes CRLF where that is the line end of the file; and back again."""
+    """NL becomes CRLF if that is the local line end, and CRLF becomes NL."""
 
     decoder = EbcdicDecoder(line_end=b"\r\n")
     assert run(decoder, [b"\x81\x15\x82\x15"]) == b"a\r\nb\r\n"
@@ -334,7 +335,7 @@ def test_ebcdic_makes_local_line_ends() -> None:
 @pytest.mark.parametrize("page", ["cp037", "cp273", "cp424", "cp500", "cp875", "cp1140", "cp1047"])
 @pytest.mark.parametrize("file_encoding", ["latin-1", "cp1252", "iso8859-7"])
 def test_ebcdic_loses_no_byte(page: str, file_encoding: str) -> None:
-    """Any file of single bytes comes back as it was, text or not, in any code page."""
+    """Any file of single bytes comes back unchanged, text or not, in any code page."""
 
     file = bytes(range(256)) + b"\r\n\n\r"
     sent = run(
@@ -349,7 +350,7 @@ def test_ebcdic_loses_no_byte(page: str, file_encoding: str) -> None:
 
 @pytest.mark.parametrize("name", ["utf-8", "UTF8", "utf_8"])
 def test_ebcdic_of_utf_8_at_every_split(name: str) -> None:
-    """Characters of UTF-8 may be cut; what the code page has comes back."""
+    """UTF-8 characters may be split; those that the code page has come back."""
 
     file = "é€\r\nñ\n".encode()
     for parts in splits(file):
@@ -366,7 +367,7 @@ def test_ebcdic_of_utf_8_at_every_split(name: str) -> None:
 
 @pytest.mark.parametrize("file", ["\u20ac".encode(), b"\xff", b"\xc3(", b"a\xc3", b"\xc3\r"])
 def test_utf_8_that_has_no_ebcdic_is_an_error(file: bytes) -> None:
-    """A character that the code page lacks, and what is no UTF-8, end the transfer."""
+    """A character that the code page lacks, and data that are not UTF-8, end the transfer."""
 
     for parts in splits(file):
         with pytest.raises(InvalidData) as caught:
@@ -376,7 +377,7 @@ def test_utf_8_that_has_no_ebcdic_is_an_error(file: bytes) -> None:
 
 
 def test_undefined_codes_have_no_utf_8() -> None:
-    """A code that the code page leaves open cannot become UTF-8; as a single byte it is kept."""
+    """An undefined code cannot become UTF-8; as a single byte it is kept."""
 
     with pytest.raises(InvalidData, match="cp424"):
         list(EbcdicDecoder(code_page="cp424", file_encoding="utf-8").feed(b"\xc1\x70"))
@@ -384,7 +385,7 @@ def test_undefined_codes_have_no_utf_8() -> None:
 
 
 def test_ebcdic_options_are_checked() -> None:
-    """What is no EBCDIC is refused with 504; what is no character set of files, at once."""
+    """A page that is not EBCDIC is refused with 504; a file's unsuitable charset, at once."""
 
     for page in ("cp1252", "nonsense", "utf-8", ""):
         for attempt in (check_supported, encoder_for, decoder_for):

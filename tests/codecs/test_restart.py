@@ -1,4 +1,4 @@
-"""Restart markers, and the reply that tells where they stand."""
+"""Restart markers, and the reply that reports where they are."""
 
 from __future__ import annotations
 

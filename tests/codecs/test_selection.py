@@ -1,4 +1,4 @@
-"""Types, structures and modes together: every TYPE × STRU × MODE, whole and at every split."""
+"""Types, structures and modes combined: every TYPE × STRU × MODE, whole and at every split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.harness.stages import converted
 
 @pytest.mark.parametrize("argument", ["A", "A N", "A T", "A C"])
 def test_type_a_gets_line_end_conversion(argument: str) -> None:
-    """TYPE A converts line ends, with the choices handed on, whatever the format control."""
+    """TYPE A converts line ends as the options say, whatever the format control."""
 
     parameters = TransferParameters().with_type(argument)
     check_supported(parameters)
@@ -46,7 +46,7 @@ def test_type_a_gets_line_end_conversion(argument: str) -> None:
     ],
 )
 def test_format_effectors_are_carried(argument: str, file: bytes, sent: bytes) -> None:
-    """What controls a printer goes as it is, and comes back as it was."""
+    """Characters that control a printer are sent unchanged, and come back unchanged."""
 
     parameters = TransferParameters().with_type(argument)
     for parts in splits(file):
@@ -57,7 +57,7 @@ def test_format_effectors_are_carried(argument: str, file: bytes, sent: bytes) -
 
 @pytest.mark.parametrize("argument", ["I", "L 8"])
 def test_type_i_and_l_8_change_nothing(argument: str) -> None:
-    """TYPE I and TYPE L 8 pass every byte, whatever is chosen for line ends."""
+    """TYPE I and TYPE L 8 pass every byte, whatever the options say about line ends."""
 
     parameters = TransferParameters().with_type(argument)
     data = bytes(range(256)) + b"\r\n\n\r"
@@ -69,7 +69,7 @@ def test_type_i_and_l_8_change_nothing(argument: str) -> None:
 
 
 def test_each_transfer_gets_a_fresh_stage() -> None:
-    """State is never shared between transfers: a CR held in one does not show in the next."""
+    """Transfers never share state: a CR held in one does not appear in the next."""
 
     parameters = TransferParameters().with_type("A")
     first = decoder_for(parameters)
@@ -90,7 +90,7 @@ def test_each_transfer_gets_a_fresh_stage() -> None:
     ],
 )
 def test_what_is_not_there_is_refused_with_504(parameters: TransferParameters, text: str) -> None:
-    """Parameters without an encoder are refused, with what there is, and never ignored."""
+    """Parameters without an encoder are refused, and the error lists those that have one."""
 
     for attempt in (check_supported, encoder_for, decoder_for, listing_encoder_for):
         if attempt is listing_encoder_for and parameters.byte_size == 36:
@@ -114,7 +114,7 @@ EXACT = CodecOptions(existing_crlf=ExistingCRLF.DOUBLE, close_last_record=False)
 
 
 def name_of(parameters: TransferParameters) -> str:
-    """Name a combination in the list of tests."""
+    """Return the test id of a combination."""
 
     control = parameters.format_control.value if parameters.type.value in "AE" else ""
     mode = parameters.mode.value
@@ -140,7 +140,7 @@ any_bytes = st.lists(
 def test_every_combination_round_trips(
     parameters: TransferParameters, data: bytes, cuts: list[int]
 ) -> None:
-    """Any file comes back byte for byte through every TYPE, STRU and MODE, however it is cut."""
+    """Any file comes back byte for byte in every TYPE, STRU and MODE, however it is split."""
 
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     parts = [data[a:b] for a, b in itertools.pairwise(edges)]
@@ -153,7 +153,7 @@ def test_every_combination_round_trips(
 
 @every_combination
 def test_every_combination_at_every_split(parameters: TransferParameters) -> None:
-    """Every split of the file and of what is sent gives the same file."""
+    """Every split of the file, and of what is sent, gives the same file."""
 
     data = b"one\r\n\ntw\xff\xff\0\0\0\0  \n "
     sent = converted(encoder_for(parameters, options=EXACT), [data])
@@ -168,7 +168,7 @@ def test_every_combination_at_every_split(parameters: TransferParameters) -> Non
 
 @every_combination
 def test_every_cut_of_a_marked_stream_is_truncated(parameters: TransferParameters) -> None:
-    """Wherever the connection ends before the end mark does, the transfer is cut, and says so."""
+    """If the connection ends before the end mark, the transfer is cut, and its error says so."""
 
     sent = converted(encoder_for(parameters), [b"one\ntwo\n"])
     for end in range(len(sent)):
@@ -192,7 +192,7 @@ def test_every_cut_of_a_marked_stream_is_truncated(parameters: TransferParameter
 @settings(max_examples=40)
 @given(data=st.binary(max_size=300))
 def test_any_data_give_a_file_or_an_own_error(parameters: TransferParameters, data: bytes) -> None:
-    """Whatever a peer sends, a decoder gives bounded data or an own error, split or not."""
+    """Whatever a peer sends, a decoder gives limited data or an ftpdata error, at any split."""
 
     outcomes = set()
     for parts in ([data], [data[i : i + 1] for i in range(len(data))]):
@@ -207,7 +207,7 @@ def test_any_data_give_a_file_or_an_own_error(parameters: TransferParameters, da
         except (InvalidData, TruncatedTransfer) as raised:
             error = type(raised)
 
-        # What zlib made of the data before a defect in the same call, it keeps.
+        # zlib does not give out what it decoded before a defect in the same call.
         keeps = parameters.mode is TransmissionMode.DEFLATE and error is InvalidData
         outcomes.add((b"" if keeps else b"".join(pieces), error))
         assert sum(map(len, pieces)) <= 1100 * len(data)
@@ -216,7 +216,7 @@ def test_any_data_give_a_file_or_an_own_error(parameters: TransferParameters, da
 
 
 def test_the_end_mark_stops_the_decoder_where_the_next_file_begins() -> None:
-    """Several files on one connection: data after the mark are for the next decoder."""
+    """With several files on one connection, data after the mark are for the next decoder."""
 
     for mode in "BC":
         parameters = TransferParameters().with_type("A").with_structure("R").with_mode(mode)
@@ -238,7 +238,7 @@ def test_the_end_mark_stops_the_decoder_where_the_next_file_begins() -> None:
 
 @pytest.mark.parametrize(("structure", "mode"), [("R", "S"), ("F", "Z"), ("R", "Z")])
 def test_other_end_marks_end_the_connection_too(structure: str, mode: str) -> None:
-    """Stream mode with records, and MODE Z, have one file on a connection."""
+    """Stream mode with records, and MODE Z, allow one file per connection."""
 
     parameters = TransferParameters().with_structure(structure).with_mode(mode)
     sent = converted(encoder_for(parameters), [b"abc"])
@@ -251,7 +251,7 @@ def test_other_end_marks_end_the_connection_too(structure: str, mode: str) -> No
 
 
 def test_without_end_mark_there_is_no_remainder() -> None:
-    """Stream mode with file structure knows no end but that of the connection."""
+    """In stream mode with file structure only the connection's end is an end."""
 
     decoder = decoder_for(TransferParameters().with_type("A"))
     assert b"".join(decoder.feed(b"a\r\n")) == b"a\n"
@@ -264,7 +264,7 @@ def test_without_end_mark_there_is_no_remainder() -> None:
 @pytest.mark.parametrize("kind", ["A", "E", "I"])
 @pytest.mark.parametrize("structure", ["F", "R"])
 def test_a_transfer_goes_on_from_any_marker(mode: str, kind: str, structure: str) -> None:
-    """From each marker, sender's offset and receiver's, the rest makes the file whole."""
+    """From each marker's offset, the sender's or the receiver's, the rest completes the file."""
 
     parameters = TransferParameters().with_type(kind).with_mode(mode).with_structure(structure)
     options = CodecOptions(marker_interval=3)
@@ -291,7 +291,7 @@ def test_a_transfer_goes_on_from_any_marker(mode: str, kind: str, structure: str
 
 
 def test_markers_stay_out_of_characters() -> None:
-    """No marker is sent amid a character of UTF-8."""
+    """No marker is sent within a UTF-8 character."""
 
     parameters = TransferParameters().with_type("E").with_mode("B")
     options = CodecOptions(marker_interval=1, file_encoding="utf-8")
@@ -303,7 +303,7 @@ def test_markers_stay_out_of_characters() -> None:
 
 
 def test_markers_between_cr_and_lf_are_not_reported() -> None:
-    """A foreign marker amid a line end has no place in the file: an earlier one must do."""
+    """A foreign marker within a line end has no place in the file; an earlier one must do."""
 
     parameters = TransferParameters().with_type("A").with_mode("B")
     markers: list[RestartMarker] = []
@@ -314,7 +314,7 @@ def test_markers_between_cr_and_lf_are_not_reported() -> None:
 
 
 def test_markers_need_nobody_who_listens() -> None:
-    """Markers, and suspect data, that nobody asked for are passed over."""
+    """Markers and suspect data are passed over if nobody asked for them."""
 
     parameters = TransferParameters().with_mode("B")
     decoder = decoder_for(parameters)
@@ -324,7 +324,7 @@ def test_markers_need_nobody_who_listens() -> None:
 
 
 def test_suspect_data_are_told_by_their_place_in_the_file() -> None:
-    """Suspect data are given out, and where they start is told ahead of them."""
+    """Suspect data are given out, and their position is reported first."""
 
     parameters = TransferParameters().with_type("A").with_mode("B")
     told: list[SuspectData] = []
@@ -336,7 +336,7 @@ def test_suspect_data_are_told_by_their_place_in_the_file() -> None:
 
 
 def test_modes_without_markers_send_none() -> None:
-    """The interval of markers means nothing where the mode has none."""
+    """A marker interval has no effect in a mode without markers."""
 
     for parameters in (TransferParameters().with_mode("Z"), TransferParameters().with_type("A")):
         with_markers = encoder_for(parameters, options=CodecOptions(marker_interval=1))
@@ -345,7 +345,7 @@ def test_modes_without_markers_send_none() -> None:
 
 @pytest.mark.parametrize("mode", ["S", "B", "C", "Z"])
 def test_records_of_a_binary_file(mode: str) -> None:
-    """STRU R of TYPE I: records of the length that is chosen, counted from the file's start."""
+    """With STRU R and TYPE I, records have the chosen length, counted from the file's start."""
 
     parameters = TransferParameters().with_structure("R").with_mode(mode)
     options = CodecOptions(record_length=4)
@@ -358,7 +358,7 @@ def test_records_of_a_binary_file(mode: str) -> None:
 
 
 def test_last_record_is_closed_unless_it_is_told_otherwise() -> None:
-    """A last line without line end is a whole record, as RFC 959 §3.4 wants."""
+    """By default a last line without a line end is a whole record, as RFC 959 §3.4 requires."""
 
     parameters = TransferParameters().with_type("A").with_structure("R")
     assert converted(encoder_for(parameters), [b"a\nb"]) == b"a\xff\1b\xff\3"
@@ -368,7 +368,7 @@ def test_last_record_is_closed_unless_it_is_told_otherwise() -> None:
 
 
 def test_records_become_lines_of_the_host() -> None:
-    """A record is a line with the file's own line end; a CR before an LF is of the line end."""
+    """A record becomes a line with the local line end, of which a CR before an LF is a part."""
 
     parameters = TransferParameters().with_type("A").with_structure("R")
     windows = CodecOptions(line_end=b"\r\n")
@@ -384,7 +384,7 @@ def test_records_become_lines_of_the_host() -> None:
 
 @pytest.mark.parametrize("mode", ["S", "B", "C", "Z"])
 def test_records_of_text_have_a_longest_length(mode: str) -> None:
-    """A record of a text beyond the limit is an error; of a binary file it may be any length."""
+    """A text record beyond the limit is an error; a record of a binary file may have any length."""
 
     limited = CodecOptions(limits=CodecLimits(record=10))
     for kind in "AE":
@@ -402,7 +402,7 @@ def test_records_of_text_have_a_longest_length(mode: str) -> None:
 
 
 def test_page_structure_of_a_listing_is_refused() -> None:
-    """STRU P is no structure that a listing could have either."""
+    """A listing cannot have STRU P, either."""
 
     with pytest.raises(UnsupportedParameter):
         listing_encoder_for(TransferParameters().with_structure("P"))
@@ -425,7 +425,7 @@ def test_page_structure_of_a_listing_is_refused() -> None:
 def test_listings_are_text_in_every_combination(
     parameters: TransferParameters, sent: bytes
 ) -> None:
-    """A listing goes as text through STRU and MODE, also while TYPE is I (RFC 959 §4.1.3)."""
+    """A listing is sent as text in any STRU and MODE, also with TYPE I (RFC 959 §4.1.3)."""
 
     options = CodecOptions(existing_crlf=ExistingCRLF.DOUBLE, marker_interval=1)
     encoder = listing_encoder_for(parameters, options=options)

@@ -1,4 +1,4 @@
-"""Stream mode with record structure, by tables."""
+"""Stream mode with record structure, in tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STREAM = [
 
 @pytest.mark.parametrize(("records", "file", "sent"), STREAM)
 def test_stream_records(records: Records, file: bytes, sent: bytes) -> None:
-    """Stream mode with record structure gives what the table says, both ways, at every split."""
+    """The table holds in both directions, at every split."""
 
     closed = file + b"\n" if records == LINES and file[-1:] not in (b"", b"\n") else file
     for parts in splits(file):
@@ -39,7 +39,7 @@ def test_stream_records(records: Records, file: bytes, sent: bytes) -> None:
 
 
 def test_stream_records_of_others() -> None:
-    """An end-of-record with the end-of-file ends a record of nothing, if none is open."""
+    """An end of record that comes with the end of file adds an empty record, if none is open."""
 
     assert run(StreamRecordDecoder(LINES), [b"a\xff\1\xff\3"]) == b"a\n\n"
     assert run(StreamRecordDecoder(Records(end=b"\r\n")), [b"a\xff\1\xff\3"]) == b"a\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What a transfer may do past the transport: lend, count, wait, and report a loss."""
+"""What a transfer may do without the transport: borrow the socket, count, wait, report a loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.harness.waiting import turns
 
 
 async def test_what_went_past_is_counted() -> None:
-    """`bytes_sent` has it and what the transport has sent, but not what still waits in there."""
+    """`bytes_sent` includes it and what the transport has sent, but not what still waits there."""
 
     dtp = DTP()
     dtp.bypass.account_sent(3)
@@ -43,7 +43,7 @@ async def test_what_went_past_is_counted() -> None:
 
 
 async def test_fewer_bytes_may_wait_than_the_high_water_mark_allows() -> None:
-    """The limit may be lowered but not raised. Without an open connection nothing happens."""
+    """The limit can be lowered but not raised; without an open connection nothing happens."""
 
     dtp = DTP(high_water=1000)
     dtp.bypass.limit_waiting(10)
@@ -59,7 +59,7 @@ async def test_fewer_bytes_may_wait_than_the_high_water_mark_allows() -> None:
 
 
 async def test_a_socket_is_lent_where_nobody_reads() -> None:
-    """It is refused without a connection, while the transport reads, with data held, at an end."""
+    """It is refused unconnected, while the transport reads, with held data, and at an end."""
 
     assert DTP().bypass.lend_socket() is None
     async with connection() as (dtp, peer):
@@ -85,7 +85,7 @@ async def test_a_socket_is_lent_where_nobody_reads() -> None:
 
 
 async def test_a_cut_is_announced_before_the_transport_is_closed() -> None:
-    """The callback of the transfer at work is called once, unless it was taken back."""
+    """The callback of the current transfer is called once, unless it was withdrawn."""
 
     for taken_back in (False, True):
         dtp = DTP()
@@ -103,7 +103,7 @@ async def test_a_cut_is_announced_before_the_transport_is_closed() -> None:
 
 
 async def test_a_loss_that_a_system_call_reports() -> None:
-    """It ends the connection. The caller gets the reason, and is not called back."""
+    """It ends the connection; the caller gets the reason, and is not called back."""
 
     dtp = DTP()
     MemoryTransport(dtp)
@@ -122,7 +122,7 @@ async def test_a_loss_that_a_system_call_reports() -> None:
 
 @only_linux
 async def test_what_was_written_is_delivered_once_the_peer_s_kernel_has_it() -> None:
-    """It is not before; the answer is False without a socket, an error without a connection."""
+    """Before that it is not; the answer is False without a socket, and an error unconnected."""
 
     with pytest.raises(NotConnected):
         await DTP().bypass.wait_delivered()
@@ -145,7 +145,7 @@ async def test_what_was_written_is_delivered_once_the_peer_s_kernel_has_it() -> 
 
 @only_linux
 async def test_what_cannot_be_delivered_is_given_up() -> None:
-    """At once if the connection is gone, and after the limit if the peer takes nothing."""
+    """It is given up if the connection is gone, or if the peer takes nothing for too long."""
 
     async with connection(receive_buffer=4096) as (dtp, peer):
         dtp.write(bytes(1 << 20))
@@ -164,7 +164,7 @@ async def test_what_cannot_be_delivered_is_given_up() -> None:
 
 
 async def test_the_record_of_a_connection_was_connected() -> None:
-    """Nobody waits for ever for a connection that is over: there will never be a transport."""
+    """Nobody waits for ever for a connection that is over and will never have a transport."""
 
     dtp = DTP()
     waiting = dtp.connected

@@ -25,7 +25,7 @@ DATA = bytes(range(256)) * 4
 
 @pytest.mark.parametrize("name", ["md5", "SHA-256", "crc32", "sha3_256"])
 async def test_a_digest_of_what_passes(name: str) -> None:
-    """The digest covers exactly the data that the consumer behind it got."""
+    """The digest covers exactly the data that its consumer got."""
     memory = MemoryConsumer()
     consumer = DigestConsumer(memory, name)
     _, transport, waiter = await receive_into(consumer, *(DATA[i : i + 1] for i in range(500)))
@@ -39,7 +39,7 @@ async def test_a_digest_of_what_passes(name: str) -> None:
 
 
 def test_an_unknown_digest_is_504() -> None:
-    """There is no such algorithm."""
+    """An unknown algorithm is refused with 504."""
     with pytest.raises(UnsupportedParameter) as raised:
         DigestConsumer(MemoryConsumer(), "md17")
     assert raised.value.reply_code == 504
@@ -48,7 +48,7 @@ def test_an_unknown_digest_is_504() -> None:
 @pytest.mark.parametrize("piece", [1, 3, 10, 11, 12])
 @pytest.mark.parametrize("size", [0, 9, 10, 11, 30])
 async def test_a_size_limit_is_exact(size: int, piece: int) -> None:
-    """As many bytes as allowed pass, in whatever pieces; one more is 552."""
+    """The allowed number of bytes passes, in any pieces; one more is a 552."""
     memory = MemoryConsumer()
     data = DATA[:size]
     dtp, transport = connect()
@@ -69,7 +69,7 @@ async def test_a_size_limit_is_exact(size: int, piece: int) -> None:
 
 
 async def test_nothing_may_pass_a_limit_of_zero() -> None:
-    """The consumer behind it gets no empty write."""
+    """The consumer behind the limit gets no empty write."""
     behind = RecordingConsumer()
     _, _, waiter = await receive_into(SizeLimitConsumer(behind, 0), b"x")
     with pytest.raises(QuotaExceeded):

@@ -47,7 +47,7 @@ async def written(consumer: FileConsumer) -> bytes:
 
 
 def consumers(path: Path) -> dict[str, tuple[Callable[[], Consumer], Received, int | None]]:
-    """Make one of each kind; tell what it received, and how much it holds."""
+    """Yield one consumer of each kind, with what it received and how much it holds."""
 
     return {
         "queue": (lambda: ReceiveQueue(HIGH_WATER), receive_all, HIGH_WATER),
@@ -91,7 +91,7 @@ KINDS = sorted(consumers(Path("unused")))
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_consumer_fulfils_the_contract(tmp_path: Path, kind: str) -> None:
-    """Each passes the shared checks: order of calls, pauses, a reset, what it received."""
+    """Each consumer passes the shared checks: order of calls, pauses, a reset, what it received."""
     make, received, high_water = consumers(tmp_path / "file")[kind]
     made: list[Consumer] = []
 
@@ -109,7 +109,7 @@ async def test_every_consumer_fulfils_the_contract(tmp_path: Path, kind: str) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_consumer_wants_a_push_producer(tmp_path: Path, kind: str) -> None:
-    """A pull producer would never be asked."""
+    """A pull producer would never be asked to produce."""
     make, _, _ = consumers(tmp_path / "file")[kind]
     with pytest.raises(ValueError, match="push producer"):
         make().register_producer(PlainProducer(), False)
@@ -117,7 +117,7 @@ async def test_every_consumer_wants_a_push_producer(tmp_path: Path, kind: str) -
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_consumer_receives_from_real_sockets(tmp_path: Path, kind: str) -> None:
-    """Every byte comes through, at the pace of the consumer."""
+    """Every byte arrives, at the pace of the consumer."""
     make, received, _ = consumers(tmp_path / "file")[kind]
     accepted, peer = await tcp_pair()
     dtp = await AcceptedEndpoint(accepted).open()
@@ -155,7 +155,7 @@ def decoding(consumer: Any) -> Consumer:
 async def test_what_lacks_a_method_of_a_consumer_is_refused(
     hand_over: Callable[[Any], object],
 ) -> None:
-    """It is refused when it is passed in: a transfer would hang, or lose data, later."""
+    """It is refused when it is passed in; otherwise a transfer would hang, or lose data."""
 
     class NeverTold:
         def register_producer(self, producer: object, streaming: bool) -> None:
@@ -184,13 +184,13 @@ async def test_a_connection_that_has_refused_a_consumer_takes_another() -> None:
 
 
 def test_what_is_not_a_decoder_is_refused() -> None:
-    """It would fail with the first data."""
+    """It would otherwise fail with the first data."""
     with pytest.raises(TypeError, match="a decoder, which has a method feed"):
         DecodingConsumer(MemoryConsumer(), cast("Any", None))
 
 
 def test_limits_are_not_negative() -> None:
-    """Of a queue, of what is kept in memory."""
+    """The limit of a queue, or of what is kept in memory, cannot be negative."""
     for make in (ReceiveQueue, MemoryConsumer):
         with pytest.raises(ValueError, match="not negative: -1"):
             make(-1)

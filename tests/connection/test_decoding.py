@@ -42,7 +42,7 @@ from tests.harness.waiting import turns
 
 
 class Expanding:
-    """Makes ten pieces of each byte, and holds the last one until the end."""
+    """Makes ten pieces of each byte, and holds the last piece until the end."""
 
     def __init__(self) -> None:
         self.held = b""
@@ -59,7 +59,7 @@ class Expanding:
                 self.fed += 1
 
     def finish(self) -> Iterable[bytes]:
-        """Give the last piece."""
+        """Yield the last piece."""
 
         if self.held:
             yield self.held
@@ -77,7 +77,7 @@ async def test_a_decoder_at_work() -> None:
 
 @pytest.mark.parametrize("every", [1, 2, 7])
 async def test_a_decoder_heeds_pauses_between_its_pieces(every: int) -> None:
-    """A piece that is large in the file is handed on as it is wanted, and decoded no sooner."""
+    """Data that expand are decoded and delivered only as the consumer wants them."""
     behind = RecordingConsumer(pause_every=every)
     decoder = Expanding()
     consumer = DecodingConsumer(behind, decoder)
@@ -98,7 +98,7 @@ async def test_a_decoder_heeds_pauses_between_its_pieces(every: int) -> None:
 
 
 async def test_a_consumer_that_pauses_and_resumes_at_once_goes_on() -> None:
-    """From within its own write."""
+    """A consumer may do so within its own write."""
 
     class Nervous(MemoryConsumer):
         is_writing = False
@@ -122,7 +122,7 @@ async def test_a_consumer_that_pauses_and_resumes_at_once_goes_on() -> None:
 
 @pytest.mark.parametrize("behind_pause", [False, True])
 async def test_data_that_are_not_valid_end_the_transfer(behind_pause: bool) -> None:
-    """The error is the reason, wherever the decoder was asked from."""
+    """The error is the reason, wherever the decoder was asked for data."""
 
     class Late(Strict):
         def feed(self, data: Buffer) -> Iterable[bytes]:
@@ -143,7 +143,7 @@ async def test_data_that_are_not_valid_end_the_transfer(behind_pause: bool) -> N
 
 
 async def test_an_end_mark_that_is_missing_is_426() -> None:
-    """The awaitable raises what `finish` raises; the consumer behind it is unregistered."""
+    """The awaitable raises what `finish` raises, and the consumer is unregistered."""
     behind = RecordingConsumer()
     _, transport, waiter = await receive_into(DecodingConsumer(behind, Strict()), b"x")
     transport.feed_eof()
@@ -155,7 +155,7 @@ async def test_an_end_mark_that_is_missing_is_426() -> None:
 
 
 async def test_a_cut_is_not_finished() -> None:
-    """The decoder's complaint would hide the reason; what it holds is worth nothing."""
+    """The decoder's complaint would hide the reason; the data it holds are worthless."""
     contexts: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
     behind = RecordingConsumer()
@@ -170,7 +170,7 @@ async def test_a_cut_is_not_finished() -> None:
 
 
 async def test_a_decoder_that_breaks_is_a_failed_consumer() -> None:
-    """An exception that is not one of ftpdata becomes 451, and is the cause."""
+    """An exception that is not an ftpdata error becomes a 451, with the exception as its cause."""
     error = ZeroDivisionError("a bug")
 
     class Buggy(Strict):
@@ -189,7 +189,7 @@ async def test_a_decoder_that_breaks_is_a_failed_consumer() -> None:
 
 
 async def test_what_fails_behind_a_decoder_ends_the_transfer() -> None:
-    """A consumer behind a decoder that raises has the same effect as one without a decoder."""
+    """An error of a consumer has the same effect with a decoder as without one."""
     dtp, transport = connect()
     waiter = dtp.register_consumer(
         DecodingConsumer(SizeLimitConsumer(MemoryConsumer(), 3), AsciiDecoder())
@@ -200,7 +200,7 @@ async def test_what_fails_behind_a_decoder_ends_the_transfer() -> None:
 
 
 async def test_a_file_behind_a_decoder_aborts_through_it() -> None:
-    """A disk that fails is the reason of the connection's end."""
+    """A disk error becomes the reason for the connection's end."""
     consumer = FileConsumer(BrokenFile(OSError(errno.ENOSPC, "No space left")))
     dtp, _, waiter = await receive_into(DecodingConsumer(consumer, IdentityDecoder()), b"x")
     with pytest.raises(InsufficientStorage):
@@ -220,7 +220,7 @@ async def test_a_stop_passes_through_a_decoder() -> None:
 
 
 async def test_a_decoder_stops_a_producer_that_takes_no_abort() -> None:
-    """The consumer behind it gets the reason."""
+    """The consumer gets the reason."""
     producer = PlainProducer()
     queue = ReceiveQueue()
     consumer = DecodingConsumer(queue, IdentityDecoder())
@@ -236,7 +236,7 @@ async def test_a_decoder_stops_a_producer_that_takes_no_abort() -> None:
 
 
 async def test_a_producer_that_does_not_heed_a_pause_loses_nothing() -> None:
-    """Data that it writes all the same wait for their turn; at the end none wait."""
+    """Data that such a producer writes wait for their turn; none are left waiting at the end."""
     producer = PlainProducer()
     queue = ReceiveQueue(3)
     consumer = DecodingConsumer(queue, Expanding())
@@ -251,7 +251,7 @@ async def test_a_producer_that_does_not_heed_a_pause_loses_nothing() -> None:
 
 
 async def test_a_decoder_leaves_a_producer_alone_that_is_gone() -> None:
-    """The data at the end may pause and resume the decoder, but not the producer."""
+    """The last data may pause and resume the decoder, but not the producer."""
 
     class Holding(IdentityDecoder):
         def feed(self, data: Buffer) -> Iterator[bytes]:

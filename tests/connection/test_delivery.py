@@ -1,4 +1,4 @@
-"""Whether the peer has everything: the decision, with what the kernel says as arguments."""
+"""Whether the peer has everything is decided from what the kernel reports, given as arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESET = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 def delivery(
     *, protect: bool = False, stall: float | None = 300.0, close: float = 30.0
 ) -> Delivery:
-    """Give the delivery of a transfer that has sent everything at 100 seconds."""
+    """Return the delivery of a transfer that has sent everything at 100 seconds."""
 
     return Delivery(100.0, is_protected=protect, stall=stall, close=close)
 
@@ -28,21 +28,21 @@ def delivery(
 @pytest.mark.parametrize(
     ("sight", "waiting", "is_answered", "verdict"),
     [
-        # The kernel tells, and that decides.
+        # The kernel reports acknowledgements, and they decide.
         (Sight(0), 0, False, Verdict.DELIVERED),
         (Sight(1), 0, False, Verdict.PENDING),
         (Sight(1), 0, True, Verdict.PENDING),
         (Sight(0), 1, False, Verdict.PENDING),
         (Sight(0, unread=5), 0, False, Verdict.DELIVERED),
-        # The peer's end alone says nothing, and takes nothing away.
+        # The peer's end alone proves nothing, and disproves nothing.
         (Sight(1, has_peer_ended=True), 0, True, Verdict.PENDING),
         (Sight(0, has_peer_ended=True), 0, True, Verdict.DELIVERED),
         (Sight(0, is_gone=True), 0, False, Verdict.DELIVERED),
-        # What is gone brings no acknowledgement any more, whether the error is known or not.
+        # A connection that is gone brings no more acknowledgements, with or without a known error.
         (Sight(1, is_gone=True), 0, False, Verdict.LOST),
         (Sight(0, is_gone=True), 1, False, Verdict.LOST),
         (Sight(1, is_gone=True, error=RESET), 0, False, Verdict.LOST),
-        # The kernel does not tell.
+        # The kernel does not report acknowledgements.
         (Sight(), 0, False, Verdict.PENDING),
         (Sight(), 0, True, Verdict.DELIVERED),
         (Sight(), 1, True, Verdict.PENDING),
@@ -61,7 +61,7 @@ def test_what_a_look_means(
 
 
 def test_a_reset_after_everything() -> None:
-    """In clear the peer has not read it all; in TLS the close_notify may be what it has not."""
+    """In clear the peer has not read everything; in TLS it may only lack the close_notify."""
 
     sight = Sight(0, is_gone=True, error=RESET)
     assert delivery().check(sight, 100.0) is Verdict.LOST
@@ -70,19 +70,19 @@ def test_a_reset_after_everything() -> None:
 
 
 def test_data_on_their_way_may_take_as_long_as_the_stall_limit() -> None:
-    """A link that is out for 40 seconds near the end kills no transfer; `close` is for the end."""
+    """An outage of 40 seconds near the end fails no transfer; `close` only limits the end."""
 
     watch = delivery()
     assert watch.check(Sight(1000), 100.0) is Verdict.PENDING
     assert watch.check(Sight(1000), 140.0) is Verdict.PENDING
     assert watch.check(Sight(1), 399.0) is Verdict.PENDING
-    # Something has moved.
+    # Some bytes were acknowledged.
     assert watch.check(Sight(1), 699.0 - 0.5) is Verdict.PENDING
     assert watch.check(Sight(1), 699.0) is Verdict.STALLED
 
 
 def test_the_end_of_file_may_take_as_long_as_the_limit_for_closing() -> None:
-    """Where the kernel does not tell, and nothing waits here, the peer's end is what is missing."""
+    """If the kernel reports nothing and no data wait here, only the peer's end is missing."""
 
     watch = delivery()
     assert watch.check(Sight(), 129.9) is Verdict.PENDING
@@ -92,7 +92,7 @@ def test_the_end_of_file_may_take_as_long_as_the_limit_for_closing() -> None:
 
 
 def test_one_limit_for_both() -> None:
-    """A single limit applies to all of the wait."""
+    """A single limit applies to the whole wait."""
 
     watch = delivery(stall=None, close=5.0)
     assert watch.check(Sight(10), 104.9) is Verdict.PENDING
@@ -100,7 +100,7 @@ def test_one_limit_for_both() -> None:
 
 
 def test_new_limits_begin_to_run_when_they_are_set() -> None:
-    """The same for a `finish` with a limit of its own, after one that waits already."""
+    """This also holds for a `finish` with its own limit while another one already waits."""
 
     watch = delivery()
     watch.limit(110.0, stall=None, close=5.0)
@@ -109,7 +109,7 @@ def test_new_limits_begin_to_run_when_they_are_set() -> None:
 
 
 def looks(until: float, round_trip: float) -> list[float]:
-    """Give the times of the looks at a peer that takes nothing."""
+    """Return the times of the checks on a peer that takes nothing."""
 
     watch = delivery(stall=math.inf, close=math.inf)
     now, times = 0.0, [0.0]
@@ -122,20 +122,20 @@ def looks(until: float, round_trip: float) -> list[float]:
 
 @pytest.mark.parametrize("round_trip", [0.0, 0.0001, 0.02, 0.1, 0.3])
 def test_a_look_is_late_by_a_quarter(round_trip: float) -> None:
-    """Of the round trip, or of what the acknowledgement takes longer, up to 200 ms."""
+    """The quarter is of the round trip, or of the acknowledgement's delay, up to 200 ms."""
 
     times = looks(0.2, round_trip)
     for last, at in itertools.pairwise(times):
         assert at - last <= max(0.00101, round_trip / 4 + 1e-9, last / 4 + 1e-9)
-    # A delayed acknowledgement is seen within 60 ms.
+    # A delayed acknowledgement is noticed within 60 ms.
     if round_trip < 0.02:
         assert any(0.040 <= at <= 0.051 for at in times)
-    # And the looks are few.
+    # There are only a few checks.
     assert len([at for at in times if at < 0.040]) < 20
 
 
 def test_thousands_that_stall_cost_little() -> None:
-    """The looks are two seconds apart in the end, and many connections share them."""
+    """The checks are two seconds apart in the end, and many connections share a timer."""
 
     times = looks(60.0, 0.0001)
     gaps = [at - last for last, at in itertools.pairwise(times[-10:])]
@@ -145,7 +145,7 @@ def test_thousands_that_stall_cost_little() -> None:
 
 
 def test_a_peer_that_goes_on_is_looked_at_more_often_again() -> None:
-    """The time since the last progress counts."""
+    """The interval depends on the time since the last progress."""
 
     watch = delivery()
     watch.check(Sight(10), 150.0)
@@ -155,7 +155,7 @@ def test_a_peer_that_goes_on_is_looked_at_more_often_again() -> None:
 
 
 def test_nothing_is_looked_at_where_the_kernel_tells_nothing() -> None:
-    """Then only the peer or a deadline ends the wait."""
+    """In that case only the peer or a deadline ends the wait."""
 
     watch = delivery(close=math.inf)
     watch.check(Sight(), 100.0)
@@ -165,7 +165,7 @@ def test_nothing_is_looked_at_where_the_kernel_tells_nothing() -> None:
 def test_how_long_a_connection_stays_open_for_the_last_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A second, or half of the limit for closing."""
+    """It stays open for a second, or for half of the closing limit if that is less."""
 
     assert answer_patience(None) == answer_patience(30.0) == 1.0
     assert answer_patience(0.5) == 0.25

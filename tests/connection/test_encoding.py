@@ -35,7 +35,7 @@ TEXT = b"line\nline\r\nend\r" * 40_000
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a file of two pieces and a bit."""
+    """Return a file of a little more than two pieces."""
 
     path = tmp_path / "file"
     path.write_bytes(TEXT)
@@ -43,7 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class FailingEncoder:
-    """Raises."""
+    """An encoder that raises."""
 
     def __init__(self, method: str, error: Exception) -> None:
         self.method = method
@@ -58,7 +58,7 @@ class FailingEncoder:
         return (bytes(data),)
 
     def finish(self) -> Iterable[bytes]:
-        """Give nothing, or raise."""
+        """Return nothing, or raise."""
 
         if self.method == "finish":
             raise self.error
@@ -89,7 +89,7 @@ async def test_an_encoder_that_raises_ends_the_transfer(method: str, streaming: 
 
 
 async def test_a_source_that_fails_while_the_encoder_holds_all_ends_the_transfer() -> None:
-    """The error comes when only the wrapper has asked."""
+    """The error arrives while only the wrapper has asked for data."""
 
     def chunks() -> Iterator[bytes]:
         yield b"x"
@@ -103,7 +103,7 @@ async def test_a_source_that_fails_while_the_encoder_holds_all_ends_the_transfer
 
 
 async def test_a_wrapper_that_was_stopped_does_not_ask_again() -> None:
-    """A loss between what the encoder kept and the next question."""
+    """The connection is lost between what the encoder kept and the next request."""
     asked: list[bytes] = []
 
     def chunks() -> Iterator[bytes]:
@@ -119,7 +119,7 @@ async def test_a_wrapper_that_was_stopped_does_not_ask_again() -> None:
 
 
 async def test_a_wrapper_takes_one_producer() -> None:
-    """Of two producers the second is refused; to unregister twice is to do nothing."""
+    """The second of two producers is refused; unregistering twice does nothing."""
     dtp, transport = connect()
     wrapper = EncodedProducer(BytesProducer(b"x"), IdentityEncoder())
     wrapper.start(dtp)
@@ -132,7 +132,7 @@ async def test_a_wrapper_takes_one_producer() -> None:
 
 
 async def test_pauses_reach_the_producer_within() -> None:
-    """A push producer is paused through the wrapper, strictly in turn."""
+    """A push producer is paused and resumed through the wrapper, strictly in turn."""
     calls: list[str] = []
 
     class Noted(AsyncIterableProducer):

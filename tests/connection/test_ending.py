@@ -1,4 +1,4 @@
-"""The graceful end: when it is a success, its limits, and its last word."""
+"""The graceful end: when it succeeds, its limits, and how long it lingers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_finish_has_a_limit() -> None:
 
 
 async def test_finish_before_the_connection_is_an_error() -> None:
-    """There is nothing to finish."""
+    """There is no connection to finish yet."""
 
     with pytest.raises(NotConnected):
         await DTP().finish()
@@ -95,7 +95,7 @@ async def test_a_download_arrives_whole_without_a_reset(host: str, size: int) ->
 
 @only_linux
 async def test_finish_is_true_although_the_peer_keeps_its_side_open() -> None:
-    """Most clients close their side late. The acknowledgement of their kernel is enough."""
+    """Most clients close their side late; the acknowledgement of their kernel is enough."""
 
     dtp, peer = await real()
     dtp.write(b"data")
@@ -107,10 +107,10 @@ async def test_finish_is_true_although_the_peer_keeps_its_side_open() -> None:
 
 @only_linux
 async def test_a_peer_that_talks_is_not_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The transfer is over at once. What the peer should not have sent is read before the close."""
+    """The transfer is over at once; what the peer should not have sent is read before closing."""
 
     dtp, peer = await real()
-    # As if it had come before the loop could read it.
+    # These data arrive before the loop can read them.
     monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
     dtp.write(b"data")
     await dtp.finish(timeout=60)
@@ -125,7 +125,7 @@ async def test_a_peer_that_talks_is_not_reset(monkeypatch: pytest.MonkeyPatch) -
 
 @only_linux
 async def test_what_lingers_can_be_aborted() -> None:
-    """Its owner may abort it at any time. Nothing is left of the connection."""
+    """Its owner may abort it at any time; nothing is left of the connection."""
 
     dtp, peer = await real()
     peer.send(b"what for?")
@@ -155,7 +155,7 @@ async def test_nothing_lingers_for_long(monkeypatch: pytest.MonkeyPatch) -> None
 
 @only_linux
 async def test_finish_is_not_true_before_the_peer_has_it() -> None:
-    """Data that still wait in this machine's kernel have not reached the peer: CLOSE_TIMEOUT."""
+    """Data that still wait in this host's kernel have not reached the peer: CLOSE_TIMEOUT."""
 
     dtp, peer = await real(receive_buffer=4096)
     dtp.write(bytes(200_000))
@@ -198,7 +198,7 @@ async def test_a_reset_while_finishing_is_a_reset() -> None:
 
 
 async def test_a_reset_while_finishing_after_the_peers_end_of_file() -> None:
-    """finish() raises at once, also if the peer had closed its own side before."""
+    """finish() raises at once, even if the peer had closed its own side before."""
 
     dtp, peer = await real(receive_buffer=4096)
     half_close(peer)
@@ -215,7 +215,7 @@ async def test_a_reset_while_finishing_after_the_peers_end_of_file() -> None:
 
 
 async def test_a_reset_nobody_noticed_comes_out_in_finish() -> None:
-    """While nothing is read or written, nobody sees a reset; finish() then raises it."""
+    """Nobody notices a reset while nothing is read or written; finish() then raises it."""
 
     dtp, peer = await real()
     reset(peer)
@@ -225,7 +225,7 @@ async def test_a_reset_nobody_noticed_comes_out_in_finish() -> None:
 
 
 async def test_a_reset_nobody_noticed_comes_out_in_write_eof() -> None:
-    """The half-close of a two-way stream meets it, too, and finish() raises it."""
+    """The half-close of a two-way stream notices it, too, and finish() raises it."""
 
     dtp, peer = await real()
     reset(peer)

@@ -1,4 +1,4 @@
-"""How a connection ended, and who hears of it: each waiter on its own."""
+"""How a connection ended is reported to each waiter separately."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.waiting import turns
 
 
 async def test_a_waiter_ends_as_the_future_does() -> None:
-    """With its result, its exception or its cancellation, whether it is done or not."""
+    """It ends with the result, exception or cancellation of the future, done or not."""
 
     loop = asyncio.get_running_loop()
     for is_done in (False, True):
@@ -42,7 +42,7 @@ async def test_a_waiter_ends_as_the_future_does() -> None:
 async def test_a_cancelled_waiter_disturbs_nobody_and_is_not_mentioned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Also where the connection fails afterwards, which `asyncio.shield` logs on Python 3.14."""
+    """This includes a later failure, which `asyncio.shield` logs on Python 3.14."""
 
     complaints: list[object] = []
     loop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ async def test_a_cancelled_waiter_disturbs_nobody_and_is_not_mentioned(
 
 
 async def test_a_cancelled_waiter_leaves_no_callback_behind() -> None:
-    """A connection that many have waited for, and given up, grows by none of them."""
+    """Cancelled waiters do not add up on a connection."""
 
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     called: list[object] = []
@@ -86,7 +86,7 @@ async def test_a_cancelled_waiter_leaves_no_callback_behind() -> None:
 
 
 async def test_an_end_is_decided_at_once_and_announced_later() -> None:
-    """The transfer at work hears of it first, and once."""
+    """The current transfer is notified first, and once."""
 
     fate = Fate()
     heard: list[End | None] = []
@@ -134,7 +134,7 @@ async def test_who_asks_late_hears_it_as_well() -> None:
 def test_the_cause_says_more_than_the_end(
     end: End, cause: Exception, decided: End, reply: int
 ) -> None:
-    """The reason carries it, with the end and the reply code that belong to it."""
+    """The reason carries the cause, with the end and the reply code that belong to it."""
 
     fate = Fate()
     fate.decide(end, None, cause)

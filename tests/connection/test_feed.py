@@ -1,4 +1,4 @@
-"""Whose turn it is: how the DTP pauses, resumes, asks and stops its producer (rule 5)."""
+"""How the DTP pauses, resumes, asks and stops its producer (rule 5)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import turns
 
 
 async def test_a_push_producer_is_paused_and_resumed_in_turn() -> None:
-    """It is paused above the high-water mark and resumed well below, until it unregisters."""
+    """It is paused above the high-water mark and resumed well below it, until it unregisters."""
 
     dtp = DTP(high_water=8)
     transport = MemoryTransport(dtp)
@@ -86,7 +86,7 @@ async def test_a_pull_producer_that_is_slow_is_not_asked_again() -> None:
 async def test_a_producer_is_stopped_once_when_the_connection_is_lost(
     producer_class: Any, paused: bool
 ) -> None:
-    """stop_producing comes once, and nothing after it."""
+    """stop_producing is called once, and nothing is called after it."""
 
     dtp = DTP(high_water=0 if paused else 100)
     transport = MemoryTransport(dtp)
@@ -107,7 +107,7 @@ async def test_a_producer_is_stopped_once_when_the_connection_is_lost(
 
 
 async def test_a_producer_that_has_unregistered_is_not_stopped() -> None:
-    """A loss after unregister_producer concerns the transfer, and no longer the producer."""
+    """A loss after unregister_producer concerns the transfer, but no longer the producer."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)
@@ -140,7 +140,7 @@ async def test_nothing_but_stop_comes_once_the_end_is_fixed() -> None:
 async def test_a_producer_registered_before_the_connection(
     producer_class: Any, chunks: list[bytes]
 ) -> None:
-    """Production starts with the connection; one with nothing to send ends it."""
+    """Production starts with the connection; a producer with nothing to send ends it."""
 
     dtp = DTP()
     producer = producer_class(dtp, chunks)

@@ -54,7 +54,7 @@ def cause_of(error: BaseException | None) -> BaseException | None:
 async def test_where_a_file_is_written(
     tmp_path: Path, options: dict[str, Any], expected: bytes
 ) -> None:
-    """Over the old content, after it, or from an offset on."""
+    """A file is written over the old content, after it, or from an offset on."""
     path = tmp_path / "file"
     path.write_bytes(b"old content")
     consumer = FileConsumer(path, **options)
@@ -86,7 +86,7 @@ async def test_a_path_is_taken_from_a_directory(tmp_path: Path) -> None:
 
 
 async def test_a_file_object_is_flushed_and_stays_open() -> None:
-    """It belongs to the caller. One that writes a part at a time gets all the same."""
+    """It belongs to the caller; one that writes only a part at a time gets everything, too."""
     file = BrokenFile()
     consumer = FileConsumer(file)
     _, transport, waiter = await receive_into(consumer, DATA, DATA)
@@ -99,7 +99,7 @@ async def test_a_file_object_is_flushed_and_stays_open() -> None:
 
 
 async def test_what_came_before_a_cut_stays_in_the_file(tmp_path: Path) -> None:
-    """The awaitable of the registration tells the reason; the file has no complaint."""
+    """The awaitable of the registration raises the reason; the file has no error of its own."""
     path = tmp_path / "file"
     consumer = FileConsumer(path)
     _, transport, waiter = await receive_into(consumer, b"half")
@@ -111,7 +111,7 @@ async def test_what_came_before_a_cut_stays_in_the_file(tmp_path: Path) -> None:
 
 
 async def test_a_slow_disk_pauses_the_connection() -> None:
-    """While a write is under way, no more than the high-water mark and one write waits."""
+    """During a write, no more than the high-water mark and one write wait."""
     file = BrokenFile()
     file.gate.clear()
     consumer = FileConsumer(file, high_water=HIGH_WATER)
@@ -142,7 +142,7 @@ async def test_a_slow_disk_pauses_the_connection() -> None:
 async def test_a_write_that_fails_ends_the_transfer(
     error: Exception, expected: type[FTPDataError], reply_code: int, paused: bool
 ) -> None:
-    """At once, with the error as the cause, also while nothing more can come."""
+    """The transfer ends at once, with the error as the cause, even if no more data can come."""
     file = BrokenFile(error)
     file.gate.clear()
     consumer = FileConsumer(file, high_water=HIGH_WATER)
@@ -163,7 +163,7 @@ async def test_a_write_that_fails_ends_the_transfer(
 
 @pytest.mark.parametrize("at", ["write", "flush"])
 async def test_what_fails_after_the_end_is_told_by_wait_finished(at: str) -> None:
-    """All data have come, but not all are in the file."""
+    """All data have arrived, but not all are in the file."""
     file = BrokenFile(OSError(errno.ENOSPC, "No space left"), at=at)
     file.gate.clear()
     consumer = FileConsumer(file)
@@ -178,7 +178,7 @@ async def test_what_fails_after_the_end_is_told_by_wait_finished(at: str) -> Non
 
 
 async def test_a_file_that_takes_nothing_is_an_error() -> None:
-    """It would otherwise be asked for ever."""
+    """Otherwise the write would be repeated for ever."""
 
     class Full(io.BytesIO):
         def write(self, data: Buffer, /) -> int:  # type: ignore[override]
@@ -193,7 +193,7 @@ async def test_a_file_that_takes_nothing_is_an_error() -> None:
 
 
 async def test_a_file_that_cannot_be_opened_ends_the_transfer(tmp_path: Path) -> None:
-    """Before a byte has come."""
+    """The transfer ends before a byte has arrived."""
     consumer = FileConsumer(tmp_path / "missing" / "file")
     _, _, waiter = await receive_into(consumer)
     with pytest.raises(FileUnavailable) as raised:
@@ -205,7 +205,7 @@ async def test_a_file_that_cannot_be_opened_ends_the_transfer(tmp_path: Path) ->
 
 
 async def test_an_offset_after_the_end_is_501(tmp_path: Path) -> None:
-    """The error of the file's opening is the reason."""
+    """The error of opening the file is the reason."""
     (tmp_path / "file").touch()
     _, _, waiter = await receive_into(FileConsumer(tmp_path / "file", offset=1))
     with pytest.raises(BadArgument):
@@ -213,7 +213,7 @@ async def test_an_offset_after_the_end_is_501(tmp_path: Path) -> None:
 
 
 async def test_a_plain_producer_is_told_a_failure_by_the_next_call() -> None:
-    """One that takes no `abort` gets the error out of `write`, or out of the end."""
+    """A producer without `abort` gets the error from `write`, or from the end."""
     for last in ("write", "unregister_producer"):
         file = BrokenFile(OSError(errno.ENOSPC, "No space left"))
         consumer = FileConsumer(file)
@@ -226,7 +226,7 @@ async def test_a_plain_producer_is_told_a_failure_by_the_next_call() -> None:
 
 
 async def test_a_plain_producer_that_is_paused_is_resumed_to_be_told() -> None:
-    """It would otherwise never write again."""
+    """Otherwise it would never write again."""
     file = BrokenFile(OSError(errno.ENOSPC, "No space left"))
     file.gate.clear()
     consumer = FileConsumer(file, high_water=HIGH_WATER)
@@ -260,7 +260,7 @@ async def test_waiting_for_a_file_can_be_cancelled() -> None:
 
 
 async def test_waiting_for_a_file_nobody_writes_is_an_error() -> None:
-    """It would never end."""
+    """The wait would never end."""
     with pytest.raises(RuntimeError, match="no producer"):
         await FileConsumer(io.BytesIO()).wait_finished()
     await FileConsumer(io.BytesIO()).aclose()
@@ -268,7 +268,7 @@ async def test_waiting_for_a_file_nobody_writes_is_an_error() -> None:
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_file_can_be_given_up(tmp_path: Path, begun: bool) -> None:
-    """The connection that still delivers is aborted, the file is closed, nobody hangs."""
+    """The connection that still delivers is aborted, the file is closed, and no task hangs."""
     consumer = FileConsumer(tmp_path / "file")
     dtp, transport, waiter = await receive_into(consumer, b"data")
     if begun:
@@ -295,7 +295,7 @@ async def test_closing_a_finished_file_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_cancelled_anywhere_no_file_stays_open(tmp_path: Path) -> None:
-    """Whoever aborts and closes leaves neither task nor descriptor."""
+    """Aborting and closing leaves neither a task nor a descriptor, wherever it is cancelled."""
 
     async def scenario() -> None:
         dtp, transport = connect()
@@ -316,20 +316,20 @@ async def test_cancelled_anywhere_no_file_stays_open(tmp_path: Path) -> None:
 
 
 def test_file_objects_are_binary_files() -> None:
-    """The scripted file has the type that a consumer takes."""
+    """The scripted file has the type that a consumer accepts."""
     file: BinaryIO = BrokenFile()
     assert file.writable()
 
 
 @pytest.mark.parametrize("wrong", [None, 1, [b"x"], io.StringIO("text")])
 def test_what_is_not_a_file_is_refused_at_the_call(wrong: Any) -> None:
-    """Not when the transfer has begun."""
+    """It is refused at the call, not after the transfer has begun."""
     with pytest.raises(TypeError, match="binary file"):
         FileConsumer(wrong)
 
 
 def test_a_file_that_cannot_be_written_is_refused_at_the_call(tmp_path: Path) -> None:
-    """One that is closed, one that is open for reading, negative numbers."""
+    """A closed file, a file opened for reading and negative numbers are refused."""
     path = tmp_path / "file"
     path.write_bytes(b"")
     with path.open("rb") as file, pytest.raises(ValueError, match="expected a writable file"):

@@ -33,7 +33,7 @@ TEXT = b"line\nline\r\nend\r" * 40_000
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a file of two pieces and a bit."""
+    """Return a file of a little more than two pieces."""
 
     path = tmp_path / "file"
     path.write_bytes(TEXT)
@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class OwnFile(io.BytesIO):
-    """A file object without a descriptor, that can be told to fail."""
+    """A file object without a descriptor, which fails on demand."""
 
     reads = 0
     fail_at: int | None = None
@@ -57,7 +57,7 @@ class OwnFile(io.BytesIO):
 
 
 async def test_a_file_that_is_missing_is_550(tmp_path: Path) -> None:
-    """The reason is the system's; the peer gets a reset."""
+    """The reason is the system's error; the peer gets a reset."""
     dtp, transport = connect()
     FileProducer(tmp_path / "missing").start(dtp)
     with pytest.raises(FileUnavailable) as raised:
@@ -69,7 +69,7 @@ async def test_a_file_that_is_missing_is_550(tmp_path: Path) -> None:
 
 
 async def test_a_read_that_fails_ends_the_transfer() -> None:
-    """An error of the disk in the middle is 451 with the error as its cause, and a reset."""
+    """A disk error in the middle is a 451 with the error as its cause, and a reset."""
     file = OwnFile(TEXT)
     file.fail_at = 2
     dtp, transport = connect()
@@ -86,7 +86,7 @@ async def test_a_read_that_fails_ends_the_transfer() -> None:
 
 
 async def test_one_piece_is_read_ahead() -> None:
-    """While the connection takes nothing, one piece more is read, and no second one."""
+    """While the connection takes nothing, one more piece is read ahead, but not a second one."""
     file = OwnFile(TEXT)
     dtp, _ = connect(high_water=0)
     FileProducer(file).start(dtp)
@@ -97,7 +97,7 @@ async def test_one_piece_is_read_ahead() -> None:
 
 
 async def test_a_file_that_shrinks_is_an_error(path: Path) -> None:
-    """Bytes that were there when it was opened and are gone are a cut, never an end of file."""
+    """Bytes that vanish after the file was opened are a cut, never an end of file."""
     dtp, transport = connect(high_water=0)
     producer = FileProducer(path)
     producer.start(dtp)
@@ -135,7 +135,7 @@ async def test_a_length_beyond_the_end_sends_what_there_is(path: Path) -> None:
 
 
 async def test_an_offset_after_the_end_is_501(path: Path) -> None:
-    """The error of the file's opening is the reason."""
+    """The error of opening the file is the reason."""
     dtp, _ = connect()
     FileProducer(path, offset=len(TEXT) + 1).start(dtp)
     with pytest.raises(BadArgument) as raised:
@@ -182,13 +182,13 @@ async def test_a_file_that_does_not_know_its_size_is_read_to_its_end() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 1.5, [b"x"], io.StringIO("text")])
 def test_what_is_not_a_file_is_refused_at_the_call(wrong: Any) -> None:
-    """Not when the transfer has begun."""
+    """It is refused at the call, not after the transfer has begun."""
     with pytest.raises(TypeError, match="binary file"):
         FileProducer(wrong)
 
 
 def test_a_file_that_cannot_be_sent_is_refused_at_the_call(path: Path) -> None:
-    """One that is closed, one that is open for writing, a negative offset."""
+    """A closed file, a file opened for writing and a negative offset are refused."""
     with path.open("ab") as file, pytest.raises(ValueError, match="expected a readable file"):
         FileProducer(file)
     with pytest.raises(ValueError, match="closed"):

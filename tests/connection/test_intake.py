@@ -1,4 +1,4 @@
-"""What a consumer gets, and when it is let go (rule 3)."""
+"""What a consumer gets, and when it is released (rule 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import turns
 
 
 async def test_the_consumer_is_unregistered_before_the_awaitable_fires() -> None:
-    """When the awaitable is done, the consumer was let go, and its file is closed."""
+    """When the awaitable is done, the consumer is unregistered, and its file is closed."""
 
     dtp, transport, consumer, waiter = receiving()
     seen: list[list[str]] = []
@@ -35,7 +35,7 @@ async def test_the_consumer_is_unregistered_before_the_awaitable_fires() -> None
 
 @pytest.mark.parametrize("how", ["reset", "abort"])
 async def test_a_paused_consumer_is_unregistered_too(how: str) -> None:
-    """unregister_producer comes exactly once, also while paused with data held."""
+    """unregister_producer is called exactly once, also while paused with data held."""
 
     dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
     transport.deliver(b"one")

@@ -30,7 +30,7 @@ def cause_of(dtp: DTP) -> BaseException | None:
 
 
 async def test_an_iterable_that_raises_ends_the_transfer() -> None:
-    """Its error is the cause; an OSError chooses the reply code."""
+    """Its error is the cause; an OSError determines the reply code."""
 
     def chunks() -> Iterator[bytes]:
         yield b"half"
@@ -45,7 +45,7 @@ async def test_an_iterable_that_raises_ends_the_transfer() -> None:
 
 
 async def test_a_generator_is_closed_when_the_connection_is_lost() -> None:
-    """Its `finally` runs at once, not some day."""
+    """Its `finally` runs at once, not at some later time."""
     closed: list[bool] = []
 
     def chunks() -> Iterator[bytes]:
@@ -65,7 +65,7 @@ async def test_a_generator_is_closed_when_the_connection_is_lost() -> None:
 
 
 async def test_a_source_is_let_go_where_the_producer_is_refused() -> None:
-    """It would never be closed otherwise."""
+    """Otherwise it would never be closed."""
     closed: list[bool] = []
 
     class Source:
@@ -103,7 +103,7 @@ async def test_an_async_iterable_that_raises_ends_the_transfer() -> None:
 
 
 async def test_an_error_of_ours_is_the_reason_itself() -> None:
-    """An FTPDataError out of the source stands, with its own end."""
+    """An FTPDataError from the source is raised as it is, with its own end."""
     error = SizeMismatch("too few", end=End.SIZE_MISMATCH)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -120,7 +120,7 @@ async def test_an_error_of_ours_is_the_reason_itself() -> None:
 
 @pytest.mark.parametrize("paused", [False, True])
 async def test_an_async_generator_is_closed_wherever_it_is(paused: bool) -> None:
-    """Lost while the source is waiting, or while the producer is: its `finally` runs."""
+    """Whether the source or the producer is waiting at the loss, the `finally` runs."""
     closed: list[bool] = []
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -167,7 +167,7 @@ async def test_an_async_iterator_without_aclose_will_do() -> None:
 
 
 async def test_a_source_that_is_always_ready_leaves_room_for_others() -> None:
-    """Other tasks run between any two chunks, also where the network takes all at once."""
+    """Other tasks run between any two chunks, even if the network takes everything at once."""
     seen: list[int] = []
     produced = 0
 
@@ -190,7 +190,7 @@ async def test_a_source_that_is_always_ready_leaves_room_for_others() -> None:
 
 
 async def test_a_source_that_fails_when_it_is_closed_is_reported() -> None:
-    """The end of the connection stands; the error goes to the loop's exception handler."""
+    """The end of the connection is kept; the error goes to the loop's exception handler."""
     contexts: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
 
@@ -212,7 +212,7 @@ async def test_a_source_that_fails_when_it_is_closed_is_reported() -> None:
 
 
 async def test_what_is_not_an_iterable_of_bytes_is_refused_at_the_call() -> None:
-    """Text, bytes and numbers are; an error that comes later would be a puzzle."""
+    """Text, bytes and numbers are refused; an error that comes later would be a puzzle."""
     for kind, wrongs in (
         (IterableProducer, ("text", b"bytes", bytearray(b"x"), memoryview(b"x"), 5, None)),
         (BytesProducer, ("text", 5, None, [b"a list"])),
@@ -224,7 +224,7 @@ async def test_what_is_not_an_iterable_of_bytes_is_refused_at_the_call() -> None
 
 
 async def test_a_chunk_that_is_not_bytes_ends_the_transfer() -> None:
-    """The error says what it was."""
+    """The error says what the chunk was."""
 
     async def texts() -> AsyncIterator[Any]:
         yield "text"
@@ -239,7 +239,7 @@ async def test_a_chunk_that_is_not_bytes_ends_the_transfer() -> None:
 
 
 class OpenedSource:
-    """An asynchronous iterator that notes whether it was closed."""
+    """An asynchronous iterator that records whether it was closed."""
 
     def __init__(self) -> None:
         self.is_closed = False
@@ -254,13 +254,13 @@ class OpenedSource:
         return b""
 
     async def aclose(self) -> None:
-        """Note it."""
+        """Record the call."""
 
         self.is_closed = True
 
 
 async def test_a_source_is_closed_in_every_case() -> None:
-    """If the producer is refused, stopped before it began, never started, or at work."""
+    """This holds for a producer that is refused, stopped early, never started, or at work."""
     taken, _ = connect()
     BytesProducer(b"x").start(taken)
     source = OpenedSource()
@@ -296,7 +296,7 @@ async def test_a_source_is_closed_in_every_case() -> None:
 
 
 async def test_a_generator_that_has_begun_is_closed_although_the_producer_is_refused() -> None:
-    """It holds something from the moment it has begun."""
+    """A generator that has begun may hold resources."""
     steps: list[str] = []
 
     async def generator() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""What a loss means depends on what the transport reports and on what was on its way."""
+"""What a loss means depends on what the transport reports and on the data in flight."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TLS:
 
 
 class Delivery:
-    """A watch on what was sent."""
+    """Knows whether the peer has everything."""
 
     def __init__(self, undelivered: int | None, has_everything: bool) -> None:
         self.undelivered = undelivered
@@ -43,20 +43,20 @@ ALL, SOME, UNKNOWN = Delivery(0, True), Delivery(1, False), Delivery(None, False
 @pytest.mark.parametrize(
     ("exc", "tls", "delivery", "is_sending", "eof_received", "end"),
     [
-        # By the error, whatever was on its way.
+        # The error decides, whatever was in flight.
         (RESET, None, None, False, True, End.RESET),
         (BrokenPipeError(), None, None, True, False, End.RESET),
         (OSError(errno.ENOTCONN, ""), None, UNKNOWN, False, False, End.RESET),
         (OSError(errno.ETIMEDOUT, ""), None, None, False, False, End.LOST),
         (ValueError(), ANNOUNCED, ALL, False, False, End.LOST),
-        # A client in TLS need not read the close_notify.
+        # A TLS client need not read the close_notify.
         (RESET, ANNOUNCED, ALL, False, False, End.CLEAN),
         (RESET, ANNOUNCED, SOME, False, False, End.RESET),
-        # After our end of file.
+        # The loss comes after our end of file.
         (None, ANNOUNCED, SOME, False, False, End.LOST),
         (None, ANNOUNCED, ALL, False, False, End.CLEAN),
         (None, None, UNKNOWN, False, False, End.CLEAN),
-        # Before it.
+        # The loss comes before it.
         (None, None, None, True, True, End.LOST),
         (None, None, None, False, True, End.CLEAN),
         (None, None, None, False, False, End.ABORTED),
@@ -73,7 +73,7 @@ def test_what_a_loss_means(
     eof_received: bool,
     end: End,
 ) -> None:
-    """There is one end for each. The message says what the end and the error do not."""
+    """Each loss has one end; the message adds what the end and the error do not say."""
 
     wire = Wire()
     wire.tls = tls

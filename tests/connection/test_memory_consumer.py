@@ -15,7 +15,7 @@ from tests.harness.pipes import connect
 
 
 async def test_memory_has_a_limit() -> None:
-    """One byte more than allowed is 552, and ends the transfer."""
+    """One byte more than allowed is a 552, and ends the transfer."""
     dtp, transport = connect()
     consumer = MemoryConsumer(10)
     waiter = dtp.register_consumer(consumer)

@@ -48,7 +48,7 @@ Make = Callable[[], StartableProducer]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give a file of two pieces and a bit."""
+    """Return a file of a little more than two pieces."""
 
     path = tmp_path / "file"
     path.write_bytes(TEXT)
@@ -56,7 +56,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def producers(path: Path) -> dict[str, tuple[Make, bytes]]:
-    """Make one of each kind, and tell what it sends."""
+    """Yield one producer of each kind, with what it sends."""
 
     pieces = [TEXT[:7], b"", TEXT[7:300_000], TEXT[300_000:], b""]
     views: list[Buffer] = [bytearray(TEXT[:5]), memoryview(TEXT)[5:]]
@@ -100,7 +100,7 @@ KINDS = sorted(producers(Path("unused")))
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_producer_fulfils_the_contract(path: Path, kind: str) -> None:
-    """Each passes the shared checks: order of calls, pauses, losses, what is sent."""
+    """Each producer passes the shared checks: order of calls, pauses, losses, what is sent."""
     make, expected = producers(path)[kind]
     largest = len(TEXT) if "held" in kind else 2 * PIECE_SIZE if "encoded" in kind else PIECE_SIZE
     await check_producer(lambda dtp: make().start(dtp), expected=expected, max_chunk=largest)
@@ -108,7 +108,7 @@ async def test_every_producer_fulfils_the_contract(path: Path, kind: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_producer_is_for_one_transfer(path: Path, kind: str) -> None:
-    """A second start is an error, and disturbs nothing."""
+    """A second start is an error, and changes nothing."""
     make, expected = producers(path)[kind]
     dtp, transport = connect()
     transport.auto_drain = True
@@ -125,7 +125,7 @@ async def test_every_producer_is_for_one_transfer(path: Path, kind: str) -> None
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_producer_can_be_refused(path: Path, kind: str) -> None:
-    """A DTP that has its producer, or has ended, refuses; nothing is left running."""
+    """A DTP that has a producer, or has ended, refuses another; nothing is left running."""
     make, _ = producers(path)[kind]
     dtp, transport = connect()
     RecordingPullProducer(dtp, [b"x"]).register()
@@ -143,7 +143,7 @@ async def test_every_producer_can_be_refused(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_producer_waits_for_the_connection(path: Path, kind: str) -> None:
-    """Started before the connection is made, it sends once it is."""
+    """A producer that is started before the connection is made sends once it is."""
     make, expected = producers(path)[kind]
     dtp = DTP()
     producer = make()
@@ -175,7 +175,7 @@ async def test_every_producer_is_stopped_by_an_abort(path: Path, kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["file", "bytes", "iterable", "async iterable", "encoded push"])
 async def test_what_is_in_flight_is_bounded(path: Path, kind: str) -> None:
-    """No more waits than the high-water mark and one piece."""
+    """No more than the high-water mark and one piece wait."""
     make, expected = producers(path)[kind]
     high_water = 1000
     dtp, transport = connect(high_water=high_water)
@@ -208,7 +208,7 @@ async def test_sends_through_real_sockets(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "async iterable", "encoded push"])
 async def test_cancelled_anywhere_nothing_is_left(path: Path, kind: str) -> None:
-    """Whoever aborts and waits leaves neither task nor descriptor, wherever it was cancelled."""
+    """Aborting and waiting leaves neither a task nor a descriptor, wherever it was cancelled."""
     make, _ = producers(path)[kind]
 
     async def scenario() -> None:
@@ -226,7 +226,7 @@ async def test_cancelled_anywhere_nothing_is_left(path: Path, kind: str) -> None
 
 
 async def test_a_piece_is_measured_in_bytes() -> None:
-    """Whatever the items of a memoryview are."""
+    """This holds whatever the items of a memoryview are."""
     dtp, transport = connect(high_water=0)
     BytesProducer(memoryview(TEXT).cast("I")).start(dtp)
     await turns()
@@ -250,7 +250,7 @@ async def test_a_task_that_somebody_cancels_ends_the_transfer() -> None:
 
 
 async def test_stopped_before_it_began_it_does_nothing() -> None:
-    """A connection that is lost in the same turn in which it was started."""
+    """The connection is lost in the same turn in which the producer was started."""
     asked: list[bool] = []
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -286,7 +286,7 @@ async def test_stopped_while_it_registers_it_does_nothing() -> None:
 
 
 async def test_an_end_of_file_of_somebody_else_is_a_failure() -> None:
-    """Data that can no longer be sent are not lost in silence."""
+    """Data that can no longer be sent are not lost silently."""
     dtp, transport = connect(half_open=True)
     more = asyncio.Event()
 
@@ -306,7 +306,7 @@ async def test_an_end_of_file_of_somebody_else_is_a_failure() -> None:
 
 
 async def test_a_loss_that_is_about_to_be_told_keeps_its_reason() -> None:
-    """A transport is closing a turn before it tells why; a write between is no failed producer."""
+    """A transport closes one turn before it reports why; a write in between is not a failure."""
     dtp, transport = connect()
     more = asyncio.Event()
 
@@ -327,7 +327,7 @@ async def test_a_loss_that_is_about_to_be_told_keeps_its_reason() -> None:
 
 
 async def test_a_peer_that_resets_is_a_reset() -> None:
-    """Not a failed producer, whatever the write that ran into it said."""
+    """The reset is the reason, whatever the failing write reported."""
     accepted, peer = await tcp_pair()
     dtp = await AcceptedEndpoint(accepted).open()
 
@@ -346,7 +346,7 @@ async def test_a_peer_that_resets_is_a_reset() -> None:
 
 
 async def test_what_lacks_a_method_of_a_producer_is_refused() -> None:
-    """When it is registered, where today's mistake is; the connection takes another one."""
+    """It is refused when it is registered, and the connection takes another one."""
 
     class Pull:
         def resume_producing(self) -> None:
@@ -370,7 +370,7 @@ async def test_what_lacks_a_method_of_a_producer_is_refused() -> None:
 
 
 def test_what_cannot_be_encoded_is_refused() -> None:
-    """A source instead of a producer, or something else than an encoder."""
+    """A source instead of a producer is refused, and so is something that is not an encoder."""
     with pytest.raises(TypeError, match="a producer to start"):
         EncodedProducer(cast("Any", b"x"), AsciiEncoder())
     with pytest.raises(TypeError, match="an encoder, which has a method feed"):

@@ -54,7 +54,7 @@ from tests.harness.waiting import turns
 
 
 async def test_reading_is_paused_from_the_first_moment() -> None:
-    """Nothing is read before a consumer is registered, everything afterwards."""
+    """Nothing is read before a consumer is registered; everything is read afterwards."""
 
     dtp, consumer = DTP(), RecordingConsumer()
     transport = MemoryTransport(dtp)
@@ -72,7 +72,7 @@ async def test_reading_is_paused_from_the_first_moment() -> None:
 
 
 async def test_a_read_under_way_is_held_and_replayed_first() -> None:
-    """What a transport delivers although paused comes first, in order."""
+    """What a transport delivers although it is paused comes first, in order."""
 
     dtp, consumer = DTP(), RecordingConsumer()
     transport = MemoryTransport(dtp)
@@ -155,7 +155,7 @@ async def test_a_consumer_may_resume_from_within_write() -> None:
 )
 @settings(max_examples=60)
 async def test_received_data_in_flight_are_bounded(schedule: list[str], size: int) -> None:
-    """However pauses fall, order is kept, none comes while paused, at most one read is held."""
+    """However pauses fall, order is kept, nothing arrives while paused, one read is held."""
 
     dtp, transport, consumer, waiter = receiving()
     fed = bytearray()
@@ -167,7 +167,7 @@ async def test_received_data_in_flight_are_bounded(schedule: list[str], size: in
             fed += chunk
             transport.feed(chunk)
         elif step == "deliver" and paused and not under_way and dtp.bytes_received == len(fed):
-            # The one read that was under way when the pause came.
+            # This is the one read that was under way when the pause came.
             chunk = os.urandom(size)
             fed += chunk
             transport.deliver(chunk)
@@ -239,7 +239,7 @@ async def test_sent_data_in_flight_are_bounded(
 
 
 async def test_drain_waits_for_room() -> None:
-    """drain() returns at once with room, else when the network has taken enough."""
+    """drain() returns at once if there is room, or when the network has taken enough."""
 
     dtp = DTP(high_water=4)
     transport = MemoryTransport(dtp)
@@ -299,7 +299,7 @@ ENDS: list[tuple[str, Callable[[DTP, MemoryTransport], object], End, type[FTPDat
 async def test_each_end_is_told_apart(
     how: Callable[[DTP, MemoryTransport], object], end: End, error: type[FTPDataError] | None
 ) -> None:
-    """`end`, `closed` and the consumer's awaitable tell the same: how it really ended."""
+    """`end`, `closed` and the consumer's awaitable agree on how the connection really ended."""
 
     dtp, transport, consumer, waiter = receiving()
     transport.feed(b"data")
@@ -397,7 +397,7 @@ class Refusal(Exception):
 
 @pytest.mark.parametrize("when", ["live", "replay", "replay after the end", "unregister"])
 async def test_a_consumer_that_raises_ends_the_transfer(when: str) -> None:
-    """The connection is aborted, nothing more delivered, its exception is the cause."""
+    """The connection is aborted, nothing more is delivered, and its exception is the cause."""
 
     error = Refusal("disk on fire")
 
@@ -439,7 +439,7 @@ async def test_a_consumer_that_raises_ends_the_transfer(when: str) -> None:
     ("known", "told"), [(None, End.SIZE_LIMIT), (End.CONSUMER_FAILED, End.CONSUMER_FAILED)]
 )
 async def test_an_error_that_knows_its_end_is_the_end(known: End | None, told: End) -> None:
-    """The connection and the reason tell the same end: that of the consumer's own error."""
+    """The connection and the reason have the same end: that of the consumer's own error."""
 
     error = QuotaExceeded("too much", end=known)
     dtp, transport, _, waiter = receiving(RecordingConsumer(fail_at=1, error=error))
@@ -453,7 +453,7 @@ async def test_an_error_that_knows_its_end_is_the_end(known: End | None, told: E
 
 
 async def test_a_consumer_that_refuses_to_be_registered_ends_the_transfer() -> None:
-    """The caller gets the exception itself, and no connection that nobody can use stays open."""
+    """The caller gets the exception itself, and no unusable connection stays open."""
 
     class Refusing(RecordingConsumer):
         def register_producer(self, producer: Any, streaming: bool) -> None:
@@ -480,7 +480,7 @@ async def test_a_consumer_that_refuses_to_be_registered_ends_the_transfer() -> N
 async def test_the_failure_chooses_the_reply_code(
     error: Exception, kind: type[FTPDataError], reply_code: int
 ) -> None:
-    """A full disk is 452, not 426; an ftpdata error is passed on as it is."""
+    """A full disk is a 452, not a 426; an ftpdata error is passed on as it is."""
 
     _, transport, _, waiter = receiving(RecordingConsumer(fail_at=1, error=error))
     transport.feed(b"x")
@@ -493,7 +493,7 @@ async def test_the_failure_chooses_the_reply_code(
 
 @pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
 async def test_a_producer_that_raises_ends_the_transfer(producer_class: Any) -> None:
-    """The connection is aborted, so that no peer takes what came for the whole."""
+    """The connection is aborted, so that no peer takes a part for the whole."""
 
     error = Refusal("bad sector")
     dtp = DTP(high_water=0)
@@ -518,7 +518,7 @@ async def test_a_producer_that_raises_ends_the_transfer(producer_class: Any) -> 
 async def test_a_failure_when_told_of_a_loss_does_not_replace_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A consumer that raises in unregister_producer after a reset is reported, the reset stands."""
+    """The reset stays the reason; an error of unregister_producer after it is only reported."""
 
     class Closing(RecordingConsumer):
         def unregister_producer(self) -> None:
@@ -562,13 +562,13 @@ async def test_unregistering_flushes_then_ends() -> None:
 
 
 def test_unregistering_nobody_does_nothing() -> None:
-    """As in Twisted, it is harmless; but it ends nothing either."""
+    """As in Twisted, this is harmless; but it ends nothing, either."""
 
     DTP().unregister_producer()
 
 
 async def test_tls_ends_by_closing() -> None:
-    """Without a half-close the close announces the end, after the data."""
+    """Without a half-close, closing announces the end, after the data."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp, tls=True)
@@ -581,11 +581,11 @@ async def test_tls_ends_by_closing() -> None:
     assert transport.sent == b"all"
 
 
-# Rule 7: no data are lost in silence
+# Rule 7: no data are lost silently
 
 
 async def test_writing_needs_an_open_connection() -> None:
-    """Before, after an abort, after a loss, after the end of file: an ftpdata error each time."""
+    """Before a connection, after an abort, a loss or the end of file, it is an ftpdata error."""
 
     dtp = DTP()
 
@@ -613,7 +613,7 @@ async def test_writing_needs_an_open_connection() -> None:
 
 
 async def test_writing_to_a_closing_connection_is_refused() -> None:
-    """A transport that is closing drops what is written; the DTP does not let it."""
+    """A closing transport drops what is written, so the DTP refuses it."""
 
     dtp, transport, _, waiter = receiving()
     dtp.eof_received()
@@ -626,7 +626,7 @@ async def test_writing_to_a_closing_connection_is_refused() -> None:
 
 
 async def test_a_loss_that_a_producer_runs_into_is_still_a_loss() -> None:
-    """A producer that writes to a transport which is failing does not count as failed itself."""
+    """A producer that writes to a failing transport does not count as failed itself."""
 
     dtp = DTP(high_water=4)
     transport = MemoryTransport(dtp)
@@ -654,7 +654,7 @@ async def test_lines_and_list_lines() -> None:
 
 @pytest.mark.parametrize("buffer", [b"abcd", bytearray(b"abcd"), memoryview(b"abcd")])
 async def test_all_kinds_of_buffers_are_taken(buffer: Any) -> None:
-    """bytes, bytearray and memoryview, counted in bytes."""
+    """bytes, bytearray and memoryview are accepted, and counted in bytes."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)
@@ -674,9 +674,9 @@ async def test_all_kinds_of_buffers_are_taken(buffer: Any) -> None:
 @pytest.mark.parametrize("how", [Cut.RESET, Cut.CLOSE])
 @pytest.mark.parametrize("nbytes", [0, 1, 65535, 65536, 100_000])
 async def test_a_download_that_the_peer_cuts_is_no_success(how: Cut, nbytes: int) -> None:
-    """A peer that goes in the middle, politely or not, makes a failed transfer.
+    """If the peer leaves in the middle, politely or not, the transfer fails.
 
-    A polite close with data unread, or still to come, is answered by its kernel with a reset.
+    If the peer closes with data unread or still to come, its kernel answers with a reset.
     """
 
     dtp, peer = await real(receive_buffer=8192, high_water=65536)
@@ -691,7 +691,7 @@ async def test_a_download_that_the_peer_cuts_is_no_success(how: Cut, nbytes: int
 @pytest.mark.parametrize("how", list(Cut))
 @pytest.mark.parametrize("size", [0, 1, 100_000])
 async def test_an_upload_is_complete_only_with_an_end_of_file(how: Cut, size: int) -> None:
-    """An end of file makes an upload complete, a reset does not; the count is exact."""
+    """An end of file completes an upload, a reset does not; the count is exact."""
 
     dtp, peer = await real()
     consumer = RecordingConsumer()
@@ -793,7 +793,7 @@ async def test_one_cancelled_waiter_disturbs_nobody() -> None:
 
 
 async def test_one_cancelled_waiter_for_the_connection_disturbs_nobody() -> None:
-    """The same before the connection is made."""
+    """This also holds before the connection is made."""
 
     dtp = DTP()
     cancelled = [asyncio.ensure_future(dtp.wait_connected()), dtp.connected]
@@ -813,7 +813,7 @@ async def test_one_cancelled_waiter_for_the_connection_disturbs_nobody() -> None
 
 
 async def test_reasons_that_nobody_asks_for_make_no_noise() -> None:
-    """Futures that are given out and dropped leave no 'exception was never retrieved'."""
+    """Futures that are handed out and dropped cause no 'exception was never retrieved'."""
 
     reports: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
@@ -837,7 +837,7 @@ async def test_reasons_that_nobody_asks_for_make_no_noise() -> None:
 
 
 async def test_a_connection_given_up_before_it_was_made() -> None:
-    """Waiters learn the reason at once; the connection that comes late is cut."""
+    """Waiters get the reason at once; a connection that is made later is cut."""
 
     dtp = DTP()
     waiting = asyncio.ensure_future(dtp.wait_connected())
@@ -857,7 +857,7 @@ async def test_a_connection_given_up_before_it_was_made() -> None:
 
 
 async def test_a_second_registration_is_a_clear_error() -> None:
-    """While the first is there, and after it has gone."""
+    """It is an error while the first consumer is registered, and after it is gone."""
 
     dtp, transport, first, waiter = receiving()
     second = RecordingConsumer()
@@ -875,7 +875,7 @@ async def test_a_second_registration_is_a_clear_error() -> None:
 
 
 async def test_a_second_producer_after_the_first_is_a_clear_error() -> None:
-    """A producer that comes after the transfer is refused, and after the end as well."""
+    """A producer that comes after the transfer is refused, and so is one after the end."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)
@@ -909,7 +909,7 @@ async def test_a_consumer_can_be_registered_as_soon_as_connected_fires() -> None
 
 
 async def test_data_after_a_consumer_failed_are_discarded() -> None:
-    """Twisted raises AttributeError out of dataReceived then, and leaves the connection open."""
+    """Twisted raises AttributeError from dataReceived here, and leaves the connection open."""
 
     dtp, transport, consumer, waiter = receiving(RecordingConsumer(fail_at=1))
     transport.deliver(b"one")

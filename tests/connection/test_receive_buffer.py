@@ -1,4 +1,4 @@
-"""Tests of `_receive_buffer`, and of the `DTP` that lets a transport read into a consumer."""
+"""Tests of `_receive_buffer`, and of a `DTP` whose transport reads into its consumer's memory."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Wants:
     paused = False
 
     def pause_producing(self) -> None:
-        """Pause, once."""
+        """Record a pause; there was none yet."""
 
         assert not self.paused
         self.paused = True
 
     def resume_producing(self) -> None:
-        """Go on, once."""
+        """Record that it goes on."""
 
         assert self.paused
         self.paused = False
@@ -59,7 +59,7 @@ class Wants:
 
 
 def read_into(buffer: ReceiveBuffer, data: bytes) -> int:
-    """Read as much as there is room for, as a transport does; return how much."""
+    """Read as much as there is room for, as a transport does, and return the number of bytes."""
 
     memory = buffer.get_buffer()
     count = min(len(memory), len(data))
@@ -69,13 +69,13 @@ def read_into(buffer: ReceiveBuffer, data: bytes) -> int:
 
 
 def held(buffer: ReceiveBuffer) -> int:
-    """Count the blocks and timers that it has."""
+    """Count its blocks and timers."""
 
     return sum(it is not None for it in (buffer._block, buffer._other, buffer._timer))
 
 
 async def test_it_is_a_consumer() -> None:
-    """What comes by `write` is received as from any queue."""
+    """What is written to it is received as from any queue."""
 
     await check_consumer(
         lambda: ReceiveBuffer(HIGH_WATER),
@@ -95,7 +95,7 @@ async def test_it_is_a_consumer() -> None:
     )
 )
 async def test_whatever_the_order(steps: list[tuple[str, int]]) -> None:
-    """Read into it or written: what is received is that, in order, and stands until the next."""
+    """Data read into it or written to it are received in order, and stay valid until the next."""
 
     producer = Wants()
     buffer = ReceiveBuffer(2 * buffering.FIRST_BLOCK)
@@ -135,7 +135,7 @@ async def test_whatever_the_order(steps: list[tuple[str, int]]) -> None:
 
 
 async def test_it_grows_with_the_peer() -> None:
-    """A stalled upload holds little; a fast one gets larger blocks, up to the bound."""
+    """A stalled upload holds little; a fast one gets larger blocks, up to the limit."""
 
     producer = Wants()
     buffer = ReceiveBuffer()
@@ -154,7 +154,7 @@ async def test_it_grows_with_the_peer() -> None:
 
 
 async def test_a_stalled_upload_holds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it has taken up goes, once all was received and nothing more came for a while."""
+    """Its memory is freed once all was received and nothing more arrived for a while."""
 
     monkeypatch.setattr(buffering, "RELEASE_AFTER", 0.01)
     buffer = ReceiveBuffer()
@@ -172,7 +172,7 @@ async def test_a_stalled_upload_holds_no_memory(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_closed_one_takes_no_more() -> None:
-    """Like any queue, it drops further data and does not hold the peer up."""
+    """Like any queue, it drops further data and does not hold up the peer."""
 
     producer = Wants()
     buffer = ReceiveBuffer()
@@ -211,7 +211,7 @@ async def test_a_consumer_that_fails_ends_the_transfer() -> None:
 
 
 async def test_a_transport_that_reads_while_paused() -> None:
-    """The data that it delivers are held, and come after those that were there before."""
+    """The data that it delivers are held, and follow those that were there before."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)
@@ -239,7 +239,7 @@ async def test_a_transport_that_reads_while_paused() -> None:
 
 
 async def test_a_consumer_that_comes_before_the_connection() -> None:
-    """Data are read into its memory all the same."""
+    """Data are still read into its memory."""
 
     accepted, peer = await tcp_pair()
     buffer = ReceiveBuffer()
@@ -259,7 +259,7 @@ async def test_a_consumer_that_comes_before_the_connection() -> None:
 
 
 async def test_a_producer_that_is_no_connection() -> None:
-    """May be paused and resumed; nothing reads directly."""
+    """Such a producer can be paused and resumed; nothing is read directly."""
 
     buffer = ReceiveBuffer()
     producer: PushProducer = Wants()
@@ -274,7 +274,7 @@ async def test_a_producer_that_is_no_connection() -> None:
 
 @pytest.mark.parametrize("append", [False, True])
 async def test_an_upload(served_directory: Path, append: bool) -> None:
-    """With a digest, and appended: neither can be spliced."""
+    """The upload has a digest, or is appended: neither can be spliced."""
 
     path = served_directory / "up"
     async with connection() as (dtp, peer), peer_task(send_all(peer, CONTENT)):

@@ -25,7 +25,7 @@ from tests.harness.waiting import turns
 
 
 async def test_a_queue_gives_all_there_is_then_the_end() -> None:
-    """`receive` joins what came; the clean end is told as often as it is asked for."""
+    """`receive` joins what arrived; the clean end is reported as often as it is asked for."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     transport.deliver(b"ab")
@@ -40,7 +40,7 @@ async def test_a_queue_gives_all_there_is_then_the_end() -> None:
 
 
 async def test_a_queue_wakes_who_waits() -> None:
-    """For data, and for the end."""
+    """A waiting task is woken by data, and by the end."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     waiting = asyncio.ensure_future(queue.receive())
@@ -62,7 +62,7 @@ async def test_a_queue_wakes_who_waits() -> None:
 async def test_a_queue_gives_at_most_what_is_asked_for(
     chunks: list[bytes], sizes: list[int]
 ) -> None:
-    """However data come and are asked for, they are the same, and none are held back."""
+    """However data arrive and are asked for, they are the same, and none are held back."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp, 10**6)
     for chunk in chunks:
@@ -85,7 +85,7 @@ async def test_a_queue_gives_at_most_what_is_asked_for(
 
 
 async def test_a_queue_that_is_paused() -> None:
-    """What is held can be received, which does not resume it; it is idle without data and end."""
+    """Held data can be received without resuming it; it is idle without data and at the end."""
     producer = PlainProducer()
     queue = ReceiveQueue(100)
     queue.register_producer(producer, True)
@@ -115,7 +115,7 @@ async def test_a_queue_that_is_paused() -> None:
 
 
 async def test_a_queue_tells_a_cut_after_what_came_before() -> None:
-    """Data are given out first; then the reason raises, each time."""
+    """Data are given out first; then every call raises the reason."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     transport.deliver(b"half")
@@ -129,7 +129,7 @@ async def test_a_queue_tells_a_cut_after_what_came_before() -> None:
 
 
 async def test_a_cut_raises_out_of_the_loop_over_a_queue() -> None:
-    """``async for`` ends on a clean end only."""
+    """``async for`` ends only on a clean end."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     seen = []
@@ -149,7 +149,7 @@ async def test_a_cut_raises_out_of_the_loop_over_a_queue() -> None:
 
 
 async def test_a_queue_knows_an_end_that_was_only_ours() -> None:
-    """Finishing here before the peer's end of file is no clean end for a receiver."""
+    """If this side finishes before the peer's end of file, a receiver gets no clean end."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     finishing = asyncio.ensure_future(dtp.finish())
@@ -161,7 +161,7 @@ async def test_a_queue_knows_an_end_that_was_only_ours() -> None:
 
 
 async def test_a_queue_registered_by_hand_tells_a_cut_too() -> None:
-    """Without `attach` the DTP is asked for its reason."""
+    """Without `attach`, the reason comes from the DTP."""
     dtp, transport = connect()
     queue = ReceiveQueue()
     dtp.register_consumer(queue)
@@ -171,7 +171,7 @@ async def test_a_queue_registered_by_hand_tells_a_cut_too() -> None:
 
 
 async def test_a_queue_pauses_above_high_water_and_resumes_at_a_quarter() -> None:
-    """Each of the two is a system call: they come seldom, and in turn."""
+    """Each of the two is a system call: they are rare, and alternate."""
     producer = PlainProducer()
     queue = ReceiveQueue(100)
     queue.register_producer(producer, True)
@@ -191,7 +191,7 @@ async def test_a_queue_pauses_above_high_water_and_resumes_at_a_quarter() -> Non
 
 
 async def test_a_queue_leaves_the_producer_alone_once_it_is_gone() -> None:
-    """What was held is received after the end without a resume."""
+    """What was held is received after the end, without a resume."""
     producer = PlainProducer()
     queue = ReceiveQueue(10)
     queue.register_producer(producer, True)
@@ -203,7 +203,7 @@ async def test_a_queue_leaves_the_producer_alone_once_it_is_gone() -> None:
 
 
 async def test_only_one_task_receives_from_a_queue() -> None:
-    """Two tasks would get a part each."""
+    """Two tasks would each get a part."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     first = asyncio.ensure_future(queue.receive())
@@ -216,7 +216,7 @@ async def test_only_one_task_receives_from_a_queue() -> None:
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
-    """Also where the data came in the same turn."""
+    """This holds even if the data arrived in the same turn."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
     first = asyncio.ensure_future(queue.receive())
@@ -257,7 +257,7 @@ async def test_closing_a_queue_wakes_who_waits() -> None:
 
 
 async def test_a_queue_behind_a_decoder_tells_what_the_decoder_says() -> None:
-    """An end mark that is missing is no clean end."""
+    """A missing end mark is not a clean end."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp, through=lambda queue: DecodingConsumer(queue, Strict()))
     transport.deliver(b"x but no end")
@@ -269,7 +269,7 @@ async def test_a_queue_behind_a_decoder_tells_what_the_decoder_says() -> None:
 
 
 async def test_a_queue_behind_a_decoder_by_hand_tells_it_too() -> None:
-    """The decoder tells its reason as a DTP does."""
+    """The decoder reports its reason as a DTP does."""
     dtp, transport = connect()
     queue = ReceiveQueue()
     dtp.register_consumer(DecodingConsumer(queue, Strict()))

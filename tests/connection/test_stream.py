@@ -1,4 +1,4 @@
-"""Tests of `ftpdata.connection.stream`, by the ideas of Trio's stream conformance checks."""
+"""Tests of `ftpdata.connection.stream`, modelled on Trio's stream conformance checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BIG = bytes(range(256)) * 4 * 1024 * 4  # More than the kernel's small buffers a
 
 
 def connect(**options: Any) -> tuple[DTPStream, MemoryTransport]:
-    """Make a stream on a connection that takes nothing until it is told to."""
+    """Return a stream on a connection that takes nothing until it is allowed to."""
 
     dtp = DTP(**options)
     transport = MemoryTransport(dtp)
@@ -36,7 +36,7 @@ def connect(**options: Any) -> tuple[DTPStream, MemoryTransport]:
 
 
 async def open_stream(sock: socket.socket, **options: Any) -> DTPStream:
-    """Make a stream of a connected socket."""
+    """Return a stream on a connected socket."""
 
     endpoint = AcceptedEndpoint(sock, dtp_factory=lambda: DTP(**options))
     return DTPStream(await endpoint.open())
@@ -46,7 +46,7 @@ async def open_stream(sock: socket.socket, **options: Any) -> DTPStream:
 async def both(
     *, small: bool = False, **options: Any
 ) -> AsyncIterator[tuple[DTPStream, DTPStream]]:
-    """Connect two streams by real sockets; close both by force in the end."""
+    """Connect two streams by real sockets, and close both forcefully at the end."""
 
     size = 8192 if small else None
     streams: list[DTPStream] = []
@@ -81,7 +81,7 @@ async def drain(stream: ByteStream) -> bytes:
 
 
 async def test_bytes_and_ends_pass_both_ways() -> None:
-    """What is sent is received; the end of one direction leaves the other as it is."""
+    """What is sent is received; the end of one direction leaves the other one open."""
     async with both() as (one, two):
         await one.send(b"there")
         assert await two.receive() == b"there"
@@ -120,7 +120,7 @@ async def test_much_passes_both_ways_at_once() -> None:
 
 
 async def test_an_end_that_came_before_the_stream_was_made() -> None:
-    """The peer's end of file does not close a connection that a stream is made of."""
+    """A stream can be made of a connection whose peer has already sent its end of file."""
     one, two = await tcp_pair()
     dtp = await AcceptedEndpoint(one).open()
     with two:
@@ -138,7 +138,7 @@ async def test_an_end_that_came_before_the_stream_was_made() -> None:
 
 
 async def test_receive_gives_at_most_what_is_asked_for() -> None:
-    """What is more stays for the next call."""
+    """The rest stays for the next call."""
     stream, transport = connect()
     transport.deliver(b"abcdef")
     assert await stream.receive(4) == b"abcd"
@@ -156,7 +156,7 @@ async def test_receive_of_nothing_is_an_error(max_bytes: int) -> None:
 
 
 async def test_an_end_of_stream_stays_one() -> None:
-    """It is told as often as it is asked for."""
+    """It is reported as often as it is asked for."""
     stream, transport = connect()
     transport.feed_eof()
     for _ in range(3):
@@ -166,7 +166,7 @@ async def test_an_end_of_stream_stays_one() -> None:
 
 
 async def test_a_cut_stream_is_broken_after_what_came_before() -> None:
-    """The reason is the cause; it never looks like an end of file."""
+    """The reason is the cause; a cut never looks like an end of file."""
     stream, transport = connect()
     transport.deliver(b"half")
     transport.lose(ConnectionResetError())
@@ -179,7 +179,7 @@ async def test_a_cut_stream_is_broken_after_what_came_before() -> None:
 
 
 async def test_tls_without_close_notify_is_broken() -> None:
-    """A bare end of file under TLS may be an attacker's."""
+    """Under TLS an attacker may have caused a bare end of file."""
     dtp = DTP()
     transport = MemoryTransport(dtp, tls=True)
     stream = DTPStream(dtp)
@@ -193,7 +193,7 @@ async def test_tls_without_close_notify_is_broken() -> None:
 
 
 async def test_receiving_holds_no_more_than_its_bound() -> None:
-    """A program that does not receive slows the peer down."""
+    """A program that does not receive slows down the peer."""
     dtp = DTP()
     transport = MemoryTransport(dtp)
     stream = DTPStream(dtp, high_water=1000)
@@ -207,7 +207,7 @@ async def test_receiving_holds_no_more_than_its_bound() -> None:
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:
-    """The next one gets it."""
+    """The next call gets the data."""
     stream, transport = connect()
     with anyio.move_on_after(0.001):
         await stream.receive()
@@ -223,7 +223,7 @@ async def test_a_cancelled_receive_loses_nothing() -> None:
 
 
 async def test_send_returns_once_there_is_room() -> None:
-    """In flight are the high-water mark and one item, no more."""
+    """No more than the high-water mark and one item are in flight."""
     stream, transport = connect(high_water=100)
     await stream.send(b"x" * 100)
     sending = asyncio.ensure_future(stream.send(b"y"))
@@ -236,7 +236,7 @@ async def test_send_returns_once_there_is_room() -> None:
 
 
 async def test_sending_nothing_sends_nothing() -> None:
-    """No bytes are no error."""
+    """Sending no bytes is not an error."""
     stream, transport = connect()
     await stream.send(b"")
     assert transport.buffered == b""
@@ -255,7 +255,7 @@ async def test_a_cancelled_send_that_has_not_begun_sends_nothing() -> None:
 
 
 async def test_sending_to_who_is_gone_is_broken() -> None:
-    """At once, or while it waits for room; the reason is the cause."""
+    """It fails at once, or while it waits for room; the reason is the cause."""
     stream, transport = connect(high_water=0)
     sending = asyncio.ensure_future(stream.send(b"x"))
     await turns()
@@ -272,7 +272,7 @@ async def test_sending_to_who_is_gone_is_broken() -> None:
 
 
 async def test_a_peer_that_resets_breaks_a_blocked_send() -> None:
-    """With real sockets, and in both directions."""
+    """This holds for real sockets, and for both directions."""
     sock, peer = await tcp_pair(send_buffer=8192, receive_buffer=8192)
     stream = await open_stream(sock)
     sending = asyncio.ensure_future(stream.send(BIG))
@@ -287,7 +287,7 @@ async def test_a_peer_that_resets_breaks_a_blocked_send() -> None:
 
 
 async def test_an_abort_from_anywhere_breaks_the_stream() -> None:
-    """`DTP.abort` gives the reason."""
+    """The stream's error has the reason of `DTP.abort`."""
     stream, _ = connect()
     receiving = asyncio.ensure_future(stream.receive())
     await turns()
@@ -302,7 +302,7 @@ async def test_an_abort_from_anywhere_breaks_the_stream() -> None:
 
 
 async def test_send_eof_comes_after_the_data_and_is_idempotent() -> None:
-    """A second one does nothing; nothing can be sent any more."""
+    """A second call does nothing; nothing can be sent any more."""
     stream, transport = connect()
     await stream.send(b"x")
     await stream.send_eof()
@@ -333,7 +333,7 @@ async def test_tls_has_no_half_close() -> None:
 
 
 async def test_two_tasks_in_one_direction_are_an_error() -> None:
-    """The first one goes on undisturbed."""
+    """The first task goes on undisturbed."""
     stream, transport = connect(high_water=0)
     receiving = asyncio.ensure_future(stream.receive())
     sending = asyncio.ensure_future(stream.send(b"x"))
@@ -366,7 +366,7 @@ async def test_two_tasks_in_one_direction_are_an_error() -> None:
 async def test_every_operation_is_a_checkpoint(
     operation: Callable[[DTPStream], Awaitable[object]],
 ) -> None:
-    """It lets others run, also where it has nothing to wait for."""
+    """It lets other tasks run, even if it has nothing to wait for."""
     stream, transport = connect()
     transport.deliver(b"x")
     ran = False
@@ -400,7 +400,7 @@ async def test_a_closed_stream_is_closed() -> None:
 
 
 async def test_closing_is_graceful() -> None:
-    """It returns when the peer has it all, and only then."""
+    """It returns when the peer has everything, and not before."""
     stream, transport = connect()
     await stream.send(b"x")
     closing = asyncio.ensure_future(stream.aclose())
@@ -415,7 +415,7 @@ async def test_closing_is_graceful() -> None:
 
 
 async def test_closing_sends_all_to_a_slow_peer() -> None:
-    """The `async with` block ends when the last byte has come."""
+    """The `async with` block ends when the last byte has arrived."""
     async with both(small=True) as (one, two):
 
         async def send() -> None:
@@ -429,7 +429,7 @@ async def test_closing_sends_all_to_a_slow_peer() -> None:
 
 
 async def test_closing_drops_what_nobody_receives() -> None:
-    """A peer that has sent much does not hold it up."""
+    """A peer that has sent much does not delay the close."""
     async with both(small=True) as (one, two):
         sending = asyncio.ensure_future(send_for_ever(two))
         await one.receive()
@@ -440,7 +440,7 @@ async def test_closing_drops_what_nobody_receives() -> None:
 
 
 async def test_closing_wakes_who_receives_and_who_sends() -> None:
-    """Both get `ClosedResourceError`."""
+    """Both tasks get `ClosedResourceError`."""
     stream, transport = connect(high_water=0)
     receiving = asyncio.ensure_future(stream.receive())
     sending = asyncio.ensure_future(stream.send(b"x"))
@@ -456,7 +456,7 @@ async def test_closing_wakes_who_receives_and_who_sends() -> None:
 
 
 async def test_a_closing_that_fails_says_so() -> None:
-    """A peer that never takes the rest: broken, after `stall_timeout`, with a reset."""
+    """If a peer never takes the rest, it is broken after `stall_timeout`, with a reset."""
     stream, transport = connect(stall_timeout=0.01)
     await stream.send(b"x")
     with pytest.raises(anyio.BrokenResourceError) as raised:
@@ -467,7 +467,7 @@ async def test_a_closing_that_fails_says_so() -> None:
 
 
 async def test_a_cancelled_close_still_closes() -> None:
-    """At once and with a reset, as `anyio.aclose_forcefully` wants it."""
+    """It closes at once and with a reset, as `anyio.aclose_forcefully` requires."""
     stream, transport = connect()
     await stream.send(b"x")
     receiving = asyncio.ensure_future(stream.receive())
@@ -483,7 +483,7 @@ async def test_a_cancelled_close_still_closes() -> None:
 
 
 async def test_a_close_cancelled_while_it_waits_closes() -> None:
-    """Natively, or by a scope; whoever else closes comes back too."""
+    """It may be cancelled natively or by a scope; other tasks that close return, too."""
     stream, transport = connect()
     await stream.send(b"x")
     first = asyncio.ensure_future(stream.aclose())
@@ -498,7 +498,7 @@ async def test_a_close_cancelled_while_it_waits_closes() -> None:
 
 
 async def test_a_forced_close_wakes_a_blocked_sender() -> None:
-    """With real sockets."""
+    """This holds for real sockets."""
     async with both(small=True) as (one, _):
         sending = asyncio.ensure_future(one.send(BIG))
         await turns()
@@ -508,7 +508,7 @@ async def test_a_forced_close_wakes_a_blocked_sender() -> None:
 
 
 async def test_an_error_in_the_block_resets_the_connection() -> None:
-    """No peer takes what was sent until then for a whole file."""
+    """The peer must not take what was sent until then for a whole file."""
     async with both() as (one, two):
 
         async def send_half() -> None:
@@ -524,7 +524,7 @@ async def test_an_error_in_the_block_resets_the_connection() -> None:
 
 
 async def test_a_cancelled_block_resets_the_connection() -> None:
-    """Cancelled is not finished."""
+    """A cancelled block is not a finished one."""
     async with both() as (one, two):
         with anyio.CancelScope() as scope:
             async with one:
@@ -547,7 +547,7 @@ async def test_closing_a_broken_stream_only_lets_go() -> None:
 
 
 async def test_cancelled_anywhere_nothing_is_left() -> None:
-    """Neither task nor descriptor, whatever the stream was doing."""
+    """Neither a task nor a descriptor is left, whatever the stream was doing."""
 
     async def scenario() -> None:
         async with both() as (one, two), one, two:
@@ -591,12 +591,12 @@ async def test_a_stream_of_a_connection_that_is_lost_is_broken() -> None:
     await stream.aclose()
 
 
-# What it tells
+# What a stream reports
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_socket_attributes(host: str) -> None:
-    """The same as those of anyio's own streams."""
+    """They are the same as those of anyio's own streams."""
     sock, peer = await tcp_pair(host)
     local, remote = sock.getsockname(), sock.getpeername()
     stream = await open_stream(sock)
@@ -612,7 +612,7 @@ async def test_socket_attributes(host: str) -> None:
 
 
 async def test_attributes_of_a_unix_socket() -> None:
-    """It has an address, which is a path, and no ports."""
+    """Its address is a path, and it has no ports."""
     one, two = socket.socketpair()
     dtp = await AcceptedEndpoint(one).open()
     stream = DTPStream(dtp)
@@ -624,7 +624,7 @@ async def test_attributes_of_a_unix_socket() -> None:
 
 
 async def test_attributes_that_are_not_known_are_left_out() -> None:
-    """A transport without a socket."""
+    """A transport without a socket has no such attributes."""
     stream, _ = connect()
     assert stream.extra(SocketAttribute.raw_socket, None) is None
     assert stream.extra(SocketAttribute.local_port, None) is None
@@ -633,7 +633,7 @@ async def test_attributes_that_are_not_known_are_left_out() -> None:
 
 
 async def test_tls_attributes() -> None:
-    """Those of anyio's own TLS streams."""
+    """They are those of anyio's own TLS streams."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
     dtp = DTP()

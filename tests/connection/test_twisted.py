@@ -32,7 +32,7 @@ from ftpdata.outcome import End
 from ftpdata.testing import MemoryTransport, check_consumer, check_producer, tcp_pair
 from tests.harness.waiting import turns
 
-# Twisted's types say less than its documentation.
+# Twisted's types are narrower than its documentation.
 FileSender: Any = _FileSender
 FileConsumer: Any = _FileConsumer
 
@@ -54,7 +54,7 @@ class KeptFile(io.BytesIO):
 
 
 class TwistedPushProducer:
-    """A push producer written for Twisted: a generator of chunks, pumped by the loop."""
+    """A push producer written for Twisted, which sends a generator's chunks from the loop."""
 
     def __init__(self, consumer: TwistedConsumer, chunks: list[bytes]) -> None:
         self.consumer = consumer
@@ -109,7 +109,7 @@ class TwistedRecorder:
         self.data = b""
 
     def registerProducer(self, producer: TwistedProducer, streaming: bool) -> None:  # noqa: N802
-        """Note it; refuse a second one, as Twisted's transports do."""
+        """Record the producer; refuse a second one, as Twisted's transports do."""
 
         if self.calls:
             raise RuntimeError("one is registered")
@@ -118,26 +118,26 @@ class TwistedRecorder:
         self.producer = producer
 
     def unregisterProducer(self) -> None:  # noqa: N802 - Twisted's name
-        """Note it."""
+        """Record the call."""
 
         self.calls.append("unregisterProducer")
 
     def write(self, data: bytes) -> None:
-        """Note it."""
+        """Record the data."""
 
         self.calls.append("write")
         self.data += data
 
 
 def connect(**options: Any) -> tuple[DTP, MemoryTransport]:
-    """Make a DTP on a connection in memory."""
+    """Return a DTP on a connection in memory."""
 
     dtp = DTP(**options)
     return dtp, MemoryTransport(dtp)
 
 
 def send_file(dtp: DTP, data: bytes) -> Deferred[bytes]:
-    """Start Twisted's sender on a DTP; nobody minds if it is stopped."""
+    """Start Twisted's sender on a DTP, and ignore its failure."""
 
     sending: Deferred[bytes] = FileSender().beginFileTransfer(
         io.BytesIO(data), TwistedConsumer(dtp)
@@ -149,7 +149,7 @@ def send_file(dtp: DTP, data: bytes) -> Deferred[bytes]:
 
 
 async def test_twisteds_file_sender_fulfils_the_contract() -> None:
-    """The real `FileSender` on a DTP, in every case of the shared checks."""
+    """The real `FileSender` passes every case of the shared checks on a DTP."""
 
     def start(dtp: DTP) -> None:
         send_file(dtp, DATA).addErrback(lambda _: None)
@@ -158,7 +158,7 @@ async def test_twisteds_file_sender_fulfils_the_contract() -> None:
 
 
 async def test_a_twisted_push_producer_fulfils_the_contract() -> None:
-    """Paused and resumed in turn."""
+    """It is paused and resumed in turn."""
     chunks = [DATA[i : i + 10_000] for i in range(0, len(DATA), 10_000)]
 
     def start(dtp: DTP) -> None:
@@ -168,7 +168,7 @@ async def test_a_twisted_push_producer_fulfils_the_contract() -> None:
 
 
 async def test_a_push_producer_is_paused_resumed_and_stopped() -> None:
-    """By Twisted's names."""
+    """It is called by Twisted's names."""
     dtp, transport = connect(high_water=0)
     producer = TwistedPushProducer(TwistedConsumer(dtp), [b"a", b"b"])
     await turns()
@@ -181,7 +181,7 @@ async def test_a_push_producer_is_paused_resumed_and_stopped() -> None:
 
 
 async def test_the_deferred_of_the_file_sender_fires() -> None:
-    """With the last byte sent, as its documentation says; the DTP then ends cleanly."""
+    """It fires with the last byte sent, as its documentation says; then the DTP ends cleanly."""
     accepted, peer = await tcp_pair()
     dtp = await AcceptedEndpoint(accepted).open()
     sending = send_file(dtp, DATA)
@@ -223,7 +223,7 @@ async def test_a_twisted_producer_that_raises_ends_the_transfer() -> None:
 
 
 async def test_a_connection_that_has_ended_stops_the_producer() -> None:
-    """As Twisted's transports do."""
+    """Twisted's transports do the same."""
     dtp, transport = connect()
     transport.lose(ConnectionResetError())
     with pytest.raises(Exception, match="asked us to stop"):
@@ -233,7 +233,7 @@ async def test_a_connection_that_has_ended_stops_the_producer() -> None:
 
 
 async def test_a_second_producer_is_refused() -> None:
-    """With RuntimeError, as in Twisted."""
+    """It is refused with RuntimeError, as in Twisted."""
     dtp, _ = connect()
     send_file(dtp, DATA).addErrback(lambda _: None)
     with pytest.raises(RuntimeError, match="already registered: ProducerAdapter"):
@@ -244,7 +244,7 @@ async def test_a_second_producer_is_refused() -> None:
 
 
 async def test_twisteds_file_sender_goes_through_an_encoder() -> None:
-    """What stands before a DTP is a destination as well."""
+    """An encoder in front of a DTP is a destination, too."""
 
     class Started(BytesProducer):
         def start(self, destination: Destination) -> None:
@@ -262,7 +262,7 @@ async def test_twisteds_file_sender_goes_through_an_encoder() -> None:
 
 
 async def test_a_twisted_consumer_fulfils_the_contract() -> None:
-    """In every case of the shared checks."""
+    """It passes every case of the shared checks."""
     recorders: dict[int, TwistedRecorder] = {}
 
     def make() -> ConsumerAdapter:
@@ -275,7 +275,7 @@ async def test_a_twisted_consumer_fulfils_the_contract() -> None:
 
 
 async def test_twisteds_file_consumer_receives() -> None:
-    """The real `FileConsumer`: every byte, and it closes its file before the awaitable fires."""
+    """The real `FileConsumer` gets every byte, and closes its file before the awaitable fires."""
     accepted, peer = await tcp_pair()
     dtp = await AcceptedEndpoint(accepted).open()
     file = KeptFile()
@@ -289,7 +289,7 @@ async def test_twisteds_file_consumer_receives() -> None:
 
 
 async def test_twisteds_file_consumer_is_let_go_after_a_cut() -> None:
-    """Twisted would take it for whole; the awaitable tells the reason."""
+    """Twisted would take the file for whole; the awaitable raises the reason."""
     dtp, transport = connect()
     file = KeptFile()
     waiter = dtp.register_consumer(ConsumerAdapter(FileConsumer(file)))
@@ -301,7 +301,7 @@ async def test_twisteds_file_consumer_is_let_go_after_a_cut() -> None:
 
 
 async def test_a_twisted_consumer_pauses_and_stops() -> None:
-    """By Twisted's names."""
+    """It does so by Twisted's names."""
     dtp, transport = connect()
     consumer = TwistedRecorder()
     waiter = dtp.register_consumer(ConsumerAdapter(consumer))
@@ -322,7 +322,7 @@ async def test_a_twisted_consumer_pauses_and_stops() -> None:
 
 
 def test_the_adapters_are_what_twisted_and_ftpdata_want() -> None:
-    """Method by method, as zope.interface verifies it and as our contracts do."""
+    """They have every method that zope.interface and ftpdata's contracts require."""
     consumer, producer = TwistedConsumer(DTP()), TwistedProducer(DTP())
     assert verifyObject(IConsumer, consumer, tentative=True)
     assert verifyObject(IPushProducer, producer, tentative=True)
@@ -341,12 +341,12 @@ def test_the_adapters_are_what_twisted_and_ftpdata_want() -> None:
     ],
 )
 def test_an_adapter_says_what_is_in_it(adapter: object) -> None:
-    """For error messages and debuggers."""
+    """Its repr is for error messages and debuggers."""
     assert repr(adapter).startswith(f"{type(adapter).__name__}(<")
 
 
 def test_ftpdata_does_not_import_twisted() -> None:
-    """It is no dependency, not even an optional one."""
+    """Twisted is not a dependency, not even an optional one."""
     program = (
         "import sys, ftpdata.connection.twisted; "
         "sys.exit(any(name.split('.')[0] in ('twisted', 'zope') for name in sys.modules))"
@@ -355,7 +355,7 @@ def test_ftpdata_does_not_import_twisted() -> None:
 
 
 def test_on_twisteds_asyncio_reactor() -> None:
-    """DTPs, Twisted's reactor and Twisted's connections share one event loop, both ways."""
+    """DTPs, Twisted's reactor and Twisted's connections share one event loop."""
     ran = subprocess.run(
         [sys.executable, "-X", "dev", "-m", "tests.harness.twisted_on_asyncio"],
         cwd=ROOT,
@@ -369,6 +369,6 @@ def test_on_twisteds_asyncio_reactor() -> None:
 
 @pytest.mark.parametrize("adapter", [ConsumerAdapter, ProducerAdapter])
 def test_what_is_not_twisteds_is_refused(adapter: Any) -> None:
-    """An object with the names of ftpdata needs no adapter, and would fail later."""
+    """An object with ftpdata's method names needs no adapter, and would fail later."""
     with pytest.raises(TypeError, match="of Twisted, which has a method re"):
         adapter(DTP())

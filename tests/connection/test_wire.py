@@ -1,4 +1,4 @@
-"""The habits of transports: those that deliver, or read, although they are paused."""
+"""Some transports deliver or read although they are paused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.harness.waiting import turns
 
 
 async def test_a_transport_that_ignores_the_pause_is_cut() -> None:
-    """The data that are held are bounded: no peer can fill the memory before a transfer starts."""
+    """Held data are limited: no peer can fill the memory before a transfer starts."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)
@@ -32,7 +32,7 @@ async def test_a_transport_that_ignores_the_pause_is_cut() -> None:
 async def test_a_transport_that_forgets_that_it_is_paused(
     wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As asyncio's does in the first releases of 3.11: it is paused again after connection_made."""
+    """In the first releases of 3.11 asyncio's does: it is paused again after connection_made."""
 
     monkeypatch.setattr(_wire, "STARTS_READING_ANYWAY", True)
     dtp = DTP()

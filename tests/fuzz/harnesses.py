@@ -1,8 +1,8 @@
-"""What is fuzzed: a function for each parser and decoder of the package, and what must hold.
+"""The fuzz harnesses: a function for each parser and decoder of the package, with its invariants.
 
-A harness takes any bytes. It returns, or raises what no user of the package
-could catch: anything but an error of ftpdata's. It needs no fuzzer, so that
-`tests/test_fuzz_corpus.py` replays every input that was ever of interest.
+A harness accepts any bytes. It returns, or raises an exception that is not an error of ftpdata's
+and that no user of the package could catch. It needs no fuzzer, so that
+`tests/test_fuzz_corpus.py` can replay every input that was ever of interest.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ CONTROL = {*range(32), 127}
 
 
 class Choices:
-    """Takes decisions off the front of the data, so that the fuzzer makes them."""
+    """Takes decisions from the front of the data, so that the fuzzer makes them."""
 
     def __init__(self, data: bytes) -> None:
         self.rest = data
 
     def number(self, below: int) -> int:
-        """Return a number from 0 to below `below`; 0 where the data have ended."""
+        """Return a number from 0 to below `below`; 0 if the data have ended."""
 
         number = self.rest[0] % below if self.rest else 0
         self.rest = self.rest[1:]
@@ -79,7 +79,7 @@ class Choices:
 
 
 def own_error(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """Return what the call gives, or None for an error of the package's."""
+    """Return the result of the call, or None if it raises an error of the package's."""
 
     try:
         return call(*args, **kwargs)
@@ -98,7 +98,7 @@ def text_of(data: bytes) -> str:
 
 
 def ways(data: bytes, size: int) -> list[list[bytes]]:
-    """Split data in three ways: not at all, into bytes, and by a size."""
+    """Split data in three ways: not at all, into bytes, and by a given size."""
 
     return [[data[i : i + n] for i in range(0, len(data), n)] for n in (len(data) or 1, 1, size)]
 
@@ -140,13 +140,13 @@ def fuzz_addresses(data: bytes) -> None:
 
 
 def assert_one_line(line: bytes | None) -> None:
-    """No line that is written has a control character, and so no second line in it."""
+    """Check that a written line has no control character, and so cannot contain a second line."""
 
     assert line is None or not CONTROL.intersection(line), line
 
 
 def fuzz_listing(data: bytes) -> None:
-    """Lines of LIST in every format; an entry that is parsed is written as one line in each."""
+    """Lines of LIST in every format; a parsed entry is written as one line in each."""
 
     for entry in (
         own_error(parse_list_line, data, now=NOW),
@@ -226,7 +226,7 @@ def fuzz_mlsx(data: bytes) -> None:
 
 
 def fuzz_proxy_header(data: bytes) -> None:
-    """PROXY headers; a longer beginning never takes back what a shorter one said."""
+    """PROXY headers; a longer beginning never contradicts the result of a shorter one."""
 
     header = own_error(parse_proxy_header, data)
     for end in range(0, min(len(data), 256), 3):
@@ -244,7 +244,7 @@ def fuzz_proxy_header(data: bytes) -> None:
 
 
 def fuzz_client_hello(data: bytes) -> None:
-    """ClientHellos; a longer beginning never takes back what a shorter one said."""
+    """ClientHellos; a longer beginning never contradicts the result of a shorter one."""
 
     hello = own_error(parse_client_hello, data)
     for end in range(0, min(len(data), 512), 7):
@@ -339,7 +339,7 @@ def decode(
         take(decoder.finish())
         assert decoder.complete is decoder.has_end_mark
     except FTPDataError as error:
-        # A line end more, and three bytes of UTF-8, for each that the limit allows.
+        # The limit allows one more line end, and three bytes of UTF-8, for each byte.
         assert len(out) <= 6 * (1 << 20)
         return bytes(out), type(error), events, b""
 
@@ -347,7 +347,7 @@ def decode(
 
 
 def fuzz_decoding(data: bytes, modes: str, structures: str = "FR") -> None:
-    """Give a file or an own error, bounded, and the same however the data are split."""
+    """Return a file or an ftpdata error, bounded, and the same however the data are split."""
 
     choices = Choices(data)
     parameters = parameters_of(choices, modes, structures)
@@ -358,7 +358,7 @@ def fuzz_decoding(data: bytes, modes: str, structures: str = "FR") -> None:
         if whole[1] is None:
             assert other == whole
         else:
-            # What was good before the error may come out, or be dropped with its piece.
+            # Data that were good before the error may come out, or be dropped with their piece.
             assert other[1] is not None
             assert other[0].startswith(whole[0]) or whole[0].startswith(other[0])
             assert modes == "Z" or other[1] is whole[1]
@@ -389,11 +389,11 @@ def fuzz_deflate(data: bytes) -> None:
 
 
 def fuzz_round_trip(data: bytes) -> None:
-    """Any file goes through every combination and comes back, with markers and however split."""
+    """Any file comes back from every combination, with markers and at any split."""
 
     choices = Choices(data)
     parameters = parameters_of(choices, "SBCZ")
-    # What changes a file on purpose is left out.
+    # Changes that are made on purpose are left out.
     options = options_of(choices)
     options = CodecOptions(
         existing_crlf=ExistingCRLF.DOUBLE,

@@ -1,4 +1,4 @@
-"""Wrong types are refused at the call, with what was expected and what came."""
+"""Wrong types are refused at the call, with what was expected and what came instead."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WRONG: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_types(name: str) -> None:
-    """One error, which names the argument."""
+    """Each is one error, which names the argument."""
 
     call, arguments, keywords = WRONG[name]
     argument = name.split(maxsplit=1)[0]
@@ -67,7 +67,7 @@ def test_wrong_types(name: str) -> None:
 
 
 def test_a_date_needs_a_zone() -> None:
-    """As soon as it is given."""
+    """A date without a zone is refused as soon as it is given."""
 
     with pytest.raises(ValueError, match="zone"):
         listing.ListingEntry(name="x", modified=datetime(2026, 1, 1))  # noqa: DTZ001 - refused

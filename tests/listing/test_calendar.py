@@ -20,7 +20,7 @@ from ftpdata.listing._calendar import (
 
 
 def test_epoch() -> None:
-    """Seconds stay, dates become seconds, minutes are rounded down."""
+    """Seconds stay as they are, dates become seconds, minutes are rounded down."""
 
     assert epoch_seconds(1.5) == 1.5
     assert epoch_seconds(datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))) == 0
@@ -33,24 +33,24 @@ class Nowhere(tzinfo):
     """A zone that does not know its offset."""
 
     def utcoffset(self, _: datetime | None) -> None:
-        """Not known."""
+        """Return None: the offset is not known."""
 
     def dst(self, _: datetime | None) -> None:
-        """Not known."""
+        """Return None: the offset is not known."""
 
     def tzname(self, _: datetime | None) -> str:
-        """Have a name, at least."""
+        """Return a name."""
 
         return "nowhere"
 
     def fromutc(self, moment: datetime) -> datetime:
-        """Shrug."""
+        """Return the date as it is."""
 
         return moment
 
 
 def test_zones() -> None:
-    """A fixed offset is a zone, UTC is UTC however it is spelt, odd zones do no harm."""
+    """A fixed offset is a zone, UTC has many spellings, and odd zones do no harm."""
 
     assert as_zone(timedelta(0)) is UTC
     assert as_zone(timezone.utc) is UTC  # noqa: UP017 - the point
@@ -63,7 +63,7 @@ def test_zones() -> None:
 
 @given(st.dates())
 def test_civil_dates_equal_datetime(day: date) -> None:
-    """In the years that datetime has, and in those it would have 400 years later."""
+    """This holds in the years that datetime supports, and in those 400 years later."""
 
     number = day.toordinal() - date(1970, 1, 1).toordinal()
     assert civil_date(number) == (day.year, day.month, day.day)
@@ -73,14 +73,14 @@ def test_civil_dates_equal_datetime(day: date) -> None:
 
 @given(st.integers(1, 9999))
 def test_the_start_of_a_year_equals_datetime(year: int) -> None:
-    """For all years that `datetime` has."""
+    """This holds for all years that `datetime` supports."""
 
     assert year_start(year) == (date(year, 1, 1) - date(1970, 1, 1)).days
 
 
 @given(st.integers(-(10**9), 10**9))
 def test_a_year_starts_after_the_last_day_of_the_one_before(year: int) -> None:
-    """Whatever the year; it is the inverse of `civil_date`."""
+    """This holds for any year, and is the inverse of `civil_date`."""
 
     assert civil_date(year_start(year)) == (year, 1, 1)
     assert civil_date(year_start(year) - 1) == (year - 1, 12, 31)

@@ -17,7 +17,7 @@ from ftpdata.listing.entry import EntryType, ListingEntry, Permissions
 
 
 def test_permissions_equal_ls_and_twisted() -> None:
-    """All 4,096 modes: the letters of ls with special bits, those of Twisted without."""
+    """All 4,096 modes have the letters of ls with special bits, and those of Twisted without."""
 
     for mode in range(0o10000):
         permissions = Permissions(mode | stat.S_IFDIR)
@@ -27,19 +27,19 @@ def test_permissions_equal_ls_and_twisted() -> None:
 
 
 def test_permissions_are_shown_in_octal() -> None:
-    """As people write them."""
+    """They are shown as people write them."""
 
     assert repr(Permissions(0o4755)) == "Permissions(0o4755)"
 
 
 def test_entry_types_survive_pickling() -> None:
-    """Their hash is that of the object, which is one per process."""
+    """Their hash is that of the object, of which each process has one."""
 
     assert {pickle.loads(pickle.dumps(kind)) for kind in EntryType} == set(EntryType)
 
 
 def test_equality_is_about_what_is_said() -> None:
-    """Text and bytes, dates and seconds are alike; anything else is not."""
+    """Text and bytes are equal, and so are dates and seconds; anything else is not."""
 
     moment = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
     one = ListingEntry(name="é\udcff", owner="é", target="t", modified=moment)
@@ -53,7 +53,7 @@ def test_equality_is_about_what_is_said() -> None:
 
 
 def test_names_both_ways() -> None:
-    """A name is there as text and as bytes, whichever it was given as."""
+    """A name is available as text and as bytes, whichever it was given as."""
 
     for name in ("é\udcff", b"\xc3\xa9\xff"):
         assert ListingEntry(name=name).text_name == "é\udcff"
@@ -61,7 +61,7 @@ def test_names_both_ways() -> None:
 
 
 def test_modified_at() -> None:
-    """The date, in UTC, whichever way it was given."""
+    """It is the date in UTC, whichever way the time was given."""
 
     expected = datetime(2026, 1, 1, tzinfo=UTC)
     local = expected.astimezone(timezone(timedelta(hours=5)))
@@ -79,20 +79,20 @@ def test_modified_at() -> None:
     ["", ".", "..", "a/b", "/", "..\\x", "C:x", "c:", "a\nb", "\x00", "\x85", b"../x", b"\xc2\x85"],
 )
 def test_names_that_must_not_be_joined_to_a_path(name: str | bytes) -> None:
-    """Whatever could lead elsewhere."""
+    """Any name that could lead elsewhere must not be joined."""
 
     assert not ListingEntry(name=name).is_plain_name
 
 
 @pytest.mark.parametrize("name", ["x", "...", "12:30", "日本", b"\xff", " ", "-", "a..b"])
 def test_names_that_may(name: str | bytes) -> None:
-    """Ordinary names."""
+    """Ordinary names can be joined to a path."""
 
     assert ListingEntry(name=name).is_plain_name
 
 
 def test_from_stat(tmp_path: Path) -> None:
-    """Each type of file, as the system tells it."""
+    """Each type of file is the one that the system reports."""
 
     (tmp_path / "file").write_bytes(b"12345")
     (tmp_path / "directory").mkdir(mode=0o750)

@@ -32,7 +32,7 @@ from tests.harness.entries import LISTED, NOW, entries
     ],
 )
 def test_eplf_line(entry: ListingEntry, line: bytes) -> None:
-    """Facts are told where they are known and fit."""
+    """Facts are written if they are known and fit."""
 
     assert format_eplf_line(entry) == line
 
@@ -80,7 +80,7 @@ EPLF = [
 
 @pytest.mark.parametrize(("line", "expected"), EPLF)
 def test_eplf(line: bytes, expected: ListingEntry) -> None:
-    """The examples of its specification, and facts that are unknown or make no sense."""
+    """The examples of the specification are read; unknown or senseless facts are left out."""
 
     assert parse_list_line(line, now=LISTED) == expected
     assert parse_eplf_line(line) == expected

@@ -45,7 +45,7 @@ SECONDS = MOMENT.timestamp()
     ],
 )
 def test_parse_time_val(text: str, seconds: float) -> None:
-    """Fractions, leap seconds, the first year and the last."""
+    """Fractions, leap seconds, and the first and last year are read."""
 
     assert parse_time_val(text) == seconds
 
@@ -73,7 +73,7 @@ def test_parse_time_val(text: str, seconds: float) -> None:
     ],
 )
 def test_what_is_no_time(text: str) -> None:
-    """Strict: this comes from clients, in MFMT and MDTM."""
+    """The parser is strict, since these times come from clients, in MFMT and MDTM."""
 
     with pytest.raises(BadArgument) as caught:
         parse_time_val(text)
@@ -93,13 +93,13 @@ def test_what_is_no_time(text: str) -> None:
     ],
 )
 def test_format_time_val(moment: datetime | float, digits: int, text: str) -> None:
-    """In UTC, with the precision that was asked for."""
+    """Times are written in UTC, with the requested precision."""
 
     assert format_time_val(moment, digits=digits) == text
 
 
 def test_microseconds_are_exact() -> None:
-    """No microsecond is lost on the way through binary fractions."""
+    """No microsecond is lost to binary fractions."""
 
     for micro in range(0, 1_000_000, 997):
         for second, text in ((0, "19700101000000"), (SECONDS, "20260131170405")):
@@ -110,14 +110,14 @@ def test_microseconds_are_exact() -> None:
 
 @pytest.mark.parametrize("moment", [-3.1e10, 2.6e11, datetime(2026, 1, 1), float("nan")])  # noqa: DTZ001
 def test_times_that_cannot_be_told(moment: datetime | float) -> None:
-    """Years of three or five digits, no zone, no number."""
+    """Years of three or five digits, dates without a zone and NaN are refused."""
 
     with pytest.raises(ValueError):
         format_time_val(moment)
 
 
 def test_digits_of_a_fraction() -> None:
-    """Zero to six."""
+    """A fraction has zero to six digits."""
 
     for digits in (-1, 7):
         with pytest.raises(ValueError, match="digits"):
@@ -131,7 +131,7 @@ times = st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31), timezones=st.
 
 @given(times, st.integers(0, 6))
 def test_time_round_trip(seconds: float, digits: int) -> None:
-    """A time comes back, as far as its digits go; with six, it is the same number."""
+    """A time comes back as far as its digits go; with six, it is the same number."""
 
     back = parse_time_val(format_time_val(seconds, digits=digits))
     assert back <= seconds + 1e-4
@@ -144,7 +144,7 @@ def test_time_round_trip(seconds: float, digits: int) -> None:
 
 
 def test_get_tells_as_it_is_written() -> None:
-    """By name in any case, the unknown ones too."""
+    """Facts are found by name in any case, the unknown ones too."""
 
     assert FULL.get("Modify") == "20260131170405"
     assert FULL.get("UNIX.mode") == "4755"
@@ -190,13 +190,13 @@ def test_get_tells_as_it_is_written() -> None:
     ],
 )
 def test_facts_for_entry(entry: ListingEntry, facts: Facts) -> None:
-    """What an entry knows; directories have no size."""
+    """An entry yields the facts that it has; directories have no size."""
 
     assert facts_for_entry(entry, perm="r") == facts
 
 
 def test_facts_with_fractions() -> None:
-    """As many digits as were asked for."""
+    """Fractions have as many digits as were requested."""
 
     entry = ListingEntry(name="x", modified=MOMENT + timedelta(microseconds=250_999))
     assert facts_for_entry(entry, digits=2).modify == SECONDS + 0.25
@@ -217,13 +217,13 @@ def test_facts_with_fractions() -> None:
     ],
 )
 def test_types_of_other_servers(told: str | None, kind: EntryType) -> None:
-    """In any case, and what is not known is no file."""
+    """Types are read in any case; an unknown type is not a file."""
 
     assert entry_from_facts("x", Facts(type=told)).type is kind
 
 
 def test_entries_of_few_facts() -> None:
-    """What was not told is left open."""
+    """What the facts do not say stays unknown."""
 
     assert entry_from_facts(b"x", Facts(type="dir", unix_uid=7)) == ListingEntry(
         name="x",
@@ -249,7 +249,7 @@ def test_entries_of_few_facts() -> None:
 def test_perm_letters(
     is_directory: bool, readable: bool, writable: bool, removable: bool, letters: str
 ) -> None:
-    """Each letter where it means something (§7.5.5)."""
+    """Each letter is given where it means something (§7.5.5)."""
 
     found = perm_letters(
         is_directory=is_directory, readable=readable, writable=writable, removable=removable
@@ -273,7 +273,7 @@ def test_perm_letters(
     ],
 )
 def test_options(argument: str, reply: str) -> None:
-    """The dialogues of RFC 3659 §7.9.2; and a client that forgets the last semicolon."""
+    """The dialogues of RFC 3659 §7.9.2 work, also without the last semicolon."""
 
     selection = select_facts(argument)
     assert selection.reply == reply
@@ -282,7 +282,7 @@ def test_options(argument: str, reply: str) -> None:
 
 @pytest.mark.parametrize("argument", ["unique type;", "a;;b;", ";", "type=;", "a\tb;", "é;"])
 def test_options_that_are_none(argument: str) -> None:
-    """A syntax error is refused, and what was selected stays."""
+    """A syntax error is refused, and the selection stays."""
 
     with pytest.raises(BadArgument) as caught:
         FactSelection().select(argument)
@@ -290,7 +290,7 @@ def test_options_that_are_none(argument: str) -> None:
 
 
 def test_feature_line() -> None:
-    """An asterisk marks what is shown, before and after OPTS (§7.8)."""
+    """An asterisk marks the selected facts, before and after OPTS (§7.8)."""
 
     selection = FactSelection(supported=("Type", "size", "X.hidden"), selected=("type",))
     assert selection.feature == "MLST type*;size;x.hidden;"

@@ -27,7 +27,7 @@ Writer = Callable[..., bytes | None]
 
 
 def list_line(entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAPE) -> bytes | None:
-    """Write a unix line now."""
+    """Write a line of LIST in the unix format."""
 
     return format_list_line(entry, now=NOW, name_policy=name_policy)
 
@@ -35,7 +35,7 @@ def list_line(entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAP
 def twisted_line(
     entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAPE
 ) -> bytes | None:
-    """Write a unix line now, by Twisted's rules."""
+    """Write a line of LIST in the unix format, by Twisted's rules."""
 
     return format_list_line(entry, now=NOW, rules=ListingRules.TWISTED, name_policy=name_policy)
 
@@ -55,7 +55,7 @@ WRITERS: list[Writer] = [
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("policy", [NamePolicy.ESCAPE, NamePolicy.REPLACE])
 def test_any_byte_in_a_name_leaves_one_line(writer: Writer, policy: NamePolicy) -> None:
-    """Each byte alone and all together: no control byte goes out, and all others do."""
+    """Each byte alone, and all together: no control byte is sent, and all others are."""
 
     for name in [*(bytes([byte]) for byte in range(256)), bytes(range(256)), EVIL.encode()]:
         line = writer(
@@ -86,7 +86,7 @@ def test_any_byte_in_a_name_leaves_one_line(writer: Writer, policy: NamePolicy) 
     ],
 )
 def test_skip_leaves_out_what_it_must(writer: Writer, name: str | bytes) -> None:
-    """SKIP gives no line for a name that holds a control character, however it is spelt."""
+    """SKIP gives no line for a name that has a control character, however it is spelt."""
 
     assert writer(ListingEntry(name=name), name_policy=NamePolicy.SKIP) is None
     kept = writer(ListingEntry(name="\udc85 é \U0001f4a9\xa0"), name_policy=NamePolicy.SKIP)
@@ -185,7 +185,7 @@ GOOD = b"-rw-r--r--   1 root root 12 Nov 20 10:00 name"
     ],
 )
 def test_what_is_no_entry(line: bytes) -> None:
-    """Anything else is an error, with its reply code; never a guess."""
+    """Anything else is an error with its reply code, never a guess."""
 
     with pytest.raises(InvalidData, match="expected") as caught:
         parse_list_line(line, now=LISTED)
@@ -193,7 +193,7 @@ def test_what_is_no_entry(line: bytes) -> None:
 
 
 def test_parsers_by_name() -> None:
-    """Each parser reads its own format, and that only."""
+    """Each parser reads only its own format."""
 
     assert parse_unix_line(GOOD, now=LISTED) == parse_list_line(GOOD, now=LISTED)
     msdos = b"01-31-26  05:04PM                    1 x"
@@ -207,7 +207,7 @@ def test_parsers_by_name() -> None:
 
 
 def test_zone_of_the_server() -> None:
-    """Dates are in the zone that the caller says, winter and summer."""
+    """Dates are in the zone that the caller gives, in winter and in summer."""
 
     line = b"-rw-r--r-- 1 root root 12 %s x"
     for date, tz, expected in (
@@ -227,7 +227,7 @@ def test_zone_of_the_server() -> None:
 
 
 def test_names_are_kept_as_they_came() -> None:
-    """Bytes that are no UTF-8, trailing blanks, a CR within, dots: as the server sent them."""
+    """Bytes that are not UTF-8, trailing blanks, a CR within and dots stay as they were sent."""
 
     for name in (b"\xff\xe9", b"trail  ", b"a\rb", b"..", b"\\012", b"-> x", b"a -> b"):
         found = parse_list_line(GOOD[:-4] + name, now=LISTED)
@@ -239,7 +239,7 @@ def test_names_are_kept_as_they_came() -> None:
 @given(st.binary(max_size=80))
 @settings(max_examples=400)
 def test_any_bytes_are_an_entry_or_an_error(line: bytes) -> None:
-    """No other exception, whatever a server sends."""
+    """Whatever a server sends, no other exception is raised."""
 
     for candidate in (line, GOOD[:41] + line, b"+" + line, b"01-31-26  05:04PM " + line):
         with contextlib.suppress(InvalidData):
@@ -249,7 +249,7 @@ def test_any_bytes_are_an_entry_or_an_error(line: bytes) -> None:
 @given(st.integers(0, len(GOOD)), st.binary(max_size=4), st.integers(0, 6))
 @settings(max_examples=400)
 def test_damaged_lines(at: int, insertion: bytes, removed: int) -> None:
-    """A line with damage is an entry or an error, too."""
+    """A damaged line is an entry or an error, too."""
 
     with contextlib.suppress(InvalidData):
         parse_list_line(GOOD[:at] + insertion + GOOD[at + removed :], now=LISTED)
@@ -278,7 +278,7 @@ def test_damaged_lines(at: int, insertion: bytes, removed: int) -> None:
     ],
 )
 def test_hostile_lines_take_linear_time(line: bytes) -> None:
-    """A long line does not stop the client."""
+    """A long line does not block the client."""
 
     began = time.process_time()
     with contextlib.suppress(InvalidData):

@@ -1,4 +1,4 @@
-"""Dates of unix listing lines: those that `datetime` writes, for many moments at a time."""
+"""Dates of unix listing lines equal those that `datetime` writes, for many moments at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANGE = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
 
 
 def plain_date(seconds: int, clocked: range, day_format: str, zone: tzinfo) -> str:
-    """Write one date as plainly as can be."""
+    """Write one date in the plainest way."""
 
     local = (EPOCH + timedelta(seconds=seconds)).astimezone(zone)
     rest = f"{local:%H:%M}" if seconds // 60 in clocked else f"{local.year:5d}"
@@ -45,7 +45,7 @@ ranges = st.builds(
 def test_dates_are_those_of_datetime(
     batches: list[list[int]], clocked: range, day_format: str, zone: tzinfo
 ) -> None:
-    """Wherever the time of day begins and ends to be shown, be it within one day."""
+    """This holds even if the time of day begins or ends to be shown within one day."""
 
     dates = LineDates(clocked, day_format, zone)
     for batch in batches:
@@ -67,14 +67,14 @@ def test_dates_are_those_of_datetime(
     ],
 )
 def test_the_first_and_the_last_minute(clocked: range, with_clock: tuple[bool, ...]) -> None:
-    """The range ends where it says, be it within a day or between two."""
+    """The range is exact, whether it ends within a day or between two."""
 
     dates = LineDates(clocked, "02d", UTC).of((0, 720 * 60, 86_399))
     assert tuple(":" in date for date in dates) == with_clock
 
 
 def test_an_hour_that_is_twice() -> None:
-    """What is shown is decided by the moment, not by what a clock on the wall showed."""
+    """The moment decides what is shown, not what a clock on the wall showed."""
 
     now = CHANGE // 60 - 30  # the first 2:30
     dates = LineDates(range(now - 60, now + 1), "2d", SUMMER_TIME)
@@ -84,7 +84,7 @@ def test_an_hour_that_is_twice() -> None:
 
 @pytest.mark.parametrize("zone", [UTC, SUMMER_TIME])
 def test_the_cache_is_bounded(zone: tzinfo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A million days do not stay in memory, and change no date."""
+    """A million days do not stay in memory, and the dates stay correct."""
 
     monkeypatch.setattr(_line_dates, "CACHE_LIMIT", 4)
     clocked = range(10 * 1440, 20 * 1440)

@@ -41,7 +41,7 @@ def parsed(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts]:
 
 
 def test_every_fact() -> None:
-    """All facts in order; values without blank, semicolon or control character."""
+    """All facts are written in order; values have no blank, semicolon or control character."""
 
     assert format_mlsx_line(" a b ", FULL) == FULL_LINE
     assert parsed(FULL_LINE) == (
@@ -51,7 +51,7 @@ def test_every_fact() -> None:
 
 
 def test_no_fact() -> None:
-    """Names only: the space stays (§7.2)."""
+    """A line with only a name keeps its space (§7.2)."""
 
     assert format_mlsx_line("x", Facts()) == b" x"
     assert format_mlsx_line("", Facts(type="dir")) == b"type=dir; "
@@ -61,7 +61,7 @@ def test_no_fact() -> None:
 
 
 def test_values_are_those_of_the_rfc() -> None:
-    """Non-ASCII is escaped, byte by byte, and so is what escapes stand for."""
+    """Characters outside ASCII are escaped, byte by byte, and so is the escape character."""
 
     line = format_mlsx_line("x", Facts(unix_owner="é\udcff*~", unique="100%"))
     assert line == b"unique=100%;unix.owner=%C3%A9%FF%2A%7E; x"
@@ -75,7 +75,7 @@ def test_times_that_cannot_be_told_are_not() -> None:
 
 
 def test_names_of_other_facts() -> None:
-    """What could not be read back is refused."""
+    """A fact's name that could not be read back is refused."""
 
     for name in ("a b", "a=b", "a;b", "", "a\n"):
         with pytest.raises(ValueError, match="fact"):
@@ -93,7 +93,7 @@ def test_the_listed_directory_needs_its_type(kind: str) -> None:
 
 
 def test_any_byte_in_a_name_leaves_one_line() -> None:
-    """No control byte goes out, and all others do."""
+    """No control byte is sent, and all others are."""
 
     for name in [*(bytes([byte]) for byte in range(256)), bytes(range(256))]:
         line = format_mlsx_line(name, FULL)
@@ -107,7 +107,7 @@ def test_any_byte_in_a_name_leaves_one_line() -> None:
 
 
 def test_selection_decides_what_is_told() -> None:
-    """The default facts, those of OPTS, and local ones that were asked for."""
+    """The default facts, those of OPTS, and local ones can be selected."""
 
     line = format_mlsx_line("x", FULL, selection=FactSelection())
     assert line is not None
@@ -120,7 +120,7 @@ def test_selection_decides_what_is_told() -> None:
 
 @pytest.mark.parametrize("kind", [*EntryType])
 def test_types_both_ways(kind: EntryType) -> None:
-    """An entry that went over the wire is the same entry."""
+    """An entry stays the same when it is written and read."""
 
     entry = ListingEntry(
         name="x", type=kind, modified=SECONDS, unique="1", uid=1, gid=2, owner="o", group="g"
@@ -196,7 +196,7 @@ CAPTURED = [
         "cap60.pl198.tar.gz",
         Facts(type="file", size=25730, modify=775389534, perm="r"),
     ),
-    # What the grammar does not have
+    # Lines outside the grammar
     (
         b"type=file;size=1;;X.A=1;x.a=2;size=2; a; b",
         "a; b",
@@ -232,7 +232,7 @@ def test_lines_of_servers(line: bytes, name: str, facts: Facts, end: bytes) -> N
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"\r\n"])
 def test_an_empty_line_is_no_entry(line: bytes) -> None:
-    """As in LIST."""
+    """An empty line is not an entry, as in LIST."""
 
     assert parse_mlsx_line(line) is None
     assert parse_mlsx_line(line, is_reply=True) is None
@@ -248,7 +248,8 @@ def test_an_empty_line_is_no_entry(line: bytes) -> None:
         b"type=file;",
         b"type=file; ",
         b"type=file; a\nb",
-        # No semicolon, or something else, between facts and name, which may have one itself.
+        # Without a semicolon, or with something else, between the facts and a name that may have
+        # one.
         b"type=file name",
         b"type=file a; b",
         b"type=file;size=2 a; b",
@@ -260,7 +261,7 @@ def test_an_empty_line_is_no_entry(line: bytes) -> None:
         b"type=file;novalue; x",
         b"type=file;=x; y",
         b"type = file; x",
-        # Blanks before the facts.
+        # With blanks before the facts.
         b" type=file;size=1; name",
         b"  Type=file; name",
         b" X.a=1;size=1; name",
@@ -269,7 +270,7 @@ def test_an_empty_line_is_no_entry(line: bytes) -> None:
     ],
 )
 def test_what_is_no_line(line: bytes) -> None:
-    """Without facts and a space there is no name, and a wrong one is worse than none."""
+    """A line without facts and a space has no name, and a wrong name is worse than none."""
 
     with pytest.raises(InvalidData, match="expected") as caught:
         parse_mlsx_line(line)
@@ -295,7 +296,7 @@ def test_what_is_no_line(line: bytes) -> None:
     ],
 )
 def test_blanks_in_values_and_names(line: bytes, name: str, facts: Facts) -> None:
-    """The facts end at the first semicolon with a space after it."""
+    """The facts end at the first semicolon that a space follows."""
 
     assert parse_mlsx_line(line) == (name, facts)
     assert parse_mlsx_line(b" " + line, is_reply=True) == (name, facts)
@@ -313,7 +314,7 @@ def test_blanks_in_values_and_names(line: bytes, name: str, facts: Facts) -> Non
     ],
 )
 def test_hostile_lines_take_linear_time(line: bytes) -> None:
-    """A long line does not stop the client."""
+    """A long line does not block the client."""
 
     began = time.process_time()
     with contextlib.suppress(InvalidData):
@@ -324,7 +325,7 @@ def test_hostile_lines_take_linear_time(line: bytes) -> None:
 @given(st.binary(max_size=60))
 @settings(max_examples=300)
 def test_any_bytes_are_a_line_or_an_error(line: bytes) -> None:
-    """No other exception, whatever a server sends; what was read can be written."""
+    """Whatever a server sends, no other exception is raised, and what was read can be written."""
 
     try:
         name, facts = parsed(b"size=1;" + line)
@@ -370,7 +371,7 @@ words = st.sampled_from(["x.a", "X.B", "OS/2.ea", "sizd"])
 )
 @settings(max_examples=400)
 def test_round_trip(name: str | bytes, facts: Facts) -> None:
-    """What is written is read back, whole."""
+    """What is written is read back completely."""
 
     line = format_mlsx_line(name, facts)
     assert line is not None
@@ -380,7 +381,7 @@ def test_round_trip(name: str | bytes, facts: Facts) -> None:
 @given(st.text(), st.text(), st.sampled_from([*NamePolicy]))
 @settings(max_examples=300)
 def test_nothing_can_make_a_second_line_or_fact(name: str, value: str, policy: NamePolicy) -> None:
-    """Whatever a name or value is: one line, the facts that there are, the name."""
+    """Whatever a name or value is, there is one line with the given facts and the name."""
 
     facts = Facts(unique=value, unix_owner=value, type=value, others=(("X.x", value),))
     line = format_mlsx_line(name, facts, name_policy=policy)
@@ -427,7 +428,7 @@ def test_a_block_is_its_lines(
     policy: NamePolicy,
     perm: str | None,
 ) -> None:
-    """For any entries, any choice of facts in any order, also one told twice."""
+    """This holds for any entries and any facts in any order, even if a fact is repeated."""
 
     formatter = MlsxFormatter(selection=selection, name_policy=policy, perm=lambda _: perm)
     lines = [
@@ -444,7 +445,7 @@ def test_a_block_is_its_lines(
 
 @pytest.mark.parametrize("moment", [float("nan"), float("inf"), -float("inf"), 2**63, -(2**63)])
 def test_a_time_that_cannot_be_told_is_not(moment: float) -> None:
-    """The fact is left out, and the line is there."""
+    """The fact is left out, and the line is written."""
 
     entry = ListingEntry(name="a", size=1, modified=moment)
     line = MlsxFormatter().format_block([entry])
@@ -453,14 +454,14 @@ def test_a_time_that_cannot_be_told_is_not(moment: float) -> None:
 
 
 def test_without_permissions() -> None:
-    """The fact is not told."""
+    """The fact is left out."""
 
     line = MlsxFormatter().format_block([ListingEntry(name="x", modified=int(SECONDS))])
     assert parsed(line)[1].perm is None
 
 
 def test_permissions_are_asked_for_once_for_all_that_have_them_in_common() -> None:
-    """Type, permissions, owner and group; not size, time or name."""
+    """Type, permissions, owner and group matter; size, time and name do not."""
 
     asked = []
 
@@ -476,7 +477,7 @@ def test_permissions_are_asked_for_once_for_all_that_have_them_in_common() -> No
 
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each starts afresh when it is full, and the lines stay right."""
+    """Each cache is emptied when it is full, and the lines stay correct."""
 
     monkeypatch.setattr(mlsx, "CACHE_LIMIT", 3)
     formatter = MlsxFormatter()

@@ -42,13 +42,13 @@ from tests.harness.entries import LISTED, NOW, entries, entry, epoch, zones
     ],
 )
 def test_msdos_line(entry: ListingEntry, line: bytes) -> None:
-    """The line of IIS; years that two digits cannot tell are written in full."""
+    """The line is that of IIS; years that do not fit two digits are written in full."""
 
     assert format_msdos_line(entry) == line
 
 
 def test_msdos_options() -> None:
-    """Four digits of the year, and a zone."""
+    """The year may have four digits, and a zone can be chosen."""
 
     entry = ListingEntry(name="x", modified=epoch(2026, 1, 1))
     line = format_msdos_line(entry, four_digit_year=True, tz=timedelta(hours=-1))

@@ -27,7 +27,7 @@ def test_any_bytes_survive_as_text(name: bytes) -> None:
 
 @given(st.text(st.characters(codec=None), max_size=8))
 def test_any_text_has_bytes(name: str) -> None:
-    """No text raises; text without lone surrogates is UTF-8."""
+    """No text raises; text without lone surrogates becomes UTF-8."""
 
     encoded = encode_name(name)
     if not any("\ud800" <= c <= "\udfff" for c in name):
@@ -36,7 +36,7 @@ def test_any_text_has_bytes(name: str) -> None:
 
 @given(st.binary() | st.text(st.characters(codec=None)), st.sampled_from([*NamePolicy]))
 def test_safe_names_are_safe_and_stay_so(name: str | bytes, policy: NamePolicy) -> None:
-    """A policy leaves no control character; only an escape could be escaped once more."""
+    """A policy leaves no control character, and applying it again changes at most an escape."""
 
     safe = safe_name(name, policy)
     if safe is not None:
@@ -56,7 +56,7 @@ def test_safe_names_are_safe_and_stay_so(name: str | bytes, policy: NamePolicy) 
         ("\udcc2\udc9b", ("\\302\\233", "?", None)),
         ("\u202e", ("\u202e",) * 3),  # no line end: a matter of taste
         ("\xa0", ("\xa0",) * 3),
-        # A backslash that would read as an escape, and others.
+        # A backslash that would read as an escape, and other backslashes.
         ("\\012", ("\\134012", "\\012", "\\012")),
         ("\\134", ("\\134134", "\\134", "\\134")),
         ("\\000", ("\\134000", "\\000", "\\000")),
@@ -67,7 +67,7 @@ def test_safe_names_are_safe_and_stay_so(name: str | bytes, policy: NamePolicy) 
     ],
 )
 def test_policies(name: str | bytes, expected: tuple[str | None, ...]) -> None:
-    """Escape, replace, skip."""
+    """A name is escaped, replaced, or skipped."""
 
     assert tuple(safe_name(name, policy) for policy in NamePolicy) == expected
 
@@ -77,18 +77,18 @@ def test_policies(name: str | bytes, expected: tuple[str | None, ...]) -> None:
     [("root", "root"), ("", "-"), ("a b\tc\n", "a_b_c_"), (b"\xc2\x85", "_"), ("é\xa0ü", "é_ü")],
 )
 def test_words_are_one_field(value: str | bytes, word: str) -> None:
-    """Neither blank nor control character nor nothing."""
+    """A word has no blank and no control character, and is not empty."""
 
     assert field_word(value) == word
 
 
 def test_replace_control() -> None:
-    """One underscore for each."""
+    """Each control character becomes one underscore."""
 
     assert replace_control("a\r\nb\u2029") == "a__b_"
 
 
-# Any characters, those of escapes above all: to meet every way in which they can follow each other.
+# Any characters, above all those of escapes, to meet every way in which they can be combined.
 escapes = st.lists(
     st.sampled_from([*"\\01234567", "\n", "\x7f", "\x85", "\u2028", "é", "\udcc2", "\udc85", "."])
     | st.sampled_from(["\\302", "\\205", "\\342", "\\200", "\\250", "\\134", "\\000", "\\012"])
@@ -98,7 +98,7 @@ escapes = st.lists(
 
 @given(escapes | st.binary() | st.text(st.characters(codec=None)))
 def test_what_was_shown_is_found_again(name: str | bytes) -> None:
-    """Escaping is reversible, for every name without a NUL; text and bytes are alike."""
+    """Escaping is reversible for every name without a NUL, given as text or bytes."""
 
     shown = safe_name(name, NamePolicy.ESCAPE)
     assert shown is not None
@@ -112,7 +112,7 @@ def test_what_was_shown_is_found_again(name: str | bytes) -> None:
 
 @given(escapes | st.text())
 def test_nothing_leads_elsewhere(name: str) -> None:
-    """No NUL, slash or dot comes from an escape, and so no other directory."""
+    """An escape yields no NUL, slash or dot, and so no other directory."""
 
     found = unescape_name(name)
     for character in "\0/.":
@@ -133,7 +133,7 @@ def test_nothing_leads_elsewhere(name: str) -> None:
     ],
 )
 def test_escapes_that_are_decoded(shown: str, name: str) -> None:
-    """Those of control characters and of the backslash, and no others."""
+    """Escapes of control characters and of the backslash are decoded, and no others."""
 
     assert unescape_name(shown) == name
     assert unescape_name(encode_name(shown)) == encode_name(name)

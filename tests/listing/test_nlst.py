@@ -1,4 +1,4 @@
-"""NLST: names, written and read."""
+"""NLST lists only names, written and read."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.harness.entries import names
 
 
 def test_escape_is_octal_of_the_bytes() -> None:
-    """As ls -b; a backslash stays single, so that ordinary names can be retrieved."""
+    """It escapes as ls -b does, but a backslash stays single so that names can be retrieved."""
 
     assert format_nlst_line("a\nb\x85\u2028\\") == rb"a\012b\302\205\342\200\250" + b"\\"
     assert format_nlst_line("a\nb\x85\\", name_policy=NamePolicy.REPLACE) == b"a?b?\\"
 
 
 def test_names_of_windows_do_not_raise() -> None:
-    """Lone surrogates have bytes, too, and cannot spell a line end."""
+    """Lone surrogates have bytes, too, and cannot form a line end."""
 
     assert format_nlst_line("\ud800x\udc80\udc0a") == b"\xed\xa0\x80x\x80\xed\xb0\x8a"
 
 
 def test_nlst_lines_are_single() -> None:
-    """A line end within is an error."""
+    """A line end within a name is an error."""
 
     with pytest.raises(InvalidData):
         parse_nlst_line(b"a\nb")
@@ -34,7 +34,7 @@ def test_nlst_lines_are_single() -> None:
 
 @given(names)
 def test_nlst_round_trip(name: str | bytes) -> None:
-    """A name comes back, from an entry and from itself."""
+    """A name comes back, from an entry and from the name alone."""
 
     line = format_nlst_line(name)
     assert line == format_nlst_line(ListingEntry(name=name))

@@ -1,4 +1,4 @@
-"""Tables of entries: the same lines as of the entries, byte for byte, in every format."""
+"""A table gives the same lines as its entries, byte for byte, in every format."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size
 
 @st.composite
 def tables(draw: st.DrawFn) -> EntryTable:
-    """Give tables, most of them of a few entries that have much in common; by rows or columns."""
+    """Draw tables, most of a few entries that have much in common, by rows or columns."""
 
     listed = draw(st.lists(st.tuples(names, rows | st.just(FILE)), max_size=8))
     places = st.integers(0, max(0, len(listed) - 1))
@@ -91,7 +91,7 @@ def _letters(entry: ListingEntry) -> str:
 def test_lines_of_a_table_are_those_of_its_entries(
     kind: str, policy: NamePolicy, tables: list[EntryTable]
 ) -> None:
-    """With caches cold and warm; and each line is what the formatter makes of one entry."""
+    """With caches cold and warm, each line is what the formatter makes of one entry."""
 
     formatter, other = MAKERS[kind](policy), MAKERS[kind](policy)
     for table in tables:
@@ -104,7 +104,7 @@ def test_lines_of_a_table_are_those_of_its_entries(
 
 @given(tables())
 def test_one_entry_is_one_line(table: EntryTable) -> None:
-    """Whatever the names and targets are; none is left out where the policy is to escape."""
+    """This holds for any names and targets; the escaping policy leaves none out."""
 
     for maker in MAKERS.values():
         block = maker(NamePolicy.ESCAPE).format_table(table)
@@ -112,7 +112,7 @@ def test_one_entry_is_one_line(table: EntryTable) -> None:
 
 
 def test_entries_say_what_the_rows_say() -> None:
-    """Names of owners and device numbers are asked for."""
+    """The names of owners and the device numbers are looked up."""
 
     link: StatusRow = (1, 10, 20, stat.S_IFLNK | 0o777, 78, 5, NOW, 1)
     table = EntryTable(["file", "link"], [FILE, link], {1: "file"}, lambda number: number + 1)
@@ -132,7 +132,7 @@ OTHER: StatusRow = (2, 10, 20, stat.S_IFDIR | 0o755, 79, 40, NOW - 90, 0x1B)
 
 
 def test_rows_by_columns_are_rows() -> None:
-    """One by one, in parts, and all."""
+    """Rows can be added one by one, in parts, and all at once."""
 
     rows = [FILE, OTHER, FILE]
     by_columns = StatusColumns([*zip(*rows, strict=True)])
@@ -148,7 +148,7 @@ def test_rows_by_columns_are_rows() -> None:
 def test_columns_are_folded_where_all_rows_are_the_same(
     kind: Callable[[tuple[int, ...]], Sequence[int]],
 ) -> None:
-    """And nowhere else, be it the last row that differs."""
+    """They are not folded elsewhere, even if only the last row differs."""
 
     same, differs = kind((5, 5, 5)), kind((5, 5, 6))
     columns, times = folded(same, kind((7, 7, 7)))
@@ -160,7 +160,7 @@ def test_columns_are_folded_where_all_rows_are_the_same(
 
 
 def test_ordinary_names_are_shown_as_they_are() -> None:
-    """Without a new table; what a policy skips is left out with its row."""
+    """No new table is made; a name that the policy skips is left out with its row."""
 
     table = EntryTable(["a", "b"], [FILE, OTHER])
     assert shown(table, NamePolicy.SKIP) is table
@@ -171,14 +171,14 @@ def test_ordinary_names_are_shown_as_they_are() -> None:
 
 @given(st.lists(names | st.text(st.characters(max_codepoint=0x7F))))
 def test_plain_names_are_printable(listed: list[str]) -> None:
-    """ASCII takes another way, to the same answer."""
+    """ASCII names are checked in another way, with the same result."""
 
     text = "".join(listed)
     assert are_plain(listed) == (text.isprintable() and "\\" not in text)
 
 
 def test_entries_with_ordinary_names_are_shown_as_they_are() -> None:
-    """And all others as the policy says: bytes, targets, and those that are skipped."""
+    """All other names follow the policy: bytes, targets, and those that are skipped."""
 
     plain = [ListingEntry(name="a"), ListingEntry(name="b")]
     assert shown_entries(iter(plain), NamePolicy.SKIP, with_targets=True) == (["a", "b"], plain)
@@ -198,7 +198,7 @@ def test_entries_with_ordinary_names_are_shown_as_they_are() -> None:
 
 
 def test_names_without_rows() -> None:
-    """Are entries of which only the name is known."""
+    """They are entries of which only the name is known."""
 
     table = EntryTable(["a", "b\n"])
     assert [entry.name for entry in table.entries()] == ["a", "b\n"]
@@ -210,7 +210,7 @@ def test_names_without_rows() -> None:
 
 @pytest.mark.parametrize("maker", [ListFormatter, MlsxFormatter])
 def test_owners_and_groups_can_have_names(maker: type[ListFormatter | MlsxFormatter]) -> None:
-    """Each is asked for once, and kept."""
+    """Each name is looked up once, and kept."""
 
     asked = []
 
@@ -227,7 +227,7 @@ def test_owners_and_groups_can_have_names(maker: type[ListFormatter | MlsxFormat
 
 
 def test_a_block_is_bytes() -> None:
-    """And says of itself that it is whole lines."""
+    """The block is bytes, and declares itself to be whole lines."""
 
     assert ListingBlock(b"a\r\n") == b"a\r\n"
     assert isinstance(ListingBlock(b"a\r\n"), bytes)

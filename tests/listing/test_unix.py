@@ -1,4 +1,4 @@
-"""Unix lines of LIST: today's rules, Twisted's to the byte, many at a time; what servers send."""
+"""Unix lines of LIST: today's rules, Twisted's to the byte, many lines, and other servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.harness.entries import EVIL, LISTED, NOW, entries, entry, epoch, zone
 
 
 def list_line(entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAPE) -> bytes | None:
-    """Write a unix line now."""
+    """Write a line of LIST in the unix format."""
 
     return format_list_line(entry, now=NOW, name_policy=name_policy)
 
@@ -33,7 +33,7 @@ def list_line(entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAP
 def twisted_line(
     entry: ListingEntry, *, name_policy: NamePolicy = NamePolicy.ESCAPE
 ) -> bytes | None:
-    """Write a unix line now, by Twisted's rules."""
+    """Write a line of LIST in the unix format, by Twisted's rules."""
 
     return format_list_line(entry, now=NOW, rules=ListingRules.TWISTED, name_policy=name_policy)
 
@@ -97,7 +97,7 @@ def test_default_line(entry: ListingEntry, line: bytes) -> None:
     ],
 )
 def test_every_type_has_its_letter(entry_type: EntryType, letter: bytes) -> None:
-    """No type is mistaken for a file."""
+    """No special file is mistaken for a regular one."""
 
     line = list_line(ListingEntry(name="x", type=entry_type))
     assert line is not None
@@ -122,7 +122,7 @@ SIX_MONTHS = 31_556_952 // 2 // 60 * 60
     ],
 )
 def test_six_month_rule(seconds_from_now: float, date: bytes) -> None:
-    """The time is shown for the last six months; the year before, and in the future."""
+    """The time is shown for the last six months, the year for older and future dates."""
 
     line = list_line(ListingEntry(name="x", modified=NOW.timestamp() + seconds_from_now))
     assert line is not None
@@ -150,7 +150,7 @@ def test_the_new_year_is_no_change() -> None:
     ],
 )
 def test_zone_of_dates(tz: timezone | timedelta, date: bytes) -> None:
-    """Dates are in the zone that was asked for."""
+    """Dates are in the requested zone."""
 
     entry = ListingEntry(name="x", modified=epoch(2026, 1, 1, 0, 30))
     assert (format_list_line(entry, now=NOW, tz=tz) or b"")[-14:-2] == date
@@ -189,7 +189,7 @@ def test_dates_that_datetime_cannot_hold(
 
 
 def test_a_moment_needs_a_zone() -> None:
-    """A date without a zone is refused rather than guessed."""
+    """A date without a zone is refused instead of guessed."""
 
     naive = datetime(2026, 1, 1)  # noqa: DTZ001 - what is refused
     with pytest.raises(ValueError, match="zone"):
@@ -214,7 +214,7 @@ def test_dates_and_seconds_are_one() -> None:
 
 
 def twisted_now(monkeypatch: pytest.MonkeyPatch, now: float) -> twisted_ftp.DTP:
-    """Give Twisted's DTP, in whose world it is `now`."""
+    """Return Twisted's DTP, for which it is `now`."""
 
     def gmtime(seconds: float = now) -> time.struct_time:
         return time.gmtime(seconds)
@@ -224,7 +224,7 @@ def twisted_now(monkeypatch: pytest.MonkeyPatch, now: float) -> twisted_ftp.DTP:
 
 
 def random_entry(source: random.Random, now: float) -> ListingEntry:
-    """Give an entry of any kind, without control characters."""
+    """Return an entry of any kind, without control characters."""
 
     owners = ["root", "averylongowner", "é ü", "ÿ" * 9, "Domain Users", "", "1000", "Ã©Ã©Ã©Ã©x"]
     names = ["x", "a b", " lead", "-> x", "é", "日本語", "\u3000", "\\o12", "e\u0301" * 80]
@@ -266,7 +266,7 @@ def random_entry(source: random.Random, now: float) -> ListingEntry:
     ],
 )
 def test_twisted_rules_equal_twisted(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
-    """3,000 entries at each of four moments: byte for byte what Twisted's DTP writes."""
+    """The lines of 3,000 entries at each of four moments equal those of Twisted's DTP."""
 
     source = random.Random(repr(now))
     dtp = twisted_now(monkeypatch, now)
@@ -290,7 +290,7 @@ def test_twisted_rules_equal_twisted(monkeypatch: pytest.MonkeyPatch, now: float
 
 
 def test_the_line_that_twisteds_own_tests_assert() -> None:
-    """The reference line of Twisted's test suite."""
+    """The reference line of Twisted's test suite is written exactly."""
 
     entry = ListingEntry(
         name=b"my resum\xc3\xa9",
@@ -308,7 +308,7 @@ def test_the_line_that_twisteds_own_tests_assert() -> None:
 
 
 def test_where_twisted_rules_differ_from_twisted() -> None:
-    """Owners cannot hold a line end, nor fail for want of latin-1; bytes will do."""
+    """Owners cannot have a line end, need not be latin-1, and may be bytes."""
 
     entry = ListingEntry(name="x", owner="a\r\nb\x85", group="日本")
     assert b" a__b_     ??        " in (twisted_line(entry) or b"")
@@ -329,7 +329,7 @@ def test_twisted_rules_know_utc_only() -> None:
 
 
 def test_skip_looks_at_targets() -> None:
-    """A link whose target could forge an entry is left out; the rest of the block is not."""
+    """A link whose target could forge an entry is left out; the rest of the block stays."""
 
     bad = ListingEntry(name="l", type=EntryType.SYMLINK, target=EVIL)
     good = ListingEntry(name="ok")
@@ -347,7 +347,7 @@ def test_skip_looks_at_targets() -> None:
 def test_no_field_can_make_a_second_line(
     name: str, owner: str, target: str | None, rules: ListingRules, policy: NamePolicy
 ) -> None:
-    """Whatever name, owner and target are: one line, whoever splits it."""
+    """Whatever name, owner and target are, there is one line, by any splitting rule."""
 
     entry = ListingEntry(name=name, owner=owner, group=owner, target=target, type=EntryType.SYMLINK)
     line = format_list_line(entry, now=NOW, rules=rules, name_policy=policy)
@@ -360,7 +360,7 @@ def test_no_field_can_make_a_second_line(
 
 
 def test_blocks_equal_lines() -> None:
-    """Blocks hold the lines of `format`, each with its CR LF, in order and in bounded number."""
+    """Blocks have the lines of `format`, each with its CR LF, in order and of bounded size."""
 
     entries = [ListingEntry(name=f"f{n}", modified=NOW.timestamp() - 1e5 * n) for n in range(1030)]
     formatter = ListFormatter(now=NOW)
@@ -373,7 +373,7 @@ def test_blocks_equal_lines() -> None:
 
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A million owners or days do not stay in memory, and change no line."""
+    """A million owners or days do not stay in memory, and the lines stay correct."""
 
     monkeypatch.setattr(unix, "CACHE_LIMIT", 4)
     formatter = ListFormatter(now=NOW)
@@ -387,9 +387,6 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 RECENT = epoch(2026, 11, 23, 4, 42)
 OLD = epoch(2020, 2, 29)
-
-# What servers sent when they listed one and the same directory: a name with a leading blank, one
-# with a blank within, a queue, a date in the future, links with arrows within, setuid, sticky.
 
 # What servers sent when they listed one and the same directory: a name with a leading blank, one
 # with a blank within, a queue, a date in the future, links with arrows within, setuid, sticky.
@@ -497,7 +494,7 @@ CAPTURED = {
     ],
 }
 
-# Lines as they stand in documentation and in other clients' tests.
+# Lines from documentation and from the tests of other clients.
 
 COLLECTED = {
     "Solaris, with access control and mandatory locking": [
@@ -693,7 +690,7 @@ GOOD = b"-rw-r--r--   1 root root 12 Nov 20 10:00 name"
 def test_dates_without_a_year(
     now: tuple[int, ...], date: bytes, expected: tuple[int, ...] | None
 ) -> None:
-    """They are the latest that is not in the future, 29 February included."""
+    """They get the latest year that is not in the future, also on 29 February."""
 
     line = b"-rw-r--r-- 1 root root 12 " + date + b" x"
     present = datetime(*now, tzinfo=UTC)  # type: ignore[misc, arg-type]
@@ -711,7 +708,7 @@ def test_dates_without_a_year(
 
 
 def shown_moment(moment: float, tz: timezone) -> float:
-    """Give what a unix line tells of a moment, without the arithmetic of the writer."""
+    """Return what a unix line says of a moment, without the writer's arithmetic."""
 
     minute = datetime.fromtimestamp(0, UTC) + timedelta(minutes=moment // 60)
     this_minute = NOW.replace(second=0)
@@ -725,7 +722,7 @@ def shown_moment(moment: float, tz: timezone) -> float:
 @given(entries(), zones)
 @settings(max_examples=600)
 def test_unix_round_trip(entry: ListingEntry, tz: timezone) -> None:
-    """What is written is read back: names exactly, dates as far as they are told."""
+    """What is written is read back: names exactly, dates as precisely as they are shown."""
 
     line = format_list_line(entry, now=NOW, tz=tz)
     assert line is not None

@@ -1,4 +1,4 @@
-"""Words of other languages in the lines of ``ls -l``."""
+"""Words of other languages in the lines of ``ls -l`` are understood."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPELLINGS: list[Callable[[str], str]] = [str.lower, str.capitalize, str.upper]
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 def test_months(row: list[str]) -> None:
-    """Each in any case, with a full stop or not, and in every character set that has it."""
+    """Each month is known in any case, with or without a full stop, in every suitable charset."""
 
     language, *months = row
     assert len(months) == 12, language
@@ -30,7 +30,7 @@ def test_months(row: list[str]) -> None:
 
 
 def test_no_word_is_two_months() -> None:
-    """What is July in one language and June in another is neither."""
+    """A word that means July in one language and June in another means neither."""
 
     known: dict[str, int] = {}
     for _, *months in ROWS:
@@ -44,13 +44,13 @@ def test_no_word_is_two_months() -> None:
     [("1月", 1), ("12월", 12), ("foo", 0), ("", 0), (".", 0), ("srpnja", 0), ("\udcff", 0)],
 )
 def test_other_words(word: str, number: int) -> None:
-    """Numbered months, and words that are not known."""
+    """Numbered months are known, and unknown words are not months."""
 
     assert month_number(word) == number
 
 
 def test_totals() -> None:
-    """In any case; a word that is not known may be a file."""
+    """Totals are known in any case; an unknown word may be a file."""
 
     assert all(is_total(spell(word)) for word in _words._TOTAL_WORDS for spell in SPELLINGS)
     assert is_total("összesen".encode("iso8859-2").decode("utf-8", "surrogateescape"))

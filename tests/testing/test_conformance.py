@@ -1,4 +1,4 @@
-"""Conformance checks: good parties pass, and each way to break a contract is found."""
+"""The conformance checks pass good parties, and find each way to break a contract."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WHOLE = b"".join(CHUNKS)
 
 
 def started(producer_class: Any, **options: Any) -> Callable[[DTP], object]:
-    """Make what check_producer starts."""
+    """Return what check_producer starts."""
 
     def start(dtp: DTP) -> object:
         producer = producer_class(dtp, CHUNKS, **options)
@@ -42,7 +42,7 @@ def started(producer_class: Any, **options: Any) -> Callable[[DTP], object]:
 
 @pytest.mark.parametrize("producer_class", [RecordingPullProducer, RecordingPushProducer])
 async def test_a_good_producer_passes(producer_class: Any) -> None:
-    """Push and pull."""
+    """Push and pull producers pass."""
 
     await check_producer(started(producer_class), expected=WHOLE)
     await check_producer(started(producer_class))
@@ -59,19 +59,19 @@ async def test_a_producer_with_a_task_passes() -> None:
 
 
 class Deaf(RecordingPushProducer):
-    """Writes on though paused."""
+    """A producer that writes while it is paused."""
 
     def pump(self, limit: int | None = None) -> None:
-        """Write all."""
+        """Write everything."""
         while not self.is_done:
             self._produce_one()
 
 
 class Zombie(RecordingPullProducer):
-    """Writes after it was stopped."""
+    """A producer that writes after it was stopped."""
 
     def stop_producing(self) -> None:
-        """Write, later."""
+        """Write later."""
         asyncio.get_running_loop().call_soon(self._late)
 
     def _late(self) -> None:
@@ -82,7 +82,7 @@ class Zombie(RecordingPullProducer):
 
 
 class Eager(RecordingPullProducer):
-    """A pull producer that writes unasked."""
+    """A pull producer that writes before it is asked."""
 
     def register(self) -> None:
         """Register and write."""
@@ -91,22 +91,22 @@ class Eager(RecordingPullProducer):
 
 
 class Endless(RecordingPullProducer):
-    """Never unregisters."""
+    """A producer that never unregisters."""
 
     def _produce_one(self) -> None:
         self._consumer.write(next(self._chunks, b"x"))
 
 
 class Clumsy(RecordingPullProducer):
-    """Raises when it is stopped."""
+    """A producer that raises when it is stopped."""
 
     def stop_producing(self) -> None:
-        """Fail."""
+        """Raise an error."""
         raise ZeroDivisionError
 
 
 class Twice(RecordingPullProducer):
-    """Unregisters twice."""
+    """A producer that unregisters twice."""
 
     def _produce_one(self) -> None:
         super()._produce_one()
@@ -115,14 +115,14 @@ class Twice(RecordingPullProducer):
 
 
 class Short(RecordingPullProducer):
-    """Leaves out the last chunk."""
+    """A producer that leaves out the last chunk."""
 
     def __init__(self, consumer: DTP, chunks: list[bytes], **options: Any) -> None:
         super().__init__(consumer, chunks[:-1], **options)
 
 
 class Silent(RecordingPullProducer):
-    """Asked, it does nothing."""
+    """A pull producer that does nothing when it is asked."""
 
     def resume_producing(self) -> None:
         """Do nothing."""
@@ -145,9 +145,9 @@ class Silent(RecordingPullProducer):
 async def test_a_bad_producer_is_caught(
     producer_class: Any, options: dict[str, Any], complaint: str
 ) -> None:
-    """Each defect has its name in the verdict."""
+    """The verdict names each defect."""
 
-    # Only those that never end are waited for in vain.
+    # Only those that never end cost a wait.
     patience = 0.1 if complaint == "ends within" else 30.0
     producer = started(producer_class, **options)
     with pytest.raises(ConformanceError, match=complaint):
@@ -165,15 +165,15 @@ async def test_a_chunk_without_bound_is_caught() -> None:
 
 
 def data_of(consumer: RecordingConsumer) -> bytes:
-    """Tell what came."""
+    """Return what a consumer got."""
     return consumer.data
 
 
 class Resuming(RecordingConsumer):
-    """Pauses at each write and resumes from the loop, as one with a thread."""
+    """A consumer that pauses at each write and resumes from the loop, like one with a thread."""
 
     def write(self, data: bytes) -> None:
-        """Keep, pause."""
+        """Keep the data, and pause."""
         super().write(data)
         self.pause()
         asyncio.get_running_loop().call_soon(self._go_on)
@@ -184,7 +184,7 @@ class Resuming(RecordingConsumer):
 
 
 async def test_a_good_consumer_passes() -> None:
-    """One that takes all at once, and one that pauses; sync and async comparison."""
+    """Consumers that take everything at once, or pause, pass; results are compared in both ways."""
 
     async def data_later(consumer: RecordingConsumer) -> bytes:
         await asyncio.sleep(0)
@@ -195,26 +195,26 @@ async def test_a_good_consumer_passes() -> None:
 
 
 class Losing(RecordingConsumer):
-    """Loses the last byte of each write."""
+    """A consumer that loses the last byte of each write."""
 
     def write(self, data: bytes) -> None:
-        """Keep the rest."""
+        """Keep all but the last byte."""
         super().write(data)
         self.chunks[-1] = data[:-1]
 
 
 class Stuck(RecordingConsumer):
-    """Pauses for ever."""
+    """A consumer that pauses for ever."""
 
     def __init__(self) -> None:
         super().__init__(pause_every=1)
 
 
 class PausingTwice(RecordingConsumer):
-    """Pauses twice in a row."""
+    """A consumer that pauses twice in a row."""
 
     def write(self, data: bytes) -> None:
-        """Pause, pause, resume."""
+        """Pause twice, then resume."""
         assert self.producer is not None
         self.producer.pause_producing()
         self.producer.pause_producing()
@@ -222,25 +222,25 @@ class PausingTwice(RecordingConsumer):
 
 
 class ResumingUnpaused(RecordingConsumer):
-    """Resumes what is not paused."""
+    """A consumer that resumes a producer that is not paused."""
 
     def write(self, data: bytes) -> None:
-        """Resume."""
+        """Resume the producer."""
         assert self.producer is not None
         self.producer.resume_producing()
 
 
 class Stopping(RecordingConsumer):
-    """Stops the transfer."""
+    """A consumer that stops the transfer."""
 
     def write(self, data: bytes) -> None:
-        """Stop."""
+        """Stop the producer."""
         assert self.producer is not None
         self.producer.stop_producing()
 
 
 class Clinging(RecordingConsumer):
-    """Calls its producer after it was unregistered."""
+    """A consumer that calls its producer after it was unregistered."""
 
     def unregister_producer(self) -> None:
         """Pause once more."""
@@ -251,23 +251,23 @@ class Clinging(RecordingConsumer):
 
 
 class Promiscuous:
-    """Takes any number of producers."""
+    """A consumer that accepts any number of producers."""
 
     def register_producer(self, producer: Any, streaming: bool) -> None:
-        """Take it."""
+        """Accept the producer."""
 
     def write(self, data: bytes) -> None:
-        """Take it."""
+        """Keep the data."""
 
     def unregister_producer(self) -> None:
-        """Take note."""
+        """Record the call."""
 
 
 class FailingToClose(RecordingConsumer):
-    """Raises in the end."""
+    """A consumer that raises at the end."""
 
     def unregister_producer(self) -> None:
-        """Fail."""
+        """Raise an error."""
         raise OSError(28, "No space left on device")
 
 
@@ -292,10 +292,10 @@ async def test_a_bad_consumer_is_caught(
     options: dict[str, Any],
     complaint: str,
 ) -> None:
-    """Each defect has its name in the verdict."""
+    """The verdict names each defect."""
 
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    # Only the one that never goes on is waited for in vain.
+    # Only the one that never resumes costs a wait.
     patience = 0.1 if make is Stuck else 30.0
     with pytest.raises(ConformanceError, match=complaint):
         await check_consumer(make, received=received, patience=patience, **options)

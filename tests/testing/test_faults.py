@@ -1,4 +1,4 @@
-"""Faults of real peers: each is what its name says."""
+"""Each fault of a real peer is what its name says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def receive_all(sock: socket.socket) -> None:
 
 
 async def test_each_cut_is_what_it_says() -> None:
-    """A reset resets, a close and a half-close end; only the half-close goes on receiving."""
+    """A reset resets, a close and a half-close end, and only the half-close goes on receiving."""
 
     loop = asyncio.get_running_loop()
     for how in Cut:
@@ -40,7 +40,7 @@ async def test_each_cut_is_what_it_says() -> None:
 
 @pytest.mark.parametrize("nbytes", [0, 3, 10])
 async def test_a_peer_cuts_after_exactly_so_many_bytes(nbytes: int) -> None:
-    """In the middle of what comes, or at the end of file if that is first."""
+    """The cut comes within the data, or at the end of file if that is first."""
 
     ours, peer = await tcp_pair("::1", send_buffer=8192, receive_buffer=8192)
     ours.send(b"12345")

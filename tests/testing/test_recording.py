@@ -1,4 +1,4 @@
-"""Parties that note what is asked of them insist on their contracts."""
+"""Recording parties enforce their contracts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ftpdata.testing import (
 
 
 def test_recording_parties_insist_on_their_contracts() -> None:
-    """Misused, they raise and remember."""
+    """If they are misused, they raise, and record the misuse."""
 
     consumer = RecordingConsumer()
     with pytest.raises(ConformanceError):

@@ -1,4 +1,4 @@
-"""The sweep: it cancels everywhere, and finds what is left."""
+"""A sweep cancels at every suspension, and finds what is left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.harness.waiting import turns
 
 
 async def test_a_sweep_counts_the_suspensions() -> None:
-    """A scenario that is right passes, at each of them."""
+    """A correct scenario passes at each suspension."""
 
     runs = 0
     ended: list[bool] = []
@@ -31,7 +31,7 @@ async def test_a_sweep_counts_the_suspensions() -> None:
             ended.append(True)
 
     assert await sweep(scenario, check=lambda: ended.append(False)) == 3
-    # Once undisturbed, then for each kind three that are cancelled and one that is not.
+    # One run is undisturbed; then for each kind three are cancelled and one is not.
     assert runs == 1 + 2 * 4
     assert ended.count(True) == runs
 
@@ -84,7 +84,7 @@ async def _fails(left: list[Any]) -> None:
 async def test_a_sweep_finds_what_is_wrong(
     scenario: Callable[[list[Any]], Any], complaint: str
 ) -> None:
-    """Tasks, sockets, a swallowed cancellation, a hang, another exception: named with the place."""
+    """It names tasks, sockets, a swallowed cancellation, a hang or an error, with the place."""
 
     left: list[Any] = []
     with pytest.raises(AssertionError, match=complaint):
@@ -99,7 +99,7 @@ async def test_a_sweep_finds_what_is_wrong(
 
 
 async def test_a_sweep_finds_a_result_that_is_lost_on_the_way() -> None:
-    """Cancelled between the completion and the resumption: what was made is forgotten."""
+    """A cancellation between completion and resumption forgets what was made."""
 
     left: list[socket.socket] = []
 
@@ -121,7 +121,7 @@ async def test_a_sweep_finds_a_result_that_is_lost_on_the_way() -> None:
 
 
 async def test_a_sweep_has_a_limit_and_checks() -> None:
-    """A scenario without an end, and a check that fails, are told."""
+    """A scenario without an end is reported, and so is a check that fails."""
 
     async def long() -> None:
         for _ in range(20):

@@ -1,4 +1,4 @@
-"""Checks of targets: good ones pass, and each way to break the contract is found."""
+"""The checks of targets pass good ones, and find each way to break the contract."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from tests.harness.waiting import turns
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PartStore]:
-    """Give the parts beneath the test's directory."""
+    """Return the store of parts under the test's directory."""
 
     with PartStore(tmp_path) as parts:
         yield parts
 
 
 def names(directory: Path) -> list[str]:
-    """Name the files of a directory, hidden ones too."""
+    """Return the names of the files in a directory, including hidden ones."""
 
     return [path.name for path in directory.iterdir()]
 
 
 def read(path: Path) -> bytes | None:
-    """Return what is in a file; None if there is none."""
+    """Return the content of a file, or None if there is no file."""
 
     return path.read_bytes() if path.exists() else None
 
 
 @pytest.mark.parametrize("has_owner", [False, True])
 async def test_a_file_passes(tmp_path: Path, store: PartStore, *, has_owner: bool) -> None:
-    """With an owner of parts, and without."""
+    """A file target passes with an owner of parts, and without."""
 
     path = tmp_path / "file"
     owner = store.owner("ann") if has_owner else None
@@ -52,7 +52,7 @@ async def test_a_file_passes(tmp_path: Path, store: PartStore, *, has_owner: boo
 
 
 async def test_a_resumed_file_passes(tmp_path: Path, store: PartStore) -> None:
-    """What is kept, and what is gone on with."""
+    """A part is kept, and then resumed."""
 
     path, owner = tmp_path / "file", store.owner("ann")
     await check_resumable_target(
@@ -66,7 +66,7 @@ async def test_a_resumed_file_passes(tmp_path: Path, store: PartStore) -> None:
 
 @attrs.define
 class Memory:
-    """A store in memory, with the faults that are asked for."""
+    """A store in memory, with the requested faults."""
 
     faults: frozenset[str] = frozenset()
     published: bytes | None = None
@@ -94,7 +94,7 @@ class Target:
 
     @property
     def position(self) -> int:
-        """Where the next byte goes."""
+        """Return the offset of the next byte."""
 
         return 0 if "no position" in self.store.faults else len(self.content)
 
@@ -119,7 +119,7 @@ class Target:
             self.store.kept = None
 
     async def discard(self) -> None:
-        """Forget."""
+        """Discard the data."""
 
         if "discard publishes" in self.store.faults:
             self.store.published = bytes(self.content)
@@ -127,7 +127,7 @@ class Target:
             self.store.kept = None
 
     async def keep(self) -> None:
-        """Keep."""
+        """Keep the data for later."""
 
         if "keep publishes" in self.store.faults:
             self.store.published = bytes(self.content)
@@ -146,7 +146,7 @@ async def check(check_target: Any, *faults: str, patience: float = 5.0) -> None:
 
 @pytest.mark.parametrize("check_target", [check_upload_target, check_resumable_target])
 async def test_a_good_target_passes(check_target: Any) -> None:
-    """Of any kind."""
+    """Good targets of any kind pass."""
 
     await check(check_target)
 
@@ -162,14 +162,14 @@ async def test_a_good_target_passes(check_target: Any) -> None:
     ],
 )
 async def test_what_a_target_does_wrong(fault: str, message: str) -> None:
-    """The verdict says when, and which rule it broke."""
+    """The verdict says when it broke which rule."""
 
     with pytest.raises(ConformanceError, match=re.escape(message)):
         await check(check_upload_target, fault, patience=0.1)
 
 
 async def test_a_target_that_ignores_a_cancellation() -> None:
-    """A write ends when it is cancelled."""
+    """A write must end when it is cancelled."""
 
     store = Memory()
 
@@ -200,7 +200,7 @@ async def test_a_target_that_ignores_a_cancellation() -> None:
     ],
 )
 async def test_what_a_resumable_target_does_wrong(fault: str, message: str) -> None:
-    """The verdict says when, and which rule it broke."""
+    """The verdict says when it broke which rule."""
 
     with pytest.raises(ConformanceError, match=re.escape(message)):
         await check(check_resumable_target, fault)

@@ -1,4 +1,4 @@
-"""The transport in memory: it does what a network may do, when the test says so."""
+"""The transport in memory does what a network may do, when the test says so."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from tests.harness.waiting import turns
 
 
 class Script(asyncio.Protocol):
-    """A protocol that notes what the transport tells it."""
+    """A protocol that records the calls of its transport."""
 
     def __init__(self, *, keep_open: bool = False) -> None:
         self.calls: list[Any] = []
         self.keep_open = keep_open
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note it."""
+        """Record the call."""
         self.calls.append("made")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note it."""
+        """Record the call."""
         self.calls.append(exc or "lost")
 
     def data_received(self, data: bytes) -> None:
-        """Note it."""
+        """Record the call."""
         self.calls.append(data)
 
     def eof_received(self) -> bool:
-        """Note it."""
+        """Record the call."""
         self.calls.append("eof")
         return self.keep_open
 
     def pause_writing(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.calls.append("pause")
 
     def resume_writing(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.calls.append("resume")
 
 
@@ -77,7 +77,7 @@ async def test_the_network_takes_what_the_test_lets_it() -> None:
 
 
 async def test_what_is_fed_waits_until_it_is_read() -> None:
-    """As in a kernel: in order, while reading, the end of file last."""
+    """As in a kernel, data arrive in order, only while reading, and the end of file last."""
 
     script = Script(keep_open=True)
     transport = MemoryTransport(script)
@@ -98,7 +98,7 @@ async def test_what_is_fed_waits_until_it_is_read() -> None:
 
 
 async def test_an_end_of_file_closes_unless_kept_open() -> None:
-    """As in asyncio, it closes after the buffered data; TLS closes in any case."""
+    """As in asyncio, it closes after the buffered data; with TLS it closes in any case."""
 
     for tls, keep_open, closes in (
         (False, False, True),
@@ -120,7 +120,7 @@ async def test_an_end_of_file_closes_unless_kept_open() -> None:
 
 
 async def test_tls_has_no_half_close_and_tells_of_a_cut() -> None:
-    """No write_eof; the ssl_object says whether the end was announced."""
+    """There is no write_eof; the ssl_object says whether the end was announced."""
 
     transport = MemoryTransport(Script(), tls=True)
     assert not transport.can_write_eof()
@@ -135,7 +135,7 @@ async def test_tls_has_no_half_close_and_tells_of_a_cut() -> None:
 
 
 async def test_a_pair_is_one_connection() -> None:
-    """What one sends the other receives; an abort is a reset for the other."""
+    """What one side sends the other receives; an abort is a reset for the other side."""
 
     first, second = Script(keep_open=True), Script(keep_open=True)
     one, two = pair(first, second)
