@@ -1021,7 +1021,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="parts: the lock is held until the file has its name",
-        module="ftpdata/files/_places.py",
+        module="ftpdata/files/_part_place.py",
         check="                held = os.dup(self.fd)\n",
         instead="                held = os.open(os.devnull, os.O_RDONLY)\n",
         tests="tests/files/test_parts.py::test_the_order_of_a_durable_upload",
@@ -1143,7 +1143,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="nobody may open a file before it has its permissions",
         module="ftpdata/files/_places.py",
-        check="self._permissions if replaced is None else _PRIVATE",
+        check="self._permissions if replaced is None else PRIVATE",
         instead="self._permissions",
         tests="tests/files/test_attributes.py::test_nobody_may_open_it_before",
     ),
@@ -1163,7 +1163,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="what insists on being atomic is not copied in",
-        module="ftpdata/files/_places.py",
+        module="ftpdata/files/_finding.py",
         check="        if atomic_only:\n",
         instead="        if False:\n",
         tests="tests/files/test_places.py::test_a_host_that_insists_on_whole_files",
@@ -1288,7 +1288,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="modes: a part without a byte is none",
-        module="ftpdata/files/_places.py",
+        module="ftpdata/files/_part_place.py",
         check=" or not os.fstat(fd).st_size:\n",
         instead=":\n",
         tests="tests/files/test_parts.py::test_an_upload_of_which_nothing_came",

@@ -22,19 +22,12 @@ from ..errors import BadArgument, error_for_end, error_for_oserror, error_for_pe
 from ..outcome import End
 from ._cache import lives_in_memory as on_memory
 from ._descriptors import let_go, write_all
+from ._finding import place_for_new, place_for_replacing, place_for_resuming
 from ._location import Location
 from ._names import ERRORS_OF_NAMES, FilePath
 from ._part_locks import LockHeld
-from ._places import (
-    HiddenPlace,
-    Keeping,
-    NamedPlace,
-    PartPlace,
-    Place,
-    place_for_new,
-    place_for_replacing,
-    place_for_resuming,
-)
+from ._part_place import Keeping, PartPlace
+from ._places import HiddenPlace, NamedPlace, Place
 from ._workers import WorkerCalls
 from .parts import TAKEOVER_PATIENCE, Holding, PartOwner
 

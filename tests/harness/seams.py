@@ -17,8 +17,10 @@ import pytest
 from ftpdata.files import (
     _attributes,
     _descriptors,
+    _finding,
     _location,
     _part_locks,
+    _part_place,
     _places,
     parts,
     source,
@@ -39,7 +41,10 @@ class _Calls:
         return getattr(self._below, name)
 
 
-_FILES = (_attributes, _descriptors, _location, _part_locks, _places, parts, source, target)
+_FILES = (
+    *(_attributes, _descriptors, _finding, _location, _part_locks, _part_place, _places),
+    *(parts, source, target),
+)
 """The modules that open, read and write files."""
 
 

@@ -100,12 +100,14 @@ class Chain:
 
         for _ in range(self.chooser.randrange(MOST_CUTS + 1)):
             way = self.chooser.choice(WAYS)
-            is_disturbed = self.chooser.random() < DISTURBED
             async with asyncio.TaskGroup() as tasks:
-                if is_disturbed:
-                    tasks.create_task(self._another(self.chooser.choice(["ann", "bob"])))
+                if self.chooser.random() < DISTURBED:
+                    tasks.create_task(self._another("bob"))
                 await self._once(way)
             self.check()
+            if self.chooser.random() < DISTURBED:
+                await self._another("ann")
+                self.check()
 
         for _ in range(TRIES):
             if await self._finish():
@@ -161,7 +163,11 @@ class Chain:
         return await send(client, f"{verb} {self.name}", data)
 
     async def _another(self, user: str) -> None:
-        """Another client writes the same name, whole."""
+        """Another client writes the same name, whole.
+
+        Meanwhile only another user does: two clients of one user are one to the server, which
+        lets one go on with what the other sends.
+        """
 
         async with self.serving.connected() as client:
             await log_in(client, user)
