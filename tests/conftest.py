@@ -1,12 +1,12 @@
-"""What holds for every test: event loops, leaks, blocking calls.
+"""Rules for every test: event loops, leaks, blocking calls.
 
 * ``async def test_…`` runs in a new event loop in debug mode, once on asyncio and once on uvloop.
-* ftpdata and examples may not block the loop of an async test.
+* ftpdata and examples must not block the loop of an async test.
 * No test leaves behind tasks, threads, child processes, file descriptors (bound ports among
   them), unclosed transports, temporary files, or exceptions that nobody retrieved.
 
-Exceptions from these rules are markers; each wants a reason (``pytest --markers``). That the rules
-bite is tested by ``test_conftest.py``.
+Exceptions from these rules are markers, each with a reason (``pytest --markers``).
+``test_conftest.py`` tests that the rules are enforced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.harness.leaks import CAN_SEE_DESCRIPTORS, Holdings, hidden_files
 from tests.harness.loops import LOOP_FACTORIES, run_in_new_loop, warm_up
 from tests.harness.shares import Share
 
-# On a machine that is busy elsewhere, a limit on the time of examples would fail at random.
+# On a busy machine a time limit for examples would fail at random.
 hypothesis.settings.register_profile(
     "ftpdata",
     deadline=None,
@@ -47,7 +47,7 @@ _LOOP_FIXTURE = "loop_name"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the loops be chosen."""
+    """Add the options that choose the loops and the share."""
 
     parser.addoption(
         "--loop",
@@ -71,11 +71,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Keep the files of the tests on a disk, where there is one.
+    """Keep the files of the tests on a disk, if there is one.
 
-    Many systems hold /tmp in memory, where ftpdata needs no threads: the tests that want one to
-    hang, or count what is waited for, would find none. What is special in memory has tests of its
-    own, in /dev/shm.
+    Many systems keep /tmp in memory, where ftpdata needs no threads: tests that let a thread
+    hang, or count waits, would find none. Files in memory have tests of their own, in /dev/shm.
     """
 
     if _is_in_memory(tempfile.gettempdir()) and not _is_in_memory(_ON_DISK):
@@ -103,7 +102,7 @@ def _loops(config: pytest.Config) -> list[str]:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say which of the checks this system allows."""
+    """Report which of the checks this system permits."""
 
     return [
         "event loops: " + ", ".join(name for name in _loops(config) if LOOP_FACTORIES[name]),
@@ -116,7 +115,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def _async_function(function: Any) -> Callable[..., Coroutine[Any, Any, object]] | None:
-    """Return the coroutine function behind a test, if there is one, also below ``@given``."""
+    """Return the coroutine function of a test, if it has one, also under ``@given``."""
 
     inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
     return inner if inspect.iscoroutinefunction(inner) else None
@@ -124,14 +123,14 @@ def _async_function(function: Any) -> Callable[..., Coroutine[Any, Any, object]]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: Any) -> None:
-    """Let every async test ask for the name of a loop."""
+    """Give every async test the name of a loop as a parameter."""
 
     if collector.istestfunction(obj, name) and _async_function(obj):
         pytest.mark.usefixtures(_LOOP_FIXTURE)(obj)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every async test once on each loop; one that is not installed is a visible skip."""
+    """Run every async test once on each loop; a loop that is not installed is a visible skip."""
 
     if _LOOP_FIXTURE not in metafunc.fixturenames:
         return
@@ -171,7 +170,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         run(**arguments)
         return True
 
-    # Hypothesis calls the inner test for every example: each gets a loop of its own.
+    # Hypothesis calls the inner test for every example: each gets its own loop.
     function.hypothesis.inner_test = run
     try:
         function(**arguments)
@@ -182,7 +181,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def _reason(mark: pytest.Mark | None) -> None:
-    """Insist that an exception from the rules is explained."""
+    """Require a reason for an exception from the rules."""
 
     if mark is not None and not (len(mark.args) == 1 and isinstance(mark.args[0], str)):
         raise pytest.UsageError(f"mark {mark.name} wants one argument, the reason")
@@ -190,7 +189,7 @@ def _reason(mark: pytest.Mark | None) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the share of the tests that was asked for."""
+    """Keep the requested share of the tests."""
 
     share: Share | None = config.getoption("--share")
     if share is None:
@@ -206,10 +205,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Open what stays open for ever; spare the collector, which runs after each test, the rest."""
+    """Open what stays open for ever, and hide all that exists from the garbage collector."""
 
     warm_up()
-    # In debug mode, asyncio notes where each callback was made, and asks the system each time
+    # In debug mode, asyncio records where each callback was made, and each time asks the system
     # whether the sources have changed since: a sixth of the time of all tests.
     linecache.checkcache = _believe_the_cache
     gc.collect()
@@ -217,7 +216,7 @@ def pytest_collection_finish() -> None:
 
 
 def _believe_the_cache(filename: str | None = None) -> None:
-    """Take it that no source file changes while the tests run."""
+    """Assume that no source file changes while the tests run."""
 
 
 _tests_run = itertools.count(1)
@@ -225,9 +224,9 @@ _FREEZE_EVERY = 16
 
 
 def _spare_the_collector() -> None:
-    """Freeze what outlives the tests, now and then, for it grows with each (reports, caches).
+    """Freeze what outlives the tests now and then, since each test adds to it (reports, caches).
 
-    Not after every test, since what belongs to the one just ended would stay for ever.
+    This is not done after every test, since the objects of the last test would stay for ever.
     """
 
     if next(_tests_run) % _FREEZE_EVERY == 0:
@@ -235,7 +234,7 @@ def _spare_the_collector() -> None:
 
 
 class _AsyncioErrors(logging.Handler):
-    """Keeps what event loops complain of: exceptions never retrieved, tasks destroyed."""
+    """Keeps the errors that event loops report: exceptions never retrieved, tasks destroyed."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -252,15 +251,15 @@ class _AsyncioErrors(logging.Handler):
 
 @contextmanager
 def _unraisable_exceptions() -> Iterator[list[str]]:
-    """Keep what finalizers raise, ResourceWarnings above all, as text.
+    """Keep what finalizers raise, above all ResourceWarnings, as text.
 
-    pytest would do it too, but it blames the next test where this one fails for another reason.
+    pytest would do so, too, but it blames the next test if this one fails for another reason.
     """
 
     messages: list[str] = []
 
     def keep(unraisable: sys.UnraisableHookArgs) -> None:
-        # Text only: to hold on to the object would resurrect it.
+        # Keep only text: a reference to the object would resurrect it.
         message = unraisable.err_msg or f"exception ignored in {unraisable.object!r}"
         messages.append(f"{message}: {unraisable.exc_value!r}")
 
@@ -275,7 +274,7 @@ def _unraisable_exceptions() -> Iterator[list[str]]:
 def _nothing_left_behind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Fail a test that leaves something behind. Set up first, so that it looks last."""
+    """Fail a test that leaves something behind. It is set up first, so that it checks last."""
 
     allowed = request.node.get_closest_marker("leaks_allowed")
     _reason(allowed)
@@ -325,7 +324,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def served_directory(tmp_path: Path) -> Iterator[Path]:
-    """Give an empty directory to serve; fail if a hidden file stays that nobody can resume."""
+    """Return an empty directory to serve; fail if it keeps a hidden file that nobody can resume."""
 
     directory = tmp_path / "served"
     directory.mkdir()

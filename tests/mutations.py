@@ -1,9 +1,9 @@
-"""Delete each check of the data connection's security in turn: a test must notice.
+"""Delete each security check of the data connection in turn: a test must notice.
 
 ``python -m tests.mutations`` copies the project into a temporary directory,
 breaks one check there, and runs the tests that are named for it, which must
-fail. A check that can be deleted in silence is a promise that nobody keeps.
-``python -m tests.mutations WORD`` tries those whose name has the word.
+fail. A check that can be deleted unnoticed is a promise that nobody keeps.
+``python -m tests.mutations WORD`` tries the checks whose names contain the word.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Mutation:
     """One check, and how it is deleted.
 
     Attributes:
-        name: Of the check.
+        name: Name of the check.
         module: Path of the file.
-        check: Text of the check; it stands there once.
-        instead: What replaces it.
+        check: Text of the check, which occurs once in the file.
+        instead: The text that replaces it.
         tests: Names of tests of which at least one must fail.
-        patience: Seconds after which they hang, and do not fail.
+        patience: Seconds after which the tests are considered to hang, instead of failing.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Addresses in commands and replies, and the policy about peers."""
+"""Addresses in commands and replies, and the policy for peers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ports = st.integers(1, 65535)
 ipv4_addresses = st.ip_addresses(v=4).map(str)
 addresses = st.builds(HostPort, st.ip_addresses(), ports)
 
-# Values of HostPort.
+# Values of HostPort
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ addresses = st.builds(HostPort, st.ip_addresses(), ports)
 def test_host_is_normalised(
     given_host: str | ipaddress.IPv4Address | ipaddress.IPv6Address, host: str
 ) -> None:
-    """One address has one text; a mapped one is the IPv4 address."""
+    """Each address has one text; a mapped address becomes the IPv4 address."""
     address = HostPort(given_host, 2121)
     assert address.host == host
     assert address.ip == ipaddress.ip_address(host)
@@ -71,7 +71,7 @@ def test_host_is_normalised(
     ],
 )
 def test_host_that_is_not_an_address_is_refused(host: str) -> None:
-    """No names, no scope ids, no numbers that are not plain decimal, no other types."""
+    """Names, scope ids, numbers that are not plain decimal and other types are refused."""
     with pytest.raises(BadAddress, match="address") as caught:
         HostPort(host, 2121)
 
@@ -89,7 +89,7 @@ def test_port_out_of_range_is_refused(port: int) -> None:
 
 
 def test_address_as_text_and_as_value() -> None:
-    """An address prints as one expects, is compared by value, and cannot be changed."""
+    """An address prints as expected, is compared by value, and cannot be changed."""
     assert str(HostPort("192.0.2.1", 20)) == "192.0.2.1:20"
     assert str(HostPort("2001:db8::1", 20)) == "[2001:db8::1]:20"
     assert HostPort("::ffff:192.0.2.1", 20) == HostPort("192.0.2.1", 20)
@@ -98,7 +98,7 @@ def test_address_as_text_and_as_value() -> None:
         HostPort("192.0.2.1", 20).port = 21  # type: ignore[misc]
 
 
-# Notations: one table, both directions.
+# Notations: one table for both directions
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_port_as_devices_send_it(argument: str) -> None:
     ],
 )
 def test_eprt_as_devices_send_it(argument: str) -> None:
-    """The same for EPRT; but no address has leading zeros, which some peers take for octal."""
+    """The same holds for EPRT, but no address has leading zeros: some peers read them as octal."""
     assert parse_eprt(argument) == HostPort("192.168.1.103", 1025)
 
 
@@ -167,13 +167,13 @@ def test_eprt_as_devices_send_it(argument: str) -> None:
     ["229 Ready (|||01025|)", "229 Ready (||| 1025 |)", "229 Ready ( |||1025| )", "(|||1025|) "],
 )
 def test_epsv_replies_as_devices_send_them(text: str) -> None:
-    """And for the reply to EPSV."""
+    """The same holds for the reply to EPSV."""
     assert parse_epsv_reply(text) == 1025
 
 
 @pytest.mark.parametrize("argument", ["1 ", " 1", "01"])
 def test_epsv_as_devices_send_it(argument: str) -> None:
-    """And for EPSV itself."""
+    """The same holds for EPSV itself."""
     assert parse_epsv(argument) is NetworkProtocol.IPV4
     assert parse_epsv(" all ") == EPSV_ALL
     assert parse_epsv(" ") is None
@@ -207,7 +207,7 @@ def test_epsv_reply_round_trip(port: int) -> None:
 
 @pytest.mark.parametrize("delimiter", [chr(code) for code in range(33, 127)])
 def test_every_legal_delimiter(delimiter: str) -> None:
-    """All of the 94 delimiters of RFC 2428 §2 work, where they are in no field."""
+    """All of the 94 delimiters of RFC 2428 §2 work, if no field contains them."""
     for protocol, host, port in (("1", "33.4.5.66", 7788), ("2", "9::9", 9999), ("2", "::", 1)):
         argument = delimiter.join(("", protocol, host, str(port), ""))
         if delimiter in f"{protocol}{host}{port}":
@@ -265,7 +265,7 @@ def test_bad_number_in_port(number: str, position: int) -> None:
     ],
 )
 def test_bad_argument_of_port(argument: str) -> None:
-    """Six numbers, no more, no less, nothing around them, and not port 0."""
+    """There are six numbers, no more, no less, with nothing around them, and the port is not 0."""
     with pytest.raises(BadAddress) as caught:
         parse_port(argument)
 
@@ -295,7 +295,7 @@ def test_bad_argument_of_port(argument: str) -> None:
     ],
 )
 def test_pasv_replies_of_real_servers(text: str) -> None:
-    """The numbers are found wherever the server put them (RFC 1123 §4.1.2.6)."""
+    """The numbers are found wherever the server puts them (RFC 1123 §4.1.2.6)."""
     assert parse_pasv_reply(text) == HostPort("127.0.0.1", 1075)
 
 
@@ -313,7 +313,7 @@ def test_pasv_replies_of_real_servers(text: str) -> None:
     ],
 )
 def test_bad_pasv_replies(text: str) -> None:
-    """Numbers that are part of something else, or of another reply, are not taken."""
+    """Numbers that are part of something else, or of another reply, are not used."""
     with pytest.raises(BadAddress):
         parse_pasv_reply(text)
 
@@ -337,7 +337,7 @@ def test_bad_pasv_replies(text: str) -> None:
     ],
 )
 def test_bad_argument_of_eprt(argument: str) -> None:
-    """Anything but the notation, an address of the family named, and a port is refused."""
+    """Anything but the notation, an address of the given family, and a port is refused."""
     with pytest.raises(BadAddress) as caught:
         parse_eprt(argument)
 
@@ -366,7 +366,7 @@ def test_unknown_protocol_in_eprt_and_epsv(family: str) -> None:
 def test_protocol_that_this_host_does_not_have(
     supported: tuple[int, ...], good: str, bad: str
 ) -> None:
-    """A caller with one family only refuses the other, and says which it has."""
+    """A caller with a single family refuses the other one, and says which it has."""
     assert parse_eprt(good, supported=supported).network_protocol == supported[0]
     assert parse_epsv(str(supported[0]), supported=supported) == supported[0]
     for parse, argument in ((parse_eprt, f"|{bad}|x|y|"), (parse_epsv, bad)):
@@ -378,7 +378,7 @@ def test_protocol_that_this_host_does_not_have(
 
 
 def test_only_known_protocols_are_supported() -> None:
-    """A family that has no notation here is refused even where the caller lists it."""
+    """A family that has no notation is refused even if the caller lists it."""
     with pytest.raises(UnsupportedNetworkProtocol):
         parse_epsv("3", supported=(1, 2, 3))
 
@@ -436,14 +436,14 @@ def test_epsv_replies_of_real_servers(text: str) -> None:
     ],
 )
 def test_bad_epsv_replies(text: str) -> None:
-    """Half a notation, one that is filled in, a bad port or another code is refused."""
+    """Half a notation, one that is not left empty, a bad port or another code is refused."""
     with pytest.raises(BadAddress):
         parse_epsv_reply(text)
 
 
 @pytest.mark.parametrize("write", [format_port, format_pasv_reply])
 def test_ipv6_address_does_not_fit_port_and_pasv(write: Callable[[HostPort], str]) -> None:
-    """An IPv6 address cannot be told in six numbers: 522, use EPRT and EPSV."""
+    """Six numbers cannot express an IPv6 address: 522, use EPRT and EPSV."""
     with pytest.raises(UnsupportedNetworkProtocol, match="EPSV") as caught:
         write(HostPort("::1", 2121))
 
@@ -493,7 +493,7 @@ def test_what_is_parsed_is_a_valid_address(text: str) -> None:
         assert parse_eprt(format_eprt(address)) == address
 
 
-# Policy.
+# Policy
 
 EXACT = PeerPolicy.exact()
 NEAR = PeerPolicy.same_network()
@@ -555,14 +555,14 @@ FXP = PeerPolicy.any()
 def test_check_of_a_peer(
     policy: PeerPolicy, candidate: str, control: str | None, accepted: bool
 ) -> None:
-    """The policy accepts a connected peer, or says in words why not."""
+    """The policy accepts a connected peer, or says in words why it does not."""
     reason = policy.check(candidate, control)
     assert (reason is None) is accepted, reason
     assert reason is None or reason
 
 
 def test_reasons_are_words_for_a_log() -> None:
-    """A reason says what was compared with what, on one line, whatever the peer is called."""
+    """A reason says what was compared with what, on one line, whatever the peer's name is."""
     assert EXACT.check("192.0.2.2", "192.0.2.1") == "192.0.2.2 is not the control peer 192.0.2.1"
     assert NEAR.check("192.0.3.2", "192.0.2.1") == (
         "192.0.3.2 is not in the /24 network of the control peer 192.0.2.1"
@@ -578,7 +578,7 @@ def test_reasons_are_words_for_a_log() -> None:
 
 
 def test_values_of_ipaddress_are_as_good_as_text() -> None:
-    """Addresses may be given as values of the ipaddress module."""
+    """Addresses may be values of the ipaddress module."""
     mapped = ipaddress.ip_address("::ffff:192.0.2.1")
     assert EXACT.check(mapped, ipaddress.ip_address("192.0.2.1")) is None
     assert EXACT.check_target(HostPort("192.0.2.1", 2121), mapped) is None
@@ -603,7 +603,7 @@ PUBLIC = "192.0.2.1"
         (EXACT, "fe80::1", "fe80::1%eth0", None),
         (EXACT, "240.0.0.1", "240.0.0.1", None),
         (EXACT, "64:ff9b::c000:201", "64:ff9b::c000:201", None),
-        # What nobody may name.
+        # Targets that nobody may name.
         (EXACT, "0.0.0.0", "0.0.0.0", "unspecified"),
         (EXACT, "0.1.2.3", PUBLIC, "unspecified"),
         (EXACT, "::", "::", "unspecified"),
@@ -616,7 +616,7 @@ PUBLIC = "192.0.2.1"
         (PeerPolicy.any(special_targets=True), "0.0.0.0", PUBLIC, "unspecified"),
         (PeerPolicy.any(special_targets=True), "::ffff:0.0.0.0", PUBLIC, "unspecified"),
         (PeerPolicy.allow(["0.0.0.0/32"]), "0.0.0.0", PUBLIC, "unspecified"),
-        # Inside from outside.
+        # Inside addresses, named from outside.
         (EXACT, "127.0.0.1", PUBLIC, "loopback"),
         (EXACT, "::ffff:127.0.0.1", PUBLIC, "loopback"),
         (FXP, "127.0.0.1", PUBLIC, "loopback"),
@@ -637,7 +637,7 @@ PUBLIC = "192.0.2.1"
         (FXP, "10.0.0.1", "127.0.0.1", "private"),
         (FXP, "198.51.100.1", "10.0.0.1", None),
         (FXP, "172.32.0.1", PUBLIC, None),
-        # Only the control peer itself.
+        # Addresses that only the control peer itself may name.
         (FXP, "169.254.169.254", PUBLIC, "link-local"),
         (FXP, "169.254.169.254", "169.254.1.1", "link-local"),
         (FXP, "169.254.1.1", "169.254.1.1", None),
@@ -646,7 +646,7 @@ PUBLIC = "192.0.2.1"
         (FXP, "250.1.2.3", PUBLIC, "reserved"),
         (FXP, "::127.0.0.1", "127.0.0.1", "reserved"),
         (FXP, "64:ff9b::7f00:1", PUBLIC, "reserved"),
-        # Told so.
+        # Addresses that the host permits explicitly.
         (PeerPolicy.any(special_targets=True), "127.0.0.1", PUBLIC, None),
         (PeerPolicy.any(special_targets=True), "169.254.169.254", PUBLIC, None),
         (PeerPolicy.exact(special_targets=True), "127.0.0.1", PUBLIC, "not the control peer"),
@@ -657,7 +657,7 @@ PUBLIC = "192.0.2.1"
         (PeerPolicy.allow(["169.254.0.0/16"]), "169.254.169.254", PUBLIC, None),
         (PeerPolicy.allow(["8.0.0.0/5"]), "10.1.2.3", PUBLIC, "private"),
         (PeerPolicy.allow(["0.0.0.0/0"]), "127.0.0.1", PUBLIC, "loopback"),
-        # Foreigners.
+        # Addresses of others.
         (EXACT, "198.51.100.1", PUBLIC, "not the control peer"),
         (EXACT, "192.0.2.2", PUBLIC, "not the control peer"),
         (EXACT, "2001:db8::1", PUBLIC, "not the control peer"),
@@ -674,7 +674,7 @@ PUBLIC = "192.0.2.1"
 def test_check_of_a_target(
     policy: PeerPolicy, target: str, control: str | None, word: str | None
 ) -> None:
-    """A target of an active connection is accepted, or refused with the reason."""
+    """A target of an active connection is accepted, or refused with a reason."""
     reason = policy.check_target(HostPort(target, 2121), control)
     if word is None:
         assert reason is None
@@ -693,7 +693,7 @@ CONSTRUCTORS: list[Callable[..., PeerPolicy]] = [
 
 @pytest.mark.parametrize("make", CONSTRUCTORS)
 def test_privileged_ports(make: Callable[..., PeerPolicy]) -> None:
-    """Every policy refuses ports below 1024, to anybody, until told otherwise (RFC 2577 §3)."""
+    """Every policy refuses ports below 1024 to anybody, unless they are permitted (RFC 2577 §3)."""
     for port in (1, 20, 25, 80, 1023):
         assert make().check_target(HostPort(PUBLIC, port), PUBLIC) == f"port {port} is privileged"
         assert make(privileged_ports=True).check_target(HostPort(PUBLIC, port), PUBLIC) is None
@@ -705,13 +705,13 @@ def test_privileged_ports(make: Callable[..., PeerPolicy]) -> None:
 
 @pytest.mark.parametrize("make", CONSTRUCTORS)
 def test_every_policy_can_permit_special_targets(make: Callable[..., PeerPolicy]) -> None:
-    """The permission is a part of the value."""
+    """The permission is part of the value."""
     assert make().special_targets is False
     assert make(special_targets=True).special_targets is True
 
 
 def test_policy_is_a_value() -> None:
-    """Policies are compared by value, can be kept in sets, and cannot be changed."""
+    """Policies are compared by value, can be put into sets, and cannot be changed."""
     assert PeerPolicy() == PeerPolicy.exact()
     assert PeerPolicy.allow(["10.0.0.0/8"]) == PeerPolicy.allow(["::ffff:10.0.0.0/104"])
     assert len({EXACT, NEAR, SITES, FXP, PeerPolicy.any()}) == 4
@@ -731,7 +731,7 @@ def test_policy_is_a_value() -> None:
     ],
 )
 def test_which_policies_need_no_control_peer(policy: PeerPolicy, accepts_any: bool) -> None:
-    """Only a policy without foreigners, of either family, accepts any peer."""
+    """Only a policy that admits everybody in both families needs no control peer."""
     assert policy.accepts_any is accepts_any
 
 
@@ -747,13 +747,13 @@ def test_prefix_out_of_range(ipv4_prefix: int, ipv6_prefix: int) -> None:
 
 @pytest.mark.parametrize("network", ["10.0.0.1/8", "example.org", "10.0.0.0/33", ""])
 def test_bad_network(network: str) -> None:
-    """A network with host bits set is more likely a mistake than a wish."""
+    """A network with host bits set is more likely to be a mistake than intended."""
     with pytest.raises(ValueError):
         PeerPolicy.allow([network])
 
 
 def test_one_text_is_not_a_list_of_networks() -> None:
-    """A text in place of a list is refused, not read letter by letter."""
+    """A text instead of a list is refused, not read letter by letter."""
     with pytest.raises(TypeError, match="list"):
         PeerPolicy.allow("10.0.0.0/8")
 
@@ -770,7 +770,7 @@ hosts = st.one_of(
 )
 port_arguments = st.one_of(
     six_numbers.map(",".join),
-    # The right host and any port, so that what is accepted is generated, too.
+    # The right host with any port, so that accepted addresses are generated, too.
     st.tuples(st.integers(0, 255), st.integers(0, 255)).map(
         lambda pair: f"192,0,2,1,{pair[0]},{pair[1]}"
     ),
@@ -785,7 +785,7 @@ eprt_arguments = st.builds(
 
 
 def check_no_bounce(target: HostPort, control: str) -> None:
-    """Compare the decision of the exact policy with the rule, written in another way."""
+    """Compare the decision of the exact policy with the rule, written in a different way."""
     own = str(ipaddress.ip_address(control.removeprefix("::ffff:")))
     accepted = EXACT.check_target(target, control) is None
     assert accepted is (target.host == own and target.port >= 1024)
@@ -805,7 +805,7 @@ def test_no_bounce_under_exact(port_argument: str, eprt_argument: str, control: 
 
 
 def test_no_bounce_through_any_delimiter() -> None:
-    """Every delimiter, host, port and control peer together: over 10,000 that parse."""
+    """Every delimiter, host, port and control peer is combined: over 10,000 that parse."""
     hosts = {
         1: [*(host for host in CONTROL if ":" not in host), "0.0.0.0", "255.255.255.255"],
         2: ["::1", "::", "2001:db8::1", "::ffff:192.0.2.1", "::192.0.2.1", "fe80::1"],
@@ -831,7 +831,7 @@ def test_no_bounce_through_any_delimiter() -> None:
 def test_a_wider_policy_accepts_what_a_narrower_one_does(
     target: HostPort, control: str | None
 ) -> None:
-    """What exact accepts, every policy accepts; none accepts a target that nobody may name."""
+    """Every policy accepts what exact accepts; none accepts a target that nobody may name."""
     narrow = EXACT.check_target(target, control)
     for policy in (NEAR, SITES, FXP):
         wide = policy.check_target(target, control)

@@ -14,7 +14,7 @@ PEERS = ("slow", "fast")
 
 
 def row(values: dict[str, tuple[float, ...]], *, is_better_if_more: bool = True) -> Row:
-    """Make a row from the figures of its servers."""
+    """Return a row with the figures of its servers."""
 
     figures = {name: Figure(given) for name, given in values.items()}
     return Row("Work", "units", is_better_if_more, figures)
@@ -28,7 +28,7 @@ def test_a_figure_is_the_median_of_its_rounds() -> None:
 
 
 def test_processor_time_is_divided_by_what_was_moved() -> None:
-    """Where nothing was moved, it says nothing."""
+    """If nothing was moved, there is no figure."""
 
     assert Figure((1.0,), (3.0, 2)).cpu_of_each == 1.5
     assert Figure((1.0,), (3.0, 0)).cpu_of_each is None
@@ -37,14 +37,14 @@ def test_processor_time_is_divided_by_what_was_moved() -> None:
 
 @pytest.mark.parametrize(("is_better_if_more", "expected"), [(True, 2.0), (False, 0.5)])
 def test_a_ratio_above_one_is_better(is_better_if_more: bool, expected: float) -> None:
-    """Also where less is better."""
+    """This also holds where less is better."""
 
     made = row({"ours": (10.0,), "limit": (5.0,)}, is_better_if_more=is_better_if_more)
     assert made.ratio("ours", "limit") == expected
 
 
 def test_there_is_no_ratio_to_what_has_no_figure() -> None:
-    """A server that is missing, failed, or took no time at all."""
+    """A server that is missing, failed, or took no time at all has no ratio."""
 
     made = row({"ours": (10.0,), "failed": (), "zero": (0.0,)})
     assert made.ratio("ours", "missing") is None
@@ -53,7 +53,7 @@ def test_there_is_no_ratio_to_what_has_no_figure() -> None:
 
 
 def test_the_best_peer_has_the_best_median() -> None:
-    """The most, or the least where that is better; of those that have a figure."""
+    """The best is the most, or the least where that is better, of those that have a figure."""
 
     values: dict[str, tuple[float, ...]] = {"slow": (1.0, 2.0, 9.0), "fast": (3.0,), "failed": ()}
     assert row(values).best(values) == "fast"
@@ -66,13 +66,13 @@ def test_the_best_peer_has_the_best_median() -> None:
     [(None, "–"), (0.0, "0.00"), (0.897, "0.90"), (12.34, "12.3"), (1234.5, "1,234")],
 )
 def test_figures_have_three_digits(value: float | None, expected: str) -> None:
-    """As many as the noise leaves."""
+    """More digits would only show noise."""
 
     assert format_number(value) == expected
 
 
 def test_the_table_has_a_column_for_each_server_and_two_ratios() -> None:
-    """Cells stand under each other; what is missing is a dash."""
+    """Cells are aligned; a missing figure is a dash."""
 
     table = format_table(
         [row({"ours": (90.0,), "limit": (100.0,), "slow": (30.0,), "fast": (60.0,)})],
@@ -93,13 +93,13 @@ def test_the_table_has_a_column_for_each_server_and_two_ratios() -> None:
 
 
 def elements(svg: str, name: str) -> list[ET.Element]:
-    """Find elements of a plot, which must be well-formed."""
+    """Return elements of a plot, which must be well-formed."""
 
     return ET.fromstring(svg).findall(f"{{http://www.w3.org/2000/svg}}{name}")
 
 
 def test_bars_are_as_long_as_the_medians() -> None:
-    """A server without a figure has none; names are escaped."""
+    """A server without a figure has no bar; names are escaped."""
 
     figures = {"ours": Figure((50.0,)), "<them>": Figure((90.0, 100.0, 100.0)), "none": Figure()}
     svg = bars("Work", "units", figures, ours="ours")
@@ -117,7 +117,7 @@ def test_nothing_to_plot_is_a_plot() -> None:
 
 
 def test_lines_begin_at_zero() -> None:
-    """What is flat looks flat, and half as much is half as high."""
+    """A flat line looks flat, and half the value has half the height."""
 
     svg = lines("Work", "units", {"a": ((1, 2), (10.0, 10.0)), "b": ((1, 2), (5.0, 5.0))})
     upper, lower = (

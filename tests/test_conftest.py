@@ -1,4 +1,4 @@
-"""The rules of `conftest` bite: each offence is committed in a pytest of its own, and caught."""
+"""The rules of `conftest` are enforced: each offence, in a pytest run of its own, is caught."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ needs_blockbuster = pytest.mark.skipif(not CAN_SEE_BLOCKING, reason="no blockbus
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Run the offenders once; give what pytest said about each, "" for a pass."""
+    """Run the offenders once; return what pytest said about each, "" for a pass."""
 
     directory = tmp_path_factory.mktemp("offenders")
     tests = directory / "test_offenders.py"
@@ -329,7 +329,7 @@ def test_honest_async_tests_pass(outcomes: dict[str, str], name: str, loop: str)
 
 
 def test_asyncio_only_leaves_out_the_other_loops(outcomes: dict[str, str]) -> None:
-    """The mark `asyncio_only` takes the other loops away."""
+    """The mark `asyncio_only` excludes the other loops."""
     assert [name for name in outcomes if "asyncio_only" in name] == ["test_asyncio_only[asyncio]"]
 
 
@@ -348,7 +348,7 @@ def test_asyncio_only_leaves_out_the_other_loops(outcomes: dict[str, str]) -> No
     ],
 )
 def test_offence_is_caught(outcomes: dict[str, str], name: str, complaint: str) -> None:
-    """A test that leaves something behind, or warns, fails, and is told what it was."""
+    """A test that leaves something behind, or warns, fails, and the report says what it was."""
     assert complaint in outcomes[name].replace(os.sep, "/")
 
 
@@ -384,7 +384,7 @@ def test_async_offence_is_caught(
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_shares_together_are_all_tests_and_each_touches_every_file(parts: int) -> None:
-    """Whatever the number of tests in a file, fewer than there are shares included."""
+    """This holds for any number of tests in a file, even fewer than there are shares."""
     tests = [(file, number) for file in range(1, 12) for number in range(file)]
     together = []
     for part in range(1, parts + 1):
@@ -398,13 +398,13 @@ def test_shares_together_are_all_tests_and_each_touches_every_file(parts: int) -
 
 @pytest.mark.parametrize("text", ["0/7", "8/7", "1", "1/2/3", "a/b", ""])
 def test_a_share_that_there_is_not(text: str) -> None:
-    """It is refused."""
+    """A share that does not exist is refused."""
     with pytest.raises(ValueError):
         Share.parse(text)
 
 
 def test_a_share_runs_alone(tmp_path: Path) -> None:
-    """It is run; the other tests count as deselected."""
+    """Only the share runs; the other tests count as deselected."""
     (tmp_path / "test_five.py").write_text("def test_first(): pass\ndef test_second(): pass\n")
     command = (sys.executable, "-m", "pytest", "-v", "-c", str(ROOT / "pyproject.toml"))
     run = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tests of `ftpdata.contracts`: what is refused where it is handed over."""
+"""Tests of `ftpdata.contracts`: wrong objects are refused where they are passed in."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PUSH = (*PULL, "pause_producing")
 
 
 def with_methods(*names: str) -> object:
-    """Make an object that has methods of these names."""
+    """Return an object that has methods of these names."""
 
     return type("Made", (), {name: lambda self, *args: None for name in names})()
 
 
 async def waits(*_: object) -> None:
-    """Stand for a method that was written for ``await``."""
+    """Stand in for a method that was written for ``await``."""
 
 
 def check_push(producer: object) -> None:
@@ -49,13 +49,13 @@ CONTRACTS = [(check_push, PUSH), (check_pull, PULL), (require_consumer, CONSUMER
 
 @pytest.mark.parametrize(("check", "methods"), CONTRACTS)
 def test_an_object_with_the_methods_will_do(check: Any, methods: tuple[str, ...]) -> None:
-    """Nothing needs to be inherited from."""
+    """Nothing needs to be inherited."""
     check(with_methods(*methods))
 
 
 @pytest.mark.parametrize(("check", "methods"), CONTRACTS)
 def test_a_method_that_is_missing_is_named(check: Any, methods: tuple[str, ...]) -> None:
-    """Each of the contract's methods is looked for."""
+    """Each method of the contract is checked."""
     for missing in methods:
         with pytest.raises(TypeError, match=rf"has a method {missing}, not <"):
             check(with_methods(*(name for name in methods if name != missing)))
@@ -72,13 +72,13 @@ def test_a_coroutine_is_refused(check: Any, methods: tuple[str, ...]) -> None:
 
 
 def test_what_is_not_callable_is_not_a_method() -> None:
-    """An attribute of the name is not enough."""
+    """An attribute of that name is not enough."""
     with pytest.raises(TypeError, match="a decoder, which has a method feed, not <"):
         require_methods(type("Made", (), {"feed": 1})(), "a decoder", ("feed",))
 
 
 def test_open_binary_files_will_do(tmp_path: Path) -> None:
-    """In memory, on disk, temporary, compressed; and anything that has the method."""
+    """Files in memory, on disk, temporary and compressed pass, and anything that has the method."""
     with (
         tempfile.TemporaryFile() as temporary,
         tempfile.SpooledTemporaryFile() as spooled,
@@ -91,7 +91,7 @@ def test_open_binary_files_will_do(tmp_path: Path) -> None:
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    """Text files, closed ones, and those that were opened for something else."""
+    """Text files, closed files and files opened for the other direction are refused."""
     path = tmp_path / "file"
     path.write_bytes(b"")
     with path.open("rb") as reader, path.open("wb") as writer, path.open("w") as text:

@@ -1,4 +1,4 @@
-"""Deadlines, and the decision that one has passed, on a made-up clock."""
+"""Deadlines, and the decision that one has passed, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS = [field.name for field in attrs.fields(Deadlines)]
 
 
 def test_defaults_wait_for_nothing_for_ever() -> None:
-    """Every wait has a limit from the start, except the rate, which is a choice."""
+    """By default every wait has a limit, except the rate, which is optional."""
     deadlines = Deadlines()
     unlimited = {name for name in FIELDS if getattr(deadlines, name) is None}
     assert unlimited == {"minimum_rate"}
@@ -28,7 +28,7 @@ def test_defaults_wait_for_nothing_for_ever() -> None:
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("bad", [0, -1, 0.0, -0.5, math.nan, math.inf])
 def test_limits_are_positive(name: str, bad: float) -> None:
-    """Zero, less, infinity and not-a-number are refused, with the name of the limit."""
+    """Zero, negative values, infinity and not-a-number are refused, with the limit's name."""
     with pytest.raises(ValueError, match=name):
         attrs.evolve(NOTHING, **{name: bad})
 
@@ -47,7 +47,7 @@ def test_deadlines_are_a_value() -> None:
 
 
 def test_nothing_limited_never_ends() -> None:
-    """Without limits a transfer may wait for ever, and nobody need look."""
+    """Without limits a transfer may wait for ever, and no check is needed."""
     watch = ProgressWatch(NOTHING, 100.0)
     assert watch.next_check_at() is None
     assert watch.check(1e9, 0) is None
@@ -71,7 +71,7 @@ def test_first_byte() -> None:
 
 
 def test_stall() -> None:
-    """After the first byte only progress puts the end off, however small it is."""
+    """After the first byte only progress postpones the deadline, however small it is."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=10, first_byte=60), 100.0)
     assert watch.check(150, 1) is None
     assert watch.check(159.9, 1) is None
@@ -82,14 +82,14 @@ def test_stall() -> None:
 
 
 def test_stall_counts_from_the_start_where_the_first_byte_has_no_deadline() -> None:
-    """No progress at all is a stall, too, if nothing else limits it."""
+    """If nothing else limits it, a complete lack of progress is a stall, too."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=10), 100.0)
     assert watch.check(109.9, 0) is None
     assert watch.check(110, 0) is End.STALLED
 
 
 def test_minimum_rate() -> None:
-    """Too few bytes in a window end the transfer; each window is measured alone."""
+    """Too few bytes in a window end the transfer; each window is measured separately."""
     deadlines = attrs.evolve(NOTHING, minimum_rate=100, rate_window=10)
     watch = ProgressWatch(deadlines, 0.0)
     assert watch.next_check_at() is None
@@ -107,7 +107,7 @@ def test_minimum_rate() -> None:
 
 
 def test_rate_is_not_measured_before_the_first_byte() -> None:
-    """To wait for the first byte is no slowness; it has a deadline of its own."""
+    """Waiting for the first byte is not slowness; it has a deadline of its own."""
     watch = ProgressWatch(attrs.evolve(NOTHING, minimum_rate=100, rate_window=10), 0.0)
     assert watch.check(1000, 0) is None
     assert watch.check(1001, 1) is None
@@ -116,7 +116,7 @@ def test_rate_is_not_measured_before_the_first_byte() -> None:
 
 
 def test_late_check_measures_the_window_as_it_was() -> None:
-    """A window that lasted longer, since nobody looked, wants as many bytes more."""
+    """A window that lasted longer, because the check was late, needs proportionally more bytes."""
     deadlines = attrs.evolve(NOTHING, minimum_rate=100, rate_window=10)
     for moved, end in ((2000, End.TOO_SLOW), (2001, None)):
         watch = ProgressWatch(deadlines, 0.0)
@@ -127,7 +127,7 @@ def test_late_check_measures_the_window_as_it_was() -> None:
 
 
 def test_excused_transfer_counts_anew() -> None:
-    """What this side let the peer wait is not held against the peer."""
+    """Time for which this side kept the peer waiting does not count against the peer."""
     deadlines = attrs.evolve(NOTHING, first_byte=60, stall=10, minimum_rate=100, rate_window=10)
     watch = ProgressWatch(deadlines, 0.0)
     watch.excuse(59)
@@ -142,7 +142,7 @@ def test_excused_transfer_counts_anew() -> None:
 
 
 def test_excuse_starts_an_empty_window() -> None:
-    """What passed before an excuse is not counted for the window after it."""
+    """Bytes that passed before an excuse do not count for the window after it."""
     watch = ProgressWatch(attrs.evolve(NOTHING, minimum_rate=100, rate_window=10), 0.0)
     watch.check(0, 1)
     watch.check(5, 100_000)
@@ -151,7 +151,7 @@ def test_excuse_starts_an_empty_window() -> None:
 
 
 def test_excused_transfer_is_expected_to_move() -> None:
-    """After an excuse the first look comes soon, as for a transfer that moves."""
+    """After an excuse the first check comes soon, as for a transfer that moves."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=300), 0.0)
     watch.check(100, 0)
     watch.excuse(110)
@@ -159,7 +159,7 @@ def test_excused_transfer_is_expected_to_move() -> None:
 
 
 def test_excuse_does_not_lift_a_deadline() -> None:
-    """After an excuse the same patience begins again."""
+    """After an excuse the same limit begins again."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=10), 0.0)
     watch.excuse(5)
     assert watch.check(14.9, 0) is None
@@ -167,7 +167,7 @@ def test_excuse_does_not_lift_a_deadline() -> None:
 
 
 def test_a_moving_transfer_is_looked_at_often_and_an_idle_one_rarely() -> None:
-    """Ten thousand idle transfers cost little, and a stall is still found in time."""
+    """Ten thousand idle transfers cost little, and a stall is still noticed in time."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=300), 0.0)
     assert watch.next_check_at() == 0.25
     watch.check(1, 10)
@@ -186,7 +186,7 @@ def test_a_moving_transfer_is_looked_at_often_and_an_idle_one_rarely() -> None:
 
 
 def test_what_can_wait_waits_for_the_others() -> None:
-    """Moments that are not soon come together, never later than asked for; others stay."""
+    """Distant checks are grouped, never later than requested; checks that are soon stay."""
     assert {shared_moment(at, 100.0) for at in (101.5, 101.55, 101.74)} == {101.5}
     assert shared_moment(100.49, 100.0) == 100.49
     assert shared_moment(100.5, 100.0) == 100.5
@@ -196,7 +196,7 @@ def test_what_can_wait_waits_for_the_others() -> None:
 
 
 def test_the_earliest_limit_is_looked_at_first() -> None:
-    """The next check is when the first of the limits can pass."""
+    """The next check is when the earliest of the limits can pass."""
     watch = ProgressWatch(
         attrs.evolve(NOTHING, stall=80, minimum_rate=0.001, rate_window=30), 0.0
     )
@@ -225,7 +225,7 @@ limits = st.none() | st.floats(0.001, 1000)
 def test_watching_when_told_never_spins(
     deadlines: Deadlines, started_at: float, progress: list[int]
 ) -> None:
-    """A check at the moment that was asked for ends the transfer, or asks for a later one."""
+    """A check at the requested moment ends the transfer, or requests a later one."""
     watch = ProgressWatch(deadlines, started_at)
     now, moved = started_at, 0
     for more in progress:
@@ -241,7 +241,7 @@ def test_watching_when_told_never_spins(
 
 @given(st.floats(0.01, 1000), st.floats(0, 0.99), st.floats(0, 1e6))
 def test_a_stall_is_seen_in_time(stall: float, part: float, started_at: float) -> None:
-    """Looking only when told: never before the limit, late by an eighth of it at the most."""
+    """With checks as requested, a stall ends after the limit, late by an eighth of it at most."""
     last_byte_at = started_at + stall * part
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=stall), started_at)
     end, now = None, started_at
@@ -258,7 +258,7 @@ def test_a_stall_is_seen_in_time(stall: float, part: float, started_at: float) -
 
 
 def test_a_steady_transfer_that_stalls_is_seen_within_the_second() -> None:
-    """Where bytes came all the time, the moment of the last one is known well."""
+    """If bytes arrived steadily, the moment of the last one is known well."""
     watch = ProgressWatch(attrs.evolve(NOTHING, stall=300), 0.0)
     last_byte_at = 1000.5
     end, now = None, 0.0
@@ -276,7 +276,7 @@ def test_a_steady_transfer_that_stalls_is_seen_within_the_second() -> None:
 
 @pytest.mark.parametrize("begins_after", [0.1, 0.6, 1.4, 3.0])
 def test_a_transfer_that_stalls_soon_is_seen_in_time(begins_after: float) -> None:
-    """Something at the beginning, then no more: late by a quarter of the pause before it."""
+    """If bytes come only at the start, the end is late by a quarter of the pause before it."""
     watch = ProgressWatch(attrs.evolve(NOTHING, first_byte=60, stall=60), 0.0)
     watch.excuse(0.0)
     assert watch.check(0.0, 0) is None
@@ -292,7 +292,7 @@ def test_a_transfer_that_stalls_soon_is_seen_in_time(begins_after: float) -> Non
 
 
 def test_a_check_when_told_is_never_too_early() -> None:
-    """The sum of a moment and a limit is rounded once, so that no check comes in vain."""
+    """The sum of a moment and a limit is rounded once, so that no check is too early."""
     for tenths in range(1, 200):
         watch = ProgressWatch(attrs.evolve(NOTHING, first_byte=tenths / 10), 0.7)
         looks = 0

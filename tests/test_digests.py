@@ -1,4 +1,4 @@
-"""Digests by name: each equals what hashlib or zlib computes at once."""
+"""Digests by name: each equals what hashlib or zlib computes in one go."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _usable_names() -> list[str]:
 
 @pytest.mark.parametrize("name", _usable_names())
 def test_every_fixed_length_digest_of_hashlib(name: str) -> None:
-    """What hashlib can compute in one go comes out the same in pieces."""
+    """What hashlib computes in one go is the same in pieces."""
 
     digest = Digest(name)
     for start in range(0, len(CONTENT), 1000):
@@ -44,7 +44,7 @@ def test_every_fixed_length_digest_of_hashlib(name: str) -> None:
     [(b"", "00000000"), (b"123456789", "cbf43926"), (CONTENT, f"{zlib.crc32(CONTENT):08x}")],
 )
 def test_crc32(content: bytes, expected: str) -> None:
-    """CRC32 has eight hexadecimal digits, leading zeros too."""
+    """CRC32 has eight hexadecimal digits, including leading zeros."""
 
     digest = Digest("CRC32")
     digest.update(content)
@@ -52,7 +52,7 @@ def test_crc32(content: bytes, expected: str) -> None:
 
 
 def test_crc32_keeps_leading_zeros() -> None:
-    """A small checksum is not a short one."""
+    """A small checksum is padded."""
 
     content = next(
         b"%d" % number for number in range(100_000) if zlib.crc32(b"%d" % number) < 1 << 20
@@ -79,7 +79,7 @@ def test_crc32_keeps_leading_zeros() -> None:
     ],
 )
 def test_spellings(spelling: str, name: str) -> None:
-    """The names of the HASH draft and those of hashlib are the same algorithm."""
+    """The names of the HASH draft and those of hashlib mean the same algorithms."""
 
     assert Digest(spelling).name == name
 
@@ -100,7 +100,7 @@ def test_no_such_digest(name: str) -> None:
 @given(st.lists(st.binary(max_size=50)), st.sampled_from(["crc32", "sha256", "md5"]))
 @settings(max_examples=50)
 def test_split_anywhere(pieces: list[bytes], name: str) -> None:
-    """Where the data are split makes no difference, nor does the kind of buffer."""
+    """Neither where the data are split nor the kind of buffer makes a difference."""
 
     one, two = Digest(name), Digest(name)
     one.update(b"".join(pieces))
@@ -111,7 +111,7 @@ def test_split_anywhere(pieces: list[bytes], name: str) -> None:
 
 
 def test_hexdigest_does_not_end_it() -> None:
-    """A digest can be asked in between."""
+    """A digest can be read in between."""
 
     digest = Digest("sha256")
     digest.update(b"a")
@@ -121,7 +121,7 @@ def test_hexdigest_does_not_end_it() -> None:
 
 
 def test_a_digest_that_the_system_forbids_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where OpenSSL knows an algorithm and refuses it, that is a 504 too."""
+    """If OpenSSL knows an algorithm but refuses it, that is a 504, too."""
 
     def refuse(name: str, *, usedforsecurity: bool) -> None:
         raise ValueError(f"[digital envelope routines] unsupported: {name} {usedforsecurity}")

@@ -75,7 +75,7 @@ TREE: list[tuple[type[FTPDataError], type[Exception], int]] = [
 def test_place_and_reply_code(
     kind: type[FTPDataError], base: type[Exception], reply_code: int
 ) -> None:
-    """Each class stands where the tree says, and carries the reply code to send."""
+    """Each class is where the tree says, and carries the reply code to send."""
     assert kind.__bases__[0] is base
     assert kind("what happened").reply_code == reply_code
 
@@ -88,13 +88,13 @@ def test_the_tree_is_complete() -> None:
 
 
 def test_bad_input_is_a_value_error() -> None:
-    """Errors about text from a peer are caught by those who know only ValueError."""
+    """Code that knows only ValueError can catch errors about text from a peer."""
     assert issubclass(BadAddress, ValueError)
     assert issubclass(BadArgument, ValueError)
 
 
 def test_error_carries_what_is_known() -> None:
-    """An error has its message, how the transfer ended, and what it did until then."""
+    """An error has its message, how the transfer ended, and what was done until then."""
     bare = FTPDataError("gone")
     assert (str(bare), bare.message, bare.end, bare.result) == ("gone", "gone", None, None)
     result = TransferResult(direction=Direction.SENT, end=End.RESET, bytes=7)
@@ -104,13 +104,13 @@ def test_error_carries_what_is_known() -> None:
 
 
 def test_reply_code_can_be_more_precise_than_the_class() -> None:
-    """One error may say more than its class does."""
+    """An error may have a more precise code than its class."""
     assert NotConnected("gone", reply_code=426).reply_code == 426
     assert NotConnected("gone").reply_code == 425
 
 
 def test_unsupported_protocol_carries_the_supported_ones() -> None:
-    """522 has to name the families that work (RFC 2428 §2)."""
+    """522 must name the families that work (RFC 2428 §2)."""
     result = TransferResult(direction=Direction.SENT, end=End.OPEN_FAILED)
     error = UnsupportedNetworkProtocol("no", supported=(1,), end=End.OPEN_FAILED, result=result)
     assert error.supported == (1,)
@@ -121,7 +121,7 @@ def test_unsupported_protocol_carries_the_supported_ones() -> None:
 
 @pytest.mark.parametrize("end", [end for end in End if end is not End.CLEAN])
 def test_error_for_every_end(end: End) -> None:
-    """The error of an ending says what the ending says, with the same reply code."""
+    """The error of an end says what the end says, with the same reply code."""
     result = TransferResult(direction=Direction.RECEIVED, end=end, bytes=5)
     error = error_for_end(end, result=result)
     assert str(error) == end.value
@@ -159,7 +159,7 @@ def test_error_for_every_end(end: End) -> None:
     ],
 )
 def test_class_for_end(end: End, kind: type[FTPDataError]) -> None:
-    """Each ending has the narrowest class that fits."""
+    """Each end has the narrowest class that fits."""
     assert type(error_for_end(end)) is kind
 
 
@@ -213,7 +213,7 @@ def test_error_for_oserror(number: int, kind: type[FTPDataError], reply_code: in
     ],
 )
 def test_oserror_without_words(error: OSError, message: str) -> None:
-    """An error that says little still has a message, and never the name of a file."""
+    """An error without much text still has a message, and never the name of a file."""
     assert str(error_for_oserror(error)) == message
 
 
@@ -251,12 +251,12 @@ SECRET = "PUT https://store.example/bucket?Signature=abc /srv/secret\r\n226 forg
     ],
 )
 def test_reply_quotes_nobody_but_us_and_the_peer(error: FTPDataError, reply: str) -> None:
-    """What the host's code has raised, with its secrets and line ends, is for the log."""
+    """What the host's code has raised, with its secrets and line ends, only goes to the log."""
     assert error.reply == reply
 
 
 def test_the_reply_to_bad_input_says_what_was_wrong() -> None:
-    """The peer said it itself; what could forge a line is escaped."""
+    """The peer said it itself; anything that could forge a line is escaped."""
     assert error_for_peer(BadArgument, "expected a number, got a\r\n226 b").reply == (
         "501 Expected a number, got a\\r\\n226 b."
     )
@@ -281,7 +281,7 @@ def test_the_reply_to_bad_input_says_what_was_wrong() -> None:
 def test_what_the_peer_has_sent_is_quoted_in_the_reply(
     parse: Callable[[str], object], argument: str, reply: str | None
 ) -> None:
-    """It knows it already, and finds its mistake."""
+    """The peer knows it already, and can find its mistake."""
 
     with pytest.raises(FTPDataError) as caught:
         parse(argument)
@@ -292,7 +292,7 @@ def test_what_the_peer_has_sent_is_quoted_in_the_reply(
 
 
 def test_a_class_that_does_not_call_its_base_is_an_error_nevertheless() -> None:
-    """It has the default code and words, and takes the end of its transfer."""
+    """It has the default code and text, and takes the end of its transfer."""
 
     class Theirs(QuotaExceeded):
         def __init__(self, secret: str) -> None:
@@ -303,7 +303,7 @@ def test_a_class_that_does_not_call_its_base_is_an_error_nevertheless() -> None:
 
 
 class Speechless(RuntimeError):
-    """An exception whose texts cannot be made."""
+    """An exception that cannot be converted to a string."""
 
     def __str__(self) -> str:
         raise ValueError(SECRET)
@@ -330,14 +330,14 @@ def test_an_exception_that_cannot_be_shown_is_an_error_all_the_same(
 
 
 def test_a_reply_has_a_bounded_length() -> None:
-    """A client reads a line of some hundred bytes, whatever was in the argument."""
+    """A client reads a line of some hundred bytes, whatever the argument contained."""
     reply = error_for_peer(BadArgument, "x" * 10_000).reply
     assert reply.endswith("xx…")
     assert len(reply) == len("501 ") + errors.LONGEST_REPLY_TEXT
 
 
 def test_the_system_has_words_of_ours_in_a_reply() -> None:
-    """The system's own may be in any language, and name anything."""
+    """The system's own messages may be in any language, and name anything."""
     missing = error_for_oserror(OSError(errno.ENOENT, "Datei fehlt", "/srv/secret"))
     assert (str(missing), missing.reply) == ("Datei fehlt", "550 No such file or directory.")
     unknown = error_for_oserror(OSError(errno.EIO, SECRET, "/srv/secret"))

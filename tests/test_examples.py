@@ -1,4 +1,4 @@
-"""The examples run as they stand, as a user runs them."""
+"""The examples run unchanged, as a user runs them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run(module: str, *arguments: str) -> str:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
-    """A directory to serve, with a tree in it."""
+    """Return a directory to serve, with a tree in it."""
 
     directory = tmp_path / "served"
     (directory / "below" / "deeper").mkdir(parents=True)
@@ -111,7 +111,7 @@ def test_upload_with_resume(served: Path, tmp_path: Path, present: int | None) -
 
 @pytest.mark.parametrize("old", [None, 150_000])
 def test_upload_that_was_cut(served: Path, tmp_path: Path, old: int | None) -> None:
-    """It goes on with what came, or begins anew where an old file is larger than that."""
+    """It goes on after the stored bytes, or begins anew if an old file is larger than that."""
 
     async def cut() -> None:
         with await asyncio.to_thread(PartStore, served) as store:
@@ -133,7 +133,7 @@ def test_upload_that_was_cut(served: Path, tmp_path: Path, old: int | None) -> N
 
 
 def test_mirror(served: Path, tmp_path: Path) -> None:
-    """The tree is copied; a second time only what has changed."""
+    """The tree is copied; the second time, only changed files are."""
     local = tmp_path / "mirror"
     with running("server", str(served), "--port", "0", "--user", "u:p") as address:
         arguments = *address, "/", str(local), "--user", "u:p"
@@ -145,18 +145,18 @@ def test_mirror(served: Path, tmp_path: Path) -> None:
 
 
 def assert_same_trees(original: Path, copy: Path) -> None:
-    """Assert that all of a tree is in its copy."""
+    """Assert that everything in a tree is in its copy."""
 
     for path in original.rglob("*"):
         twin = copy / path.relative_to(original)
         assert twin.is_dir() if path.is_dir() else twin.read_bytes() == path.read_bytes()
 
 
-# The clients and a server that keeps to the spirit of the RFCs, not to their letter
+# The clients, and a server that follows the spirit of the RFCs but not their letter
 
 
 class OddSession(minimal_server.Session):
-    """A session with neither EPSV, SIZE nor MLSD, whose codes are others of the same kind."""
+    """A session without EPSV, SIZE and MLSD, which uses other codes of the same kind."""
 
     hostile_lines: tuple[bytes, ...] = ()
 
@@ -202,7 +202,7 @@ async def test_mirror_of_an_odd_server(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It does without EPSV and MLSD; what is refused is reported, and all else is there."""
+    """It does without EPSV and MLSD; what is refused is reported, and everything else is copied."""
 
     async with odd_server(served, monkeypatch) as server:
         assert await mirror.main(server, "/", str(tmp_path / "mirror")) == 0
@@ -245,7 +245,7 @@ async def test_mirror_keeps_to_its_directory(
 async def test_download_without_size(
     served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is whole, although nobody said before how long it is."""
+    """The file is whole, although its length was not known in advance."""
 
     async with odd_server(served, monkeypatch) as server:
         result = await download_with_progress.download(server, "file.bin", f"{tmp_path}/copy")
@@ -271,7 +271,7 @@ async def test_upload_without_size(
 async def test_transfer_modes_of_an_odd_server(
     served: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TYPE A is what it says for TYPE A N, and any 2yz ends a command."""
+    """TYPE A means what it means for TYPE A N, and any 2yz ends a command."""
 
     async with odd_server(served, monkeypatch) as server:
         await transfer_modes.check(server, "A N", "F", "S")
@@ -280,7 +280,7 @@ async def test_transfer_modes_of_an_odd_server(
 async def test_the_next_command_has_the_next_reply(
     served: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also after a transfer that was refused, and after one that has failed here."""
+    """This holds after a transfer that was refused, and after one that has failed here."""
 
     async with odd_server(served, monkeypatch) as server, await Control.login(server) as control:
         with pytest.raises(ReplyError, match="550"):
@@ -296,7 +296,7 @@ async def test_the_next_command_has_the_next_reply(
 async def test_the_command_does_not_wait_for_the_data_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They go out together, which saves a round trip."""
+    """They are sent together, which saves a round trip."""
 
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)
@@ -340,7 +340,7 @@ def login(kind: type[ftplib.FTP], host: str, port: str, user: str = "") -> ftpli
 
 
 def test_proxy(served: Path) -> None:
-    """Downloads, uploads and listings go through, by PASV and by EPSV; errors too."""
+    """Downloads, uploads and listings work, by PASV and by EPSV, and so do errors."""
     arguments = str(served), "--port", "0", "--user", "u:p", "--writable"
     with (
         running("server", *arguments) as upstream,
@@ -366,7 +366,7 @@ def test_proxy(served: Path) -> None:
 
 
 def test_proxy_without_a_server(served: Path) -> None:
-    """The client is told that nobody is there."""
+    """The client is told that no server answers."""
     with running("server", str(served), "--port", "0", "--anonymous") as address:
         pass  # Nobody listens there any more.
     with (
@@ -383,7 +383,7 @@ AUTHORITY = trustme.CA()
 
 
 class ProtectedFTP(ftplib.FTP_TLS):
-    """ftplib over TLS; trusts the authority of these tests, and no other."""
+    """ftplib over TLS, trusting only the authority of these tests."""
 
     def __init__(self, timeout: float) -> None:
         super().__init__(timeout=timeout, context=ssl.create_default_context())
@@ -401,7 +401,7 @@ class ProtectedFTP(ftplib.FTP_TLS):
 def running_minimal_server(
     served: Path, way: str = "clear", host: str = "127.0.0.1"
 ) -> Iterator[tuple[str, str]]:
-    """Run the minimal server, in clear or with TLS, for the user u whose password is p."""
+    """Run the minimal server, in clear or with TLS, for user u with password p."""
 
     certificate = AUTHORITY.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
     with certificate.tempfile() as file:
@@ -424,7 +424,7 @@ def need(client: str) -> None:
 
 
 def test_the_minimal_server_is_small() -> None:
-    """It can be read in one sitting, and copied."""
+    """The example is short enough to be read in one sitting."""
 
     source = (ROOT / "examples" / "minimal_server.py").read_text("utf-8")
     body = source.partition("\nclass ")[2].partition('if __name__ == "__main__"')[0]
@@ -462,7 +462,7 @@ def test_minimal_server_with_ftplib(way: str, served: Path) -> None:
 
 
 def refusal(ftp: ftplib.FTP, command: str) -> str:
-    """Return the reply that refuses a command, which quotes no path of the host."""
+    """Return the reply that refuses a command, and that quotes no path of the host."""
 
     ftp.putcmd(command)
     reply = ftp.getmultiline()
@@ -473,7 +473,7 @@ def refusal(ftp: ftplib.FTP, command: str) -> str:
 
 @both_ways
 def test_minimal_server_with_curl(way: str, served: Path, tmp_path: Path) -> None:
-    """An upload, a listing and two downloads over one control connection."""
+    """An upload, a listing and two downloads run over one control connection."""
 
     need("curl")
     (tmp_path / "local").write_bytes(CONTENT)
@@ -499,7 +499,7 @@ def test_minimal_server_with_curl(way: str, served: Path, tmp_path: Path) -> Non
 
 @both_ways
 def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> None:
-    """An upload, and a mirror of the whole tree."""
+    """A file is uploaded, and the whole tree is mirrored."""
 
     need("lftp")
     (tmp_path / "local").write_bytes(CONTENT)
@@ -520,9 +520,9 @@ def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> Non
 
 
 def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None:
-    """Each EPSV closes the listener of the one before; QUIT closes the last one."""
+    """Each EPSV closes the listener of the previous one; QUIT closes the last one."""
 
-    # Where the system has addresses enough: one at which no other test listens.
+    # If the system has enough addresses, use one at which no other test listens.
     alone = "127.9.8.7" if sys.platform == "linux" else "127.0.0.1"
     with running_minimal_server(served, host=alone) as (host, port):
         with login(ftplib.FTP, host, port, "u") as ftp:
@@ -537,12 +537,12 @@ def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None
             assert ftp.sock is None
 
         with login(ftplib.FTP, host, port, "u"), pytest.raises(ConnectionRefusedError):
-            # The session before has ended: nothing of it is left.
+            # The previous session has ended, and nothing of it is left.
             socket.create_connection((host, last), timeout=60)
 
 
 def test_the_minimal_server_transfers_once_for_each_passive_command(served: Path) -> None:
-    """What comes without a PASV of its own is refused, before a 150."""
+    """A transfer without its own PASV is refused, before a 150."""
 
     with running_minimal_server(served) as address, login(ExtendedFTP, *address, "u") as ftp:
         ftp.retrbinary("RETR file.bin", lambda _: None)
@@ -551,7 +551,7 @@ def test_the_minimal_server_transfers_once_for_each_passive_command(served: Path
 
 
 def test_no_path_leaves_the_directory_of_the_minimal_server(served: Path, tmp_path: Path) -> None:
-    """Neither dots nor links lead out; a link whose name an upload takes is replaced."""
+    """Neither dots nor links lead out; an upload to the name of a link replaces the link."""
 
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
@@ -578,7 +578,7 @@ def test_no_path_leaves_the_directory_of_the_minimal_server(served: Path, tmp_pa
 
 
 def test_who_may_log_in_to_the_minimal_server(served: Path) -> None:
-    """A wrong password is refused, and so is a login in clear where there is a certificate."""
+    """A wrong password is refused, and so is a login in clear if there is a certificate."""
 
     with running_minimal_server(served) as (host, port), ftplib.FTP(timeout=60) as ftp:
         ftp.connect(host, int(port))
@@ -604,7 +604,7 @@ def test_who_may_log_in_to_the_minimal_server(served: Path) -> None:
 
 
 def test_nothing_is_said_to_the_minimal_server_between_auth_and_tls(served: Path) -> None:
-    """What somebody on the way adds to AUTH ends the session (CVE-2011-0411)."""
+    """If an attacker on the way adds data to AUTH, the session ends (CVE-2011-0411)."""
 
     with (
         running_minimal_server(served, "tls") as (host, port),
@@ -620,7 +620,7 @@ def test_nothing_is_said_to_the_minimal_server_between_auth_and_tls(served: Path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_minimal_server_ends_cleanly(number: signal.Signals, served: Path) -> None:
-    """A signal ends it with status 0 and no traceback; of an upload that runs nothing is left."""
+    """A signal ends it with status 0 and no traceback; an upload in progress leaves nothing."""
 
     before = sorted(served.rglob("*"))
     command = [sys.executable, "-m", "examples.minimal_server", str(served), "--port", "0"]
@@ -649,7 +649,7 @@ def test_the_minimal_server_ends_cleanly(number: signal.Signals, served: Path) -
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_transfer_modes(loop: str) -> None:
-    """Every combination works both ways, with a server of its own."""
+    """Every combination works in both directions with the example's own server."""
     header, *rows = run("transfer_modes", "--loop", loop).splitlines()
     cells = [row[11:].split() for row in rows if row]
     assert header == "TYPE STRU  MODE S MODE B MODE C MODE Z"
@@ -657,7 +657,7 @@ def test_transfer_modes(loop: str) -> None:
 
 
 def test_transfer_modes_with_a_server_that_has_none(served: Path) -> None:
-    """What does not work is said of each combination, and is the exit code."""
+    """Each combination that does not work is reported, and sets the exit code."""
     with running("server", str(served), "--port", "0", "--anonymous") as (host, port):
         command = [sys.executable, "-m", "examples.transfer_modes", f"ftp://{host}:{port}"]
         done = subprocess.run(
@@ -669,13 +669,13 @@ def test_transfer_modes_with_a_server_that_has_none(served: Path) -> None:
 
 
 def test_demo() -> None:
-    """The demonstration ends well."""
+    """The demonstration succeeds."""
     assert "everything arrived as it was sent" in run("demo")
 
 
 @pytest.mark.parametrize("name", ["x\r\nDELE y", "x\nDELE y", "x\rDELE y", "x\0"])
 async def test_a_command_is_one_line(name: str) -> None:
-    """A name with a line end in it is no second command: nothing of it is sent."""
+    """A name with a line end in it is not a second command: nothing of it is sent."""
 
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setblocking(False)

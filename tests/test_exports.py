@@ -1,4 +1,4 @@
-"""The public names: what each package gives away, and nothing else."""
+"""The public names: what each package exports, and nothing else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SURFACE = Path(__file__).with_name("surface.txt")
 
 
 def exports(module: str) -> list[str]:
-    """Give a module's ``__all__``."""
+    """Return a module's ``__all__``."""
 
     return list(vars(importlib.import_module(module))["__all__"])
 
@@ -51,7 +51,7 @@ def sort_key(name: str) -> tuple[int, str]:
 
 
 def homes(package: str) -> dict[str, str]:
-    """Read where a package's names are at home, as its imports tell type checkers."""
+    """Return the home module of each of a package's names, as its imports tell type checkers."""
 
     path = PACKAGE.joinpath(*package.split(".")[1:], "__init__.py")
     return {
@@ -65,7 +65,7 @@ def homes(package: str) -> dict[str, str]:
 
 
 def run_python(code: str, *options: str) -> list[list[str]]:
-    """Run a program that dumps lists of module names; return them."""
+    """Run a program that prints lists of module names; return them."""
 
     done = subprocess.run(
         [sys.executable, *options, "-c", code],
@@ -80,7 +80,7 @@ def run_python(code: str, *options: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_all_is_sorted_unique_and_true(module: str) -> None:
-    """`__all__` of a module is sorted, has no name twice, and only names that are there."""
+    """`__all__` of a module is sorted, has no name twice, and only names that exist."""
     names = exports(module)
     assert names == sorted(set(names), key=sort_key)
     loaded = importlib.import_module(module)
@@ -99,13 +99,13 @@ def test_the_surface_is_the_one_that_was_reviewed() -> None:
 
 
 def test_the_top_can_be_learned() -> None:
-    """The names that most programs need are about sixty."""
+    """Most programs need about sixty names."""
     assert len(exports("ftpdata")) <= 66
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_three_tables_of_a_package_agree(package: str) -> None:
-    """What type checkers read, what ``import *`` gives and what the interpreter loads."""
+    """Type checkers, ``import *`` and the interpreter see the same names."""
     table = homes(package)
     assert sorted(table, key=sort_key) == exports(package)
     loaded = importlib.import_module(package)
@@ -116,21 +116,21 @@ def test_the_three_tables_of_a_package_agree(package: str) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_name_is_at_home_in_one_module_that_says_so(package: str) -> None:
-    """A package gives away only what its modules do."""
+    """A package exports only what its modules export."""
     for name, home in homes(package).items():
         assert name in exports(home)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_public_name_is_that_of_a_module(package: str) -> None:
-    """The import of the module would put itself in the place of the name."""
+    """Importing the module would put it in the place of the name."""
     inside = {module.removeprefix(f"{package}.") for module in MODULES}
     assert not set(exports(package)) & inside
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_an_unknown_name_is_an_attribute_error(package: str) -> None:
-    """A name that is misspelt is told as anywhere in Python."""
+    """A misspelt name is reported as anywhere in Python."""
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nonesuch'"):
         importlib.import_module(package).nonesuch  # noqa: B018
 
@@ -147,14 +147,14 @@ def test_import_waits_for_nothing_that_is_not_asked_for() -> None:
 
 
 def test_import_brings_in_only_what_is_declared() -> None:
-    """All of `ftpdata` loads anyio, attrs and what these need, and no other third party."""
+    """All of `ftpdata` loads anyio, attrs and their dependencies, and no other third party."""
     loads = "; ".join(f"from {package} import *" for package in PACKAGES)
     (modules,) = run_python(
         f"import sys, json; {loads}; json.dump([[*sys.modules]], sys.stdout)", "-W", "error"
     )
-    # What the interpreter's own start brings in, with every installed .pth file.
+    # The modules that the interpreter's own start imports, with every installed .pth file.
     (bare,) = run_python("import sys, json; json.dump([[*sys.modules]], sys.stdout)")
-    # Of anyio: idna, sniffio and exceptiongroup in its older versions, typing_extensions.
+    # Dependencies of anyio: idna, and in older versions sniffio, exceptiongroup, typing_extensions.
     declared = {"ftpdata", "anyio", "attr", "attrs", "idna", "sniffio", "typing_extensions"}
     start = {name.partition(".")[0] for name in bare}
     tops = {name.partition(".")[0] for name in modules}

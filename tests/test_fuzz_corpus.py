@@ -1,4 +1,4 @@
-"""Replays every input that fuzzing ever found of interest; needs no fuzzer."""
+"""Replays every interesting input that fuzzing ever found; needs no fuzzer."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ MOST_BYTES = 256 * 1024
 
 
 def test_every_harness_has_a_corpus() -> None:
-    """A harness without inputs would be fuzzed from nothing, and a corpus without one never."""
+    """A harness without inputs starts from nothing; a corpus without a harness is never used."""
 
     assert {path.name for path in CORPUS.iterdir()} == set(HARNESSES)
     assert all(any(directory.iterdir()) for directory in CORPUS.iterdir())
 
 
 def test_corpus_is_small() -> None:
-    """The corpus is for the repository: what takes more is kept elsewhere."""
+    """The corpus is part of the repository; larger ones are kept elsewhere."""
 
     assert sum(path.stat().st_size for path in CORPUS.rglob("*") if path.is_file()) < MOST_BYTES
 
 
 @pytest.mark.parametrize("name", HARNESSES)
 def test_corpus(name: str) -> None:
-    """No input gives anything but a result or an error of ftpdata's; nor does a part of one."""
+    """Every input, and every part of one, gives a result or an error of ftpdata's."""
 
     for path in sorted((CORPUS / name).iterdir()):
         data = path.read_bytes()
@@ -40,7 +40,7 @@ def test_corpus(name: str) -> None:
 
 
 def test_harnesses_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A foreign exception comes out, and so does what depends on how the data are split."""
+    """A foreign exception is noticed, and so is a result that depends on how the data are split."""
 
     with pytest.raises(ZeroDivisionError):
         own_error(lambda: 1 // 0)

@@ -34,7 +34,7 @@ def examples(package: str) -> list[str]:
 
 @pytest.mark.parametrize("package", [package for package in PACKAGES if examples(package)])
 def test_the_examples_of_a_guide_run(package: str) -> None:
-    """One after the other: a later one may use what an earlier one made. They may await."""
+    """They run in order and may await; a later one may use the names of an earlier one."""
 
     names: dict[str, object] = {"__name__": package}
     for number, example in enumerate(examples(package), 1):

@@ -1,4 +1,4 @@
-"""One epoll for each event loop: a peer that is gone is noticed, and nothing else wakes anybody."""
+"""Each event loop has one epoll, which notices peers that are gone, and wakes for nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux
 
 
 async def test_a_reset_is_noticed_once_and_nothing_else_is() -> None:
-    """Neither data, nor the end of one direction, nor room to send."""
+    """Data, the end of one direction, and room to send are not reported."""
 
     watch = HangupWatch.of(asyncio.get_running_loop())
     ours, theirs = await tcp_pair()
@@ -53,7 +53,7 @@ def descriptors() -> int:
 
 
 async def test_its_descriptor_lives_as_long_as_something_is_watched() -> None:
-    """For all connections it is one, and the last takes it along."""
+    """All connections share one descriptor, and the last connection closes it."""
 
     watch = HangupWatch.of(asyncio.get_running_loop())
     assert HangupWatch.of(asyncio.get_running_loop()) is watch
@@ -72,7 +72,7 @@ async def test_its_descriptor_lives_as_long_as_something_is_watched() -> None:
 
 
 async def test_a_number_that_is_another_s_by_now_stays_its_own() -> None:
-    """Uvloop closes a socket before it says so: who leaves late takes nothing from who came."""
+    """On uvloop a socket is closed before the report: a late removal must not hit a newer one."""
 
     watch = HangupWatch.of(asyncio.get_running_loop())
     noticed: list[str] = []
@@ -97,7 +97,7 @@ async def test_a_number_that_is_another_s_by_now_stays_its_own() -> None:
 
 
 async def test_where_there_is_no_epoll_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next write tells there."""
+    """The loss is noticed by the next write there."""
 
     monkeypatch.delattr(select, "epoll")
     watch = HangupWatch.of(asyncio.get_running_loop())
@@ -106,7 +106,7 @@ async def test_where_there_is_no_epoll_nothing_is_watched(monkeypatch: pytest.Mo
 
 
 class Owner:
-    """What a connection is to the watch: an object that knows its event loop."""
+    """Stands in for a connection: an object that knows its event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -114,14 +114,14 @@ class Owner:
         HangupWatch.of(loop).add(self.ours.fileno(), self.notice)
 
     def notice(self) -> None:
-        """Take note."""
+        """Do nothing."""
 
 
 @pytest.mark.parametrize("make", [*filter(None, LOOP_FACTORIES.values())])
 def test_a_loop_that_was_closed_over_its_connections_is_freed(
     make: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """So is the descriptor, although nobody has removed anything before."""
+    """Its descriptor is closed, too, although nothing was removed before."""
 
     async def watch_and_forget() -> None:
         owner = Owner(asyncio.get_running_loop())
@@ -140,7 +140,7 @@ def test_a_loop_that_was_closed_over_its_connections_is_freed(
 
 
 class NoEpoll:
-    """An epoll of a system that has no memory left to watch anything."""
+    """An epoll on a system that has no memory left to watch anything."""
 
     def __init__(self) -> None:
         self._sock = socket.socket()
@@ -151,18 +151,18 @@ class NoEpoll:
         return self._sock.fileno()
 
     def register(self, *_: object) -> None:
-        """Refuse."""
+        """Fail."""
 
         raise OSError(errno.ENOSPC, "no space for another watch")
 
     def close(self) -> None:
-        """Give the number back."""
+        """Close the descriptor."""
 
         self._sock.close()
 
 
 def no_descriptor() -> NoEpoll:
-    """Refuse to make an epoll."""
+    """Fail to make an epoll."""
 
     raise OSError(errno.EMFILE, "too many open files")
 
@@ -171,7 +171,7 @@ def no_descriptor() -> NoEpoll:
 async def test_a_connection_works_where_it_cannot_be_watched(
     epoll: Callable[[], NoEpoll], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its transfer is not lost for want of a descriptor, or of memory, to watch it with."""
+    """Its transfer does not fail because no descriptor, or no memory, is left to watch it."""
 
     monkeypatch.setattr(select, "epoll", epoll)
     async with connection() as (dtp, peer):

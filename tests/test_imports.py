@@ -1,4 +1,4 @@
-"""Nothing is imported in the event loop during a first transfer: that would stop all others."""
+"""A first transfer imports nothing in the event loop, since that would stop all others."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def imported(kind: str, directory: Path, channel: str, loop: str) -> str:
 @pytest.mark.parametrize("size", [10, 1_000_000])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_first_transfer_imports_nothing(tmp_path: Path, kind: str, size: int) -> None:
-    """Both ends of it, over a passive and an active endpoint, in a fresh interpreter."""
+    """This holds for both ends, over a passive and an active endpoint, in a new interpreter."""
 
     (tmp_path / "file").write_bytes(b" " * size)
     assert imported(kind, tmp_path, "clear", "asyncio") == ""
@@ -123,7 +123,7 @@ def test_a_first_transfer_imports_nothing(tmp_path: Path, kind: str, size: int) 
 def test_neither_tls_nor_uvloop_imports_anything(
     tmp_path: Path, channel: str, loop: str, size: int
 ) -> None:
-    """The same with what they bring along: names, certificates, transports."""
+    """This also holds for what they need: names, certificates, transports."""
 
     (tmp_path / "file").write_bytes(b" " * size)
     assert imported("download", tmp_path, channel, loop) == ""

@@ -1,4 +1,4 @@
-"""What the kernel knows about a connection is told for TCP, and not made up for anything else."""
+"""What the kernel knows about a connection is reported for TCP, and not made up otherwise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, ot
 
 
 async def connect(sock: socket.socket) -> asyncio.Transport:
-    """Put a transport around a connected socket; it does not read."""
+    """Return a transport around a connected socket; it does not read."""
 
     sock.setblocking(False)
     transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
@@ -40,13 +40,13 @@ async def connect(sock: socket.socket) -> asyncio.Transport:
 
 
 def sight_of(transport: asyncio.Transport) -> Sight:
-    """Look at the connection of a transport."""
+    """Query the kernel about the connection of a transport."""
 
     return kernel.sight_of(transport.get_extra_info("socket"))
 
 
 async def close(transport: asyncio.Transport) -> None:
-    """Close at once, and let the loop do it."""
+    """Close at once, and let the loop finish it."""
 
     transport.abort()
     await asyncio.sleep(0)
@@ -54,7 +54,7 @@ async def close(transport: asyncio.Transport) -> None:
 
 @linux_only
 async def test_acknowledged_bytes_grow() -> None:
-    """What a peer's kernel has taken counts, once it has taken it."""
+    """The bytes that a peer's kernel has taken count, once it has taken them."""
     ours, theirs = await tcp_pair()
     with theirs:
         transport = await connect(ours)
@@ -70,7 +70,7 @@ async def test_acknowledged_bytes_grow() -> None:
 
 @linux_only
 async def test_unacknowledged_bytes_wait_for_a_peer_that_is_full() -> None:
-    """Bytes in flight are told; an end of file alone is not waited for."""
+    """Bytes in flight are reported; an end of file alone is not."""
     ours, theirs = await tcp_pair()
     with theirs:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -97,7 +97,7 @@ async def test_unacknowledged_bytes_wait_for_a_peer_that_is_full() -> None:
 
 @linux_only
 async def test_a_look_takes_nothing_away() -> None:
-    """Bytes that nobody has read are counted and stay; so does the peer's end of file."""
+    """Unread bytes are counted and stay unread, and so does the peer's end of file."""
 
     ours, theirs = await tcp_pair()
     with theirs:
@@ -116,7 +116,7 @@ async def test_a_look_takes_nothing_away() -> None:
 
 @linux_only
 def test_a_look_while_the_last_acknowledgement_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever call it comes after, a connection that was closed in peace has lost nothing."""
+    """At whichever call it comes, a connection that was closed cleanly has lost nothing."""
 
     last_ack, closed = 9, 7
     for moment in range(5):
@@ -152,7 +152,7 @@ def test_a_look_while_the_last_acknowledgement_comes(monkeypatch: pytest.MonkeyP
 @linux_only
 @pytest.mark.parametrize("is_ended", [False, True])
 async def test_a_look_reports_the_reset_that_it_takes_away(is_ended: bool) -> None:
-    """Also after our end of file, which nobody has acknowledged by then."""
+    """This holds also after our end of file, which is not acknowledged by then."""
 
     ours, theirs = await tcp_pair()
     ours.send(b"data")
@@ -175,7 +175,7 @@ async def test_a_look_reports_the_reset_that_it_takes_away(is_ended: bool) -> No
 
 @linux_only
 async def test_there_is_room_to_send_until_it_is_used() -> None:
-    """What is promised is taken at once; a peer that takes nothing leaves none."""
+    """The promised room is really there; a peer that takes nothing leaves none."""
 
     ours, theirs = await tcp_pair()
     with theirs:
@@ -194,7 +194,7 @@ async def test_there_is_room_to_send_until_it_is_used() -> None:
 
 @linux_only
 async def test_what_is_not_sent_is_limited() -> None:
-    """To so many bytes and what the peer's system takes, until the limit is as before."""
+    """The limit is this number and what the peer's system takes; it can be restored."""
 
     ours, theirs = await tcp_pair()
     with theirs:
@@ -239,7 +239,7 @@ async def test_pending_error_is_the_reset_that_nobody_read() -> None:
 
 @linux_only
 async def test_acknowledge_at_once_ends_the_dialogue() -> None:
-    """The kernel is told not to delay; what it delays by is its own business afterwards."""
+    """The kernel is asked not to delay; its delays afterwards are its own business."""
     ours, theirs = await tcp_pair()
     with theirs:
         transport = await connect(ours)
@@ -271,7 +271,7 @@ async def test_a_unix_socket_has_no_tcp_answers() -> None:
 
 
 async def test_a_closed_socket_has_no_answers() -> None:
-    """Asking too late is no error."""
+    """Asking too late is not an error."""
     ours, theirs = await tcp_pair()
     theirs.close()
     transport = await connect(ours)
@@ -286,7 +286,7 @@ async def test_a_closed_socket_has_no_answers() -> None:
 
 
 class Scripted:
-    """An SSLObject whose read does what it is told."""
+    """An SSLObject whose read follows a script."""
 
     def __init__(self, result: bytes | Exception) -> None:
         self._result = result
@@ -310,12 +310,12 @@ class Scripted:
     ],
 )
 def test_has_close_notify(result: bytes | Exception, *, announced: bool) -> None:
-    """Only an announced end is one."""
+    """Only an announced end counts."""
     assert kernel.has_close_notify(Scripted(result)) is announced  # type: ignore[arg-type]
 
 
 class Scrambling(asyncio.Transport):
-    """A transport of somebody's that changes what goes through it."""
+    """A transport of somebody else's that changes what passes through it."""
 
     def __init__(self, below: asyncio.Transport) -> None:
         super().__init__()
@@ -324,7 +324,7 @@ class Scrambling(asyncio.Transport):
 
 @pytest.mark.skipif(not hasattr(os, "sendfile"), reason="there is no sendfile")
 async def test_what_the_system_sends_past_a_transport(tmp_path: Path) -> None:
-    """Bytes of the file, as many as there is room for; none at its end."""
+    """It sends bytes of the file for which there is room, and none at the file's end."""
 
     (tmp_path / "file").write_bytes(bytes(range(256)) * 40_000)
     sock, peer = await tcp_pair(send_buffer=4096, receive_buffer=4096)
@@ -347,14 +347,14 @@ async def test_what_the_system_sends_past_a_transport(tmp_path: Path) -> None:
 async def test_what_the_system_cannot_send_past_a_transport(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither without a socket, nor of a file that has it not, nor without the call."""
+    """It needs a socket, a file that supports the call, and a system that has the call."""
 
     sock, peer = await tcp_pair()
     transport = await connect(sock)
     with peer, (tmp_path / "file").open("w+b") as file:
         with pytest.raises(NotImplementedError):
             kernel.sendfile_past(MemoryTransport(asyncio.Protocol()), file.fileno(), 0, 1)
-        # A sandbox, a file system, a disk: whoever reads is told which it is.
+        # A sandbox, a file system, a disk: the reason names which one it is.
         for code in (errno.EINVAL, errno.EPERM, errno.EIO):
             with monkeypatch.context() as patch:
                 Seams(patch, kernel).fail("sendfile", 1, code)
@@ -376,7 +376,7 @@ async def test_what_the_system_cannot_send_past_a_transport(
 
 @pytest.mark.parametrize("has_poll", [True, False])
 def test_a_look_at_a_listener(has_poll: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It tells of a connection, and of what accept(2) will say is wrong; or to ask accept(2)."""
+    """It finds a connection, an error that accept(2) will raise, or a reason to try accept(2)."""
 
     if not has_poll:
         monkeypatch.delattr(select, "poll")
@@ -394,7 +394,7 @@ def test_a_look_at_a_listener(has_poll: bool, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("watch", [kernel.watch_readable, kernel.watch_writable])
 def test_a_loop_that_cannot_watch_says_so(watch: Callable[..., bool]) -> None:
-    """As asyncio's on Windows."""
+    """One such loop is asyncio's on Windows."""
 
     def refuse(*_: object) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Imports go downwards only (design, "Layers"); the table stands in pyproject.toml."""
+"""Imports go downwards only (design, "Layers"); the table is in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ MODULES = sorted(
     if path.stem != "__init__"
 )
 
-# What would make a pure module depend on a loop, a connection, a clock, a file, chance or place.
-# `datetime` is here for its types; that nobody asks it for the time is tested below.
+# Imports that would make a pure module depend on a loop, a connection, a clock, a file, chance or
+# place. `datetime` is not among them, for its types; another test checks that nothing asks it for
+# the time.
 IMPURE = frozenset({
     *("_thread", "anyio", "asyncio", "concurrent", "fcntl", "glob", "io", "locale", "logging"),
     *("mmap", "multiprocessing", "os", "pathlib", "random", "sched", "secrets", "select"),
@@ -34,9 +35,9 @@ CLOCK_METHODS = frozenset({"now", "today", "utcnow"})
 
 
 def imported_modules(module: str, source: str) -> Iterator[str]:
-    """Give the absolute name of each module that a source of the package imports.
+    """Return the absolute name of each module that a source of the package imports.
 
-    Imports for the type checker alone count too: they show a dependency as well. A dynamic
+    Imports only for the type checker count, too: they show a dependency as well. A dynamic
     import cannot be read, so it counts as an import of the impure `importlib`.
     """
 
@@ -48,7 +49,7 @@ def imported_modules(module: str, source: str) -> Iterator[str]:
             case ast.ImportFrom(module=named, level=level, names=names):
                 base = [] if level == 0 else package[: len(package) - level + 1]
                 home = ".".join([*base, *([named] if named else [])])
-                # `from ftpdata import errors` imports ftpdata.errors; a name is no module.
+                # `from ftpdata import errors` imports ftpdata.errors; other names are not modules.
                 if home.partition(".")[0] == "ftpdata":
                     inner = [f"{home}.{alias.name}" for alias in names]
                     found = [name for name in inner if name.partition(".")[2] in ORDER]
@@ -60,7 +61,7 @@ def imported_modules(module: str, source: str) -> Iterator[str]:
 
 
 def offences(module: str, source: str) -> list[str]:
-    """Say which imports of a module its place in the table forbids."""
+    """Return the imports of a module that its place in the table forbids."""
 
     below = ORDER[: ORDER.index(module)]
     found = []
@@ -86,18 +87,18 @@ def offences(module: str, source: str) -> list[str]:
 
 
 def test_every_module_is_in_the_table() -> None:
-    """A module that nobody placed in a layer is an error; so is a place for one that is gone."""
+    """A module without a layer is an error; so is an entry for a module that is gone."""
     assert set(MODULES) == set(ORDER)
 
 
 def test_the_table_names_each_module_once() -> None:
-    """A module has one place."""
+    """Each module has one place."""
     assert len(set(ORDER)) == len(ORDER)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_downwards(module: str) -> None:
-    """A module imports only what stands below it; a pure one, nothing that is impure."""
+    """A module imports only modules below it; a pure one imports nothing impure."""
     path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
     assert offences(module, path.read_text("utf-8")) == []
 
@@ -148,5 +149,5 @@ def test_an_upward_import_is_found(module: str, source: str) -> None:
     ],
 )
 def test_a_downward_import_is_allowed(module: str, source: str) -> None:
-    """The check leaves alone what is in order."""
+    """The check accepts what is in order."""
     assert offences(module, source) == []

@@ -1,4 +1,4 @@
-"""Limits: what is taken comes back, what is refused took nothing, memory is bounded."""
+"""What is taken is given back, a refusal takes nothing, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from ftpdata.limits import FailedAttempts, Limits, Slot, Usage, address_key
     ],
 )
 def test_addresses_are_counted_by_who_has_them(address: str, key: str) -> None:
-    """One of IPv6 counts as its network: whoever has one has them all."""
+    """An IPv6 address counts as its network: whoever has one address has them all."""
 
     assert address_key(address) == key
 
 
 def test_what_is_no_address_cannot_be_counted() -> None:
-    """With 501, as everywhere."""
+    """It is a 501, as everywhere."""
 
     with pytest.raises(BadAddress):
         address_key("localhost")
@@ -38,14 +38,14 @@ def test_what_is_no_address_cannot_be_counted() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "1"])
 def test_limits_are_numbers_from_one(value: object) -> None:
-    """No limit is None; a limit of nothing would refuse everybody."""
+    """None means no limit; a limit of zero would refuse everybody."""
 
     with pytest.raises(ValueError, match="transfers"):
         Limits(transfers=value)  # type: ignore[arg-type]
 
 
 def test_transfers_in_all_and_of_one_user() -> None:
-    """Both limits hold; a slot that is given back can be taken again."""
+    """Both limits hold; a slot that was given back can be taken again."""
 
     usage = Usage(Limits(transfers=3, transfers_per_user=2))
     mine = [usage.take_transfer("me"), usage.take_transfer("me")]
@@ -68,7 +68,7 @@ def test_transfers_in_all_and_of_one_user() -> None:
 
 
 def test_an_exception_gives_the_slot_back() -> None:
-    """A transfer that fails is over, too."""
+    """A failed transfer is over, too."""
 
     usage = Usage(Limits(transfers=1))
     with pytest.raises(KeyError), usage.take_transfer("me"):
@@ -78,7 +78,7 @@ def test_an_exception_gives_the_slot_back() -> None:
 
 @pytest.mark.parametrize("kind", ["connection", "listener"])
 def test_one_address_is_limited_and_others_are_not(kind: str) -> None:
-    """Neighbours in one IPv6 network count as one; other addresses go on."""
+    """Neighbours in an IPv6 network count as one; other addresses are not limited."""
 
     limits = Limits(
         connections_per_address=1, listeners_per_address=1, connections=2, listeners=2
@@ -98,7 +98,7 @@ def test_one_address_is_limited_and_others_are_not(kind: str) -> None:
 
 
 def test_without_limits_nothing_is_refused() -> None:
-    """None everywhere counts, and that is all."""
+    """If every limit is None, transfers are only counted."""
 
     usage = Usage()
     slots = [usage.take_connection("192.0.2.1") for _ in range(1000)]
@@ -116,7 +116,7 @@ def test_without_limits_nothing_is_refused() -> None:
 def test_no_limit_is_ever_passed(
     total: int | None, per_user: int | None, steps: list[tuple[bool, int]]
 ) -> None:
-    """Whatever the order, the counts are those of the slots that are held, within the limits."""
+    """In any order, the counts are those of the held slots, and within the limits."""
 
     usage = Usage(Limits(transfers=total, transfers_per_user=per_user))
     held: dict[int, list[Slot]] = {}
@@ -138,7 +138,7 @@ def test_no_limit_is_ever_passed(
 
 
 def test_failures_block_an_address_for_a_while() -> None:
-    """As many as the limit at once, then one in each interval; success forgives."""
+    """The limit can be used up at once, then one attempt in each interval; success forgives."""
 
     failed = FailedAttempts(3, window=30.0)
     for _ in range(3):
@@ -157,7 +157,7 @@ def test_failures_block_an_address_for_a_while() -> None:
 
 
 def test_who_goes_on_failing_is_not_blocked_for_ever() -> None:
-    """A thousand failures block as long as the limit does."""
+    """A thousand failures block no longer than the limit does."""
 
     failed = FailedAttempts(10, window=60.0)
     for _ in range(1000):
@@ -167,7 +167,7 @@ def test_who_goes_on_failing_is_not_blocked_for_ever() -> None:
 
 @given(limit=st.integers(1, 50), window=st.floats(1, 1e5), now=st.floats(0, 1e8))
 def test_exactly_the_limit_blocks(limit: int, window: float, now: float) -> None:
-    """One failure less does not, whatever the rounding."""
+    """One failure less does not block, whatever the rounding."""
 
     failed = FailedAttempts(limit, window=window)
     for _ in range(limit - 1):
@@ -179,7 +179,7 @@ def test_exactly_the_limit_blocks(limit: int, window: float, now: float) -> None
 
 
 def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
-    """The one that failed longest ago is forgotten; forgiven ones go in passing."""
+    """The oldest failure is forgotten first; forgiven addresses are removed in passing."""
 
     failed = FailedAttempts(1, window=10.0, max_addresses=100)
     for number in range(1000):
@@ -196,7 +196,7 @@ def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
     "arguments", [{"limit": 0}, {"window": 0.0}, {"window": math.nan}, {"max_addresses": 0}]
 )
 def test_numbers_that_are_none(arguments: dict[str, float]) -> None:
-    """A limit of no failure would block everybody."""
+    """A limit of zero failures would block everybody."""
 
     with pytest.raises(ValueError, match="positive"):
         FailedAttempts(**arguments)  # type: ignore[arg-type]

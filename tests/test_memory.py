@@ -1,4 +1,4 @@
-"""Blocks of memory: as large as they are wanted, and back at the system once nobody looks."""
+"""Blocks of memory have the requested size, and return to the system when no view is left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux resi
 
 @linux_only
 def test_a_view_is_known() -> None:
-    """Also one of a part, and one that was made of another."""
+    """Views of parts, and views of views, are known, too."""
 
     block = new_block(5000)
     assert len(block) == 5000

@@ -1,4 +1,4 @@
-"""The list of checks that can be deleted is up to date, so that they can be."""
+"""The list of checks that can be deleted is up to date."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.mutations import MUTATIONS, ROOT, Mutation
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 def test_a_check_stands_where_the_list_says(mutation: Mutation) -> None:
-    """Once; what replaces it is something else, and the tests that notice exist."""
+    """The text occurs once, its replacement differs, and the tests that should notice exist."""
 
     assert (ROOT / mutation.module).read_text().count(mutation.check) == 1
     assert mutation.instead != mutation.check
@@ -20,6 +20,6 @@ def test_a_check_stands_where_the_list_says(mutation: Mutation) -> None:
 
 
 def test_every_check_has_a_name_of_its_own() -> None:
-    """By which it is chosen."""
+    """The name selects the check on the command line."""
 
     assert len({mutation.name for mutation in MUTATIONS}) == len(MUTATIONS)

@@ -51,7 +51,7 @@ DONE = TransferResult(
     ],
 )
 def test_reply_code_of_every_end(end: End, reply_code: int) -> None:
-    """Each ending has the code that tells the truth about it; only a clean one has 226."""
+    """Each end has the code that tells the truth about it; only a clean end has 226."""
     assert end.reply_code == reply_code
     assert end.is_clean is (reply_code == 226)
     result = TransferResult(direction=Direction.SENT, end=end)
@@ -67,7 +67,7 @@ def test_reply_code_can_be_more_precise_than_the_end() -> None:
 
 
 def test_which_ends_are_timeouts() -> None:
-    """Every ending by a deadline says so, and no other."""
+    """Every end by a deadline is a timeout, and no other end is."""
     assert {end.name for end in End if end.is_timeout} == {
         "ACCEPT_TIMEOUT",
         "CONNECT_TIMEOUT",
@@ -80,19 +80,19 @@ def test_which_ends_are_timeouts() -> None:
 
 
 def test_ends_are_told_apart() -> None:
-    """No two endings have the same words, or one would be an alias of the other."""
+    """No two ends have the same value, or one would be an alias of the other."""
     assert len(End.__members__) == len(list(End))
     assert all(end.value.isprintable() for end in End)
 
 
 def test_rate() -> None:
-    """The mean rate is that of the bytes on the connection; no duration is no rate."""
+    """The mean rate is that of the bytes on the connection; without a duration there is none."""
     assert DONE.rate == 525.0
     assert attrs.evolve(DONE, seconds=0.0).rate == 0.0
 
 
 def test_result_is_a_value() -> None:
-    """A result cannot be changed, and starts with nothing done."""
+    """A result cannot be changed, and starts with all counts at zero."""
     nothing = TransferResult(direction=Direction.RECEIVED, end=End.ABORTED)
     assert (nothing.bytes, nothing.file_bytes, nothing.seconds) == (0, 0, 0.0)
     assert nothing.fast_path is FastPath.NONE
@@ -140,7 +140,7 @@ def test_xferlog_seconds(seconds: float, logged: str) -> None:
 
 
 def test_xferlog_date_is_written_in_its_own_zone() -> None:
-    """The zone of the date decides, not that of the machine."""
+    """The zone of the date counts, not that of the machine."""
     moment = datetime(2023, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-11)))
     line = format_xferlog_line(DONE, name="x", ended_at=moment)
     assert line.startswith("Sun Dec 31 23:59:59 2023 ")
@@ -155,7 +155,7 @@ def test_xferlog_date_is_that_of_c(moment: datetime) -> None:
 
 @pytest.mark.parametrize(("peer", "host"), [(None, "_"), ("192.0.2.1:5", "192.0.2.1"), ("", "_")])
 def test_xferlog_host(peer: str | None, host: str) -> None:
-    """The field of the host is never empty, so that the others keep their places."""
+    """The host's field is never empty, so that the other fields keep their places."""
     result = attrs.evolve(DONE, peer=peer)
     assert format_xferlog_line(result, name="x", ended_at=ENDED_AT).split()[6] == host
 
@@ -173,14 +173,14 @@ def test_xferlog_host(peer: str | None, host: str) -> None:
     ],
 )
 def test_xferlog_name_cannot_forge_a_record(name: str, logged: str) -> None:
-    """Blanks and what cannot be printed become underscores; other letters stay."""
+    """Blanks and unprintable characters become underscores; other letters stay."""
     line = format_xferlog_line(DONE, name=name, ended_at=ENDED_AT)
     assert line.split(" ")[9:11] == [logged, "b"]
 
 
 @given(st.text(), st.text(), st.text(min_size=1))
 def test_xferlog_line_always_has_its_fields(name: str, user: str, authenticated_id: str) -> None:
-    """Whatever the names, a record is one printable line of the same number of fields."""
+    """Whatever the names, a record is one printable line with the same number of fields."""
     line = format_xferlog_line(
         DONE, name=name, ended_at=ENDED_AT, user=user, authenticated_id=authenticated_id
     )

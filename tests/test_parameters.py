@@ -21,7 +21,7 @@ PLAIN = TransferParameters()
 
 
 def test_defaults_move_the_bytes_of_the_file() -> None:
-    """TYPE I, STRU F, MODE S: what nearly every transfer of today uses."""
+    """The defaults are TYPE I, STRU F and MODE S, which nearly every transfer uses today."""
     assert PLAIN.type is RepresentationType.IMAGE
     assert PLAIN.structure is Structure.FILE
     assert PLAIN.mode is TransmissionMode.STREAM
@@ -47,7 +47,7 @@ def test_defaults_move_the_bytes_of_the_file() -> None:
     ],
 )
 def test_type(argument: str, kind: RepresentationType, control: FormatControl) -> None:
-    """Every argument of TYPE that is supported, from whatever was set before."""
+    """Every supported argument of TYPE is accepted, whatever was set before."""
     odd = attrs.evolve(PLAIN, byte_size=36, format_control=FormatControl.TELNET)
     for before in (PLAIN, odd):
         after = before.with_type(argument)
@@ -62,7 +62,7 @@ def test_type(argument: str, kind: RepresentationType, control: FormatControl) -
     ],
 )
 def test_bad_type(argument: str) -> None:
-    """Anything else is 504, letters that only look right in upper case included."""
+    """Anything else is a 504, also letters that only resemble ASCII in upper case."""
     with pytest.raises(UnsupportedParameter) as caught:
         PLAIN.with_type(argument)
 
@@ -74,7 +74,7 @@ def test_bad_type(argument: str) -> None:
     [("F", Structure.FILE), ("r", Structure.RECORD), (" P ", Structure.PAGE)],
 )
 def test_structure(argument: str, structure: Structure) -> None:
-    """Every structure of RFC 959, in either case."""
+    """Every structure of RFC 959 is accepted, in either case."""
     assert PLAIN.with_structure(argument).structure is structure
 
 
@@ -88,13 +88,13 @@ def test_structure(argument: str, structure: Structure) -> None:
     ],
 )
 def test_mode(argument: str, mode: TransmissionMode) -> None:
-    """Every mode of RFC 959, and deflate, in either case."""
+    """Every mode of RFC 959, and deflate, is accepted in either case."""
     assert PLAIN.with_mode(argument).mode is mode
 
 
 @pytest.mark.parametrize("argument", ["", "X", "FF", "SS", "ſ", "Ｓ", "S\n", "\x1fF", "F S"])
 def test_bad_structure_and_mode(argument: str) -> None:
-    """Anything else is 504."""
+    """Anything else is a 504."""
     with pytest.raises(UnsupportedParameter, match="STRU"):
         PLAIN.with_structure(argument)
 
@@ -104,7 +104,7 @@ def test_bad_structure_and_mode(argument: str) -> None:
 
 @given(st.text(max_size=50))
 def test_only_our_error_escapes(argument: str) -> None:
-    """Whatever the argument, the answer is a value or the one error, on one line."""
+    """Whatever the argument, the result is a value, or the one error, on one line."""
     for change in (PLAIN.with_type, PLAIN.with_structure, PLAIN.with_mode):
         message = ""
         try:
@@ -131,12 +131,12 @@ def test_only_our_error_escapes(argument: str) -> None:
     ],
 )
 def test_identity(parameters: TransferParameters, identity: bool) -> None:
-    """Only where nothing is converted are the bytes of the file those on the connection."""
+    """The bytes of the file are those on the connection only if nothing is converted."""
     assert parameters.is_identity is identity
 
 
 def test_parameters_are_a_value() -> None:
-    """A change makes a copy and leaves the rest; equal parameters are equal."""
+    """A change returns a copy and leaves the rest; equal parameters are equal."""
     changed = PLAIN.with_type("A").with_structure("R").with_mode("B")
     assert TransferParameters() == PLAIN
     assert changed == TransferParameters(

@@ -1,4 +1,4 @@
-"""A future whose waiter goes on at once; on asyncio and uvloop."""
+"""A future can wake its waiter within the call that sets its result, on asyncio and uvloop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ who: ContextVar[str] = ContextVar("who", default="nobody")
 
 
 async def in_callback(call: Callable[[], object]) -> None:
-    """Run a function as the event loop does: in a turn of its own, outside of any task."""
+    """Run a function as the event loop does, in a turn of its own outside of any task."""
 
     over = asyncio.get_running_loop().create_future()
 
@@ -32,7 +32,7 @@ async def in_callback(call: Callable[[], object]) -> None:
 
 
 async def test_the_waiter_goes_on_within_the_call() -> None:
-    """What it does next is done when the call returns, in its own context and as its own task."""
+    """The waiter's next step is done when the call returns, in its own context and task."""
 
     future: PromptFuture[str] = PromptFuture()
     seen: list[object] = []
@@ -55,7 +55,7 @@ async def test_the_waiter_goes_on_within_the_call() -> None:
 
 
 async def test_one_after_the_other() -> None:
-    """A waiter that waits for the next one is woken by that one as promptly."""
+    """A waiter that then waits for another future is woken by that one as promptly."""
 
     futures: list[PromptFuture[int]] = [PromptFuture() for _ in range(3)]
     seen: list[int] = []
@@ -95,7 +95,7 @@ async def test_within_a_task_it_is_a_future() -> None:
 
 
 async def test_nobody_waits_yet() -> None:
-    """The result is there for who comes."""
+    """The result stays available for a later waiter."""
 
     future: PromptFuture[int] = PromptFuture()
     await in_callback(lambda: future.set_prompt_result(7))
@@ -106,7 +106,7 @@ async def test_nobody_waits_yet() -> None:
 
 @pytest.mark.parametrize("how", ["task", "scope", "future", "timeout"])
 async def test_it_is_cancelled_as_any_other(how: str) -> None:
-    """Whoever cancels, the waiter sees it, and a result that comes too late is refused."""
+    """However it is cancelled, the waiter notices, and a result that comes too late is refused."""
 
     future: PromptFuture[None] = PromptFuture()
     scope = anyio.CancelScope()
@@ -142,7 +142,7 @@ async def test_it_is_cancelled_as_any_other(how: str) -> None:
 
 
 async def test_an_error_of_the_waiter_is_its_own() -> None:
-    """Who sets the result does not see what the task raises."""
+    """The caller that sets the result does not see what the task raises."""
 
     future: PromptFuture[None] = PromptFuture()
 
@@ -158,7 +158,7 @@ async def test_an_error_of_the_waiter_is_its_own() -> None:
 
 
 async def test_several_wait() -> None:
-    """It is made for one; of several the last goes on at once, the others in their turn."""
+    """It is made for one waiter; of several, the last goes on at once, the others a turn later."""
 
     future: PromptFuture[int] = PromptFuture()
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""The programs of the README run as they stand; the files and tests that it names are there."""
+"""The programs of the README run unchanged; the files and tests that it names exist."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMED = sorted(set(re.findall(r"`((?:tests|examples|ftpdata)/[^`\s]*)`", README)
 
 
 def names_in(path: Path) -> set[str]:
-    """Return the functions of a module."""
+    """Return the names of the functions of a module."""
 
     body = ast.parse(path.read_text("utf-8")).body
     return {item.name for item in body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)}
@@ -32,7 +32,7 @@ def names_in(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("named", NAMED)
 def test_what_is_named_is_there(named: str) -> None:
-    """A promise points to the test that proves it; one that was renamed proves nothing."""
+    """A promise names the test that proves it; a test that was renamed proves nothing."""
 
     file, _, test = named.partition("::")
     assert (ROOT / file).exists()
@@ -52,7 +52,7 @@ def test_each_promise_is_proved() -> None:
 
 
 def test_every_attack_is_run_by_nox() -> None:
-    """What the README names as a long run, and what ``nox -s attacks`` runs, are the same."""
+    """The long runs that the README names are those of ``nox -s attacks``."""
 
     runs = set(re.findall(r"`tests/benchmarks/(\w+)\.py`", README))
     session = (ROOT / "noxfile.py").read_text("utf-8").partition("def attacks(")[2]
@@ -66,7 +66,7 @@ FIRST_PROGRAM, HANDLER = PROGRAMS
 
 
 def test_first_program_of_the_readme(tmp_path: Path) -> None:
-    """Pasted into a file, it copies a file."""
+    """Pasted into a file, the program copies a file."""
     program, name, content = tmp_path / "first.py", tmp_path / "some.bin", os.urandom(300_001)
     program.write_text(FIRST_PROGRAM, "utf-8")
     name.write_bytes(content)
@@ -88,7 +88,7 @@ Retr = Callable[[PassiveEndpoint, Path, Callable[[str], object]], Awaitable[None
 
 @pytest.fixture
 def retr() -> Retr:
-    """Give the handler as it stands in the README, with its imports."""
+    """Return the handler from the README, with its imports."""
 
     names: dict[str, Any] = {}
     exec(compile(HANDLER, "README.md", "exec"), names)
@@ -97,7 +97,7 @@ def retr() -> Retr:
 
 
 async def test_the_handler_of_the_readme(retr: Retr, tmp_path: Path) -> None:
-    """It sends the file, and says so before and after."""
+    """It sends the file, and replies before and after it."""
 
     source, replies = tmp_path / "source", list[str]()
     await asyncio.to_thread(source.write_bytes, b"content")
@@ -119,7 +119,7 @@ async def test_the_handler_of_the_readme_replies_to_an_error(
     server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
     client = connect_active(server.address, control_peer="127.0.0.1")
     async with client:
-        # Nobody needs to connect to be told that there is no such file.
+        # The missing file is reported although nobody connects.
         opening = asyncio.ensure_future(client.open(keep=True))
         await retr(server, tmp_path / "none", replies.append)
     await asyncio.wait([opening])

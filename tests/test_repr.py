@@ -1,4 +1,4 @@
-"""Values with many options are shown by what differs from their defaults."""
+"""Values with many options show only what differs from the defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ftpdata.parameters import RepresentationType, TransferParameters
 
 @attrs.frozen
 class Value:
-    """Has every kind of field."""
+    """A value with every kind of field."""
 
     __repr__ = repr_of_changes
 
@@ -42,20 +42,20 @@ class Value:
     ],
 )
 def test_what_is_shown(value: object, shown: str) -> None:
-    """Nothing but the changes, by the names that the class takes; it makes an equal value."""
+    """Only changes are shown, by the arguments' names; evaluating them makes an equal value."""
     assert repr(value) == shown
     assert eval(shown) == value
 
 
 def test_an_enumeration_is_shown_as_ever() -> None:
-    """What a field shows of itself is its own affair."""
+    """The repr of a field's value is not changed."""
     parameters = TransferParameters(type=RepresentationType.ASCII)
     assert repr(parameters) == "TransferParameters(type=<RepresentationType.ASCII: 'A'>)"
 
 
 @pytest.mark.parametrize("function", [send_file, receive_file, send_listing, send_stream, relay])
 def test_a_signature_can_be_read(function: object) -> None:
-    """No default of it is longer than a few words."""
+    """No default in it is longer than a few words."""
     assert callable(function)
     for parameter in inspect.signature(function).parameters.values():
         assert len(repr(parameter.default)) <= 40

@@ -1,4 +1,4 @@
-"""Tasks that end before their owner goes on, however often the owner is cancelled."""
+"""Some tasks end before their owner goes on, however often the owner is cancelled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def _note(log: list[str], *, gate: asyncio.Event | None = None) -> None:
 
 
 async def test_the_last_thing_is_done_although_cancelled() -> None:
-    """Twice, even; then the cancellation comes through."""
+    """It is done even if its owner is cancelled twice; then the cancellation is raised."""
 
     log: list[str] = []
     gate = asyncio.Event()
@@ -45,7 +45,7 @@ async def test_the_last_thing_is_done_although_cancelled() -> None:
 
 
 async def test_the_last_thing_is_given_up_in_the_end() -> None:
-    """It is cancelled when its time is over, and that is no error."""
+    """It is cancelled when its time is over, and that is not an error."""
 
     log: list[str] = []
     await finish_despite_cancellation(_note(log, gate=asyncio.Event()), 0.01)
@@ -54,7 +54,7 @@ async def test_the_last_thing_is_given_up_in_the_end() -> None:
 
 @pytest.mark.parametrize("cancel", [True, False])
 async def test_the_last_thing_fails(cancel: bool) -> None:
-    """Its error is raised, unless the task was cancelled: then that is what is raised."""
+    """Its error is raised, unless the owner was cancelled: then the cancellation is."""
 
     gate = asyncio.Event()
 
@@ -73,7 +73,7 @@ async def test_the_last_thing_fails(cancel: bool) -> None:
 
 
 async def test_the_last_thing_in_a_cancelled_scope_of_anyio() -> None:
-    """It is done, although anyio cancels again at every turn; and the loop is not kept busy."""
+    """It is done although anyio cancels again at every turn, and the loop is not kept busy."""
 
     log: list[str] = []
     gate = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Token buckets in a tree, on a simulated clock."""
+"""Trees of token buckets, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def simulate(
     start: float = START,
     at: dict[float, Callable[[], None]] | None = None,
 ) -> list[tuple[float, int, int]]:
-    """Let one transfer for each bucket move chunks, and wait as it is told.
+    """Let one transfer for each bucket move chunks, with the waits that the bucket asks for.
 
     Returns:
         Moments, buckets by their index, and bytes, in the order of time.
@@ -47,14 +47,14 @@ def simulate(
         delay = buckets[what].reserve(chunk, now)
         passed = now + delay + (randomness.uniform(0, lateness) if delay else 0.0)
         moved.append((passed, what, chunk))
-        # Moving takes time, too; without any limit this is what ends the simulation.
+        # Moving takes time, too; without any limit this ends the simulation.
         heapq.heappush(events, (passed + 1e-5, what, what))
 
     return sorted(moment for moment in moved if moment[0] < start + seconds)
 
 
 def rate_of(moved: list[tuple[float, int, int]], since: float, until: float, *who: int) -> float:
-    """Mean rate between two moments, of everybody or of some."""
+    """Return the mean rate between two moments, of all buckets or of some."""
     total = sum(
         size
         for moment, number, size in moved
@@ -64,7 +64,7 @@ def rate_of(moved: list[tuple[float, int, int]], since: float, until: float, *wh
 
 
 def heaviest_window(moved: list[tuple[float, int, int]], width: float) -> int:
-    """Most bytes that passed within any window of this width."""
+    """Return the most bytes that passed within any window of this width."""
     most = held = first = 0
     for moment, _, size in moved:
         held += size
@@ -76,11 +76,11 @@ def heaviest_window(moved: list[tuple[float, int, int]], width: float) -> int:
     return most
 
 
-# One bucket.
+# One bucket
 
 
 def test_full_bucket_lets_its_burst_pass_at_once() -> None:
-    """A new bucket is full; what is more than the burst waits for its turn."""
+    """A new bucket is full; bytes beyond the burst wait for their turn."""
     bucket = TokenBucket(1000, burst=300, now=START)
     assert bucket.reserve(100, START) == 0.0
     assert bucket.reserve(200, START) == 0.0
@@ -90,7 +90,7 @@ def test_full_bucket_lets_its_burst_pass_at_once() -> None:
 
 
 def test_reservation_larger_than_the_burst_goes_into_debt() -> None:
-    """It waits until the bucket could have held it, and the next one waits after it."""
+    """It waits until the bucket could have held it, and the next reservation waits after it."""
     bucket = TokenBucket(1000, burst=100, now=START)
     assert bucket.reserve(5100, START) == pytest.approx(5.0)
     assert bucket.reserve(1000, START) == pytest.approx(6.0)
@@ -105,7 +105,7 @@ def test_pause_does_not_save_up_more_than_the_burst() -> None:
 
 
 def test_default_burst_is_a_tenth_of_a_second() -> None:
-    """It follows the rate, unless it was given."""
+    """The burst follows the rate, unless it was given."""
     bucket = TokenBucket(1000, now=START)
     assert bucket.burst == pytest.approx(100)
     bucket.rate = 50_000
@@ -129,7 +129,7 @@ def test_no_limit() -> None:
 
 
 def test_nothing_reserved_waits_for_what_is_owed() -> None:
-    """Zero bytes are legal: they tell how long the next byte would wait."""
+    """Reserving zero bytes is legal, and returns how long the next byte would wait."""
     bucket = TokenBucket(1000, burst=100, now=START)
     assert bucket.reserve(0, START) == 0.0
     bucket.reserve(1100, START)
@@ -138,7 +138,7 @@ def test_nothing_reserved_waits_for_what_is_owed() -> None:
 
 
 def test_clock_that_goes_back_gives_nothing_away() -> None:
-    """An earlier moment than the last one waits for longer, not for less."""
+    """A moment before the last one results in a longer wait, not a shorter one."""
     bucket = TokenBucket(1000, burst=100, now=START)
     assert bucket.reserve(1100, START) == pytest.approx(1.0)
     assert bucket.reserve(0, START - 1) == pytest.approx(2.0)
@@ -146,7 +146,7 @@ def test_clock_that_goes_back_gives_nothing_away() -> None:
 
 @pytest.mark.parametrize("bad", [0, 0.0, -1, -0.5, math.nan, math.inf, -math.inf])
 def test_rate_and_burst_are_positive(bad: float) -> None:
-    """A rate that is no rate is refused, also when it is set later, and changes nothing."""
+    """An invalid rate is refused, also when it is set later, and changes nothing."""
     with pytest.raises(ValueError, match="rate"):
         TokenBucket(bad, now=START)
 
@@ -171,7 +171,7 @@ def test_negative_bytes_are_refused() -> None:
 
 
 def test_bucket_prints_its_place_in_the_tree() -> None:
-    """The representation tells the rates up to the root."""
+    """The representation shows the rates up to the root."""
     root = TokenBucket(None, now=START)
     child = TokenBucket(10, parent=root, now=START)
     assert repr(child) == "<TokenBucket rate=10 in <TokenBucket rate=None>>"
@@ -179,13 +179,13 @@ def test_bucket_prints_its_place_in_the_tree() -> None:
 
 
 class ReferenceBucket:
-    """The textbook's bucket, in bytes: a second opinion."""
+    """The textbook's bucket, counted in bytes: a second implementation."""
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate, self.burst, self.tokens, self.at = rate, burst, burst, now
 
     def reserve(self, nbytes: int, now: float) -> float:
-        """Fill the bucket for the time that went by, and take from it."""
+        """Fill the bucket for the elapsed time, and take from it."""
         self.tokens = min(self.burst, self.tokens + (now - self.at) * self.rate)
         self.at = now
         self.tokens -= nbytes
@@ -200,7 +200,7 @@ steps = st.lists(st.tuples(st.integers(0, 200_000), st.floats(0, 5)), max_size=4
 def test_same_waits_as_the_textbook(
     rate: float, burst: float, sequence: list[tuple[int, float]]
 ) -> None:
-    """For any reservations at any moments the waits are those of a bucket counted in bytes."""
+    """For any reservations at any moments, the waits are those of a bucket counted in bytes."""
     bucket = TokenBucket(rate, burst=burst, now=START)
     reference = ReferenceBucket(rate, burst, START)
     now = START
@@ -220,7 +220,7 @@ tree_steps = st.lists(
 def test_tree_never_passes_more_than_the_root_allows(
     root_rate: float, user_rate: float, sequence: list[tuple[int, int, float]]
 ) -> None:
-    """By every moment: at most burst plus rate times time, whoever reserved what."""
+    """At any moment, at most burst plus rate times time has passed, whoever reserved it."""
     root = TokenBucket(root_rate, now=START)
     users = [TokenBucket(user_rate, parent=root, now=START) for _ in range(2)]
     leaves = [TokenBucket(None, parent=users[number % 2], now=START) for number in range(5)]
@@ -241,11 +241,11 @@ def test_tree_never_passes_more_than_the_root_allows(
                 assert total <= rate * (0.1 + moment - START) * (1 + 1e-6) + 1e-3
 
 
-# Long runs.
+# Long runs
 
 
 def test_long_run_of_one_transfer() -> None:
-    """The mean rate is the rate, also where timers are late."""
+    """The mean rate is the rate, even if timers are late."""
     for lateness in (0.0, 0.002, 0.02):
         bucket = TokenBucket(1_000_000, now=START)
         moved = simulate([bucket], seconds=60, lateness=lateness)
@@ -253,7 +253,7 @@ def test_long_run_of_one_transfer() -> None:
 
 
 def test_children_share_a_parent_evenly() -> None:
-    """Five transfers under one limit: together the limit, each a fifth of it."""
+    """Five transfers under one limit use it up together, each with a fifth of it."""
     root = TokenBucket(1_000_000, now=START)
     children = [TokenBucket(None, parent=root, now=START) for _ in range(5)]
     moved = simulate(children, seconds=100, lateness=0.002)
@@ -263,7 +263,7 @@ def test_children_share_a_parent_evenly() -> None:
 
 
 def test_slow_child_leaves_the_rest_to_the_others() -> None:
-    """A child with a limit of its own keeps it, and its parent is not idle meanwhile."""
+    """A child with its own limit keeps to it, and its parent is not idle meanwhile."""
     root = TokenBucket(1_000_000, now=START)
     children = [TokenBucket(rate, parent=root, now=START) for rate in (50_000, None, None)]
     moved = simulate(children, seconds=200, lateness=0.001)
@@ -273,7 +273,7 @@ def test_slow_child_leaves_the_rest_to_the_others() -> None:
 
 
 def test_three_levels() -> None:
-    """Connection, user, everyone: each limit holds, and the tightest decides."""
+    """For a connection, a user and everyone, each limit holds, and the tightest one decides."""
     everyone = TokenBucket(1_000_000, now=START)
     users = [TokenBucket(rate, parent=everyone, now=START) for rate in (300_000, None)]
     connections = [
@@ -288,7 +288,7 @@ def test_three_levels() -> None:
 
 
 def test_no_bursts() -> None:
-    """In no tenth of a second passes more than twice what the rate gives, nor is there a gap."""
+    """No tenth of a second passes more than twice the rate, and there is no gap."""
     root = TokenBucket(1_000_000, now=START)
     children = [TokenBucket(None, parent=root, now=START) for _ in range(8)]
     moved = simulate(children, seconds=20)
@@ -299,7 +299,7 @@ def test_no_bursts() -> None:
 
 
 def test_child_that_waited_for_its_parent_does_not_catch_up() -> None:
-    """A child's own limit holds also just after its parent became free."""
+    """A child's own limit also holds just after its parent became free."""
     root = TokenBucket(10_000, burst=1000, now=START)
     other = TokenBucket(None, parent=root, now=START)
     child = TokenBucket(1000, burst=100, parent=root, now=START)
@@ -309,7 +309,7 @@ def test_child_that_waited_for_its_parent_does_not_catch_up() -> None:
     assert child.reserve(100, START + 2.01) == pytest.approx(0.1)
 
 
-# Changes while transfers run.
+# Changes while transfers run
 
 
 def test_live_change_of_the_rate() -> None:
@@ -332,7 +332,7 @@ def test_live_change_of_the_rate() -> None:
 
 
 def test_limit_lifted_and_set_again() -> None:
-    """None lifts the limit and forgets what was owed; a later limit starts with a full bucket."""
+    """None lifts the limit and forgets the debt; a later limit starts with a full bucket."""
     bucket = TokenBucket(1000, burst=100, now=START)
     bucket.reserve(10_100, START)
     bucket.rate = None
@@ -350,7 +350,7 @@ def test_limit_lifted_and_set_again() -> None:
 
 
 def test_faster_rate_pays_a_debt_sooner() -> None:
-    """Raising the rate helps those who come next, at once."""
+    """A higher rate helps the next reservations at once."""
     bucket = TokenBucket(1000, burst=100, now=START)
     assert bucket.reserve(10_100, START + 100) == pytest.approx(10.0)
     bucket.rate = 10_000
@@ -358,23 +358,23 @@ def test_faster_rate_pays_a_debt_sooner() -> None:
 
 
 def test_slower_rate_takes_nothing_back() -> None:
-    """What was reserved keeps its moment; what is reserved now is at the new rate."""
+    """What was reserved keeps its moment; what is reserved now has the new rate."""
     bucket = TokenBucket(1000, burst=100, now=START)
     assert bucket.reserve(1100, START) == pytest.approx(1.0)
     bucket.rate = 100
     assert bucket.reserve(100, START) == pytest.approx(1.1)
-    # Time that went by at the old rate is not counted again at the new one.
+    # Time that passed at the old rate is not counted again at the new one.
     idle = TokenBucket(1_000_000, burst=1000, now=START)
     idle.reserve(100_000, START)
     idle.rate = 10
     assert idle.reserve(1000, START + 10) == 0.0
 
 
-# Giving back.
+# Giving back
 
 
 def test_unused_bytes_are_given_back_up_to_the_root() -> None:
-    """What was reserved and not moved is there for the next one, at every level."""
+    """Bytes that were reserved and not moved are available to the next one, at every level."""
     root = TokenBucket(1000, burst=1500, now=START)
     user = TokenBucket(None, parent=root, now=START)
     child = TokenBucket(500, burst=100, parent=user, now=START)
@@ -387,7 +387,7 @@ def test_unused_bytes_are_given_back_up_to_the_root() -> None:
 
 
 def test_giving_back_does_not_overfill() -> None:
-    """More than the burst is never there, whatever is given back."""
+    """The bucket never has more than the burst, whatever is given back."""
     bucket = TokenBucket(1000, burst=100, now=START)
     bucket.reserve(100, START)
     bucket.unused(100_000)
