@@ -26,6 +26,7 @@ from typing import Final, Literal, NoReturn
 
 import attrs
 
+from ._checks import check_call, check_type, checked, wrong_type
 from .errors import BadAddress, UnsupportedNetworkProtocol, error_for_peer
 
 __all__ = [
@@ -118,6 +119,29 @@ def _check_port(port: int) -> None:
         raise BadAddress(f"a port is a number from 1 to {_HIGHEST_PORT}, not {port!r:.40}")
 
 
+def check_host(name: str, host: object) -> None:
+    """Check an argument that is an address, with its scope if it is a link-local one.
+
+    Args:
+        name: Name of the argument.
+        host: What came; None passes.
+
+    Raises:
+        TypeError: Not text.
+        BadAddress: Not an address. Reply 501.
+    """
+
+    if host is None:
+        return
+
+    check_type(name, host, str, "an address as text")
+    assert isinstance(host, str)
+    try:
+        HostPort(host.partition("%")[0], 1)
+    except BadAddress:
+        raise BadAddress(f"{name} must be an address, not {host!r:.60}") from None
+
+
 def _port_validator(_: object, __: attrs.Attribute[int], port: int) -> None:
     _check_port(port)
 
@@ -175,6 +199,7 @@ def format_port(address: HostPort) -> str:
             notation cannot carry; EPRT and EPSV can. Reply 522.
     """
 
+    check_call(format_port, locals())
     if address.is_ipv6:
         words = "PORT and PASV carry IPv4 addresses only, use EPRT and EPSV"
         raise UnsupportedNetworkProtocol(
@@ -191,6 +216,7 @@ def parse_port(argument: str) -> HostPort:
         BadAddress: Not six numbers from 0 to 255, or port 0. Reply 501.
     """
 
+    check_call(parse_port, locals())
     if not _six_numbers.fullmatch(argument):
         _refuse("h1,h2,h3,h4,p1,p2", argument)
 
@@ -207,6 +233,7 @@ def format_pasv_reply(address: HostPort) -> str:
         UnsupportedNetworkProtocol: The address is an IPv6 one. Reply 522.
     """
 
+    check_call(format_pasv_reply, locals())
     return f"227 Entering Passive Mode ({format_port(address)})."
 
 
@@ -226,6 +253,7 @@ def parse_pasv_reply(text: str) -> HostPort:
         BadAddress: No such numbers, or the reply has another code. Reply 501.
     """
 
+    check_call(parse_pasv_reply, locals())
     found = _find_six_numbers(text) if _has_code(text, "227") else None
     if found is None:
         _refuse("227 and h1,h2,h3,h4,p1,p2", text)
@@ -236,6 +264,7 @@ def parse_pasv_reply(text: str) -> HostPort:
 def format_eprt(address: HostPort) -> str:
     """Format the argument of EPRT: ``|1|132.235.1.2|6275|`` (RFC 2428 §2)."""
 
+    check_call(format_eprt, locals())
     return f"|{address.network_protocol:d}|{address.host}|{address.port}|"
 
 
@@ -252,6 +281,7 @@ def parse_eprt(argument: str, *, supported: tuple[int, ...] = (1, 2)) -> HostPor
         UnsupportedNetworkProtocol: Another address family. Reply 522.
     """
 
+    check_call(parse_eprt, locals())
     argument = argument.strip(" ")
     delimiter = argument[:1]
     fields = argument.split(delimiter) if "!" <= delimiter <= "~" else []
@@ -298,6 +328,7 @@ def parse_epsv_reply(text: str) -> int:
             another code. Reply 501.
     """
 
+    check_call(parse_epsv_reply, locals())
     found = _epsv_in_text.search(text) if _has_code(text, "229") else None
     if found is None or found[1] in found[2]:
         _refuse("229 and (|||port|)", text)
@@ -323,6 +354,7 @@ def parse_epsv(
         UnsupportedNetworkProtocol: Another address family. Reply 522.
     """
 
+    check_call(parse_epsv, locals())
     argument = argument.strip(" ")
     if not argument:
         return None
@@ -480,7 +512,7 @@ def _check_prefix(_: object, attribute: attrs.Attribute[int], prefix: int) -> No
         raise ValueError(f"{attribute.name} is a number from 0 to {longest}, not {prefix!r}")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class PeerPolicy:
     """Who may be at the other end of a data connection (RFC 2577 §3, §4, §8).
 
@@ -564,8 +596,8 @@ class PeerPolicy:
             ValueError: One of them is not a network, or has host bits set.
         """
 
-        if isinstance(networks, str):
-            raise TypeError("networks is a list of networks, not one text")
+        if isinstance(networks, str) or not isinstance(networks, Iterable):
+            raise wrong_type("networks", "a list of networks", networks)
 
         return cls(
             networks=tuple(_policy_network(network) for network in networks),

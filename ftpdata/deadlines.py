@@ -10,26 +10,20 @@ import math
 
 import attrs
 
+from ._checks import checked, ranged, seconds
 from ._repr import repr_of_changes
 from .outcome import End
 
 __all__ = ["Deadlines", "ProgressWatch"]
 
 
-def _check_positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    # Written so that NaN is refused, too. To wait for ever is None, not infinity.
-    if not 0 < value < math.inf:
-        raise ValueError(f"{attribute.name} must be a positive, finite number, not {value!r}")
-
-
 def _limit(default: float | None) -> float | None:
-    field: float | None = attrs.field(
-        default=default, validator=attrs.validators.optional(_check_positive)
-    )
+    # To wait for ever is None, not infinity.
+    field: float | None = attrs.field(default=default, validator=seconds)
     return field
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class Deadlines:
     """How long to wait in each phase of a data connection. None waits for ever.
 
@@ -53,7 +47,7 @@ class Deadlines:
     first_byte: float | None = _limit(60.0)
     stall: float | None = _limit(300.0)
     minimum_rate: float | None = _limit(None)
-    rate_window: float = attrs.field(default=30.0, validator=_check_positive)
+    rate_window: float = attrs.field(default=30.0, validator=seconds)
     close: float | None = _limit(30.0)
 
 
@@ -81,7 +75,7 @@ def shared_moment(at: float, now: float) -> float:
     return at if at - now < 2 * SHARED_INTERVAL else at - at % SHARED_INTERVAL
 
 
-@attrs.define
+@attrs.define(field_transformer=checked)
 class ProgressWatch:
     """Decides from the number of bytes moved so far whether a transfer must end.
 
@@ -97,7 +91,7 @@ class ProgressWatch:
     """
 
     deadlines: Deadlines
-    started_at: float
+    started_at: float = attrs.field(validator=ranged(-math.inf))
     _bytes: int = attrs.field(default=0, init=False)
     _has_begun: bool = attrs.field(default=False, init=False)
     _checked_at: float = attrs.field(init=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 
+from ._checks import check_call
 from .contracts import Buffer
 from .errors import UnsupportedParameter, error_for_peer
 
@@ -32,6 +33,7 @@ class Digest:
     __slots__ = ("_crc", "_hash", "name")
 
     def __init__(self, name: str) -> None:
+        check_call(Digest.__init__, locals())
         self.name: str = _normalise(name)
         self._crc = 0
         self._hash = None

@@ -23,6 +23,7 @@ from typing import Self
 
 import attrs
 
+from ._checks import check_call, check_range, check_seconds, checked, ranged
 from .addresses import HostPort
 from .errors import DataConnectionError
 from .outcome import End
@@ -42,6 +43,8 @@ def address_key(address: str, *, ipv6_prefix: int = 64) -> str:
         BadAddress: Not an address. Reply 501.
     """
 
+    check_call(address_key, locals())
+    check_range("ipv6_prefix", ipv6_prefix, 1, 128)
     return _key(address, ipv6_prefix)
 
 
@@ -55,17 +58,12 @@ def _key(address: str, ipv6_prefix: int) -> str:
     return str(ipaddress.IPv6Network((int(ip), ipv6_prefix), strict=False))
 
 
-def _count(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{attribute.name} must be a number from 1, or None, not {value!r}")
-
-
 def _limit() -> int | None:
-    field: int | None = attrs.field(default=None, validator=attrs.validators.optional(_count))
+    field: int | None = attrs.field(default=None, validator=ranged(1))
     return field
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class Limits:
     """How many of each there may be at a time. None means no limit.
 
@@ -160,6 +158,8 @@ class Usage:
     """
 
     def __init__(self, limits: Limits | None = None, *, ipv6_prefix: int = 64) -> None:
+        check_call(Usage.__init__, locals())
+        check_range("ipv6_prefix", ipv6_prefix, 1, 128)
         self._ipv6_prefix = ipv6_prefix
         limits = limits or Limits()
         self._transfers = _Counter(
@@ -232,9 +232,11 @@ class FailedAttempts:
         max_addresses: int = 100_000,
         ipv6_prefix: int = 64,
     ) -> None:
-        if limit < 1 or max_addresses < 1 or not 0 < window < math.inf:
-            raise ValueError("limit, window and max_addresses must be positive")
-
+        check_call(FailedAttempts.__init__, locals())
+        check_range("limit", limit, 1)
+        check_seconds("window", window)
+        check_range("max_addresses", max_addresses, 1)
+        check_range("ipv6_prefix", ipv6_prefix, 1, 128)
         self._interval = window / limit
         self._window = window
         self._max_addresses = max_addresses

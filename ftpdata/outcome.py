@@ -12,6 +12,8 @@ from datetime import datetime
 
 import attrs
 
+from ._checks import check_call
+
 __all__ = [
     "Direction",
     "End",
@@ -224,6 +226,7 @@ def format_xferlog_line(
         transfer and ``i`` for any other.
     """
 
+    check_call(format_xferlog_line, locals())
     # The names of months and days are those of the C locale, whatever the process has set.
     moment = ended_at.timetuple()
     date = (

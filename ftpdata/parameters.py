@@ -10,7 +10,7 @@ import enum
 
 import attrs
 
-from ._checks import check_encoding, check_type, of_type
+from ._checks import check_encoding, check_type, checked, of_type, ranged
 from ._repr import repr_of_changes
 from .errors import UnsupportedParameter, error_for_peer
 
@@ -76,7 +76,7 @@ class Protection(enum.Enum):
     PRIVATE = "P"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class TransferParameters:
     """How a file is represented on the data connection.
 
@@ -102,7 +102,7 @@ class TransferParameters:
     format_control: FormatControl = attrs.field(
         default=FormatControl.NON_PRINT, validator=of_type(FormatControl, "a FormatControl")
     )
-    byte_size: int = attrs.field(default=8, validator=of_type(int, "a number of bits"))
+    byte_size: int = attrs.field(default=8, validator=ranged(1, 255))
     structure: Structure = attrs.field(
         default=Structure.FILE, validator=of_type(Structure, "a Structure")
     )

@@ -15,6 +15,9 @@ for the seconds that `TokenBucket.reserve` returns, and moves them.
 from __future__ import annotations
 
 import math
+import sys
+
+from ._checks import check_call, check_range
 
 __all__ = ["TokenBucket"]
 
@@ -56,6 +59,8 @@ class TokenBucket:
         parent: TokenBucket | None = None,
         now: float,
     ) -> None:
+        check_call(TokenBucket.__init__, locals())
+        check_range("now", now, -sys.float_info.max, sys.float_info.max)
         self._rate = _positive("rate", rate)
         self._burst = _positive("burst", burst)
         self._parent = parent

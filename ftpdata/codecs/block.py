@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 
+from .._checks import check_call, check_range
 from ..contracts import Buffer
 from ..errors import InvalidData
 from ._decoding import RecordingDecoder
@@ -38,6 +39,8 @@ class BlockEncoder:
     """
 
     def __init__(self, *, records: Records | None = None, offset: int = 0) -> None:
+        check_call(BlockEncoder.__init__, locals())
+        check_range("offset", offset, 0)
         self._cutter = None if records is None else RecordCutter(records, offset)
         self._input = MAX_PIECE // 2 if records is None else RECORDS_INPUT
 
@@ -95,6 +98,7 @@ class BlockDecoder(RecordingDecoder):
     def __init__(
         self, *, records: Records | None = None, limits: CodecLimits = DEFAULT_LIMITS
     ) -> None:
+        check_call(BlockDecoder.__init__, locals())
         super().__init__(records, limits)
         self._header = b""
         self._code = 0

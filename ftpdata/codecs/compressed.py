@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from .._checks import check_call, check_range
 from ..contracts import Buffer
 from ..errors import InvalidData
 from ..parameters import RepresentationType
@@ -66,6 +67,9 @@ class CompressedEncoder:
     """
 
     def __init__(self, filler: int, *, records: Records | None = None, offset: int = 0) -> None:
+        check_call(CompressedEncoder.__init__, locals())
+        check_range("filler", filler, 0, 255)
+        check_range("offset", offset, 0)
         self._filler = filler
         self._cutter = None if records is None else RecordCutter(records, offset)
         self._input = MAX_PIECE // 4 if records is None else RECORDS_INPUT
@@ -181,6 +185,8 @@ class CompressedDecoder(RecordingDecoder):
         records: Records | None = None,
         limits: CodecLimits = DEFAULT_LIMITS,
     ) -> None:
+        check_call(CompressedDecoder.__init__, locals())
+        check_range("filler", filler, 0, 255)
         super().__init__(records, limits)
         self._fillers = _BYTES[filler] * _LONGEST_RUN
         # The first byte of an escape or of a replicated byte whose second has not come yet.

@@ -5,7 +5,7 @@ Pure.
 
 from __future__ import annotations
 
-from ..contracts import Buffer, Encoder
+from ..contracts import Buffer, Encoder, require_methods
 from ._pieces import MAX_PIECE
 
 __all__ = ["SizeCounter"]
@@ -31,6 +31,7 @@ class SizeCounter:
     __slots__ = ("_encoder", "size")
 
     def __init__(self, encoder: Encoder) -> None:
+        require_methods(encoder, "an encoder", ("feed", "finish"))
         self._encoder = encoder
         self.size: int = 0
 

@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from .._checks import check_type
+from .._checks import check_call, check_type
 from ..contracts import Buffer
 from ..errors import BadArgument, InvalidData, error_for_peer
 from ._decoding import MarkedDecoder
@@ -88,6 +88,7 @@ class DeflateDecoder(MarkedDecoder):
     _CHUNK = 4 * 1024
 
     def __init__(self, *, limits: CodecLimits = DEFAULT_LIMITS) -> None:
+        check_call(DeflateDecoder.__init__, locals())
         super().__init__(limits)
         self._inflater = zlib.decompressobj()
 

@@ -22,6 +22,7 @@ import re
 
 import attrs
 
+from .._checks import check_call, check_type, checked
 from ..errors import UnsupportedParameter
 
 __all__ = ["EbcdicCodePage", "ebcdic_code_page", "translation_tables"]
@@ -43,7 +44,7 @@ _MOST_UNDEFINED = 64
 _INVARIANT = ((0x40, " "), (_NL, _NEXT_LINE), (_LF, "\n"), (0x81, "a"), (0xC1, "A"), (0xF0, "0"))
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=checked)
 class EbcdicCodePage:
     """An EBCDIC code page, with NL as its line end.
 
@@ -87,6 +88,7 @@ def ebcdic_code_page(name: str) -> EbcdicCodePage:
         UnsupportedParameter: There is no such code page, or it is not EBCDIC. Reply 504.
     """
 
+    check_type("name", name, str, "a string")
     if _NAME_1047.fullmatch(name):
         characters = list(_characters("cp037"))
         for one, other in _SWAPPED_1047:
@@ -125,6 +127,7 @@ def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes
         ValueError: `file_encoding` is not such a character set.
     """
 
+    check_call(translation_tables, locals())
     ebcdic = ebcdic_code_page(code_page).characters
     try:
         local = _characters(file_encoding)

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from .._checks import wrong_type
+from .._checks import check_range, check_type, checked, ranged
 from .._repr import repr_of_changes
 
 __all__ = ["CodecLimits"]
@@ -20,14 +20,14 @@ _MIB = 1024 * 1024
 def at_least_one(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
     """Refuse what is not a number of at least 1, as a validator of attrs; None passes."""
 
-    if value is not None and not isinstance(value, int):
-        raise wrong_type(attribute.name, "a number or None", value)
+    if value is None:
+        return
 
-    if value is not None and value < 1:
-        raise ValueError(f"{attribute.name} must be at least 1, not {value}")
+    check_type(attribute.name, value, int, "a whole number or None")
+    check_range(attribute.name, value, 1)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class CodecLimits:
     """What a peer may ask of a decoder.
 
@@ -50,7 +50,7 @@ class CodecLimits:
     marker: int = attrs.field(default=255, validator=at_least_one)
     output: int | None = attrs.field(default=None, validator=at_least_one)
     ratio: int | None = attrs.field(default=500, validator=at_least_one)
-    ratio_from: int = 64 * _MIB
+    ratio_from: int = attrs.field(default=64 * _MIB, validator=ranged(0))
 
 
 DEFAULT_LIMITS = CodecLimits()

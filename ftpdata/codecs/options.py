@@ -5,9 +5,11 @@ Pure.
 
 from __future__ import annotations
 
+import codecs
+
 import attrs
 
-from .._checks import check_encoding, of_type
+from .._checks import check_encoding, checked, of_type, ranged
 from .._repr import repr_of_changes
 from .limits import CodecLimits, at_least_one
 from .representation import LF, ExistingCRLF, local_line_end
@@ -15,7 +17,17 @@ from .representation import LF, ExistingCRLF, local_line_end
 __all__ = ["CodecOptions"]
 
 
-@attrs.frozen(kw_only=True)
+def _known_encoding(options: object, attribute: attrs.Attribute[str], value: str) -> None:
+    check_encoding(options, attribute, value)
+    try:
+        codecs.lookup(value)
+    except (LookupError, ValueError):
+        raise ValueError(
+            f"{attribute.name} must be a character set that Python knows, not {value!r:.60}"
+        ) from None
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class CodecOptions:
     r"""What a host chooses about representation and transmission, besides the parameters.
 
@@ -45,10 +57,10 @@ class CodecOptions:
         default=ExistingCRLF.KEEP, validator=of_type(ExistingCRLF, "an ExistingCRLF")
     )
     line_end: bytes = attrs.field(default=LF, validator=local_line_end)
-    file_encoding: str = attrs.field(default="latin-1", validator=check_encoding)
+    file_encoding: str = attrs.field(default="latin-1", validator=_known_encoding)
     record_length: int | None = attrs.field(default=None, validator=at_least_one)
     close_last_record: bool = True
-    deflate_level: int = attrs.field(default=6, validator=of_type(int, "a number"))
+    deflate_level: int = attrs.field(default=6, validator=ranged(0, 9))
     marker_interval: int | None = attrs.field(default=None, validator=at_least_one)
     limits: CodecLimits = attrs.field(
         factory=CodecLimits, validator=of_type(CodecLimits, "CodecLimits")

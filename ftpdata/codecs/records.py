@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import attrs
 
-from .._checks import of_type
+from .._checks import checked, of_type
 from ._descriptors import END_OF_RECORD
 from .limits import at_least_one
 
 __all__ = ["Records"]
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class Records:
     """How the records of a file with record structure stand in its bytes (RFC 959 §3.1.2.2).
 

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
+from .._checks import checked
 from ..contracts import Buffer
 from ..errors import InvalidData
 from ._pieces import cut_pieces
@@ -68,7 +69,7 @@ class ExistingCRLF(enum.Enum):
     the exact bytes of the file."""
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, field_transformer=checked)
 class AsciiEncoder:
     r"""Turns the line ends of a file into NVT-ASCII's CRLF (RFC 959 §3.1.1.1).
 
@@ -119,7 +120,7 @@ def local_line_end(_: object, attribute: attrs.Attribute[bytes], value: bytes) -
         raise ValueError(f"{attribute.name} must be b'\\n' or b'\\r\\n', not {value!r:.40}")
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, field_transformer=checked)
 class AsciiDecoder:
     r"""Turns NVT-ASCII's CRLF into the line ends of a local file (RFC 959 §3.1.1.1).
 
@@ -168,7 +169,7 @@ class AsciiDecoder:
         return piece.replace(CRLF, LF) if CR in piece else piece
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, field_transformer=checked)
 class EbcdicEncoder:
     r"""Turns a text file into EBCDIC, with NL, X'15', as the line end (RFC 959 §3.1.1.2).
 
@@ -229,7 +230,7 @@ class EbcdicEncoder:
             self._finish()
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, field_transformer=checked)
 class EbcdicDecoder:
     r"""Turns EBCDIC into a text file (RFC 959 §3.1.1.2).
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from .._checks import check_type
+from .._checks import check_type, checked, ranged
 from ..errors import BadArgument, InvalidData, error_for_peer
 
 __all__ = [
@@ -25,7 +25,7 @@ _MARK_REPLY = re.compile(r"(?:110[ -])?MARK ([!-~]+) = ([!-~]+)\s*", re.ASCII)
 _MARKER_CHARACTERS = re.compile(r"[!-~]+", re.ASCII)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=checked)
 class RestartMarker:
     """A restart marker that was received (RFC 959 §3.5).
 
@@ -36,10 +36,10 @@ class RestartMarker:
     """
 
     text: str
-    offset: int
+    offset: int = attrs.field(validator=ranged(0))
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=checked)
 class SuspectData:
     """Data that their sender marked as suspect (RFC 959 §3.4.2). They are delivered like any other.
 
@@ -48,8 +48,8 @@ class SuspectData:
         size: Their length, in bytes on the connection.
     """
 
-    offset: int
-    size: int
+    offset: int = attrs.field(validator=ranged(0))
+    size: int = attrs.field(validator=ranged(0))
 
 
 MarkerCallback = Callable[[RestartMarker], None]

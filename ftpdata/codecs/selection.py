@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from .._checks import check_type
+from .._checks import check_call, check_type
 from ..contracts import Encoder
 from ..errors import UnsupportedParameter, error_for_peer
 from ..parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
@@ -136,6 +136,7 @@ def decoder_for(
         ValueError: One of the options has a value that cannot be used.
     """
 
+    check_call(decoder_for, locals())
     check_supported(parameters)
     _check_options(options, offset)
     records = _records_to_receive(parameters, options)

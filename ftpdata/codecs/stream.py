@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .._checks import check_call, check_range
 from ..contracts import Buffer
 from ..errors import InvalidData
 from ._decoding import RecordingDecoder
@@ -34,6 +35,8 @@ class StreamRecordEncoder:
     """
 
     def __init__(self, records: Records, *, offset: int = 0) -> None:
+        check_call(StreamRecordEncoder.__init__, locals())
+        check_range("offset", offset, 0)
         self._cutter = RecordCutter(records, offset)
         self._end = records.end
         # With every byte escaped, a piece still stays within MAX_PIECE.
@@ -76,6 +79,7 @@ class StreamRecordDecoder(RecordingDecoder):
     _INPUT = MAX_PIECE // 2
 
     def __init__(self, records: Records, *, limits: CodecLimits = DEFAULT_LIMITS) -> None:
+        check_call(StreamRecordDecoder.__init__, locals())
         super().__init__(records, limits)
         self._holds_escape = False
 

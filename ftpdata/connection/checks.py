@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._checks import check_call, check_range
 from ..contracts import Consumer
 from ..digests import Digest
 from ._consumer import ConsumerLink, too_large
@@ -63,10 +64,9 @@ class SizeLimitConsumer(ConsumerLink):
     """
 
     def __init__(self, consumer: Consumer, size_limit: int) -> None:
+        check_call(SizeLimitConsumer.__init__, locals())
+        check_range("size_limit", size_limit, 0)
         super().__init__(consumer)
-        if size_limit < 0:
-            raise ValueError(f"a size limit is not negative: {size_limit}")
-
         self.size_limit = size_limit
         self._left = size_limit
 

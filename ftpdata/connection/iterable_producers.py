@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 
+from .._checks import check_call
 from ..contracts import Buffer
 from ._producer import OneTransfer, TaskProducer, slices
 
@@ -23,6 +24,7 @@ class BytesProducer(OneTransfer):
     streaming = False
 
     def __init__(self, data: Buffer) -> None:
+        check_call(BytesProducer.__init__, locals())
         self._pieces = slices(data)
         self._piece = next(self._pieces, None)
 
@@ -61,6 +63,7 @@ class IterableProducer(OneTransfer):
     streaming = False
 
     def __init__(self, chunks: Iterable[Buffer]) -> None:
+        check_call(IterableProducer.__init__, locals())
         if isinstance(chunks, (str, bytes, bytearray, memoryview)):
             raise TypeError(
                 f"expected an iterable of bytes, not {type(chunks).__name__}: {chunks!r:.80}"
@@ -111,6 +114,7 @@ class AsyncIterableProducer(TaskProducer):
     """
 
     def __init__(self, chunks: AsyncIterable[Buffer]) -> None:
+        check_call(AsyncIterableProducer.__init__, locals())
         super().__init__()
         self._chunks: AsyncIterator[Buffer] = aiter(chunks)
 

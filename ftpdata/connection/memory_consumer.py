@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._checks import check_call, check_range
 from ._consumer import OneProducer, too_large
 
 __all__ = ["MemoryConsumer"]
@@ -21,9 +22,8 @@ class MemoryConsumer(OneProducer):
     """
 
     def __init__(self, size_limit: int = DEFAULT_SIZE_LIMIT) -> None:
-        if size_limit < 0:
-            raise ValueError(f"a size limit is not negative: {size_limit}")
-
+        check_call(MemoryConsumer.__init__, locals())
+        check_range("size_limit", size_limit, 0)
         self.size_limit = size_limit
         self._chunks: list[bytes] = []
         self._size = 0

@@ -32,6 +32,7 @@ import asyncio
 import ssl
 from datetime import datetime
 
+from .._checks import check_call, check_range, check_seconds
 from .._kernel import acknowledged_bytes, reset_on_close
 from ..addresses import HostPort
 from ..contracts import Buffer, Consumer, Producer, require_consumer, require_producer
@@ -99,6 +100,10 @@ class DTP(asyncio.Protocol):
         stall_timeout: float | None = 300.0,
         half_open: bool = False,
     ) -> None:
+        check_call(DTP.__init__, locals())
+        check_range("high_water", high_water, 0)
+        check_seconds("close_timeout", close_timeout)
+        check_seconds("stall_timeout", stall_timeout)
         self.high_water = high_water
         self.close_timeout = close_timeout
         self.stall_timeout = stall_timeout

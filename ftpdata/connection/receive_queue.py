@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio
 
+from .._checks import check_call, check_range
 from ..contracts import Consumer
 from ..errors import FTPDataError
 from ._consumer import DEFAULT_HIGH_WATER, OneProducer, reason_of
@@ -41,9 +42,8 @@ class ReceiveQueue(OneProducer):
     """
 
     def __init__(self, high_water: int = DEFAULT_HIGH_WATER) -> None:
-        if high_water < 0:
-            raise ValueError(f"a high-water mark is not negative: {high_water}")
-
+        check_call(ReceiveQueue.__init__, locals())
+        check_range("high_water", high_water, 0)
         self.high_water = high_water
         self._low_water = high_water // 4
         self._chunks: deque[bytes] = deque()
@@ -78,6 +78,7 @@ class ReceiveQueue(OneProducer):
             RuntimeError: The DTP has had its consumer.
         """
 
+        check_call(ReceiveQueue.attach, locals())
         queue = cls(high_water)
         consumer = queue if through is None else through(queue)
         queue._close_waiter = dtp.register_consumer(consumer)

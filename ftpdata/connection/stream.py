@@ -20,6 +20,7 @@ import anyio.lowlevel
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute
 
+from .._checks import check_call, check_range
 from ..errors import FTPDataError, NotConnected
 from ..outcome import End
 from ._consumer import DEFAULT_HIGH_WATER
@@ -53,6 +54,8 @@ class DTPStream(ByteStream):
     """
 
     def __init__(self, dtp: DTP, *, high_water: int = DEFAULT_HIGH_WATER) -> None:
+        check_call(DTPStream.__init__, locals())
+        check_range("high_water", high_water, 0)
         if not isinstance(dtp, DTP):
             raise TypeError(f"expected a DTP, such as an endpoint opens, not {dtp!r:.80}")
 

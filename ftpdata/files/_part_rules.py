@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import attrs
 
+from .._checks import check_type, checked
 from ..errors import BadArgument, FileUnavailable, error_for_peer
 
 __all__ = [
@@ -60,7 +61,7 @@ class Kind(enum.Enum):
     """A mark: the part with that inode number is not to be resumed."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class PartLimits:
     """How much is kept of the uploads of one owner that were cut, and for how long.
 
@@ -134,6 +135,7 @@ def is_reserved(name: str | bytes) -> bool:
         name: One name, not a path.
     """
 
+    check_type("name", name, (str, bytes), "a string or bytes")
     text = name[: len(RESERVED)]
     return (text.decode("latin-1") if isinstance(text, bytes) else text).lower() == RESERVED
 

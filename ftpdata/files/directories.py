@@ -16,7 +16,9 @@ from typing import Self
 
 import anyio
 
+from .._checks import check_call, check_range
 from .._tasks import give_up
+from ..contracts import require_methods
 from ..listing.table import ListingBlock, TableFormatter
 from ._descriptors import let_go
 from ._names import FilePath
@@ -66,6 +68,8 @@ class DirectoryLister:
         follow: Callable[[str], os.stat_result | None] | None = None,
         limiter: anyio.CapacityLimiter | None = None,
     ) -> None:
+        check_call(DirectoryLister.__init__, locals())
+        require_methods(formatter, "a formatter of tables", ("format_table",))
         self._format = formatter.format_table
         self._reader = DirectoryReader(
             directory, is_wanted=is_wanted, follow=follow, with_status=formatter.needs_status
@@ -105,6 +109,10 @@ class DirectoryLister:
             OSError: It cannot be read.
         """
 
+        check_call(DirectoryLister.open, locals())
+        require_methods(formatter, "a formatter of tables", ("format_table",))
+        if isinstance(directory, int):
+            check_range("directory", directory, 0)
         calls = WorkerCalls(limiter)
         opened: list[Self] = []
 

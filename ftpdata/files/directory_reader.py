@@ -18,6 +18,7 @@ from typing import Final
 
 import attrs
 
+from .._checks import check_call, check_range
 from ..listing.table import EntryTable, folded
 from ._descriptors import let_go
 from ._names import FilePath
@@ -60,6 +61,9 @@ class DirectoryReader:
         follow: Callable[[str], os.stat_result | None] | None = None,
         with_status: bool = True,
     ) -> None:
+        check_call(DirectoryReader.__init__, locals())
+        if isinstance(directory, int):
+            check_range("directory", directory, 0)
         self.at_end: bool = False
         self._is_wanted = is_wanted
         self._follow = follow

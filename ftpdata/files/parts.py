@@ -53,6 +53,7 @@ from typing import Self
 
 import attrs
 
+from .._checks import check_call, check_range
 from .._tasks import give_up
 from ..errors import FileBusy, error_for_peer
 from . import _part_locks as locks
@@ -162,6 +163,9 @@ class PartStore:
         limits: PartLimits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        check_call(PartStore.__init__, locals())
+        if isinstance(directory, int):
+            check_range("directory", directory, 0)
         self.limits: PartLimits = PartLimits() if limits is None else limits
         self._clock = clock
         self._fd: int | None = (
@@ -675,6 +679,8 @@ def remove_reserved(directory: int) -> bool:
         OSError: The system refused.
     """
 
+    check_call(remove_reserved, locals())
+    check_range("directory", directory, 0)
     with os.scandir(directory) as entries:
         names = [os.fsencode(entry.name) for entry in entries]
     if not all(is_reserved(name) for name in names):

@@ -18,7 +18,9 @@ from typing import BinaryIO, cast
 
 import anyio
 
+from .._checks import check_call, check_range
 from .._memory import is_viewed, new_block
+from ..contracts import require_methods
 from ..errors import BadArgument, error_for_oserror, error_for_peer
 from ._cache import Store, is_in_memory, read_from_memory
 from ._descriptors import let_go
@@ -100,7 +102,13 @@ class FileSource:
         Cancellation leaves nothing open.
         """
 
+        check_call(FileSource.open, locals())
+        check_range("dir_fd", dir_fd, 0)
         is_callers = not isinstance(file, (int, str, bytes, os.PathLike))
+        if is_callers or isinstance(file, bool):
+            require_methods(file, "a path, a descriptor or a binary file", ("read",))
+        elif isinstance(file, int):
+            check_range("file", file, 0)
         calls = WorkerCalls(limiter, calls_back=is_callers)
         opened: list[FileSource] = []
 

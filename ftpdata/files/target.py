@@ -18,6 +18,7 @@ from collections.abc import Callable
 import anyio
 import attrs
 
+from .._checks import check_call, check_range
 from ..errors import BadArgument, error_for_end, error_for_oserror, error_for_peer
 from ..outcome import End
 from ._cache import lives_in_memory as on_memory
@@ -170,6 +171,9 @@ class FileTarget:
         Cancellation leaves nothing but the part that was there.
         """
 
+        check_call(FileTarget.open, locals())
+        check_range("dir_fd", dir_fd, 0)
+        check_range("permissions", permissions, 0, 0o7777)
         keeping = None
         if parts is not None and mode in (WriteMode.ATOMIC, WriteMode.RESUME):
             keeping = Keeping(parts, Holding(asyncio.get_running_loop()))

@@ -22,6 +22,8 @@ import enum
 import re
 from typing import overload
 
+from .._checks import check_type
+
 __all__ = [
     "NamePolicy",
     "decode_name",
@@ -148,6 +150,7 @@ def unescape_name(name: str | bytes) -> str | bytes:
         The name, of the same type; the argument itself if there is nothing to decode.
     """
 
+    check_type("name", name, str | bytes, "a string or bytes")
     if isinstance(name, bytes):
         return encode_name(unescape_name(decode_name(name)))
 

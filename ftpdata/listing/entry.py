@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import attrs
 
-from .._checks import check_type
+from .._checks import check_type, wrong_type
 from ._calendar import epoch_seconds
 from ._names import decode_name, encode_name, has_control
 
@@ -52,6 +52,7 @@ class Permissions(int):
     def __new__(cls, mode: int = 0) -> Self:
         """Take the permission bits of a mode."""
 
+        check_type("mode", mode, int, "the permission bits of a mode")
         return super().__new__(cls, mode & 0o7777)
 
     def __repr__(self) -> str:
@@ -105,6 +106,8 @@ class StatResult(Protocol):
 
 
 _NAME: Final = (str, bytes)
+_NUMBER: Final = int | None
+
 _FIELDS: Final = (
     ("type", EntryType, "an EntryType"),
     ("name", _NAME, "a string or bytes"),
@@ -115,6 +118,8 @@ _FIELDS: Final = (
     ("group", _NAME, "a string or bytes"),
     ("target", str | bytes | None, "a string, bytes or None"),
     ("unique", str | None, "a string or None"),
+    ("uid", _NUMBER, "a whole number or None"),
+    ("gid", _NUMBER, "a whole number or None"),
 )
 
 _DEFAULT_PERMISSIONS: Final = Permissions(0o644)
@@ -181,9 +186,14 @@ class ListingEntry:
             and isinstance(it.group, _NAME)
             and (it.target is None or isinstance(it.target, _NAME))
             and (it.unique is None or isinstance(it.unique, str))
+            and (it.uid is None or isinstance(it.uid, int))
+            and (it.gid is None or isinstance(it.gid, int))
+            and not (it.size is True or it.links is True or it.uid is True or it.gid is True)
         ):
             for name, kinds, wanted in _FIELDS:
                 check_type(name, getattr(self, name), kinds, wanted)
+                if getattr(self, name) is True:
+                    raise wrong_type(name, wanted, True)
 
         if self.modified is not None and type(self.modified) is not float:
             epoch_seconds(self.modified)

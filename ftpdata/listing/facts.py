@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from .._checks import check_type, wrong_type
+from .._checks import check_call, check_range, check_type, checked, ranged, wrong_type
 from ..errors import BadArgument, error_for_peer
 from ._calendar import civil_date, date_time, epoch_seconds
 from ._names import decode_name
@@ -84,8 +84,8 @@ def format_time_val(moment: datetime | float, *, digits: int = 0) -> str:
             not from 0 to 6.
     """
 
-    if not 0 <= digits <= _MICROSECOND_DIGITS:
-        raise ValueError(f"a fraction has 0 to 6 digits, not {digits}")
+    check_type("digits", digits, int, "a whole number")
+    check_range("digits", digits, 0, _MICROSECOND_DIGITS)
 
     # By way of whole microseconds: a float holds no more, and 0.123456 must not come out
     # as .123455.
@@ -131,7 +131,14 @@ def parse_time_val(text: str) -> float:
 # Facts
 
 
-@attrs.frozen(kw_only=True)
+def _check_pairs(_: object, attribute: attrs.Attribute[Any], pairs: tuple[Any, ...]) -> None:
+    for pair in pairs:
+        is_pair = isinstance(pair, tuple) and len(pair) == 2  # noqa: PLR2004 - name and value
+        if not is_pair or not all(isinstance(text, str) for text in pair):
+            raise wrong_type(attribute.name, "pairs of two strings", pairs)
+
+
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class Facts:
     """The facts about one file or directory. A fact that is None is left out.
 
@@ -156,7 +163,7 @@ class Facts:
     """
 
     type: str | None = None
-    size: int | None = None
+    size: int | None = attrs.field(default=None, validator=ranged(0))
     modify: float | None = None
     create: float | None = None
     perm: str | None = None
@@ -164,12 +171,12 @@ class Facts:
     lang: str | None = None
     media_type: str | None = None
     charset: str | None = None
-    unix_mode: int | None = None
+    unix_mode: int | None = attrs.field(default=None, validator=ranged(0))
     unix_owner: str | None = None
     unix_group: str | None = None
-    unix_uid: int | None = None
-    unix_gid: int | None = None
-    others: tuple[tuple[str, str], ...] = ()
+    unix_uid: int | None = attrs.field(default=None, validator=ranged(0))
+    unix_gid: int | None = attrs.field(default=None, validator=ranged(0))
+    others: tuple[tuple[str, str], ...] = attrs.field(default=(), validator=_check_pairs)
 
     @property
     def is_directory(self) -> bool:
@@ -242,6 +249,8 @@ def facts_for_entry(
         digits: Digits of the fraction of a second to keep, 0 to 6.
     """
 
+    check_call(facts_for_entry, locals())
+    check_range("digits", digits, 0, _MICROSECOND_DIGITS)
     check_type("entry", entry, ListingEntry, "a ListingEntry")
     modify = None
     if entry.modified is not None:
@@ -266,6 +275,7 @@ def facts_for_entry(
 def entry_from_facts(name: str | bytes, facts: Facts) -> ListingEntry:
     """Make an entry from a name and facts, as a client gets them from MLSD."""
 
+    check_call(entry_from_facts, locals())
     types = {kind.lower(): entry_type for entry_type, kind in _OS_TYPES.items()}
     types["file"] = EntryType.FILE
     word = (facts.type or "file").lower()
@@ -314,6 +324,7 @@ def perm_letters(
             contains it decides.
     """
 
+    check_call(perm_letters, locals())
     letters = "df" if removable else ""
     if readable:
         letters += "el" if is_directory else "r"
@@ -328,10 +339,14 @@ def perm_letters(
 
 
 def _lower(names: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(names, str | bytes):
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
         raise wrong_type("selected and supported", "names of facts, one by one", names)
 
-    return tuple(name.lower() for name in names)
+    lower = []
+    for name in names:
+        check_type("name of a fact", name, str, "a string")
+        lower.append(name.lower())
+    return tuple(lower)
 
 
 @attrs.frozen(kw_only=True)
@@ -380,6 +395,7 @@ def select_facts(argument: str, *, supported: tuple[str, ...] = SUPPORTED_FACTS)
             Reply 501; the selection stays as it was.
     """
 
+    check_call(select_facts, locals())
     check_type("argument", argument, str, "a string")
     names = argument.strip(" ").removesuffix(";").split(";") if argument.strip(" ") else []
     if not all(FACT_NAME.fullmatch(name) for name in names):

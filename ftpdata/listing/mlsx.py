@@ -28,7 +28,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final
 
-from .._checks import check_type
+from .._checks import check_call, check_type
 from ..errors import BadArgument
 from ._calendar import MINUTES_PER_DAY, epoch_seconds
 from ._names import NamePolicy, encode_name, safe_name
@@ -155,6 +155,7 @@ def parse_mlsx_line(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts]
             line end within. Reply 451.
     """
 
+    check_call(parse_mlsx_line, locals())
     text = line_text(line)
     if not text:
         return None
@@ -295,6 +296,7 @@ class MlsxFormatter:
         owner_name: Callable[[int], str] = str,
         group_name: Callable[[int], str] = str,
     ) -> None:
+        check_call(MlsxFormatter.__init__, locals())
         check_type("selection", selection, FactSelection | None, "a FactSelection or None")
         check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
         self._selection = selection

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Final
 
-from .._checks import check_type
+from .._checks import check_call, check_type
 from ._calendar import (
     MINUTES_PER_DAY,
     as_zone,
@@ -58,6 +58,7 @@ def format_msdos_line(
         The line without its line end, or None if the policy skips it.
     """
 
+    check_call(format_msdos_line, locals())
     check_type("entry", entry, ListingEntry, "a ListingEntry")
     check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
     name = safe_name(entry.name, name_policy)
@@ -119,6 +120,7 @@ def parse_msdos_line(line: bytes, *, tz: tzinfo | timedelta = UTC) -> ListingEnt
         InvalidData: The line is not in this format. Reply 451.
     """
 
+    check_call(parse_msdos_line, locals())
     text = line_text(line)
     match = _pattern().fullmatch(text)
     if match is None:

@@ -30,7 +30,7 @@ from itertools import islice
 from math import floor
 from typing import Final
 
-from .._checks import check_type
+from .._checks import check_call, check_type
 from ._calendar import (
     MINUTES_PER_DAY,
     as_zone,
@@ -117,6 +117,7 @@ class ListFormatter:
         owner_name: Callable[[int], str] = str,
         group_name: Callable[[int], str] = str,
     ) -> None:
+        check_call(ListFormatter.__init__, locals())
         check_type("rules", rules, ListingRules, "a ListingRules")
         check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
         zone = as_zone(tz)
@@ -383,6 +384,7 @@ def parse_unix_line(
         ValueError: `now` has no zone.
     """
 
+    check_call(parse_unix_line, locals())
     text = line_text(line)
     match = _pattern().fullmatch(text)
     if match is None:

@@ -12,8 +12,9 @@ import encodings.idna  # noqa: F401 - uvloop uses it to connect: the first time 
 import os
 import socket
 
+from .._checks import check_call, check_range, check_type
 from .._kernel import reset_socket
-from ..addresses import HostPort, PeerPolicy
+from ..addresses import HostPort, PeerPolicy, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PeerRejected
 from ..outcome import End
@@ -58,6 +59,9 @@ def connect_active(
         ValueError: The policy needs a `control_peer`.
     """
 
+    check_call(connect_active, locals())
+    check_host("control_peer", control_peer)
+    _check_local(local_address)
     policy = policy if policy is not None else PeerPolicy.exact()
     if control_peer is None and not policy.accepts_any:
         raise ValueError("control_peer is needed: the peer policy compares with it")
@@ -74,6 +78,27 @@ def connect_active(
         socket_options=socket_options,
         dtp_factory=dtp_factory,
     )
+
+
+def _check_local(local_address: tuple[str, int] | None) -> None:
+    """Refuse what no socket can be bound to.
+
+    Raises:
+        TypeError: Not an address and a port.
+        ValueError: Not an address, or a port that is out of range.
+    """
+
+    if local_address is None:
+        return
+
+    if len(local_address) != 2:  # noqa: PLR2004 - an address and a port
+        raise ValueError(f"local_address must be an address and a port, not {local_address!r:.80}")
+
+    host, port = local_address
+    check_type("host of local_address", host, str, "an address as text")
+    check_host("host of local_address", host)
+    check_type("port of local_address", port, int, "a whole number")
+    check_range("port of local_address", port, 0, 65535)
 
 
 def _in_words(error: OSError) -> str:

@@ -14,6 +14,7 @@ from typing import cast
 
 import attrs
 
+from .._checks import check_call, check_type, checked, wrong_type
 from ..addresses import HostPort
 from ..errors import BadAddress
 
@@ -31,11 +32,14 @@ Entries = (
 
 
 def _networks(entries: Entries) -> tuple[tuple[IPNetwork, str], ...]:
+    _check_entries(entries)
     pairs = cast(
         "Iterable[tuple[str | IPNetwork, str]]",
         entries.items() if isinstance(entries, Mapping) else entries,
     )
     found = [(ipaddress.ip_network(network), host) for network, host in pairs]
+    for _, host in found:
+        check_type("entry of a table", host, str, "an address or a name")
     if not all(host for _, host in found):
         raise ValueError("a table gives an address or a name for each network")
 
@@ -43,7 +47,12 @@ def _networks(entries: Entries) -> tuple[tuple[IPNetwork, str], ...]:
     return tuple(sorted(found, key=lambda entry: -entry[0].prefixlen))
 
 
-@attrs.frozen
+def _check_entries(entries: object) -> None:
+    if isinstance(entries, str) or not isinstance(entries, Iterable):
+        raise wrong_type("entries", "addresses or names by networks", entries)
+
+
+@attrs.frozen(field_transformer=checked)
 class AddressTable:
     """What to tell clients of which network. The most precise network decides.
 
@@ -108,6 +117,7 @@ def advertise(
             Reply 501.
     """
 
+    check_call(advertise, locals())
     address = HostPort(bound.host if host is None else host, expose(bound.port, exposed_port))
     return Advertisement(address, unreachable_reason(address.host, client))
 

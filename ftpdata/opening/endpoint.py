@@ -23,6 +23,7 @@ from typing import Self
 
 import anyio
 
+from .._checks import check_call
 from .._kernel import acknowledge_at_once, has_end_of_peer, reset_socket
 from ..addresses import HostPort
 from ..connection.protocol import DTP
@@ -81,7 +82,7 @@ class Endpoint(abc.ABC):
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
-        check_tls(tls)
+        check_call(Endpoint.__init__, locals())
         self.deadlines = deadlines
         self._tls = tls
         self._socket_options = socket_options or DEFAULT_SOCKET_OPTIONS
@@ -488,6 +489,7 @@ class AcceptedEndpoint(Endpoint):
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
     ) -> None:
+        check_call(AcceptedEndpoint.__init__, locals())
         super().__init__(
             deadlines=deadlines or Deadlines(),
             tls=tls,

@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable
 
+from .._checks import check_call, check_seconds
 from ..addresses import HostPort, format_epsv_reply, format_pasv_reply
 from ..errors import BadAddress, DataConnectionError, UnsupportedNetworkProtocol, error_for_peer
 from ..outcome import End
@@ -54,6 +55,9 @@ class Advertiser:
         resolve_every: float = 60.0,
         resolve_timeout: float = 5.0,
     ) -> None:
+        check_call(Advertiser.__init__, locals())
+        check_seconds("resolve_every", resolve_every, or_zero=True)
+        check_seconds("resolve_timeout", resolve_timeout)
         self.epsv_only = epsv_only
         self._source = source
         self._exposed_port = exposed_port

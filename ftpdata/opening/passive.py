@@ -12,20 +12,20 @@ import asyncio
 import errno
 import functools
 import logging
-import math
 import socket
 import warnings
 import weakref
 from collections.abc import Callable
 
-from ..addresses import HostPort, PeerPolicy
+from .._checks import check_call, check_seconds
+from ..addresses import HostPort, PeerPolicy, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PortsExhausted
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from ._link import Link
-from .endpoint import DTPFactory, Endpoint, check_tls
+from .endpoint import DTPFactory, Endpoint
 from .ports import DYNAMIC_PORTS, PortRange
 from .proxy import TrustedProxies
 from .socket_options import SocketOptions
@@ -84,12 +84,12 @@ async def listen_passive(
         TypeError: `control_peer`, `ports` or `tls` is of another type.
     """
 
+    check_call(listen_passive, locals())
+    check_host("host", host)
+    check_host("control_peer", control_peer)
     policy = policy if policy is not None else PeerPolicy.exact()
     if control_peer is None and not policy.accepts_any:
         raise ValueError("control_peer is needed: the peer policy compares with it")
-    _check(control_peer, ports)
-    check_tls(tls)
-
     key: tuple[str, int] | None = None
     if sock is None:
         listener, key = _listen(
@@ -120,20 +120,6 @@ async def listen_passive(
                 f"cannot listen: {error.strerror}", end=End.OPEN_FAILED
             ) from error
         raise
-
-
-def _check(control_peer: object, ports: object) -> None:
-    """Refuse at the call what would only be found when somebody has connected."""
-
-    if ports is not None and not isinstance(ports, PortRange):
-        raise TypeError(f"ports is a PortRange or None, not {ports!r:.80}")
-    if control_peer is None:
-        return
-    if not isinstance(control_peer, str):
-        raise TypeError(f"control_peer is an address as text, not {control_peer!r:.80}")
-
-    # A link-local address is followed by its scope.
-    HostPort(control_peer.partition("%")[0], 1)
 
 
 def _listen(
@@ -303,12 +289,13 @@ class PassiveListener:
         socket_options: SocketOptions | None = None,
         lifetime: float = 1.0,
     ) -> None:
+        check_call(PassiveListener.__init__, locals())
+        check_host("host", host)
+        check_host("control_peer", control_peer)
+        check_seconds("lifetime", lifetime)
         self._policy = policy if policy is not None else PeerPolicy.exact()
         if control_peer is None and not self._policy.accepts_any:
             raise ValueError("control_peer is needed: the peer policy compares with it")
-        _check(control_peer, ports)
-        if not 0 < lifetime < math.inf:
-            raise ValueError(f"expected a number of seconds, not {lifetime!r}")
 
         self._host = host
         self._control_peer = control_peer
@@ -340,6 +327,7 @@ class PassiveListener:
                 was it closed.
         """
 
+        check_call(PassiveListener.reserve, locals())
         listener = self._listener
         if listener is not None:
             if listener.is_reserved:

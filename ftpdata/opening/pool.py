@@ -25,7 +25,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import math
 import socket
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -35,7 +34,8 @@ from typing import Self
 
 import attrs
 
-from ..addresses import HostPort
+from .._checks import check_call, check_seconds
+from ..addresses import HostPort, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, OpenTimeout, PortsExhausted
 from ..outcome import End
@@ -165,11 +165,14 @@ class ListenerPool:
         trusted_proxies: TrustedProxies | None = None,
         socket_options: SocketOptions | None = None,
     ) -> None:
+        check_call(ListenerPool.__init__, locals())
+        check_seconds("expiry", expiry)
+        check_seconds("rest", rest, or_zero=True)
         self.hosts: tuple[str, ...] = (hosts,) if isinstance(hosts, str) else tuple(hosts)
         if not self.hosts:
             raise ValueError("a pool needs an address to listen on")
-        if not 0 < expiry < math.inf or not 0 <= rest < math.inf:
-            raise ValueError(f"expected numbers of seconds, not {expiry!r} and {rest!r}")
+        for each in self.hosts:
+            check_host("hosts", each)
 
         self.ports = ports
         self._expiry = expiry
@@ -274,6 +277,7 @@ class ListenerPool:
             BadAddress: `control_peer` is not an address. Reply 501.
         """
 
+        check_call(ListenerPool.reserve, locals())
         if not self._listeners:
             raise DataConnectionError("the pool is not open", end=End.OPEN_FAILED)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from .._checks import checked
 from ..errors import BadAddress
 
 __all__ = ["PortRange"]
@@ -21,7 +22,7 @@ def _port(_: object, attribute: attrs.Attribute[int], value: int) -> None:
         raise BadAddress(f"{attribute.name} must be a port from 1 to 65535, not {value!r}")
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=checked)
 class PortRange:
     """The ports that passive connections may use. Both ends belong to it.
 

@@ -10,12 +10,12 @@ be believed is a value, `TrustedProxies`; `ftpdata.opening._acceptor` asks it.
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 from collections.abc import Iterable
 
 import attrs
 
+from .._checks import check_call, checked, ranged, seconds
 from ..addresses import HostPort, PeerPolicy
 from ..contracts import Buffer
 from ..errors import BadAddress, InvalidData
@@ -67,17 +67,7 @@ def _policy(networks: Iterable[Network]) -> PeerPolicy:
     return PeerPolicy.allow(networks)
 
 
-def _check_seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{attribute.name} must be a positive, finite number, not {value!r}")
-
-
-def _check_size(_: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if not 0 < value <= PROXY_HEADER_LIMIT:
-        raise ValueError(f"{attribute.name} is a number up to {PROXY_HEADER_LIMIT}, not {value!r}")
-
-
-@attrs.frozen
+@attrs.frozen(field_transformer=checked)
 class TrustedProxies:
     """Load balancers that name the client behind them, with a PROXY header (version 1 or 2).
 
@@ -97,9 +87,9 @@ class TrustedProxies:
     """
 
     _policy: PeerPolicy = attrs.field(converter=_policy, alias="networks")
-    timeout: float = attrs.field(default=5.0, kw_only=True, validator=_check_seconds)
+    timeout: float = attrs.field(default=5.0, kw_only=True, validator=seconds)
     size_limit: int = attrs.field(
-        default=PROXY_HEADER_LIMIT, kw_only=True, validator=_check_size
+        default=PROXY_HEADER_LIMIT, kw_only=True, validator=ranged(1, PROXY_HEADER_LIMIT)
     )
 
     def trusts(self, host: str) -> bool:
@@ -123,6 +113,7 @@ def parse_proxy_header(data: Buffer) -> ProxyHeader | None:
             IPv4 or IPv6, or with one that is longer than the limits. Reply 451.
     """
 
+    check_call(parse_proxy_header, locals())
     start = bytes(data[: V2_FIXED + PROXY_HEADER_LIMIT])
     if start.startswith(V2_SIGNATURE):
         return _parse_v2(start)
@@ -217,6 +208,7 @@ def format_proxy_header(
         ValueError: `version` is neither 1 nor 2.
     """
 
+    check_call(format_proxy_header, locals())
     if version not in (1, 2):
         raise ValueError(f"the PROXY protocol has versions 1 and 2, not {version!r}")
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-from collections.abc import Callable
 
 import attrs
 
+from .._checks import checked, ranged, seconds
 from .._repr import repr_of_changes
 
 __all__ = ["SocketOptions"]
@@ -21,23 +21,12 @@ __all__ = ["SocketOptions"]
 _HIGHEST_DSCP = 63
 
 
-def _positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, not {value!r}")
-
-
-def _dscp(_: object, __: attrs.Attribute[int], value: int) -> None:
-    if not 0 <= value <= _HIGHEST_DSCP:
-        raise ValueError(f"dscp is a number from 0 to {_HIGHEST_DSCP}, not {value!r}")
-
-
 def _optional(default: int | None = None) -> int | None:
-    check: Callable[..., None] = attrs.validators.optional(_positive)
-    field: int | None = attrs.field(default=default, validator=check)
+    field: int | None = attrs.field(default=default, validator=ranged(1))
     return field
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class SocketOptions:
     """What is set on the socket of every data connection.
 
@@ -79,13 +68,11 @@ class SocketOptions:
     keepalive_idle: int | None = _optional(60)
     keepalive_interval: int | None = _optional(15)
     keepalive_count: int | None = _optional(4)
-    user_timeout: float | None = attrs.field(
-        default=None, validator=attrs.validators.optional(_positive)
-    )
+    user_timeout: float | None = attrs.field(default=None, validator=seconds)
     not_sent_low_water: int | None = _optional()
     send_buffer: int | None = _optional()
     receive_buffer: int | None = _optional()
-    dscp: int | None = attrs.field(default=None, validator=attrs.validators.optional(_dscp))
+    dscp: int | None = attrs.field(default=None, validator=ranged(0, _HIGHEST_DSCP))
 
     def set_on(self, sock: socket.socket) -> None:
         """Set the options on a connection; nothing on one that is not of TCP."""

@@ -30,6 +30,7 @@ from typing import Any
 
 import attrs
 
+from .._checks import check_call, checked
 from ..errors import InvalidData, TLSNegotiationFailed
 from ..outcome import End
 from ._client_hello import ClientHello, may_offer_protocols, parse_client_hello
@@ -61,7 +62,7 @@ class SessionReuse(enum.Enum):
     """A data connection that does not resume is refused: nobody can steal it."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class ServerCertificate:
     """A server's certificate and key, from which each control session gets its own context.
 
@@ -110,7 +111,7 @@ class ServerCertificate:
         return context
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=checked)
 class DataTLS:
     """How the data connections of one control session are protected.
 
@@ -175,6 +176,7 @@ class DataTLS:
             ValueError: The context is a client's.
         """
 
+        check_call(DataTLS.for_server, locals())
         made = cls(context=context, reuse=reuse, strict_close=strict_close)
         context.num_tickets = 1 if reuse is SessionReuse.REQUIRED else 0
         context.set_alpn_protocols(list(FTP_PROTOCOLS))
@@ -211,6 +213,7 @@ class DataTLS:
                 given, or it belongs to another context.
         """
 
+        check_call(DataTLS.for_client, locals())
         made = cls(
             context=context,
             server_side=False,

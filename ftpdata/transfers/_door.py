@@ -100,15 +100,19 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
         if value is None and name not in _NEVER_NONE:
             continue
         if name in _NUMBERS:
-            if not isinstance(value, int):
+            if not isinstance(value, int) or value is True or value is False:
                 raise _wrong(f"a number of bytes as {name}", value)
             if value < 0:
                 raise error_for_peer(BadArgument, f"expected {name} to be 0 or more, not {value}")
         elif name in _CALLABLES:
             if not callable(value):
                 raise _wrong(f"a callable as {name}", value)
-        elif not isinstance(value, _TYPES.get(name, object)):
-            raise _wrong(f"{_TYPES[name].__name__} as {name}", value)
+        elif name in _TYPES:
+            kind = _TYPES[name]
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+                raise _wrong(f"{kind.__name__} as {name}", value)
+            if isinstance(value, int) and value < 0:
+                raise BadArgument(f"expected a descriptor as {name}, not {value}")
 
 
 def check_source(file: object) -> None:
@@ -119,8 +123,10 @@ def check_source(file: object) -> None:
         BadArgument: It is closed, or not open for reading. Reply 501.
     """
 
-    if not isinstance(file, (str, bytes, os.PathLike, int)):
+    if isinstance(file, bool) or not isinstance(file, (str, bytes, os.PathLike, int)):
         _check_file_object(file, "read", "readable")
+    elif isinstance(file, int) and file < 0:
+        raise BadArgument(f"expected a descriptor, not {file}")
 
 
 def check_target(

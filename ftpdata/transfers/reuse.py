@@ -14,6 +14,7 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
+from .._checks import check_call
 from ..connection.protocol import DTP
 from ..connection.receive_queue import ReceiveQueue
 from ..errors import FTPDataError
@@ -47,6 +48,7 @@ class ReusableConnection:
     """
 
     def __init__(self, dtp: DTP) -> None:
+        check_call(ReusableConnection.__init__, locals())
         self.dtp = dtp
         self._queue: ReceiveQueue | None = None
         self._remainder = b""

@@ -79,5 +79,5 @@ async def test_nothing_may_pass_a_limit_of_zero() -> None:
 
 def test_a_negative_size_limit_is_an_error() -> None:
     """A limit is a number of bytes."""
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="at least 0"):
         SizeLimitConsumer(MemoryConsumer(), -1)

@@ -192,5 +192,5 @@ def test_what_is_not_a_decoder_is_refused() -> None:
 def test_limits_are_not_negative() -> None:
     """The limit of a queue, or of what is kept in memory, cannot be negative."""
     for make in (ReceiveQueue, MemoryConsumer):
-        with pytest.raises(ValueError, match="not negative: -1"):
+        with pytest.raises(ValueError, match="at least 0, not -1"):
             make(-1)

@@ -338,5 +338,5 @@ def test_a_file_that_cannot_be_written_is_refused_at_the_call(tmp_path: Path) ->
         FileConsumer(file)
     with pytest.raises(ValueError, match="not negative: -1"):
         FileConsumer(path, offset=-1)
-    with pytest.raises(ValueError, match="not negative: -1"):
+    with pytest.raises(ValueError, match="at least 0, not -1"):
         FileConsumer(path, high_water=-1)

@@ -25,7 +25,7 @@ WRONG: dict[str, tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {
     "unique": (listing.ListingEntry, (), {"name": "x", "unique": b"1"}),
     "rules": (listing.ListFormatter, (), {"now": NOW, "rules": "twisted"}),
     "tz": (listing.ListFormatter, (), {"now": NOW, "tz": "UTC"}),
-    "moment ": (listing.ListFormatter, (), {"now": "now"}),
+    "now": (listing.ListFormatter, (), {"now": "now"}),
     "name_policy": (listing.ListFormatter, (), {"now": NOW, "name_policy": "skip"}),
     "name_policy ": (listing.NlstFormatter, (), {"name_policy": "skip"}),
     "name_policy  ": (listing.MlsxFormatter, (), {"name_policy": "skip"}),
