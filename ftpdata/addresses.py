@@ -398,7 +398,7 @@ def _find_six_numbers(text: str) -> str | None:
 def _from_six_numbers(text: str) -> HostPort:
     numbers = [int(number) for number in text.split(",")]
     if max(numbers) > 255:  # noqa: PLR2004 - one byte
-        _refuse("six numbers from 0 to 255", text)
+        _refuse("a list of six numbers from 0 to 255", text)
 
     return _from_peer(".".join(map(str, numbers[:4])), numbers[4] << 8 | numbers[5])
 

@@ -418,7 +418,10 @@ _ERRNO_NAMES: dict[str, tuple[type[FTPDataError], str]] = {
     "EACCES": (FileUnavailable, "permission denied"),
     "EPERM": (FileUnavailable, "permission denied"),
     "EISDIR": (FileUnavailable, "it is a directory"),
-    "ENOTDIR": (FileUnavailable, "a part of the path is not a directory"),
+    "ENOTDIR": (FileUnavailable, "something on the path is not a directory"),
+    # What a socket or a device says that is opened by its name.
+    "ENXIO": (FileUnavailable, "it is not a regular file"),
+    "ENODEV": (FileUnavailable, "it is not a regular file"),
     "EROFS": (FileUnavailable, "the file system is read-only"),
     "ELOOP": (FileUnavailable, "the path has too many symbolic links"),
     "ENAMETOOLONG": (FileNameNotAllowed, "the name is too long"),
@@ -439,6 +442,9 @@ _FOR_ERRNO: dict[int, tuple[type[FTPDataError], str]] = {
     if hasattr(errno, name)
 }
 
+_OTHER_NUMBERS = frozenset({"ssl", "socket"})
+"""Modules whose kinds of `OSError` have numbers of their own: 1 is not EPERM there."""
+
 
 def error_for_oserror(
     error: OSError, *, end: End | None = None, result: TransferResult | None = None
@@ -450,11 +456,8 @@ def error_for_oserror(
     error_for_oserror(error) from error``.
     """
 
-    number = error.errno
     kind, words = _FOR_ERRNO.get(
-        # The host's own code may have made it of anything.
-        number if isinstance(number, int) else 0,
-        (LocalError, "local error in processing"),
+        _errno_of(error), (LocalError, "local error in processing")
     )
     return kind(
         # Without words of the system, the text of the error may hold the name.
@@ -465,6 +468,16 @@ def error_for_oserror(
         result=result,
         reply_text=words,
     )
+
+
+def _errno_of(error: OSError) -> int:
+    """Return the errno of an error; 0 where its number means something else."""
+
+    if not _OTHER_NUMBERS.isdisjoint(kind.__module__ for kind in type(error).__mro__):
+        return 0
+
+    # The host's own code may have made it of anything.
+    return error.errno if isinstance(error.errno, int) else 0
 
 
 def local_error(error: BaseException, end: End) -> FTPDataError:

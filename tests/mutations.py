@@ -1376,9 +1376,23 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="no descriptors is not no such file",
         module="examples/server/store.py",
-        check="    return error.errno in _ABOUT_NAMES\n",
+        check="    return error.errno in _ABOUT_NAMES and not isinstance(error, _OTHER_NUMBERS)\n",
         instead="    return True\n",
         tests="tests/server/test_starved.py::test_nothing_false_is_said_without_descriptors",
+    ),
+    Mutation(
+        name="what TLS says of a certificate is not about a name",
+        module="examples/server/store.py",
+        check=" and not isinstance(error, _OTHER_NUMBERS)\n",
+        instead="\n",
+        tests="tests/server/test_store.py::test_what_an_error_is_about",
+    ),
+    Mutation(
+        name="a number that is no errno",
+        module="ftpdata/errors.py",
+        check="    if not _OTHER_NUMBERS.isdisjoint(",
+        instead="    if False and not _OTHER_NUMBERS.isdisjoint(",
+        tests="tests/test_errors.py::test_a_number_that_is_no_errno_says_nothing",
     ),
     Mutation(
         name="a file is sent as long as it was announced",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import ssl
 from collections.abc import Callable
 
 import pytest
@@ -175,6 +177,8 @@ def test_clean_end_is_no_error() -> None:
         (errno.ENOENT, FileUnavailable, 550),
         (errno.EACCES, FileUnavailable, 550),
         (errno.EISDIR, FileUnavailable, 550),
+        (errno.ENXIO, FileUnavailable, 550),
+        (errno.ENODEV, FileUnavailable, 550),
         (errno.EROFS, FileUnavailable, 550),
         (errno.ENOSPC, InsufficientStorage, 452),
         (errno.ENAMETOOLONG, FileNameNotAllowed, 553),
@@ -215,6 +219,23 @@ def test_error_for_oserror(number: int, kind: type[FTPDataError], reply_code: in
 def test_oserror_without_words(error: OSError, message: str) -> None:
     """An error without much text still has a message, and never the name of a file."""
     assert str(error_for_oserror(error)) == message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ssl.SSLError(1, "bad signature"),
+        ssl.SSLCertVerificationError(1, "self-signed"),
+        socket.gaierror(2, "unknown name"),
+        socket.herror(1, "unknown host"),
+        type("StoreError", (socket.gaierror,), {})(13, "unknown service"),
+    ],
+)
+def test_a_number_that_is_no_errno_says_nothing(error: OSError) -> None:
+    """TLS and the resolver, which a store may use, count their errors from 1: not EPERM."""
+    found = local_error(error, End.CONSUMER_FAILED)
+    assert (type(found), found.reply) == (LocalError, "451 Local error in processing.")
+    assert str(found) == error.strerror
 
 
 SECRET = "PUT https://store.example/bucket?Signature=abc /srv/secret\r\n226 forged"
@@ -338,6 +359,8 @@ def test_a_reply_has_a_bounded_length() -> None:
 
 def test_the_system_has_words_of_ours_in_a_reply() -> None:
     """The system's own messages may be in any language, and name anything."""
+    path = error_for_oserror(OSError(errno.ENOTDIR, SECRET))
+    assert path.reply == "550 Something on the path is not a directory."
     missing = error_for_oserror(OSError(errno.ENOENT, "Datei fehlt", "/srv/secret"))
     assert (str(missing), missing.reply) == ("Datei fehlt", "550 No such file or directory.")
     unknown = error_for_oserror(OSError(errno.EIO, SECRET, "/srv/secret"))

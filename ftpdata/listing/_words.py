@@ -1,8 +1,8 @@
 """Words of other languages in the lines of ``ls -l``: the months, and what begins the total.
 
 Pure. A server that runs ``ls`` under its users' locale writes them. The months are those that
-glibc's locales abbreviate, with full names where servers are known to write them; the words
-for the total are those of GNU coreutils. Words in an 8-bit character set are understood, too.
+glibc's locales abbreviate, and full names in some languages; the words for the total are those
+of GNU coreutils. Words in an 8-bit character set are understood, too.
 """
 
 from __future__ import annotations
@@ -56,9 +56,24 @@ _MONTHS: Final = """
 """
 """One language a row: its code, and twelve months with their variants."""
 
+_FULL_MONTHS: Final = """
+    en january february march april may june july august september october november december
+    de januar/jänner februar märz april mai juni juli august september oktober november dezember
+    fr janvier février mars avril mai juin juillet août septembre octobre novembre décembre
+    es enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
+    pt janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro
+    it gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre
+    nl januari februari maart april mei juni juli augustus september oktober november december
+    sv januari februari mars april maj juni juli augusti september oktober november december
+    da januar februar marts april maj juni juli august september oktober november december
+    nb januar februar mars april mai juni juli august september oktober november desember
+    ru января февраля марта апреля мая июня июля августа сентября октября ноября декабря
+"""
+"""The same, with names that are not abbreviated."""
+
 _MONTH_NUMBERS: Final = {
     word.casefold(): number
-    for row in _MONTHS.strip().splitlines()
+    for row in (_MONTHS + _FULL_MONTHS).splitlines()
     for number, variants in enumerate(row.split()[1:], 1)
     for word in variants.split("/")
 }

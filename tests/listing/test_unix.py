@@ -577,6 +577,14 @@ COLLECTED = {
             entry("f", 12, epoch(2026, 9, 20, 10), owner="joe", group="users"),
         ),
         (
+            b"-rw-r--r--   1 joe users 12 20 septembre 2020 f",
+            entry("f", 12, epoch(2020, 9, 20), owner="joe", group="users"),
+        ),
+        (
+            b"-rw-r--r--   1 joe users 12 December 20 2020 f",
+            entry("f", 12, epoch(2020, 12, 20), owner="joe", group="users"),
+        ),
+        (
             b"dr-xr-xr-x   2 joe users  2235 26. Juli, 20:10 f",
             entry("f", 2235, epoch(2026, 7, 26, 20, 10), 0o555, "d", "joe", "users", 2),
         ),

@@ -10,11 +10,12 @@ import pytest
 from ftpdata.listing import _words
 from ftpdata.listing._words import is_total, month_number
 
-ROWS = [row.split() for row in _words._MONTHS.strip().splitlines()]
+TABLES = _words._MONTHS + _words._FULL_MONTHS
+ROWS = [row.split() for row in TABLES.splitlines() if row]
 SPELLINGS: list[Callable[[str], str]] = [str.lower, str.capitalize, str.upper]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row[0]}-{row[2]}" for row in ROWS])
 def test_months(row: list[str]) -> None:
     """Each month is known in any case, with or without a full stop, in every suitable charset."""
 
