@@ -1,7 +1,7 @@
-"""Finds calls that block the event loop: blockbuster, extended by the file calls of ftpdata.
+"""Finds calls that block the event loop, with blockbuster and the file calls of ftpdata.
 
-A call counts when a frame of `ftpdata` or `examples` is on the stack and an event loop runs in
-the thread. Test code itself may block, as it keeps no other task waiting.
+A call counts if a frame of `ftpdata` or `examples` is on the stack and an event loop runs in
+the thread. Test code itself may block, since it keeps no other task waiting.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["AVAILABLE", "detect_blocking_calls"]
 
 WATCHED_PACKAGES = ("ftpdata", "examples")
 
-# What blockbuster does not watch by itself, and ftpdata could call.
+# Calls that blockbuster does not watch by itself, and that ftpdata could make.
 _EXTRA_OS_CALLS = (
     "chmod",
     "copy_file_range",
@@ -45,7 +45,7 @@ _EXTRA_OS_CALLS = (
 )
 
 _EXEMPTIONS = (
-    # `os.sendfile` of what is in memory, to a socket that does not block.
+    # `os.sendfile` of data in memory, to a socket that does not block.
     ("ftpdata/transfers/_direct.py", {"_send_file"}),
     ("ftpdata/_kernel.py", {"sendfile_past"}),
     # Reading source lines for the text of an exception in debug mode.
@@ -54,14 +54,14 @@ _EXEMPTIONS = (
     ("<frozen importlib._bootstrap>", {"_find_and_load"}),
     # pytest rewrites the asserts of a module when it is imported, also within a test.
     ("_pytest/assertion/rewrite.py", {"exec_module"}),
-    # coverage looks at each file the first time a line of it runs.
+    # coverage checks each file the first time that a line of it runs.
     ("coverage/control.py", {"_should_trace"}),
     ("coverage/inorout.py", {"should_trace"}),
 )
 
 
 def _reads_cache_only(*arguments: Any) -> bool:
-    """Whether `preadv` was asked to return at once if the page is not cached."""
+    """Return whether `preadv` was asked to return at once if the page is not cached."""
 
     nowait: int = getattr(os, "RWF_NOWAIT", 0)
     flags: int = arguments[3] if len(arguments) > 3 else 0

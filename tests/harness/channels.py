@@ -1,4 +1,4 @@
-"""Two channels of TLS, with no connection between them."""
+"""A pair of TLS channels without a connection between them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(32)
 
 
 def for_server(version: ssl.TLSVersion | None = None) -> DataTLS:
-    """Make a server's side of a session."""
+    """Return a server's side of a session."""
 
     return DataTLS.for_server(server_certificate(version).session_context())
 
 
 def for_client(version: ssl.TLSVersion | None = None) -> DataTLS:
-    """Make a client's side of a session."""
+    """Return a client's side of a session."""
 
     return DataTLS.for_client(client_context(version), session=None, server_hostname=HOST_NAME)
 
 
 def shake_hands(here: TLSChannel, there: TLSChannel, *, step: int = 1 << 20) -> None:
-    """Do the handshake of two channels, whose messages come in pieces of `step` bytes."""
+    """Do the handshake of two channels, passing its messages in pieces of `step` bytes."""
 
     pending = [here, there]
     while pending:
@@ -42,7 +42,7 @@ def shake_hands(here: TLSChannel, there: TLSChannel, *, step: int = 1 << 20) -> 
 
 
 def channels(version: ssl.TLSVersion | None = None, *, step: int = 1 << 20) -> list[TLSChannel]:
-    """Make a server's and a client's channel whose handshake is done."""
+    """Return a server's and a client's channel, with their handshake done."""
 
     both = [TLSChannel(for_server(version)), TLSChannel(for_client(version))]
     shake_hands(*both, step=step)

@@ -22,7 +22,7 @@ MarkedDecoder = BlockDecoder | CompressedDecoder | DeflateDecoder | StreamRecord
 
 
 def run(stage: Encoder | Decoder, parts: Iterable[Buffer]) -> bytes:
-    """Feed each part, then finish; check every piece on the way against the rules."""
+    """Feed each part, then finish; check every piece on the way."""
 
     limit = MAX_PIECE if hasattr(stage, "complete") else 2 * MAX_PIECE
     out: list[bytes] = []
@@ -35,7 +35,7 @@ def run(stage: Encoder | Decoder, parts: Iterable[Buffer]) -> bytes:
 
 
 def drain(decoder: MarkedDecoder, parts: Iterable[bytes]) -> tuple[bytes, FTPDataError | None]:
-    """Feed parts until one is an error; return the output before it, and the error."""
+    """Feed parts until one raises an error; return the output before it, and the error."""
 
     out = bytearray()
     for part in parts:

@@ -22,7 +22,7 @@ async def connection(
     receive_buffer: int | None = None,
     dtp_factory: Callable[[], DTP] | None = None,
 ) -> AsyncIterator[tuple[DTP, socket.socket]]:
-    """Give a connected `DTP` and its peer's socket; close both in the end."""
+    """Yield a connected `DTP` and its peer's socket; close both at the end."""
 
     accepted, peer = await tcp_pair(send_buffer=send_buffer, receive_buffer=receive_buffer)
     try:
@@ -72,7 +72,7 @@ async def send_all(peer: socket.socket, data: bytes) -> None:
 
 @contextlib.asynccontextmanager
 async def peer_task(work: Awaitable[object]) -> AsyncIterator[asyncio.Future[object]]:
-    """Run a coroutine of the peer beside the test; end it with the block."""
+    """Run a coroutine of the peer beside the test, and end it with the block."""
 
     task = asyncio.ensure_future(work)
     try:

@@ -30,7 +30,7 @@ only_linux = pytest.mark.skipif(
 def receiving(
     consumer: RecordingConsumer | None = None, **options: Any
 ) -> tuple[DTP, MemoryTransport, RecordingConsumer, Awaitable[None]]:
-    """Make a connected DTP with a consumer."""
+    """Return a connected DTP with a consumer."""
 
     consumer = consumer or RecordingConsumer()
     dtp = DTP()
@@ -45,7 +45,7 @@ async def real(
     receive_buffer: int | None = None,
     **options: Any,
 ) -> tuple[DTP, socket.socket]:
-    """Make a DTP on a real connection, and give the peer's socket."""
+    """Return a DTP on a real connection, and the peer's socket."""
 
     sock, peer = await tcp_pair(host, send_buffer=send_buffer, receive_buffer=receive_buffer)
     loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ EVIL = "x\r\n-rw-r--r--   1 root root 0 Jan  1 1970 forged"
 
 
 def epoch(*calendar: int) -> float:
-    """Give seconds since the epoch of a date in UTC."""
+    """Return the seconds since the epoch of a date in UTC."""
 
     return datetime(*calendar, tzinfo=UTC).timestamp()  # type: ignore[misc, arg-type]
 
@@ -36,7 +36,7 @@ def entry(  # noqa: PLR0917 - a table of many entries
     links: int = 1,
     target: str | None = None,
 ) -> ListingEntry:
-    """Make an entry in few words."""
+    """Return an entry, in few words."""
 
     return ListingEntry(
         name=name,
@@ -63,7 +63,7 @@ zones = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=
 
 @st.composite
 def entries(draw: st.DrawFn) -> ListingEntry:
-    """Draw an entry; the size of a link is that of its target, as lstat has it."""
+    """Draw an entry; the size of a link is the length of its target, as in lstat."""
 
     kind = draw(st.sampled_from([*EntryType]))
     target = draw(names) if kind is EntryType.SYMLINK else None
@@ -73,7 +73,7 @@ def entries(draw: st.DrawFn) -> ListingEntry:
         size = len(shown.encode("utf-8", "surrogateescape"))
 
     def word() -> str:
-        # A device shows "major, minor" for a size: no group is called "8,".
+        # A device shows "major, minor" instead of a size, so no group may be called "8,".
         return draw(words).replace(",", "_")
 
     return ListingEntry(

@@ -1,4 +1,4 @@
-"""Facts for the tests of MLSx: one that has all."""
+"""A set of facts that has every fact, for the tests of MLSx."""
 
 from __future__ import annotations
 

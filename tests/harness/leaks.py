@@ -1,6 +1,6 @@
-"""Compares what a process holds before and after a test: descriptors, threads, child processes.
+"""Compares the resources of a process before and after a test: descriptors, threads, processes.
 
-On systems without ``/proc`` only threads are seen; pytest's header says so.
+On systems without ``/proc`` only threads are compared; pytest's header says so.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _TASKS = Path("/proc/self/task")
 
 CAN_SEE_DESCRIPTORS = _DESCRIPTORS.is_dir()
 
-# Seconds for a thread to end after its owner has asked it to. The owner need not wait for it:
-# anyio asks its worker threads when the event loop's main task is done, and they end later.
+# The seconds that a thread has to end after its owner has asked it to. The owner need not wait for
+# it: anyio asks its worker threads when the event loop's main task is done, and they end later.
 _THREAD_PATIENCE = 60.0
 
 
@@ -52,7 +52,7 @@ def _children() -> frozenset[int]:
 
 
 def _describe_descriptor(descriptor: int, target: str) -> str:
-    """Say what a descriptor is; of a socket, also its addresses, to find who bound it."""
+    """Describe a descriptor; for a socket with its addresses, to find who bound it."""
 
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
@@ -79,19 +79,19 @@ class Holdings:
 
     @classmethod
     def now(cls) -> Holdings:
-        """Take stock."""
+        """Return what is held now."""
 
         return cls(_descriptors(), frozenset(threading.enumerate()), _children())
 
     def leaks(self) -> list[str]:
-        """List the resources that are held now and were not held then, one line each."""
+        """Return the resources that are held now and were not held then, one line each."""
 
         for thread in set(threading.enumerate()) - self.threads:
             if thread is not threading.current_thread():
                 thread.join(_THREAD_PATIENCE)
 
-        # An object that only waits for the collector emits a ResourceWarning, which is a failure
-        # of its own. Collect twice, since a finalizer may create garbage for the next round.
+        # An object that only waits for the collector emits a ResourceWarning, which fails the test.
+        # Collect twice, since a finalizer may create garbage for the next round.
         gc.collect()
         gc.collect()
 
@@ -107,6 +107,6 @@ class Holdings:
 
 
 def hidden_files(directory: Path) -> list[Path]:
-    """Find the files below a directory with a hidden name: what a cut upload leaves."""
+    """Return the files below a directory with a hidden name: what a cut upload leaves."""
 
     return sorted(path for path in directory.rglob(".*") if not path.is_dir())

@@ -15,9 +15,9 @@ class FaultyListener:
     """A listener whose accept raises as long as `error` is set.
 
     Attributes:
-        error: What it raises.
-        once: Whether it does so once only.
-        accepts: How often it was asked.
+        error: The error to raise.
+        once: Whether it is raised only once.
+        accepts: The number of calls.
     """
 
     def __init__(self, sock: socket.socket, error: int) -> None:
@@ -29,7 +29,7 @@ class FaultyListener:
         self.close = sock.close
 
     def accept(self) -> tuple[socket.socket, object]:
-        """Fail, or accept."""
+        """Raise the error, or accept."""
 
         self.accepts += 1
         if self.error is not None:

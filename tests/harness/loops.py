@@ -56,14 +56,14 @@ def run_in_new_loop(loop_name: str, test: Coroutine[Any, Any, object]) -> None:
 
     runner = asyncio.Runner(debug=True, loop_factory=LOOP_FACTORIES[loop_name])
     loop = runner.get_loop()
-    # On a busy machine any callback may be slow: no test is to find a warning of that in the log.
+    # On a busy machine any callback may be slow: a warning of that must not appear in the log.
     loop.slow_callback_duration = math.inf
     main: asyncio.Task[None] | None = None
     stopped_by: list[BaseException] = []
 
     def on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # A timeout of the test strikes wherever Python code runs, perhaps within a callback,
-        # whose exceptions asyncio catches. It must end the test all the same.
+        # The timeout of a test is raised wherever Python code runs, perhaps in a callback, whose
+        # exceptions asyncio catches. It must end the test all the same.
         exception = context.get("exception")
         if isinstance(exception, pytest.fail.Exception) and main is not None:
             stopped_by.append(exception)
@@ -84,8 +84,8 @@ def run_in_new_loop(loop_name: str, test: Coroutine[Any, Any, object]) -> None:
             raise stopped_by[0] from None
         raise
     finally:
-        # uvloop warns of open handles while it closes; as an exception, the warning would keep it
-        # from closing them, and it waits for them for ever.
+        # uvloop warns of open handles while it closes. As an exception, the warning would keep it
+        # from closing them, and it would wait for them for ever.
         with warnings.catch_warnings(record=True) as unclosed:
             warnings.simplefilter("always")
             runner.close()
@@ -95,7 +95,7 @@ def run_in_new_loop(loop_name: str, test: Coroutine[Any, Any, object]) -> None:
 
 
 def warm_up() -> None:
-    """Make every loop once: libuv opens a pipe with the first, and keeps it for all."""
+    """Make every loop once: with the first loop, libuv opens a pipe that it never closes."""
 
     for make in LOOP_FACTORIES.values():
         if make is not None:

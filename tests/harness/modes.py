@@ -37,7 +37,7 @@ QUICK = Deadlines(open=5, handshake=5, first_byte=5, stall=5, close=5)
 
 
 def name_of(parameters: TransferParameters) -> str:
-    """Name parameters by their letters."""
+    """Return a name of parameters by their letters."""
 
     return f"{parameters.type.value}{parameters.structure.value}{parameters.mode.value}"
 
@@ -45,7 +45,7 @@ def name_of(parameters: TransferParameters) -> str:
 def encoded(
     parameters: TransferParameters, file: bytes, *, options: CodecOptions = EXACT, offset: int = 0
 ) -> bytes:
-    """Return the bytes on the connection for a file."""
+    """Return a file's bytes on the connection."""
 
     encoder = encoder_for(parameters, options=options, offset=offset)
     return b"".join([*encoder.feed(file), *encoder.finish()])
@@ -54,7 +54,7 @@ def encoded(
 def decoded(
     parameters: TransferParameters, sent: bytes, *, options: CodecOptions = EXACT
 ) -> bytes:
-    """Return the file for the bytes on the connection."""
+    """Return the file that the bytes on the connection stand for."""
 
     decoder = decoder_for(parameters, options=options)
     return b"".join([*decoder.feed(sent), *decoder.finish()])
@@ -62,7 +62,7 @@ def decoded(
 
 @contextlib.asynccontextmanager
 async def dtp_pair(*, tls: bool = False) -> AsyncIterator[tuple[DTP, DTP]]:
-    """Give both ends of a data connection, the listener's first; close both in the end."""
+    """Yield both ends of a data connection, the listener's first; close both at the end."""
 
     server = client = None
     if tls:

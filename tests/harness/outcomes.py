@@ -26,7 +26,7 @@ def no_sendfile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def finished(work: Awaitable[TransferResult], peer: socket.socket) -> bytes:
-    """Run a transfer that sends to its clean end; return the bytes that the peer got."""
+    """Run a transfer that sends to a clean end; return the bytes that the peer got."""
 
     async with peer_task(receive_all(peer)) as receiving:
         result = await work

@@ -26,7 +26,7 @@ __all__ = [
 
 
 def connect(**options: Any) -> tuple[DTP, MemoryTransport]:
-    """Make a DTP on a connection in memory."""
+    """Return a DTP on a connection in memory."""
 
     dtp = DTP(**options)
     return dtp, MemoryTransport(dtp)
@@ -35,7 +35,7 @@ def connect(**options: Any) -> tuple[DTP, MemoryTransport]:
 async def receive_into(
     consumer: Consumer, *pieces: bytes
 ) -> tuple[DTP, MemoryTransport, CloseWaiter]:
-    """Deliver pieces to a consumer, and no end."""
+    """Deliver pieces to a consumer, without an end."""
 
     dtp, transport = connect()
     waiter = dtp.register_consumer(consumer)
@@ -57,23 +57,23 @@ class PlainProducer:
         self.calls: list[str] = []
 
     def pause_producing(self) -> None:
-        """Note it."""
+        """Record the call."""
 
         self.calls.append("pause")
 
     def resume_producing(self) -> None:
-        """Note it."""
+        """Record the call."""
 
         self.calls.append("resume")
 
     def stop_producing(self) -> None:
-        """Note it."""
+        """Record the call."""
 
         self.calls.append("stop")
 
 
 class BrokenFile(io.BytesIO):
-    """A file object whose disk fails, and that can be delayed."""
+    """A file object whose disk fails, and whose calls can be delayed."""
 
     def __init__(self, error: Exception | None = None, *, at: str = "write") -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class BrokenFile(io.BytesIO):
         self.flushed = 0
 
     def write(self, data: Buffer, /) -> int:  # type: ignore[override]
-        """Write at most 100 bytes at once, as a raw file may, or fail."""
+        """Write at most 100 bytes, as a raw file may, or fail."""
 
         self.entered.set()
         self.gate.wait(60)
@@ -103,7 +103,7 @@ class BrokenFile(io.BytesIO):
 
 
 class Strict:
-    """Wants an ``x`` first and an ``END`` last."""
+    """A decoder that requires an ``x`` first and an ``END`` last."""
 
     def __init__(self) -> None:
         self.seen = b""
@@ -117,7 +117,7 @@ class Strict:
         yield bytes(data)
 
     def finish(self) -> Iterable[bytes]:
-        """Give nothing, or raise."""
+        """Return nothing, or raise."""
 
         if not self.seen.endswith(b"END"):
             raise TruncatedTransfer("expected END")
@@ -125,7 +125,7 @@ class Strict:
 
 
 class HoldingEncoder:
-    """Keeps all it gets until the end."""
+    """An encoder that keeps all data until the end."""
 
     def __init__(self) -> None:
         self.held = b""
@@ -137,13 +137,13 @@ class HoldingEncoder:
         return ()
 
     def finish(self) -> Iterable[bytes]:
-        """Give all."""
+        """Yield all data."""
 
         return (self.held,)
 
 
 async def each(chunks: Iterable[Buffer]) -> AsyncIterator[Buffer]:
-    """Give chunks asynchronously, each a turn later."""
+    """Yield chunks asynchronously, each one a turn later."""
 
     for chunk in chunks:
         await asyncio.sleep(0)

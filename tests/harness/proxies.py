@@ -21,7 +21,7 @@ LARGEST_RANGE = 10
 
 
 async def connect_from(source: str, target: HostPort, data: bytes = b"") -> socket.socket:
-    """Connect as a client with this address, and send.
+    """Connect as a client with this address, and send data.
 
     A client that is refused may notice it at once, or when it reads.
     """
@@ -68,10 +68,10 @@ _asked = itertools.count()
 
 
 def free_ports(size: int, host: str = "127.0.0.1") -> PortRange:
-    """Find ports next to each other that are free now: other ones each time, and in each process.
+    """Return adjacent ports that are free now: different ones each time, and in each process.
 
-    Not those of the test before, which may be in TIME_WAIT; and below those that the kernel
-    gives to clients, which could be taken again at once.
+    They are not those of the previous test, which may be in TIME_WAIT. They lie below those that
+    the kernel assigns to clients, which could be taken again at once.
     """
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

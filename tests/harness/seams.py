@@ -1,4 +1,4 @@
-"""System calls that fail or hang, for the modules that are tested."""
+"""Makes system calls of the tested modules fail or hang."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]
 
 
 class _Calls:
-    """Stands for the module `os`, in which some functions are replaced."""
+    """Stands in for the module `os`, with some functions replaced."""
 
     def __init__(self, below: Any) -> None:
         self._below = below
@@ -49,7 +49,7 @@ _FILES = (
 
 
 class Seams:
-    """Replaces functions of `os`, for some modules only; by default for those of files."""
+    """Replaces functions of `os`, only in some modules; by default in those of files."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
         modules = modules or _FILES
@@ -67,7 +67,7 @@ class Seams:
         setattr(self._calls, name, call)
 
     def fail(self, name: str, k: int, code: int = errno.EIO) -> list[int]:
-        """Let the k-th call fail; return a list that has an item once it has."""
+        """Let the k-th call fail; return a list that has an item once it has failed."""
 
         failed: list[int] = []
         calls = 0
@@ -80,7 +80,7 @@ class Seams:
 
             failed.append(k)
             if name == "close":
-                # A close that fails has closed the descriptor all the same.
+                # A failed close has closed the descriptor all the same.
                 original(*args, **kwargs)
             raise OSError(code, os.strerror(code))
 
@@ -89,7 +89,7 @@ class Seams:
 
 
 class Hang:
-    """Lets a call in a worker thread hang until the test lets it go on."""
+    """Lets a call in a worker thread hang until the test releases it."""
 
     def __init__(
         self, seams: Seams, name: str, k: int = 1, wrapper: Callable[..., Any] | None = None
@@ -114,13 +114,13 @@ class Hang:
         await asyncio.to_thread(self._entered.wait, 30)
 
     def go_on(self) -> None:
-        """Let the call come back."""
+        """Let the call return."""
 
         self._go_on.set()
 
 
 class Gate:
-    """A call that waits in its thread until it is let go."""
+    """A call that waits in its thread until it is released."""
 
     def __init__(self) -> None:
         self._has_begun = threading.Event()
@@ -141,19 +141,19 @@ class Gate:
         await until(self._has_begun.is_set)
 
     def open(self) -> None:
-        """Let it end."""
+        """Release the call."""
 
         self._may_end.set()
 
 
 def descriptors() -> set[str]:
-    """Name the open descriptors."""
+    """Return the open descriptors."""
 
     return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
 def opened_below(directory: Path) -> list[str]:
-    """Name what is open in a directory."""
+    """Return the paths that are open below a directory."""
 
     opened = []
     for fd in descriptors():
@@ -163,7 +163,7 @@ def opened_below(directory: Path) -> list[str]:
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel a task, and check that it was."""
+    """Cancel a task, and check that it is cancelled."""
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Selects a part of the tests that has tests of every file, and so of every module."""
+"""Selects a part of the tests that covers every test file, and so every module."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Share:
-    """One of a number of parts.
+    """One of several parts of the tests.
 
     Attributes:
-        part: Which one, from 1.
-        parts: How many there are.
+        part: The number of this part, from 1.
+        parts: The number of parts.
     """
 
     part: int
@@ -29,7 +29,7 @@ class Share:
         """Read `K/N`.
 
         Raises:
-            ValueError: It is something else, or K is not from 1 to N.
+            ValueError: The text has another form, or K is not from 1 to N.
         """
 
         part, parts = map(int, text.split("/"))
@@ -44,7 +44,7 @@ class Share:
         All shares together are all tests.
 
         Args:
-            tests: In their order, which is kept.
+            tests: The tests; their order is kept.
             file: Returns the file of a test.
         """
 

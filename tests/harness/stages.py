@@ -12,7 +12,7 @@ Stage = Encoder | Decoder
 
 
 def converted(stage: Encoder | Decoder, parts: Iterable[Buffer]) -> bytes:
-    """Feed each part, then finish; no piece is empty or larger than any rule allows."""
+    """Feed each part, then finish; check that no piece is empty or too large."""
 
     out: list[bytes] = []
     for part in parts:
@@ -30,7 +30,7 @@ class Deflating:
         self._deflater = zlib.compressobj()
 
     def feed(self, data: Buffer) -> list[bytes]:
-        """Compress."""
+        """Compress data."""
 
         return [piece] if (piece := self._deflater.compress(data)) else []
 
@@ -41,13 +41,13 @@ class Deflating:
 
 
 class Inflating:
-    """The way back."""
+    """A stage that reverses `Deflating`."""
 
     def __init__(self) -> None:
         self._inflater = zlib.decompressobj()
 
     def feed(self, data: Buffer) -> list[bytes]:
-        """Decompress."""
+        """Decompress data."""
 
         return [piece] if (piece := self._inflater.decompress(data)) else []
 
@@ -58,7 +58,7 @@ class Inflating:
 
 
 class Marking:
-    """A stage that shows each call, to see their order."""
+    """A stage that marks each call, to show their order."""
 
     def __init__(self, name: bytes) -> None:
         self._name = name
@@ -78,6 +78,6 @@ TEXTS = [b"", b"\n", b"\r\n", b"a\r", b"\r\r\n\n", b"one\ntwo\r\nthree\r", b"\n\
 
 
 def doubling() -> AsciiEncoder:
-    """Make the encoder that gives every LF a CR."""
+    """Return the encoder that puts a CR before every LF."""
 
     return AsciiEncoder(existing_crlf=ExistingCRLF.DOUBLE)

@@ -34,7 +34,7 @@ HANDSHAKE, APPLICATION_DATA = 22, 23
 """Types of records (RFC 8446 §5.1)."""
 
 
-# Made on import: if a test made the files, the check for leaks would find them.
+# Created on import: if a test created the files, the check for leaks would find them.
 _DIRECTORY = tempfile.TemporaryDirectory()
 
 
@@ -45,7 +45,7 @@ def _authority() -> trustme.CA:
 
 @functools.cache
 def authority_file() -> Path:
-    """Give the file of the certificate of the test's authority."""
+    """Return the file with the certificate of the tests' authority."""
 
     path = Path(_DIRECTORY.name, "authority.pem")
     _authority().cert_pem.write_to_path(path)
@@ -54,7 +54,7 @@ def authority_file() -> Path:
 
 @functools.cache
 def certificate_files() -> tuple[Path, Path]:
-    """Give the files of a certificate of the test's authority, and of its key."""
+    """Return the files with a certificate of the tests' authority and its key."""
 
     certificate, key = Path(_DIRECTORY.name, "server.pem"), Path(_DIRECTORY.name, "server.key")
     issued = _authority().issue_cert(HOST_NAME, "127.0.0.1")
@@ -64,7 +64,7 @@ def certificate_files() -> tuple[Path, Path]:
 
 
 def server_certificate(version: ssl.TLSVersion | None = None) -> ServerCertificate:
-    """Give a certificate of the test's authority; its contexts speak one version, or any."""
+    """Return a certificate of the tests' authority, for one version of TLS or any."""
 
     def limit(context: ssl.SSLContext) -> None:
         if version is not None:
@@ -75,7 +75,7 @@ def server_certificate(version: ssl.TLSVersion | None = None) -> ServerCertifica
 
 
 def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
-    """Make a client's context that trusts the test's authority, and no other."""
+    """Return a client's context that trusts only the tests' authority."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _authority().configure_trust(context)
@@ -90,9 +90,9 @@ class TLSPeer:
 
     Args:
         sock: A connected, non-blocking socket.
-        context: With the role's protocol.
+        context: A context for the role.
         server_side: Which role.
-        session: To resume, for a client.
+        session: The session that a client resumes.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class TLSPeer:
         )
 
     async def handshake(self) -> None:
-        """Do the handshake; an end of file in its middle is an `ssl.SSLError`."""
+        """Do the handshake; an end of file within it raises an `ssl.SSLError`."""
 
         while True:
             try:
@@ -127,13 +127,13 @@ class TLSPeer:
                 return
 
     def record(self, data: bytes) -> bytes:
-        """Encrypt; return what would go onto the wire, one record for up to 16 KiB."""
+        """Encrypt data; return the bytes for the wire, with one record for up to 16 KiB."""
 
         self.tls.write(data)
         return self.outgoing.read()
 
     def close_notify(self) -> bytes:
-        """Announce the end; return what would go onto the wire."""
+        """Announce the end; return the bytes for the wire."""
 
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
@@ -141,20 +141,20 @@ class TLSPeer:
         return self.outgoing.read()
 
     async def put(self, raw: bytes) -> None:
-        """Put bytes onto the wire as they are."""
+        """Put bytes onto the wire unchanged."""
 
         await asyncio.get_running_loop().sock_sendall(self.sock, raw)
 
     async def send(self, data: bytes) -> None:
-        """Encrypt and send."""
+        """Encrypt and send data."""
 
         await self.put(self.record(data))
 
     async def receive(self) -> bytes:
-        """Receive some data; none at a close_notify.
+        """Receive some data; empty at a close_notify.
 
         Raises:
-            ssl.SSLEOFError: The connection ended without one.
+            ssl.SSLEOFError: The connection ended without a close_notify.
         """
 
         while True:
@@ -166,7 +166,7 @@ class TLSPeer:
                 return b""
 
     async def receive_all(self) -> bytes:
-        """Receive everything up to the close_notify; raises as `receive` does."""
+        """Receive everything up to the close_notify; raises what `receive` raises."""
 
         received = bytearray()
         while data := await self.receive():
@@ -193,8 +193,8 @@ class RecordWriter:
     """Writes TLS 1.3 records that no library writes, after a handshake.
 
     Args:
-        keys: The file of the `keylog_filename` of the context of the client
-            whose records these are. Its last handshake is meant.
+        keys: The `keylog_filename` of the context of the client whose records these are. Its
+            last handshake counts.
     """
 
     def __init__(self, keys: Path) -> None:
@@ -202,17 +202,17 @@ class RecordWriter:
         self._secret = bytes.fromhex(
             [line[2] for line in lines if line[0] == "CLIENT_TRAFFIC_SECRET_0"][-1]
         )
-        # What the client of OpenSSL chooses where it may: TLS_AES_256_GCM_SHA384.
+        # OpenSSL's client prefers this one: TLS_AES_256_GCM_SHA384.
         assert len(self._secret) == hashes.SHA384.digest_size
         self._number = 0
 
     def data(self, data: bytes) -> bytes:
-        """Make a record of data; it may be empty."""
+        """Return a record of data, which may be empty."""
 
         return self._record(APPLICATION_DATA, data)
 
     def key_update(self, *, requested: bool) -> bytes:
-        """Change the keys; the other side is to do so, too, if it is requested."""
+        """Change the keys; return a record that says so, and may request the same of the peer."""
 
         record = self._record(HANDSHAKE, bytes((24, 0, 0, 1, requested)))
         self._secret = self._expand("traffic upd", hashes.SHA384.digest_size)

@@ -1,8 +1,8 @@
-"""A program: Twisted's `FileSender` and `FileConsumer` on its asyncio reactor, over DTPs.
+"""A program that runs Twisted's `FileSender` and `FileConsumer` on its asyncio reactor, over DTPs.
 
-Run by ``tests/connection/test_twisted.py`` in a process of its own, since a reactor is installed
-once and for good. On one event loop are Twisted's reactor, Twisted servers as the peers, and
-DTPs of ftpdata. Ends with 0 if a file has gone out and come in unchanged.
+``tests/connection/test_twisted.py`` runs it in a process of its own, since a reactor is installed
+once and for good. Twisted's reactor, Twisted servers as the peers, and DTPs of ftpdata share one
+event loop. The exit code is 0 if a file was sent and received unchanged.
 
 Usage: python -m tests.harness.twisted_on_asyncio
 """
@@ -58,7 +58,7 @@ class Sender(Protocol):
     """A Twisted peer that sends the data and closes."""
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
-        """Send."""
+        """Send the data, and close."""
 
         transport: Any = self.transport
         sending = FileSender().beginFileTransfer(io.BytesIO(DATA), transport)
@@ -78,7 +78,7 @@ class Receiver(Protocol):
         self.received += data
 
     def connectionLost(self, reason: object = None) -> None:  # noqa: N802 - Twisted's name
-        """Give what came."""
+        """Return what was received."""
 
         self.lost.set_result(self.received)
 
@@ -90,7 +90,7 @@ class Peers(Factory):
         self.make = make
 
     def buildProtocol(self, addr: object) -> Protocol:  # noqa: N802 - Twisted's name
-        """Make it."""
+        """Return the peer."""
 
         return self.make()
 
@@ -103,7 +103,7 @@ async def connect(port: Any) -> DTP:
 
 
 async def send() -> None:
-    """Send by `FileSender` through a DTP to a Twisted peer."""
+    """Send with `FileSender` through a DTP to a Twisted peer."""
 
     lost: asyncio.Future[bytes] = _loop.create_future()
     port = reactor.listenTCP(0, Peers(lambda: Receiver(lost)), interface="127.0.0.1")
@@ -116,7 +116,7 @@ async def send() -> None:
 
 
 async def receive() -> None:
-    """Receive by `FileConsumer` through a DTP from a Twisted peer."""
+    """Receive with `FileConsumer` through a DTP from a Twisted peer."""
 
     port = reactor.listenTCP(0, Peers(Sender), interface="127.0.0.1")
     dtp = await connect(port)
@@ -128,7 +128,7 @@ async def receive() -> None:
 
 
 async def main() -> None:
-    """Do it all, then stop the reactor."""
+    """Send and receive, then stop the reactor."""
 
     try:
         async with asyncio.timeout(PATIENCE):

@@ -1,4 +1,4 @@
-"""Uploads as another user, where the tests run as root."""
+"""Uploads as another user, if the tests run as root."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def as_user(uid: int, gid: int, directory: Path, **options: Any) -> list[Any]:
     Args:
         uid: The user.
         gid: The group.
-        directory: Where.
-        options: Of `FileTarget.open`.
+        directory: The directory.
+        options: Options of `FileTarget.open`.
 
     Returns:
-        None, and whether it was spooled; or the reply code and the text of the error.
+        None, and whether the upload was spooled; or the reply code and the text of the error.
     """
 
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

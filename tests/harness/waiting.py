@@ -11,7 +11,7 @@ PATIENCE = 60.0
 
 
 async def turns(count: int = 20) -> None:
-    """Let the loop run everything that is ready, and everything that becomes ready by that."""
+    """Let the loop run everything that is ready, and everything that becomes ready by it."""
 
     for _ in range(count):
         await asyncio.sleep(0)

@@ -1,7 +1,8 @@
 """Servers, sites and the table of results for the tests of real clients.
 
-``--write-table`` writes the table into README.md. Without it, the table there must agree with the
-results of every client that has done all its tests. ``--interop-table FILE`` writes it elsewhere.
+``--write-table`` writes the table into README.md. Without it, that table must agree with the
+results of every client that has done all its tests. ``--interop-table FILE`` writes the table to
+another file.
 """
 
 from __future__ import annotations
@@ -52,12 +53,12 @@ _verdict = pytest.StashKey[str]()
 
 @attrs.frozen
 class ServerKind:
-    """What kind of server a test wants.
+    """The kind of server that a test requires.
 
     Attributes:
         family: 4 or 6.
         is_slow: Whether it sends at `SLOW_RATE`.
-        is_protected: Whether it wants TLS.
+        is_protected: Whether it requires TLS.
         is_implicit: Whether TLS begins with the connection.
         wants_resumption: Whether data connections must resume the control connection's session.
     """
@@ -70,7 +71,7 @@ class ServerKind:
 
     @classmethod
     def of(cls, case: Case) -> ServerKind:
-        """Return what a case wants."""
+        """Return what a case requires."""
 
         return cls(
             case.way.family,
@@ -81,7 +82,7 @@ class ServerKind:
         )
 
     def options(self, certificate: Path) -> list[str]:
-        """Return its options."""
+        """Return its command-line options."""
 
         options = ["--rate", str(SLOW_RATE)] if self.is_slow else []
         if self.is_protected:
@@ -95,7 +96,7 @@ class ServerKind:
 
 @attrs.frozen
 class Running:
-    """A server that runs: its port, and where it logs."""
+    """A running server: its port, and where it logs."""
 
     port: int
     log: Path
@@ -111,7 +112,7 @@ def _case(item: pytest.Item) -> Case | None:
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the directory that is served: ``nasty``, ``sparse``, ``big``, and room for each test."""
+    """Return the directory to serve: ``nasty``, ``sparse``, ``big``, and room for each test."""
 
     root = tmp_path_factory.mktemp("served")
     nasty = root / "nasty"
@@ -128,7 +129,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @attrs.frozen
 class Certificate:
-    """Files: of an authority's certificate, and of one with its key that it has issued."""
+    """The files of an authority's certificate, and of a certificate that it issued with its key."""
 
     authority: Path
     server: Path
@@ -136,7 +137,7 @@ class Certificate:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """Make a certificate for the loopback addresses."""
+    """Return a certificate for the loopback addresses."""
 
     directory = tmp_path_factory.mktemp("certificate")
     made = Certificate(directory / "authority.pem", directory / "server.pem")
@@ -154,7 +155,7 @@ def servers(
     certificate: Certificate,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Servers]:
-    """Run the servers that the tests want, from before the first one until after the last one."""
+    """Run the servers that the tests require, from before the first test until after the last."""
 
     logs = tmp_path_factory.mktemp("logs")
     wanted = dict.fromkeys(
@@ -186,12 +187,12 @@ class Exchange:
 
     Attributes:
         case: Which client does what, and how.
-        site: What it is told of the server.
-        recorder: Has heard what they said.
+        site: What the client knows of the server.
+        recorder: Records what they say.
         ours: A directory of the client's.
         theirs: A directory of the server's.
         node: The test.
-        log: What the server logs.
+        log: The file to which the server logs.
     """
 
     case: Case
@@ -208,7 +209,7 @@ class Exchange:
         return os.fsencode(self.theirs.name) + b"/" + os.fsencode(name)
 
     def run(self, *steps: Step) -> list[list[bytes]]:
-        """Let the client do the steps, and see that it has opened data connections as told."""
+        """Let the client do the steps, and check that it opened data connections as requested."""
 
         before = self.log.stat().st_size
         try:
@@ -300,7 +301,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Say which clients there are."""
+    """Report which clients there are."""
 
     found = (f"{client.name} {client.version or 'MISSING'}" for client in CLIENTS)
     return ["clients: " + ", ".join(found)]
@@ -310,7 +311,7 @@ def pytest_report_header() -> list[str]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Iterator[None]:
-    """Note how a test of a client has ended, its set-up and tear-down included."""
+    """Record how a test of a client ended, with its set-up and tear-down."""
 
     report: pytest.TestReport = yield  # type: ignore[assignment]
     case = _case(item)
@@ -338,7 +339,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
-    """Do with the table what the options say; return how that went."""
+    """Do with the table what the options say; return the outcome."""
 
     results = config.stash[_results]
     clients = [client for client in CLIENTS if not client.is_optional]
@@ -370,6 +371,6 @@ def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say what became of the table."""
+    """Report what was done with the table."""
 
     terminalreporter.write_line(f"table of interop: {config.stash[_verdict]}")

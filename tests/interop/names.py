@@ -1,7 +1,7 @@
 """Sixteen file names that have broken listings, clients and servers. Pure.
 
 All are legal on a unix file system. One without a control character must be retrieved by its
-own bytes, also where a listing shows a backslash of it as an escape.
+own bytes, even if a listing shows a backslash in it as an escape.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["NASTY", "ODD", "names_of_lines", "shown"]
 FORGED = b"-rw-r--r--   1 root     root            1 Jan  1  1970 forged"
 
 NASTY = (
-    # Control characters, of ASCII and of Unicode: none may end a line, or reach a terminal.
+    # Control characters, of ASCII and of Unicode: they must not end a line or reach a terminal.
     b"crlf\r\n" + FORGED,
     b"lf\ntype=dir;size=1; forged",
     b"cr\rforged",
@@ -22,7 +22,7 @@ NASTY = (
     b"tab\tstop",
     "next line\u0085forged".encode(),
     "line separator\u2028forged".encode(),
-    # Printable, and hard on parsers.
+    # Printable, but hard for parsers.
     b" leading space",
     b"semicolon;type=dir; -> target",
     b'"quotes" and \\012 back\\slash',
@@ -50,8 +50,9 @@ _ESCAPES = tuple(_octal(character) for character in (*_CONTROL, "\\"))
 def shown(name: bytes) -> bytes:
     """Return what a listing of the reference server shows for a name.
 
-    Control characters as octal (`ftpdata.NamePolicy.ESCAPE`), and a backslash before what would
-    read as one; everything else as it is. Written apart from ftpdata, to check it.
+    Control characters are shown in octal (`ftpdata.NamePolicy.ESCAPE`), and so is a backslash that
+    would read as an escape; everything else is unchanged. This is independent of ftpdata, to check
+    it.
     """
 
     text = name.decode("utf-8", "surrogateescape")
@@ -77,7 +78,7 @@ _LINE = re.compile(
 
 
 def names_of_lines(lines: Sequence[bytes]) -> list[bytes]:
-    """Return the names in lines as ``ls -l`` prints them; a line that is none is an error."""
+    """Return the names in lines as ``ls -l`` prints them; any other line is an error."""
 
     found = [_LINE.fullmatch(line) for line in lines]
     strange = [line for line, match in zip(lines, found, strict=True) if match is None]

@@ -1,4 +1,4 @@
-"""The reference server as a process of its own, and a witness of what is said to it."""
+"""The reference server in a process of its own, and a recorder of what is said to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PATIENCE = 60.0
 
 
 def missing(program: str, *, is_optional: bool = False) -> NoReturn:
-    """Skip the test for want of a program; fail it where every program is wanted."""
+    """Skip the test if a program is missing; fail it where every program is required."""
 
     reason = f"{program} is not installed"
     wanted = bool(os.environ.get("FTPDATA_REQUIRE_CLIENTS")) or os.environ.get("CI") == "true"
@@ -58,7 +58,7 @@ def missing(program: str, *, is_optional: bool = False) -> NoReturn:
 
 
 def has_family(family: int) -> bool:
-    """Tell whether this machine has a loopback address of the family."""
+    """Return whether this machine has a loopback address of the family."""
 
     number = {4: socket.AF_INET, 6: socket.AF_INET6}[family]
     try:
@@ -72,16 +72,16 @@ def has_family(family: int) -> bool:
 
 @contextlib.contextmanager
 def reference_server(directory: Path, log: Path, family: int, *options: str) -> Iterator[int]:
-    """Run ``python -m examples.server`` while in the context; give its port.
+    """Run ``python -m examples.server`` within the context; yield its port.
 
     Args:
-        directory: What it serves.
-        log: A file for what it logs.
+        directory: The directory that it serves.
+        log: The file to which it logs.
         family: 4 or 6.
-        options: More of its options.
+        options: More command-line options.
 
     Raises:
-        AssertionError: It did not start, or it did not end cleanly, or it logged a traceback.
+        AssertionError: It did not start, it did not end cleanly, or it logged a traceback.
     """
 
     command = [
@@ -118,8 +118,8 @@ class Site:
     Attributes:
         way: How it is to open data connections.
         host: Address of the server.
-        port: Port of the server; a `Recorder` listens there.
-        scratch: An empty directory here: home and working directory of the client.
+        port: Port of the server, on which a `Recorder` listens.
+        scratch: An empty local directory: home and working directory of the client.
         protection: How everything is protected, if it is.
         authority: File of the certificate that the client is to trust.
     """
@@ -157,19 +157,19 @@ class Site:
 
 
 class Recorder:
-    """Stands between a client and the server on control connections, and keeps what they say.
+    """A context manager between client and server on control connections, which records them.
 
     A thread relays bytes as they come, urgent ones (the Telnet Synch before an ABOR, RFC 959
-    §4.1.3) as urgent. Data connections go past it. A context manager.
+    §4.1.3) as urgent. Data connections do not pass through it.
 
     Args:
-        host: Loopback address to listen on; the server's too.
+        host: Loopback address to listen on, and of the server.
         port: The server's port.
 
     Attributes:
-        port: Where to connect to.
+        port: The port to connect to.
         connections: Number of control connections so far.
-        transcript: Pairs: whether the client said it, and what.
+        transcript: Pairs: whether the client said it, and the bytes.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -197,7 +197,7 @@ class Recorder:
 
     @property
     def commands(self) -> list[str]:
-        """What clients have said, line by line, without the Telnet in it."""
+        """What clients have said, line by line, without Telnet commands."""
 
         said = b"".join(data for by_client, data in self.transcript if by_client)
         lines = re.sub(rb"\xff[\xf4\xf2]", b"", said).decode("latin-1").split("\r\n")
@@ -211,12 +211,12 @@ class Recorder:
         return [int(code) for code in re.findall(rb"^(\d{3}) ", said, re.MULTILINE)]
 
     def count(self, verb: str) -> int:
-        """Tell how often clients have said a command."""
+        """Return how often clients have sent a command."""
 
         return sum(line.split(" ")[0].upper() == verb for line in self.commands)
 
     def describe(self) -> str:
-        """Return the transcript for people."""
+        """Return the transcript in readable form."""
 
         return "\n".join(
             f"{'>' if by_client else '<'} {line.decode(errors='backslashreplace')}"
@@ -262,7 +262,7 @@ class Recorder:
                 data = source.recv(1, socket.MSG_OOB)
                 target.send(data, socket.MSG_OOB)
             else:
-                # Ends before the urgent byte, if there is one.
+                # This ends before the urgent byte, if there is one.
                 data = source.recv(65536)
                 target.sendall(data)
         except OSError:
@@ -271,7 +271,7 @@ class Recorder:
         if data:
             self.transcript.append((by_client, data))
         else:
-            # Nobody uses a control connection half closed.
+            # A control connection is never used half-closed.
             self._close(source)
 
     def _close(self, source: socket.socket) -> None:
@@ -282,7 +282,7 @@ class Recorder:
 
 
 def _is_at_mark(connection: socket.socket) -> bool:
-    """Tell whether the urgent byte comes next: sockatmark of POSIX."""
+    """Return whether the urgent byte comes next: sockatmark of POSIX."""
 
     answer = array.array("i", [0])
     fcntl.ioctl(connection, getattr(termios, "SIOCATMARK", 0x8905), answer)
@@ -290,7 +290,7 @@ def _is_at_mark(connection: socket.socket) -> bool:
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """Return an environment in which no client finds settings of the user's, or a proxy."""
+    """Return an environment without a proxy and without the user's settings for any client."""
 
     kept = {
         name: value

@@ -1,4 +1,4 @@
-"""The table of what clients do, in Markdown: made of results, and found again in a README. Pure."""
+"""The table of what clients do, in Markdown: made from results, and parsed from a README. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 @attrs.frozen
 class Case:
-    """A client, what it is to do, and how it is to open, and protect, the data connection."""
+    """A client, what it is to do, and how it is to open and protect the data connection."""
 
     client: Client
     capability: Capability
@@ -36,7 +36,7 @@ class Case:
 
     @property
     def resumes(self) -> bool:
-        """Whether the client resumes its TLS session, and may be required to."""
+        """Whether the client resumes its TLS session, and can be required to."""
 
         return self.protection is not None and self.client.protections[self.protection]
 
@@ -69,7 +69,7 @@ class BadTable(Exception):
 
 
 def cases_of(client: Client) -> list[Case]:
-    """Return all that a client is to be tested with."""
+    """Return all cases that a client is tested with."""
 
     able = [capability for capability in Capability if client.can(capability)]
     clear = [
@@ -83,13 +83,13 @@ def cases_of(client: Client) -> list[Case]:
         for capability in able
         for protection in Protection
         if protection in client.protections and capability.wants_tls
-        # It takes its time; tickets that are used once make it hard in TLS 1.3 only.
+        # It takes a while; only in TLS 1.3 do single-use tickets make it hard.
         and (capability is not Capability.TLS_FIFTY or protection is Protection.TLS_1_3)
     ]
 
 
 def is_complete(client: Client, results: Mapping[Case, bool]) -> bool:
-    """Tell whether a client has done everything, whatever came of it."""
+    """Return whether a client has done everything, with any result."""
 
     return all(case in results for case in cases_of(client))
 
@@ -99,9 +99,9 @@ class Column:
     """What the table says of one client.
 
     Attributes:
-        name: Of the client.
-        version: Of the client; it is shown, and does not matter.
-        cells: Text for each row, by its name.
+        name: Name of the client.
+        version: Version of the client, which is shown but not compared.
+        cells: Text for each row, by the row's name.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Column:
 
     @classmethod
     def of(cls, client: Client, version: str, results: Mapping[Case, bool]) -> Column:
-        """Make the column of a client of its results."""
+        """Return the column of a client from its results."""
 
         cells = dict.fromkeys((way.command for way in Way), CANNOT)
         for way in sorted(client.ways, key=lambda way: way.family):
@@ -202,7 +202,7 @@ def parse_table(text: str) -> dict[str, dict[str, str]]:
 
 
 def compare(text: str, columns: Sequence[Column]) -> list[str]:
-    """Say where the table of a README differs from columns, line by line; versions do not count.
+    """Return where the table of a README differs from columns, line by line, except in versions.
 
     Columns that only the README has are those of clients that are missing here.
 

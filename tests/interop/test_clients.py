@@ -1,4 +1,4 @@
-"""Real clients against the reference server: every client × what it can do × every way to open."""
+"""Real clients against the reference server: every client × every capability × every way to open."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINES = b"first\nsecond\n\nfourth, without an end"
 
 
 def clients_that(*capabilities: Capability) -> pytest.MarkDecorator:
-    """Parametrise a test: every client that can do it, every way that it has."""
+    """Parametrise a test with every client that has a capability, and every way that it has."""
 
     cases = [case for client in CLIENTS for case in cases_of(client)]
     chosen = [case for case in cases if case.capability in capabilities]
@@ -52,7 +52,7 @@ def test_put(exchange: Exchange) -> None:
 
 @clients_that(Capability.RESUME_GET)
 def test_resume_get(exchange: Exchange) -> None:
-    """The rest of a download goes after the bytes that are there already."""
+    """The rest of a download is added to the bytes that are there already."""
 
     (exchange.theirs / "file").write_bytes(CONTENT)
     (exchange.ours / "file").write_bytes(CONTENT[:HALF])
@@ -63,7 +63,7 @@ def test_resume_get(exchange: Exchange) -> None:
 
 @clients_that(Capability.RESUME_PUT)
 def test_resume_put(exchange: Exchange) -> None:
-    """The rest of an upload goes after the bytes that are there already."""
+    """The rest of an upload is added to the bytes that are there already."""
 
     (exchange.ours / "file").write_bytes(CONTENT)
     (exchange.theirs / "file").write_bytes(CONTENT[:HALF])
@@ -74,7 +74,7 @@ def test_resume_put(exchange: Exchange) -> None:
 
 @clients_that(Capability.LIST, Capability.NLST, Capability.MLSD)
 def test_list(exchange: Exchange) -> None:
-    """Every file is one entry of the listing, whatever its name; nothing else is."""
+    """Every file is one entry of the listing, whatever its name, and nothing else is."""
 
     capability = exchange.case.capability
     [names] = exchange.run(Listing(b"nasty", capability.name))
@@ -88,7 +88,7 @@ def test_list(exchange: Exchange) -> None:
 
 @clients_that(Capability.NAMES)
 def test_names(exchange: Exchange) -> None:
-    """A file is retrieved by its name, be it odd or no UTF-8."""
+    """A file is retrieved by its name, even if it is odd or not UTF-8."""
 
     exchange.run(
         *(Get(b"nasty/" + name, exchange.ours / str(number)) for number, name in enumerate(ODD))
@@ -98,7 +98,7 @@ def test_names(exchange: Exchange) -> None:
 
 @clients_that(Capability.ASCII_GET)
 def test_ascii_get(exchange: Exchange) -> None:
-    """A download in TYPE A has the line ends of the network on the way, and ours at its end."""
+    """A download in TYPE A has network line ends on the wire, and local ones in the file."""
 
     (exchange.theirs / "lines").write_bytes(LINES)
     exchange.run(Get(exchange.path("lines"), exchange.ours / "lines", ascii=True))
@@ -106,14 +106,14 @@ def test_ascii_get(exchange: Exchange) -> None:
     if exchange.case.client.ascii_is_raw:
         assert got == LINES.replace(b"\n", b"\r\n")
     else:
-        # Some of them end the last line, which the file did not.
+        # Some clients end the last line, which the file did not.
         assert got.removesuffix(b"\n") == LINES
     assert _type(exchange, "RETR") == "A"
 
 
 @clients_that(Capability.ASCII_PUT)
 def test_ascii_put(exchange: Exchange) -> None:
-    """An upload in TYPE A has the line ends of the network on the way, and ours at its end."""
+    """An upload in TYPE A has network line ends on the wire, and local ones in the file."""
 
     text = LINES.replace(b"\n", b"\r\n") if exchange.case.client.ascii_is_raw else LINES
     (exchange.ours / "lines").write_bytes(text)
@@ -124,7 +124,7 @@ def test_ascii_put(exchange: Exchange) -> None:
 
 @clients_that(Capability.EMPTY)
 def test_empty(exchange: Exchange) -> None:
-    """A file of 0 bytes is a file, in both directions."""
+    """A file of 0 bytes is transferred as a file, in both directions."""
 
     (exchange.theirs / "empty").touch()
     steps: list[Step] = [Get(exchange.path("empty"), exchange.ours / "empty")]
@@ -140,7 +140,7 @@ def test_empty(exchange: Exchange) -> None:
 
 @clients_that(Capability.LAST_BYTE)
 def test_last_byte(exchange: Exchange) -> None:
-    """An offset over 4 GiB is an offset."""
+    """An offset above 4 GiB works."""
 
     local = exchange.ours / "sparse"
     with local.open("wb") as file:
@@ -156,9 +156,9 @@ def test_last_byte(exchange: Exchange) -> None:
 
 @clients_that(Capability.ABORT)
 def test_abort(exchange: Exchange) -> None:
-    """After a download is aborted in its middle, the next one is whole.
+    """After a download is aborted in the middle, the next one is whole.
 
-    A client that says ABOR gets 426 for the download and 226 for the abort (RFC 959 §4.1.3).
+    A client that sends ABOR gets 426 for the download and 226 for the abort (RFC 959 §4.1.3).
     """
 
     (exchange.theirs / "file").write_bytes(CONTENT[:SHORT])
@@ -176,7 +176,7 @@ def test_abort(exchange: Exchange) -> None:
 
 @clients_that(Capability.FIFTY, Capability.TLS_FIFTY)
 def test_fifty(exchange: Exchange) -> None:
-    """One control connection is good for fifty transfers."""
+    """One control connection serves fifty transfers."""
 
     can_put = Capability.PUT not in exchange.case.client.cannot
     names = [f"file{number}" for number in range(50)]
@@ -203,13 +203,13 @@ MANY_LINES = LINES * 200
 
 @clients_that(Capability.DEFLATE, Capability.TLS_DEFLATE)
 def test_deflate(exchange: Exchange) -> None:
-    """Downloads, an upload and a listing go as zlib streams; REST counts bytes of the file."""
+    """Downloads, an upload and a listing are zlib streams; REST counts bytes of the file."""
 
     half = len(MANY_LINES) // 2
     (exchange.theirs / "down").write_bytes(MANY_LINES)
     (exchange.ours / "part").write_bytes(MANY_LINES[:half])
     (exchange.ours / "up").write_bytes(MANY_LINES)
-    # Through TLS nobody but the client knows what is said.
+    # Through TLS, only the client knows what is said.
     log = exchange.site.scratch / "log"
     switch = ("set ftp:use-mode-z yes", "set ftp:mode-z-level 9", f"debug -o {log} 9")
     [names] = exchange.run(
@@ -224,7 +224,7 @@ def test_deflate(exchange: Exchange) -> None:
     assert sorted(names) == [b"down", b"up"]
     said = log.read_text("utf-8")
     assert "---> LIST" in said
-    # On the connections there were fewer bytes than in the files.
+    # The connections carried fewer bytes than the files have.
     sizes = [int(size) for size in re.findall(r"<--- 226 Complete: (\d+) bytes", said)]
     assert len(sizes) == 4
     assert all(size < len(MANY_LINES) / 10 for size in sizes)
@@ -232,7 +232,7 @@ def test_deflate(exchange: Exchange) -> None:
 
 @clients_that(Capability.LOCAL)
 def test_local(exchange: Exchange) -> None:
-    """TYPE L 8, which these clients call "tenex", is every byte as it is."""
+    """TYPE L 8, which these clients call "tenex", transfers every byte unchanged."""
 
     (exchange.theirs / "down").write_bytes(CONTENT)
     (exchange.ours / "up").write_bytes(CONTENT)
@@ -262,7 +262,7 @@ ON_THE_WIRE = {
 
 @clients_that(Capability.BY_HAND)
 def test_by_hand(exchange: Exchange) -> None:
-    """What these clients have no word for, "quote" says: they carry the bytes as they are."""
+    """These clients send with "quote" what they have no command for, and carry bytes unchanged."""
 
     (exchange.theirs / "text").write_bytes(TEXT)
     steps: list[Step] = []
@@ -288,7 +288,7 @@ def test_by_hand(exchange: Exchange) -> None:
 
 @clients_that(Capability.TLS_FILES)
 def test_tls_files(exchange: Exchange) -> None:
-    """Small and large files arrive whole in both directions, and a listing, in one session."""
+    """Small and large files and a listing are transferred whole in one session."""
 
     can_put = Capability.PUT not in exchange.case.client.cannot
     large = CONTENT * 30
@@ -311,7 +311,7 @@ def test_tls_files(exchange: Exchange) -> None:
 
 @clients_that(Capability.TLS_EMPTY_GET)
 def test_tls_empty_get(exchange: Exchange) -> None:
-    """A download of 0 bytes is one, and the next one follows it."""
+    """A download of 0 bytes succeeds, and so does the next one."""
 
     (exchange.theirs / "empty").touch()
     (exchange.theirs / "file").write_bytes(CONTENT)
@@ -325,7 +325,7 @@ def test_tls_empty_get(exchange: Exchange) -> None:
 
 @clients_that(Capability.TLS_EMPTY_PUT)
 def test_tls_empty_put(exchange: Exchange) -> None:
-    """An upload of 0 bytes is one, and the next one follows it."""
+    """An upload of 0 bytes succeeds, and so does the next one."""
 
     (exchange.ours / "empty").touch()
     (exchange.ours / "file").write_bytes(CONTENT)

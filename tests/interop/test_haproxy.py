@@ -1,7 +1,8 @@
 """A real HAProxy in front of the reference server, for control and data connections.
 
-A PROXY header (version 1 or 2) names the client behind it. The server knows its clients, gives
-each its own data connections over few shared ports, and admits nobody past the proxy.
+A PROXY header (version 1 or 2) names the client that uses the proxy. The server knows its
+clients, gives each one data connections over a few shared ports, and admits nobody who goes
+around the proxy.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.interop.served import (
 
 PATIENCE = 60.0
 
-# Debian has it where only root looks.
+# Debian installs it where only root looks.
 HAPROXY = shutil.which("haproxy", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 
 PROXY, BEHIND = "127.0.0.1", "127.0.0.2"
@@ -48,10 +49,10 @@ class Proxied:
     """A server behind a proxy.
 
     Attributes:
-        port: Of the proxy, for control connections.
+        port: The proxy's port for control connections.
         behind: The port of the server itself.
-        served: What it serves.
-        log: What it has logged.
+        served: The directory that it serves.
+        log: The file to which it logs.
     """
 
     port: int
@@ -60,7 +61,7 @@ class Proxied:
     log: Path
 
     def clients(self) -> set[str]:
-        """The addresses that have logged in, as the server has seen them."""
+        """The addresses that have logged in, as the server sees them."""
 
         lines = [line.split() for line in self.log.read_text().splitlines()]
         return {line[2].rstrip(":") for line in lines if "logged" in line}
@@ -72,10 +73,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _neighbours(hosts: list[str], stack: contextlib.ExitStack) -> list[list[socket.socket]]:
-    """Listen for the proxy on ports next to each other, on every host: the sockets of each port.
+    """Listen for the proxy on adjacent ports, on every host; return the sockets of each port.
 
-    Those are all but one for data connections, and free for the server, too. They lie below the
-    ports that the kernel gives to clients, any of which may be taken on one host and not another.
+    All ports but one are for data connections, and are free for the server, too. They lie below
+    those that the kernel assigns to clients, which may be taken on one host and not another.
     """
 
     for first in range(21000, 31000, PORTS + 1):
@@ -99,7 +100,7 @@ def _neighbours(hosts: list[str], stack: contextlib.ExitStack) -> list[list[sock
 def _configuration(
     control: list[socket.socket], passive: list[socket.socket], server: int, send: str
 ) -> str:
-    # The listeners are there already: nothing is to be waited for.
+    # The listeners exist already, so there is nothing to wait for.
     binds = {
         name: "\n".join(f"    bind fd@{sock.fileno()}" for sock in sockets)
         for name, sockets in (("control", control), ("passive", passive))
@@ -144,13 +145,13 @@ def _haproxy(
                 process.kill()
                 raise
 
-    # Ended by the signal; not before, over its configuration.
+    # The signal has ended it; an error in its configuration would have ended it earlier.
     assert process.returncode in (0, -signal.SIGTERM, 128 + signal.SIGTERM), output.read_text()
 
 
 @pytest.fixture(params=["send-proxy", "send-proxy-v2"])
 def send(request: pytest.FixtureRequest) -> str:
-    """Give each version of the header; skip the test, or fail it, without HAProxy."""
+    """Yield each version of the header; skip or fail the test if there is no HAProxy."""
 
     if HAPROXY is None:
         missing("HAProxy")
@@ -200,17 +201,17 @@ def _curl(tmp_path: Path, *arguments: str, code: int = 0) -> bytes:
 
 
 def test_stock_client(tmp_path: Path, send: str) -> None:
-    """Python's client puts, gets and lists, by PASV and EPSV; PASV tells the proxy's address."""
+    """Python's client puts, gets and lists, by PASV and EPSV; PASV names the proxy's address."""
 
     with proxied(tmp_path, send) as it:
         for source in ("127.0.0.5", "127.0.0.6"):
             with ftplib.FTP() as client:
                 client.connect(PROXY, it.port, PATIENCE, source_address=(source, 0))
                 client.login(USER, PASSWORD)
-                # Connect where the server says: it is to be the right address.
+                # Connect to the address that the server names, which must be the right one.
                 client.trust_server_pasv_ipv4_address = True  # type: ignore[attr-defined]
                 for family in (socket.AF_INET, socket.AF_INET6):
-                    # EPSV is what it says where it takes the connection for one of IPv6.
+                    # ftplib sends EPSV if it takes the connection for one of IPv6.
                     client.af = family
                     client.storbinary("STOR file", io.BytesIO(source.encode()))
                     received: list[bytes] = []
@@ -222,7 +223,7 @@ def test_stock_client(tmp_path: Path, send: str) -> None:
 
 @pytest.mark.parametrize("way", [["--disable-epsv"], []], ids=["PASV", "EPSV"])
 def test_curl(way: list[str], tmp_path: Path, send: str) -> None:
-    """So does curl."""
+    """curl transfers files as ftplib does."""
 
     with proxied(tmp_path, send) as it:
         (it.served / "down").write_bytes(b"down" * 100_000)
@@ -237,7 +238,7 @@ def test_curl(way: list[str], tmp_path: Path, send: str) -> None:
 
 
 def test_ipv6_in_front_of_ipv4(tmp_path: Path, send: str) -> None:
-    """A client of IPv6 is one, whatever the proxy speaks with the server."""
+    """An IPv6 client stays one, whatever protocol the proxy uses with the server."""
 
     if not has_family(6):
         pytest.skip("no IPv6 here")
@@ -250,7 +251,7 @@ def test_ipv6_in_front_of_ipv4(tmp_path: Path, send: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["ftp", "ftps"])
 def test_tls(scheme: str, tmp_path: Path, send: str) -> None:
-    """The header comes before TLS, on control and data connections, implicit or not."""
+    """The header precedes TLS, on control and data connections, implicit or explicit."""
 
     certificate, key = certificate_files()
     options = ["--tls-cert", str(certificate), "--tls-key", str(key), "--require-tls"]
@@ -265,7 +266,7 @@ def test_tls(scheme: str, tmp_path: Path, send: str) -> None:
 
 
 def test_two_clients_at_once_by_one_proxy(tmp_path: Path, send: str) -> None:
-    """Each has its own files: data connections come from one proxy, and are told apart."""
+    """Each client gets its own files, although all data connections come from one proxy."""
 
     with proxied(tmp_path, send) as it, contextlib.ExitStack() as stack:
         clients = []
@@ -288,7 +289,7 @@ def test_two_clients_at_once_by_one_proxy(tmp_path: Path, send: str) -> None:
 
 
 def test_past_the_proxy(tmp_path: Path, send: str) -> None:
-    """A client that comes directly gets no greeting, with a header of its own or without."""
+    """A client that connects directly gets no greeting, with or without its own header."""
 
     forged = b"PROXY TCP4 127.0.0.9 127.0.0.2 1000 2000\r\n"
     with proxied(tmp_path, send) as it:
@@ -298,7 +299,7 @@ def test_past_the_proxy(tmp_path: Path, send: str) -> None:
             ) as client, contextlib.suppress(ConnectionError):
                 client.sendall(said)
                 assert client.recv(1) == b""
-        # From the machine of the proxy itself: no header, no greeting.
+        # The proxy's own machine gets no greeting without a header, either.
         with (
             socket.create_connection((BEHIND, it.behind), PATIENCE) as client,
             contextlib.suppress(ConnectionError),

@@ -1,7 +1,7 @@
 """Real clients go on with uploads that were cut, and what is published is whole.
 
-The cut is made by a client of the test's. Each of the real ones then finds out by itself how
-much the server has, or is told where to go on, as its user would read it from the server.
+A client of the test's own cuts the upload. Each real client then finds out by itself how much
+the server has, or gets the offset that its user would read from the server.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Job:
     """What a client is to do.
 
     Attributes:
-        port: Of the server.
+        port: Port of the server.
         local: The file, in a directory of its own.
-        offset: Where the server says that the upload goes on.
+        offset: The offset at which the server says that the upload goes on.
         authority: The certificate to trust; None for an upload in clear.
     """
 
@@ -61,11 +61,11 @@ class Resumer:
     """A client that resumes.
 
     Attributes:
-        program: What it needs.
-        arguments: Of its command line; ``{port}`` and the like are filled in.
-        script: For its standard input.
-        tls: Further arguments, or the first lines of the script, for TLS; None if it has none.
-        begins_anew: Whether it sends everything again, rightly.
+        program: The program that it needs.
+        arguments: Its command line; ``{port}`` and the like are filled in.
+        script: Its standard input.
+        tls: Further arguments, or the first lines of the script, for TLS; None without TLS.
+        begins_anew: Whether it rightly sends everything again.
         is_optional: Whether few systems have it.
     """
 
@@ -77,7 +77,7 @@ class Resumer:
     is_optional: bool = False
 
     def require(self) -> str:
-        """Return the path of the program; skip the test, or let it fail, if there is none."""
+        """Return the path of the program; without one, skip the test or let it fail."""
 
         program = sys.executable if self.program == "python" else shutil.which(self.program)
         if program is None:
@@ -88,7 +88,7 @@ class Resumer:
         """Upload the file.
 
         Raises:
-            AssertionError: It says that it failed.
+            AssertionError: The client reports that it failed.
         """
 
         program = self.require()
@@ -142,7 +142,7 @@ RESUMERS = {
         program="lftp",
         arguments=("--norc", "-c", LFTP + "mirror -R -c {directory} .; bye"),
         tls=LFTP_TLS,
-        # It believes the listing, which does not show what is not whole.
+        # It believes the listing, which does not show unfinished files.
         begins_anew=True,
     ),
     "curl": Resumer(
@@ -189,7 +189,7 @@ CASES = [
 
 @contextlib.contextmanager
 def logged_in(port: int) -> Iterator[ftplib.FTP]:
-    """Connect a client of the test's."""
+    """Connect a client of the test's own."""
 
     with ftplib.FTP() as client:
         client.connect(HOST, port, timeout=PATIENCE)
@@ -199,7 +199,7 @@ def logged_in(port: int) -> Iterator[ftplib.FTP]:
 
 
 def cut(served: Path, port: int, size: int) -> int:
-    """Upload a part of the file, and reset the connection; return where to go on."""
+    """Upload a part of the file, and reset the connection; return the offset to go on from."""
 
     with logged_in(port) as client:
         connection = client.transfercmd("STOR file")
@@ -223,7 +223,7 @@ def cut(served: Path, port: int, size: int) -> int:
 def test_a_client_resumes(
     tmp_path: Path, certificate: Certificate, resumer: Resumer, *, has_tls: bool, size: int
 ) -> None:
-    """Of what was kept, be it all but the end; the server sees how much it sends again."""
+    """It resumes from any kept part; the server sees how much is sent again."""
 
     resumer.require()
     served, home = tmp_path / "served", tmp_path / "home" / "here"
@@ -240,6 +240,6 @@ def test_a_client_resumes(
 
     sent = [int(found) for found in re.findall(r"(?:STOR|APPE) .*: (\d+) bytes", log.read_text())]
     least = len(CONTENT) - (0 if resumer.begins_anew else offset)
-    # Some go back to the beginning of a block (wput).
+    # Some clients go back to the beginning of a block (wput).
     assert least <= sent[-1] < least + BLOCK
     assert [path.name for path in served.iterdir()] == ["file"]

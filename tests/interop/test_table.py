@@ -1,4 +1,4 @@
-"""The table of results: made, found again, and compared."""
+"""The table of results is made, parsed again, and compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.interop.ways import Capability, Protection, Step, Way
 
 
 class _Pigeon(Client):
-    """A client that only downloads, and tires of an abort."""
+    """A client that only downloads, and begins a new session after an abort."""
 
     name = "pigeon post"
     ways = frozenset({Way.PASV_4, Way.EPSV_6, Way.EPSV_4})
@@ -50,7 +50,7 @@ def _readme(*columns: Column) -> str:
 
 
 def test_column_tells_ways_and_capabilities_apart() -> None:
-    """A column says what works, what the client cannot, and what it can in a new session."""
+    """A column says what works, what the client cannot do, and what takes it a new session."""
 
     cells = Column.of(PIGEON, "1.2", PERFECT).cells
     assert cells["PASV"] == "IPv4"
@@ -64,14 +64,14 @@ def test_column_tells_ways_and_capabilities_apart() -> None:
 
 
 class _Owl(_Pigeon):
-    """A client with two versions of TLS, that resumes in one."""
+    """A client with two versions of TLS, which resumes a session in one of them."""
 
     name = "owl post"
     protections: ClassVar = {Protection.TLS_1_2: True, Protection.TLS_1_3: False}
 
 
 def test_column_tells_who_resumes() -> None:
-    """Where a client resumes it is said so; the servers it is pointed at require it there."""
+    """The column says where a client resumes; the server requires it there."""
 
     owl = _Owl()
     results = dict.fromkeys(cases_of(owl), True)
@@ -89,7 +89,7 @@ def test_column_tells_who_resumes() -> None:
 
 
 def test_one_failure_shows_twice() -> None:
-    """What fails over one way is no capability, and the way is marked too."""
+    """What fails over one way does not count as a capability, and the way is marked, too."""
 
     case = next(c for c in PERFECT if c.way is Way.EPSV_6 and c.capability is Capability.GET)
     cells = Column.of(PIGEON, "1.2", PERFECT | {case: False}).cells
@@ -99,7 +99,7 @@ def test_one_failure_shows_twice() -> None:
 
 
 def test_a_missing_result_is_not_complete() -> None:
-    """A client must have done everything that it can; how it went does not matter."""
+    """A client must have done everything that it can, with any result."""
 
     case = next(iter(PERFECT))
     assert is_complete(PIGEON, PERFECT)
@@ -108,7 +108,7 @@ def test_a_missing_result_is_not_complete() -> None:
 
 
 def test_a_written_table_agrees_whatever_the_version() -> None:
-    """What was written is read again; another version is no difference."""
+    """A table that was written is parsed again; another version makes no difference."""
 
     text = _readme(Column.of(PIGEON, "1.2", PERFECT))
     assert text.startswith("before\n")
@@ -126,7 +126,7 @@ def test_replacing_twice_is_replacing_once() -> None:
 
 
 def test_differences_are_named() -> None:
-    """Another cell, a missing row and a missing column are differences; a spare column is none."""
+    """Another cell, a missing row or a missing column is a difference; a spare column is not."""
 
     column = Column.of(PIGEON, "1.2", PERFECT)
     text = _readme(column)
@@ -153,7 +153,7 @@ def test_differences_are_named() -> None:
     ],
 )
 def test_markers_must_be_there_once(text: str) -> None:
-    """A README without its markers is left alone."""
+    """A README without its markers is not changed."""
 
     with pytest.raises(BadTable):
         replace_section(text, "table")
@@ -161,14 +161,14 @@ def test_markers_must_be_there_once(text: str) -> None:
 
 @pytest.mark.parametrize("table", ["", "words", "| a | b 1 |\n| --- | --- |\n| c |"])
 def test_a_section_without_a_table_is_an_error(table: str) -> None:
-    """An empty section, or a ragged table, says so."""
+    """An empty section, or a ragged table, is an error."""
 
     with pytest.raises(BadTable):
         parse_table(f"{BEGIN}\n{table}\n{END}")
 
 
 def test_names_are_what_the_listings_are_tested_with() -> None:
-    """Sixteen names, all different; two of those without control characters are not UTF-8."""
+    """There are sixteen different names; two without control characters are not UTF-8."""
 
     assert len(set(NASTY)) == 16
     assert sum(name.decode(errors="replace").encode() != name for name in ODD) == 2
@@ -178,7 +178,7 @@ def test_names_are_what_the_listings_are_tested_with() -> None:
 
 
 def test_a_forged_line_is_an_entry_too_many() -> None:
-    """The reader of listings would see a name that forges a line."""
+    """The reader of listings notices a name that forges a line."""
 
     line = b"-rw-r--r--   1 0         0               1 Jan  1 00:00 "
     assert names_of_lines([line + b" x", FORGED]) == [b" x", b"forged"]

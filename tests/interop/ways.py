@@ -26,7 +26,7 @@ __all__ = [
 class Way(enum.Enum):
     """A command that prepares the data connection, over an address family.
 
-    The value is that command and 4 or 6. PASV and PORT can only speak of IPv4.
+    The value is that command and 4 or 6. PASV and PORT support only IPv4.
     """
 
     PASV_4 = ("PASV", 4)
@@ -64,7 +64,7 @@ PASSIVE = frozenset(way for way in Way if way.is_passive)
 
 
 class Protection(enum.Enum):
-    """How control and data connections are protected. The value stands in the table."""
+    """How control and data connections are protected. The value is shown in the table."""
 
     TLS_1_2 = "TLS 1.2"
     TLS_1_3 = "TLS 1.3"
@@ -78,7 +78,7 @@ class Protection(enum.Enum):
 
     @property
     def version(self) -> str:
-        """1.2 or 1.3: the only version of TLS that the client may speak."""
+        """1.2 or 1.3: the only version of TLS that the client may use."""
 
         return "1.2" if self is Protection.TLS_1_2 else "1.3"
 
@@ -87,7 +87,7 @@ class Protection(enum.Enum):
 
 
 class Capability(enum.Enum):
-    """What a client may be able to do. The value stands in the table, in this order."""
+    """What a client may be able to do. The values are rows of the table, in this order."""
 
     GET = "get"
     PUT = "put"
@@ -134,10 +134,10 @@ class Get:
 
     Attributes:
         remote: Path on the server.
-        local: Path here.
-        offset: Bytes that are here already; with more than 0, the rest is fetched after them.
-        ascii: Whether in TYPE A.
-        before: Commands of the client that it is given before, as they are.
+        local: Local path.
+        offset: Number of bytes that are here already; above 0, the rest is added to them.
+        ascii: Whether to use TYPE A.
+        before: Commands of the client to run first, unchanged.
     """
 
     remote: bytes
@@ -152,11 +152,11 @@ class Put:
     """Upload a file.
 
     Attributes:
-        local: Path here.
+        local: Local path.
         remote: Path on the server.
-        offset: Bytes that are there already; with more than 0, the rest is sent after them.
-        ascii: Whether in TYPE A.
-        before: Commands of the client that it is given before, as they are.
+        offset: Number of bytes that are there already; above 0, the rest is added to them.
+        ascii: Whether to use TYPE A.
+        before: Commands of the client to run first, unchanged.
     """
 
     local: Path
@@ -176,11 +176,11 @@ class Listing:
 
 @attrs.frozen
 class Abort:
-    """Begin to download a file, and abort when some of it is here.
+    """Begin to download a file, and abort once a part of it has arrived.
 
     Attributes:
-        remote: Path on the server, of a file that takes very long.
-        local: Path here, for clients that need one.
+        remote: Path on the server of a file that takes very long.
+        local: Local path, for clients that need one.
     """
 
     remote: bytes

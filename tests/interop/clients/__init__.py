@@ -1,4 +1,4 @@
-"""One module for each client; those of the table in its order, then the optional ones."""
+"""One module for each client: those of the table in its order, then the optional ones."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["Aioftp"]
 
 
 class _Client(aioftp.Client):
-    """Remembers its connections: it does not wait until they are closed, which TLS wants."""
+    """Records its connections, since it does not wait until they are closed, as TLS requires."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -33,7 +33,7 @@ class _Client(aioftp.Client):
 
 
 class Aioftp(Client):
-    """The library, in this process; its encoding is latin-1, which keeps bytes as they are."""
+    """The library, in this process; its encoding is latin-1, which preserves bytes."""
 
     name = "aioftp"
     ways = frozenset({Way.PASV_4, Way.EPSV_4, Way.EPSV_6})

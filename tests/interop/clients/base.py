@@ -1,4 +1,4 @@
-"""What a driver of a client is: what the client can do, as data, and how it is told to."""
+"""The driver of a client: what the client can do, as data, and how it is controlled."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Client(ABC):
     """A driver: translates steps into what one client understands.
 
     Attributes:
-        name: As it stands in the table.
-        is_optional: Whether it may be missing where every client is wanted.
-        ways: The ways that it can open data connections.
+        name: Its name in the table.
+        is_optional: Whether it may be missing where every client is required.
+        ways: The ways in which it can open data connections.
         cannot: What it cannot do, and why.
-        rare: What it can do of what few can.
-        strips: The listings in which its parser takes blanks off names.
-        ascii_is_raw: Whether TYPE A is all it knows of ASCII: it leaves the line ends to its user.
-        keeps_session: Whether its session goes on after an abort; else it begins a new one.
+        rare: The rare capabilities that it has.
+        strips: The listings in which its parser strips blanks from names.
+        ascii_is_raw: Whether TYPE A is all that it does for ASCII, without converting line ends.
+        keeps_session: Whether its session goes on after an abort; if not, it begins a new one.
         protections: How it can be protected, and whether every data connection then resumes
             the TLS session of the control connection.
-        way_of_tls: The way that it opens data connections then.
+        way_of_tls: The way in which it opens data connections then.
     """
 
     name: ClassVar[str]
@@ -66,12 +66,12 @@ class Client(ABC):
 
     @functools.cached_property
     def version(self) -> str | None:
-        """The version that is installed here; None if there is none."""
+        """The installed version; None if it is not installed."""
 
         return self._find_version()
 
     def can(self, capability: Capability) -> bool:
-        """Tell whether it can do something."""
+        """Return whether it has a capability."""
 
         return capability in self.rare if capability in RARE else capability not in self.cannot
 
@@ -79,7 +79,7 @@ class Client(ABC):
         """Log in, do the steps, quit. Return the names that each `Listing` has shown.
 
         Raises:
-            AssertionError: The client says that something failed.
+            AssertionError: The client reports that something failed.
         """
 
         return self._do(site, steps)
@@ -104,7 +104,7 @@ class Program(Client):
     def run_program(
         self, site: Site, *arguments: str | bytes | Path, stdin: bytes = b""
     ) -> bytes:
-        """Run the program in the scratch directory; return what it prints."""
+        """Run the program in the scratch directory; return its output."""
 
         with self.start_program(site, *arguments) as process:
             output, _ = process.communicate(stdin, timeout=PATIENCE)
@@ -117,7 +117,7 @@ class Program(Client):
     def start_program(
         self, site: Site, *arguments: str | bytes | Path
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Start the program; whatever happens, it does not outlive the context."""
+        """Start the program; it never outlives the context."""
 
         with subprocess.Popen(
             [self.executable, *arguments],
@@ -158,7 +158,7 @@ def output_of(pattern: str, executable: str, *arguments: str) -> str | None:
 
 
 def wait_for_some(path: Path) -> None:
-    """Wait until a client has written to a file; it tells nobody, so look again and again."""
+    """Wait until a client has written to a file, by polling: nothing reports it."""
 
     give_up_at = time.monotonic() + PATIENCE
     while not path.exists() or path.stat().st_size == 0:
@@ -176,7 +176,7 @@ def names_of(listing: Listing, output: bytes) -> list[bytes]:
         case "LIST":
             return names_of_lines(lines)
         case "NLST":
-            # The directory in front of a name is a matter of taste.
+            # Clients differ in whether they show the directory before a name.
             return [line.removeprefix(listing.remote + b"/") for line in lines]
         case _:
             facts = re.compile(rb"(?:[a-zA-Z.\-]+=[^;]*;)+ (.+)", re.DOTALL)
@@ -193,10 +193,10 @@ def names_of(listing: Listing, output: bytes) -> list[bytes]:
 def run_json(
     client: Program, site: Site, script: Path, steps: Sequence[Step]
 ) -> list[list[bytes]]:
-    """Run a script that takes its steps as JSON on its standard input.
+    """Run a script that reads its steps as JSON from its standard input.
 
     Bytes are characters of latin-1 in both directions. The script prints, as JSON, one array of
-    strings for each listing; anything else it prints is an error.
+    strings for each listing; any other output is an error.
     """
 
     def plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ __all__ = ["BasicFtp"]
 
 
 class BasicFtp(Program):
-    """The package, driven by a script beside this file. ``NODE_PATH`` says where it is."""
+    """The package, driven by a script beside this file; ``NODE_PATH`` says where it is."""
 
     name = "basic-ftp"
     executable = "node"
@@ -24,7 +24,7 @@ class BasicFtp(Program):
         Capability.TLS_EMPTY_PUT: "Node.js sends no close_notify where it has sent nothing else",
     }
     ascii_is_raw = True
-    # All it has is close().
+    # It only has close().
     keeps_session = False
     protections: ClassVar = dict.fromkeys(Protection, True)
 

@@ -13,13 +13,13 @@ __all__ = ["Curl"]
 
 
 class Curl(Program):
-    """The command, several transfers in one invocation: they share a connection."""
+    """The command; one invocation does several transfers over one connection."""
 
     name = "curl"
     executable = "curl"
     version_pattern = r"^curl (\S+)"
     ways = frozenset(Way)
-    # It knows no other way to end a download early than to say ABOR and leave.
+    # The only way in which it ends a download early is to send ABOR and leave.
     keeps_session = False
     protections: ClassVar = dict.fromkeys(Protection, True)
 

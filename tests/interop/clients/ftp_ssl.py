@@ -14,11 +14,11 @@ __all__ = ["FtpSsl"]
 
 
 class FtpSsl(Tnftp):
-    """A relative of tnftp, of the same ancestor; its commands on its standard input."""
+    """A relative of tnftp with the same ancestor, which reads commands from standard input."""
 
     name = "ftp-ssl"
     executable = "ftp-ssl"
-    # Over IPv4 it knows neither EPSV nor EPRT.
+    # Over IPv4 it supports neither EPSV nor EPRT.
     ways = frozenset({Way.PASV_4, Way.PORT_4, Way.EPSV_6, Way.EPRT_6})
     cannot: ClassVar = {Capability.MLSD: "it has no MLSD"}
     options = ("-i", "-n", "-z", "nossl")
@@ -30,6 +30,6 @@ class FtpSsl(Tnftp):
         if path is None:
             return None
 
-        # It tells its version to nobody.
+        # It does not report its version.
         found = re.search(rb"netkit-ftp-([\d.]+)", Path(path).read_bytes())
         return found[1].decode() if found else "?"

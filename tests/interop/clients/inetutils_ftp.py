@@ -12,7 +12,7 @@ __all__ = ["InetutilsFtp"]
 
 
 class InetutilsFtp(Tnftp):
-    """A relative of tnftp, of the same ancestor; its commands on its standard input."""
+    """A relative of tnftp with the same ancestor, which reads commands from standard input."""
 
     name = "inetutils-ftp"
     executable = "inetutils-ftp"

@@ -15,12 +15,12 @@ __all__ = ["Lftp"]
 
 
 class Lftp(Program):
-    """A script of its commands."""
+    """The program runs a script of its commands."""
 
     name = "lftp"
     executable = "lftp"
     version_pattern = r"Version (\S+)"
-    # EPRT is for IPv6 only, and names "::" as the address to connect to.
+    # It uses EPRT only for IPv6, and names "::" as the address to connect to.
     ways = frozenset(Way) - {Way.EPRT_4, Way.EPRT_6}
     rare = frozenset({Capability.DEFLATE, Capability.TLS_DEFLATE})
     protections: ClassVar = dict.fromkeys(Protection, True)
@@ -72,8 +72,8 @@ class Lftp(Program):
             case Abort():
                 return b"cat %s | head -c 1 > %s" % (remote, _quoted(step.local))
             case Listing():
-                # What it has read out of LIST and MLSD. Its ls is not what the server sends either:
-                # a line with ";type=dir; " in the name becomes one of its own making.
+                # The names that it has parsed from LIST and MLSD. Its ls differs from what the
+                # server sends, too: it rewrites a line with ";type=dir; " in the name.
                 command = b"nlist" if step.command == "NLST" else b"cls -1 -a"
                 output = _quoted(site.scratch / step.command)
                 return b"%s %s > %s" % (command, remote, output)

@@ -18,11 +18,11 @@ class NetFtp(Program):
 
     name = "Net::FTP"
     executable = "perl"
-    # It knows PASV and PORT for IPv4, EPSV and EPRT for IPv6.
+    # It supports PASV and PORT for IPv4, EPSV and EPRT for IPv6.
     ways = frozenset({Way.PASV_4, Way.PORT_4, Way.EPSV_6, Way.EPRT_6})
     cannot: ClassVar = {Capability.MLSD: "it has no MLSD"}
-    # It resumes a session over PORT only, uses a ticket of TLS 1.3 once, and does not let itself
-    # be asked for a certificate.
+    # It resumes a session only over PORT, uses a ticket of TLS 1.3 once, and cannot be asked for a
+    # certificate.
     way_of_tls = Way.PORT_4
     protections: ClassVar = {
         Protection.TLS_1_2: True,

@@ -15,7 +15,7 @@ _BY_ITSELF = "it decides by itself"
 
 
 class Rclone(Program):
-    """The command, once for each step."""
+    """The command runs once for each step."""
 
     name = "rclone"
     executable = "rclone"

@@ -17,7 +17,7 @@ __all__ = ["Ftplib"]
 
 
 class _Resuming(ftplib.FTP_TLS):
-    """As many programs have it, who need to resume the session of their control connection."""
+    """A subclass as in many programs that must resume the session of the control connection."""
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[Any, int | None]:
         connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
@@ -35,10 +35,10 @@ class _Resuming(ftplib.FTP_TLS):
 
 
 class Ftplib(Client):
-    """The module, in this process; its encoding is latin-1, which keeps bytes as they are."""
+    """The module, in this process; its encoding is latin-1, which preserves bytes."""
 
     name = "ftplib"
-    # It knows PASV and PORT for IPv4, EPSV and EPRT for IPv6.
+    # It supports PASV and PORT for IPv4, EPSV and EPRT for IPv6.
     ways = frozenset({Way.PASV_4, Way.PORT_4, Way.EPSV_6, Way.EPRT_6})
     protections: ClassVar = {Protection.TLS_1_2: True, Protection.TLS_1_3: True}
 
@@ -88,7 +88,7 @@ class Ftplib(Client):
                 with ftp.transfercmd(f"RETR {remote}") as connection:
                     connection.recv(1)
                     ftp.abort()
-                # That was the 426; this is for ABOR.
+                # The reply so far was the 426; this one is for ABOR.
                 ftp.voidresp()
             case Listing(command="LIST"):
                 lines: list[str] = []

@@ -18,7 +18,7 @@ __all__ = ["Tnftp"]
 
 
 class Tnftp(Program):
-    """Its commands on its standard input, as they are typed."""
+    """The program reads its commands from standard input, as they are typed."""
 
     name = "tnftp"
     executable = "tnftp"
@@ -26,8 +26,8 @@ class Tnftp(Program):
     rare = frozenset({Capability.LOCAL, Capability.BY_HAND})
     options: ClassVar[Sequence[str]] = ("-i", "-n", "-V")
     active_options: ClassVar[Sequence[str]] = ("-A",)
-    # The command that is a switch for EPSV and EPRT over IPv4, if there is one, and whether they
-    # are on at first.
+    # The command that switches EPSV and EPRT over IPv4 on and off, if there is one, and whether
+    # they are on at first.
     switch = "epsv4"
     prefers_extended = True
 
@@ -36,7 +36,7 @@ class Tnftp(Program):
         if path is None:
             return None
 
-        # It tells its version to web servers only.
+        # It reports its version only to web servers.
         found = re.search(rb"\0(20\d{6})\0", Path(path).read_bytes())
         return found[1].decode() if found else "?"
 
@@ -59,7 +59,7 @@ class Tnftp(Program):
 
         assert process.returncode == 0, output
         return [
-            # To a file, but for MLSD, where it knows of none.
+            # Listings go to a file, except those of MLSD, for which it has no option.
             names_of(step, output if step.command == "MLSD" else _read(site, step))
             for step in steps
             if isinstance(step, Listing)
@@ -104,5 +104,5 @@ def _read(site: Site, step: Listing) -> bytes:
 
 
 def _quoted(argument: bytes | Path) -> bytes:
-    # Between quotation marks it could not write a quotation mark.
+    # A quotation mark cannot be written between quotation marks.
     return re.sub(rb'([\s"\\])', rb"\\\1", os.fsencode(argument))

@@ -15,7 +15,7 @@ _NO_UPLOADS = "it only downloads"
 
 
 class Wget(Program):
-    """The command, once for each step; many files of one directory by a pattern."""
+    """The command runs once for each step; a pattern fetches many files of one directory."""
 
     name = "wget"
     executable = "wget"
@@ -32,7 +32,7 @@ class Wget(Program):
     }
     ascii_is_raw = True
     keeps_session = False
-    # It waits 50 ms for a ticket of TLS 1.3, which at times is in vain.
+    # It waits 50 ms for a ticket of TLS 1.3, sometimes in vain.
     protections: ClassVar = {
         Protection.TLS_1_2: True,
         Protection.TLS_1_3: False,
@@ -92,7 +92,7 @@ def _protection(site: Site) -> list[str]:
 
 
 def _url(site: Site, path: bytes) -> str:
-    # To it, explicit TLS has the scheme ftps, too.
+    # It uses the scheme ftps for explicit TLS, too.
     rest = site.url(path).partition(":")[2]
     return f"{'ftp' if site.protection is None else 'ftps'}:{rest}"
 
@@ -103,7 +103,7 @@ def _get(step: Step) -> Get:
 
 
 def _pattern(steps: Sequence[Step]) -> bytes | None:
-    """Return the remote directory, if the steps fetch files of one under their own names."""
+    """Return the remote directory, if the steps fetch files of a single one by their own names."""
 
     directories = set()
     for step in steps:
