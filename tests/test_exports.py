@@ -25,7 +25,7 @@ PACKAGES = (
     "ftpdata.tls",
     "ftpdata.transfers",
 )
-"""Those whose names are loaded when they are asked for."""
+"""Packages whose names are loaded on demand."""
 
 MODULES = sorted(
     ".".join(("ftpdata", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
@@ -34,7 +34,7 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
 )
 SURFACE = Path(__file__).with_name("surface.txt")
-"""Every public name of every package, for review: a change of the surface is a change here."""
+"""Every public name of every package, for review: a change of the surface changes this file."""
 
 
 def exports(module: str) -> list[str]:

@@ -18,7 +18,7 @@ MODULES = pkgutil.iter_modules(ftpdata.__path__)
 PACKAGES = ["ftpdata", *sorted(f"ftpdata.{module.name}" for module in MODULES if module.ispkg)]
 
 BLOCK = re.compile(r"::\n\n((?:[ ]{4}.*\n|\n)+)")
-"""A literal block: what is indented after two colons at the end of a line."""
+"""A literal block: the indented text after two colons at the end of a line."""
 
 
 def examples(package: str) -> list[str]:

@@ -25,7 +25,7 @@ if sys.platform == "linux":
     import fcntl
     import termios
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports this")
 
 
 async def connect(sock: socket.socket) -> asyncio.Transport:

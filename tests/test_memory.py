@@ -10,7 +10,7 @@ import pytest
 
 from ftpdata._memory import is_viewed, new_block
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux resizes and tells")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux frees blocks")
 
 
 @linux_only

@@ -1,7 +1,7 @@
 r"""Representation types, structures and transmission modes as encoders and decoders (RFC 959 §3).
 
-Bytes go in and bytes come out, in any pieces; everything here is pure. A transfer function such
-as `send_file` uses it by itself, given `TransferParameters`. By hand it goes like this::
+Bytes go in and bytes come out, in any pieces; everything here is pure. Transfer functions such
+as `send_file` choose the codecs by themselves, given `TransferParameters`. Without them::
 
     from ftpdata.codecs import decoder_for, encoder_for
     from ftpdata.parameters import TransferParameters
@@ -15,14 +15,14 @@ as `send_file` uses it by itself, given `TransferParameters`. By hand it goes li
     assert b"".join([*decoder.feed(sent), *decoder.finish()]) == b"one\ntwo\n"
     assert decoder.complete
 
-Which of them a transfer needs, and what it is made of:
+The modules that choose what a transfer needs, and combine it:
 
 - `selection`: `encoder_for` and `decoder_for` choose by TYPE, STRU and MODE;
-- `options`: `CodecOptions`, what a host chooses besides;
+- `options`: `CodecOptions`, what a host chooses in addition;
 - `transfer`: the stages of one transfer as one encoder or decoder, with restart markers and the
   position in the file;
 - `chain`: several encoders or decoders as one;
-- `counting`: `SizeCounter`, how many bytes a file has on the connection (SIZE).
+- `counting`: `SizeCounter`, the number of bytes of a file on the connection (SIZE).
 
 The representation type (TYPE):
 
@@ -31,7 +31,7 @@ The representation type (TYPE):
 
 The structure (STRU) and the transmission mode (MODE):
 
-- `records`: `Records`, how the records of a file stand in its bytes (STRU R);
+- `records`: `Records`, how records are stored in the bytes of a file (STRU R);
 - `stream`: MODE S with records; without them it needs no codec;
 - `block`: MODE B;
 - `compressed`: MODE C, and its filler byte;
@@ -39,7 +39,7 @@ The structure (STRU) and the transmission mode (MODE):
 - `restart`: restart markers and suspect data, in MODE B and C;
 - `limits`: `CodecLimits`, what a peer may ask of a decoder.
 
-A decoder gives data or raises an error of ftpdata's, in bounded pieces, whatever a peer sends.
+Whatever a peer sends, a decoder gives data in bounded pieces, or raises an error of ftpdata's.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Pure. A mode takes the bytes of a file, as its representation type has them, to the data
 connection and back. Each mode has a module: `stream` (with record structure), `block`,
-`compressed` and `deflate` (MODE Z). They know no character set and no line: `Records` says
+`compressed` and `deflate` (MODE Z). They know no character set and no lines: `Records` says
 what the end of a record is in the file.
 
 The rules of every encoder and decoder of a mode:
@@ -82,12 +82,12 @@ class MarkedDecoder(abc.ABC):
 
     @property
     def remainder(self) -> bytes:
-        """What came after the end of the file: the beginning of the next one."""
+        """The data after the end of the file: the beginning of the next one."""
 
         return self._remainder
 
     def take_remainder(self) -> bytes:
-        """Return what came after the end of the file, to be fed to the decoder of the next one."""
+        """Return the data after the end of the file, to be fed to the decoder of the next one."""
 
         remainder, self._remainder = self._remainder, b""
         return remainder
@@ -217,7 +217,7 @@ class RecordingDecoder(MarkedDecoder):
 
     def _start_suspect(self, size: int) -> Iterator[bytes]:
         if self.on_suspect is not None:
-            # Only if somebody asks; else a peer could cut its data into pieces of one byte.
+            # Only if somebody asks; otherwise a peer could cut its data into pieces of one byte.
             yield b""
             self.on_suspect(SuspectData(self._output, size))
         self._suspect += size

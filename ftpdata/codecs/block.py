@@ -1,7 +1,7 @@
 """Block mode (RFC 959 §3.4.2), as an encoder and a decoder.
 
 Pure. The data are sent in blocks of up to 65535 bytes. A header of three bytes gives the length
-of each and says what it is: data, the end of a record or of the file, or a restart marker.
+of each block and its kind: data, the end of a record or of the file, or a restart marker.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """EBCDIC code pages as tables (RFC 959 §3.1.1.2).
 
 Pure. This module has the table of a code page, whether Python has it or not, and the tables
-that take the bytes of a text file to EBCDIC and back. It knows no stream and no line: about the
-line end it knows only that it is one character.
+that convert the bytes of a text file to EBCDIC and back. It knows no streams and no lines, only
+that a line end is one character.
 
 Two things differ from Python's own codecs:
 
 1. A line end is NL, X'15' (RFC 959 §3.1.1.2). Python's tables follow Unicode's, in which X'15'
    is U+0085 and X'25' is the line feed. Here the two are exchanged, as in z/OS UNIX and in
    Java's tables, so a line feed becomes NL and nothing is lost.
-2. Every byte has a counterpart. `translation_tables` are permutations of the 256 bytes: what
-   one character set lacks is paired with what the other lacks, in order. Any file, text or
-   not, comes back as it was.
+2. Every byte has a counterpart. `translation_tables` are permutations of the 256 bytes: the
+   characters that one set lacks are paired, in order, with those that the other one lacks.
+   Any file, text or not, comes back as it was.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes
     """Return the tables for `bytes.translate`: file to EBCDIC, and back.
 
     Each is a permutation and undoes the other. Characters that both sets have are mapped to
-    each other; the remaining codes are paired in order. (So ¤ of Latin-1 becomes € of cp1140,
-    which is in its place.)
+    each other; the remaining codes are paired in order. (So ¤ of Latin-1 becomes the € that
+    cp1140 has in its place.)
 
     Args:
         code_page: Name of an EBCDIC code page, see `ebcdic_code_page`.
@@ -151,7 +151,7 @@ def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes
 
 
 def _characters(encoding: str) -> str:
-    """Return the character that each of the 256 bytes is on its own, U+FFFE if it is none.
+    """Return the character of each of the 256 bytes, U+FFFE for a byte without one.
 
     Raises:
         LookupError: There is no such text encoding.

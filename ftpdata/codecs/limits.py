@@ -1,4 +1,4 @@
-"""What a peer may ask of a decoder: bounds on records, markers, and what data expand to.
+"""Limits on what a peer may ask of a decoder: records, markers, and what data expand to.
 
 Pure.
 """
@@ -18,7 +18,7 @@ _MIB = 1024 * 1024
 
 
 def at_least_one(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
-    """Refuse what is not a number of at least 1, as a validator of attrs; None passes."""
+    """Refuse anything but a number of at least 1, as an attrs validator; None passes."""
 
     if value is None:
         return

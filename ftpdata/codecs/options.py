@@ -40,7 +40,7 @@ class CodecOptions:
         record_length: Bytes of each record of a file that is sent with STRU R and TYPE I or
             L; None sends the file as one record.
         close_last_record: Whether a last line without line end is sent as a whole record
-            with STRU R and TYPE A or E, as RFC 959 §3.4 wants.
+            with STRU R and TYPE A or E, as RFC 959 §3.4 requires.
         deflate_level: Level for sending with MODE Z, 0 to 9.
         marker_interval: Bytes of the file from one restart marker to the next, for sending
             with MODE B or C; None sends no markers. A marker is the offset in the file, in

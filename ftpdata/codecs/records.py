@@ -1,7 +1,7 @@
-"""Records of a file (STRU R, RFC 959 §3.1.2.2): how they stand in its bytes, and cutting them.
+"""Records of a file (STRU R, RFC 959 §3.1.2.2): how its bytes store them, and how to cut them.
 
-Pure. It knows no mode and no character set: `Records` says what ends a record in the file, and
-each mode says how it marks the end on the connection.
+Pure. This module knows no mode and no character set: `Records` says what ends a record in the
+file, and each mode says how it marks that end on the connection.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Records:
             case it must be one byte, and added when a file is received.
         length: Bytes of each record of the file except the last, which may be shorter. Only
             for sending.
-        close_last: Whether a last record without its `end` is sent with an end-of-record all
-            the same, as RFC 959 §3.4 wants ("all the end-of-record markers are explicit,
+        close_last: Whether a last record without its `end` is sent with an end-of-record anyway,
+            as RFC 959 §3.4 requires ("all the end-of-record markers are explicit,
             including the final one"). If False, it is sent and arrives as it is.
 
     Raises:
-        ValueError: There are both an end and a length, or the end is not one byte or two.
+        ValueError: There is both an end and a length, or the end is not one byte or two.
     """
 
     end: bytes | None = attrs.field(

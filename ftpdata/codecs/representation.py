@@ -1,8 +1,8 @@
 """Representation types (RFC 959 §3.1.1) as incremental encoders and decoders.
 
 Pure. They turn the bytes of a file into those of the data connection and back: TYPE A (NVT-ASCII
-line ends), TYPE E (EBCDIC), TYPE I and TYPE L 8 (nothing to convert). They know no file, no
-structure and no mode.
+line ends), TYPE E (EBCDIC), TYPE I and TYPE L 8 (nothing to convert). They know no files, no
+structures and no modes.
 
 The rules of every encoder and decoder here:
 
@@ -12,7 +12,7 @@ The rules of every encoder and decoder here:
 2. No piece is empty. None is larger than twice the data that were fed, or twice `PIECE_SIZE`
    (three times if the result is UTF-8).
 3. Where the data are split makes no difference to what comes out.
-4. TYPE A changes line ends only. Bytes above 127 pass as they are, as RFC 959 §3.1.1.1 wants
+4. TYPE A changes line ends only. Bytes above 127 pass as they are, as RFC 959 §3.1.1.1 requires
    ("data must be interpreted as 8-bit bytes"): UTF-8 survives, UTF-16 is not text in the sense
    of TYPE A.
 5. A CR without an LF after it passes as it is, also at the end of the file, and so does a NUL
@@ -65,8 +65,8 @@ class ExistingCRLF(enum.Enum):
     file was written on Unix or on Windows."""
 
     DOUBLE = "double"
-    """Its LF gets a CR as any other LF does: CR CR LF. A peer that turns CRLF into LF then has
-    the exact bytes of the file."""
+    """Its LF gets a CR as any other LF does: CR CR LF. A peer that turns CRLF into LF then has the
+    exact bytes of the file."""
 
 
 @attrs.define(kw_only=True, field_transformer=checked)
@@ -114,7 +114,7 @@ class AsciiEncoder:
 
 
 def local_line_end(_: object, attribute: attrs.Attribute[bytes], value: bytes) -> None:
-    """Refuse what is not a line end of a file, as a validator of attrs."""
+    """Refuse anything but a line end of a file, as an attrs validator."""
 
     if value not in (LF, CRLF):
         raise ValueError(f"{attribute.name} must be b'\\n' or b'\\r\\n', not {value!r:.40}")
@@ -124,8 +124,8 @@ def local_line_end(_: object, attribute: attrs.Attribute[bytes], value: bytes) -
 class AsciiDecoder:
     r"""Turns NVT-ASCII's CRLF into the line ends of a local file (RFC 959 §3.1.1.1).
 
-    Only CRLF is a line end. A lone CR passes as it is, and so does a lone LF, as a peer sends
-    it that converts nothing.
+    Only CRLF is a line end. A lone CR passes as it is, and so does a lone LF, which a peer sends
+    if it converts nothing.
 
     Args:
         line_end: Line end of the file: ``b"\n"``, or ``b"\r\n"``, which changes nothing.

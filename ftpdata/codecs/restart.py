@@ -1,7 +1,7 @@
 """Restart markers and suspect data (RFC 959 §3.4.2, §3.5).
 
 Pure. Block and compressed mode carry them besides the bytes of a file, and the reply 110 tells
-a sender where the receiver saw its marker. This module knows no mode.
+a sender where the receiver saw its marker. This module knows no modes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RestartMarker:
 
     Attributes:
         text: The marker; only its sender knows what it means.
-        offset: Where it was sent, in bytes of the file as it is stored here. Everything
+        offset: Where the marker was sent, in bytes of the file as it is stored here. Everything
             before it has been given out, and the reader has taken it.
     """
 

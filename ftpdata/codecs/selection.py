@@ -1,9 +1,9 @@
 """Which encoder and which decoder a transfer needs, by its TYPE, STRU and MODE (RFC 959 §3).
 
-Pure. Takes `TransferParameters`, joins the encoders or decoders of the representation type and
-of the transmission mode, and knows no file.
+Pure. This module takes `TransferParameters`, and joins the encoders or decoders of the
+representation type and of the transmission mode. It knows no files.
 
-The rules of what is joined here, besides those of its parts:
+The rules of the combination, besides those of its parts:
 
 1. A record of a text is a line of the file (RFC 959 §3.1.2), and has no line end on the
    connection. A file of another type is one record, or records of a length that the host
@@ -48,8 +48,8 @@ __all__ = ["check_supported", "decoder_for", "encoder_for", "listing_encoder_for
 def check_supported(parameters: TransferParameters) -> None:
     """Check that there is an encoder and a decoder for these parameters.
 
-    A server calls it on TYPE, STRU and MODE already, so that it never replies 200 for what
-    cannot be done.
+    A server calls this for TYPE, STRU and MODE already, so that it never replies 200 to
+    something that cannot be done.
 
     Raises:
         UnsupportedParameter: There is no codec; the error lists those that exist. Reply 504.

@@ -1,7 +1,7 @@
 """All that one transfer does to the bytes of a file, as one encoder or one decoder.
 
-Pure. `encoder_for` and `decoder_for` in `ftpdata.codecs.selection` choose the stages; here they
-are joined with what only the whole transfer knows: where in the file it is.
+Pure. `encoder_for` and `decoder_for` in `ftpdata.codecs.selection` choose the stages. This module
+joins them with what only the whole transfer knows: its position in the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TransferEncoder:
     """All that one transfer does to the bytes of a file that it sends; made by `encoder_for`.
 
     No restart marker is sent between CR and LF or within a character, so a transfer that
-    begins at a marker gives the same as one that was not interrupted.
+    begins at a marker sends the same as one that was not interrupted.
 
     Args:
         stages: Encoders in order, the representation first.
@@ -152,12 +152,12 @@ class TransferDecoder:
 
     @property
     def remainder(self) -> bytes:
-        """What came after the end of the file, in the same data: the beginning of the next one."""
+        """The data after the end of the file, from the same feed: the beginning of the next one."""
 
         return self._transmission[0].remainder if self._transmission else b""
 
     def take_remainder(self) -> bytes:
-        """Return what came after the end of the file, to be fed to the decoder of the next one."""
+        """Return the data after the end of the file, to be fed to the decoder of the next one."""
 
         return self._transmission[0].take_remainder() if self._transmission else b""
 

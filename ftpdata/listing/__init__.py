@@ -1,7 +1,7 @@
 r"""Directory listings: entries, and the lines that show them (RFC 959 §4.1.3, RFC 3659 §7).
 
 A server turns entries into lines; a client turns lines into entries. Everything here is pure:
-the present, the time zone and what `os.stat` found are arguments. A first example::
+the present, the time zone and the results of `os.stat` are arguments. A first example::
 
     from datetime import UTC, datetime
 
@@ -24,7 +24,7 @@ For a whole directory, a formatter does the same in blocks, many times faster::
     mlsd = MlsxFormatter(selection=FactSelection(selected=("type", "size")))
     assert mlsd.format_block([entry]) == b"type=file;size=1024; notes.txt\r\n"
 
-Each format has one module with its writers and its parser, which a round-trip property holds
+Each format has one module with its writers and its parser, which a round-trip test holds
 together:
 
 - `unix`: the lines of ``ls -l`` (`ListFormatter`, `format_list_line`, `parse_unix_line`);
@@ -40,10 +40,10 @@ Around them:
 - `table`: `EntryTable`, many entries of one directory as columns: the fastest way;
 - `formats`: `parse_list_line`, which recognises the format of a line of LIST.
 
-No name, owner or link target can forge a second line: `NamePolicy` says what becomes of
-control characters, and `unescape_name` finds the name behind an escaped one. A parser gives
-an entry, None for a line that is known not to be one, or raises `InvalidData`; it never gives
-a wrong name.
+No name, owner or link target can forge a second line: `NamePolicy` decides what becomes of
+control characters, and `unescape_name` finds the name that an escaped one stands for. A parser
+returns an entry, or None for a line that is known not to be one, or raises `InvalidData`; it
+never returns a wrong name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Dates as they appear in listing lines: between seconds since the epoch and the calendar.
+"""Dates of listing lines: conversions between seconds since the epoch and the calendar.
 
-Pure: no clock, no locale. Dates are Gregorian, in any year; `datetime` has only 9,999 of
-them, and a file system may hold any number as a time.
+Pure: no clock, no locale. Dates are Gregorian, in any year: `datetime` supports only 9,999
+years, and a file system may hold any number as a time.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def latest_date_time(
 ) -> datetime | None:
     """Return the latest date with this month, day, hour and minute that is not in the future.
 
-    One day into the future is granted, because the server's clock and zone are its own.
+    A date up to one day in the future is accepted, since the server's clock and zone may differ.
 
     Returns:
         The date, or None if there is no such date.

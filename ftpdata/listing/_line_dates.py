@@ -1,7 +1,7 @@
 """Dates of unix listing lines, for many files at a time.
 
-Pure: no clock, no locale. In a large directory nearly every file has a minute of its own,
-so caching by file would gain nothing. There are few days, however: the text of a day, and
+Pure: no clock, no locale. In a large directory nearly every file has its own minute, so
+caching dates would gain nothing. There are few days, however: the text of a day, and
 what follows it for each of its minutes, make any date in two look-ups.
 """
 

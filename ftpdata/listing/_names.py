@@ -1,7 +1,7 @@
-r"""Names as they appear in listing lines: text and bytes, and control characters.
+r"""Names in listing lines: text and bytes, and control characters.
 
 Pure. Every writer and every parser of a listing format uses these functions, so what
-happens to a name depends on the policy alone, never on the format.
+happens to a name depends only on the policy, never on the format.
 
 Rules:
 
@@ -9,10 +9,10 @@ Rules:
    are the bytes of the file's name.
 2. A control character is any of C0, DEL, C1 and the line separators U+2028 and U+2029,
    because a client that decodes before it splits may take any of them for a line end. The
-   bytes that go out are what is judged, so surrogate escapes cannot smuggle one in. Single
+   bytes on the wire are checked, so surrogate escapes cannot smuggle one in. Single
    bytes 0x80–0x9F that are not UTF-8 stay as they are: they are letters of older character
    sets, and the name must remain retrievable.
-3. Escaping is reversible: `unescape_name` gives back every name without a NUL that
+3. Escaping is reversible: `unescape_name` returns every name without a NUL that
    `NamePolicy.ESCAPE` has shown.
 """
 
@@ -39,11 +39,11 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_OR_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
 
 _AFTER_BACKSLASH = r"0[0-3][0-7]|177|134|302\\2[0-3][0-7]|342\\200\\25[01]"
-"""What makes a backslash the beginning of an escape: the octal bytes of a control character in
-UTF-8 (rule 2), or of a backslash."""
+"""The octal bytes of a control character in UTF-8 (rule 2), or of a backslash: after a
+backslash they form an escape."""
 
 _ESCAPED = re.compile(rf"{_CONTROL.pattern}|\\(?={_AFTER_BACKSLASH})")
-"""What is written in octal: control characters, and a backslash that would read as an escape."""
+"""Written in octal: control characters, and a backslash that would read as an escape."""
 
 _ESCAPE = re.compile(rf"\\(?!000)(?:{_AFTER_BACKSLASH})")
 """An escape as `unescape_name` reads it. A NUL is never in a file's name, and never wanted."""
@@ -52,10 +52,10 @@ _ESCAPE = re.compile(rf"\\(?!000)(?:{_AFTER_BACKSLASH})")
 class NamePolicy(enum.Enum):
     r"""What becomes of control characters in a name (rule 2 of this module).
 
-    ESCAPE writes each of their bytes in octal, as ``ls -b`` does (``\012``). A backslash of
+    ESCAPE writes each of their bytes in octal, as ``ls -b`` does (``\012``). A backslash in
     the name stays as it is, so that an ordinary file is shown under its name, unless it would
-    read as such an escape: then it is written as ``\134``. `unescape_name` turns what is
-    shown back into the name. REPLACE writes ``?``, as ``ls -q`` does. SKIP leaves the entry
+    read as such an escape: then it is written as ``\134``. `unescape_name` turns the shown
+    name back into the original. REPLACE writes ``?``, as ``ls -q`` does. SKIP leaves the entry
     out.
     """
 
@@ -109,7 +109,7 @@ def safe_name(name: str | bytes, policy: NamePolicy) -> str | None:
         if name.isprintable() and "\\" not in name:
             return name
 
-        # Surrogate escapes may spell the UTF-8 of a control character: look at the bytes.
+        # Surrogate escapes may spell the UTF-8 of a control character, so check the bytes.
         name = encode_name(name)
 
     text = decode_name(name)
@@ -139,9 +139,9 @@ def unescape_name(name: str | bytes) -> str | bytes:
 
     A client asks for a name as a listing showed it. A server that finds no file of that
     name literally may look for the one that this function returns. Only escapes of control
-    characters and of backslashes are decoded: the result holds no NUL, ``/`` or dot that was
-    not there before, so a component of a path stays one component. It may hold any other
-    control character, CR and LF included.
+    characters and of backslashes are decoded: the result has no NUL, ``/`` or dot that was
+    not there before, so a component of a path stays one component. It may have any other
+    control character, including CR and LF.
 
     Args:
         name: One component of a path, as text with surrogate escapes or as bytes.

@@ -1,4 +1,4 @@
-"""What the parsers of all listing formats share: one line, its numbers, and its refusal.
+"""What the parsers of all listing formats share: lines, numbers, and how to refuse a line.
 
 Pure.
 """
@@ -16,7 +16,7 @@ from ._words import is_total
 __all__ = ["is_blank", "is_noise", "line_text", "number", "refuse"]
 
 _MAX_DIGITS: Final = 19
-"""A 64-bit size has no more. Python would take any number of digits, and those of any script."""
+"""A 64-bit size has no more digits. Python would accept any number of them, in any script."""
 
 _NUMBER: Final = re.compile("[0-9]+")
 

@@ -1,4 +1,4 @@
-"""Words of other languages in the lines of ``ls -l``: the months, and what begins the total.
+"""Words of other languages in the lines of ``ls -l``: the months, and the total's first word.
 
 Pure. A server that runs ``ls`` under its users' locale writes them. The months are those that
 glibc's locales abbreviate, and full names in some languages; the words for the total are those
@@ -54,7 +54,7 @@ _MONTHS: Final = """
     ms jan feb mac apr mei jun jul ogos sep okt nov dis
     he ינו פבר מרץ אפר מאי יונ יול אוג ספט אוק נוב דצמ
 """
-"""One language a row: its code, and twelve months with their variants."""
+"""One language in each row: its code, and twelve months with their variants."""
 
 _FULL_MONTHS: Final = """
     en january february march april may june july august september october november december
@@ -88,12 +88,12 @@ _TOTALS: Final = """
 _TOTAL_WORDS: Final = frozenset(_TOTALS.split())
 
 _CHARACTER_SETS: Final = ("latin-1", "iso8859-2", "iso8859-9", "koi8-r", "cp1251", "iso8859-7")
-"""What a word may be in that is not UTF-8. No word is a different month in another of them."""
+"""The encodings of words that are not UTF-8. No word is a different month in another one."""
 
 
 @lru_cache(256)
 def month_number(word: str) -> int:
-    """Return the number of a month, 1 to 12, or 0 for a word that is not known."""
+    """Return the number of a month, 1 to 12, or 0 for an unknown word."""
 
     if match := _MONTH_IN_DIGITS.fullmatch(word):
         return int(match[1])
@@ -102,7 +102,7 @@ def month_number(word: str) -> int:
 
 
 def is_total(word: str) -> bool:
-    """Return whether a word is what begins the line with the total of a directory."""
+    """Return whether a word begins the line with the total of a directory."""
 
     return any(form in _TOTAL_WORDS for form in _forms(word))
 

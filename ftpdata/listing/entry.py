@@ -1,6 +1,6 @@
 """One entry of a directory, the same for every listing format.
 
-Pure: no file system. What `os.stat` found is an argument.
+Pure: no file system. The results of `os.stat` are arguments.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["EntryType", "ListingEntry", "Permissions", "StatResult"]
 
 
 class EntryType(enum.Enum):
-    """What an entry is. The value is the letter that ``ls -l`` shows."""
+    """The type of an entry. The value is the letter that ``ls -l`` shows."""
 
     FILE = "-"
     DIRECTORY = "d"
@@ -34,7 +34,7 @@ class EntryType(enum.Enum):
     SOCKET = "s"
     OTHER = "?"
 
-    # Members are singletons. Enum's own hash is written in Python and would take a quarter
+    # Members are singletons. Enum's own hash is written in Python, and would take a quarter
     # of the time that a line needs.
     if not TYPE_CHECKING:
         __hash__ = object.__hash__
@@ -208,7 +208,7 @@ class ListingEntry:
         group: str | bytes | None = None,
         target: str | bytes | None = None,
     ) -> ListingEntry:
-        """Make an entry from what `os.stat` or `os.lstat` says about a file.
+        """Return an entry made from what `os.stat` or `os.lstat` reports about a file.
 
         Args:
             name: Name, not a path.

@@ -1,7 +1,7 @@
 """EPLF, the easily parsed LIST format of D. J. Bernstein, its writer and its parser.
 
 Pure: no file system. A line is ``+``, facts with a comma after each, a tab, and the name.
-Dates are seconds since the epoch: no zone, and no year to guess.
+Dates are seconds since the epoch, without a zone, and without a year to guess.
 """
 
 from __future__ import annotations

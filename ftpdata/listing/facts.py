@@ -1,7 +1,7 @@
 """Facts about files, which facts a client gets, and time values (RFC 3659 §2.3, §7).
 
-Pure: no clock, no file system. These are the values behind MLST, MLSD, OPTS MLST, MDTM and
-MFMT; how a line of MLST or MLSD is written and read is in `ftpdata.listing.mlsx`.
+Pure: no clock, no file system. MLST, MLSD, OPTS MLST, MDTM and MFMT use these values; how a
+line of MLST or MLSD is written and read is in `ftpdata.listing.mlsx`.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def format_time_val(moment: datetime | float, *, digits: int = 0) -> str:
     Args:
         moment: A date with a zone, or seconds since the epoch.
         digits: Digits of the fraction of a second, 0 to 6; further ones are cut off. Do not
-            ask for precision that the time does not have.
+            ask for more precision than the time has.
 
     Returns:
-        Such as ``20260131170405`` or ``20260131170405.123``, in UTC.
+        A time such as ``20260131170405`` or ``20260131170405.123``, in UTC.
 
     Raises:
         ValueError: The year is not from 1000 to 9999, the date has no zone, or `digits` is
@@ -87,8 +87,8 @@ def format_time_val(moment: datetime | float, *, digits: int = 0) -> str:
     check_type("digits", digits, int, "a whole number")
     check_range("digits", digits, 0, _MICROSECOND_DIGITS)
 
-    # By way of whole microseconds: a float holds no more, and 0.123456 must not come out
-    # as .123455.
+    # Go through whole microseconds: a float has no more precision, and 0.123456 must not
+    # become .123455.
     seconds, micro = divmod(round(epoch_seconds(moment) * _MICROSECONDS), _MICROSECONDS)
     days, second = divmod(seconds, 86_400)
     year, month, day = civil_date(days)
@@ -237,10 +237,10 @@ def facts_for_entry(
     perm: str | None = None,
     digits: int = 0,
 ) -> Facts:
-    """Make the facts of an entry.
+    """Return the facts of an entry.
 
-    A symbolic link becomes ``OS.unix=symlink``. RFC 3659 §7.5.1.5 prefers the file that it
-    leads to: to list that one, pass an entry made from its status.
+    A symbolic link becomes ``OS.unix=symlink``. RFC 3659 §7.5.1.5 prefers the file that the
+    link leads to: to list that file, pass an entry made from its status.
 
     Args:
         entry: The entry.
@@ -273,7 +273,7 @@ def facts_for_entry(
 
 
 def entry_from_facts(name: str | bytes, facts: Facts) -> ListingEntry:
-    """Make an entry from a name and facts, as a client gets them from MLSD."""
+    """Return the entry for a name and facts, as a client gets them from MLSD."""
 
     check_call(entry_from_facts, locals())
     types = {kind.lower(): entry_type for entry_type, kind in _OS_TYPES.items()}
@@ -320,8 +320,8 @@ def perm_letters(
         readable: Whether a file may be retrieved, or a directory entered and listed.
         writable: Whether a file may be overwritten and appended to, or whether files may be
             created and deleted in a directory.
-        removable: Whether it may itself be deleted and renamed, which the directory that
-            contains it decides.
+        removable: Whether it may itself be deleted and renamed, which depends on the
+            directory that contains it.
     """
 
     check_call(perm_letters, locals())

@@ -1,15 +1,14 @@
-"""A line of LIST in whichever format: which parser reads it.
+"""Chooses the parser for a line of LIST, which may be in any format.
 
 Pure: no clock, no locale. RFC 959 §4.1.3 leaves the text of LIST to the server, and no
-command says which format it has, so the line itself must show it. This module knows the
-formats of LIST and nothing else; it stands above them, because each of them is complete
-without it.
+command says which format it has, so the line itself must show it. This module knows only the
+formats of LIST. It is above them in the layers, since each of them is complete without it.
 
-One rule holds for every parser of `ftpdata.listing`: a line gives one entry; or None if it is
-known not to be an entry (it is empty, or such as ``total 12``); or `InvalidData`. It never
-gives a wrong name. Names come out as the server sent them, as text with surrogate escapes,
-so that they can be asked for: `ListingEntry.wire_name` has the bytes, and whether a name may
-be joined to a path is `ListingEntry.is_plain_name`.
+One rule holds for every parser of `ftpdata.listing`: a line gives one entry, or None if it is
+known not to be an entry (an empty line, or one such as ``total 12``), or `InvalidData`. It never
+gives a wrong name. Names are returned as the server sent them, as text with surrogate escapes,
+so that a client can ask for them: `ListingEntry.wire_name` has the bytes, and
+`ListingEntry.is_plain_name` says whether a name may be joined to a path.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
 """Lines of MLSD and MLST, for machines to read (RFC 3659 §7): their writers and their parser.
 
 Pure: no clock, no file system. A line is facts, one space, and the name:
-``type=file;size=1024;modify=20260131170405; name``. What facts there are, and which of them
-a client gets, is in `ftpdata.listing.facts`.
+``type=file;size=1024;modify=20260131170405; name``. The facts, and the choice of those that
+a client gets, are in `ftpdata.listing.facts`.
 
 `MlsxFormatter` writes many lines at a time. The facts of a directory's files are mostly the
-same: they are made once, as a template with room for size, time, identifier and name, and
-one formatting operation fills in all lines of a block.
+same: they become a template with room for size, time, identifier and name, and one
+formatting operation fills in all lines of a block.
 
 Rules:
 
 1. One entry gives one line, without its line end, or None if it must be left out. Names
    follow `ftpdata.listing._names`.
-2. A value holds the characters that RFC 3659 §2.1 allows in one (SCHAR) and no others: any
+2. A value has the characters that RFC 3659 §2.1 allows in one (SCHAR) and no others: any
    other byte is written as ``%`` and two hexadecimal digits.
-3. Writers are strict. The parser accepts names of facts in any case, blanks within values,
-   and keeps unknown facts and values that make no sense among the others. It never guesses
-   where a name begins.
+3. Writers are strict. The parser accepts names of facts in any case and blanks within values,
+   and keeps unknown facts and invalid values among the others. It never guesses where a
+   name begins.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _NOT_IN_VALUE = re.compile(rb"""[^A-Za-z0-9,.:!@#$%^&()\-_+?/\\'"=]""")
 
 
 def clean_value(value: str) -> str:
-    """Write what a value may not hold as ``%`` and two hexadecimal digits (rule 2)."""
+    """Write characters that a value may not have as ``%`` and two hexadecimal digits (rule 2)."""
 
     if value.isalnum() and value.isascii():
         return value
@@ -138,7 +138,7 @@ _NUMBERS: Final = {
 def parse_mlsx_line(line: bytes, *, is_reply: bool = False) -> tuple[str, Facts] | None:
     """Parse one line of an MLSD response, or of the reply to MLST.
 
-    The facts end at the first semicolon with a space after it, so a value may hold blanks
+    The facts end at the first semicolon that a space follows, so a value may have blanks
     (``UNIX.groupname=domain users;``), and the name anything.
 
     Args:
@@ -187,11 +187,11 @@ _FACTS_AHEAD: Final = re.compile(
     rf"[ \t]*+(?:[^=; \t]++=[^;]*+;)*?(?:{_KNOWN})=[^;]*+;",
     re.IGNORECASE,
 )
-"""Facts of which one is known. In a line without facts, a name that begins so is refused."""
+"""Facts, one of them known. Where a line has no facts, a name that begins so is refused."""
 
 _ONE_WORD: Final = frozenset({*_NUMBERS, *_TIMES, "perm"})
-"""Facts whose values hold no blank. If one does, it is the space before the name that is there:
-the semicolon between them is missing."""
+"""Facts whose values have no blank. A blank in one is the space before the name, and the
+semicolon between them is missing."""
 
 
 def _parse_facts(told: str, line: str) -> Facts:
@@ -229,7 +229,7 @@ def _may_hold_blank(key: str, value: str) -> bool:
 
 
 def _known_value(key: str, value: str) -> str | int | float | None:
-    """Return the value of a known fact, or None if the fact is unknown or makes no sense."""
+    """Return the value of a known fact, or None if the fact is unknown or its value is invalid."""
 
     if key not in ATTRIBUTES:
         return None
@@ -390,7 +390,7 @@ class MlsxFormatter:
         return ("".join(templates) % tuple(values)).encode("utf-8", "surrogateescape")
 
     def _modify(self, modified: datetime | float | None) -> str:
-        """Write the fact modify; nothing for a time that cannot be expressed."""
+        """Return the fact modify; empty for a time that cannot be expressed."""
 
         if modified is None:
             return ""
@@ -401,7 +401,7 @@ class MlsxFormatter:
             return ""
 
     def _modify_all(self, moments: Column) -> list[str]:
-        """Write the fact modify of many files."""
+        """Return the fact modify of many files."""
 
         # The hot loop: every file pays for what happens here.
         facts = []
@@ -432,7 +432,7 @@ class MlsxFormatter:
         return text
 
     def _add_template(self, key: tuple[object, ...], entry: ListingEntry, unique: str) -> str:
-        """Make the template for the lines of all entries that share a key.
+        """Add and return the template for the lines of all entries that share a key.
 
         Args:
             key: What the entries share.
@@ -460,7 +460,7 @@ class MlsxFormatter:
 
 @lru_cache(4096)
 def _day_text(day: int) -> str:
-    """Return how the fact modify begins on a day; nothing if it cannot be expressed.
+    """Return the beginning of the fact modify on a day; empty if it cannot be expressed.
 
     All formatters share this cache: they are made anew for each listing, and days stay
     the same.

@@ -45,7 +45,7 @@ def format_msdos_line(
 ) -> bytes | None:
     """Format one line of a LIST response as Windows' IIS does.
 
-    The format has directories and files only: whatever is not a directory is listed as a file.
+    The format only has directories and files: anything but a directory is listed as a file.
 
     Args:
         entry: What to list.

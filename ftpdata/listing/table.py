@@ -1,11 +1,11 @@
 """Many entries of one directory at a time, with as little work as possible for each.
 
 Pure. A `ListingEntry` for each file is convenient, but making them takes most of the time
-of a large listing. An `EntryTable` holds names and what the system says about them side by
+of a large listing. An `EntryTable` holds names and what the system reports about them side by
 side. The formatters of every format turn it into lines at once (`ListFormatter.format_table`
-and its like), the same lines as of its `entries`. They work by columns: what would be one
-Python loop over rows becomes a few loops in C, and a column shows quickly when all files
-have the same value.
+and its like), with the same result as for its `entries`. They work by columns: a Python loop
+over rows becomes a few loops in C, and a column shows quickly whether all files have the same
+value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ StatusRow = tuple[int, int, int, int, int, int, int, int]
 in whole seconds since the epoch, device. A plain tuple, because there may be millions of them."""
 
 CACHE_LIMIT: Final = 65_536
-"""Entries in one cache of a formatter: a few megabytes at most. A full cache starts afresh."""
+"""Entries in one cache of a formatter: a few megabytes at most. A full cache is emptied."""
 
 _FIELDS: Final = 8
 
@@ -74,7 +74,7 @@ def folded(*columns: Column) -> tuple[Sequence[Column], int]:
 
     Returns:
         The columns, and how often to repeat them: one row and the number of rows if all rows
-        are the same, else the columns as they are, and 1.
+        are the same; otherwise the columns as they are, and 1.
     """
 
     if all(column[1:] == column[:-1] for column in columns):
@@ -95,7 +95,7 @@ class EntryTable:
 
     Attributes:
         names: Names, not paths, as text with surrogate escapes.
-        rows: What the system says of each; empty if only the names are needed.
+        rows: What the system reports about each; empty if only the names are needed.
         targets: Where symbolic links lead, by their index in `names`.
         device_number: Turns the device of a row into `st_dev`.
     """
@@ -120,7 +120,7 @@ class EntryTable:
         owner_name: Callable[[int], str] = str,
         group_name: Callable[[int], str] = str,
     ) -> Iterator[ListingEntry]:
-        """Yield the same as entries, one by one.
+        """Yield the table as entries, one by one.
 
         Args:
             owner_name: Returns the name for a uid; the number itself by default.
@@ -150,7 +150,7 @@ class EntryTable:
     def nameless(
         self, row: StatusRow, owner_name: Callable[[int], str], group_name: Callable[[int], str]
     ) -> ListingEntry:
-        """Return one row as an entry without a name, for what it has in common with others."""
+        """Return one row as an entry without a name, to find what it has in common with others."""
 
         one = EntryTable([""], [row], {}, self.device_number)
         return next(one.entries(owner_name=owner_name, group_name=group_name))
@@ -174,10 +174,10 @@ _PLAIN_ASCII: Final = bytes(byte for byte in range(0x20, 0x7F) if byte != ord("\
 
 
 def are_plain(names: Iterable[str]) -> bool:
-    """Return whether all names are shown as they are, as in nearly all directories.
+    """Return whether all names are shown unchanged, as in nearly all directories.
 
-    A backslash may have to be escaped, so names with one are looked at one by one. For ASCII,
-    removing what is plain is faster still than asking about each character.
+    A backslash may have to be escaped, so names with one are checked one by one. For ASCII,
+    removing plain characters is even faster than testing each character.
     """
 
     text = "".join(names)

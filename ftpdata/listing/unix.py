@@ -4,18 +4,17 @@ Pure: no clock, no locale, no file system. The present and the time zone are arg
 months that are written are those of the C locale. RFC 959 §4.1.3 leaves the text of LIST to
 the server; this is what nearly all servers send and what all clients read.
 
-`ListFormatter` stands here, beside `format_list_line`, because both write the same line from
-the same parts; so do the formatters of the other formats. What is only about many entries
-at a time, whatever the format, is in `ftpdata.listing.table`, and their dates are made in
-`ftpdata.listing._line_dates`.
+`ListFormatter` is in this module, beside `format_list_line`, because both write the same line
+from the same parts; the other formats do the same. `ftpdata.listing.table` has what concerns
+many entries at a time in any format, and `ftpdata.listing._line_dates` makes their dates.
 
 Rules:
 
 1. One entry gives one line, without its line end, or None if the policy skips it. No name,
    link target, owner or group can start a second line.
-2. Dates have the resolution of a minute, because the line has.
-3. A date without a year is the latest one that is not in the future. One day is granted,
-   because the server's clock and zone are its own.
+2. Dates have a resolution of one minute, as the lines do.
+3. A date without a year is the latest one that is not in the future. A date up to one day in
+   the future is accepted, since the server's clock and zone may differ.
 4. The parser's time and memory are linear in the length of the line.
 """
 
@@ -61,7 +60,7 @@ _FIELDS: Final = 4
 
 
 class ListingRules(enum.Enum):
-    r"""Whose unix lines to write.
+    r"""The rules by which unix lines are written.
 
     DEFAULT suits today's clients: the year for dates more than six months ago or in the
     future, the day padded with a blank, link targets, all file types, letters for setuid,
@@ -206,7 +205,7 @@ class ListFormatter:
         moments: Sequence[int],
         names: Sequence[str],
     ) -> bytes:
-        """Make lines from columns. One formatting operation writes them all."""
+        """Return lines made from columns, which one formatting operation writes."""
 
         count = len(names)
         fields: list[str | int] = [""] * (count * _FIELDS)
@@ -312,10 +311,10 @@ def _twisted_word(value: str | bytes) -> str:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """Return the pattern of a line: compiled for the first one, since servers only write.
+    """Return the pattern of a line, compiled on first use, since servers only write.
 
-    It is possessive throughout: there is one way to match the blanks, hence no back-tracking
-    (rule 4).
+    It is possessive throughout: there is only one way to match the blanks, and so no
+    back-tracking (rule 4).
     """
 
     month, day, year = r"(?:[^ \d,.-]{2,12}+|\d{1,2}[月월])", r"\d{1,2}", r"\d{4}"

@@ -21,7 +21,7 @@ The pieces:
   `receive_stream` (in `receiving`) and `relay` (in `relaying`);
 - `ReusableConnection`: several files over one connection, in MODE B and C.
 
-All of them apply RFC 959's rules about representation and transmission in the same way:
+All of them apply RFC 959's rules for representation and transmission in the same way:
 
 1. In MODE B, C and Z, and with STRU R, a mark ends the file. An upload without
    the mark was cut, even if the connection ended politely: `TruncatedTransfer`,
@@ -31,9 +31,9 @@ All of them apply RFC 959's rules about representation and transmission in the s
    open (250).
 3. An `offset` is a position in the file as it is stored, in bytes, whatever TYPE,
    STRU and MODE are. In TYPE I that is what REST means in stream mode. Where the
-   bytes on the connection differ from those of the file, RFC 3659 §5.3 asks for the
-   bytes on the connection to be counted, which takes reading the whole file; other
-   servers count the stored bytes, too. A restart within a line or a record
+   bytes on the connection differ from those of the file, RFC 3659 §5.3 requires REST
+   to count the bytes on the connection, for which the whole file would have to be
+   read; other servers count the stored bytes, too. A restart within a line or a record
    continues within it: the rest is sent as a line or a record of its own.
 4. Restart markers (RFC 959 §3.5) are such offsets, in decimal. This holds for the
    markers that are sent every `CodecOptions.marker_interval` bytes in MODE B and C,
@@ -42,20 +42,20 @@ All of them apply RFC 959's rules about representation and transmission in the s
 
 The path of one download through the modules::
 
-    transfers.sending.send_file        plans: the report, the file that is being opened
+    transfers.sending.send_file        makes a Report and a PendingFile
       opening.endpoint.link_of         the connection is made: a Link
-      transfers._direct                the direct way; its connection._delivery says when
+      transfers._direct                the direct way; connection._delivery decides when
                                        the peer has everything: Done, or HandOver
       opening.endpoint.open            the Link is handed to a DTP
       transfers._supervisor.run        deadlines, aborts; then
-        transfers._plain, _sendfile    move the bytes, at the _pace that is right: through
-                                       the DTP, or past it (connection._bypass)
-        connection._ending             the end of file, and the same _delivery
+        transfers._plain, _sendfile    move the bytes, at the pace of _pace: through
+                                       the DTP, or around it (connection._bypass)
+        connection._ending             the end of file, and again _delivery
       transfers._report                the result, or the error that carries it
 
 The path of one upload's bytes::
 
-    transfers.receiving.receive_file   plans: the report, the target that is being opened
+    transfers.receiving.receive_file   makes a Report and a PendingFile
       opening.endpoint.link_of         the connection is made: a Link
       transfers._direct                a small upload arrives whole: Arrived, or HandOver
       opening.endpoint.open            the Link is handed to a DTP

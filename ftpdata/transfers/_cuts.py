@@ -1,4 +1,4 @@
-"""Which failures cut an upload, so that what came of it is good, and which refuse it."""
+"""Which failures cut an upload, so that what arrived of it is good, and which refuse it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _REFUSALS = frozenset({
     End.SIZE_LIMIT,
     End.SIZE_MISMATCH,
 })
-"""Where the peer, the host or the store did not want what came. After any other end the bytes that
-came are those of the file, as far as they go."""
+"""Ends in which the peer, the host or the store did not want the upload. After any other end the
+bytes that arrived are those of the file, as far as they go."""
 
 
 def was_cut(failure: BaseException, *, fell_short: bool) -> bool:
-    """Whether a failed upload was cut, and not refused.
+    """Return whether a failed upload was cut, and not refused.
 
     A full disk cuts it: what was written is good. So does a peer that ends cleanly before it
-    has sent the bytes that it had promised.
+    has sent the bytes that it promised.
 
     Args:
         failure: What the transfer raised.
@@ -34,7 +34,8 @@ def was_cut(failure: BaseException, *, fell_short: bool) -> bool:
     """
 
     if not isinstance(failure, FTPDataError):
-        # Cancelled, or ended with the program: else it is an error of the host's.
+        # The upload was cancelled, or ended with the program; otherwise it is an error of the
+        # host's.
         return not isinstance(failure, Exception)
 
     if isinstance(failure, (InsufficientStorage, QuotaExceeded)):
@@ -44,13 +45,13 @@ def was_cut(failure: BaseException, *, fell_short: bool) -> bool:
 
 
 def leaves_part(target: UploadTarget) -> bool:
-    """Whether a target keeps what came of an upload that is cut, where nobody sees it."""
+    """Return whether a target keeps what arrived of an upload that is cut, hidden from others."""
 
     return target.leaves_part if isinstance(target, FileTarget) else hasattr(target, "keep")
 
 
 def resumed_bytes(target: UploadTarget) -> int:
-    """Return how many bytes of an upload have come before, all of which it publishes."""
+    """Return how many bytes earlier transfers brought of what this upload publishes."""
 
     if isinstance(target, FileTarget):
         return target.resumed_bytes

@@ -1,8 +1,8 @@
-"""The direct way: files straight between memory and the socket, without a transport.
+"""The direct way: files go straight between memory and the socket, without a transport.
 
 A file of up to a MiB is sent in less time than it takes to make a transport, a protocol
-and a supervisor. The functions here handle only the good case, in which everything goes
-through within a moment, in clear or in TLS. In any other case the plain way goes on from
+and a supervisor. The functions here handle only the good case, in which everything is
+transferred within a moment, in clear or in TLS. In any other case the plain way goes on from
 the point that they have reached: it handles waiting, deadlines and failures.
 """
 
@@ -45,7 +45,7 @@ DIRECT_LIMIT = 64 * 1024
 """Bytes of a small file, which is read into memory."""
 
 SENDFILE_LIMIT = 1024 * 1024
-"""Bytes of a file that the kernel may send from where it is."""
+"""Bytes of a file that the kernel may send straight from memory."""
 
 PROTECTED_LIMIT = 256 * 1024
 """Bytes of a file that may be sent through TLS, in pieces of `DIRECT_LIMIT`."""
@@ -128,11 +128,11 @@ async def send_directly(
 
     Args:
         endpoint: The endpoint to send it over.
-        source: The descriptor of the file; or all bytes that are to be sent.
+        source: The descriptor of the file, or all bytes to send.
         start: Where to start in the file, in bytes.
-        length: Bytes to send, at most `SENDFILE_LIMIT`; the file must have them.
+        length: Bytes to send, at most `SENDFILE_LIMIT`; the file must have that many.
         report: Counts the bytes, and makes the result or the error.
-        throttle: Bounds the rate.
+        throttle: Limits the rate.
         progress: Called once.
 
     Returns:
@@ -140,8 +140,8 @@ async def send_directly(
         Otherwise `HandOver`, with the bytes that the socket has taken so far.
 
     Raises:
-        FTPDataError: The connection was not made, see `Endpoint.open`; or it was
-            aborted, or `progress` failed; carries the result.
+        FTPDataError: The connection was not made (see `Endpoint.open`), it was aborted, or
+            `progress` failed; carries the result.
     """
 
     loop = asyncio.get_running_loop()
@@ -197,9 +197,9 @@ def _at_hand(
     """Return the bytes of a small file, or the descriptor of a larger one; None if it is on disk.
 
     Args:
-        source: The descriptor; or all bytes, which are in memory.
+        source: The descriptor, or all bytes, which are in memory.
         offset: Where to start in the file.
-        length: Bytes that are to be sent.
+        length: Bytes to send.
         most: Bytes of the largest file that may be returned.
     """
 
@@ -249,7 +249,7 @@ class _Sending:
         if self._link.channel is None:
             self._link.carried = Carried(sent=self.sent, is_end=self.sent == length)
         if self.is_left or self.sent != length:
-            # The peer does not answer while anything is unsent, be it only the announced end.
+            # The peer does not answer while anything is unsent, even if only the announced end is.
             return None
 
         return await _await_delivery(self._link)
@@ -273,7 +273,7 @@ class _Sending:
         self._link.send_end()
 
     async def _send_file(self, fd: int, offset: int, length: int) -> None:
-        """Let the kernel send a file from where it is."""
+        """Let the kernel send a file straight from memory."""
 
         while self.sent < length:
             try:
@@ -307,7 +307,7 @@ class _Sending:
                 size = min(DIRECT_LIMIT, length - self.sent)
                 piece = read_cached(data, size, offset + self.sent)
             if piece is None:
-                # The system has dropped it from memory since.
+                # The system has dropped it from memory in the meantime.
                 break
 
             channel.write(piece)
@@ -353,7 +353,7 @@ class _Sending:
                 return 0
 
     async def _has_room(self) -> bool:
-        """Wait until a full socket has room; return whether that was soon."""
+        """Wait until a full socket has room; return whether it soon had."""
 
         patience = self._until - asyncio.get_running_loop().time()
         return patience > 0 and await self._link.wait_writable(patience)
@@ -409,7 +409,7 @@ async def receive_directly(
         pending: The file, which is being opened, if it is to hold exactly the bytes of
             the connection; None if they are converted, digested or throttled.
         report: Counts the bytes, and makes the result or the error.
-        early: Receives the pieces that have come, also if this is cancelled.
+        early: Receives the pieces that have arrived, even if this function is cancelled.
 
     Returns:
         `Arrived` with the bytes of the file, if all of them and a clean end arrived
@@ -437,7 +437,7 @@ async def receive_directly(
 async def _take(
     link: Link, target: FileTarget | None, pieces: list[bytes]
 ) -> tuple[bytes, OSError | bool]:
-    """Receive the bytes that arrive soon, and whether they ended cleanly, or the system's error."""
+    """Receive the bytes that arrive soon; return whether they ended cleanly, or the error."""
 
     channel = link.channel
     if channel is not None:
@@ -453,7 +453,7 @@ async def _take(
             piece, has_ended = link.receive()
         except BlockingIOError:
             if target is not None and target.begin_in_memory():
-                # More data may have arrived meanwhile.
+                # More data may have arrived in the meantime.
                 continue
 
             patience = deadline - loop.time()

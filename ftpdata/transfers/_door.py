@@ -1,7 +1,7 @@
-"""The door of the transfers: arguments that make no sense are refused at the call.
+"""Checks the arguments of transfers: those that make no sense are refused at the call.
 
 A wrong type raises `TypeError`, a wrong value `BadArgument`, which is a `ValueError`.
-Both say what was expected and what came. No byte has been moved by then, and the
+Both say what was expected and what came instead. No byte has been moved by then, and the
 connection is aborted, so that the peer does not wait in vain.
 """
 
@@ -61,11 +61,11 @@ _TARGET_METHODS = ("write", "commit", "discard")
 
 @contextlib.contextmanager
 def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
-    """Abort the connections of a transfer if the checks within this refuse its arguments.
+    """Abort the connections of a transfer if the checks in this context refuse its arguments.
 
     Args:
-        direction: Which way the bytes are to go.
-        connections: The connections that they are to go over.
+        direction: The direction of the bytes.
+        connections: The connections that the bytes are to pass over.
 
     Raises:
         TypeError: One of the connections is not a connection.
@@ -89,7 +89,7 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
     """Check arguments that several functions share, by their names.
 
     Args:
-        arguments: All arguments of the call; others are left alone.
+        arguments: All arguments of the call; others are ignored.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -164,7 +164,7 @@ def check_target(
 
 
 def is_upload_target(target: object) -> bool:
-    """Whether this is meant as an `UploadTarget`: it has `commit` or `discard`."""
+    """Return whether this is meant as an `UploadTarget`: it has `commit` or `discard`."""
 
     return hasattr(target, "commit") or hasattr(target, "discard")
 
@@ -219,7 +219,7 @@ def _check_resumable(target: object, offset: int) -> None:
     position = getattr(target, "position", None)
     if not isinstance(position, int):
         raise _wrong("a ResumableTarget whose position is a number of bytes", target)
-    # A file that is appended to knows better than its host where that is.
+    # A file that is appended to knows its position better than its host does.
     if position != offset and not isinstance(target, FileTarget):
         raise BadArgument(
             f"expected a target that goes on at offset {offset}, not at {position}"

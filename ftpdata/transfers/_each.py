@@ -30,7 +30,7 @@ async def closing_generator(items: object) -> AsyncIterator[None]:
             await _close(items)
         except Exception as error:
             if isinstance(failure, GeneratorExit):
-                # Nobody reads the notes of that.
+                # Nobody reads the notes of such an exception.
                 raise
             failure.add_note(f"the generator could not be closed: {in_words(repr, error)}")
         raise

@@ -28,13 +28,13 @@ SuspectHandler = Callable[[SuspectData], None]
 
 
 class Incoming:
-    """The decoded bytes of the file that is received, piece by piece.
+    """The decoded bytes of the file that is being received, piece by piece.
 
     Args:
         transfer: The transfer that receives them.
-        connection: The connection that they come from.
+        connection: The connection that the data arrive on.
         parameters: TYPE, STRU and MODE.
-        options: What the host chooses about them.
+        options: The host's choices about them.
         offset: Where in the file the first byte belongs, in bytes.
         on_marker: Awaited for each restart marker, once the caller has asked
             for the data after it.
@@ -82,9 +82,9 @@ class Incoming:
         The call implies that the caller has stored everything before it.
 
         Raises:
-            FTPDataError: The connection did not end cleanly, or its data are
-                not encoded as the parameters say.
-            Whatever the handler of markers raises.
+            FTPDataError: The connection did not end cleanly, or its data are not encoded
+                as the parameters say.
+            Exception: Whatever the handler of markers raises.
         """
 
         if self._source is None:
@@ -119,7 +119,7 @@ class Incoming:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is paused, `next` has returned all data so far, and the end has not come."""
+        """Whether it is paused, `next` has returned all data, and the end has not arrived."""
 
         return isinstance(self._source, ReceiveQueue) and self._source.is_idle
 
@@ -181,7 +181,7 @@ class Incoming:
 
         await self._steps.rest()
         piece = next(self._pieces, b"")
-        # A little compressed data that has given one piece may give a thousand.
+        # A small amount of compressed data that has given one piece may give a thousand.
         self._in_thread = bool(piece) and self._parameters.mode is TransmissionMode.DEFLATE
         return piece
 

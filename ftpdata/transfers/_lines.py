@@ -1,4 +1,4 @@
-"""The lines of a listing, gathered into writes of a good size."""
+"""Gathers the lines of a listing into writes of a good size."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _joined(batch: list[bytes]) -> bytes:
 
 
 def is_plain_text(parameters: TransferParameters) -> bool:
-    """Whether a listing goes over the connection unconverted, as lines that end in CRLF."""
+    """Return whether a listing is sent unconverted, as lines that end in CRLF."""
 
     return (
         parameters.type is not RepresentationType.EBCDIC

@@ -1,4 +1,4 @@
-"""Opens the endpoint that a transfer was given, and closes it if it does not open."""
+"""Opens the endpoint of a transfer, and closes it if that fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Connection = DTP | Endpoint | ReusableConnection
 
 
 def dtp_of(connection: DTP | ReusableConnection) -> DTP:
-    """Return the `DTP` that the bytes go over."""
+    """Return the `DTP` that the bytes pass over."""
 
     return connection if isinstance(connection, DTP) else connection.dtp
 
@@ -44,9 +44,9 @@ def opening(
     """Close an endpoint that does not open, and attach the result to its error.
 
     Args:
-        endpoint: The endpoint that is being opened within this.
+        endpoint: The endpoint that is opened in this context.
         report: The report of its transfer.
-        pending: A file that is being opened meanwhile. If that fails, the transfer
+        pending: A file that is opened meanwhile. If that fails, the transfer
             fails with the file's error, whether a peer connects or not.
     """
 

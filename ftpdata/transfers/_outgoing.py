@@ -24,7 +24,7 @@ class Outgoing:
 
     Args:
         transfer: The transfer that sends them; it has begun.
-        connection: The connection that they go over.
+        connection: The connection that they are sent over.
         encoder: Encodes them; None sends them as they are.
         mode: The transmission mode.
 

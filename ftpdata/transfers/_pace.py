@@ -48,9 +48,9 @@ class Pace:
     Args:
         dtp: The connection.
         watch: Its deadlines do not run while the throttle makes the transfer wait.
-        throttle: Bounds the rate, in bytes on the connection.
-        is_relayed: Whether what is sent comes from another connection, and so is
-            in memory already.
+        throttle: Limits the rate, in bytes on the connection.
+        is_relayed: Whether the data come from another connection, and so are in memory
+            already.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Pace:
         return max(self._least_size, min(self._room - ready, LARGEST_PIECE))
 
     def bound_unsent(self) -> bool:
-        """Let the system hold little for a peer that may read nothing; return whether it may.
+        """Let the system hold little for a peer that is not known to read; return whether it does.
 
         The peer may have stalled from the beginning, and thousands of others with it. Together
         they would use up all memory that the system has for sending.
@@ -159,7 +159,7 @@ class Pace:
         dtp.bypass.limit_waiting(self._least_size)
 
     async def wait_for_turn(self, nbytes: int) -> None:
-        """Wait until the throttle lets that many bytes pass, and other tasks had their turn.
+        """Wait until the throttle lets that many bytes pass, and other tasks have had their turn.
 
         Time spent waiting for the throttle does not count against the peer.
         """

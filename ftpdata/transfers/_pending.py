@@ -24,8 +24,8 @@ class PendingFile(Generic[T]):
     Attributes:
         file: The file, once it is open; it belongs to the caller.
         failure: The exception that `opening` raised, if `begin` had started it.
-        on_failure: Called when an opening that `begin` had started fails: there is no
-            use in waiting for the connection any longer.
+        on_failure: Called when an opening that `begin` had started fails: waiting for the
+            connection is then pointless.
     """
 
     def __init__(self, opening: Callable[[], Coroutine[Any, Any, T]]) -> None:
@@ -65,7 +65,7 @@ class PendingFile(Generic[T]):
         """Open the file, or wait until it is open.
 
         Raises:
-            Whatever the opening raises.
+            Exception: Whatever the opening raises.
         """
 
         if self.file is not None:

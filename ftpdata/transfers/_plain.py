@@ -60,7 +60,7 @@ async def send_by_reading(
 
             await outgoing.send(data)
             await transfer.note_file_bytes(data)
-            # Do not keep it while waiting for the next piece: the peer may stall.
+            # Do not keep the piece while waiting for the next one: the peer may stall.
             del data
     finally:
         if ahead is not None:
@@ -72,7 +72,7 @@ async def send_by_reading(
 
 
 def shrunk(transfer: Supervisor) -> SizeMismatch:
-    """Make the error for a file that has fewer bytes than it had at the start."""
+    """Return the error for a file that has fewer bytes than it had at the start."""
 
     return SizeMismatch(
         f"the file shrank while it was sent: {transfer.report.total} bytes at the start, "
@@ -106,9 +106,9 @@ async def store(
     Args:
         transfer: Counts the bytes that were received.
         incoming: Yields the data, decoded.
-        file: The target that the data go to.
+        file: The target for the data.
         check_size: Checks whether the size is acceptable.
-        may_splice: Whether the kernel may move the data, past this process.
+        may_splice: Whether the kernel may move the data, without this process.
 
     Raises:
         FTPDataError: The connection was lost, the target refused, or the size is wrong.
@@ -125,7 +125,7 @@ async def store(
             await file.write(data)
             await transfer.note_file_bytes(data)
 
-        # Do not keep it while waiting for the next piece: the peer may stall.
+        # Do not keep the piece while waiting for the next one: the peer may stall.
         del data
 
     check_size(transfer.report.file_bytes, is_last=True)

@@ -1,4 +1,4 @@
-"""The report of one transfer: the one place where its result and its error are made.
+"""The report of one transfer: the only place where its result and its error are made.
 
 It also logs each failed transfer once, to the logger ``ftpdata.transfers``: as an error
 with its traceback if this side has failed, and as information if the peer has. The peer
@@ -59,7 +59,7 @@ class Report:
     """The facts about one transfer so far.
 
     Args:
-        direction: Which way the bytes go.
+        direction: The direction of the bytes.
         offset: Where in the file the transfer starts, in bytes.
         digest: Name of a digest to compute over the bytes of the file.
 
@@ -90,12 +90,12 @@ class Report:
         self._started_at = self._clock()
 
     def meet(self, wire: Wire) -> None:
-        """Note who the peer is, and how the connection is protected."""
+        """Record the peer, and how the connection is protected."""
 
         self._peer, self._tls = wire.peer, wire.tls
 
     def note_direct(self, wire: Wire, nbytes: int) -> None:
-        """Note a connection without a `DTP`, and the bytes of the file that went over it."""
+        """Record a connection without a `DTP`, and the bytes of the file that it carried."""
 
         self.meet(wire)
         self.file_bytes = nbytes
@@ -146,9 +146,9 @@ class Report:
 
         Args:
             end: How it ended.
-            wire_bytes: Bytes that went over the connection, in the transfer's direction.
-            reason: Why it ended, where the end alone does not say it.
-            reply_code: A more precise reply code than the one of the end.
+            wire_bytes: Bytes that passed over the connection, in the transfer's direction.
+            reason: Why it ended, if the end alone does not say so.
+            reply_code: A more precise reply code than that of the end.
         """
 
         version, cipher, resumed = describe_tls(self._tls)
@@ -178,7 +178,7 @@ class Report:
 
         Args:
             error: The exception that was raised, here or by the connection.
-            wire_bytes: Bytes that went over the connection, in the transfer's direction.
+            wire_bytes: Bytes that passed over the connection, in the transfer's direction.
         """
 
         failure = local_error(error, self.failed_side)

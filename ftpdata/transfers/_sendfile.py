@@ -1,4 +1,4 @@
-"""Downloads that the kernel moves: file to socket, past the transport, by sendfile(2).
+"""Downloads that the kernel moves: from file to socket by sendfile(2), without the transport.
 
 This works on any event loop. The kernel moves the parts of the file that are in memory;
 the parts that are only on a disk go the plain way.
@@ -99,10 +99,10 @@ async def _sendfile_some(transfer: Supervisor, source: FileSource, count: int) -
             source.position -= len(token)
         sent = len(token)
         dtp.write(token)
-        # If there is room by now, yield: a peer that is this fast would keep other tasks waiting.
+        # If there is room by now, yield: such a fast peer would keep other tasks waiting.
         await (dtp.drain() if dtp.transport.get_write_buffer_size() else asyncio.sleep(0))
     except OSError as error:
-        # The error went past the transport, which does not know of it yet.
+        # The error did not go through the transport, which does not know of it yet.
         raise dtp.bypass.lost_by(error) from error
     else:
         dtp.bypass.account_sent(sent)

@@ -1,4 +1,4 @@
-"""The sizes that a transfer must keep to: the promised one, and the one that is allowed."""
+"""The sizes that a transfer must keep to: the promised size, and the largest allowed one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["SizeCheck", "check_promise", "total_of"]
 
 
 class SizeCheck:
-    """Checks an upload against the size that was promised and the size that is allowed.
+    """Checks an upload against the promised size and the largest allowed size.
 
     Args:
         expected: Bytes of the file that were promised; None for any number.
@@ -17,7 +17,7 @@ class SizeCheck:
         came_before: Bytes of the file that an earlier transfer has brought.
 
     Attributes:
-        fell_short: Whether fewer bytes came than were promised, and they ended cleanly.
+        fell_short: Whether the upload ended cleanly with fewer bytes than were promised.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SizeCheck:
         """Check the number of bytes that have arrived so far.
 
         Raises:
-            QuotaExceeded: The upload is larger than is accepted. Reply 552.
+            QuotaExceeded: The upload is larger than allowed. Reply 552.
             SizeMismatch: The upload does not have the promised size. Reply 451.
         """
 
@@ -54,7 +54,7 @@ class SizeCheck:
 
 
 def check_promise(promised: int | None, size: int | None) -> None:
-    """Check the size of a file that is sent against the size that was promised to the peer.
+    """Check the size of a file to send against the size that was promised to the peer.
 
     Raises:
         SizeMismatch: They differ. Reply 451.

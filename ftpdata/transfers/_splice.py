@@ -1,9 +1,9 @@
-"""Uploads that the kernel moves: socket, pipe, file, by splice(2) (Linux).
+"""Uploads that the kernel moves: from socket to pipe to file, by splice(2) (Linux).
 
 `can_splice` decides, `splice_upload` moves. A worker thread moves the bytes that have
-piled up in the socket until there are no more; then the transport reads on. So splice
-never waits: the transport handles the end of file, a slow peer, and whatever splice
-cannot do, as always.
+piled up in the socket until there are no more; then the transport goes on reading. So splice
+never waits: as always, the transport handles the end of file, a slow peer, and whatever
+splice cannot do.
 
 A pipe lives for one call in a thread: 1,000 stalled uploads hold no pipe.
 """
@@ -31,7 +31,7 @@ if sys.platform == "linux":
 __all__ = ["ENOUGH_TO_SPLICE", "can_splice", "splice_upload"]
 
 ENOUGH_TO_SPLICE = 128 * 1024
-"""Bytes of one piece after which the socket probably has more than can be read at once."""
+"""Bytes of one piece that show that the socket probably has more than can be read at once."""
 
 PIPE_SIZE = 1024 * 1024
 """Bytes of a pipe. An unprivileged user may have 64 such pipes at a time (pipe(7))."""
@@ -45,7 +45,7 @@ cancelled."""
 
 
 def can_splice(dtp: DTP, target: UploadTarget) -> bool:
-    """Whether it is worth trying."""
+    """Return whether splice is worth trying."""
 
     return (
         sys.platform == "linux"
@@ -65,10 +65,10 @@ async def splice_upload(
 
     Args:
         transfer: The transfer; nothing else may read from its connection.
-        target: The target that the bytes go to, for which `can_splice` is true.
+        target: The target for the bytes, for which `can_splice` is true.
         data: The piece that was received last.
-        room: Returns how many more bytes are acceptable for a file of that many
-            bytes; None for any number. Further bytes are left in the socket.
+        room: Returns how many more bytes are acceptable for a file of a given size; None for
+            any number. Further bytes are left in the socket.
 
     Raises:
         FTPDataError: The connection was lost, or the system refused to write.

@@ -41,7 +41,7 @@ HARMLESS_WHEN_RECEIVED = frozenset({End.RESET, End.LOST, End.CLOSE_TIMEOUT})
 
 
 def causes(error: BaseException | None) -> list[BaseException]:
-    """Return an error, its cause, and so on; each once, also where they go round in a circle."""
+    """Return an error, its cause, and so on, each of them once, even if they form a circle."""
 
     found: list[BaseException] = []
     while error is not None and error not in found:
@@ -59,7 +59,7 @@ class Supervisor:
         report: Counts the bytes, and makes the result or the error.
         others: Further connections that end with this transfer.
         deadlines: When to give up.
-        throttle: Bounds the rate, in bytes on the connection.
+        throttle: Limits the rate, in bytes on the connection.
         progress: Called with the bytes of the file so far, and their total.
 
     Attributes:
@@ -92,7 +92,7 @@ class Supervisor:
     # The life of a transfer
 
     async def run(self, body: Callable[[], Awaitable[None]]) -> TransferResult:
-        """Run the transfer: `body` moves the bytes; then the connection is finished.
+        """Run the transfer: `body` moves the bytes, and then the connection is finished.
 
         Returns:
             The result of a clean end.
@@ -115,8 +115,8 @@ class Supervisor:
             failure = await self.fail(error)
             if failure is error:
                 raise
-            # Not from the error: where that is a consequence of the failure, each would
-            # be the other's cause.
+            # Do not raise it from that error, which may be a consequence of the failure: each would
+            # then be the other's cause.
             raise failure from failure.__cause__
 
         return self.result(End.CLEAN)
@@ -128,8 +128,8 @@ class Supervisor:
             What `body` returns.
 
         Raises:
-            FTPDataError: A connection was cut; the reason, itself.
-            Whatever `body` raises.
+            FTPDataError: A connection was cut; this is its reason itself.
+            Exception: Whatever `body` raises.
         """
 
         self.report.begin_digest()

@@ -16,7 +16,7 @@ class Watch:
 
     Args:
         dtp: The connection whose bytes count; it is aborted when a deadline passes.
-        direction: Which way they go.
+        direction: The direction of the bytes.
         deadlines: When to give up.
     """
 

@@ -70,31 +70,31 @@ async def receive_file(
 
     A path without `offset` and `append` is written atomically: under a hidden
     name, renamed on a clean end (see `WriteMode`). An upload that was cut leaves
-    nothing under the final name. With `resume`, what came stays hidden, and the next
-    upload goes on with it at an offset; see `ftpdata.files.parts`.
+    nothing under the final name. With `resume`, its bytes stay hidden, and the next
+    upload goes on after them with an offset; see `ftpdata.files.parts`.
 
     Args:
         connection: A connected `DTP`, or an endpoint that is opened here; it is
             closed in any case. A `ReusableConnection` stays open after a clean
             end in MODE B and C.
         target: A path; a binary file object, which stays open and belongs to
-            the caller; or an `UploadTarget` such as `FileTarget`, of which
-            `commit` or `discard` is called exactly once, or else `keep` if it is a
+            the caller; or an `UploadTarget` such as `FileTarget`, of which either
+            `commit` or `discard` is called exactly once, or `keep` if it is a
             `ResumableTarget` and the upload was cut, not refused.
         dir_fd: Directory that a relative path starts from.
         parameters: TYPE, STRU and MODE.
-        options: What the host chooses about them.
-        offset: Where to write a path's first byte, in bytes (REST): to the part if
-            there is one (`resume`), else in place. A `ResumableTarget` must stand there.
+        options: The host's choices about them.
+        offset: Where to write a path's first byte, in bytes (REST): in its part if it
+            has one (`resume`), otherwise in place. A `ResumableTarget` must be at this position.
         append: Write after a path's last byte (APPE); in place.
-        resume: Whose part of a path the upload leaves if it is cut, and goes on with
-            if it has an offset (`WriteMode.RESUME`). None for nobody's.
+        resume: The owner of the part that a path's upload leaves if it is cut, and goes on
+            with if it has an offset (`WriteMode.RESUME`). None leaves no part.
         expected_size: Bytes of the file that were promised (ALLO): more or
             fewer are an error. In stream mode this is the only way to notice an
             upload whose sender stopped early and closed the connection cleanly.
-        size_limit: Bytes of the file that are accepted; those that came before an
+        size_limit: Bytes of the file that are accepted; those that arrived before an
             upload was resumed count, too.
-        throttle: Bounds the rate of bytes on the connection.
+        throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the file received so far, and
             `expected_size`.
         digest: Digest to compute over the bytes of the file: a `hashlib` name
@@ -105,7 +105,7 @@ async def receive_file(
         on_suspect: For MODE B and C: called before data that their sender
             marked as suspect, which are stored like any other.
         deadlines: When to give up.
-        limiter: Bounds the threads of this file's store.
+        limiter: Limits the threads of this file's store.
 
     Raises:
         FTPDataError: The upload is not complete, and was not published;
@@ -113,7 +113,7 @@ async def receive_file(
             452, 550 or 553 if it could not be stored, 552 beyond `size_limit`; 450 if
             another upload writes to its part.
 
-    Cancellation resets the connection, and the upload was cut. Once the commit has
+    Cancellation resets the connection, which cuts the upload. Once the commit has
     begun, the transfer ends as the commit does. An upload whose part is resumed
     elsewhere is aborted.
     """
@@ -155,8 +155,8 @@ async def receive_file(
         if isinstance(connection, Endpoint):
             is_plain = parameters.is_identity and digest is None and throttle is None
             # The direct way fits only if the file ends with the connection. It holds bytes in
-            # memory: what was cut is written to a part from there, but not to a file that others
-            # see, nor can it be if it is to be converted first.
+            # memory. If the upload is cut, they can be written to a part from there, but not to a
+            # file that others see, and not if they must be converted first.
             may_be_direct = (
                 _is_over_with_connection(parameters)
                 and not keeps_what_came
@@ -261,10 +261,10 @@ async def _open_for_upload(
     """Open an endpoint for an upload, which may arrive meanwhile.
 
     Args:
-        endpoint: The endpoint that the upload arrives at.
-        pending: The file that it goes to.
+        endpoint: The endpoint at which the upload arrives.
+        pending: The file for its bytes.
         report: The report of its transfer.
-        early: Receives what has come, as long as nobody else has it.
+        early: Receives the bytes that have arrived, until something else has them.
         may_be_direct: Whether it may be received before there is a `DTP`.
         is_plain: Whether the file holds exactly the bytes of the connection, unthrottled.
 
@@ -285,7 +285,7 @@ async def _open_for_upload(
         dtp = await endpoint.open(keep=True)
 
     if lost is not None:
-        # The system reports it only once.
+        # The system reports an error only once.
         dtp.bypass.lost_by(lost)
     else:
         early.clear()
@@ -306,7 +306,7 @@ async def _store_whole(
 
     Args:
         data: All bytes of the upload.
-        file: The file that they go to.
+        file: The file to write them to.
         report: The report of its transfer.
         check_size: Checks whether its size is acceptable.
         progress: Called once.
@@ -330,7 +330,7 @@ async def _store_whole(
 
 
 def _published(result: TransferResult, target: UploadTarget) -> TransferResult:
-    """Say in a result how its upload was published."""
+    """Record in a result how its upload was published."""
 
     is_spooled = isinstance(target, FileTarget) and target.is_spooled
     return attrs.evolve(result, spooled=True) if is_spooled else result
@@ -344,14 +344,14 @@ async def _let_go(
     is_cut: bool,
     early: Iterable[bytes] = (),
 ) -> None:
-    """Discard or keep an upload; a failure to do so must not conceal why it has ended.
+    """Discard or keep an upload; a failure to do so must not conceal why the upload ended.
 
     Args:
-        target: Where it went.
-        failure: Why it has ended.
+        target: The target of the upload.
+        failure: Why it ended.
         timeout: Seconds that this may take.
-        is_cut: Whether it was cut, and not refused.
-        early: Bytes that came, and were not written yet.
+        is_cut: Whether the upload was cut, and not refused.
+        early: Bytes that have arrived, but are not written yet.
     """
 
     async def keep() -> None:
@@ -372,7 +372,7 @@ async def _let_go(
 async def _let_go_of_refused(target: object, refusal: Exception) -> None:
     """Let go of an upload that was refused at the call, if its target has `discard`.
 
-    Nothing came of it: what came of earlier attempts stays.
+    Nothing of it has arrived; what arrived in earlier attempts stays.
     """
 
     if inspect.iscoroutinefunction(getattr(target, "discard", None)):
@@ -381,7 +381,7 @@ async def _let_go_of_refused(target: object, refusal: Exception) -> None:
 
 
 def _mode(*, offset: int, append: bool, resume: PartOwner | None) -> WriteMode:
-    """Return how a path is written to."""
+    """Return how to write to a path."""
 
     if append:
         return WriteMode.APPEND
@@ -444,11 +444,11 @@ def receive_stream(
             piece is asked for; it is closed in any case. A `ReusableConnection`
             stays open after a clean end in MODE B and C.
         parameters: TYPE, STRU and MODE.
-        options: What the host chooses about them.
+        options: The host's choices about them.
         offset: Where in the file its first byte belongs, in bytes (REST).
         expected_size: Bytes of the file that were promised (ALLO).
         size_limit: Bytes of the file that are accepted.
-        throttle: Bounds the rate of bytes on the connection.
+        throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the file received so far, and
             `expected_size`.
         digest: Digest to compute over the bytes of the file.
@@ -534,7 +534,7 @@ class ReceivedStream:
 
         if self.result is not None:
             if self.result.end is not End.CLEAN:
-                # Nor may a loop that goes on after a cancellation end quietly.
+                # A loop that goes on after a cancellation must not end quietly, either.
                 raise error_for_end(self.result.end, result=self.result)
             raise StopAsyncIteration
 

@@ -38,14 +38,14 @@ async def relay(
 ) -> TransferResult:
     """Forward the data of one connection to another, at the pace of the slower one.
 
-    The destination gets an end of file only if the source had a clean one. If either
-    side is cut, the other is reset.
+    The destination gets an end of file only if the source ended cleanly. If either
+    side is cut, the other one is reset.
 
     Args:
         source: The connection that the bytes come from: a connected `DTP`, or an endpoint
             that is opened here; it is closed in any case.
-        destination: The connection that they go to; likewise.
-        throttle: Bounds the rate.
+        destination: The connection that they are sent over, of the same kinds.
+        throttle: Limits the rate.
         progress: Called with the bytes relayed so far; the total is None.
         digest: Digest to compute over the bytes.
         deadlines: When to give up, on either side.
@@ -80,7 +80,7 @@ async def relay(
             while data := await queue.receive():
                 await transfer.pace.send(data)
                 await transfer.note_file_bytes(data)
-                # Do not keep it while waiting for the next piece: the peer may stall.
+                # Do not keep the piece while waiting for the next one: the peer may stall.
                 del data
 
         with contextlib.suppress(FTPDataError):
@@ -91,10 +91,10 @@ async def relay(
 
 @contextlib.contextmanager
 def _noticing_loss(source: DTP) -> Iterator[None]:
-    """Cut a source at once when its peer is gone, also while a slow destination holds it up.
+    """Cut a source at once when its peer is gone, even while a slow destination delays it.
 
-    Nobody reads from it then, so its transport does not notice. What has come and was not
-    read is lost, which does no harm: the destination does not get the whole in any case.
+    Nothing reads from the source then, so its transport does not notice. Bytes that have arrived
+    and were not read are lost, which does no harm: the destination cannot get the whole anyway.
     """
 
     sock = source.transport.get_extra_info("socket")
@@ -106,7 +106,7 @@ def _noticing_loss(source: DTP) -> Iterator[None]:
     def look() -> None:
         sight = sight_of(sock)
         error = sight.error
-        # A peer that has sent its end of file before, and is gone now, has said all (EPIPE).
+        # A peer that has sent its end of file before it left has sent everything (EPIPE).
         has_ended = error is not None and error.errno == errno.EPIPE
         if sight.is_gone and not has_ended:
             is_reset = error is None or error.errno in RESET_ERRNOS

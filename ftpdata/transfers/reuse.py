@@ -36,11 +36,11 @@ class ReusableConnection:
         async with ReusableConnection(dtp) as connection:
             for path in paths:
                 result = await send_file(connection, path, parameters=block_mode)
-                await reply(result.reply_code)  # 250, where it stays open
+                await reply(result.reply_code)  # 250 if it stays open
 
     A clean end in another mode closes it, as it closes any connection (226),
-    and so does a peer that closes its side; `is_open` reports it. Every end that
-    is not clean resets it. Files may go both ways, one at a time. Between two
+    and so does a peer that closes its side; `is_open` reports this. Any other end
+    resets it. Files may be sent and received, one at a time. Between two
     files no deadline runs: the caller decides how long to wait for the next one.
 
     Args:
@@ -56,7 +56,7 @@ class ReusableConnection:
         # Received bytes that belong to earlier files.
         self._taken = 0
         self._taken_before = 0
-        # Whether the peer's kernel is known to have all that was sent.
+        # Whether the peer's kernel is known to have everything that was sent.
         self._is_delivered = True
 
     @property
@@ -93,7 +93,7 @@ class ReusableConnection:
             elif self.dtp.reason is not None:
                 raise self.dtp.reason
         except FTPDataError:
-            # Otherwise nothing was under way that could have been lost.
+            # If everything was delivered, nothing was in flight that could have been lost.
             if not (self._is_delivered and self.dtp.has_been_connected):
                 raise
 

@@ -73,17 +73,17 @@ async def send_file(
             is sent to its end.
         dir_fd: Directory that a relative path starts from.
         parameters: TYPE, STRU and MODE.
-        options: What the host chooses about them.
+        options: The host's choices about them.
         offset: Where to start, in bytes of the file as it is stored (REST).
         length: Bytes of the file to send at most; None sends up to its end.
         expected_size: Bytes of the file that were promised to the peer, from
             `offset` on.
-        throttle: Bounds the rate of bytes on the connection.
+        throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the file sent so far, and their total.
         digest: Digest to compute over the bytes of the file: a `hashlib` name
             or ``crc32``.
         deadlines: When to give up.
-        limiter: Bounds the threads of this file's store.
+        limiter: Limits the threads of this file's store.
 
     Raises:
         FTPDataError: The transfer is not complete; carries the result and the
@@ -143,7 +143,7 @@ async def send_file(
             check_promise(expected_size, report.file_bytes)
             await outgoing.finish()
 
-        # The DTP already counts the bytes that went over the link.
+        # The DTP already counts the bytes that passed over the link.
         report.file_bytes = sent.sent
         return await transfer.run(body)
     finally:
@@ -160,7 +160,7 @@ async def _send_rest(
     *,
     may_sendfile: bool,
 ) -> None:
-    """Send the rest of a file, by the kernel as far as it can."""
+    """Send the rest of a file, through the kernel as far as possible."""
 
     report = transfer.report
     if (
@@ -206,8 +206,8 @@ async def send_listing(
             which it returns None is left out.
         parameters: TYPE, STRU and MODE. A listing is text whatever TYPE says:
             EBCDIC with TYPE E, otherwise ASCII (RFC 959 §4.1.3).
-        options: What the host chooses about them.
-        throttle: Bounds the rate of bytes on the connection.
+        options: The host's choices about them.
+        throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the listing sent so far, before
             encoding; the total is None.
         deadlines: When to give up.
@@ -264,7 +264,7 @@ async def send_listing(
             async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
                 await send_chunks(transfer, gathered, outgoing)
 
-        # The DTP already counts the bytes that went over the link.
+        # The DTP already counts the bytes that passed over the link.
         report.file_bytes = sent.sent
         return await transfer.run(body)
 
@@ -291,11 +291,11 @@ async def send_stream(
         chunks: The bytes of the file. An asynchronous generator is closed in
             any case.
         parameters: TYPE, STRU and MODE.
-        options: What the host chooses about them.
-        offset: Where in the file its first byte stands, in bytes (REST).
+        options: The host's choices about them.
+        offset: Where in the file its first byte belongs, in bytes (REST).
         expected_size: Bytes of the file that were promised to the peer: more
             or fewer are an error.
-        throttle: Bounds the rate of bytes on the connection.
+        throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the file sent so far, and `expected_size`.
         digest: Digest to compute over the bytes of the file.
         deadlines: When to give up.

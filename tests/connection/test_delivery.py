@@ -173,7 +173,7 @@ def test_how_long_a_connection_stays_open_for_the_last_word(
     assert answer_patience(30.0) == 0.1
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports this")
 def test_what_is_no_connection_is_unknown() -> None:
     """No answer is made up."""
 

@@ -10,10 +10,10 @@ from ftpdata.listing._names import NamePolicy, safe_name
 from ftpdata.listing.entry import EntryType, ListingEntry, Permissions
 
 NOW = datetime(2026, 1, 31, 17, 4, 5, tzinfo=UTC)
-"""When the lines of writers are written."""
+"""The time at which writers write their lines."""
 
 LISTED = datetime(2026, 11, 23, 4, 42, 50, tzinfo=UTC)
-"""When servers sent the lines that parsers read."""
+"""The time at which servers sent the lines that parsers read."""
 
 EVIL = "x\r\n-rw-r--r--   1 root root 0 Jan  1 1970 forged"
 """A name that contains a line end, and would forge a second line."""

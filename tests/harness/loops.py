@@ -25,7 +25,7 @@ LOOP_FACTORIES: dict[str, LoopFactory | None] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": UVLOOP_FACTORY,
 }
-"""None where the loop is not installed."""
+"""The value is None if a loop is not installed."""
 
 # A transport or task that was closed or cancelled ends within a few rounds of the loop.
 _SETTLING_ROUNDS = 10

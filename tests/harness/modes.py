@@ -30,7 +30,7 @@ EVERY = [
 """Every combination that has an encoder."""
 
 EXACT = CodecOptions(existing_crlf=ExistingCRLF.DOUBLE, close_last_record=False)
-"""With these, every file comes back to the byte."""
+"""With these options, every file comes back byte for byte."""
 
 HOST = "127.0.0.1"
 QUICK = Deadlines(open=5, handshake=5, first_byte=5, stall=5, close=5)

@@ -17,7 +17,7 @@ __all__ = ["abandon", "connect_from", "free_ports", "is_cut"]
 
 
 LARGEST_RANGE = 10
-"""Ports that a test asks for at most."""
+"""Most ports that a test asks for."""
 
 
 async def connect_from(source: str, target: HostPort, data: bytes = b"") -> socket.socket:

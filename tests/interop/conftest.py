@@ -39,9 +39,9 @@ SPARSE_SIZE = 2**32 + 4097
 """Bytes of the file ``sparse``; the last one is ``!``."""
 
 SLOW_RATE = 500_000
-"""Bytes per second of the slow server, for files that nobody is to transfer as a whole.
+"""Bytes per second of the slow server, for files that are not to be transferred as a whole.
 
-There is time to abort before one is through; and a REST that does nothing cannot fill the disk.
+It leaves time to abort a transfer, and a REST that is ignored cannot fill the disk.
 """
 
 _results = pytest.StashKey[table.Results]()

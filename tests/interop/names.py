@@ -34,7 +34,7 @@ NASTY = (
     "caf\u00e9 \u00fcber.txt".encode("latin-1"),
     "\u30c6\u30b9\u30c8.txt".encode("shift-jis"),
 )
-"""Names, of which each must be exactly one entry of a listing."""
+"""Names, each of which must be exactly one entry of a listing."""
 
 
 _CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)))

@@ -45,7 +45,7 @@ class Case:
 
 
 Results = dict[Case, bool]
-"""Whether it worked; a case that was not tried is missing."""
+"""Whether each case worked; a case that was not tried is missing."""
 
 BEGIN = "<!-- interop:begin -->"
 END = "<!-- interop:end -->"

@@ -1,4 +1,4 @@
-"""Real clients against the reference server: every client × every capability × every way to open."""
+"""Real clients against the reference server: every client, capability and way to open."""
 
 from __future__ import annotations
 

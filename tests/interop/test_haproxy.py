@@ -38,10 +38,10 @@ PATIENCE = 60.0
 HAPROXY = shutil.which("haproxy", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 
 PROXY, BEHIND = "127.0.0.1", "127.0.0.2"
-"""Where the proxy listens and connects from, and where the server does, behind it."""
+"""Address of the proxy, for listening and connecting, and address of the server behind it."""
 
 PORTS = 4
-"""Passive ports; the proxy passes each on to the one of the same number."""
+"""Number of passive ports; the proxy passes each on to the port of the same number."""
 
 
 @attrs.frozen
@@ -223,7 +223,7 @@ def test_stock_client(tmp_path: Path, send: str) -> None:
 
 @pytest.mark.parametrize("way", [["--disable-epsv"], []], ids=["PASV", "EPSV"])
 def test_curl(way: list[str], tmp_path: Path, send: str) -> None:
-    """curl transfers files as ftplib does."""
+    """The same works with curl."""
 
     with proxied(tmp_path, send) as it:
         (it.served / "down").write_bytes(b"down" * 100_000)

@@ -125,7 +125,7 @@ class Capability(enum.Enum):
 RARE = frozenset(
     {Capability.DEFLATE, Capability.LOCAL, Capability.BY_HAND, Capability.TLS_DEFLATE}
 )
-"""What only those clients can that say so."""
+"""Capabilities that only a client has that lists them."""
 
 
 @attrs.frozen

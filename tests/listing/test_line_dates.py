@@ -17,7 +17,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ZONES = (UTC, timezone(timedelta(hours=5, minutes=45)), timezone(-timedelta(hours=1)))
 SUMMER_TIME = ZoneInfo("Europe/Berlin")
 CHANGE = int(datetime(2026, 10, 25, 1, tzinfo=UTC).timestamp())
-"""From summer time to winter time: local times from 2 to 3 are twice."""
+"""The change from summer time to winter time: local times from 2 to 3 occur twice."""
 
 
 def plain_date(seconds: int, clocked: range, day_format: str, zone: tzinfo) -> str:

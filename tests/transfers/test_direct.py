@@ -45,7 +45,7 @@ from tests.harness.seams import Hang, Seams, opened_below
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
 from tests.harness.waiting import turns, until
 
-ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="what Linux alone can do")
+ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do this")
 
 SIZES = [0, 1, 1024, DIRECT_LIMIT - 1, DIRECT_LIMIT]
 

@@ -18,7 +18,7 @@ from ftpdata.transfers._report import Report
 from ftpdata.transfers._supervisor import Supervisor
 from tests.harness.connections import connection, receive_all
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports this")
 
 
 async def _send_pieces(transfer: Supervisor, sizes: list[int], *, total: int) -> None:

@@ -21,7 +21,7 @@ from tests.harness.connections import connection, read_until_cut, receive_all
 from tests.harness.outcomes import failed
 from tests.harness.waiting import turns, until
 
-only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a reset")
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the reset")
 
 BUFFER = 32 * 1024
 PIECE = os.urandom(16 * 1024)

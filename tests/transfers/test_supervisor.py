@@ -32,7 +32,7 @@ from ftpdata.throttle import TokenBucket
 from ftpdata.transfers._report import Report
 from ftpdata.transfers._supervisor import Supervisor, causes
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Linux tells, others do not")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports this")
 
 
 def supervised(

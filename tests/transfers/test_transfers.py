@@ -1462,7 +1462,7 @@ async def test_the_rate_in_the_long_run(file: Path, monkeypatch: pytest.MonkeyPa
         assert slept == pytest.approx((len(CONTENT) - 5000) / 50_000, rel=0.02)
 
 
-@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="its first piece is told here")
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="the first piece is one of sendfile")
 async def test_a_throttle_whose_rate_changes(big: Path) -> None:
     """The next piece is of the new rate."""
 

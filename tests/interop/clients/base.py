@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 PATIENCE = 60.0
-"""Seconds for a client to do what it is told."""
+"""Seconds for a client to do its steps."""
 
 
 class Client(ABC):
