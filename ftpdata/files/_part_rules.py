@@ -22,6 +22,7 @@ __all__ = [
     "Kind",
     "PartLimits",
     "PartStatus",
+    "RemovedPart",
     "Resumption",
     "how_to_resume",
     "is_expired",
@@ -121,6 +122,21 @@ class KeptPart:
     size: int
     modified_ns: int
     path: bytes | None = None
+
+
+@attrs.frozen
+class RemovedPart:
+    """A file that was removed.
+
+    Attributes:
+        path: Its path, beneath the store's directory.
+        size: Bytes of it.
+        reason: Why it was removed, in words.
+    """
+
+    path: bytes
+    size: int
+    reason: str
 
 
 # Names

@@ -51,8 +51,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-import attrs
-
 from .._checks import check_call, check_range
 from .._tasks import give_up
 from ..errors import FileBusy, error_for_peer
@@ -63,7 +61,17 @@ from ._libc import rename_to_new
 from ._location import Location
 from ._names import FilePath
 from ._part_locks import FileKey, LockHeld
-from ._part_rules import KeptPart, Kind, PartLimits, PartStatus, is_reserved
+from ._part_rules import KeptPart, PartLimits, PartStatus, RemovedPart, is_reserved
+from ._part_sweep import (
+    TEMPORARY_AGE,
+    Accounts,
+    Sweep,
+    is_void,
+    join,
+    real_path,
+    remove_if,
+    remove_reserved,
+)
 from ._workers import WorkerCalls
 
 __all__ = [
@@ -86,25 +94,6 @@ TAKEOVER_STEP = 0.02
 
 SWEEP_PATIENCE = 600.0
 """Seconds that one look at all directories may take."""
-
-TEMPORARY_AGE = 600.0
-"""Seconds after which a temporary file without a lock belongs to a process that is gone: whoever
-writes for longer than a moment holds a lock."""
-
-
-@attrs.frozen
-class RemovedPart:
-    """A file that was removed.
-
-    Attributes:
-        path: Its path, beneath the store's directory.
-        size: Bytes of it.
-        reason: Why it was removed, in words.
-    """
-
-    path: bytes
-    size: int
-    reason: str
 
 
 class Holding:
@@ -175,7 +164,7 @@ class PartStore:
         )
         self._lock = threading.Lock()
         self._holdings: dict[FileKey, Holding] = {}
-        self._accounts: dict[bytes, dict[FileKey, KeptPart]] = {}
+        self._accounts: Accounts = {}
         # What was kept while a sweep looked at other directories.
         self._kept_meanwhile: set[FileKey] = set()
 
@@ -243,14 +232,14 @@ class PartStore:
         def is_over() -> bool:
             return is_cancelled.is_set() or time.monotonic() >= until
 
-        sweep = asyncio.ensure_future(
+        task = asyncio.ensure_future(
             WorkerCalls().run(lambda: self._sweep(removed, is_over, temporary_age=temporary_age))
         )
         try:
-            await asyncio.shield(sweep)
+            await asyncio.shield(task)
         except asyncio.CancelledError:
             is_cancelled.set()
-            await give_up(sweep)
+            await give_up(task)
             raise
 
         return removed
@@ -307,12 +296,10 @@ class PartStore:
         for key, part in goes:
             # What cannot be removed now is found again by the next sweep.
             with contextlib.suppress(OSError, LockHeld):
-                if part.path is not None and _remove_if(part.path, key):
+                if part.path is not None and remove_if(part.path, key):
                     removed.append(RemovedPart(part.path, part.size, "its owner has too many"))
 
         return removed
-
-    # The sweep, in a worker thread
 
     def _sweep(
         self,
@@ -322,27 +309,24 @@ class PartStore:
         temporary_age: float,
     ) -> None:
         assert self._fd is not None, "the store is closed"
-        top = os.dup(self._fd)
+        with self._lock:
+            self._kept_meanwhile.clear()
+        sweep = Sweep(
+            self._fd,
+            age=self.limits.age,
+            temporary_age=temporary_age,
+            clock=self._clock,
+            is_over=is_over,
+        )
         try:
-            with self._lock:
-                self._kept_meanwhile.clear()
-            base = real_path(top) or b""
-            found: dict[bytes, dict[FileKey, KeptPart]] = {}
-            pending = [b"."]
-            while pending and not is_over():
-                directory = pending.pop()
-                with contextlib.suppress(OSError):
-                    pending += self._sweep_directory(
-                        top, directory, base, found, removed, temporary_age=temporary_age
-                    )
-            if not pending:
-                self._settle_accounts(found)
-            for tag in found:
-                removed += self._keep_to_limits(tag)
+            if sweep.run():
+                self._settle_accounts(sweep.found)
         finally:
-            let_go(top)
+            removed += sweep.removed
+        for tag in sweep.found:
+            removed += self._keep_to_limits(tag)
 
-    def _settle_accounts(self, found: dict[bytes, dict[FileKey, KeptPart]]) -> None:
+    def _settle_accounts(self, found: Accounts) -> None:
         """Replace the accounts by what was found, and what was kept meanwhile."""
 
         with self._lock:
@@ -353,77 +337,6 @@ class PartStore:
                 for key in self._holdings.keys() & account.keys():
                     del account[key]
             self._accounts = {tag: account for tag, account in found.items() if account}
-
-    def _sweep_directory(
-        self,
-        top: int,
-        directory: bytes,
-        base: bytes,
-        found: dict[bytes, dict[FileKey, KeptPart]],
-        removed: list[RemovedPart],
-        *,
-        temporary_age: float,
-    ) -> list[bytes]:
-        """Look at one directory; return those in it."""
-
-        fd = os.open(directory, _OPEN_DIRECTORY, dir_fd=top)
-        below: list[bytes] = []
-        ours: list[bytes] = []
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    if is_reserved(entry.name):
-                        ours.append(os.fsencode(entry.name))
-                    elif entry.is_dir(follow_symlinks=False):
-                        below.append(_join(directory, os.fsencode(entry.name)))
-
-            for name in ours:
-                path = _join(directory, name)
-                with contextlib.suppress(OSError, LockHeld):
-                    seen = self._sweep_file(fd, name, temporary_age=temporary_age)
-                    if isinstance(seen, str):
-                        removed.append(RemovedPart(path, 0, seen))
-                    elif isinstance(seen, RemovedPart):
-                        removed.append(attrs.evolve(seen, path=path))
-                    elif seen is not None:
-                        key, part = seen
-                        account = found.setdefault(rules.tag_of(name), {})
-                        account[key] = attrs.evolve(part, path=_join(base, path))
-        finally:
-            let_go(fd)
-
-        return below
-
-    def _sweep_file(
-        self, dir_fd: int, name: bytes, *, temporary_age: float
-    ) -> tuple[FileKey, KeptPart] | RemovedPart | str | None:
-        """Remove a file if it is time; else return what is to be counted."""
-
-        kind = rules.kind_of(name)
-        if kind is Kind.VOID:
-            return "its part is gone" if _remove_void(name, dir_fd) else None
-
-        if kind is None:
-            return None
-
-        age = self.limits.age if kind is Kind.PART else temporary_age
-        locked = locks.lock(name, dir_fd, any_owner=True)
-        if locked is None:
-            return None
-
-        fd, status = locked
-        try:
-            is_void = kind is Kind.PART and _is_void(name, dir_fd, status)
-            if is_void or rules.is_expired(status.st_mtime_ns, self._clock(), age):
-                locks.unlink(name, dir_fd)
-                text = "a newer upload has begun" if is_void else f"it is older than {age:g} s"
-                return RemovedPart(name, status.st_size, text)
-        finally:
-            let_go(fd)
-
-        if kind is Kind.TEMPORARY:
-            return None
-        return locks.key_of(status), KeptPart(status.st_size, status.st_mtime_ns)
 
 
 class PartOwner:
@@ -453,7 +366,7 @@ class PartOwner:
         except FileNotFoundError:
             return None
 
-        if not stat.S_ISREG(status.st_mode) or _is_void(name, dir_fd, status):
+        if not stat.S_ISREG(status.st_mode) or is_void(name, dir_fd, status):
             return None
         return PartStatus(status.st_size, status.st_mtime_ns)
 
@@ -512,11 +425,11 @@ class PartOwner:
 
         fd, status = locked
         try:
-            is_void = _is_void(name, at.dir_fd, status)
+            must_go = is_void(name, at.dir_fd, status)
         except BaseException:
             let_go(fd)
             raise
-        if is_void:
+        if must_go:
             self._remove(name, at.dir_fd, fd, status)
             return None
 
@@ -598,14 +511,14 @@ class PartOwner:
     def is_void(self, at: Location, fd: int) -> bool:
         """Whether a newer upload of the same name has begun since this part was."""
 
-        return _is_void(self._path(at), at.dir_fd, os.fstat(fd))
+        return is_void(self._path(at), at.dir_fd, os.fstat(fd))
 
     def keep(self, at: Location, status: os.stat_result) -> None:
         """Count a part that was cut and is not locked any more; remove what is too much then."""
 
         directory = real_directory(at)
         name = os.path.basename(self._path(at))  # noqa: PTH119 - bytes
-        path = None if directory is None else _join(directory, name)
+        path = None if directory is None else join(directory, name)
         part = KeptPart(status.st_size, status.st_mtime_ns, path)
         self._store.keep(self._tag, locks.key_of(status), part)
 
@@ -656,73 +569,6 @@ class PartOwner:
         let_go(os.open(rules.void_name(part, key[1]), flags, PRIVATE, dir_fd=at.dir_fd))
 
 
-_OPEN_DIRECTORY = (
-    os.O_RDONLY
-    | getattr(os, "O_DIRECTORY", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-)
-
-
-def remove_reserved(directory: int) -> bool:
-    """Remove all parts in a directory, whoever owns them, if it holds nothing else.
-
-    A directory that shows no file can be removed then. What an upload writes to stays.
-
-    Args:
-        directory: Descriptor of the directory.
-
-    Returns:
-        Whether it is empty now.
-
-    Raises:
-        OSError: The system refused.
-    """
-
-    check_call(remove_reserved, locals())
-    check_range("directory", directory, 0)
-    with os.scandir(directory) as entries:
-        names = [os.fsencode(entry.name) for entry in entries]
-    if not all(is_reserved(name) for name in names):
-        return False
-
-    is_empty = True
-    for name in names:
-        if rules.kind_of(name) is Kind.VOID:
-            locks.unlink(name, directory)
-            continue
-        try:
-            locked = locks.lock(name, directory, any_owner=True)
-        except LockHeld:
-            locked = None
-        if locked is None:
-            is_empty = False
-            continue
-
-        fd, status = locked
-        try:
-            if rules.kind_of(name) is Kind.TEMPORARY and not rules.is_expired(
-                status.st_mtime_ns, time.time(), TEMPORARY_AGE
-            ):
-                # Its upload may be about to publish it, and holds no lock for so short a time.
-                is_empty = False
-            else:
-                locks.unlink(name, directory)
-        finally:
-            let_go(fd)
-
-    return is_empty
-
-
-def real_path(fd: int) -> bytes | None:
-    """Return the path of an open directory; None if the system does not say it."""
-
-    try:
-        return os.readlink(b"/proc/self/fd/%d" % fd)  # noqa: PTH115 - bytes
-    except OSError:
-        return None
-
-
 def real_directory(at: Location) -> bytes | None:
     """Return the path of the directory that an upload is in; None if that is not known."""
 
@@ -730,13 +576,7 @@ def real_directory(at: Location) -> bytes | None:
         return os.path.realpath(at.directory or b".")
 
     base = real_path(at.dir_fd)
-    return None if base is None else _join(base, at.directory)
-
-
-def _join(directory: bytes, name: bytes) -> bytes:
-    if directory in (b"", b"."):
-        return name
-    return os.path.join(directory, name) if name else directory  # noqa: PTH118 - bytes
+    return None if base is None else join(base, at.directory)
 
 
 def _is_stale(part: os.stat_result, path: FilePath, dir_fd: int | None) -> bool:
@@ -746,38 +586,3 @@ def _is_stale(part: os.stat_result, path: FilePath, dir_fd: int | None) -> bool:
         return False
 
     return rules.is_stale(PartStatus(part.st_size, part.st_mtime_ns), file.st_ctime_ns)
-
-
-def _is_void(part: bytes, dir_fd: int | None, status: os.stat_result) -> bool:
-    return locks.exists(rules.void_name(part, status.st_ino), dir_fd)
-
-
-def _remove_void(void: bytes, dir_fd: int) -> bool:
-    """Remove the mark of a part that is gone."""
-
-    part, inode = rules.part_of_void(void)
-    with contextlib.suppress(FileNotFoundError):
-        status = os.stat(part, dir_fd=dir_fd, follow_symlinks=False)
-        if b"%x" % status.st_ino == inode:
-            return False
-
-    locks.unlink(void, dir_fd)
-    return True
-
-
-def _remove_if(path: bytes, key: FileKey) -> bool:
-    """Remove the part at a path, if it is still this one and nobody writes to it."""
-
-    locked = locks.lock(path, None)
-    if locked is None:
-        return False
-
-    fd, status = locked
-    try:
-        if locks.key_of(status) != key:
-            return False
-        locks.unlink(path, None)
-    finally:
-        let_go(fd)
-
-    return True

@@ -21,6 +21,7 @@ from ftpdata.files import (
     _location,
     _part_locks,
     _part_place,
+    _part_sweep,
     _places,
     parts,
     source,
@@ -42,8 +43,8 @@ class _Calls:
 
 
 _FILES = (
-    *(_attributes, _descriptors, _finding, _location, _part_locks, _part_place, _places),
-    *(parts, source, target),
+    *(_attributes, _descriptors, _finding, _location, _part_locks, _part_place),
+    *(_part_sweep, _places, parts, source, target),
 )
 """The modules that open, read and write files."""
 
