@@ -54,7 +54,7 @@ class Mutation:
         """Delete the check in a copy of the project.
 
         Raises:
-            LookupError: The check does not stand there once: this list is out of date.
+            LookupError: The check does not occur exactly once: this list is out of date.
         """
 
         path = root / self.module
@@ -1486,7 +1486,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def survivors(mutations: tuple[Mutation, ...]) -> list[str]:
-    """Try each mutation; return the names of those that no test has noticed by failing."""
+    """Try each mutation; return the names of those that no test noticed."""
 
     found = []
     for mutation in mutations:
@@ -1500,7 +1500,7 @@ def survivors(mutations: tuple[Mutation, ...]) -> list[str]:
 
 
 def verdict_on(mutation: Mutation) -> tuple[str, str]:
-    """Try a mutation; return the verdict, and what shows it."""
+    """Try a mutation; return the verdict, and the output that shows it."""
 
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -1509,7 +1509,7 @@ def verdict_on(mutation: Mutation) -> tuple[str, str]:
         shutil.copy(ROOT / "pyproject.toml", root)
         mutation.apply(root)
         command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        # If the deadline of a wait is deleted, do not wait to its end.
+        # A wait whose deadline is deleted must not last to its end.
         command.append("--timeout=30")
         with subprocess.Popen(
             [*command, *mutation.tests.split()],
@@ -1526,7 +1526,7 @@ def verdict_on(mutation: Mutation) -> tuple[str, str]:
                 os.killpg(tests.pid, signal.SIGKILL)
                 return HUNG, f"no result within {mutation.patience:g} s: {mutation.tests[:80]}"
 
-    # What a test has left behind is an error, of its end.
+    # What a test has left behind is an error at its end.
     failed = [line for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     if tests.returncode == TESTS_FAILED and failed:
         return NOTICED, failed[0][:100]
@@ -1535,7 +1535,7 @@ def verdict_on(mutation: Mutation) -> tuple[str, str]:
 
 
 def main(words: list[str]) -> int:
-    """Try the mutations that have one of the words in their names, or all."""
+    """Try the mutations whose names contain one of the words, or all of them."""
 
     chosen = tuple(m for m in MUTATIONS if not words or any(word in m.name for word in words))
     return 1 if survivors(chosen) or not chosen else 0

@@ -1,8 +1,8 @@
-"""Wrong arguments are refused at the call, over all of the public surface.
+"""Wrong arguments are refused at the call, in the whole public surface.
 
-For each public function, class and named constructor stands here a call that works. The tests
-replace its arguments one by one: by an object of a type that nobody wants, and by values that are
-out of range. Each gets one `TypeError` or `ValueError`, which says what came.
+Each public function, class and named constructor has a row here, with a call that works. The
+tests replace its arguments one by one, by an object of a wrong type and by values out of range.
+Each replacement causes one `TypeError` or `ValueError`, which says what the argument was.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ IDENTITY = codecs.IdentityEncoder()
 
 
 class Wrong:
-    """What no parameter wants."""
+    """An object that no parameter accepts."""
 
     def __repr__(self) -> str:
         return "<wrong>"
@@ -56,7 +56,7 @@ class Target:
         """Publish."""
 
     async def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
 
 async def chunks() -> AsyncIterator[bytes]:
@@ -79,7 +79,7 @@ class Row:
 
     Args:
         arguments: The arguments of the call that works.
-        values: Wrong values of some of them, besides a wrong type.
+        values: Wrong values of some of the arguments, in addition to a wrong type.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Row:
         self.values = values or {}
 
     def arguments(self) -> Arguments:
-        """Make the arguments of a call that works."""
+        """Return the arguments of a call that works."""
 
         made = self._arguments
         return dict(made() if callable(made) else made)
@@ -106,19 +106,19 @@ ENDPOINT: Arguments = {
 
 
 def client_tls() -> Arguments:
-    """Make the arguments of a client's `DataTLS`."""
+    """Return the arguments of a client's `DataTLS`."""
 
     return {"context": client_context(), "session": None, "server_hostname": HOST_NAME}
 
 
 def server_tls() -> Arguments:
-    """Make the arguments of a server's `DataTLS`."""
+    """Return the arguments of a server's `DataTLS`."""
 
     return {"context": server_certificate().session_context()}
 
 
 def transfer(**arguments: object) -> Call:
-    """Make the arguments of a transfer, whose connection is never made."""
+    """Return the arguments of a transfer, whose connection is never made."""
 
     return lambda: {
         "connection": opening.connect_active(ADDRESS, control_peer=HOST),
@@ -479,7 +479,7 @@ ROWS: dict[str, Row] = {
 
 
 EXEMPT = {
-    # What ftpdata makes itself, for users to read.
+    # Values that only ftpdata makes, for users to read.
     "opening.ActiveEndpoint": "made by connect_active",
     "opening.Advertisement": "made by advertise",
     "opening.PassiveEndpoint": "made by listen_passive",
@@ -504,7 +504,7 @@ EXEMPT = {
     "codecs.IdentityDecoder": "has no parameters",
     "codecs.IdentityEncoder": "has no parameters",
     "opening.Endpoint": "abstract; its subclasses are checked",
-    # With tests of their own.
+    # With their own tests.
     "codecs.chain_decoders": "takes any number of decoders: tests/codecs/test_chain.py",
     "codecs.chain_encoders": "takes any number of encoders: tests/codecs/test_chain.py",
     "connection.FileConsumer": "takes a file: tests/connection/test_file_consumer.py",
@@ -513,7 +513,7 @@ EXEMPT = {
     "contracts.require_consumer": "a check itself: tests/test_contracts.py",
     "contracts.require_methods": "a check itself: tests/test_contracts.py",
     "contracts.require_producer": "a check itself: tests/test_contracts.py",
-    # Called with what has just been caught.
+    # Called with an exception that was just caught.
     "errors.error_for_end": "takes an End, and raises ValueError for a clean one: test_errors.py",
     "errors.error_for_oserror": "called in an except clause, and must not fail there",
     "errors.local_error": "called in an except clause, and must not fail there",
@@ -528,7 +528,7 @@ EXEMPT_MODULES = {
 
 
 def public_callables() -> Iterator[tuple[str, Callable[..., object]]]:
-    """Yield functions, classes and named constructors of the public surface, each once."""
+    """Yield the functions, classes and named constructors of the public surface, once each."""
 
     seen: set[object] = set()
     surface = Path(__file__).with_name("surface.txt").read_text("utf-8")
@@ -557,7 +557,7 @@ def public_callables() -> Iterator[tuple[str, Callable[..., object]]]:
 
 
 def find(name: str) -> Callable[..., object]:
-    """Find a public callable by the name of its row."""
+    """Return the public callable that a row names."""
 
     package, *attributes = name.split(".")
     found: Any = importlib.import_module(f"ftpdata.{package}")
@@ -568,7 +568,7 @@ def find(name: str) -> Callable[..., object]:
 
 
 def test_every_public_callable_has_a_row() -> None:
-    """Or a reason why it has none; and no row or reason is left of what is gone."""
+    """A callable without a row has a reason, and no row or reason names a callable that is gone."""
 
     public = {name for name, _ in public_callables()}
     known = {*ROWS, *EXEMPT}
@@ -578,7 +578,7 @@ def test_every_public_callable_has_a_row() -> None:
 
 
 async def call(name: str, arguments: Arguments) -> None:
-    """Call, up to the first suspension of what is asynchronous; leave nothing behind."""
+    """Call a callable, an asynchronous one up to its first suspension; leave nothing running."""
 
     made = find(name)(**arguments)
     if inspect.isasyncgen(made):
@@ -595,7 +595,7 @@ async def call(name: str, arguments: Arguments) -> None:
 
 @contextlib.contextmanager
 def arguments_of(row: Row) -> Iterator[Arguments]:
-    """Give the arguments of a call that works, and close what is left of them."""
+    """Yield the arguments of a call that works, and close them afterwards."""
 
     arguments = row.arguments()
     try:
@@ -610,7 +610,7 @@ def arguments_of(row: Row) -> Iterator[Arguments]:
 
 @pytest.mark.parametrize("name", ROWS)
 async def test_a_wrong_argument_is_refused_at_the_call(name: str) -> None:
-    """By one error, which shows what came."""
+    """There is one error, which shows what the argument was."""
 
     row = ROWS[name]
     for parameter in inspect.signature(find(name)).parameters:

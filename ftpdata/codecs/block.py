@@ -34,7 +34,7 @@ class BlockEncoder:
     be held back. It ends the file, not the connection.
 
     Args:
-        records: How records stand in the file, for record structure; None for file structure.
+        records: How records are stored in the file, for record structure; None for file structure.
         offset: Where in the file the transfer begins, in bytes.
     """
 
@@ -88,7 +88,7 @@ class BlockDecoder(RecordingDecoder):
     With file structure, an end-of-record code means nothing and is ignored.
 
     Args:
-        records: How records stand in the file, for record structure; None for file structure.
+        records: How records are stored in the file, for record structure; None for file structure.
         limits: What the peer may ask.
     """
 

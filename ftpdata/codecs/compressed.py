@@ -62,7 +62,7 @@ class CompressedEncoder:
 
     Args:
         filler: The filler byte, see `FILLERS`.
-        records: How records stand in the file, for record structure; None for file structure.
+        records: How records are stored in the file, for record structure; None for file structure.
         offset: Where in the file the transfer begins, in bytes.
     """
 
@@ -171,7 +171,7 @@ class CompressedDecoder(RecordingDecoder):
 
     Args:
         filler: The filler byte, see `FILLERS`.
-        records: How records stand in the file, for record structure; None for file structure.
+        records: How records are stored in the file, for record structure; None for file structure.
         limits: What the peer may ask.
     """
 

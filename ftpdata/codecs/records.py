@@ -16,7 +16,7 @@ __all__ = ["Records"]
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
 class Records:
-    """How the records of a file with record structure stand in its bytes (RFC 959 §3.1.2.2).
+    """How the bytes of a file with record structure store its records (RFC 959 §3.1.2.2).
 
     With neither `end` nor `length`, the whole file is sent as one record. Records that are
     received are joined, with `end` after each if it is set.
@@ -53,7 +53,7 @@ class RecordCutter:
     """Cuts the bytes of a file into its records, or parts of records where the data are split.
 
     Args:
-        records: How records stand in the file.
+        records: How records are stored in the file.
         offset: Where in the file the transfer begins, in bytes.
 
     Attributes:

@@ -67,7 +67,7 @@ def check_supported(parameters: TransferParameters) -> None:
 def encoder_for(
     parameters: TransferParameters, *, options: CodecOptions = DEFAULT_OPTIONS, offset: int = 0
 ) -> TransferEncoder:
-    """Make the encoder for one transfer that sends.
+    """Return the encoder for one transfer that sends.
 
     Args:
         parameters: TYPE, STRU and MODE in effect.
@@ -120,7 +120,7 @@ def decoder_for(
     on_marker: Callable[[RestartMarker], None] | None = None,
     on_suspect: Callable[[SuspectData], None] | None = None,
 ) -> TransferDecoder:
-    """Make the decoder for one transfer that receives.
+    """Return the decoder for one transfer that receives.
 
     Args:
         parameters: TYPE, STRU and MODE in effect.
@@ -166,7 +166,7 @@ def decoder_for(
 def listing_encoder_for(
     parameters: TransferParameters, *, options: CodecOptions = DEFAULT_OPTIONS
 ) -> TransferEncoder:
-    """Make the encoder for a listing, whose lines end in CRLF.
+    """Return the encoder for a listing, whose lines end in CRLF.
 
     A listing is text, whatever TYPE says about files: EBCDIC with TYPE E, ASCII with any other
     (RFC 959 §4.1.3, LIST). STRU and MODE apply to it as to any file.

@@ -30,7 +30,7 @@ class StreamRecordEncoder:
     """Stream mode with record structure: two-byte control codes (RFC 959 §3.4.1).
 
     Args:
-        records: How records stand in the file.
+        records: How records are stored in the file.
         offset: Where in the file the transfer begins, in bytes.
     """
 
@@ -69,7 +69,7 @@ class StreamRecordDecoder(RecordingDecoder):
     """Stream mode with record structure: two-byte control codes (RFC 959 §3.4.1).
 
     Args:
-        records: How records stand in the file.
+        records: How records are stored in the file.
         limits: What the peer may ask.
     """
 

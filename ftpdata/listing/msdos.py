@@ -82,7 +82,7 @@ def format_msdos_line(
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """Return the pattern of a line: compiled for the first one, since servers only write."""
+    """Return the pattern of a line, compiled on first use, since servers only write."""
 
     return re.compile(
         r"""

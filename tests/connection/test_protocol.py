@@ -343,7 +343,7 @@ async def test_a_tls_cut_is_not_an_end_of_file(close_notify: bool, end: End) -> 
 
 
 async def test_the_first_end_stands() -> None:
-    """What fails as a consequence of an end does not replace it."""
+    """A failure that follows from an end does not replace it."""
 
     dtp, transport, _, waiter = receiving()
     dtp.abort(End.STALLED, "no progress")
@@ -970,7 +970,7 @@ async def test_two_dtps_back_to_back() -> None:
 
 
 async def test_what_a_dtp_says_of_itself() -> None:
-    """The representation names state and peer; the peer is an address or nothing."""
+    """The repr has the state and the peer, which is an address or nothing."""
 
     dtp = DTP()
     assert repr(dtp) == "<DTP not connected peer=None sent=0 received=0>"
@@ -1028,7 +1028,7 @@ async def test_a_list_response_is_one_line() -> None:
 async def test_an_idle_producer_is_stopped_when_its_peer_is_gone(
     is_half_closed: bool, has_written: bool
 ) -> None:
-    """Nobody reads or writes then; a peer that has only closed its own direction is not gone."""
+    """Nothing reads or writes then; a peer that has only closed its own direction is not gone."""
 
     dtp, peer = await real()
     producer = RecordingPushProducer(dtp, [])
@@ -1050,7 +1050,7 @@ async def test_an_idle_producer_is_stopped_when_its_peer_is_gone(
 
 @only_linux
 async def test_a_peer_that_is_gone_before_anybody_sends() -> None:
-    """As while the host still looks for the file: the transfer that is begun then fails at once."""
+    """A host may still be looking for the file then; the transfer that it begins fails at once."""
 
     dtp, peer = await real()
     reset(peer)
@@ -1061,9 +1061,9 @@ async def test_a_peer_that_is_gone_before_anybody_sends() -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOBUFS, errno.ENOMEM, errno.EIO])
 async def test_an_error_of_the_system_is_a_reset_for_the_peer(code: int) -> None:
-    """An event loop closes a socket that fails with an end of file: the file is cut all the same.
+    """The file is cut, although an event loop closes a failed socket with an end of file.
 
-    This is what asyncio and uvloop do when `send` fails: they tell, and close.
+    asyncio and uvloop do this when `send` fails: they report the error, and close.
     """
 
     dtp, peer = await real()
