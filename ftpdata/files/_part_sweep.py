@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import time
 from collections.abc import Callable
 
@@ -110,6 +111,8 @@ class Sweep:
         finally:
             let_go(fd)
 
+        # If there is not enough time for all, each has its turn one day.
+        random.shuffle(below)
         return below
 
     def _look_at_file(self, dir_fd: int, name: bytes, path: bytes) -> None:

@@ -214,8 +214,8 @@ class PartStore:
         is removed. Call it at the start and then every hour.
 
         Args:
-            timeout: Seconds after which it stops where it is. What it has not seen is seen the
-                next time.
+            timeout: Seconds after which it stops where it is. Each time it goes through the
+                directories in another order.
             temporary_age: Seconds that nobody may have written to a temporary file without a
                 lock, so that it is removed.
 

@@ -190,14 +190,15 @@ class FileTarget:
         calls.lives_in_memory = lives_in_memory
         opened: list[FileTarget] = []
 
-        def work() -> FileTarget:
-            if callable(path):
-                found, directory = path()
-            else:
-                found, directory = path, os.dup(dir_fd) if dir_fd is not None else None
+        way = _Way(path, dir_fd)
 
+        def work() -> FileTarget:
+            found, directory = way.take()
             try:
                 place = wish.place(Location(found, directory), is_taken_over=is_taken_over)
+            except LockHeld:
+                way.give_back(found, directory)
+                raise
             except BaseException:
                 let_go(directory)
                 raise
@@ -212,17 +213,20 @@ class FileTarget:
 
         is_taken_over = False
         until = asyncio.get_running_loop().time() + TAKEOVER_PATIENCE
-        while True:
-            try:
-                with ERRORS_OF_NAMES:
-                    return await calls.run(work, is_short=True)
-            except asyncio.CancelledError:
-                await calls.clean_up(let_go_of_target, at_once=True)
-                raise
-            except LockHeld as held:
-                assert parts is not None
-                is_taken_over = True
-                await parts.take_over(held, until)
+        try:
+            while True:
+                try:
+                    with ERRORS_OF_NAMES:
+                        return await calls.run(work, is_short=True)
+                except LockHeld as held:
+                    assert parts is not None
+                    is_taken_over = True
+                    await parts.take_over(held, until)
+        except asyncio.CancelledError:
+            await calls.clean_up(let_go_of_target, at_once=True)
+            raise
+        finally:
+            way.close()
 
     @property
     def is_spooled(self) -> bool:
@@ -448,6 +452,45 @@ class FileTarget:
 
         self._is_store_known = True
         self._calls.lives_in_memory = on_memory(fd)
+
+
+class _Way:
+    """The way to a file, found once, however often it is tried to open what is there.
+
+    Args:
+        path: See `FileTarget.open`.
+        dir_fd: See `FileTarget.open`.
+    """
+
+    def __init__(
+        self, path: FilePath | Callable[[], tuple[FilePath, int | None]], dir_fd: int | None
+    ) -> None:
+        self._path = path
+        self._dir_fd = dir_fd
+        self._found: tuple[FilePath, int | None] | None = None
+
+    def take(self) -> tuple[FilePath, int | None]:
+        """Return the path and the descriptor that it starts from, which is the caller's."""
+
+        found, self._found = self._found, None
+        if found is not None:
+            return found
+        if callable(self._path):
+            return self._path()
+
+        return self._path, None if self._dir_fd is None else os.dup(self._dir_fd)
+
+    def give_back(self, path: FilePath, directory: int | None) -> None:
+        """Keep what `take` returned, for another try."""
+
+        self._found = path, directory
+
+    def close(self) -> None:
+        """Let go of what was given back."""
+
+        found, self._found = self._found, None
+        if found is not None:
+            let_go(found[1])
 
 
 @attrs.frozen(kw_only=True)

@@ -370,6 +370,38 @@ async def test_a_resumption_takes_over(tmp_path: Path, ann: PartOwner) -> None:
     assert path.read_bytes() == NEW
 
 
+@pytest.mark.parametrize("has_end", [False, True])
+async def test_a_takeover_of_what_a_function_finds(
+    tmp_path: Path, ann: PartOwner, monkeypatch: pytest.MonkeyPatch, *, has_end: bool
+) -> None:
+    """It is found once, and its directory stays open until it is opened or given up."""
+
+    if not has_end:
+        monkeypatch.setattr("ftpdata.files.target.TAKEOVER_PATIENCE", 0.05)
+    path = tmp_path / "file"
+    first = await FileTarget.open(path, parts=ann)
+    await first.write(NEW[:HALF])
+    before = descriptors()
+    found: list[int] = []
+
+    def find() -> tuple[bytes, int]:
+        found.append(os.open(tmp_path, os.O_RDONLY))
+        return b"file", found[0]
+
+    opening = FileTarget.open(find, mode=WriteMode.RESUME, offset=100, parts=ann)
+    if has_end:
+        ends: list[asyncio.Task[None]] = []
+        first.watch_takeover(lambda: ends.append(asyncio.ensure_future(first.keep())))
+        await (await opening).commit(NEW[100:])
+        assert path.read_bytes() == NEW
+    else:
+        with pytest.raises(FileBusy):
+            await opening
+        assert descriptors() == before
+        await first.discard()
+    assert len(found) == 1
+
+
 async def test_a_takeover_before_anybody_watches(tmp_path: Path, ann: PartOwner) -> None:
     """Whoever watches later is told at once."""
 
