@@ -220,16 +220,14 @@ def seconds(_: object, attribute: attrs.Attribute[Any], value: float | None) -> 
     check_seconds(attribute.name, value)
 
 
-def check_encoding(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    """Check the name of a character set, as a validator of attrs.
+def check_encoding(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """Load a character set by its name, as a validator of attrs, after `checked`.
 
     Python imports the module of a character set when it is first used. It is better to do
     that here than in the event loop in the middle of a transfer. A name that Python does not
     know is left to whoever uses it.
     """
 
-    if not isinstance(value, str):
-        raise wrong_type(attribute.name, "the name of a character set", value)
-
+    del attribute
     with contextlib.suppress(LookupError, ValueError):
         codecs.lookup(value)
