@@ -146,7 +146,7 @@ def test_xferlog_date_is_written_in_its_own_zone() -> None:
     assert line.startswith("Sun Dec 31 23:59:59 2023 ")
 
 
-@given(st.datetimes(min_value=datetime(1000, 1, 1)))  # noqa: DTZ001 - hypothesis wants it bare
+@given(st.datetimes(min_value=datetime(1000, 1, 1)))  # noqa: DTZ001 - hypothesis requires it bare
 def test_xferlog_date_is_that_of_c(moment: datetime) -> None:
     """The date is the one of asctime(3), in English whatever the locale."""
     line = format_xferlog_line(DONE, name="x", ended_at=moment)

@@ -94,7 +94,7 @@ def test_what_is_not_there_is_refused_with_504(parameters: TransferParameters, t
 
     for attempt in (check_supported, encoder_for, decoder_for, listing_encoder_for):
         if attempt is listing_encoder_for and parameters.byte_size == 36:
-            continue  # a listing is text, whatever TYPE says of files
+            continue  # a listing is text, whatever TYPE applies to files
 
         with pytest.raises(UnsupportedParameter) as caught:
             attempt(parameters)

@@ -112,7 +112,7 @@ SIX_MONTHS = 31_556_952 // 2 // 60 * 60
     ("seconds_from_now", "date"),
     [
         (0, b"Jan 31 17:04"),
-        (54, b"Jan 31 17:04"),  # the same minute: a line cannot tell it from now
+        (54, b"Jan 31 17:04"),  # the same minute: a line cannot distinguish it from now
         (55, b"Jan 31  2026"),
         (3 * 86400, b"Feb  3  2026"),
         (-SIX_MONTHS + 60, b"Aug  2 02:11"),
@@ -463,7 +463,7 @@ CAPTURED = {
             b"-rwsr-xr-x   1 root     root            0 Feb 29  2020 old",
             entry("old", 0, OLD, 0o4755),
         ),
-        (  # a date in the future without its year: nothing tells it from last year's
+        (  # a future date without its year, which looks like last year's
             b"-rw-r--r--   1 root     root            0 Nov 26 04:42 future",
             entry("future", 0, epoch(2025, 11, 26, 4, 42)),
         ),
@@ -658,7 +658,7 @@ COLLECTED = {
             b"lrwxrwxrwx   1 root root 9 Nov 20 10:00 link",
             entry("link", 9, epoch(2026, 11, 20, 10), 0o777, "l"),
         ),
-        (  # no size tells the arrows apart: the first one counts
+        (  # no size distinguishes the arrows: the first one counts
             b"lrwxrwxrwx   1 root root 0 Nov 20 10:00 a -> b -> c",
             entry("a", 0, epoch(2026, 11, 20, 10), 0o777, "l", target="b -> c"),
         ),

@@ -1632,7 +1632,7 @@ async def turn_until(condition: Callable[[], bool]) -> None:
     """Let the event loop turn until a condition holds, a bounded number of times."""
 
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - it tells nobody
+        while not condition():  # noqa: ASYNC110 - no event reports it
             await asyncio.sleep(0)
 
 
@@ -1954,7 +1954,7 @@ async def test_an_upload_in_tls_can_be_aborted_through_its_endpoint(
         if moment != "handshake":
             await peer.handshake()
             await peer.send(b"data")
-            while moment == "running" and not endpoint.made:  # noqa: ASYNC110 - it tells nobody
+            while moment == "running" and not endpoint.made:  # noqa: ASYNC110 - no event reports it
                 await asyncio.sleep(0.001)
             for _ in range(3):
                 await asyncio.sleep(0)

@@ -57,7 +57,7 @@ class Target:
         self.calls.append("commit")
 
     async def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
         self.calls.append("discard")
 
@@ -69,7 +69,7 @@ class WithoutCommit:
         """Take data."""
 
     async def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
 
 class Plain:
@@ -82,7 +82,7 @@ class Plain:
         """Publish."""
 
     def discard(self) -> None:
-        """Throw away."""
+        """Discard the upload."""
 
 
 class OneWay(io.BytesIO):
