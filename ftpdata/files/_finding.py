@@ -13,6 +13,7 @@ from ..errors import FileBusy, FileNameNotAllowed, error_for_peer
 from ._descriptors import let_go
 from ._location import Location
 from ._names import FilePath
+from ._part_locks import HAS_LOCKS
 from ._part_place import Keeping, PartPlace
 from ._part_rules import PartStatus, Resumption, how_to_resume
 from ._places import HiddenPlace, NamedPlace, Place, SpooledPlace
@@ -77,7 +78,7 @@ def place_for_replacing(
 
     may_copy = replaced is not None and not atomic_only
     place: HiddenPlace
-    if keeping is None:
+    if keeping is None or not HAS_LOCKS:
         place = HiddenPlace(at, permissions=permissions, replaced=replaced, may_copy=may_copy)
     else:
         place = PartPlace(

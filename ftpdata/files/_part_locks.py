@@ -12,13 +12,17 @@ import errno
 import os
 import stat
 import sys
+from typing import Final
 
 from ._descriptors import let_go
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["FileKey", "LockHeld", "exists", "key_of", "lock", "lock_new", "unlink"]
+__all__ = ["HAS_LOCKS", "FileKey", "LockHeld", "exists", "key_of", "lock", "lock_new", "unlink"]
+
+HAS_LOCKS: Final = sys.platform != "win32"
+"""Whether the system has them at all. Where it has none, no upload leaves a part."""
 
 FileKey = tuple[int, int]
 """Device and inode number: what a file is, whatever its name."""

@@ -6,6 +6,7 @@ Everything here may block, and is for one worker thread at a time.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 from collections.abc import Callable
@@ -62,11 +63,16 @@ class PartPlace(HiddenPlace):
         super().__init__(at, permissions=permissions, replaced=replaced, may_copy=may_copy)
         self._owner = keeping.owner
         self._holding = keeping.holding
-        self._part: bytes = keeping.owner.path_of(at)
         self._mode: int | None = None
         self._is_locked = False
         # Where to cut the part before the first byte is written to it.
         self._cut_at: int | None = None
+
+    @functools.cached_property
+    def _part(self) -> bytes:
+        """The path of the part; most uploads are whole at once, and need none."""
+
+        return self._owner.path_of(self._at)
 
     def adopt(self, fd: int, offset: int) -> None:
         """Go on with a part that is locked. The descriptor belongs to the place, if this returns.
