@@ -318,7 +318,7 @@ ROWS: dict[str, Row] = {
     "listing.ListingEntry": Row(
         {"name": "x"},
         {
-            **dict.fromkeys(("size", "links", "uid", "gid"), ("5", 1.5, True)),
+            **dict.fromkeys(("size", "links", "uid", "gid"), COUNTS),
             "modified": ("x",),
             "type": ("d",),
         },

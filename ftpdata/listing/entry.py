@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import attrs
 
-from .._checks import check_type, wrong_type
+from .._checks import check_range, check_type, wrong_type
 from ._calendar import epoch_seconds
 from ._names import decode_name, encode_name, has_control
 
@@ -157,7 +157,7 @@ class ListingEntry:
 
     Raises:
         TypeError: A field is of a wrong type.
-        ValueError: `modified` is a date without a zone.
+        ValueError: `modified` is a date without a zone, or another number is negative.
     """
 
     name: str | bytes = attrs.field(eq=_text)
@@ -186,14 +186,18 @@ class ListingEntry:
             and isinstance(it.group, _NAME)
             and (it.target is None or isinstance(it.target, _NAME))
             and (it.unique is None or isinstance(it.unique, str))
-            and (it.uid is None or isinstance(it.uid, int))
-            and (it.gid is None or isinstance(it.gid, int))
+            and (it.uid is None or (isinstance(it.uid, int) and it.uid >= 0))
+            and (it.gid is None or (isinstance(it.gid, int) and it.gid >= 0))
+            and it.size >= 0
+            and it.links >= 0
             and not (it.size is True or it.links is True or it.uid is True or it.gid is True)
         ):
             for name, kinds, wanted in _FIELDS:
                 check_type(name, getattr(self, name), kinds, wanted)
                 if getattr(self, name) is True:
                     raise wrong_type(name, wanted, True)
+            for name in ("size", "links", "uid", "gid"):
+                check_range(name, getattr(self, name), 0)
 
         if self.modified is not None and type(self.modified) is not float:
             epoch_seconds(self.modified)
