@@ -236,12 +236,13 @@ class PartStore:
             WorkerCalls().run(lambda: self._sweep(removed, is_over, temporary_age=temporary_age))
         )
         try:
-            await asyncio.shield(task)
+            await asyncio.wait((task,))
         except asyncio.CancelledError:
             is_cancelled.set()
             await give_up(task)
             raise
 
+        task.result()
         return removed
 
     # For uploads, in worker threads
