@@ -1541,6 +1541,21 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/transfers/test_door.py::test_what_cannot_be_meant_is_refused",
     ),
     Mutation(
+        name="transfers: a file of another size than promised ends the wait, too",
+        module="ftpdata/transfers/sending.py",
+        check="            check_promise(expected_size, total_of(source, length))\n",
+        instead="            pass\n",
+        tests="tests/transfers/test_opened.py"
+        "::test_a_file_of_another_size_than_promised_waits_for_nobody",
+    ),
+    Mutation(
+        name="transfers: a descriptor that is not open is refused",
+        module="ftpdata/transfers/_door.py",
+        check="        os.get_inheritable(fd)\n",
+        instead="        pass\n",
+        tests="tests/transfers/test_door.py::test_what_cannot_be_meant_is_refused",
+    ),
+    Mutation(
         name="transfers: a failure is logged",
         module="ftpdata/transfers/_report.py",
         check="            _log(failure, failure.result)\n",

@@ -125,8 +125,8 @@ def check_source(file: object) -> None:
 
     if isinstance(file, bool) or not isinstance(file, (str, bytes, os.PathLike, int)):
         _check_file_object(file, "read", "readable")
-    elif isinstance(file, int) and file < 0:
-        raise BadArgument(f"expected a descriptor, not {file}")
+    elif isinstance(file, int):
+        _check_descriptor(file)
 
 
 def check_target(
@@ -191,6 +191,14 @@ def check_lines(lines: object) -> None:
         return
     if isinstance(lines, (str, bytes)) or not isinstance(lines, (Iterable, AsyncIterable)):
         raise _wrong("a ListingBlock, or an iterable of lines or entries", lines)
+
+
+def _check_descriptor(fd: int) -> None:
+    try:
+        # It needs no thread: no file system is asked.
+        os.get_inheritable(fd)
+    except (OSError, OverflowError):
+        raise BadArgument(f"expected an open descriptor, not {fd}") from None
 
 
 def _check_file_object(file: object, method: str, question: str) -> None:

@@ -99,9 +99,19 @@ async def send_file(
         check_source(file)
 
     report = Report(Direction.SENT, offset=offset, digest=digest)
-    pending = PendingFile(
-        lambda: FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
-    )
+
+    async def open_source() -> FileSource:
+        source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
+        try:
+            # A file that cannot keep the promise does not wait for its peer.
+            check_promise(expected_size, total_of(source, length))
+        except BaseException:
+            source.close()
+            raise
+
+        return source
+
+    pending = PendingFile(open_source)
     try:
         sent = NOTHING_SENT
         if isinstance(connection, Endpoint):
@@ -136,7 +146,6 @@ async def send_file(
             outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
             source = await pending.get()
             report.total = total_of(source, length)
-            check_promise(expected_size, report.total)
             source.position += sent.sent
             may_sendfile = parameters.is_identity and digest is None
             await _send_rest(transfer, source, outgoing, length, may_sendfile=may_sendfile)

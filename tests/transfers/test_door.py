@@ -118,6 +118,8 @@ SEND_FILE: list[tuple[str, Call, type[Exception]]] = [
     ("a text file", lambda e, _: send_file(e, io.StringIO("x")), TypeError),  # type: ignore[arg-type]
     ("a closed file", lambda e, _: send_file(e, closed_file()), ValueError),
     ("a write-only file", lambda e, _: send_file(e, OneWay()), ValueError),
+    ("a closed descriptor", lambda e, _: send_file(e, 999_999), ValueError),
+    ("fd=-1", lambda e, _: send_file(e, -1), ValueError),
     ("offset=-1", lambda e, p: send_file(e, p, offset=-1), ValueError),
     ("offset='1'", lambda e, p: send_file(e, p, offset="1"), TypeError),  # type: ignore[arg-type]
     ("length=-1", lambda e, p: send_file(e, p, length=-1), ValueError),

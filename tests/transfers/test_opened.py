@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ftpdata.deadlines import Deadlines
-from ftpdata.errors import FileUnavailable, FTPDataError, OpenTimeout
+from ftpdata.errors import FileUnavailable, FTPDataError, OpenTimeout, SizeMismatch
 from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.opening.passive import PassiveEndpoint, listen_passive
 from ftpdata.outcome import Direction, End
@@ -52,6 +52,17 @@ async def test_a_file_that_is_not_there_waits_for_nobody(kind: str, tmp_path: Pa
     )
     assert (result.direction, result.reply_code, result.bytes) == (Direction.SENT, 550, 0)
     assert not endpoint.is_open
+
+
+async def test_a_file_of_another_size_than_promised_waits_for_nobody(tmp_path: Path) -> None:
+    """What was promised to the peer cannot be sent, and nothing of the file stays open."""
+
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    result = await failed(
+        send_file(await waiting(), path, expected_size=8), SizeMismatch, End.SIZE_MISMATCH
+    )
+    assert (result.direction, result.reply_code, result.bytes) == (Direction.SENT, 451, 0)
 
 
 async def test_a_file_that_may_not_be_written_waits_for_nobody(tmp_path: Path) -> None:
