@@ -1,8 +1,9 @@
 """Checks the arguments of transfers: those that make no sense are refused at the call.
 
-A wrong type raises `TypeError`, a wrong value `BadArgument`, which is a `ValueError`.
-Both say what was expected and what came instead. No byte has been moved by then, and the
-connection is aborted, so that the peer does not wait in vain.
+A wrong type raises `TypeError`, a wrong value `BadArgument`, which is a `ValueError`; what a peer
+may ask for and nobody here can do is `UnsupportedParameter`. All say what was expected and what
+came instead. No byte has been moved by then, and the connection is aborted, so that the peer does
+not wait in vain.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 import anyio
 
 from ..codecs.options import CodecOptions
+from ..codecs.selection import check_supported
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
+from ..digests import Digest
 from ..errors import BadArgument, FTPDataError, error_for_peer
 from ..files.parts import PartOwner
 from ..files.target import FileTarget
@@ -76,7 +79,7 @@ def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
             if not isinstance(connection, _CONNECTIONS):
                 raise _wrong("a DTP, an Endpoint or a ReusableConnection", connection)
         yield
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, FTPDataError) as error:
         if isinstance(error, FTPDataError):
             Report(direction).failure(error, 0)
         for connection in connections:
@@ -94,6 +97,7 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
     Raises:
         TypeError: An argument has a wrong type.
         BadArgument: A number is negative. Reply 501.
+        UnsupportedParameter: There is no such digest, or no codec for the parameters. Reply 504.
     """
 
     for name, value in arguments.items():
@@ -108,11 +112,19 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
             if not callable(value):
                 raise _wrong(f"a callable as {name}", value)
         elif name in _TYPES:
-            kind = _TYPES[name]
-            if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
-                raise _wrong(f"{kind.__name__} as {name}", value)
-            if isinstance(value, int) and value < 0:
-                raise BadArgument(f"expected a descriptor as {name}, not {value}")
+            _check_kind(name, value, _TYPES[name])
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+        raise _wrong(f"{kind.__name__} as {name}", value)
+    if isinstance(value, int) and value < 0:
+        raise BadArgument(f"expected a descriptor as {name}, not {value}")
+
+    if isinstance(value, TransferParameters):
+        check_supported(value)
+    elif name == "digest" and isinstance(value, str):
+        Digest(value)
 
 
 def check_source(file: object) -> None:

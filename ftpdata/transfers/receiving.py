@@ -122,7 +122,7 @@ async def receive_file(
         with at_the_door(Direction.RECEIVED, connection):
             check_arguments(locals())
             check_target(target, offset=offset, append=append, resume=resume)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, FTPDataError) as error:
         await _let_go_of_refused(target, error)
         raise
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from ftpdata.addresses import HostPort
-from ftpdata.errors import BadArgument, DataConnectionError
+from ftpdata.errors import BadArgument, DataConnectionError, UnsupportedParameter
 from ftpdata.opening.active import connect_active
 from ftpdata.opening.endpoint import Endpoint
 from ftpdata.outcome import End
+from ftpdata.parameters import Structure, TransferParameters
 from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import (
     receive_file,
@@ -176,6 +177,34 @@ async def test_what_cannot_be_meant_is_refused(
     with pytest.raises(Exception, match="refused at its call"):
         await gave.open()
     assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+
+
+PAGES = TransferParameters(structure=Structure.PAGE)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda endpoint, path: send_file(endpoint, path, digest="nonsense"),
+        lambda endpoint, path: send_file(endpoint, path, parameters=PAGES),
+        lambda endpoint, path: receive_file(endpoint, path, digest="nonsense"),
+        lambda endpoint, path: receive_file(endpoint, path, parameters=PAGES),
+        lambda endpoint, _: send_listing(endpoint, [b"x"], parameters=PAGES),
+        lambda endpoint, _: send_stream(endpoint, chunks(), digest="nonsense"),
+        lambda one, _: relay(one, endpoint(), digest="nonsense"),
+    ],
+)
+async def test_what_nobody_can_do_waits_for_no_peer(call: Call, tmp_path: Path) -> None:
+    """It is 504 at the call: nothing listens at the address, and nobody finds that out."""
+
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with pytest.raises(UnsupportedParameter) as caught:
+        await call(endpoint(), path)
+
+    assert caught.value.reply_code == 504
+    assert caught.value.result is not None
+    assert path.read_bytes() == b"content"
 
 
 @pytest.mark.parametrize("wrong", [None, "127.0.0.1:20", 9999])
