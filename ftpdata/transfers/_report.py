@@ -197,8 +197,16 @@ class Report:
         return FILE_DONE if end is End.CLEAN and self.keep_open else end.reply_code
 
 
+_RAISED_HERE = frozenset({End.CONSUMER_FAILED, End.PRODUCER_FAILED})
+"""The ends of transfers that the connection and its peer have not brought about."""
+
+
 def _log(failure: FTPDataError, result: TransferResult) -> None:
-    """Log a failure on one line, with its traceback if somebody here has to act."""
+    """Log a failure on one line, with its traceback if something on this side has raised it.
+
+    It is an error of this side only if somebody here has to act: a file that is not there is the
+    client's mistake, or a defect of the host's, and only the traceback shows which.
+    """
 
     is_ours = isinstance(failure, LocalError | InsufficientStorage)
     logger.log(
@@ -209,5 +217,5 @@ def _log(failure: FTPDataError, result: TransferResult) -> None:
         result.end.value,
         result.bytes,
         printable(in_words(str, failure)),
-        exc_info=failure if is_ours else None,
+        exc_info=failure if failure.end in _RAISED_HERE else None,
     )

@@ -109,7 +109,7 @@ SECRET = "PUT https://store.example/?Signature=abc\r\n226 forged"
 async def test_a_failure_is_logged_once(
     error: Exception, level: int, end: End, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has it in full, on one line, with a traceback if this side has failed."""
+    """The log has it in full, on one line, with a traceback if this side has raised it."""
 
     report = Report(Direction.RECEIVED)
     report.meet(Wire())
@@ -127,7 +127,7 @@ async def test_a_failure_is_logged_once(
     assert line.startswith(f"received, peer 192.0.2.1:40000: {end.value} after 12 bytes: ")
     assert "Signature=abc" in line
     assert line.isprintable()
-    assert bool(record.exc_info) is (level == logging.ERROR)
+    assert bool(record.exc_info) is (end is End.CONSUMER_FAILED)
 
 
 class WithReply(RuntimeError):
