@@ -58,13 +58,13 @@ def _test(session: nox.Session, *options: str) -> None:
 
 
 def _share(part: int) -> str:
-    """Name one of 21 parts of the tests, each with tests of every file.
+    """Name one of 31 parts of the tests, each with tests of every file.
 
     An odd number, since the tests of one loop alternate with those of the other; and one that
-    leaves a minute or two of them for each Python.
+    leaves a minute of them for each Python.
     """
 
-    return f"--share={part}/21"
+    return f"--share={part}/31"
 
 
 @nox.session
@@ -84,14 +84,14 @@ def tests(session: nox.Session) -> None:
         # A few tests cover little.
         return
 
+    if sys.platform != "win32":
+        session.run("pytest", "-n", "auto", "--loop=uvloop", "-k", "uvloop")
     if sys.platform == "linux":
         # The fast paths run only here.
         pure = PROJECT["tool"]["ftpdata"]["layers"]["pure"]
         modules = ",".join(f"ftpdata/{module.replace('.', '/')}.py" for module in pure)
         session.run("coverage", "report")
         session.run("coverage", "report", f"--include={modules}", "--fail-under=100")
-    if sys.platform != "win32":
-        session.run("pytest", "-n", "auto", "--loop=uvloop", "-k", "uvloop")
 
 
 @nox.session(python=PYTHONS)

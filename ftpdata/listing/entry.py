@@ -196,8 +196,9 @@ class ListingEntry:
                 check_type(name, getattr(self, name), kinds, wanted)
                 if getattr(self, name) is True:
                     raise wrong_type(name, wanted, True)
-            for name in ("size", "links", "uid", "gid"):
-                check_range(name, getattr(self, name), 0)
+            # All types are right, so a number is negative: the lowest one is.
+            lowest = min(("size", "links", "uid", "gid"), key=lambda name: getattr(self, name) or 0)
+            check_range(lowest, getattr(self, lowest), 0)
 
         if self.modified is not None and type(self.modified) is not float:
             epoch_seconds(self.modified)

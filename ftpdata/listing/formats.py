@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from .._checks import check_call, wrong_type
+from .._checks import check_call
 from .entry import ListingEntry
 from .eplf import parse_eplf_line
 from .msdos import parse_msdos_line
@@ -44,9 +44,6 @@ def parse_list_line(
     """
 
     check_call(parse_list_line, locals())
-    if not isinstance(line, bytes | bytearray):
-        raise wrong_type("line", "bytes, as they came", line)
-
     if line.startswith(b"+"):
         return parse_eplf_line(line)
 
