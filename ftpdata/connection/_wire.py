@@ -97,11 +97,17 @@ class Wire:
         self.peername: Any = None
         self.tls: ssl.SSLObject | None = None
         self.channel: Any = None
-        self.written = self.sent = self.received = self.held_size = 0
-        self.has_writer = self.is_full = self.eof_sent = self.eof_received = False
+        self.written: int = 0
+        self.sent: int = 0
+        self.received: int = 0
+        self.held_size: int = 0
+        self.has_writer: bool = False
+        self.is_full: bool = False
+        self.eof_sent: bool = False
+        self.eof_received: bool = False
         self.delivery: DeliveryWatch | None = None
-        self.is_reading = True
-        self.is_held_back = False
+        self.is_reading: bool = True
+        self.is_held_back: bool = False
         # Mostly there are neither: empty tuples take no memory.
         self.held: list[bytes] | tuple[()] = ()
         # Those who wait for room to write.

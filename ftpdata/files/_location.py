@@ -42,7 +42,9 @@ class Location:
 
     def __init__(self, path: FilePath, directory: int | None) -> None:
         self.name: bytes = os.fsencode(path)
-        self.dir_fd = directory
+        self.dir_fd: int | None = directory
+        self.directory: bytes
+        self.base: bytes
         self.directory, self.base = os.path.split(self.name)
         if not self.base:
             raise FileUnavailable("is a directory" if self.name else "expected a name")

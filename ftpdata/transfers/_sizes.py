@@ -24,7 +24,7 @@ class SizeCheck:
         self, expected: int | None, limit: int | None, *, came_before: int = 0
     ) -> None:
         self.expected = expected
-        self.fell_short = False
+        self.fell_short: bool = False
         self._allowed = limit
         self._limit = None if limit is None else max(0, limit - came_before)
 
