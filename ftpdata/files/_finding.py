@@ -21,6 +21,12 @@ from ._places import HiddenPlace, NamedPlace, Place, SpooledPlace
 __all__ = ["place_for_new", "place_for_replacing", "place_for_resuming"]
 
 
+def _regular(found: os.stat_result | None) -> os.stat_result | None:
+    """Return the status of what an upload replaces: a regular file."""
+
+    return found if found is not None and stat.S_ISREG(found.st_mode) else None
+
+
 def place_for_new(at: Location, *, permissions: int) -> Place:
     """Find the place for an upload whose name must be new.
 
@@ -69,7 +75,7 @@ def place_for_replacing(
     """
 
     found = at.status_of_writable()
-    replaced = found if found is not None and stat.S_ISREG(found.st_mode) else None
+    replaced = _regular(found)
     can_make = at.may_make_files()
     if replaced is not None and not (can_make and not at.keeps_file(replaced)):
         if atomic_only:
@@ -160,7 +166,7 @@ def _place_of_part(
     try:
         how = how_to_resume(offset, part, None if found is None else found.st_ctime_ns)
         if how is Resumption.PART:
-            replaced = found if found is not None and stat.S_ISREG(found.st_mode) else None
+            replaced = _regular(found)
             place = PartPlace(
                 at,
                 keeping,

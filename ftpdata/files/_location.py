@@ -10,7 +10,10 @@ from ._descriptors import let_go
 from ._names import FilePath
 from ._part_rules import temporary_name
 
-__all__ = ["Location"]
+__all__ = ["PRIVATE", "Location"]
+
+PRIVATE = 0o600
+"""Permissions of what nobody but its owner reads."""
 
 WRITE = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # A link is not followed, a FIFO that was put there just now not waited for.

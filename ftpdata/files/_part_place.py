@@ -16,8 +16,8 @@ import attrs
 from . import _part_locks as locks
 from ._attributes import hand_on_attributes
 from ._descriptors import let_go
-from ._location import Location
-from ._places import PRIVATE, HiddenPlace
+from ._location import PRIVATE, Location
+from ._places import HiddenPlace
 from .parts import Holding, PartOwner
 
 __all__ = ["Keeping", "PartPlace"]

@@ -26,16 +26,13 @@ from . import _part_locks as locks
 from ._attributes import hand_on_attributes
 from ._descriptors import let_go, write_all
 from ._libc import rename_to_new, reserve
-from ._location import Location, require_file
+from ._location import PRIVATE, Location, require_file
 from ._names import FilePath
 
-__all__ = ["PRIVATE", "HiddenPlace", "NamedPlace", "Place", "SpooledPlace"]
+__all__ = ["HiddenPlace", "NamedPlace", "Place", "SpooledPlace"]
 
 PIECE = 1024 * 1024
 """Bytes that are copied at a time."""
-
-PRIVATE = 0o600
-"""Permissions of what nobody but its owner reads."""
 
 _NOT_REPLACED = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY})
 """What the system says where a name may not be given to another file; EBUSY of a mount point."""

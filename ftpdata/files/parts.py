@@ -58,7 +58,7 @@ from . import _part_locks as locks
 from . import _part_rules as rules
 from ._descriptors import let_go
 from ._libc import rename_to_new
-from ._location import Location
+from ._location import PRIVATE, Location
 from ._names import FilePath
 from ._part_locks import FileKey, LockHeld
 from ._part_rules import KeptPart, PartLimits, PartStatus, RemovedPart, is_reserved
@@ -83,8 +83,6 @@ __all__ = [
     "is_reserved",
     "remove_reserved",
 ]
-
-PRIVATE = 0o600
 
 TAKEOVER_PATIENCE = 5.0
 """Seconds that a resumption waits for the transfer that it takes a part over from."""
