@@ -153,7 +153,7 @@ def interop(session: nox.Session) -> None:
     """
 
     _install(session, "test")
-    session.run("pytest", "tests/interop", *session.posargs)
+    session.run("pytest", "tests/interop", "-n", "auto", *session.posargs)
 
 
 @nox.session

@@ -44,8 +44,11 @@ SLOW_RATE = 500_000
 It leaves time to abort a transfer, and a REST that is ignored cannot fill the disk.
 """
 
-_results = pytest.StashKey[table.Results]()
+_results = pytest.StashKey["Results"]()
 _verdict = pytest.StashKey[str]()
+
+_CASE = "case"
+"""The property of a report that names the case."""
 
 
 # Servers
@@ -293,11 +296,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+class Results:
+    """How each case has ended: what every worker reports, or the only process itself."""
+
+    def __init__(self) -> None:
+        self.found: table.Results = {}
+        self._cases = {str(case): case for client in CLIENTS for case in table.cases_of(client)}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Record how a test of a client ended, with its set-up and tear-down."""
+
+        name = dict(report.user_properties).get(_CASE)
+        if name is None:
+            return
+
+        case = self._cases[str(name)]
+        if report.failed:
+            self.found[case] = False
+        elif report.passed and report.when == "call":
+            self.found.setdefault(case, True)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Begin without results."""
 
-    config.stash[_results] = {}
+    config.stash[_results] = results = Results()
     config.stash[_verdict] = ""
+    config.pluginmanager.register(results)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let the reports of a test name its case: they go from a worker to the main process."""
+
+    if (case := _case(item)) is not None:
+        item.user_properties.append((_CASE, str(case)))
 
 
 def pytest_report_header() -> list[str]:
@@ -307,27 +339,14 @@ def pytest_report_header() -> list[str]:
     return ["clients: " + ", ".join(found)]
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
-    """Record how a test of a client ended, with its set-up and tear-down."""
-
-    report: pytest.TestReport = yield  # type: ignore[assignment]
-    case = _case(item)
-    if case is not None:
-        results = item.config.stash[_results]
-        if report.failed:
-            results[case] = False
-        elif report.passed and report.when == "call":
-            results.setdefault(case, True)
-    return report  # type: ignore[return-value]
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the table, or compare it with the README."""
 
     config = session.config
+    if hasattr(config, "workerinput"):
+        # The main process has the results of all workers of pytest-xdist.
+        return
+
     try:
         verdict = _settle_table(config, has_failures=session.testsfailed > 0)
     except table.BadTable as error:
@@ -341,7 +360,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
     """Do with the table what the options say; return the outcome."""
 
-    results = config.stash[_results]
+    results = config.stash[_results].found
     clients = [client for client in CLIENTS if not client.is_optional]
     complete = [client for client in clients if table.is_complete(client, results)]
     columns = [table.Column.of(client, client.version or "?", results) for client in complete]

@@ -83,11 +83,12 @@ def _neighbours(hosts: list[str], stack: contextlib.ExitStack) -> list[list[sock
         ports = range(first, first + PORTS + 1)
         with contextlib.ExitStack() as tried:
             try:
-                for port in ports:
-                    tried.enter_context(_listen(BEHIND, port)).close()
                 listeners = [
                     [tried.enter_context(_listen(host, port)) for host in hosts] for port in ports
                 ]
+                # These ports are no other test's now, so it cannot be disturbed by this.
+                for port in ports:
+                    _listen(BEHIND, port).close()
             except OSError:
                 continue
 
