@@ -48,12 +48,14 @@ from __future__ import annotations
 
 from .conformance import check_consumer, check_producer
 from .faults import Cut, half_close, receive_then_cut, reset, send_then_cut, tcp_pair
+from .client import Failure, Reply, ScriptedClient, ScriptedStream, Truncated
 from .recording import (
     ConformanceError,
     RecordingConsumer,
     RecordingPullProducer,
     RecordingPushProducer,
 )
+from .server_check import CheckResult, Outcome, Protection, ServerUnderTest, check_server
 from .sweep import sweep
 from .target_conformance import check_resumable_target, check_upload_target
 from .transport import MemoryTransport, pair

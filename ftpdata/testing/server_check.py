@@ -1,0 +1,158 @@
+"""Checks a whole server, one's own or anybody else's, over its control connection.
+
+`check_server` tries what the field knows: the replies of commands, who may connect to a
+passive port, what becomes of an upload that is cut, what ABOR does in each phase, how TLS
+ends. ``python -m ftpdata.testing HOST PORT`` does the same from the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import attrs
+
+from ._checks import (
+    CHECKS,
+    Check,
+    NotOffered,
+    Outcome,
+    Protection,
+    ServerUnderTest,
+    Trial,
+)
+from .client import Failure, ScriptedClient
+
+__all__ = ["CheckResult", "Outcome", "Protection", "ServerUnderTest", "check_server"]
+
+CHECK_LIMIT = 20.0
+"""Seconds for one check."""
+
+SLOW_CHECK_LIMIT = 120.0
+"""Seconds for one slow check."""
+
+
+@attrs.frozen
+class CheckResult:
+    """How one check has ended.
+
+    Attributes:
+        name: The check.
+        result: How it has ended.
+        why: One line: what was wrong, or why it was not made; empty if it passed.
+        source: Where it is written what a server has to do, or who got it wrong.
+        sentence: What a good server does.
+        seconds: How long the check took.
+    """
+
+    name: str
+    result: Outcome
+    why: str
+    source: str
+    sentence: str
+    seconds: float = attrs.field(eq=False)
+
+
+async def check_server(
+    server: ServerUnderTest,
+    *,
+    only: Sequence[str] = (),
+    on_result: Callable[[CheckResult], object] | None = None,
+) -> list[CheckResult]:
+    """Check a server.
+
+    The files of the run are in a directory of its own in `ServerUnderTest.writable`, which
+    is deleted at the end.
+
+    Args:
+        server: The server, and what may be done to it.
+        only: Names of the checks that run; all if empty.
+        on_result: Called with each result as it comes.
+
+    Returns:
+        A result for each check, in the order in which they ran.
+
+    Raises:
+        ValueError: There is no check of that name.
+        Failure: The server cannot be logged in to, or the directory of the run cannot be
+            made.
+        OSError: The server cannot be reached.
+    """
+
+    for name in only:
+        if name not in CHECKS:
+            raise ValueError(f"expected names of checks ({', '.join(CHECKS)}), not {name!r}")
+
+    results = []
+    async with _directory(server) as directory:
+        for name, check in CHECKS.items():
+            if only and name not in only:
+                continue
+            result = await _run(check, Trial(server, directory))
+            results.append(result)
+            if on_result is not None:
+                on_result(result)
+
+    return results
+
+
+async def _run(check: Check, trial: Trial) -> CheckResult:
+    began = time.monotonic()
+    result, why = Outcome.PASS, ""
+    limit = SLOW_CHECK_LIMIT if check.is_slow else CHECK_LIMIT
+    try:
+        if check.is_slow and not trial.server.is_slow_allowed:
+            trial.not_offered("needs --allow-slow")
+        async with asyncio.timeout(limit):
+            await check.run(trial)
+    except NotOffered as error:
+        result, why = Outcome.NOT_OFFERED, str(error)
+    except Failure as error:
+        result, why = Outcome.FAIL, str(error)
+    except TimeoutError:
+        result, why = Outcome.FAIL, f"it did not end in {limit:g} s"
+    except OSError as error:
+        result, why = Outcome.FAIL, f"a connection broke: {error.strerror or error}"
+    else:
+        if trial.warnings:
+            result, why = Outcome.WARNING, "; ".join(trial.warnings)
+
+    why = " ".join(why.split())
+    return CheckResult(
+        check.name, result, why, check.source, check.sentence, time.monotonic() - began
+    )
+
+
+@contextlib.asynccontextmanager
+async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
+    """Make a directory for the files of this run; delete it with all it holds."""
+
+    trial = Trial(server)
+    if server.writable is None:
+        async with trial.client():
+            yield None
+        return
+
+    path = f"{server.writable.rstrip('/')}/check-{secrets.token_hex(6)}"
+    async with trial.client() as client:
+        await client.expect(f"MKD {path}", 2)
+    try:
+        yield path
+    finally:
+        async with trial.client() as client:
+            await _remove(client, path)
+
+
+async def _remove(client: ScriptedClient, path: str) -> None:
+    """Delete the files of a directory, and the directory, as far as the server does it."""
+
+    await client.expect(f"CWD {path}", 2)
+    for name in (await client.download("NLST")).split(b"\r\n"):
+        name = name.rpartition(b"/")[2]
+        if name and (await client.command(b"DELE " + name)).kind == 5:
+            await client.command(b"RMD " + name)
+    await client.expect("CWD /", 2)
+    await client.command(f"RMD {path}")
