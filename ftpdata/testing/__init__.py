@@ -40,15 +40,19 @@ The pieces:
   that record the calls they get;
 - `tcp_pair`, `reset`, `half_close`, `send_then_cut`, `receive_then_cut`, with `Cut`:
   real sockets, and the ways in which real peers fail;
+- `check_server`: checks a whole server over its control connection, with what the field knows
+  servers get wrong; `ServerUnderTest` says which server, and what may be done to it;
+- `ScriptedClient` and `ScriptedStream`: a client that does only what it is told, and fails in
+  every way;
 - `sweep`: cancels a scenario at each of its suspensions in turn, and finds what it
   leaves open.
 """
 
 from __future__ import annotations
 
+from .client import Failure, Reply, ScriptedClient, ScriptedStream, Truncated
 from .conformance import check_consumer, check_producer
 from .faults import Cut, half_close, receive_then_cut, reset, send_then_cut, tcp_pair
-from .client import Failure, Reply, ScriptedClient, ScriptedStream, Truncated
 from .recording import (
     ConformanceError,
     RecordingConsumer,
@@ -61,15 +65,25 @@ from .target_conformance import check_resumable_target, check_upload_target
 from .transport import MemoryTransport, pair
 
 __all__ = [
+    "CheckResult",
     "ConformanceError",
     "Cut",
+    "Failure",
     "MemoryTransport",
+    "Outcome",
+    "Protection",
     "RecordingConsumer",
     "RecordingPullProducer",
     "RecordingPushProducer",
+    "Reply",
+    "ScriptedClient",
+    "ScriptedStream",
+    "ServerUnderTest",
+    "Truncated",
     "check_consumer",
     "check_producer",
     "check_resumable_target",
+    "check_server",
     "check_upload_target",
     "half_close",
     "pair",

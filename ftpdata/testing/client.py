@@ -286,7 +286,8 @@ class ScriptedStream:
         """
 
         if self._tls is not None:
-            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLSyscallError):
+            # It wants the peer's close_notify, or has met the peer's data; ours is out.
+            with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
             async with self._deadline("sending close_notify"):
                 await self._flush()
@@ -625,10 +626,16 @@ class ScriptedClient:
         _, data = await self.begin(line)
         async with data:
             content = await data.receive_all()
-            if data.tls is not None:
-                await data.end()
+            await self.leave(data)
         await self.expect_reply(2)
         return content
+
+    async def leave(self, data: ScriptedStream) -> None:
+        """Answer the end of what the server has sent: in TLS, with close_notify, if it is there."""
+
+        if data.tls is not None:
+            with contextlib.suppress(OSError):
+                await data.end()
 
     async def upload(self, line: str | bytes, content: bytes) -> Reply:
         """Run a command that receives; return its last reply, whatever it is.

@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import shutil
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 
+import anyio.to_thread
 import attrs
 
 from ._checks import (
@@ -24,7 +28,7 @@ from ._checks import (
     ServerUnderTest,
     Trial,
 )
-from .client import Failure, ScriptedClient
+from .client import Failure, ScriptedClient, ScriptedStream
 
 __all__ = ["CheckResult", "Outcome", "Protection", "ServerUnderTest", "check_server"]
 
@@ -86,6 +90,7 @@ async def check_server(
         if name not in CHECKS:
             raise ValueError(f"expected names of checks ({', '.join(CHECKS)}), not {name!r}")
 
+    server = await _resolve(server)
     results = []
     async with _directory(server) as directory:
         for name, check in CHECKS.items():
@@ -126,6 +131,28 @@ async def _run(check: Check, trial: Trial) -> CheckResult:
     )
 
 
+async def _resolve(server: ServerUnderTest) -> ServerUnderTest:
+    """Return the server with an address for its name, so that all connections go to the same."""
+
+    found = await asyncio.get_running_loop().getaddrinfo(
+        server.host, server.port, type=socket.SOCK_STREAM
+    )
+    refusal: OSError | None = None
+    for *_, address in found:
+        try:
+            stream = await ScriptedStream.connect(
+                str(address[0]), server.port, patience=server.patience
+            )
+        except OSError as error:
+            refusal = error
+        else:
+            stream.close()
+            return attrs.evolve(server, host=str(address[0]))
+
+    assert refusal is not None
+    raise refusal
+
+
 @contextlib.asynccontextmanager
 async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
     """Make a directory for the files of this run; delete it with all it holds."""
@@ -136,23 +163,43 @@ async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
             yield None
         return
 
-    path = f"{server.writable.rstrip('/')}/check-{secrets.token_hex(6)}"
+    name = f"check-{secrets.token_hex(6)}"
+    path = f"{server.writable.rstrip('/')}/{name}"
     async with trial.client() as client:
         await client.expect(f"MKD {path}", 2)
     try:
         yield path
     finally:
-        async with trial.client() as client:
-            await _remove(client, path)
+        if server.local is not None:
+            # Some of the names no server shows.
+            await anyio.to_thread.run_sync(_clear, server.local / name)
+        # What the checks have found is worth more than what they leave behind.
+        with contextlib.suppress(Failure, OSError, NotOffered):
+            async with trial.client() as client:
+                await _remove(client, path)
 
 
-async def _remove(client: ScriptedClient, path: str) -> None:
+def _clear(directory: Path) -> None:
+    for path in directory.glob("*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+async def _remove(client: ScriptedClient, path: str, *, depth: int = 3) -> None:
     """Delete the files of a directory, and the directory, as far as the server does it."""
 
     await client.expect(f"CWD {path}", 2)
-    for name in (await client.download("NLST")).split(b"\r\n"):
-        name = name.rpartition(b"/")[2]
-        if name and (await client.command(b"DELE " + name)).kind == 5:
-            await client.command(b"RMD " + name)
+    listed = await client.download("NLST")
+    for name in {line.rpartition(b"/")[2] for line in listed.split(b"\r\n")} - {b"", b".", b".."}:
+        if (await client.command(b"DELE " + name)).kind == 2:
+            continue
+        if (await client.command(b"RMD " + name)).kind != 2 and depth:
+            with contextlib.suppress(Failure):
+                inner = f"{path}/{name.decode('utf-8', 'surrogateescape')}"
+                await _remove(client, inner, depth=depth - 1)
+            await client.expect(f"CWD {path}", 2)
     await client.expect("CWD /", 2)
     await client.command(f"RMD {path}")

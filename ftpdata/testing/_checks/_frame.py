@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
 import re
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -172,12 +172,19 @@ class Trial:
         """Return an address of this machine that is not the client's.
 
         Only a server on an IPv4 loopback address can be reached from two addresses without
-        asking what this machine has.
+        asking what this machine has; and not every system has all of these addresses.
         """
 
         if not self.server.host.startswith("127."):
             self.not_offered("needs a server on 127.0.0.0/8, to come from another address")
-        return "127.0.0.77" if self.server.host != "127.0.0.77" else "127.0.0.78"
+
+        address = "127.0.0.77" if self.server.host != "127.0.0.77" else "127.0.0.78"
+        try:
+            with socket.socket() as sock:
+                sock.bind((address, 0))
+        except OSError:
+            self.not_offered(f"needs the address {address} on this machine")
+        return address
 
     # Files
 
@@ -219,7 +226,7 @@ class Trial:
         """
 
         if self.server.local is not None and self.directory is not None:
-            return await anyio.to_thread.run_sync(_read, os.fsencode(self.local() / name))
+            return await anyio.to_thread.run_sync(_read, self.local() / name)
 
         data = await client.passive()
         async with data:
@@ -230,16 +237,14 @@ class Trial:
             client.check(reply, 125, 150)
             await client.secure(data)
             content = await data.receive_all()
-            if data.tls is not None:
-                await data.end()
+            await client.leave(data)
         await client.expect_reply(2)
         return content
 
 
-def _read(path: bytes) -> bytes | None:
+def _read(path: Path) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return path.read_bytes()
     except FileNotFoundError:
         return None
 
