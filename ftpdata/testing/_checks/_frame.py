@@ -17,7 +17,16 @@ import attrs
 
 from ..client import Failure, ScriptedClient, ScriptedStream
 
-__all__ = ["CHECKS", "Check", "NotOffered", "Outcome", "Protection", "ServerUnderTest", "Trial"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "NotOffered",
+    "Outcome",
+    "Protection",
+    "ServerUnderTest",
+    "Trial",
+    "check",
+]
 
 
 class Protection(enum.Enum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ._frame import Trial, check
 
+__all__ = ["greeting_and_login"]
+
 
 @check("RFC 959 §5.4")
 async def greeting_and_login(trial: Trial) -> None:
