@@ -44,8 +44,8 @@ The pieces:
   servers get wrong; `ServerUnderTest` says which server, and what may be done to it;
 - `ScriptedClient` and `ScriptedStream`: a client that does only what it is told, and fails in
   every way;
-- `sweep`: cancels a scenario at each of its suspensions in turn, and finds what it
-  leaves open.
+- `sweep`: cancels a scenario at each of its suspensions in turn, and names what it
+  leaves: tasks, descriptors, threads, files.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,7 +18,7 @@ except ImportError:  # Windows, and Python implementations other than CPython.
 else:
     UVLOOP_FACTORY = uvloop.new_event_loop
 
-__all__ = ["LOOP_FACTORIES", "run_in_new_loop", "warm_up"]
+__all__ = ["EAGER_TASKS", "LOOP_FACTORIES", "run_in_new_loop", "start_tasks_eagerly", "warm_up"]
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -26,6 +27,23 @@ LOOP_FACTORIES: dict[str, LoopFactory | None] = {
     "uvloop": UVLOOP_FACTORY,
 }
 """The value is None if a loop is not installed."""
+
+EAGER_TASKS = sys.version_info >= (3, 12)
+"""Whether this Python has tasks that run until their first wait where they are made."""
+
+
+def start_tasks_eagerly() -> None:
+    """Let every task that is made from now on, in the loop that runs, start at once."""
+
+    def make(
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        # uvloop passes what `asyncio.eager_task_factory` of some versions of Python does not take.
+        return asyncio.Task(coroutine, loop=loop, **{**options, "eager_start": True})
+
+    factory: Any = make
+    asyncio.get_running_loop().set_task_factory(factory)
+
 
 # A transport or task that was closed or cancelled ends within a few rounds of the loop.
 _SETTLING_ROUNDS = 10
