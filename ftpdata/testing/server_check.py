@@ -171,22 +171,18 @@ async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
     try:
         yield path
     finally:
-        if server.local is not None:
-            # Some of the names no server shows.
-            await anyio.to_thread.run_sync(_clear, server.local / name)
-        # What the checks have found is worth more than what they leave behind.
-        with contextlib.suppress(Failure, OSError, NotOffered):
-            async with trial.client() as client:
-                await _remove(client, path)
+        if server.local is None or not await anyio.to_thread.run_sync(_clear, server.local / name):
+            # What the checks have found is worth more than what they leave behind.
+            with contextlib.suppress(Failure, OSError, NotOffered):
+                async with trial.client() as client:
+                    await _remove(client, path)
 
 
-def _clear(directory: Path) -> None:
-    for path in directory.glob("*"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()
+def _clear(directory: Path) -> bool:
+    """Delete a directory here, with names that no server shows; tell whether it is gone."""
+
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
 
 
 async def _remove(client: ScriptedClient, path: str, *, depth: int = 3) -> None:

@@ -1,0 +1,50 @@
+"""Each check is proved by scripted servers that have just one defect, and by one that has none.
+
+`tests.testing.proofs` says how a defect is added.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ftpdata.testing import Outcome, Protection
+from ftpdata.testing._checks._frame import CHECKS
+from tests.testing.proofs import Defect, all_defects, try_check
+
+pytestmark = pytest.mark.asyncio_only("the checks are the same on every loop")
+
+DEFECTS = all_defects()
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=str)
+async def test_a_check_finds_the_defect(defect: Defect, tmp_path: Path) -> None:
+    """It says what is wrong."""
+
+    result = await try_check(
+        defect.check,
+        tmp_path,
+        defect.session,
+        protection=defect.protection,
+        patience=defect.patience,
+        late=defect.late,
+    )
+    assert result.result is defect.result, result
+    assert defect.why in result.why
+
+
+@pytest.mark.parametrize("name", CHECKS)
+async def test_a_check_passes_a_server_without_a_defect(name: str, tmp_path: Path) -> None:
+    """In clear, and in TLS if it needs TLS."""
+
+    result = await try_check(name, tmp_path)
+    if result.result is Outcome.NOT_OFFERED:
+        result = await try_check(name, tmp_path, protection=Protection.EXPLICIT)
+    assert result.result is Outcome.PASS, result
+
+
+def test_every_check_is_proved() -> None:
+    """None has no defect that it finds, and no defect is of a check that is gone."""
+
+    assert {defect.check for defect in DEFECTS} == set(CHECKS)
