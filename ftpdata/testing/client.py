@@ -22,6 +22,8 @@ from typing import Self
 
 import attrs
 
+from ._words import printable, reason
+
 __all__ = ["Failure", "Reply", "ScriptedClient", "ScriptedStream", "Truncated"]
 
 PATIENCE = 10.0
@@ -69,7 +71,7 @@ class Reply:
         return "\n".join(self.lines)
 
     def __str__(self) -> str:
-        first = self.lines[0] if self.lines else str(self.code)
+        first = printable(self.lines[0] if self.lines else str(self.code))
         return first if len(first) <= 80 else first[:77] + "..."
 
 
@@ -373,6 +375,9 @@ class ScriptedClient:
             b"".join(line.replace(b"\xff", b"\xff\xff") + b"\r\n" for line in encoded)
         )
         said = lines[-1] if lines else ""
+        if said[:5].upper() in {"PASS ", b"PASS "}:
+            # What is said of a reply is shown to anybody.
+            said = said[:4]
         self._said = repr(said if len(said) <= 60 else said[:57])
 
     async def send_bytes(self, data: bytes) -> None:
@@ -416,7 +421,7 @@ class ScriptedClient:
                 ) from None
             except OSError as error:
                 raise Failure(
-                    f"after {self._said} the control connection broke: {error.strerror or error}"
+                    f"after {self._said} the control connection broke: {reason(error)}"
                 ) from error
             if not piece:
                 raise Failure(f"after {self._said} the server closed the control connection")

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import attrs
 
@@ -29,6 +30,7 @@ from ._checks._frame import (
     ServerUnderTest,
     Trial,
 )
+from ._words import printable, reason
 from .client import Failure, ScriptedClient, ScriptedStream
 
 __all__ = ["CheckResult", "Outcome", "Protection", "ServerUnderTest", "check_server"]
@@ -47,7 +49,8 @@ class CheckResult:
     Attributes:
         name: The check.
         result: How it has ended.
-        why: One line: what was wrong, or why it was not made; empty if it passed.
+        why: One line: what was wrong, or why it was not made; empty if it passed. What the
+            server has said in it has no control characters.
         source: Where it is written what a server has to do, or who got it wrong.
         sentence: What a good server does.
         seconds: How long the check took.
@@ -121,12 +124,12 @@ async def _run(check: Check, trial: Trial) -> CheckResult:
     except TimeoutError:
         result, why = Outcome.FAIL, f"it did not end in {limit:g} s"
     except OSError as error:
-        result, why = Outcome.FAIL, f"a connection broke: {error.strerror or error}"
+        result, why = Outcome.FAIL, f"a connection broke: {reason(error)}"
     else:
         if trial.warnings:
             result, why = Outcome.WARNING, "; ".join(trial.warnings)
 
-    why = " ".join(why.split())
+    why = printable(" ".join(why.split()))
     return CheckResult(
         check.name, result, why, check.source, check.sentence, time.monotonic() - began
     )
@@ -160,15 +163,20 @@ async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
 
     trial = Trial(server)
     if server.writable is None:
-        async with trial.client():
+        async with _logged_in(trial):
             yield None
         return
 
     name = f"check-{secrets.token_hex(6)}"
     path = f"{server.writable.rstrip('/')}/{name}"
-    async with trial.client() as client:
-        await client.expect(f"MKD {path}", 2)
+    async with _logged_in(trial) as client:
+        try:
+            await client.expect(f"MKD {path}", 2)
+        except Failure as error:
+            raise Failure(f"no directory can be made in {server.writable}: {error}") from error
     try:
+        if server.local is not None and not await anyio.Path(server.local / name).is_dir():
+            raise Failure(f"what is made in {server.writable} is not seen in {server.local}")
         yield path
     finally:
         if server.local is None or not await anyio.to_thread.run_sync(_clear, server.local / name):
@@ -178,9 +186,23 @@ async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
                     await _remove(client, path)
 
 
+@contextlib.asynccontextmanager
+async def _logged_in(trial: Trial) -> AsyncIterator[ScriptedClient]:
+    """Log in, or say that this is impossible: there is no use in trying the checks."""
+
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(trial.client())
+        except Failure as error:
+            raise Failure(f"the login fails: {error}") from error
+        yield client
+
+
 def _clear(directory: Path) -> bool:
     """Delete a directory here, with names that no server shows; tell whether it is gone."""
 
+    if not directory.exists():
+        return False
     shutil.rmtree(directory, ignore_errors=True)
     return not directory.exists()
 
