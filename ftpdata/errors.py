@@ -74,6 +74,7 @@ __all__ = [
     "TruncatedTransfer",
     "UnsupportedNetworkProtocol",
     "UnsupportedParameter",
+    "errno_of",
     "error_for_end",
     "error_for_oserror",
     "local_error",
@@ -457,7 +458,7 @@ def error_for_oserror(
     """
 
     kind, words = _FOR_ERRNO.get(
-        _errno_of(error), (LocalError, "local error in processing")
+        errno_of(error), (LocalError, "local error in processing")
     )
     return kind(
         # Without words of the system, the text of the error may hold the name.
@@ -470,8 +471,11 @@ def error_for_oserror(
     )
 
 
-def _errno_of(error: OSError) -> int:
-    """Return the errno of an error; 0 where its number means something else."""
+def errno_of(error: OSError) -> int:
+    """Return the errno of an error; 0 where its number means something else.
+
+    TLS and the resolver raise kinds of `OSError` that they number themselves.
+    """
 
     if not _OTHER_NUMBERS.isdisjoint(kind.__module__ for kind in type(error).__mro__):
         return 0

@@ -7,13 +7,12 @@ no command changes for it. The functions here are what commands do with any stor
 from __future__ import annotations
 
 import errno
-import socket
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
 from ftpdata import ListingBlock, ListingEntry, UploadTarget, WriteMode
+from ftpdata.errors import errno_of
 from ftpdata.files import PartStatus, RemovedPart
 from ftpdata.listing import TableFormatter, unescape_name
 
@@ -204,9 +203,6 @@ _ABOUT_NAMES = frozenset({
     *(errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL),
 })
 
-_OTHER_NUMBERS = (ssl.SSLError, socket.gaierror, socket.herror)
-"""What has numbers of its own: 1 is not EPERM there."""
-
 
 def is_about_name(error: OSError) -> bool:
     """Whether an error says something about the name, rather than about the system.
@@ -215,7 +211,7 @@ def is_about_name(error: OSError) -> bool:
     the name: it must not be taken for one that does not exist.
     """
 
-    return error.errno in _ABOUT_NAMES and not isinstance(error, _OTHER_NUMBERS)
+    return errno_of(error) in _ABOUT_NAMES
 
 
 async def exists(store: Store, path: str) -> bool:
