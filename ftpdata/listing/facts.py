@@ -251,7 +251,6 @@ def facts_for_entry(
 
     check_call(facts_for_entry, locals())
     check_range("digits", digits, 0, _MICROSECOND_DIGITS)
-    check_type("entry", entry, ListingEntry, "a ListingEntry")
     modify = None
     if entry.modified is not None:
         unit = 10**digits

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from .._checks import check_call
 from .entry import ListingEntry
 from .eplf import parse_eplf_line
-from .msdos import parse_msdos_line
-from .unix import parse_unix_line
+from .msdos import read_msdos_line
+from .unix import read_unix_line
 
 __all__ = ["parse_list_line"]
 
@@ -48,6 +48,6 @@ def parse_list_line(
         return parse_eplf_line(line)
 
     if line[:1].isdigit():
-        return parse_msdos_line(line, tz=tz)
+        return read_msdos_line(line, tz)
 
-    return parse_unix_line(line, now=now, tz=tz)
+    return read_unix_line(line, now, tz)

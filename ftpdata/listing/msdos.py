@@ -121,6 +121,12 @@ def parse_msdos_line(line: bytes, *, tz: tzinfo | timedelta = UTC) -> ListingEnt
     """
 
     check_call(parse_msdos_line, locals())
+    return read_msdos_line(line, tz)
+
+
+def read_msdos_line(line: bytes, tz: tzinfo | timedelta) -> ListingEntry | None:
+    """Do as `parse_msdos_line`, with arguments that were checked."""
+
     text = line_text(line)
     match = _pattern().fullmatch(text)
     if match is None:

@@ -384,6 +384,14 @@ def parse_unix_line(
     """
 
     check_call(parse_unix_line, locals())
+    return read_unix_line(line, now, tz)
+
+
+def read_unix_line(
+    line: bytes, now: datetime | float, tz: tzinfo | timedelta
+) -> ListingEntry | None:
+    """Do as `parse_unix_line`, with arguments that were checked."""
+
     text = line_text(line)
     match = _pattern().fullmatch(text)
     if match is None:
