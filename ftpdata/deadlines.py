@@ -41,7 +41,6 @@ class Deadlines:
 
     __repr__ = repr_of_changes
 
-
     open: float | None = _limit(30.0)
     handshake: float | None = _limit(30.0)
     first_byte: float | None = _limit(60.0)
@@ -49,6 +48,9 @@ class Deadlines:
     minimum_rate: float | None = _limit(None)
     rate_window: float = attrs.field(default=30.0, validator=seconds)
     close: float | None = _limit(30.0)
+
+
+DEFAULT_DEADLINES = Deadlines()
 
 
 ACTIVE_INTERVAL = 0.25

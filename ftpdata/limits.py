@@ -18,7 +18,6 @@ import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
-from types import TracebackType
 from typing import Self
 
 import attrs
@@ -123,12 +122,7 @@ class Slot:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self.release()
 
     def release(self) -> None:

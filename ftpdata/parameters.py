@@ -186,3 +186,6 @@ class TransferParameters:
             raise error_for_peer(
                 UnsupportedParameter, f"MODE is one of S, B, C, Z, not {argument!r:.40}"
             ) from None
+
+
+DEFAULT_PARAMETERS = TransferParameters()

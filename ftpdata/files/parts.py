@@ -48,7 +48,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from .._checks import check_call, check_range
@@ -169,12 +168,7 @@ class PartStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self.close()
 
     def close(self) -> None:

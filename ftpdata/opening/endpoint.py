@@ -18,7 +18,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Self
 
 import anyio
@@ -94,12 +93,7 @@ class Endpoint(abc.ABC):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *reason: object) -> None:
         await self.aclose()
 
     @property

@@ -29,7 +29,6 @@ import socket
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import chain
-from types import TracebackType
 from typing import Self
 
 import attrs
@@ -212,12 +211,7 @@ class ListenerPool:
 
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *reason: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:

@@ -7,17 +7,16 @@ import functools
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 import anyio
 import attrs
 
 from .._tasks import finish_despite_cancellation
-from ..codecs.options import CodecOptions
+from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
 from ..connection.protocol import DTP
 from ..contracts import ProgressCallback, ResumableTarget, UploadTarget
-from ..deadlines import Deadlines
+from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import FTPDataError, error_for_end, in_words
 from ..files._names import FilePath
 from ..files._object_target import FileObjectTarget
@@ -25,7 +24,7 @@ from ..files.parts import PartOwner
 from ..files.target import FileTarget, WriteMode
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, TransferResult
-from ..parameters import Structure, TransferParameters, TransmissionMode
+from ..parameters import DEFAULT_PARAMETERS, Structure, TransferParameters, TransmissionMode
 from ..throttle import TokenBucket
 from ._cuts import leaves_part, resumed_bytes, was_cut
 from ._direct import receive_directly
@@ -41,17 +40,13 @@ from ._ways import Arrived
 
 __all__ = ["ReceivedStream", "receive_file", "receive_stream"]
 
-STREAM = TransferParameters()
-DEFAULT_OPTIONS = CodecOptions()
-DEFAULT_DEADLINES = Deadlines()
-
 
 async def receive_file(
     connection: Connection,
     target: FilePath | BinaryIO | UploadTarget,
     *,
     dir_fd: int | None = None,
-    parameters: TransferParameters = STREAM,
+    parameters: TransferParameters = DEFAULT_PARAMETERS,
     options: CodecOptions = DEFAULT_OPTIONS,
     offset: int = 0,
     append: bool = False,
@@ -415,7 +410,7 @@ def _as_upload_target(
 def receive_stream(
     connection: Connection,
     *,
-    parameters: TransferParameters = STREAM,
+    parameters: TransferParameters = DEFAULT_PARAMETERS,
     options: CodecOptions = DEFAULT_OPTIONS,
     offset: int = 0,
     expected_size: int | None = None,
@@ -516,12 +511,7 @@ class ReceivedStream:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *reason: object) -> None:
         await self.aclose()
 
     def __aiter__(self) -> ReceivedStream:

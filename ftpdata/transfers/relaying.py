@@ -12,7 +12,7 @@ from .._kernel import RESET_ERRNOS, sight_of
 from ..connection.protocol import DTP
 from ..connection.receive_queue import ReceiveQueue
 from ..contracts import ProgressCallback
-from ..deadlines import Deadlines
+from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import FTPDataError
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, TransferResult
@@ -23,8 +23,6 @@ from ._report import Report
 from ._supervisor import Supervisor
 
 __all__ = ["relay"]
-
-DEFAULT_DEADLINES = Deadlines()
 
 
 async def relay(

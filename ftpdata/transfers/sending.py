@@ -9,17 +9,17 @@ from typing import BinaryIO
 
 import anyio
 
-from ..codecs.options import CodecOptions
+from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
 from ..codecs.selection import encoder_for, listing_encoder_for
 from ..connection.protocol import DTP
 from ..contracts import Encoder, ProgressCallback
-from ..deadlines import Deadlines
+from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..files._names import FilePath
 from ..files.source import FileSource
 from ..listing.table import ListingBlock
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, TransferResult
-from ..parameters import TransferParameters
+from ..parameters import DEFAULT_PARAMETERS, TransferParameters
 from ..throttle import TokenBucket
 from ._direct import DIRECT_LIMIT, send_directly, send_file_directly
 from ._door import at_the_door, check_arguments, check_chunks, check_lines, check_source
@@ -38,17 +38,13 @@ from .reuse import ReusableConnection
 
 __all__ = ["send_file", "send_listing", "send_stream"]
 
-STREAM = TransferParameters()
-DEFAULT_OPTIONS = CodecOptions()
-DEFAULT_DEADLINES = Deadlines()
-
 
 async def send_file(
     connection: Connection,
     file: FilePath | int | BinaryIO,
     *,
     dir_fd: int | None = None,
-    parameters: TransferParameters = STREAM,
+    parameters: TransferParameters = DEFAULT_PARAMETERS,
     options: CodecOptions = DEFAULT_OPTIONS,
     offset: int = 0,
     length: int | None = None,
@@ -191,7 +187,7 @@ async def send_listing(
     lines: ListingBlock | Lines,
     *,
     formatter: Formatter | None = None,
-    parameters: TransferParameters = STREAM,
+    parameters: TransferParameters = DEFAULT_PARAMETERS,
     options: CodecOptions = DEFAULT_OPTIONS,
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
@@ -282,7 +278,7 @@ async def send_stream(
     connection: Connection,
     chunks: AsyncIterable[bytes],
     *,
-    parameters: TransferParameters = STREAM,
+    parameters: TransferParameters = DEFAULT_PARAMETERS,
     options: CodecOptions = DEFAULT_OPTIONS,
     offset: int = 0,
     expected_size: int | None = None,
