@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import enum
 import re
 import secrets
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
@@ -142,10 +144,22 @@ class Trial:
 
     @contextlib.asynccontextmanager
     async def greeted(self, *, source: str | None = None) -> AsyncIterator[ScriptedClient]:
-        """Connect a client that has read the greeting; with TLS, it is protected."""
+        """Connect a client that has read the greeting; with TLS, it is protected.
 
-        async with self.arrived(source=source) as client:
-            await client.expect_reply(220)
+        A server that has too many clients says 421 (RFC 959 §4.2.2): other checks may run, so it
+        is asked again for a while.
+        """
+
+        deadline = time.monotonic() + self.server.patience
+        async with contextlib.AsyncExitStack() as stack:
+            while True:
+                client = await stack.enter_async_context(self.arrived(source=source))
+                greeting = await client.reply()
+                if greeting.code != 421 or time.monotonic() > deadline:
+                    break
+                client.close()
+                await asyncio.sleep(0.2)
+            client.check(greeting, 220)
             if self.server.protection is Protection.EXPLICIT:
                 await client.protect(self.tls_context())
             yield client
