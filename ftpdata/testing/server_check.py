@@ -79,8 +79,8 @@ async def check_server(
     """Check a server.
 
     The files of the run are in a directory of its own in `ServerUnderTest.writable`, which
-    is deleted at the end. Without slow checks, a run takes two minutes at most: checks for
-    which no time is left are not made.
+    is deleted at the end; each check has one in it. Without slow checks, a run takes two
+    minutes at most: checks for which no time is left are not made.
 
     Args:
         server: The server, and what may be done to it.
@@ -112,12 +112,13 @@ async def check_server(
     async def work(directory: str | None, deadline: float) -> None:
         nonlocal told
         for number, check in waiting:
-            results[number] = await _run(check, Trial(server, directory), deadline)
+            own = None if directory is None else f"{directory}/{number}"
+            results[number] = await _run(check, Trial(server, own), deadline)
             while on_result and told < len(results) and (result := results[told]) is not None:
                 told += 1
                 on_result(result)
 
-    async with _directory(server) as directory:
+    async with _directory(server, len(checks)) as directory:
         deadline = math.inf if server.is_slow_allowed else time.monotonic() + RUN_LIMIT
         async with asyncio.TaskGroup() as workers:
             for _ in range(at_once):
@@ -180,8 +181,13 @@ async def _resolve(server: ServerUnderTest) -> ServerUnderTest:
 
 
 @contextlib.asynccontextmanager
-async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
-    """Make a directory for the files of this run; delete it with all it holds."""
+async def _directory(server: ServerUnderTest, size: int) -> AsyncIterator[str | None]:
+    """Make a directory for the files of this run, and directories in it; delete all of it.
+
+    Args:
+        server: The server.
+        size: How many directories there are in it, whose names are numbers.
+    """
 
     trial = Trial(server)
     if server.writable is None:
@@ -199,6 +205,9 @@ async def _directory(server: ServerUnderTest) -> AsyncIterator[str | None]:
     try:
         if server.local is not None and not await anyio.Path(server.local / name).is_dir():
             raise Failure(f"what is made in {server.writable} is not seen in {server.local}")
+        async with _logged_in(trial) as client:
+            for number in range(size):
+                await client.expect(f"MKD {path}/{number}", 2)
         yield path
     finally:
         if server.local is None or not await anyio.to_thread.run_sync(_clear, server.local / name):

@@ -1,8 +1,8 @@
-"""Servers, sites and the table of results for the tests of real clients.
+"""Servers, sites and the tables of results for the tests of real clients and servers.
 
-``--write-table`` writes the table into README.md. Without it, that table must agree with the
-results of every client that has done all its tests. ``--interop-table FILE`` writes the table to
-another file.
+``--write-table`` writes the tables into README.md. Without it, they must agree with the results
+of every client that has done all its tests, and of the reference server.
+``--interop-table FILE`` writes the table of clients to another file.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
 import trustme
 
-from tests.interop import table
+from ftpdata.testing import Outcome
+from ftpdata.testing._checks._frame import CHECKS
+from tests.interop import server_table, table
 from tests.interop.clients import CLIENTS
+from tests.interop.daemons import CHECKED, DAEMONS
 from tests.interop.names import NASTY
 from tests.interop.served import (
     LOOPBACK,
@@ -297,16 +301,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Results:
-    """How each case has ended: what every worker reports, or the only process itself."""
+    """How each case has ended: what every worker reports, or the only process itself.
+
+    Attributes:
+        found: Of the clients.
+        runs: Of the servers: the outcome of each check, for each run, by the server's name.
+    """
 
     def __init__(self) -> None:
         self.found: table.Results = {}
+        self.runs: dict[str, list[dict[str, Outcome]]] = {}
         self._cases = {str(case): case for client in CLIENTS for case in table.cases_of(client)}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record how a test of a client ended, with its set-up and tear-down."""
 
-        name = dict(report.user_properties).get(_CASE)
+        properties = dict(report.user_properties)
+        if report.when == "call" and (run := properties.get(CHECKED)):
+            server, outcomes = cast("tuple[str, dict[str, str]]", run)
+            found = {name: Outcome(outcome) for name, outcome in outcomes.items()}
+            self.runs.setdefault(server, []).append(found)
+
+        name = properties.get(_CASE)
         if name is None:
             return
 
@@ -333,10 +349,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Report which clients there are."""
+    """Report which clients and servers there are."""
 
-    found = (f"{client.name} {client.version or 'MISSING'}" for client in CLIENTS)
-    return ["clients: " + ", ".join(found)]
+    return [
+        f"{what}: " + ", ".join(f"{one.name} {one.version or 'MISSING'}" for one in all_of_them)
+        for what, all_of_them in (("clients", CLIENTS), ("servers", DAEMONS))
+    ]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -347,14 +365,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         # The main process has the results of all workers of pytest-xdist.
         return
 
-    try:
-        verdict = _settle_table(config, has_failures=session.testsfailed > 0)
-    except table.BadTable as error:
-        verdict = f"ERROR: {error}"
-        if session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    verdicts = []
+    for what, settle in (("clients", _settle_table), ("servers", _settle_servers)):
+        try:
+            verdict = settle(config, has_failures=session.testsfailed > 0)
+        except table.BadTable as error:
+            verdict = f"ERROR: {error}"
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        verdicts.append(f"table of {what}: {verdict}")
 
-    config.stash[_verdict] = verdict
+    config.stash[_verdict] = "\n".join(verdicts)
 
 
 def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
@@ -367,7 +388,7 @@ def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
     if target := config.getoption("interop_table"):
         target.write_text(table.format_table(columns), encoding="utf-8")
 
-    if config.getoption("write_table"):
+    if config.getoption("write_table") and not (config.stash[_results].runs and not results):
         if has_failures or len(complete) < len(clients):
             raise table.BadTable("README.md wants a table of every client, without a failure")
 
@@ -386,10 +407,50 @@ def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
     return f"README.md agrees, for {', '.join(column.name for column in columns)}"
 
 
+def _settle_servers(config: pytest.Config, *, has_failures: bool) -> str:
+    """Do with the table of servers what the options say; return the outcome.
+
+    What other servers do may change with their versions, and with the moment: it is told. What
+    the reference server does, and which checks there are, has to be as the README says.
+    """
+
+    runs = config.stash[_results].runs
+    complete = [
+        daemon for daemon in DAEMONS if len(runs.get(daemon.name, ())) == len(daemon.protections)
+    ]
+    sources = {check.name: check.source for check in CHECKS.values()}
+    columns = [
+        server_table.CheckedServer(
+            daemon.name, daemon.version or "?", server_table.merge(runs[daemon.name])
+        )
+        for daemon in complete
+    ]
+    if config.getoption("write_table") and runs:
+        if has_failures or len(complete) < len(DAEMONS):
+            raise table.BadTable("README.md wants a table of every server, without a failure")
+
+        text = README.read_text(encoding="utf-8")
+        made = server_table.format_servers(sources, columns)
+        README.write_text(
+            table.replace_section(text, made, server_table.MARKERS), encoding="utf-8"
+        )
+        return "README.md has the table now"
+
+    if not columns:
+        return "no server has had all its checks: the table in README.md was not looked at"
+
+    text = README.read_text(encoding="utf-8")
+    differences = server_table.compare_servers(text, sources, columns)
+    if ours := [line for line in differences if line.startswith(f"{DAEMONS[0].name}, ")]:
+        raise table.BadTable("\n".join([*ours, f"to write README.md anew: {UPDATE}"]))
+
+    return "\n".join(["README.md agrees, for the reference server", *differences])
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Report what was done with the table."""
 
-    terminalreporter.write_line(f"table of interop: {config.stash[_verdict]}")
+    terminalreporter.write_line(config.stash[_verdict])

@@ -15,6 +15,7 @@ __all__ = [
     "BadTable",
     "Case",
     "Column",
+    "Markers",
     "Results",
     "cases_of",
     "compare",
@@ -22,6 +23,7 @@ __all__ = [
     "is_complete",
     "parse_table",
     "replace_section",
+    "rows_of",
 ]
 
 
@@ -47,8 +49,31 @@ class Case:
 Results = dict[Case, bool]
 """Whether each case worked; a case that was not tried is missing."""
 
-BEGIN = "<!-- interop:begin -->"
-END = "<!-- interop:end -->"
+@attrs.frozen
+class Markers:
+    """The comments around a table.
+
+    Attributes:
+        name: Name of the table in them.
+    """
+
+    name: str
+
+    @property
+    def begin(self) -> str:
+        """The comment before the table."""
+
+        return f"<!-- {self.name}:begin -->"
+
+    @property
+    def end(self) -> str:
+        """The comment behind it."""
+
+        return f"<!-- {self.name}:end -->"
+
+
+CLIENTS_TABLE = Markers("interop")
+BEGIN, END = CLIENTS_TABLE.begin, CLIENTS_TABLE.end
 
 WORKS = "✓"
 WORKS_IN_A_NEW_SESSION = "✓ anew"
@@ -159,24 +184,43 @@ def format_table(columns: Sequence[Column]) -> str:
     return "\n".join([*lines, "", _LEGEND])
 
 
-def _section(text: str) -> tuple[int, int]:
+def _section(text: str, markers: Markers) -> tuple[int, int]:
     """Return where the text between the markers begins and ends."""
 
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise BadTable(f"README.md must have {BEGIN} once, and {END} once after it")
+    begin, end = markers.begin, markers.end
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise BadTable(f"README.md must have {begin} once, and {end} once after it")
 
-    return text.index(BEGIN) + len(BEGIN), text.index(END)
+    return text.index(begin) + len(begin), text.index(end)
 
 
-def replace_section(text: str, table: str) -> str:
+def replace_section(text: str, table: str, markers: Markers = CLIENTS_TABLE) -> str:
     """Return the text with the table between its markers; the rest of it stays as it is.
 
     Raises:
         BadTable: The markers are not there, or more than once.
     """
 
-    begin, end = _section(text)
+    begin, end = _section(text, markers)
     return f"{text[:begin]}\n{table.rstrip()}\n{text[end:]}"
+
+
+def rows_of(text: str, markers: Markers) -> list[list[str]]:
+    """Return the rows of the table between the markers, with its heading and its rule.
+
+    Raises:
+        BadTable: There is no such table.
+    """
+
+    begin, end = _section(text, markers)
+    rows = [
+        [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
+        for line in text[begin:end].splitlines()
+        if line.strip().startswith("|")
+    ]
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        raise BadTable("there is no table in README.md, or its rows differ in length")
+    return rows
 
 
 def parse_table(text: str) -> dict[str, dict[str, str]]:
@@ -186,15 +230,7 @@ def parse_table(text: str) -> dict[str, dict[str, str]]:
         BadTable: There is no such table.
     """
 
-    begin, end = _section(text)
-    rows = [
-        [cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")]
-        for line in text[begin:end].splitlines()
-        if line.strip().startswith("|")
-    ]
-    if not rows or any(len(row) != len(rows[0]) for row in rows):
-        raise BadTable("there is no table in README.md, or its rows differ in length")
-
+    rows = rows_of(text, CLIENTS_TABLE)
     names = [heading.rpartition(" ")[0] for heading in rows[0][1:]]
     return {
         name: {row[0]: row[column] for row in rows[2:]} for column, name in enumerate(names, 1)

@@ -88,7 +88,7 @@ class Trial:
 
     Attributes:
         server: The server.
-        directory: The directory of the server that this run made for itself, absolute;
+        directory: The directory of the server that was made for this check alone, absolute;
             None if the server is not writable.
         warnings: What is not wrong, and not as it should be.
     """
@@ -168,7 +168,7 @@ class Trial:
     async def client(self, *, source: str | None = None) -> AsyncIterator[ScriptedClient]:
         """Connect a client that has logged in, said PROT P with TLS, and TYPE I.
 
-        It is in the directory of this run, if there is one.
+        It is in the directory of this check, if there is one.
         """
 
         async with self.greeted(source=source) as client:
@@ -212,7 +212,7 @@ class Trial:
     # Files
 
     def writable(self) -> str:
-        """Return the directory of this run; the check is not offered without one."""
+        """Return the directory of this check; the check is not offered without one."""
 
         if self.directory is None:
             self.not_offered("needs --writable, a directory in which it may write")
@@ -222,9 +222,9 @@ class Trial:
         """Return that directory as this machine sees it; not offered without one."""
 
         directory = self.writable()
-        if self.server.local is None:
+        if self.server.local is None or self.server.writable is None:
             self.not_offered("needs --local, the writable directory as this machine sees it")
-        return self.server.local / directory.rpartition("/")[2]
+        return self.server.local / directory.removeprefix(self.server.writable).lstrip("/")
 
     def new_name(self, suffix: str = ".bin") -> str:
         """Return a name that nothing has."""
