@@ -384,6 +384,7 @@ class ScriptedClient:
         """Send bytes as they are."""
 
         self._sent_at = time.monotonic()
+        self._said = repr(data[:60])
         await self.stream.send(data)
 
     async def reply(self) -> Reply:
@@ -590,8 +591,6 @@ class ScriptedClient:
     ) -> tuple[Reply, ScriptedStream]:
         """Begin a transfer: connect, send the command, negotiate TLS, read 125 or 150.
 
-        Servers differ in whether the handshake or the reply comes first; both are right.
-
         Args:
             line: The transfer command.
             data: A data connection that is already open; a passive one is opened else.
@@ -603,6 +602,30 @@ class ScriptedClient:
             Failure: The server refuses the command; the data connection is closed then.
         """
 
+        reply, opened = await self.attempt(line, data)
+        self.check(reply, 125, 150)
+        assert opened is not None
+        return reply, opened
+
+    async def attempt(
+        self, line: str | bytes, data: ScriptedStream | None = None
+    ) -> tuple[Reply, ScriptedStream | None]:
+        """Do as `begin` does, with a command that may be refused.
+
+        Servers differ in whether the handshake or the reply comes first; both are right.
+
+        Args:
+            line: The transfer command.
+            data: A data connection that is already open; a passive one is opened else.
+
+        Returns:
+            The first reply, and the data connection; None if the reply is not 1yz, for the
+            data connection is closed then.
+
+        Raises:
+            Failure: No reply comes, or the TLS handshake fails.
+        """
+
         if data is None:
             data = await self.passive()
         try:
@@ -610,8 +633,9 @@ class ScriptedClient:
             handshake = asyncio.create_task(self.secure(data))
             try:
                 reply = await self.reply()
-                self.check(reply, 125, 150)
-                await handshake
+                if reply.kind == 1:
+                    await handshake
+                    return reply, data
             finally:
                 handshake.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Failure):
@@ -620,7 +644,8 @@ class ScriptedClient:
             data.close()
             raise
 
-        return reply, data
+        data.close()
+        return reply, None
 
     async def download(self, line: str | bytes) -> bytes:
         """Run a command that sends, to its 2yz; return what came.
