@@ -54,6 +54,7 @@ __all__ = [
 USER, PASSWORD = "ann", "secret"
 
 BLOCK = 64 * 1024
+FACTS = ("type", "size", "modify")
 PATIENCE = 10.0
 """Seconds that the server waits for a data connection, and for a client to go on."""
 
@@ -301,6 +302,7 @@ class Session:
         self.only_epsv = False
         self.offset = 0
         self.renamed: Path | None = None
+        self.wanted_facts = list(FACTS)
         self.done = 0
         self.drop_data()
 
@@ -774,6 +776,9 @@ class Session:
         path = self.path(argument)
         if path.is_dir() or not path.parent.is_dir():
             raise Refusal("553 No file can have this name.")
+        if not path.parent.stat().st_mode & 0o222:
+            # Also where the tests run as a user who may write everywhere.
+            raise Refusal("553 Nobody may write there.")
         return path
 
     def publish(self, path: Path, content: bytes) -> None:
@@ -785,6 +790,8 @@ class Session:
 
     async def do_appe(self, argument: str) -> None:
         path = self._target(argument)
+        if self.offset:
+            raise Refusal("503 REST and APPE exclude each other.")
 
         async def move(link: Link) -> None:
             self.append(path, await self.receive_file(link))
@@ -819,7 +826,7 @@ class Session:
         await self.reply(f"213 {self.format_time(self.file(argument))}")
 
     def format_time(self, path: Path) -> str:
-        return time.strftime("%Y%m%d%H%M%S", time.gmtime(path.stat().st_mtime))
+        return time.strftime("%Y%m%d%H%M%S", time.gmtime(self.status(path).st_mtime))
 
     async def do_mfmt(self, argument: str) -> None:
         moment, _, name = argument.partition(" ")
@@ -888,11 +895,16 @@ class Session:
         raise Refusal("550 No such file or directory.")
 
     def list_row(self, path: Path) -> str:
-        status = path.stat()
+        status = self.status(path)
         return (
             f"{stat.filemode(status.st_mode)} 1 ftp ftp {status.st_size} "
             f"{self.list_date(status.st_mtime)} {path.name}"
         )
+
+    def status(self, path: Path) -> os.stat_result:
+        """Return the status of a file, or that of a link which leads nowhere."""
+
+        return path.stat() if path.exists() else path.lstat()
 
     def list_date(self, moment: float) -> str:
         age = time.time() - moment
@@ -918,9 +930,12 @@ class Session:
         return [self.facts(path / name, name) for name in self.names(path)]
 
     def facts(self, path: Path, name: str) -> str:
-        kind = "dir" if path.is_dir() else "file"
-        size = "" if path.is_dir() else f"size={path.stat().st_size};"
-        return f"type={kind};{size}modify={self.format_time(path)}; {name}"
+        told = {"type": "dir" if path.is_dir() else "file", "modify": self.format_time(path)}
+        if not path.is_dir():
+            told["size"] = str(self.status(path).st_size)
+        return "".join(f"{fact}={told[fact]};" for fact in self.wanted_facts if fact in told) + (
+            f" {name}"
+        )
 
     async def do_list(self, argument: str) -> None:
         self.send_rows(self.list_rows(argument))
@@ -970,7 +985,9 @@ class Session:
         if words == ["UTF8", "ON"]:
             await self.reply("200 UTF-8, always.")
         elif words[:1] == ["MLST"]:
-            await self.reply("200 MLST OPTS type;size;modify;")
+            wanted = "".join(words[1:]).lower().split(";")
+            self.wanted_facts = [fact for fact in FACTS if fact in wanted]
+            await self.reply(f"200 MLST OPTS {''.join(f'{f};' for f in self.wanted_facts)}")
         else:
             raise Refusal("501 Not known.")
 

@@ -5,7 +5,17 @@ They run in the order of these imports.
 
 from __future__ import annotations
 
-from . import replies
+from . import (
+    control,
+    downloads,
+    files,
+    listings,
+    names,
+    replies,
+    representation,
+    restart,
+    uploads,
+)
 from ._frame import CHECKS, Check, NotOffered, Outcome, Protection, ServerUnderTest, Trial
 
 __all__ = [
@@ -16,5 +26,13 @@ __all__ = [
     "Protection",
     "ServerUnderTest",
     "Trial",
+    "control",
+    "downloads",
+    "files",
+    "listings",
+    "names",
     "replies",
+    "representation",
+    "restart",
+    "uploads",
 ]

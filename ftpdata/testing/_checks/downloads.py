@@ -1,0 +1,213 @@
+"""RETR (RFC 959 §4.1.3): exact bytes, of files that change meanwhile, too."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import anyio.to_thread
+
+from ..client import Reply, ScriptedStream, Truncated
+from ._asking import is_same, make_directory, still_answers, try_download
+from ._frame import Trial, check
+from .uploads import pattern, without_a_data_connection
+
+__all__ = [
+    "download_of_a_directory",
+    "download_of_a_missing_file",
+    "download_without_a_data_connection",
+    "downloads_of_every_size",
+    "file_that_grows",
+    "file_that_is_deleted",
+    "file_that_is_replaced",
+    "file_that_shrinks",
+]
+
+LARGE = 8 * 1024 * 1024
+"""Bytes of a file that does not fit into the buffers of both sides."""
+
+SMALL_BUFFER = 64 * 1024
+
+
+@check("RFC 959 §4.1.3")
+async def downloads_of_every_size(trial: Trial) -> None:
+    """RETR sends files of 0 bytes, of 1, about the size of buffers, and of a megabyte exactly."""
+
+    async with trial.client() as client:
+        for size in (0, 1, 1460, 8191, 8192, 8193, 65_535, 65_536, 1_048_577):
+            name, content = trial.new_name(), pattern(size)
+            await trial.put(client, name, content)
+            if why := is_same(await client.download(f"RETR {name}"), content):
+                trial.fail(f"RETR of {size} bytes: {why}")
+
+
+@check("RFC 959 §5.4: 450, 550, before 150")
+async def download_of_a_missing_file(trial: Trial) -> None:
+    """RETR of a missing file is refused by 550 (or 450), before 150."""
+
+    async with trial.client() as client:
+        first, content, last = await try_download(client, "RETR missing")
+        if last.kind == 2 or content:
+            trial.fail(f"RETR of a missing file sent {content[:40]!r} and '{last}'")
+        client.check(last, 550, 450, 451)
+        if first.kind == 1:
+            trial.warn(f"RETR of a missing file was '{first}', then '{last}'")
+        await still_answers(client)
+
+
+@check("RFC 959 §5.4: 550")
+async def download_of_a_directory(trial: Trial) -> None:
+    """RETR of a directory is refused."""
+
+    trial.writable()
+    async with trial.client() as client:
+        name = trial.new_name("")
+        await make_directory(client, name)
+        _, content, last = await try_download(client, f"RETR {name}")
+        await client.expect(f"RMD {name}", 250)
+        if last.kind == 2 or content:
+            trial.fail(f"RETR of a directory sent {content[:40]!r} and '{last}'")
+        client.check(last, 550, 450, 451, 501, 553)
+
+
+@check("RFC 959 §5.4: 425; Twisted had 150, then 426")
+async def download_without_a_data_connection(trial: Trial) -> None:
+    """RETR without PORT or PASV before it is refused, and the session goes on."""
+
+    async with trial.client() as client:
+        name = trial.new_name()
+        await trial.put(client, name, b"content")
+    async with trial.client() as client:
+        await without_a_data_connection(trial, client, f"RETR {name}")
+        if not trial.warnings:
+            trial.require(await client.download(f"RETR {name}") == b"content", "the next RETR")
+
+
+async def _begin(trial: Trial, name: str, content: bytes) -> Path:
+    path = trial.local() / name
+    await anyio.to_thread.run_sync(path.write_bytes, content)
+    return path
+
+
+async def _rest(data: ScriptedStream) -> tuple[bytes, bool]:
+    """Return what comes to the end, and whether that is a clean one."""
+
+    received = bytearray()
+    try:
+        while piece := await data.receive():
+            received += piece
+    except (OSError, Truncated):
+        return bytes(received), False
+    return bytes(received), True
+
+
+def _promised(reply: Reply) -> int | None:
+    """Return the size that a 150 tells, as many servers do."""
+
+    found = re.search(r"\((\d+) bytes\)", reply.text)
+    return int(found[1]) if found else None
+
+
+@check("RFC 959 §5.4: 426, 451; a cut file looks whole (see ProFTPD bug 4318)")
+async def file_that_shrinks(trial: Trial) -> None:
+    """RETR of a file that becomes shorter while it is sent does not end with 226."""
+
+    name, content = trial.new_name(), pattern(LARGE)
+    path = await _begin(trial, name, content)
+    async with trial.client() as client:
+        data = await client.passive(receive_buffer=SMALL_BUFFER)
+        async with data:
+            first, _ = await client.begin(f"RETR {name}", data)
+            received = await data.receive_exactly(100_000)
+            await anyio.to_thread.run_sync(os.truncate, path, LARGE - 1_000_000)
+            more, is_clean = await _rest(data)
+            if is_clean:
+                await client.leave(data)
+        received += more
+        last = await client.reply()
+        if received == content:
+            trial.not_offered("the server had read the file before it became shorter")
+        if not content.startswith(received) and received.strip(b"\0") not in content:
+            trial.fail("bytes came that were never in the file")
+        if last.kind == 2:
+            told = _promised(first)
+            why = f"of {LARGE} bytes {len(received)} came, and '{last}'"
+            if told is not None:
+                trial.fail(f"{why}, after '{first}'")
+            trial.warn(why)
+
+
+@check("ProFTPD bug 4318 was an endless loop")
+async def file_that_grows(trial: Trial) -> None:
+    """RETR of a file that becomes longer while it is sent ends, with nothing mixed."""
+
+    name, content = trial.new_name(), pattern(LARGE)
+    path = await _begin(trial, name, content)
+    async with trial.client() as client:
+        data = await client.passive(receive_buffer=SMALL_BUFFER)
+        async with data:
+            await client.begin(f"RETR {name}", data)
+            received = await data.receive_exactly(100_000)
+            await anyio.to_thread.run_sync(_append, path)
+            more, is_clean = await _rest(data)
+            if is_clean:
+                await client.leave(data)
+        received += more
+        await client.expect_reply(226, 250, 426, 451)
+        grown = content + b"more" * 250_000
+        if len(received) < LARGE or received != grown[: len(received)]:
+            trial.fail(f"of a file that grew: {is_same(received, grown)}")
+
+
+def _append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more" * 250_000)
+
+
+def _replace(path: Path) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(pattern(LARGE, 7))
+    new.replace(path)
+
+
+@check("POSIX: an open file stays what it is")
+async def file_that_is_replaced(trial: Trial) -> None:
+    """RETR of a file that is replaced while it is sent gives the old or the new one, not both."""
+
+    name, content = trial.new_name(), pattern(LARGE)
+    path = await _begin(trial, name, content)
+    async with trial.client() as client:
+        data = await client.passive(receive_buffer=SMALL_BUFFER)
+        async with data:
+            await client.begin(f"RETR {name}", data)
+            received = await data.receive_exactly(100_000)
+            await anyio.to_thread.run_sync(_replace, path)
+            more, is_clean = await _rest(data)
+            if is_clean:
+                await client.leave(data)
+        received += more
+        last = await client.expect_reply(2, 426, 451)
+        if last.kind == 2 and received != content:
+            trial.fail(f"old and new are mixed: {is_same(received, content)}")
+
+
+@check("POSIX: an open file stays what it is")
+async def file_that_is_deleted(trial: Trial) -> None:
+    """RETR of a file that is deleted while it is sent gives all of it, or an error."""
+
+    name, content = trial.new_name(), pattern(LARGE)
+    path = await _begin(trial, name, content)
+    async with trial.client() as client:
+        data = await client.passive(receive_buffer=SMALL_BUFFER)
+        async with data:
+            await client.begin(f"RETR {name}", data)
+            received = await data.receive_exactly(100_000)
+            await anyio.to_thread.run_sync(path.unlink)
+            more, is_clean = await _rest(data)
+            if is_clean:
+                await client.leave(data)
+        received += more
+        last = await client.expect_reply(2, 426, 450, 451, 550)
+        if last.kind == 2 and received != content:
+            trial.fail(f"{len(received)} of {LARGE} bytes came, and '{last}'")
