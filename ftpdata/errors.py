@@ -74,6 +74,7 @@ __all__ = [
     "TruncatedTransfer",
     "UnsupportedNetworkProtocol",
     "UnsupportedParameter",
+    "UploadVetoed",
     "errno_of",
     "error_for_end",
     "error_for_oserror",
@@ -356,6 +357,17 @@ class QuotaExceeded(FTPDataError):
     default_reply_text: ClassVar[str | None] = "the size limit is exceeded"
 
 
+class UploadVetoed(FTPDataError):
+    """An observer does not want a whole upload to be published. Permanent, unless it says more.
+
+    Raised by `ftpdata.observers.Observer.before_publish`, which chooses the reply code and
+    the text of the reply.
+    """
+
+    default_reply_code = 550
+    default_end: ClassVar[End | None] = End.VETOED
+
+
 class FileNameNotAllowed(FTPDataError):
     """This file system cannot have the name. Reply 553."""
 
@@ -396,6 +408,7 @@ _CLASS_FOR_END: dict[End, type[FTPDataError]] = {
     End.SIZE_MISMATCH: SizeMismatch,
     End.SIZE_LIMIT: QuotaExceeded,
     End.BAD_DATA: InvalidData,
+    End.VETOED: UploadVetoed,
 }
 
 

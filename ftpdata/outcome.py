@@ -60,6 +60,7 @@ class End(enum.Enum):
     SIZE_MISMATCH = "size differs from what was promised"
     SIZE_LIMIT = "size limit exceeded"
     BAD_DATA = "data not valid in the representation or mode in use"
+    VETOED = "vetoed before it was published"
 
     @property
     def reply_code(self) -> int:
@@ -104,6 +105,7 @@ _REPLY_CODES = {
     End.SIZE_MISMATCH: 451,
     End.SIZE_LIMIT: 552,
     End.BAD_DATA: 451,
+    End.VETOED: 550,
 }
 
 _TIMEOUTS = frozenset({

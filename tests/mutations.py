@@ -1199,7 +1199,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a file that was opened by its name is closed",
         module="ftpdata/transfers/sending.py",
-        check="        if pending.file is not None:\n            pending.file.close()\n",
+        check="            if pending.file is not None:\n                pending.file.close()\n",
         instead="",
         tests="tests/transfers/test_direct.py::test_a_file_of_which_nobody_says_how_long_it_is",
     ),
@@ -1558,9 +1558,57 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="transfers: a failure is logged",
         module="ftpdata/transfers/_report.py",
-        check="            _log(failure, failure.result)\n",
-        instead="            pass\n",
+        check="                log_end(failure.result, failure, transfer=self)\n",
+        instead="                pass\n",
         tests="tests/transfers/test_report.py::test_a_failure_is_logged_once",
+    ),
+    Mutation(
+        name="observers: an upload that is whole is judged before it is published",
+        module="ftpdata/transfers/receiving.py",
+        check="            await _judge(transfer, pending.file)\n",
+        instead="            pass\n",
+        tests="tests/observers/test_veto.py::test_a_veto_leaves_the_old_file_and_nothing_else",
+    ),
+    Mutation(
+        name="observers: so is a small one that has come at once",
+        module="ftpdata/transfers/receiving.py",
+        check="            await judge(report, file)\n",
+        instead="            pass\n",
+        tests="tests/observers/test_veto.py::test_a_veto_leaves_the_old_file_and_nothing_else",
+    ),
+    Mutation(
+        name="observers: an upload that everybody sees cannot be vetoed",
+        module="ftpdata/transfers/_judging.py",
+        check="    if not is_path and not is_hidden:\n",
+        instead="    if False:\n",
+        tests=(
+            "tests/observers/test_veto.py"
+            "::test_uploads_that_everybody_sees_are_refused_at_the_call"
+        ),
+    ),
+    Mutation(
+        name="observers: who fails to decide lets nothing pass",
+        module="ftpdata/transfers/_judging.py",
+        check="    except Exception as error:\n        raise LocalError(\n",
+        instead="    except Exception as error:\n        return\n        raise LocalError(\n",
+        tests="tests/observers/test_veto.py::test_who_fails_to_decide_keeps_the_upload_hidden",
+    ),
+    Mutation(
+        name="observers: what is vetoed leaves no part",
+        module="ftpdata/transfers/_cuts.py",
+        check="    End.VETOED,\n",
+        instead="",
+        tests="tests/observers/test_veto.py::test_a_veto_leaves_no_part",
+    ),
+    Mutation(
+        name="observers: one that fails changes no transfer",
+        module="ftpdata/observers/_telling.py",
+        check="        note_failure(observer, event, error)\n",
+        instead="        raise\n",
+        tests=(
+            "tests/observers/test_events.py"
+            "::test_an_observer_that_fails_changes_nothing_and_is_logged_once"
+        ),
     ),
     Mutation(
         name="descriptors: one whose close has failed is closed once",

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from ftpdata import addresses, codecs, connection, deadlines, listing, opening, outcome
+from ftpdata import addresses, codecs, connection, deadlines, listing, observers, opening, outcome
 from ftpdata import parameters as parameters_module
 from ftpdata.testing import RecordingConsumer
 from tests.harness.proxies import free_ports
@@ -102,6 +103,7 @@ ENDPOINT: Arguments = {
     "tls": None,
     "socket_options": None,
     "dtp_factory": None,
+    "observer": None,
 }
 
 
@@ -360,6 +362,21 @@ ROWS: dict[str, Row] = {
     "listing.perm_letters": Row({"is_directory": True, "readable": True, "writable": True}),
     "listing.select_facts": Row({"argument": ""}, {"argument": (b"x",), "supported": ("size",)}),
     "listing.unescape_name": Row({"name": "x"}, {"name": (5, None)}),
+    # observers
+    "observers.LoggingObserver": Row(),
+    "observers.Observer": Row(),
+    "observers.QueuedObserver": Row(
+        {"observer": observers.Observer()},
+        {"observer": (None, "x"), "limit": ("5", True, 0, 1.5), "patience": SECONDS},
+    ),
+    "observers.Subject": Row({"command": "RETR", "name": "/x", "user": "ann", "session": "5"}),
+    "observers.Upload": Row({"fd": 5, "size": 5}),
+    "observers.XferlogObserver": Row({"path": "xferlog"}),
+    "observers.opentelemetry.OpenTelemetryObserver": Row({"tracer": None}),
+    "observers.prometheus.PrometheusObserver": Row(
+        lambda: {"registry": CollectorRegistry(), "by_user": False, "listeners_limit": 5},
+        {"listeners_limit": ("5", 1.5, True, -1), "durations": ("5", 5, (), ("x",))},
+    ),
     # opening
     "opening.AcceptedEndpoint": Row(
         lambda: {"sock": socket.socket(), **ENDPOINT}, {"sock": (True, -1, "x", None)}
@@ -481,6 +498,7 @@ ROWS: dict[str, Row] = {
 EXEMPT = {
     # Values that only ftpdata makes, for users to read.
     "opening.ActiveEndpoint": "made by connect_active",
+    "observers.ObserverGroup": "any number of arguments: tests/observers/test_ready.py",
     "opening.Advertisement": "made by advertise",
     "opening.PassiveEndpoint": "made by listen_passive",
     "opening.PoolMetrics": "made by ListenerPool",
@@ -563,6 +581,9 @@ def find(name: str) -> Callable[..., object]:
     package, *attributes = name.split(".")
     found: Any = importlib.import_module(f"ftpdata.{package}")
     for attribute in attributes:
+        if not hasattr(found, attribute):
+            # A module with an extra, which its package does not load.
+            importlib.import_module(f"ftpdata.{package}.{attribute}")
         found = getattr(found, attribute)
     assert callable(found)
     return found  # type: ignore[no-any-return]

@@ -37,6 +37,7 @@ from ftpdata.errors import (
     TruncatedTransfer,
     UnsupportedNetworkProtocol,
     UnsupportedParameter,
+    UploadVetoed,
     error_for_end,
     error_for_oserror,
     error_for_peer,
@@ -69,6 +70,7 @@ TREE: list[tuple[type[FTPDataError], type[Exception], int]] = [
     (UnsupportedNetworkProtocol, FTPDataError, 522),
     (TLSNegotiationFailed, FTPDataError, 522),
     (FileUnavailable, FTPDataError, 550),
+    (UploadVetoed, FTPDataError, 550),
     (QuotaExceeded, FTPDataError, 552),
 ]
 

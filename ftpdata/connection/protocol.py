@@ -40,6 +40,7 @@ from ..errors import FTPDataError, NotConnected
 from ..listing._names import NamePolicy
 from ..listing.entry import ListingEntry
 from ..listing.unix import ListingRules, format_list_line
+from ..observers.contract import Observer, Subject
 from ..outcome import End
 from ._bypass import Bypass
 from ._delivery import Verdict
@@ -77,12 +78,16 @@ class DTP(asyncio.Protocol):
     Attributes:
         strict_close: Whether an end of file in TLS without close_notify is a cut.
         proxied_peer: The address in a trusted proxy's PROXY header; None without one.
+        observer: Is told of the transfer over this connection; that of its endpoint.
+        subject: What the host has said of that transfer.
     """
 
     # Defaults on the class: thousands of connections may stall in this state, and most of it
     # takes no memory there.
     strict_close: bool = True
     proxied_peer: HostPort | None = None
+    observer: Observer | None = None
+    subject: Subject | None = None
     # Sending: the producer while it is registered.
     _feed: Feed | None = None
     _had_producer: bool = False

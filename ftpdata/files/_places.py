@@ -34,6 +34,8 @@ __all__ = ["HiddenPlace", "NamedPlace", "Place", "SpooledPlace"]
 PIECE = 1024 * 1024
 """Bytes that are copied at a time."""
 
+_READING = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 _NOT_REPLACED = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY})
 """What the system says where a name may not be given to another file; EBUSY of a mount point."""
 
@@ -98,6 +100,18 @@ class Place(abc.ABC):
             except OSError as another:
                 error.add_note(f"what came of the upload could not be removed: {another!r}")
             raise
+
+    def open_to_read(self) -> int:
+        """Open what has come, before it is published, for somebody who is to judge it.
+
+        Raises:
+            BadArgument: Everybody can see it.
+            OSError: The system refused.
+        """
+
+        raise error_for_peer(
+            BadArgument, "expected an upload that nobody can see before it is published"
+        )
 
     def keep(self) -> None:
         """Let go of an upload that was cut, but keep what came of it."""
@@ -213,11 +227,17 @@ class HiddenPlace(Place):
 
         self._hidden = None
 
+    def open_to_read(self) -> int:
+        """Open it by its hidden name."""
+
+        hidden = self._hidden
+        assert hidden is not None
+        return os.open(hidden, _READING, dir_fd=self._at.dir_fd)
+
     def _copy(self, hidden: bytes, *, is_durable: bool) -> None:
         """Copy it into the file, which may not be replaced after all."""
 
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        fd = os.open(hidden, flags, dir_fd=self._at.dir_fd)
+        fd = os.open(hidden, _READING, dir_fd=self._at.dir_fd)
         try:
             _copy_into(self._at, fd, is_durable=is_durable)
         finally:
@@ -251,6 +271,18 @@ class SpooledPlace(Place):
         self.is_spooled = True
         self.replaced_size = replaced.st_size
         self._directory = directory
+
+    def open_to_read(self) -> int:
+        """Open it once more, since it has no name."""
+
+        assert self.fd is not None
+        try:
+            return os.open(f"/proc/self/fd/{self.fd}", _READING)
+        except FileNotFoundError:
+            # There is no /proc. The position is shared, and `_copy_into` sets it anew.
+            fd = os.dup(self.fd)
+            os.lseek(fd, 0, os.SEEK_SET)
+            return fd
 
     def _make(self) -> int:
         directory = tempfile.gettempdir() if self._directory is None else self._directory

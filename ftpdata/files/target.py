@@ -326,6 +326,28 @@ class FileTarget:
         except OSError as error:
             raise error_for_oserror(error) from error
 
+    async def open_to_read(self) -> int:
+        """Open what was written so far, for somebody who judges it before `commit`.
+
+        Returns:
+            A descriptor for reading, at the first byte; it belongs to the caller.
+
+        Raises:
+            BadArgument: Everybody can see it: it is written in place, or appended. Reply 501.
+            FTPDataError: The system refused. Carries the reply code.
+        """
+
+        self._check_unsettled()
+
+        def work() -> int:
+            self._open()
+            return self._place.open_to_read()
+
+        try:
+            return await self._calls.run(work, is_short=True)
+        except OSError as error:
+            raise error_for_oserror(error) from error
+
     async def commit(self, last: bytes = b"", *, timeout: float | None = None) -> None:
         """Publish the upload under its name. Once, instead of `discard`.
 

@@ -20,6 +20,8 @@ import attrs
 
 from .._kernel import look_at, reset_socket, watch_readable
 from ..addresses import HostPort
+from ..observers._telling import tell
+from ..observers.contract import Observer
 from ._header_reader import HeaderReader
 from .proxy import ProxyHeader, TrustedProxies
 from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
@@ -133,8 +135,10 @@ class Acceptor:
             themselves.
         logger: Where refused connections are noted.
         level: On which level.
+        observer: Is told of refused connections.
 
     Attributes:
+        address: Where it listens.
         refused: Connections refused so far.
         arrivals: Connections accepted so far.
     """
@@ -149,7 +153,11 @@ class Acceptor:
         proxies: TrustedProxies | None = None,
         logger: logging.Logger,
         level: int = logging.WARNING,
+        observer: Observer | None = None,
     ) -> None:
+        host, port = listener.getsockname()[:2]
+        # A link-local address comes with its zone, which the client must not get.
+        self.address: HostPort = HostPort(host.partition("%")[0], port)
         self.refused: int = 0
         self.arrivals: int = 0
         self._backlog = backlog
@@ -158,7 +166,7 @@ class Acceptor:
         self._proxies = proxies
         self._logger = logger
         self._level = level
-        self._port: int = listener.getsockname()[1]
+        self._observer = observer
         self._headers: dict[HeaderReader, None] = {}
         self._notes = 0
         self._notes_until = 0.0
@@ -202,6 +210,8 @@ class Acceptor:
         self.refused += 1
         # It may be the owner's, who comes too late: he must not see an empty file.
         reset_socket(sock)
+        if self._observer is not None:
+            tell(self._observer, "stranger", self.address, host, reason)
         now = self._loop.time()
         if now >= self._notes_until:
             self._notes, self._notes_until = NOTES, now + NOTES_EVERY
@@ -211,7 +221,12 @@ class Acceptor:
         self._notes -= 1
         others = "" if self._notes else "; for a while others are only counted"
         self._logger.log(
-            self._level, "%s refused on port %d: %s%s", host, self._port, reason, others
+            self._level,
+            "%s refused on port %d: %s%s",
+            host,
+            self.address.port,
+            reason,
+            others,
         )
 
     def close(self) -> None:

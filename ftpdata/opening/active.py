@@ -17,6 +17,8 @@ from .._kernel import reset_socket
 from ..addresses import HostPort, PeerPolicy, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PeerRejected
+from ..observers._telling import telling_refusals
+from ..observers.contract import Observer
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._link import Link
@@ -36,6 +38,7 @@ def connect_active(
     tls: DataTLS | None = None,
     socket_options: SocketOptions | None = None,
     dtp_factory: DTPFactory | None = None,
+    observer: Observer | None = None,
 ) -> ActiveEndpoint:
     """Prepare to connect to the client's data port; `Endpoint.open` connects.
 
@@ -52,6 +55,8 @@ def connect_active(
         tls: How the connection is protected (PROT P); None for clear (PROT C).
         socket_options: See `SocketOptions`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
+        observer: Is told of a target that is refused, and of the transfer
+            (`ftpdata.observers`).
 
     Raises:
         PeerRejected: The policy refuses the target; nothing was sent to it.
@@ -68,7 +73,8 @@ def connect_active(
 
     reason = policy.check_target(target, control_peer)
     if reason is not None:
-        raise PeerRejected(reason, end=End.PEER_REJECTED)
+        with telling_refusals(observer):
+            raise PeerRejected(reason, end=End.PEER_REJECTED)
 
     return ActiveEndpoint(
         target,
@@ -77,6 +83,7 @@ def connect_active(
         tls=tls,
         socket_options=socket_options,
         dtp_factory=dtp_factory,
+        observer=observer,
     )
 
 
@@ -123,9 +130,14 @@ class ActiveEndpoint(Endpoint):
         tls: DataTLS | None = None,
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__(
-            deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
+            deadlines=deadlines,
+            tls=tls,
+            socket_options=socket_options,
+            dtp_factory=dtp_factory,
+            observer=observer,
         )
         self.target = target
         self._local_address = local_address

@@ -28,6 +28,8 @@ from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, TransferAborted, error_for_end
+from ..observers._telling import tell
+from ..observers.contract import Observer, Subject
 from ..outcome import End
 from ..tls._transport import TLSTransport
 from ..tls.policy import DataTLS
@@ -59,8 +61,16 @@ class Endpoint(abc.ABC):
         tls: How the connection is protected (PROT P); None for clear (PROT C).
         socket_options: What is set on the socket; by default `SocketOptions()`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
+        observer: Is told of the endpoint, and of the transfer over it (`ftpdata.observers`).
+
+    Attributes:
+        deadlines: As above.
+        observer: As above.
+        subject: What the host knows of the transfer that is to come, for its observer. The
+            host may set it at any time before that.
     """
 
+    subject: Subject | None = None
     # As it is before anything has happened, and as most of it stays.
     _has_options: bool = False
     # The connection, from the moment it is there until it is the DTP's.
@@ -72,6 +82,8 @@ class Endpoint(abc.ABC):
     # What the peer has begun by negotiating before `open` was called.
     _begun: asyncio.Task[Link] | None = None
     _kept: DTP | None = None
+    # Where the observer knows that the endpoint listens.
+    _listening_at: HostPort | None = None
 
     def __init__(
         self,
@@ -80,9 +92,11 @@ class Endpoint(abc.ABC):
         tls: DataTLS | None = None,
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
+        observer: Observer | None = None,
     ) -> None:
         check_call(Endpoint.__init__, locals())
         self.deadlines = deadlines
+        self.observer = observer
         self._tls = tls
         self._socket_options = socket_options or DEFAULT_SOCKET_OPTIONS
         self._dtp_factory = dtp_factory or (
@@ -251,12 +265,28 @@ class Endpoint(abc.ABC):
     ) -> None:
         """Take the connection that is waited for; see `ftpdata.opening._acceptor.Arrival`."""
 
+        self._note_released()
         self._link = Link(sock, self._wait, peername=peername, proxied_peer=proxied)
         if self._may_begin and not self._opening:
             self._link.on_first_bytes(self._begin)
         self._wait.wake()
 
+    def _note_listening(self, address: HostPort) -> None:
+        """Tell the observer that the endpoint waits for its connection there."""
+
+        if self.observer is not None:
+            self._listening_at = address
+            tell(self.observer, "listening", address)
+
     # Private: opening
+
+    def _note_released(self) -> None:
+        if self._listening_at is None:
+            return
+
+        address, self._listening_at = self._listening_at, None
+        if self.observer is not None:
+            tell(self.observer, "released", address)
 
     def _note_opening(self) -> None:
         self._check_given_up()
@@ -318,10 +348,16 @@ class Endpoint(abc.ABC):
         self._check_given_up()
         return link
 
+    def _make_dtp(self) -> DTP:
+        dtp = self._dtp_factory()
+        if self.observer is not None:
+            dtp.observer, dtp.subject = self.observer, self.subject
+        return dtp
+
     def _record(self, link: Link) -> DTP:
         """Make the `DTP` of a connection that has ended cleanly, which needs no transport."""
 
-        dtp = self._dtp_factory()
+        dtp = self._make_dtp()
         dtp.proxied_peer = link.peer
         dtp.bypass.receive_past(link.carried.received, link.tls)
         link.finish()
@@ -334,7 +370,7 @@ class Endpoint(abc.ABC):
         if link.channel is not None:
             acknowledge_at_once(sock)
         with _reset_on_failure(sock):
-            dtp = self._dtp_factory()
+            dtp = self._make_dtp()
             try:
                 await self._make_transport(link, sock, dtp)
             except BaseException as error:
@@ -396,6 +432,7 @@ class Endpoint(abc.ABC):
         self._drop_link()
 
     def _let_go(self) -> None:
+        self._note_released()
         self._release()
         callback, self._on_release = self._on_release, None
         if callback is not None:
@@ -469,6 +506,7 @@ class AcceptedEndpoint(Endpoint):
         tls: See `Endpoint`.
         socket_options: See `Endpoint`.
         dtp_factory: See `Endpoint`.
+        observer: See `Endpoint`.
 
     Raises:
         DataConnectionError: The socket is not connected. Reply 425.
@@ -482,6 +520,7 @@ class AcceptedEndpoint(Endpoint):
         tls: DataTLS | None = None,
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
+        observer: Observer | None = None,
     ) -> None:
         check_call(AcceptedEndpoint.__init__, locals())
         super().__init__(
@@ -489,6 +528,7 @@ class AcceptedEndpoint(Endpoint):
             tls=tls,
             socket_options=socket_options,
             dtp_factory=dtp_factory,
+            observer=observer,
         )
         try:
             connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock

@@ -21,6 +21,8 @@ from .._checks import check_call, check_seconds
 from ..addresses import HostPort, PeerPolicy, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PortsExhausted
+from ..observers._telling import tell, telling_refusals
+from ..observers.contract import Observer
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
@@ -54,6 +56,7 @@ async def listen_passive(
     trusted_proxies: TrustedProxies | None = None,
     socket_options: SocketOptions | None = None,
     dtp_factory: DTPFactory | None = None,
+    observer: Observer | None = None,
 ) -> PassiveEndpoint:
     """Listen for one data connection (PASV, EPSV).
 
@@ -73,6 +76,8 @@ async def listen_passive(
             whose PROXY header says who it is that `policy` judges.
         socket_options: See `SocketOptions`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
+        observer: Is told of the endpoint, of strangers, and of the transfer
+            (`ftpdata.observers`).
 
     Returns:
         The endpoint, listening. Its `address` is what to tell the client.
@@ -92,9 +97,10 @@ async def listen_passive(
         raise ValueError("control_peer is needed: the peer policy compares with it")
     key: tuple[str, int] | None = None
     if sock is None:
-        listener, key = _listen(
-            host, ports if ports is not None else DYNAMIC_PORTS, socket_options
-        )
+        with telling_refusals(observer):
+            listener, key = _listen(
+                host, ports if ports is not None else DYNAMIC_PORTS, socket_options
+            )
     else:
         listener = socket.socket(fileno=sock) if isinstance(sock, int) else sock
 
@@ -103,13 +109,14 @@ async def listen_passive(
         if key is None:
             listener.listen(BACKLOG)
         return PassiveEndpoint(
-            _Listener(listener, key, trusted_proxies),
+            _Listener(listener, key, trusted_proxies, observer=observer),
             control_peer=control_peer,
             policy=policy,
             deadlines=deadlines or Deadlines(),
             tls=tls,
             socket_options=socket_options,
             dtp_factory=dtp_factory,
+            observer=observer,
         )
     except BaseException as error:
         listener.close()
@@ -167,12 +174,10 @@ class _Listener:
         key: tuple[str, int] | None,
         trusted_proxies: TrustedProxies | None,
         *,
+        observer: Observer | None,
         is_kept: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        host, port = sock.getsockname()[:2]
-        # A link-local address comes with its zone, which the client must not get.
-        self.address: HostPort = HostPort(host.partition("%")[0], port)
         self.is_kept = is_kept
         self._endpoint: weakref.ref[PassiveEndpoint] | None = None
         # Stands for the endpoint, which no weak reference finds any more while it is deleted.
@@ -185,7 +190,14 @@ class _Listener:
             fail=self._failed,
             proxies=trusted_proxies,
             logger=logger,
+            observer=observer,
         )
+
+    @property
+    def address(self) -> HostPort:
+        """Where it listens."""
+
+        return self.acceptor.address
 
     @property
     def is_reserved(self) -> bool:
@@ -273,6 +285,7 @@ class PassiveListener:
         socket_options: See `SocketOptions`.
         lifetime: Seconds that one port is listened on, unless somebody is
             waited for.
+        observer: See `listen_passive`.
 
     Raises:
         ValueError: The policy needs a `control_peer`; or no time.
@@ -288,6 +301,7 @@ class PassiveListener:
         trusted_proxies: TrustedProxies | None = None,
         socket_options: SocketOptions | None = None,
         lifetime: float = 1.0,
+        observer: Observer | None = None,
     ) -> None:
         check_call(PassiveListener.__init__, locals())
         check_host("host", host)
@@ -303,6 +317,7 @@ class PassiveListener:
         self._trusted_proxies = trusted_proxies
         self._socket_options = socket_options
         self._lifetime = lifetime
+        self._observer = observer
         self._listener: _Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -350,6 +365,7 @@ class PassiveListener:
             tls=tls,
             socket_options=self._socket_options,
             dtp_factory=dtp_factory,
+            observer=self._observer,
         )
 
     def close(self) -> None:
@@ -366,9 +382,12 @@ class PassiveListener:
                 listener.close()
 
     def _listen(self) -> _Listener:
-        sock, key = _listen(self._host, self._ports, self._socket_options)
+        with telling_refusals(self._observer):
+            sock, key = _listen(self._host, self._ports, self._socket_options)
         try:
-            listener = _Listener(sock, key, self._trusted_proxies, is_kept=True)
+            listener = _Listener(
+                sock, key, self._trusted_proxies, observer=self._observer, is_kept=True
+            )
         except BaseException:
             sock.close()
             _in_use.discard(key)
@@ -401,9 +420,14 @@ class PassiveEndpoint(Endpoint):
         tls: DataTLS | None = None,
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__(
-            deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
+            deadlines=deadlines,
+            tls=tls,
+            socket_options=socket_options,
+            dtp_factory=dtp_factory,
+            observer=observer,
         )
         self.address: HostPort = listener.address
         self._control_peer = control_peer
@@ -414,6 +438,7 @@ class PassiveEndpoint(Endpoint):
         # A socket that was made elsewhere has what its maker has set.
         self._has_options = INHERITS_OPTIONS and listener.key is not None
         self._ticket = listener.wait_for(self)
+        self._note_listening(listener.address)
         if self._may_begin:
             self._acceptor.watch_on()
 
@@ -424,7 +449,9 @@ class PassiveEndpoint(Endpoint):
         listener = self._listener
         _warn(f"unclosed endpoint {self!r}", ResourceWarning, source=self)
         # Not a method of this object, which is being deleted.
-        give_back = functools.partial(_forget, listener, self._ticket, self._on_release)
+        give_back = functools.partial(
+            _forget, listener, self._ticket, self._on_release, self.observer
+        )
         listener.run_in_loop(give_back)
 
     def __repr__(self) -> str:
@@ -473,10 +500,15 @@ class PassiveEndpoint(Endpoint):
 
 
 def _forget(
-    listener: _Listener, ticket: object, on_release: Callable[[], object] | None
+    listener: _Listener,
+    ticket: object,
+    on_release: Callable[[], object] | None,
+    observer: Observer | None,
 ) -> None:
     """Give back the port of an endpoint that was forgotten."""
 
+    if observer is not None:
+        tell(observer, "released", listener.address)
     listener.let_go(ticket, has_come=False)
     if on_release is not None:
         on_release()

@@ -37,6 +37,8 @@ from .._checks import check_call, check_seconds
 from ..addresses import HostPort, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, OpenTimeout, PortsExhausted
+from ..observers._telling import telling_refusals
+from ..observers.contract import Observer
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
@@ -93,9 +95,12 @@ class _Counts:
 class _Listener:
     """One port of a pool, and the clients that it waits for."""
 
-    def __init__(self, sock: socket.socket, trusted_proxies: TrustedProxies | None) -> None:
-        host, port = sock.getsockname()[:2]
-        self.address: HostPort = HostPort(host.partition("%")[0], port)
+    def __init__(
+        self,
+        sock: socket.socket,
+        trusted_proxies: TrustedProxies | None,
+        observer: Observer | None,
+    ) -> None:
         self.waiting: dict[str, PooledEndpoint] = {}
         self.acceptor: Acceptor = Acceptor(
             sock,
@@ -106,8 +111,15 @@ class _Listener:
             logger=logger,
             # A port that is always open is found by every scanner of the network.
             level=logging.INFO,
+            observer=observer,
         )
         self.acceptor.watch_on()
+
+    @property
+    def address(self) -> HostPort:
+        """Where it listens."""
+
+        return self.acceptor.address
 
     def _deliver(self, sock: socket.socket, arrival: Arrival) -> None:
         reservation = self.waiting.get(_peer_key(arrival.host))
@@ -149,6 +161,8 @@ class ListenerPool:
         trusted_proxies: The proxies that all connections come through, and
             whose PROXY header says whose connection it is.
         socket_options: See `SocketOptions`.
+        observer: Is told of endpoints, of strangers, and of the transfers
+            (`ftpdata.observers`).
 
     Raises:
         ValueError: There is no host, or a number of seconds is not valid.
@@ -163,6 +177,7 @@ class ListenerPool:
         rest: float = 2.0,
         trusted_proxies: TrustedProxies | None = None,
         socket_options: SocketOptions | None = None,
+        observer: Observer | None = None,
     ) -> None:
         check_call(ListenerPool.__init__, locals())
         check_seconds("expiry", expiry)
@@ -178,6 +193,7 @@ class ListenerPool:
         self._rest = rest
         self._trusted_proxies = trusted_proxies
         self._socket_options = socket_options
+        self._observer = observer
         self._listeners: dict[tuple[str, int], _Listener] = {}
         self._reservations: set[PooledEndpoint] = set()
         # What rests, in the order in which it will have rested: all rest for the same time.
@@ -272,11 +288,12 @@ class ListenerPool:
         """
 
         check_call(ListenerPool.reserve, locals())
-        if not self._listeners:
-            raise DataConnectionError("the pool is not open", end=End.OPEN_FAILED)
-
         peer = _peer_key(control_peer)
-        listener = self._choose(self._host_for(peer, host), peer, owner)
+        with telling_refusals(self._observer):
+            if not self._listeners:
+                raise DataConnectionError("the pool is not open", end=End.OPEN_FAILED)
+
+            listener = self._choose(self._host_for(peer, host), peer, owner)
         reservation = PooledEndpoint(
             self,
             listener,
@@ -287,6 +304,7 @@ class ListenerPool:
             tls=tls,
             socket_options=self._socket_options,
             dtp_factory=dtp_factory,
+            observer=self._observer,
         )
         listener.waiting[peer] = reservation
         self._reservations.add(reservation)
@@ -335,7 +353,7 @@ class ListenerPool:
                 taken.append(port)
                 continue
 
-            self._listeners[host, port] = _Listener(sock, self._trusted_proxies)
+            self._listeners[host, port] = _Listener(sock, self._trusted_proxies, self._observer)
 
         if len(taken) == len(self.ports):
             raise PortsExhausted(
@@ -446,9 +464,14 @@ class PooledEndpoint(Endpoint):
         tls: DataTLS | None = None,
         socket_options: SocketOptions | None = None,
         dtp_factory: DTPFactory | None = None,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__(
-            deadlines=deadlines, tls=tls, socket_options=socket_options, dtp_factory=dtp_factory
+            deadlines=deadlines,
+            tls=tls,
+            socket_options=socket_options,
+            dtp_factory=dtp_factory,
+            observer=observer,
         )
         self.address: HostPort = listener.address
         self.owner = owner
@@ -460,6 +483,7 @@ class PooledEndpoint(Endpoint):
         self._has_options = INHERITS_OPTIONS
         self._expiry = expiry
         self._timer = asyncio.get_running_loop().call_later(expiry, self._expire)
+        self._note_listening(listener.address)
 
     def __repr__(self) -> str:
         here = "waiting" if self._link is None else "connected"

@@ -17,6 +17,7 @@ _REFUSALS = frozenset({
     End.PRODUCER_FAILED,
     End.SIZE_LIMIT,
     End.SIZE_MISMATCH,
+    End.VETOED,
 })
 """Ends in which the peer, the host or the store did not want the upload. After any other end the
 bytes that arrived are those of the file, as far as they go."""

@@ -172,9 +172,9 @@ async def send_directly(
         report.note_direct(link, length)
         if progress is not None:
             progress(length, length)
-    except Exception as error:
+    except BaseException as error:
         report.note_direct(link, sending.sent)
-        failure = report.failure(error, sending.sent)
+        failure = report.failure(error, sending.sent) if isinstance(error, Exception) else error
         if failure is error:
             raise
         raise failure from error

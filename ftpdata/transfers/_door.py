@@ -29,8 +29,7 @@ from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End
 from ..parameters import TransferParameters
 from ..throttle import TokenBucket
-from ._opened import abort_connection
-from ._report import Report
+from ._opened import abort_connection, report_on
 from .reuse import ReusableConnection
 
 __all__ = [
@@ -80,11 +79,13 @@ def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
                 raise _wrong("a DTP, an Endpoint or a ReusableConnection", connection)
         yield
     except (TypeError, ValueError, FTPDataError) as error:
+        known = [each for each in connections if isinstance(each, _CONNECTIONS)]
         if isinstance(error, FTPDataError):
-            Report(direction).failure(error, 0)
-        for connection in connections:
-            if isinstance(connection, _CONNECTIONS):
-                abort_connection(connection, End.ABORTED, "the transfer was refused at its call")
+            report = report_on(known[-1], direction)
+            report.start()
+            report.end(report.failure(error, 0))
+        for connection in known:
+            abort_connection(connection, End.ABORTED, "the transfer was refused at its call")
         raise
 
 

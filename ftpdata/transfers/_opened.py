@@ -10,13 +10,23 @@ from typing import Any
 from .._tasks import give_up
 from ..connection.protocol import DTP
 from ..errors import FTPDataError
+from ..observers.contract import Observer
 from ..opening.endpoint import Endpoint
-from ..outcome import End
+from ..outcome import Direction, End
 from ._pending import PendingFile
 from ._report import Report
 from .reuse import ReusableConnection
 
-__all__ = ["Connection", "abort_connection", "dtp_of", "opened", "opened_together", "opening"]
+__all__ = [
+    "Connection",
+    "abort_connection",
+    "dtp_of",
+    "observer_of",
+    "opened",
+    "opened_together",
+    "opening",
+    "report_on",
+]
 
 Connection = DTP | Endpoint | ReusableConnection
 """The types that the transfer functions take as their connection."""
@@ -26,6 +36,34 @@ def dtp_of(connection: DTP | ReusableConnection) -> DTP:
     """Return the `DTP` that the bytes pass over."""
 
     return connection if isinstance(connection, DTP) else connection.dtp
+
+
+def report_on(
+    connection: Connection, direction: Direction, *, offset: int = 0, digest: str | None = None
+) -> Report:
+    """Begin the report of a transfer over this connection, for its observer.
+
+    Args:
+        connection: The connection.
+        direction: The direction of the bytes.
+        offset: Where in the file the transfer starts, in bytes.
+        digest: Name of a digest to compute over the bytes of the file.
+    """
+
+    known = connection if isinstance(connection, Endpoint) else dtp_of(connection)
+    return Report(
+        direction,
+        offset=offset,
+        digest=digest,
+        observer=known.observer,
+        subject=known.subject,
+    )
+
+
+def observer_of(connection: Connection) -> Observer | None:
+    """Return who is told of the transfer over a connection."""
+
+    return (connection if isinstance(connection, Endpoint) else dtp_of(connection)).observer
 
 
 def abort_connection(connection: Connection, end: End, message: str | None = None) -> None:

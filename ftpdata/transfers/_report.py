@@ -1,8 +1,9 @@
 """The report of one transfer: the only place where its result and its error are made.
 
-It also logs each failed transfer once, to the logger ``ftpdata.transfers``: as an error
-with its traceback if this side has failed, and as information if the peer has. The peer
-gets `FTPDataError.reply`, which says less.
+It tells the observer of its connection (`ftpdata.observers`) when the transfer starts and how
+it ends. It also logs each failed transfer once, to the logger ``ftpdata.transfers``, unless
+the observer does: as an error with its traceback if this side has failed, and as
+information if the peer has. The peer gets `FTPDataError.reply`, which says less.
 
 Every way that a transfer can take, direct or through a `DTP`, counts its bytes here. It
 gets the `TransferResult` of a clean end from here, or the `FTPDataError` of any other end,
@@ -12,9 +13,11 @@ which carries the same result.
 from __future__ import annotations
 
 import asyncio
-import logging
+import itertools
+import os
 import ssl
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import anyio.to_thread
 
@@ -22,19 +25,15 @@ from .._kernel import describe_tls
 from ..addresses import HostPort
 from ..contracts import Buffer
 from ..digests import Digest
-from ..errors import (
-    FTPDataError,
-    InsufficientStorage,
-    LocalError,
-    in_words,
-    local_error,
-    printable,
-)
+from ..errors import FTPDataError, in_words, local_error
+from ..observers._telling import tell
+from ..observers.contract import Observer, Subject
+from ..observers.log import log_end
 from ..outcome import Direction, End, FastPath, TransferResult
 
 __all__ = ["Report", "Wire"]
 
-logger = logging.getLogger("ftpdata.transfers")
+_numbers = itertools.count(1)
 
 INLINE_DIGEST = 16 * 1024
 """Bytes that are digested at once; larger pieces go to a thread."""
@@ -56,14 +55,26 @@ class Wire(Protocol):
 
 
 class Report:
-    """The facts about one transfer so far.
+    """The facts about one transfer so far; for its observer, an `ftpdata.observers.Transfer`.
+
+    A context manager around the transfer, from its call to its end: the observer is told of
+    both there, whatever happens between them.
 
     Args:
         direction: The direction of the bytes.
         offset: Where in the file the transfer starts, in bytes.
         digest: Name of a digest to compute over the bytes of the file.
+        observer: Is told of the transfer.
+        subject: What the host has said of it.
 
     Attributes:
+        number: Counts the transfers of this process.
+        direction: As above.
+        offset: As above.
+        subject: As above.
+        observer: As above, until it was told of the end.
+        path: The path of the file on this side, if there is one.
+        peer: Address and port of the peer, as far as they are known.
         file_bytes: Bytes of the file that have passed.
         total: Bytes of the file that will pass, if known.
         fast_path: Which fast path ran.
@@ -72,27 +83,112 @@ class Report:
     """
 
     def __init__(
-        self, direction: Direction, *, offset: int = 0, digest: str | None = None
+        self,
+        direction: Direction,
+        *,
+        offset: int = 0,
+        digest: str | None = None,
+        observer: Observer | None = None,
+        subject: Subject | None = None,
     ) -> None:
+        self.number: int = next(_numbers)
         self.direction = direction
+        self.offset = offset
+        self.subject = subject
+        self.path: str | None = None
+        self.peer: HostPort | None = None
         self.file_bytes: int = 0
         self.total: int | None = None
         self.fast_path: FastPath = FastPath.NONE
         self.foreign_bytes: int = 0
         self.keep_open: bool = False
-        self._offset = offset
+        self.observer = observer
+        self._has_started = False
+        self._last: TransferResult | None = None
         self._digest: Digest | None = None
         self._digest_name = digest
-        self._peer: HostPort | None = None
         self._tls: ssl.SSLObject | None = None
         self._is_logged = False
         self._clock = asyncio.get_running_loop().time
         self._started_at = self._clock()
 
+    # The observer
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.observer is not None:
+            self.end(exc)
+
+    def start(self) -> None:
+        """Tell the observer that the transfer was called for. Idempotent."""
+
+        if self.observer is not None and not self._has_started:
+            self._has_started = True
+            tell(self.observer, "started", self)
+
+    def end(self, error: BaseException | None) -> None:
+        """Tell the observer how the transfer has ended, if it has not been told.
+
+        Args:
+            error: The exception that the transfer raises; None after a clean end.
+        """
+
+        observer, self.observer = self.observer, None
+        if observer is not None and self._has_started:
+            tell(observer, "ended", self, self._final(error), error)
+
+    def _final(self, error: BaseException | None) -> TransferResult:
+        """Return the result of the transfer, which has ended."""
+
+        if isinstance(error, FTPDataError) and error.result is not None:
+            return error.result
+
+        last = self._last
+        if error is None and last is not None:
+            return last
+        # The exception has come past all that makes results: a cancellation, or a caller's mistake.
+        end = End.CANCELLED if isinstance(error, asyncio.CancelledError) else self.failed_side
+        if last is not None and last.end is end:
+            return last
+        return self.result(end, self.foreign_bytes + self.file_bytes)
+
+    def conclude(self, result: TransferResult) -> None:
+        """Take a more precise result of a clean end for the observer."""
+
+        self._last = result
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether the observer does anything with `report_progress`."""
+
+        return self.observer is not None and self.observer.wants_progress
+
+    def report_progress(self) -> None:
+        """Tell the observer that bytes have passed."""
+
+        if self.observer is not None:
+            tell(self.observer, "progressed", self)
+
+    def name_path(self, file: object) -> None:
+        """Record the path of the file, if it is given by one, for the observer and the log."""
+
+        if isinstance(file, (str, bytes, os.PathLike)):
+            self.path = os.fsdecode(file)
+
+    # The connection and the bytes
+
     def meet(self, wire: Wire) -> None:
         """Record the peer, and how the connection is protected."""
 
-        self._peer, self._tls = wire.peer, wire.tls
+        self.peer, self._tls = wire.peer, wire.tls
 
     def note_direct(self, wire: Wire, nbytes: int) -> None:
         """Record a connection without a `DTP`, and the bytes of the file that it carried."""
@@ -128,6 +224,12 @@ class Report:
         self.file_bytes += len(data)
 
     @property
+    def seconds(self) -> float:
+        """Seconds since the connection was made, or the transfer called for before that."""
+
+        return self._clock() - self._started_at
+
+    @property
     def failed_side(self) -> End:
         """The end for an exception on this side that implies no more precise end."""
 
@@ -153,23 +255,24 @@ class Report:
 
         version, cipher, resumed = describe_tls(self._tls)
         digest = self._digest
-        return TransferResult(
+        self._last = TransferResult(
             direction=self.direction,
             end=end,
             bytes=max(0, wire_bytes - self.foreign_bytes),
             file_bytes=self.file_bytes,
-            seconds=self._clock() - self._started_at,
-            offset=self._offset,
+            seconds=self.seconds,
+            offset=self.offset,
             digest=None if digest is None else digest.hexdigest(),
             digest_name=None if digest is None else digest.name,
             fast_path=self.fast_path,
-            peer=None if self._peer is None else str(self._peer),
+            peer=None if self.peer is None else str(self.peer),
             reason=reason,
             tls_version=version,
             tls_cipher=cipher,
             tls_resumed=resumed,
             reply_code=reply_code or self._reply_code(end),
         )
+        return self._last
 
     def failure(self, error: Exception, wire_bytes: int) -> FTPDataError:
         """Turn an exception into the transfer's error, with its result.
@@ -189,33 +292,10 @@ class Report:
         if not self._is_logged:
             # What fails afterwards is a consequence of it.
             self._is_logged = True
-            _log(failure, failure.result)
+            if self.observer is None or not self.observer.logs_failures:
+                log_end(failure.result, failure, transfer=self)
         return failure
 
     def _reply_code(self, end: End) -> int:
         # RFC 959 §4.2: 226 is for "closing data connection".
         return FILE_DONE if end is End.CLEAN and self.keep_open else end.reply_code
-
-
-_RAISED_HERE = frozenset({End.CONSUMER_FAILED, End.PRODUCER_FAILED})
-"""The ends of transfers that the connection and its peer have not brought about."""
-
-
-def _log(failure: FTPDataError, result: TransferResult) -> None:
-    """Log a failure on one line, with its traceback if something on this side has raised it.
-
-    It is an error of this side only if somebody here has to act: a file that is not there is the
-    client's mistake, or a defect of the host's, and only the traceback shows which.
-    """
-
-    is_ours = isinstance(failure, LocalError | InsufficientStorage)
-    logger.log(
-        logging.ERROR if is_ours else logging.INFO,
-        "%s, peer %s: %s after %d bytes: %s",
-        result.direction.value,
-        result.peer or "unknown",
-        result.end.value,
-        result.bytes,
-        printable(in_words(str, failure)),
-        exc_info=failure if failure.end in _RAISED_HERE else None,
-    )

@@ -83,6 +83,7 @@ class Supervisor:
         self.pace: Pace = Pace(dtp, self._watch, throttle, is_relayed=bool(others))
         self._all = (dtp, *others)
         self._progress = progress
+        self._tells_progress = progress is not None or report.wants_progress
         # Not 0.0: the clock starts with the machine, perhaps less than an interval ago.
         self._progress_at = -math.inf
         self._clock = asyncio.get_running_loop().time
@@ -110,6 +111,7 @@ class Supervisor:
             await self.finish()
         except asyncio.CancelledError:
             await self.close(End.CANCELLED, None)
+            self.result(End.CANCELLED)
             raise
         except Exception as error:
             failure = await self.fail(error)
@@ -320,12 +322,14 @@ class Supervisor:
         self.report_progress()
 
     def report_progress(self, *, last: bool = False) -> None:
-        """Call the progress callback if the last call was long enough ago."""
+        """Tell the progress callback and the observer, if the last time was long enough ago."""
 
-        if self._progress is None:
+        if not self._tells_progress:
             return
 
         now = self._clock()
         if last or now - self._progress_at >= PROGRESS_INTERVAL:
             self._progress_at = now
-            self._progress(self.report.file_bytes, self.report.total)
+            self.report.report_progress()
+            if self._progress is not None:
+                self._progress(self.report.file_bytes, self.report.total)

@@ -30,7 +30,16 @@ from ._cuts import leaves_part, resumed_bytes, was_cut
 from ._direct import receive_directly
 from ._door import at_the_door, check_arguments, check_target, is_upload_target
 from ._incoming import Incoming, MarkerHandler, SuspectHandler
-from ._opened import Connection, abort_connection, dtp_of, opened, opening
+from ._judging import check_can_be_judged, judge
+from ._opened import (
+    Connection,
+    abort_connection,
+    dtp_of,
+    observer_of,
+    opened,
+    opening,
+    report_on,
+)
 from ._pending import PendingFile
 from ._plain import store
 from ._report import Report
@@ -117,89 +126,106 @@ async def receive_file(
         with at_the_door(Direction.RECEIVED, connection):
             check_arguments(locals())
             check_target(target, offset=offset, append=append, resume=resume)
+            observer = observer_of(connection)
+            check_can_be_judged(
+                observer, target, in_place=append or (offset > 0 and resume is None)
+            )
     except (TypeError, ValueError, FTPDataError) as error:
         await _let_go_of_refused(target, error)
         raise
 
-    report = Report(Direction.RECEIVED, offset=offset, digest=digest)
-    report.total = expected_size
-    pending = PendingFile(
-        functools.partial(
-            _open_target,
-            target,
-            connection,
-            mode=_mode(offset=offset, append=append, resume=resume),
-            dir_fd=dir_fd,
-            offset=offset,
-            parts=resume,
-            limiter=limiter,
+    with report_on(connection, Direction.RECEIVED, offset=offset, digest=digest) as report:
+        report.total = expected_size
+        report.name_path(target)
+        pending = PendingFile(
+            functools.partial(
+                _open_target,
+                target,
+                connection,
+                mode=_mode(offset=offset, append=append, resume=resume),
+                dir_fd=dir_fd,
+                offset=offset,
+                parts=resume,
+                part_only=observer is not None and observer.wants_uploads,
+                limiter=limiter,
+            )
         )
-    )
-    keeps_what_came = bool(offset or append)
-    came_before = offset if resume is not None else 0
-    is_part = resume is not None
-    if not isinstance(target, (str, bytes, os.PathLike)):
-        # It must be committed or discarded in any case.
-        given = await pending.get()
-        keeps_what_came = isinstance(given, FileTarget) and given.keeps_what_came
-        came_before = resumed_bytes(given)
-        is_part = leaves_part(given)
-    check_size = SizeCheck(expected_size, size_limit, came_before=came_before)
-    early: list[bytes] = []
-    try:
-        if isinstance(connection, Endpoint):
-            is_plain = parameters.is_identity and digest is None and throttle is None
-            # The direct way fits only if the file ends with the connection. It holds bytes in
-            # memory. If the upload is cut, they can be written to a part from there, but not to a
-            # file that others see, and not if they must be converted first.
-            may_be_direct = (
-                _is_over_with_connection(parameters)
-                and not keeps_what_came
-                and (is_plain or not is_part)
-            )
-            way = await _open_for_upload(
-                connection, pending, report, early, may_be_direct=may_be_direct, is_plain=is_plain
-            )
-            if isinstance(way, Arrived):
-                return await _store_whole(
-                    way.data,
-                    cast("FileTarget", pending.file),
-                    report,
-                    check_size,
-                    progress=progress,
-                    timeout=deadlines.stall,
+        keeps_what_came = bool(offset or append)
+        came_before = offset if resume is not None else 0
+        is_part = resume is not None
+        if not isinstance(target, (str, bytes, os.PathLike)):
+            # It must be committed or discarded in any case.
+            given = await pending.get()
+            keeps_what_came = isinstance(given, FileTarget) and given.keeps_what_came
+            came_before = resumed_bytes(given)
+            is_part = leaves_part(given)
+        check_size = SizeCheck(expected_size, size_limit, came_before=came_before)
+        early: list[bytes] = []
+        try:
+            if isinstance(connection, Endpoint):
+                is_plain = parameters.is_identity and digest is None and throttle is None
+                # The direct way fits only if the file ends with the connection. It holds bytes in
+                # memory. If the upload is cut, they can be written to a part from there, but not
+                # to a file that others see, and not if they must be converted first.
+                may_be_direct = (
+                    _is_over_with_connection(parameters)
+                    and not keeps_what_came
+                    and (is_plain or not is_part)
                 )
-            connection = way
+                way = await _open_for_upload(
+                    connection,
+                    pending,
+                    report,
+                    early,
+                    may_be_direct=may_be_direct,
+                    is_plain=is_plain,
+                )
+                if isinstance(way, Arrived):
+                    return await _store_whole(
+                        way.data,
+                        cast("FileTarget", pending.file),
+                        report,
+                        check_size,
+                        early,
+                        progress=progress,
+                        timeout=deadlines.stall,
+                    )
+                connection = way
 
-        transfer = Supervisor(
-            dtp_of(connection), report, deadlines=deadlines, throttle=throttle, progress=progress
-        )
-        from_peer = connection
-
-        async def body() -> None:
-            file = await pending.get()
-            incoming = Incoming(
-                transfer,
-                from_peer,
-                parameters,
-                options=options,
-                offset=_position(file, offset),
-                on_marker=on_marker,
-                on_suspect=on_suspect,
-                in_place=isinstance(file, FileTarget),
+            from_peer = connection
+            transfer = Supervisor(
+                dtp_of(from_peer),
+                report,
+                deadlines=deadlines,
+                throttle=throttle,
+                progress=progress,
             )
-            await store(transfer, incoming, file, check_size, may_splice=digest is None)
 
-        result = await transfer.run(body)
-    except BaseException as error:
-        await pending.settle()
-        if pending.file is not None:
-            is_cut = was_cut(error, fell_short=check_size.fell_short)
-            await _let_go(pending.file, error, deadlines.close, is_cut=is_cut, early=early)
-        raise
+            async def body() -> None:
+                file = await pending.get()
+                incoming = Incoming(
+                    transfer,
+                    from_peer,
+                    parameters,
+                    options=options,
+                    offset=_position(file, offset),
+                    on_marker=on_marker,
+                    on_suspect=on_suspect,
+                    in_place=isinstance(file, FileTarget),
+                )
+                await store(transfer, incoming, file, check_size, may_splice=digest is None)
 
-    assert pending.file is not None
-    return await _commit(transfer, pending.file, result)
+            result = await transfer.run(body)
+            await _judge(transfer, pending.file)
+        except BaseException as error:
+            await pending.settle()
+            if pending.file is not None:
+                is_cut = was_cut(error, fell_short=check_size.fell_short)
+                await _let_go(pending.file, error, deadlines.close, is_cut=is_cut, early=early)
+            raise
+
+        assert pending.file is not None
+        return await _commit(transfer, pending.file, result)
 
 
 async def _open_target(
@@ -210,6 +236,7 @@ async def _open_target(
     dir_fd: int | None,
     offset: int,
     parts: PartOwner | None,
+    part_only: bool,
     limiter: anyio.CapacityLimiter | None,
 ) -> UploadTarget:
     """Open the target of an upload; a resumption elsewhere will abort its connection."""
@@ -218,7 +245,13 @@ async def _open_target(
         opened = _as_upload_target(target, limiter)
     else:
         opened = await FileTarget.open(
-            target, dir_fd=dir_fd, mode=mode, offset=offset, parts=parts, limiter=limiter
+            target,
+            dir_fd=dir_fd,
+            mode=mode,
+            offset=offset,
+            parts=parts,
+            part_only=part_only,
+            limiter=limiter,
         )
 
     if isinstance(opened, FileTarget):
@@ -226,6 +259,19 @@ async def _open_target(
             lambda: abort_connection(connection, End.ABORTED, "the upload was resumed elsewhere")
         )
     return opened
+
+
+async def _judge(transfer: Supervisor, file: UploadTarget | None) -> None:
+    """Ask whether an upload that has arrived completely may be published."""
+
+    assert file is not None
+    try:
+        await judge(transfer.report, file)
+    except Exception as error:
+        failure = transfer.failure(error)
+        if failure is error:
+            raise
+        raise failure from failure.__cause__
 
 
 async def _commit(
@@ -241,7 +287,7 @@ async def _commit(
             raise
         raise failure from failure.__cause__
 
-    return _published(result, file)
+    return _published(transfer.report, result, file)
 
 
 async def _open_for_upload(
@@ -293,6 +339,7 @@ async def _store_whole(
     file: FileTarget,
     report: Report,
     check_size: SizeCheck,
+    early: list[bytes],
     *,
     progress: ProgressCallback | None,
     timeout: float | None,
@@ -304,6 +351,7 @@ async def _store_whole(
         file: The file to write them to.
         report: The report of its transfer.
         check_size: Checks whether its size is acceptable.
+        early: The same bytes in pieces, as long as the file does not have them.
         progress: Called once.
         timeout: Seconds that the store may take to write.
     """
@@ -314,21 +362,28 @@ async def _store_whole(
         check_size(len(data), is_last=True)
         if progress is not None:
             progress(len(data), check_size.expected)
+        if report.observer is not None and report.observer.wants_uploads:
+            await file.write(data)
+            early.clear()
+            await judge(report, file)
+            data = b""
         await file.commit(data, timeout=timeout)
     except Exception as error:
-        failure = report.failure(error, len(data))
+        failure = report.failure(error, result.bytes)
         if failure is error:
             raise
         raise failure from error
 
-    return _published(result, file)
+    return _published(report, result, file)
 
 
-def _published(result: TransferResult, target: UploadTarget) -> TransferResult:
+def _published(report: Report, result: TransferResult, target: UploadTarget) -> TransferResult:
     """Record in a result how its upload was published."""
 
-    is_spooled = isinstance(target, FileTarget) and target.is_spooled
-    return attrs.evolve(result, spooled=True) if is_spooled else result
+    if isinstance(target, FileTarget) and target.is_spooled:
+        result = attrs.evolve(result, spooled=True)
+        report.conclude(result)
+    return result
 
 
 async def _let_go(
@@ -461,7 +516,7 @@ def receive_stream(
     with at_the_door(Direction.RECEIVED, connection):
         check_arguments(locals())
 
-    report = Report(Direction.RECEIVED, offset=offset, digest=digest)
+    report = report_on(connection, Direction.RECEIVED, offset=offset, digest=digest)
     report.total = expected_size
 
     async def begin() -> tuple[Supervisor, Incoming]:
@@ -528,6 +583,7 @@ class ReceivedStream:
                 raise error_for_end(self.result.end, result=self.result)
             raise StopAsyncIteration
 
+        self._report.start()
         try:
             if self._transfer is None:
                 self._transfer, self._incoming = await self._begin()
@@ -537,17 +593,20 @@ class ReceivedStream:
                 return data
 
             await self._transfer.finish()
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             await self._end(End.CANCELLED)
+            self._report.end(error)
             raise
         except Exception as error:
             self._failure = await self._fail(error)
             self.result = self._failure.result
+            self._report.end(self._failure)
             if self._failure is error:
                 raise
             raise self._failure from self._failure.__cause__
 
         self.result = self._transfer.result(End.CLEAN)
+        self._report.end(None)
         raise StopAsyncIteration
 
     async def _next(self) -> bytes:
@@ -565,6 +624,7 @@ class ReceivedStream:
 
         if self.result is None:
             await self._end(End.ABORTED)
+            self._report.end(None)
 
     async def _fail(self, error: Exception) -> FTPDataError:
         if self._transfer is not None:

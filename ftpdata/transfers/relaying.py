@@ -18,8 +18,7 @@ from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, TransferResult
 from ..throttle import TokenBucket
 from ._door import at_the_door, check_arguments
-from ._opened import opened_together
-from ._report import Report
+from ._opened import opened_together, report_on
 from ._supervisor import Supervisor
 
 __all__ = ["relay"]
@@ -61,30 +60,31 @@ async def relay(
     with at_the_door(Direction.SENT, source, destination):
         check_arguments(locals())
 
-    report = Report(Direction.SENT, digest=digest)
-    incoming, outgoing = await opened_together((source, destination), report)
-    transfer = Supervisor(
-        outgoing,
-        report,
-        others=(incoming,),
-        deadlines=deadlines,
-        throttle=throttle,
-        progress=progress,
-    )
+    observed = source if destination.observer is None else destination
+    with report_on(observed, Direction.SENT, digest=digest) as report:
+        incoming, outgoing = await opened_together((source, destination), report)
+        transfer = Supervisor(
+            outgoing,
+            report,
+            others=(incoming,),
+            deadlines=deadlines,
+            throttle=throttle,
+            progress=progress,
+        )
 
-    async def body() -> None:
-        queue = ReceiveQueue.attach(incoming)
-        with _noticing_loss(incoming):
-            while data := await queue.receive():
-                await transfer.pace.send(data)
-                await transfer.note_file_bytes(data)
-                # Do not keep the piece while waiting for the next one: the peer may stall.
-                del data
+        async def body() -> None:
+            queue = ReceiveQueue.attach(incoming)
+            with _noticing_loss(incoming):
+                while data := await queue.receive():
+                    await transfer.pace.send(data)
+                    await transfer.note_file_bytes(data)
+                    # Do not keep the piece while waiting for the next one: the peer may stall.
+                    del data
 
-        with contextlib.suppress(FTPDataError):
-            await incoming.finish(deadlines.close)
+            with contextlib.suppress(FTPDataError):
+                await incoming.finish(deadlines.close)
 
-    return await transfer.run(body)
+        return await transfer.run(body)
 
 
 @contextlib.contextmanager

@@ -25,11 +25,10 @@ from ._direct import DIRECT_LIMIT, send_directly, send_file_directly
 from ._door import at_the_door, check_arguments, check_chunks, check_lines, check_source
 from ._each import closing_generator
 from ._lines import Formatter, Lines, batches, is_plain_text
-from ._opened import Connection, dtp_of, opened, opening
+from ._opened import Connection, dtp_of, opened, opening, report_on
 from ._outgoing import Outgoing
 from ._pending import PendingFile
 from ._plain import send_by_reading, send_chunks
-from ._report import Report
 from ._sendfile import send_by_sendfile
 from ._sizes import check_promise, total_of
 from ._supervisor import Supervisor
@@ -94,67 +93,72 @@ async def send_file(
         check_arguments(locals())
         check_source(file)
 
-    report = Report(Direction.SENT, offset=offset, digest=digest)
+    with report_on(connection, Direction.SENT, offset=offset, digest=digest) as report:
 
-    async def open_source() -> FileSource:
-        source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
+        async def open_source() -> FileSource:
+            source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
+            try:
+                # A file that cannot keep the promise does not wait for its peer.
+                check_promise(expected_size, total_of(source, length))
+            except BaseException:
+                source.close()
+                raise
+
+            return source
+
+        report.name_path(file)
+        pending = PendingFile(open_source)
         try:
-            # A file that cannot keep the promise does not wait for its peer.
-            check_promise(expected_size, total_of(source, length))
-        except BaseException:
-            source.close()
-            raise
+            sent = NOTHING_SENT
+            if isinstance(connection, Endpoint):
+                with opening(connection, report, pending):
+                    if isinstance(file, (str, bytes, os.PathLike)):
+                        pending.begin()
+                    if parameters.is_identity and digest is None:
+                        way = await send_file_directly(
+                            connection,
+                            file,
+                            pending,
+                            length=length,
+                            expected_size=expected_size,
+                            report=report,
+                            offset=offset,
+                            throttle=throttle,
+                            progress=progress,
+                        )
+                        if isinstance(way, Done):
+                            return way.result
+                        sent = way
 
-        return source
+                    connection = await connection.open(keep=True)
+                report.restart_clock()
 
-    pending = PendingFile(open_source)
-    try:
-        sent = NOTHING_SENT
-        if isinstance(connection, Endpoint):
-            with opening(connection, report, pending):
-                if isinstance(file, (str, bytes, os.PathLike)):
-                    pending.begin()
-                if parameters.is_identity and digest is None:
-                    way = await send_file_directly(
-                        connection,
-                        file,
-                        pending,
-                        length=length,
-                        expected_size=expected_size,
-                        report=report,
-                        offset=offset,
-                        throttle=throttle,
-                        progress=progress,
-                    )
-                    if isinstance(way, Done):
-                        return way.result
-                    sent = way
+            transfer = Supervisor(
+                dtp_of(connection),
+                report,
+                deadlines=deadlines,
+                throttle=throttle,
+                progress=progress,
+            )
+            to_peer = connection
 
-                connection = await connection.open(keep=True)
-            report.restart_clock()
+            async def body() -> None:
+                outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
+                source = await pending.get()
+                report.total = total_of(source, length)
+                source.position += sent.sent
+                may_sendfile = parameters.is_identity and digest is None
+                await _send_rest(transfer, source, outgoing, length, may_sendfile=may_sendfile)
+                check_promise(expected_size, report.file_bytes)
+                await outgoing.finish()
 
-        transfer = Supervisor(
-            dtp_of(connection), report, deadlines=deadlines, throttle=throttle, progress=progress
-        )
-        to_peer = connection
-
-        async def body() -> None:
-            outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
-            source = await pending.get()
-            report.total = total_of(source, length)
-            source.position += sent.sent
-            may_sendfile = parameters.is_identity and digest is None
-            await _send_rest(transfer, source, outgoing, length, may_sendfile=may_sendfile)
-            check_promise(expected_size, report.file_bytes)
-            await outgoing.finish()
-
-        # The DTP already counts the bytes that passed over the link.
-        report.file_bytes = sent.sent
-        return await transfer.run(body)
-    finally:
-        await pending.settle()
-        if pending.file is not None:
-            pending.file.close()
+            # The DTP already counts the bytes that passed over the link.
+            report.file_bytes = sent.sent
+            return await transfer.run(body)
+        finally:
+            await pending.settle()
+            if pending.file is not None:
+                pending.file.close()
 
 
 async def _send_rest(
@@ -231,47 +235,51 @@ async def send_listing(
             check_arguments(locals())
             check_lines(lines)
 
-        report = Report(Direction.SENT)
-        sent = NOTHING_SENT
-        if isinstance(connection, Endpoint):
-            is_small = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
-            if is_small and is_plain_text(parameters):
-                assert isinstance(lines, ListingBlock)
-                with opening(connection, report):
-                    way = await send_directly(
-                        connection,
-                        lines,
-                        length=len(lines),
-                        report=report,
-                        throttle=throttle,
-                        progress=None if progress is None else _without_total(progress),
-                    )
-                if isinstance(way, Done):
-                    return way.result
-                sent = way
+        with report_on(connection, Direction.SENT) as report:
+            sent = NOTHING_SENT
+            if isinstance(connection, Endpoint):
+                is_small = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
+                if is_small and is_plain_text(parameters):
+                    assert isinstance(lines, ListingBlock)
+                    with opening(connection, report):
+                        way = await send_directly(
+                            connection,
+                            lines,
+                            length=len(lines),
+                            report=report,
+                            throttle=throttle,
+                            progress=None if progress is None else _without_total(progress),
+                        )
+                    if isinstance(way, Done):
+                        return way.result
+                    sent = way
 
-            connection = await opened(connection, report)
+                connection = await opened(connection, report)
 
-        transfer = Supervisor(
-            dtp_of(connection), report, deadlines=deadlines, throttle=throttle, progress=progress
-        )
-        to_peer = connection
-
-        async def body() -> None:
-            encoder: Encoder | None = None
-            if not is_plain_text(parameters):
-                encoder = listing_encoder_for(parameters, options=options)
-
-            left: Lines = (
-                _rest_of(lines, sent.sent) if isinstance(lines, ListingBlock) else lines
+            transfer = Supervisor(
+                dtp_of(connection),
+                report,
+                deadlines=deadlines,
+                throttle=throttle,
+                progress=progress,
             )
-            outgoing = Outgoing(transfer, to_peer, encoder, parameters.mode)
-            async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
-                await send_chunks(transfer, gathered, outgoing)
+            to_peer = connection
 
-        # The DTP already counts the bytes that passed over the link.
-        report.file_bytes = sent.sent
-        return await transfer.run(body)
+            async def body() -> None:
+                encoder: Encoder | None = None
+                if not is_plain_text(parameters):
+                    encoder = listing_encoder_for(parameters, options=options)
+
+                left: Lines = (
+                    _rest_of(lines, sent.sent) if isinstance(lines, ListingBlock) else lines
+                )
+                outgoing = Outgoing(transfer, to_peer, encoder, parameters.mode)
+                async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
+                    await send_chunks(transfer, gathered, outgoing)
+
+            # The DTP already counts the bytes that passed over the link.
+            report.file_bytes = sent.sent
+            return await transfer.run(body)
 
 
 async def send_stream(
@@ -318,19 +326,19 @@ async def send_stream(
             check_arguments(locals())
             check_chunks(chunks)
 
-        report = Report(Direction.SENT, offset=offset, digest=digest)
-        report.total = expected_size
-        to_peer = await opened(connection, report)
-        transfer = Supervisor(
-            dtp_of(to_peer), report, deadlines=deadlines, throttle=throttle, progress=progress
-        )
+        with report_on(connection, Direction.SENT, offset=offset, digest=digest) as report:
+            report.total = expected_size
+            to_peer = await opened(connection, report)
+            transfer = Supervisor(
+                dtp_of(to_peer), report, deadlines=deadlines, throttle=throttle, progress=progress
+            )
 
-        async def body() -> None:
-            outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
-            await send_chunks(transfer, chunks, outgoing)
-            check_promise(expected_size, report.file_bytes)
+            async def body() -> None:
+                outgoing = _outgoing(transfer, to_peer, parameters, options, offset)
+                await send_chunks(transfer, chunks, outgoing)
+                check_promise(expected_size, report.file_bytes)
 
-        return await transfer.run(body)
+            return await transfer.run(body)
 
 
 def _outgoing(

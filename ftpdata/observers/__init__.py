@@ -1,0 +1,90 @@
+"""Observers: told of everything that transfers and their endpoints do, without taking part.
+
+An observer is given to an endpoint, a listener or a pool, and from then on no call needs an
+argument for it. It is told when a transfer starts, that it goes on, and how it ended, also
+if it was cancelled; when an endpoint listens, and when a stranger is refused. What it
+raises is logged once and changes no transfer. This one notes what clients have got::
+
+    import asyncio
+
+    from ftpdata import connect_active, listen_passive, receive_stream, send_file
+    from ftpdata.observers import Observer, Subject
+
+    class Notes(Observer):
+        def __init__(self):
+            self.lines = []
+
+        def ended(self, transfer, result, error):
+            self.lines.append(f"{transfer.subject.user}: {result.end.value}")
+
+    async def main():
+        notes = Notes()
+        server = await listen_passive("127.0.0.1", control_peer="127.0.0.1", observer=notes)
+        server.subject = Subject(command="RETR", name="/README.md", user="ann")
+        client = connect_active(server.address, control_peer="127.0.0.1")
+
+        async def download():
+            async for _ in receive_stream(client):
+                pass
+
+        await asyncio.gather(send_file(server, "README.md"), download())
+        assert notes.lines == ["ann: complete"]
+
+    asyncio.run(main())
+
+An observer overrides the methods of `Observer` that it needs. Only one of them can change a
+transfer: `Observer.before_publish` is asked before an upload gets its name, for instance to
+look for viruses, and may raise `ftpdata.errors.UploadVetoed`::
+
+    class Scanner(Observer):
+        async def before_publish(self, transfer, upload):
+            if await find_virus(upload.fd):
+                raise UploadVetoed("a virus", reply_text="The file has a virus")
+
+The pieces:
+
+- `contract`: `Observer`; `Transfer`, what it is told about; `Subject`, what the host knows
+  of a transfer; `Upload`, what may be vetoed;
+- `ObserverGroup` (in `group`): several observers in the place of one;
+- `QueuedObserver` (in `queued`): for an observer that writes to a file or a network;
+- `LoggingObserver` (in `log`): one line a transfer, logger ``ftpdata.transfers``;
+- `XferlogObserver` (in `xferlog`): the transfer log of wu-ftpd;
+- `prometheus.PrometheusObserver`: metrics, with ``pip install ftpdata[prometheus]``;
+- `opentelemetry.OpenTelemetryObserver`: spans, with ``pip install ftpdata[otel]``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .contract import Observer, Subject, Transfer, Upload
+    from .group import ObserverGroup
+    from .log import LoggingObserver
+    from .queued import QueuedObserver
+    from .xferlog import XferlogObserver
+
+__all__ = [
+    "LoggingObserver",
+    "Observer",
+    "ObserverGroup",
+    "QueuedObserver",
+    "Subject",
+    "Transfer",
+    "Upload",
+    "XferlogObserver",
+]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "contract": ("Observer", "Subject", "Transfer", "Upload"),
+            "group": ("ObserverGroup",),
+            "log": ("LoggingObserver",),
+            "queued": ("QueuedObserver",),
+            "xferlog": ("XferlogObserver",),
+        },
+    )

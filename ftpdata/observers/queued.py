@@ -1,0 +1,192 @@
+"""An observer that may take its time: it is told in a thread of its own."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import threading
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from .._checks import check_call, check_range, check_seconds
+from ..addresses import HostPort
+from ..errors import FTPDataError
+from ..outcome import Direction, TransferResult
+from ._telling import Event, tell
+from .contract import Observer, Subject, Transfer
+
+__all__ = ["QueuedObserver"]
+
+logger: logging.Logger = logging.getLogger("ftpdata.observers")
+
+
+@attrs.frozen
+class _Snapshot:
+    """A transfer as it was: the thread is told later."""
+
+    number: int
+    direction: Direction
+    offset: int
+    subject: Subject | None
+    path: str | None
+    file_bytes: int
+    total: int | None
+    peer: HostPort | None
+    seconds: float
+
+    @classmethod
+    def of(cls, transfer: Transfer) -> _Snapshot:
+        """Take one."""
+
+        return cls(
+            transfer.number,
+            transfer.direction,
+            transfer.offset,
+            transfer.subject,
+            transfer.path,
+            transfer.file_bytes,
+            transfer.total,
+            transfer.peer,
+            transfer.seconds,
+        )
+
+
+class QueuedObserver(Observer):
+    """Tells an observer in a thread of its own, so that it may write to a file or a network.
+
+    A context manager: the thread runs within the block, and at its end everything that
+    waits is still told. Events wait in the order in which they happened, up to `limit` of
+    them; those that find no room are counted in `dropped`, and the first of them is logged
+    (logger ``ftpdata.observers``). What the observer reads of a transfer is as it was when
+    the event happened.
+
+    Args:
+        observer: The observer; only this thread calls it from now on.
+        limit: Events that may wait.
+        patience: Seconds that the end of the block waits for the observer.
+
+    Attributes:
+        observer: As above.
+        dropped: Events that found no room, or were not told in time at the end.
+    """
+
+    def __init__(
+        self, observer: Observer, *, limit: int = 1000, patience: float = 10.0
+    ) -> None:
+        check_call(QueuedObserver.__init__, locals())
+        check_range("limit", limit, 1)
+        check_seconds("patience", patience)
+        self.observer: Observer = observer
+        self.dropped: int = 0
+        self.logs_failures: bool = observer.logs_failures
+        self.wants_progress: bool = observer.wants_progress
+        self._limit = limit
+        self._patience = patience
+        self._events: collections.deque[tuple[Event, tuple[object, ...]]] = collections.deque()
+        self._changed = threading.Condition()
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: It was entered before.
+        """
+
+        if self._thread is not None:
+            raise RuntimeError("a QueuedObserver is entered once")
+
+        # A thread of an observer that hangs must not keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="ftpdata-observer", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._thread is not None
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join(self._patience)
+        if self._thread.is_alive():
+            with self._changed:
+                left = len(self._events) + 1
+                self._events.clear()
+            self.dropped += left
+            logger.error(
+                "%s did not end in %g s; it was not told of %d events",
+                type(self.observer).__qualname__,
+                self._patience,
+                left,
+            )
+
+    def _put(self, event: Event, *about: object) -> None:
+        with self._changed:
+            if len(self._events) < self._limit and not self._is_closing:
+                self._events.append((event, about))
+                self._changed.notify()
+                return
+
+        self.dropped += 1
+        if self.dropped == 1:
+            logger.error(
+                "%s is too slow: %d events wait, and what finds no room is only counted",
+                type(self.observer).__qualname__,
+                self._limit,
+            )
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._events and not self._is_closing:
+                    self._changed.wait()
+                if not self._events:
+                    return
+                event, about = self._events.popleft()
+            tell(self.observer, event, *about)
+
+    # The events
+
+    def listening(self, address: HostPort) -> None:
+        """Pass it on."""
+
+        self._put("listening", address)
+
+    def released(self, address: HostPort) -> None:
+        """Pass it on."""
+
+        self._put("released", address)
+
+    def stranger(self, address: HostPort, host: str, reason: str) -> None:
+        """Pass it on."""
+
+        self._put("stranger", address, host, reason)
+
+    def refused(self, error: FTPDataError) -> None:
+        """Pass it on."""
+
+        self._put("refused", error)
+
+    def started(self, transfer: Transfer) -> None:
+        """Pass it on."""
+
+        self._put("started", _Snapshot.of(transfer))
+
+    def progressed(self, transfer: Transfer) -> None:
+        """Pass it on."""
+
+        self._put("progressed", _Snapshot.of(transfer))
+
+    def ended(
+        self, transfer: Transfer, result: TransferResult, error: BaseException | None
+    ) -> None:
+        """Pass it on."""
+
+        self._put("ended", _Snapshot.of(transfer), result, error)

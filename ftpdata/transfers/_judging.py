@@ -1,0 +1,75 @@
+"""Asks the observer of an upload whether it may be published."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from ..contracts import UploadTarget
+from ..errors import BadArgument, LocalError, UploadVetoed, error_for_peer, in_words
+from ..files.target import FileTarget
+from ..observers.contract import Observer, Upload
+from ..outcome import End
+from ._report import Report
+
+__all__ = ["check_can_be_judged", "judge"]
+
+
+def check_can_be_judged(observer: Observer | None, target: object, *, in_place: bool) -> None:
+    """Refuse an upload that its observer wants to judge, and that would be seen before.
+
+    Args:
+        observer: The observer of the connection.
+        target: The target of the upload: a path or a `FileTarget`.
+        in_place: Whether it writes to a path from an offset on, or to its end.
+
+    Raises:
+        BadArgument: It is written in place or appended, or its target cannot tell what came.
+            Reply 501.
+    """
+
+    if observer is None or not observer.wants_uploads:
+        return
+
+    is_path = isinstance(target, (str, bytes, os.PathLike)) and not in_place
+    is_hidden = isinstance(target, FileTarget) and not target.keeps_what_came
+    if not is_path and not is_hidden:
+        raise error_for_peer(
+            BadArgument,
+            "expected an upload that nobody can see before it is published, since it may be vetoed",
+        )
+
+
+async def judge(report: Report, target: UploadTarget) -> None:
+    """Ask the observer whether an upload that has arrived completely may be published.
+
+    Args:
+        report: The report of its transfer.
+        target: Its target, to which everything was written.
+
+    Raises:
+        UploadVetoed: It may not.
+        LocalError: The observer has failed, or has not decided in time. Reply 451.
+    """
+
+    observer = report.observer
+    if observer is None or not observer.wants_uploads:
+        return
+
+    assert isinstance(target, FileTarget)
+    fd = await target.open_to_read()
+    try:
+        async with asyncio.timeout(observer.publish_timeout):
+            await observer.before_publish(report, Upload(fd, target.position))
+    except UploadVetoed:
+        raise
+    except TimeoutError as error:
+        raise LocalError(
+            f"the observer has not decided in {observer.publish_timeout:g} s", end=End.VETOED
+        ) from error
+    except Exception as error:
+        raise LocalError(
+            f"the observer could not decide: {in_words(repr, error)}", end=End.VETOED
+        ) from error
+    finally:
+        os.close(fd)
