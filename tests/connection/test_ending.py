@@ -25,14 +25,21 @@ from tests.harness.dtps import only_linux, real
 from tests.harness.waiting import turns, until
 
 
-async def test_finish_waits_for_the_peer() -> None:
-    """finish() returns when the peer has closed its side, not when everything has left here."""
+async def ending() -> tuple[DTP, MemoryTransport, asyncio.Task[None]]:
+    """Return a DTP that has data to send, its transport, and a task that waits in `finish`."""
 
     dtp = DTP()
     transport = MemoryTransport(dtp)
     dtp.write(b"data")
-    finishing = asyncio.ensure_future(dtp.finish())
+    finishing = asyncio.create_task(dtp.finish())
     await turns()
+    return dtp, transport, finishing
+
+
+async def test_finish_waits_for_the_peer() -> None:
+    """finish() returns when the peer has closed its side, not when everything has left here."""
+
+    dtp, transport, finishing = await ending()
     transport.drain()
     await turns()
     assert transport.eof_sent
@@ -66,11 +73,7 @@ async def test_finish_before_the_connection_is_an_error() -> None:
 async def test_a_cancelled_finish_goes_on_by_itself() -> None:
     """If the waiting task is cancelled, the connection still finishes."""
 
-    dtp = DTP()
-    transport = MemoryTransport(dtp)
-    dtp.write(b"data")
-    finishing = asyncio.ensure_future(dtp.finish())
-    await turns()
+    dtp, transport, finishing = await ending()
     finishing.cancel()
     await turns()
     transport.drain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
@@ -12,6 +13,24 @@ from ftpdata.outcome import End
 from ftpdata.testing import MemoryTransport, RecordingConsumer
 from tests.harness.dtps import RESET, WHOLE, receiving
 from tests.harness.waiting import turns
+
+
+def holding() -> tuple[DTP, MemoryTransport, RecordingConsumer, Awaitable[None]]:
+    """Return a DTP whose consumer has paused after ``one``, so that it holds ``two``."""
+
+    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
+    transport.deliver(b"one")
+    transport.deliver(b"two")
+    return dtp, transport, consumer, waiter
+
+
+def early(data: bytes) -> tuple[DTP, MemoryTransport, RecordingConsumer]:
+    """Return a DTP that got data before its consumer, which is not registered yet."""
+
+    dtp = DTP()
+    transport = MemoryTransport(dtp)
+    transport.deliver(data)
+    return dtp, transport, RecordingConsumer()
 
 
 async def test_the_consumer_is_unregistered_before_the_awaitable_fires() -> None:
@@ -37,9 +56,7 @@ async def test_the_consumer_is_unregistered_before_the_awaitable_fires() -> None
 async def test_a_paused_consumer_is_unregistered_too(how: str) -> None:
     """unregister_producer is called exactly once, also while paused with data held."""
 
-    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
-    transport.deliver(b"one")
-    transport.deliver(b"two")
+    dtp, transport, consumer, waiter = holding()
     if how == "abort":
         dtp.abort()
     else:
@@ -54,9 +71,7 @@ async def test_a_paused_consumer_is_unregistered_too(how: str) -> None:
 async def test_held_data_outlive_a_clean_end() -> None:
     """A paused consumer gets the rest when it resumes, although the connection has ended."""
 
-    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
-    transport.deliver(b"one")
-    transport.deliver(b"two")
+    dtp, transport, consumer, waiter = holding()
     assert not dtp.eof_received()
     transport.close()
     await dtp.wait_closed()
@@ -71,9 +86,7 @@ async def test_held_data_outlive_a_clean_end() -> None:
 async def test_a_replay_after_a_clean_end_can_be_aborted(end: End) -> None:
     """An abort reaches a consumer that is paused before it has the rest of an ended connection."""
 
-    dtp, transport, consumer, waiter = receiving(RecordingConsumer(pause_every=1))
-    transport.deliver(b"one")
-    transport.deliver(b"two")
+    dtp, transport, consumer, waiter = holding()
     assert not dtp.eof_received()
     transport.close()
     await dtp.wait_closed()
@@ -87,9 +100,7 @@ async def test_a_replay_after_a_clean_end_can_be_aborted(end: End) -> None:
 async def test_a_consumer_registered_after_the_end_gets_what_was_held() -> None:
     """It gets everything and is unregistered at once, and the awaitable is done."""
 
-    dtp, consumer = DTP(), RecordingConsumer()
-    transport = MemoryTransport(dtp)
-    transport.deliver(b"data")
+    dtp, transport, consumer = early(b"data")
     dtp.eof_received()
     transport.lose()
     waiter = dtp.register_consumer(consumer)
@@ -101,9 +112,7 @@ async def test_a_consumer_registered_after_the_end_gets_what_was_held() -> None:
 async def test_a_consumer_registered_after_a_reset_gets_nothing() -> None:
     """A transfer that starts on a lost connection fails at once, with the reason."""
 
-    dtp, consumer = DTP(), RecordingConsumer()
-    transport = MemoryTransport(dtp)
-    transport.deliver(b"data")
+    dtp, transport, consumer = early(b"data")
     transport.lose(RESET)
     with pytest.raises(ConnectionReset):
         await dtp.register_consumer(consumer)
@@ -142,9 +151,7 @@ async def test_finishing_here_is_not_the_peers_end_of_file() -> None:
 async def test_a_pause_before_there_is_a_consumer_holds_it_back() -> None:
     """It has the same effect as a pause from within the consumer's own `register_producer`."""
 
-    dtp, consumer = DTP(), RecordingConsumer()
-    transport = MemoryTransport(dtp)
-    transport.deliver(b"early")
+    dtp, transport, consumer = early(b"early")
     dtp.pause_producing()
     waiter = dtp.register_consumer(consumer)
     transport.feed_eof()
