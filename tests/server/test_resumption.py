@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +272,7 @@ async def test_appe_after_size(served_directory: Path) -> None:
 
 
 async def test_a_part_that_is_gone_since_its_size_was_told(served_directory: Path) -> None:
-    """It is refused: what the client sends is the end of something."""
+    """The upload is refused: the client would send only the end of a file."""
 
     path = served_directory / "file"
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -311,7 +312,7 @@ async def test_a_part_that_is_gone_since_its_size_was_told(served_directory: Pat
 
 
 async def test_nobody_else_learns_of_a_part(served_directory: Path) -> None:
-    """Not another user, nor anybody anonymous; and those leave none themselves."""
+    """Neither another user nor an anonymous one sees it; anonymous users leave no parts."""
 
     async with serving(served_directory, accounts=TWO_USERS) as server:
         async with server.logged_in() as client:
@@ -375,7 +376,7 @@ async def test_names_of_parts_are_reserved(served_directory: Path) -> None:
 
 
 async def test_directories_with_parts(served_directory: Path) -> None:
-    """One that holds nothing else can be removed, and takes its parts along if it is renamed."""
+    """A directory that holds only parts can be removed; a renamed one keeps its parts."""
 
     (served_directory / "sub").mkdir()
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -395,7 +396,7 @@ async def test_directories_with_parts(served_directory: Path) -> None:
 
 
 async def test_a_part_can_be_deleted(served_directory: Path) -> None:
-    """By the name of its file."""
+    """DELE of the file's name deletes it."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         await cut(client, served_directory)
@@ -405,8 +406,8 @@ async def test_a_part_can_be_deleted(served_directory: Path) -> None:
     assert hidden_files(served_directory) == []
 
 
-async def test_what_rest_could_not_go_on_with_is_not_kept(served_directory: Path) -> None:
-    """TYPE A: an offset in the part is none in the client's file."""
+async def test_what_rest_could_not_resume_is_not_kept(served_directory: Path) -> None:
+    """In TYPE A an offset in the part is not an offset in the client's file."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         assert await client.code("TYPE A") == 200
@@ -424,18 +425,23 @@ async def test_what_rest_could_not_go_on_with_is_not_kept(served_directory: Path
 # The other two ways
 
 
+@contextlib.asynccontextmanager
+async def replacing(path: Path, uploads: Uploads) -> AsyncIterator[tuple[Client, Data]]:
+    """Begin an upload over an old file, in one of the server's ways."""
+
+    async with serving(path.parent, uploads=uploads) as server, server.logged_in() as client:
+        data = await client.passive()
+        client.send(f"STOR {path.name}")
+        assert await client.codes(1) == [125]
+        yield client, data
+
+
 async def test_atomic_uploads(served_directory: Path) -> None:
-    """What was cut is gone, and REST writes into the file."""
+    """An upload that was cut leaves nothing, and REST writes into the file."""
 
     path = served_directory / "file"
     path.write_bytes(OLD)
-    async with (
-        serving(served_directory, uploads=Uploads.ATOMIC) as server,
-        server.logged_in() as client,
-    ):
-        data = await client.passive()
-        client.send("STOR file")
-        assert await client.codes(1) == [125]
+    async with replacing(path, Uploads.ATOMIC) as (client, data):
         data.writer.write(NEW)
         await until(lambda: hidden_files(served_directory) != [])
         assert all(is_reserved(name.name) for name in hidden_files(served_directory))
@@ -450,17 +456,11 @@ async def test_atomic_uploads(served_directory: Path) -> None:
 
 
 async def test_uploads_in_place(served_directory: Path) -> None:
-    """What came is there, under its name, and is gone on with there."""
+    """What came is visible under the file's name, and a resumption continues there."""
 
     path = served_directory / "file"
     path.write_bytes(OLD)
-    async with (
-        serving(served_directory, uploads=Uploads.IN_PLACE) as server,
-        server.logged_in() as client,
-    ):
-        data = await client.passive()
-        client.send("STOR file")
-        assert await client.codes(1) == [125]
+    async with replacing(path, Uploads.IN_PLACE) as (client, data):
         data.writer.write(NEW[:SENT])
         await until(lambda: path.read_bytes() == NEW[:SENT])
         reset(data.writer)
@@ -477,7 +477,7 @@ async def test_uploads_in_place(served_directory: Path) -> None:
 async def test_old_parts_are_removed(
     served_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When the server begins, and then each hour; the log says what."""
+    """The server removes them when it starts and then each hour; the log names them."""
 
     caplog.set_level("INFO", "ftpdata.examples.server")
     async with serving(served_directory) as server, server.logged_in() as client:
