@@ -16,7 +16,7 @@ from ftpdata.testing import reset
 
 
 class _Watched:
-    """A control connection on loopback, the client's socket, and what was told of it."""
+    """A control connection on loopback, the client's socket, and what the connection reported."""
 
     def __init__(self, **options: Any) -> None:
         self.seen: list[str | None] = []
@@ -63,7 +63,7 @@ async def _connected(**options: Any) -> AsyncIterator[tuple[_Watched, socket.soc
 
 
 async def test_client_that_takes_no_replies_is_cut_off() -> None:
-    """Its full buffers hold nothing up for longer than the timeout."""
+    """Its full buffers delay nothing for longer than the timeout."""
 
     async with _connected(send_timeout=0.05) as (watched, _):
         reply = Reply(200, "x" * 1_000_000)
@@ -75,7 +75,7 @@ async def test_client_that_takes_no_replies_is_cut_off() -> None:
 
 
 async def test_a_reply_that_is_held_goes_out_with_the_next_one() -> None:
-    """In one piece, and in order, whoever sends the next one."""
+    """They go out in one piece and in order, whoever sends the next one."""
 
     async with _connected() as (watched, client):
         written: list[bytes] = []
@@ -92,7 +92,7 @@ async def test_a_reply_that_is_held_goes_out_with_the_next_one() -> None:
 
 
 async def test_a_reply_that_is_held_does_not_wait_for_another() -> None:
-    """It goes out on the next turn, all that is held at once; at the end it is not lost."""
+    """All held replies go out together on the loop's next turn, and none is lost at the end."""
 
     loop = asyncio.get_running_loop()
     async with _connected() as (watched, client):
@@ -137,7 +137,7 @@ async def test_a_client_that_says_nothing_costs_no_buffers() -> None:
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_lines_end_with_the_connection(reset: bool) -> None:
-    """A clean end and a reset are both told of once; only one of them is a loss."""
+    """A clean end and a reset are each reported once; only the reset is a loss."""
 
     async with _connected() as (watched, client):
         client.send(b"NOOP\r\nhalf")
@@ -180,7 +180,7 @@ async def test_no_more_is_read_than_may_wait() -> None:
 
 
 async def test_silence_has_an_end() -> None:
-    """Each wait has its own limit, also where one timer stands for many waits."""
+    """Each wait has its own limit, even though one timer serves many waits."""
 
     async with _connected() as (watched, client):
         client.send(b"A\r\n")
@@ -194,7 +194,7 @@ async def test_silence_has_an_end() -> None:
 
 
 async def test_a_client_with_more_to_say_reads_the_last_reply() -> None:
-    """To close over what it says would be a reset, in the middle of its sending."""
+    """Closing while it sends would reset the connection, and the reply would be lost."""
 
     loop = asyncio.get_running_loop()
     async with _connected(max_waiting=5) as (watched, client):
@@ -212,7 +212,7 @@ async def test_a_client_with_more_to_say_reads_the_last_reply() -> None:
 
 
 async def test_a_client_that_never_stops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time that it has to read the last reply."""
+    """It has a limited time to read the last reply."""
 
     monkeypatch.setattr("examples.server.control.GOODBYE", 0.05)
     loop = asyncio.get_running_loop()
@@ -231,7 +231,7 @@ async def test_a_client_that_never_stops_is_cut_off(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_client_that_resets_after_the_last_reply_is_no_error() -> None:
-    """It is lost, before anybody has noticed."""
+    """The connection is lost before anybody has noticed."""
 
     async with _connected(max_waiting=5) as (watched, client):
         flooding = asyncio.get_running_loop().sock_sendall(client, b"NOOP\r\n" * 1_000_000)

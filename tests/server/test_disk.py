@@ -48,7 +48,7 @@ async def _read(store: DiskStore, path: str) -> bytes:
 
 
 async def test_files_are_read(store: DiskStore) -> None:
-    """In the top directory and below, from any offset."""
+    """Files are read in the top directory and below, from any offset."""
 
     assert await _read(store, "/file") == b"content"
     assert await _read(store, "/sub/inner") == b"inner content"
@@ -69,7 +69,7 @@ async def test_reading_goes_chunk_by_chunk(
 
 
 async def test_what_is_no_file_is_not_opened(store: DiskStore, served_directory: Path) -> None:
-    """A directory, a FIFO nobody writes to, a path through a file, a name with NUL, nothing."""
+    """That is a directory, a FIFO without a writer, a path through a file, or a name with NUL."""
 
     os.mkfifo(served_directory / "fifo")
     expected = {
@@ -101,7 +101,7 @@ async def test_what_is_no_file_is_not_opened(store: DiskStore, served_directory:
 async def test_links_that_leave_the_tree_are_refused(
     store: DiskStore, served_directory: Path, outside: Path, target: str
 ) -> None:
-    """Relative, absolute, through another link: for every kind of access."""
+    """Every kind of access refuses them, relative or absolute or through another link."""
 
     target = str(outside / "secret") if target == "ABSOLUTE" else target
     (served_directory / "chain").symlink_to("sub/up/secret")
@@ -145,7 +145,7 @@ async def test_directories_behind_links_that_leave_are_refused(
 async def test_links_that_stay_in_the_tree_are_followed(
     store: DiskStore, served_directory: Path
 ) -> None:
-    """To files, to directories, upwards within the tree, to the top itself."""
+    """They may lead to files, to directories, upwards within the tree, and to the top itself."""
 
     (served_directory / "to_file").symlink_to("sub/inner")
     (served_directory / "to_directory").symlink_to("sub/")
@@ -162,7 +162,7 @@ async def test_links_that_stay_in_the_tree_are_followed(
 
 
 async def test_loops_of_links_come_to_an_end(store: DiskStore, served_directory: Path) -> None:
-    """Two links to each other, and one that grows as it is read."""
+    """Two links to each other are refused, and so is one that grows as it is read."""
 
     (served_directory / "a").symlink_to("b")
     (served_directory / "b").symlink_to("a")
@@ -177,7 +177,7 @@ async def test_loops_of_links_come_to_an_end(store: DiskStore, served_directory:
 async def test_links_themselves_are_removed_and_renamed(
     store: DiskStore, served_directory: Path, outside: Path
 ) -> None:
-    """Not what they lead to, wherever that is."""
+    """What they lead to stays, wherever it is."""
 
     (served_directory / "link").symlink_to(outside / "secret")
     await store.rename("/link", "/moved")
@@ -264,7 +264,7 @@ async def test_names_that_are_not_utf8_are_found_again(
 async def test_listing_that_is_left_early_closes_what_it_opened(
     store: DiskStore, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No descriptor stays behind (the fixture of all tests would find it)."""
+    """No descriptor stays open (the fixture of all tests would find it)."""
 
     monkeypatch.setattr(directories, "FIRST_BLOCK", 1)
     async with (
@@ -275,7 +275,7 @@ async def test_listing_that_is_left_early_closes_what_it_opened(
 
 
 async def test_entries_carry_their_facts(store: DiskStore, served_directory: Path) -> None:
-    """Links as links, with what they say."""
+    """Links are listed as links, with their targets."""
 
     (served_directory / "link").symlink_to("no\nwhere")
     entry = await store.status("/link", follow=False)
@@ -286,7 +286,7 @@ async def test_entries_carry_their_facts(store: DiskStore, served_directory: Pat
 
 
 async def test_changes(store: DiskStore, served_directory: Path) -> None:
-    """Directories, names, times, modes."""
+    """Directories are made and removed, files renamed, times and modes set."""
 
     await store.make_directory("/new")
     await store.rename("/file", "/new/moved")
@@ -319,7 +319,7 @@ async def test_served_directory_itself_stays(store: DiskStore, served_directory:
 async def test_uploads_get_the_directory_and_the_name(
     store: DiskStore, served_directory: Path
 ) -> None:
-    """Also where a link stands for the name; not for what is no file."""
+    """This holds if the name is a link, too; anything that is not a file is refused."""
 
     (served_directory / "link").symlink_to("sub/new")
     assert await _enter(store, "/link") == (served_directory / "sub").stat().st_ino

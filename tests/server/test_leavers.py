@@ -136,7 +136,7 @@ async def test_uploads_of_clients_that_leave_early(
 
 
 async def test_commands_that_came_whole_are_carried_out(served_directory: Path) -> None:
-    """Also those after a transfer whose 150 nobody reads; half a line is not a command."""
+    """That includes commands after a transfer whose 150 nobody reads; half a line is no command."""
 
     for number in range(ROUNDS):
         (served_directory / f"old{number}").touch()
@@ -185,7 +185,7 @@ async def test_a_reset_does_not_take_commands_along(served_directory: Path) -> N
 async def test_an_upload_goes_on_to_its_own_end(
     phase: str, how: str, served_directory: Path
 ) -> None:
-    """However the control connection ends; the session counts until then."""
+    """It does so however the control connection ends; the session counts until then."""
 
     async with serving(served_directory) as server:
         async with server.logged_in() as client:
@@ -216,7 +216,7 @@ async def _ended(server: Serving) -> None:
 async def test_an_upload_without_control_ends_without_a_trace(
     how: str, served_directory: Path
 ) -> None:
-    """By a reset of its data connection, a deadline, or the end of the server."""
+    """A reset of its data connection, a deadline or the end of the server ends it."""
 
     deadlines = Deadlines(stall=0.1 if how == "deadline" else 100)
     async with serving(served_directory, deadlines=deadlines) as server:
@@ -236,7 +236,7 @@ async def test_an_upload_without_control_ends_without_a_trace(
 
 
 async def test_a_download_ends_with_its_control_connection(served_directory: Path) -> None:
-    """Also one that has not begun; nobody would read its reply."""
+    """This holds for one that has not begun, too: nobody would read its reply."""
 
     with (served_directory / "file").open("wb") as file:
         file.truncate(64 * 1024 * 1024)
@@ -284,7 +284,7 @@ def _begun_upload(
 async def test_to_the_letter_an_upload_is_cut_with_its_control_connection(
     served_directory: Path,
 ) -> None:
-    """If any of it is still to come; one that has not begun does not begin."""
+    """It is cut if any of it is still to come; one that has not begun does not begin."""
 
     async with serving(served_directory, cut_with_control=True) as server:
         async with server.logged_in() as client:

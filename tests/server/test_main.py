@@ -118,7 +118,7 @@ def test_signals_end_it_with_a_client_connected(number: int, served_directory: P
 def test_wrong_arguments(
     arguments: list[str], served_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 2, and a line that says why."""
+    """The exit code is 2, and a line says why."""
 
     with pytest.raises(SystemExit) as caught:
         main([argument.replace("DIRECTORY", str(served_directory)) for argument in arguments])
@@ -129,13 +129,13 @@ def test_wrong_arguments(
 
 
 def test_port_that_is_taken(served_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1, and a line that says so."""
+    """The exit code is 1, and a line says so."""
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert main([str(served_directory), "--anonymous", "--port", port]) == 1
         assert "cannot listen" in capsys.readouterr().err
-        # Of the passive ports one is enough to begin with, but not none.
+        # One free passive port is enough to begin with.
         ports = ["--port", "0", "--passive-ports", f"{port}-{port}"]
         assert main([str(served_directory), "--anonymous", *ports]) == 1
         said = capsys.readouterr()

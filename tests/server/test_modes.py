@@ -67,7 +67,7 @@ async def test_round_trip(kind: str, structure: str, mode: str, served_directory
 
 
 def test_readme_has_each_combination() -> None:
-    """Its matrix says what the tests say."""
+    """The matrix agrees with the tests."""
 
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     for kind, structure in itertools.product(TYPES, STRUCTURES):
@@ -75,7 +75,7 @@ def test_readme_has_each_combination() -> None:
 
 
 async def test_size_is_what_is_sent(served_directory: Path) -> None:
-    """In the combination in effect (RFC 3659 §4); in MODE Z before it is compressed."""
+    """It depends on the combination in effect (RFC 3659 §4); in MODE Z it is before compression."""
 
     (served_directory / "file").write_bytes(TEXT)
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -109,7 +109,7 @@ async def test_listings_are_texts(
 async def test_upload_without_end_mark_is_cut(
     kind: str, structure: str, mode: str, served_directory: Path
 ) -> None:
-    """426 although the connection ended cleanly; under the final name is what was before."""
+    """The reply is 426 although the connection ended cleanly; the old file stays."""
 
     (served_directory / "file").write_bytes(b"before")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -129,7 +129,7 @@ async def test_upload_without_end_mark_is_cut(
 
 @marked
 async def test_empty_file(kind: str, structure: str, mode: str, served_directory: Path) -> None:
-    """It is a mark and nothing else, both ways."""
+    """In both directions it is an end mark and nothing else."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         parameters = await choose(client, kind, structure, mode)
@@ -140,7 +140,7 @@ async def test_empty_file(kind: str, structure: str, mode: str, served_directory
 
 
 async def test_append(served_directory: Path) -> None:
-    """Data after the end are decoded like any upload."""
+    """The data that are appended are decoded like any upload."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         expected = b""
@@ -153,7 +153,7 @@ async def test_append(served_directory: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["S", "B", "C", "Z"])
 async def test_restart(mode: str, served_directory: Path) -> None:
-    """Both ways from an offset in the file: in MODE Z one before compression."""
+    """Both directions begin at an offset in the file: in MODE Z, one before compression."""
 
     content = bytes(range(256)) * 40
     (served_directory / "file").write_bytes(content)
@@ -257,7 +257,7 @@ async def test_marker_is_acknowledged_and_what_is_before_it_stays(
     assert names(served_directory) == ["file"]
 
 
-async def test_what_is_kept_takes_no_file_its_place(served_directory: Path) -> None:
+async def test_what_is_kept_does_not_replace_the_file(served_directory: Path) -> None:
     """The old file stays; what was acknowledged is kept beside it, hidden."""
 
     (served_directory / "file").write_bytes(b"before")
@@ -276,7 +276,7 @@ async def test_what_is_kept_takes_no_file_its_place(served_directory: Path) -> N
 async def test_what_is_not_kept_is_not_acknowledged(
     served_directory: Path, *, anonymous: bool
 ) -> None:
-    """Of a client that cannot resume, or a server that keeps nothing, a 110 would be a lie."""
+    """A 110 would be false if the client cannot resume, or the server keeps nothing."""
 
     uploads = Uploads.RESUMABLE if anonymous else Uploads.ATOMIC
     async with serving(served_directory, uploads=uploads) as server, server.connected() as client:
@@ -292,7 +292,7 @@ async def test_what_is_not_kept_is_not_acknowledged(
 
 
 async def test_marker_before_the_first_byte_keeps_nothing(served_directory: Path) -> None:
-    """Nothing is before it; an empty file, new or in place of the old one, would be a lie."""
+    """Nothing came before it, so there is nothing to keep, and no empty file is made."""
 
     (served_directory / "file").write_bytes(b"before")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -333,7 +333,7 @@ async def test_markers_of_a_download(kind: str, mode: str, served_directory: Pat
 
 
 async def test_markers_are_sent_each_mebibyte(served_directory: Path) -> None:
-    """Unless it is set otherwise; none in stream and deflate mode."""
+    """The interval can be set; there are no markers in stream and deflate mode."""
 
     (served_directory / "file").write_bytes(bytes(2 * MIB + 1))
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -347,7 +347,7 @@ async def test_markers_are_sent_each_mebibyte(served_directory: Path) -> None:
 
 
 async def test_several_files_on_one_connection(served_directory: Path) -> None:
-    """Up, down, and listings, in block and compressed mode: 250 until a mode that closes."""
+    """Uploads, downloads and listings share it in block and compressed mode, and get 250."""
 
     (served_directory / "file").write_bytes(CONTENT)
     async with (
@@ -446,7 +446,7 @@ async def test_connection_in_clear_is_not_kept_for_one_that_is_protected(
 
 
 async def test_failure_ends_a_connection_that_was_kept(served_directory: Path) -> None:
-    """A reset, as any connection; the next transfer wants another."""
+    """It is reset like any connection; the next transfer needs another one."""
 
     async with (
         serving(served_directory, keep_data_connection=True) as server,
@@ -466,7 +466,7 @@ async def test_failure_ends_a_connection_that_was_kept(served_directory: Path) -
 
 
 async def test_connection_is_closed_after_each_file_by_default(served_directory: Path) -> None:
-    """226 as soon as the mark is there, whether the client has closed or not."""
+    """226 comes as soon as the end mark has come, whether the client has closed or not."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         for mode in ("B", "C"):
@@ -484,7 +484,7 @@ async def test_connection_is_closed_after_each_file_by_default(served_directory:
 
 @pytest.mark.parametrize("mode", ["S", "B", "C", "Z"])
 async def test_modes_in_tls(mode: str, served_directory: Path) -> None:
-    """Encoded first, then encrypted."""
+    """The data are encoded first and encrypted then."""
 
     parameters = TransferParameters().with_mode(mode)
 

@@ -58,7 +58,7 @@ HOSTILE: dict[str, tuple[str, bytes, int]] = {
 
 @pytest.mark.parametrize(("parameters", "data", "code"), HOSTILE.values(), ids=HOSTILE)
 async def test_upload(parameters: str, data: bytes, code: int, served_directory: Path) -> None:
-    """One reply of the right code; the old file stays; the session goes on.
+    """There is one reply with the right code; the old file stays, and the session goes on.
 
     Of what was appended, what came before the error stays.
     """
@@ -84,7 +84,7 @@ async def test_upload(parameters: str, data: bytes, code: int, served_directory:
 @pytest.mark.parametrize("mode", ["S", "B", "C", "Z"])
 @pytest.mark.parametrize("line", ["RETR big", "LIST", "STOR new"])
 async def test_abort_and_reset(line: str, mode: str, served_directory: Path) -> None:
-    """426, and 226 for ABOR; and the same again, whole, on another connection."""
+    """They get 426, and ABOR gets 226; then the same transfer works on another connection."""
 
     with (served_directory / "big").open("wb") as file:
         file.truncate(1 << 30)
@@ -111,7 +111,7 @@ async def test_abort_and_reset(line: str, mode: str, served_directory: Path) -> 
 
 
 async def test_deaf_client_that_sends_markers(served_directory: Path) -> None:
-    """It does not read the 110s: the server reads no more either, and throws it out."""
+    """It does not read the 110 replies, so the server stops reading and ends the session."""
 
     async with (
         serving(served_directory, reply_timeout=0.5) as server,
@@ -142,7 +142,7 @@ def nonsense() -> Iterator[str]:
 
 
 async def test_order_of_commands(served_directory: Path) -> None:
-    """Each gets one reply, which is no 451, and no transfer begins without a connection."""
+    """Each command gets one reply, never 451, and no transfer begins without a connection."""
 
     (served_directory / "file").write_bytes(TEXT)
     async with serving(served_directory) as server, server.logged_in() as client:

@@ -23,7 +23,7 @@ def _lines(listing: bytes) -> set[bytes]:
 async def test_names_of_a_pattern_say_where_they_are(
     prefix: str, pattern: str, served_directory: Path
 ) -> None:
-    """As that of a single file does: mget takes each for the argument of RETR."""
+    """A single file's name does so, too: mget uses each as the argument of RETR."""
 
     for directory in (served_directory, served_directory / "dir"):
         directory.mkdir(exist_ok=True)
@@ -50,7 +50,7 @@ async def test_a_pattern_of_the_long_listing_shows_names(served_directory: Path)
 @pytest.mark.parametrize("verb", ["LIST", "NLST"])
 @pytest.mark.parametrize("argument", ["-a", "-la", "-a -l", "-1"])
 async def test_options_are_options(verb: str, argument: str, served_directory: Path) -> None:
-    """Whatever files there are: the directory is listed. Such a file has a path."""
+    """The directory is listed even if a file has such a name; the client can give its path."""
 
     for name in ("-a", "-la", "-1", "other"):
         (served_directory / name).touch()
@@ -144,7 +144,7 @@ async def test_an_escape_leads_nowhere_else(name: str, served_directory: Path) -
 
 
 async def test_new_names_have_any_character_but_line_ends(served_directory: Path) -> None:
-    """TAB, escape, and bytes that are not UTF-8."""
+    """They may have TAB, escape, and bytes that are not UTF-8."""
 
     new = [b"a\tb", b"\x1b[2J", b"caf\xe9", "\u2028".encode(), b"\x7f"]
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -190,7 +190,7 @@ async def test_a_unique_name_has_its_directory_and_extension(
 async def test_the_log_has_the_name_as_it_is(
     served_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Also a blank at its end."""
+    """The log keeps even a blank at its end."""
 
     caplog.set_level(logging.INFO, logger="ftpdata.examples.server")
     (served_directory / "file ").write_bytes(b"content")

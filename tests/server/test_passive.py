@@ -112,7 +112,7 @@ async def test_pasv_again_and_again_holds_one_port(served_directory: Path) -> No
 
 
 async def test_stranger_on_a_shared_port(served_directory: Path) -> None:
-    """Reset and counted, in STAT too; the owner gets its file."""
+    """A stranger is reset and counted, and STAT shows it; the owner gets its file."""
 
     (served_directory / "file").write_bytes(b"content")
     ports = free_ports(1)
@@ -157,7 +157,7 @@ async def test_shared_ports_with_third_parties(served_directory: Path) -> None:
 
 
 async def test_large_range_is_not_held(served_directory: Path) -> None:
-    """It would take all descriptors there are; a port of it is as good as always."""
+    """It would take all descriptors; a port of the range works as always."""
 
     (served_directory / "file").write_bytes(b"content")
     async with (
@@ -247,7 +247,7 @@ async def test_link_local_address(shared: bool, everywhere: bool, served_directo
 
 
 async def test_shared_ports_that_others_use(served_directory: Path) -> None:
-    """The server does not start, and says why; nothing is left of it."""
+    """The server does not start, says why, and leaves nothing open."""
 
     ports = free_ports(1)
     with (
@@ -258,11 +258,11 @@ async def test_shared_ports_that_others_use(served_directory: Path) -> None:
             raise AssertionError("it runs")
 
 
-# What is told
+# The advertised address
 
 
 async def test_advertised_address_by_network(served_directory: Path) -> None:
-    """A table, a name, a callable; a private address told to nobody without a warning."""
+    """It comes from a table, a name or a callable; a private address causes a warning."""
 
     table = AddressTable({"127.0.0.8/32": "192.0.2.7"}, default="localhost")
     async with serving(served_directory, advertise=table) as server:
@@ -275,7 +275,7 @@ async def test_advertised_address_by_network(served_directory: Path) -> None:
 async def test_address_that_nobody_can_reach(
     served_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is told, as the administrator said; the log warns, once."""
+    """The server sends it as the administrator said, and the log warns once."""
 
     async with (
         serving(served_directory, advertise="2001:db8::1") as server,
@@ -295,8 +295,8 @@ async def test_address_that_nobody_can_reach(
     assert len([record for record in warnings if "every address" in record.message]) == 1
 
 
-async def test_name_that_is_none(served_directory: Path) -> None:
-    """425, and no port is held; EPSV needs no name."""
+async def test_a_name_that_cannot_be_resolved(served_directory: Path) -> None:
+    """PASV gets 425 and holds no port; EPSV needs no name."""
 
     async def fail(_: str) -> str:
         raise OSError
@@ -311,7 +311,7 @@ async def test_name_that_is_none(served_directory: Path) -> None:
 
 
 async def test_exposed_ports(served_directory: Path) -> None:
-    """PASV and EPSV tell the port outside, not the one that is listened on."""
+    """PASV and EPSV name the exposed port, not the one that the server listens on."""
 
     ports = free_ports(1)
     async with (
@@ -370,7 +370,7 @@ async def test_socket_options_of_data_connections(
 
 
 async def test_listeners_of_one_address(served_directory: Path) -> None:
-    """425 for the one too many; used, closed and left ones count no more."""
+    """One too many gets 425; those that were used, closed or abandoned count no more."""
 
     limits = Limits(listeners_per_address=2)
     async with (
@@ -412,7 +412,7 @@ async def test_expired_reservation_gives_its_place_back(served_directory: Path) 
 
 
 async def test_data_connections_of_one_address(served_directory: Path) -> None:
-    """425 before the preliminary reply; the prepared connection stays good for later."""
+    """One too many gets 425 without a 1xx; the prepared connection can still be used later."""
 
     (served_directory / "empty").mkdir()
     limits = Limits(connections_per_address=1)
@@ -439,7 +439,7 @@ async def test_data_connections_of_one_address(served_directory: Path) -> None:
 
 
 async def test_transfers_of_one_user(served_directory: Path) -> None:
-    """450; the anonymous users of different addresses are different ones."""
+    """One too many gets 450; anonymous users count as one user for each address."""
 
     limits = Limits(transfers_per_user=1, transfers=3)
     async with contextlib.AsyncExitStack() as stack:
@@ -467,7 +467,7 @@ async def test_transfers_of_one_user(served_directory: Path) -> None:
 async def test_failed_transfers_give_back_what_they_took(
     line: str, served_directory: Path
 ) -> None:
-    """Whether the file is not there, the connection, or the client: nothing stays counted."""
+    """Nothing stays counted, whether the file, the connection or the client is missing."""
 
     (served_directory / "file").write_bytes(b"x" * 100_000)
     async with serving(served_directory, limits=Limits(transfers=1, connections=1)) as server:

@@ -81,7 +81,7 @@ async def test_client_behind_a_proxy(shared: bool, version: int, served_director
 
 
 async def test_header_in_pieces_and_with_more_after_it(served_directory: Path) -> None:
-    """Byte by byte; and commands that come in the same packet are not lost."""
+    """The header may come byte by byte, and commands in the same packet are not lost."""
 
     async with behind_proxy(served_directory) as server:
         async with server.arrived() as client:
@@ -109,7 +109,7 @@ async def test_header_before_implicit_tls(served_directory: Path) -> None:
 
 
 async def test_connections_past_the_proxy(served_directory: Path) -> None:
-    """Control and data: closed without a word, whatever header they have made up."""
+    """Control and data connections are closed without a word, whatever header they forge."""
 
     async with behind_proxy(served_directory) as server:
         for said in (b"", header(), b"USER ann\r\n"):
@@ -138,7 +138,7 @@ async def test_connections_past_the_proxy(served_directory: Path) -> None:
     ],
 )
 async def test_bad_header(said: bytes, served_directory: Path) -> None:
-    """No greeting, and nothing is left."""
+    """The client gets no greeting, and nothing is left open."""
 
     async with behind_proxy(served_directory) as server:
         async with server.arrived(header=said) as client:
@@ -151,7 +151,7 @@ async def test_bad_header(said: bytes, served_directory: Path) -> None:
 async def test_header_that_does_not_come(
     served_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A deadline of its own; who waits in it has a place, and is no session."""
+    """It has its own deadline; until then the connection takes a place, but is no session."""
 
     caplog.set_level("INFO")
     proxies = TrustedProxies(["127.0.0.1"], timeout=0.1)
@@ -166,7 +166,7 @@ async def test_header_that_does_not_come(
 
 
 async def test_half_headers_have_no_more_places_than_sessions(served_directory: Path) -> None:
-    """A flood of them is refused like any other, and ends with its deadline."""
+    """A flood of them is refused like a flood of sessions, and ends with its deadline."""
 
     async with (
         behind_proxy(served_directory, max_sessions=3) as server,
@@ -187,7 +187,7 @@ async def test_half_headers_have_no_more_places_than_sessions(served_directory: 
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_health_check(version: int, served_directory: Path) -> None:
-    """The proxy itself is greeted; nobody's data connection is its own."""
+    """The proxy itself is greeted; it never gets a client's data connection."""
 
     own = format_proxy_header(None, None, version=version)
     async with behind_proxy(served_directory) as server:
@@ -200,7 +200,7 @@ async def test_health_check(version: int, served_directory: Path) -> None:
 
 
 async def test_limits_are_for_who_is_behind_the_proxy(served_directory: Path) -> None:
-    """Not for the proxy, which all come from."""
+    """The proxy, from which all connections come, is not limited."""
 
     async with (
         behind_proxy(

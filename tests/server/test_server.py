@@ -25,7 +25,7 @@ from tests.server.client import PATIENCE, Client, Data, Serving, names, serving
 
 
 async def test_too_many_sessions(served_directory: Path) -> None:
-    """421 at once for the one too many; a place that gets free is given away."""
+    """One too many gets 421 at once; a place that becomes free can be taken."""
 
     async with (
         serving(served_directory, max_sessions=2, max_sessions_per_address=2) as server,
@@ -44,7 +44,7 @@ async def test_too_many_sessions(served_directory: Path) -> None:
 
 
 async def test_many_sessions_at_once(served_directory: Path) -> None:
-    """Each with its own directory, login and transfers."""
+    """Each has its own directory, login and transfers."""
 
     (served_directory / "file").write_bytes(b"content" * 1000)
     async with serving(served_directory) as server:
@@ -64,7 +64,7 @@ async def test_many_sessions_at_once(served_directory: Path) -> None:
 
 
 async def test_idle_sessions_end_at_once_when_the_server_stops(served_directory: Path) -> None:
-    """421, and the end; nobody can connect any more."""
+    """They get 421 and are closed; nobody can connect any more."""
 
     async with serving(served_directory, grace=PATIENCE) as server, server.logged_in() as client:
         port = await client.epsv()
@@ -78,7 +78,7 @@ async def test_idle_sessions_end_at_once_when_the_server_stops(served_directory:
 
 
 async def test_running_transfer_may_end_when_the_server_stops(served_directory: Path) -> None:
-    """226, then 421: the upload is whole."""
+    """The client gets 226, then 421: the upload is whole."""
 
     async with serving(served_directory, grace=PATIENCE) as server, server.logged_in() as client:
         data = await client.passive()
@@ -93,7 +93,7 @@ async def test_running_transfer_may_end_when_the_server_stops(served_directory: 
 
 
 async def test_running_transfer_is_aborted_after_the_grace(served_directory: Path) -> None:
-    """426, then 421; nothing is left."""
+    """The client gets 426, then 421; nothing is left."""
 
     async with serving(served_directory, grace=0.05) as server, server.logged_in() as client:
         data = await client.passive()
@@ -108,7 +108,7 @@ async def test_running_transfer_is_aborted_after_the_grace(served_directory: Pat
 
 
 async def test_cancelled_server_leaves_nothing(served_directory: Path) -> None:
-    """With a transfer in each direction and a listener (the fixture of all tests looks)."""
+    """It had a transfer in each direction and a listener (the fixture of all tests looks)."""
 
     with (served_directory / "file").open("wb") as file:
         file.truncate(64 * 1024 * 1024)
@@ -148,7 +148,7 @@ async def test_control_connection_waits_for_no_more_data(served_directory: Path)
 async def test_accept_that_fails_is_tried_again(
     number: int, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without descriptors for a moment, or with a client that is gone already."""
+    """It fails without descriptors, or if the client has left already."""
 
     monkeypatch.setattr("examples.server.server.ACCEPT_RETRY", 0.01)
     failures = [number] * 3
@@ -168,7 +168,7 @@ async def test_accept_that_fails_is_tried_again(
 async def test_bug_in_one_session_ends_no_other(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged with its traceback; the others go on, and new ones come."""
+    """The bug is logged with its traceback; other sessions go on, and new ones begin."""
 
     async def fail(self: Session) -> None:
         raise ZeroDivisionError

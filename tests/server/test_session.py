@@ -21,7 +21,7 @@ from tests.server.client import PATIENCE, names, serving
 
 
 async def test_pipelined_commands_are_answered_in_order(served_directory: Path) -> None:
-    """Many in one segment, and one byte by byte."""
+    """Many commands come in one segment, and one comes byte by byte."""
 
     async with serving(served_directory) as server, server.connected() as client:
         client.send(b"USER ann\r\nPASS secret\r\nMKD a\r\nCWD a\r\n")
@@ -36,7 +36,7 @@ async def test_pipelined_commands_are_answered_in_order(served_directory: Path) 
 async def test_many_pipelined_commands_are_bounded_and_all_answered(
     served_directory: Path,
 ) -> None:
-    """More than may wait: the connection is simply not read meanwhile."""
+    """If more come than may wait, the connection is not read meanwhile."""
 
     async with (
         serving(served_directory, max_waiting=4) as server,
@@ -47,7 +47,7 @@ async def test_many_pipelined_commands_are_bounded_and_all_answered(
 
 
 async def test_replies_that_nobody_reads_are_bounded(served_directory: Path) -> None:
-    """Those beside a transfer too, for which nobody waits; they come when they are read."""
+    """This holds for replies during a transfer, too; they arrive once the client reads."""
 
     number = 2500
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -70,7 +70,7 @@ async def test_replies_that_nobody_reads_are_bounded(served_directory: Path) -> 
 
 
 async def test_long_lines_are_refused_once(served_directory: Path) -> None:
-    """500 for the line, however long; the next one is taken."""
+    """The line gets one 500, however long it is; the next line is taken."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         client.send(b"RETR " + b"x" * 1_000_000 + b"\r\nNOOP\r\n")
@@ -78,7 +78,7 @@ async def test_long_lines_are_refused_once(served_directory: Path) -> None:
 
 
 async def test_unknown_commands_are_limited(served_directory: Path) -> None:
-    """421 and the end: a browser that was sent here says nothing that is known."""
+    """The session ends with 421: a browser that was sent here says nothing that is known."""
 
     request = b"POST / HTTP/1.1\r\nHost: x\r\nA: b\r\n\r\nUSER ann\r\n"
     async with serving(served_directory, max_unknown_commands=4) as server:
@@ -93,7 +93,7 @@ async def test_unknown_commands_are_limited(served_directory: Path) -> None:
 
 
 async def test_idle_session_ends(served_directory: Path) -> None:
-    """421, also for one that sends half a line now and then."""
+    """It gets 421, even if it sends half a line now and then."""
 
     async with (
         serving(served_directory, idle_timeout=0.1) as server,
@@ -105,7 +105,7 @@ async def test_idle_session_ends(served_directory: Path) -> None:
 
 
 async def test_session_with_a_transfer_is_not_idle(served_directory: Path) -> None:
-    """However long it takes; the time counts from its end."""
+    """This holds however long the transfer takes; the time counts from its end."""
 
     async with (
         serving(served_directory, idle_timeout=0.1) as server,
@@ -147,7 +147,7 @@ async def test_commands_after_quit_are_not_run(served_directory: Path) -> None:
 async def test_bug_in_a_command_is_one_reply_and_one_record(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """451, a traceback in the log, and the session goes on."""
+    """The client gets 451, the log has a traceback, and the session goes on."""
 
     async def fail(session: Session, argument: str) -> Reply:
         raise ZeroDivisionError
@@ -165,7 +165,7 @@ async def test_bug_in_a_command_is_one_reply_and_one_record(
 async def test_log_has_one_line_per_record_and_no_passwords(
     served_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever control characters a client sends, in whichever argument."""
+    """This holds whatever control characters a client sends, in any argument."""
 
     caplog.set_level(logging.DEBUG, logger="ftpdata.examples.server")
     async with serving(served_directory) as server, server.connected() as client:
@@ -222,7 +222,7 @@ LINES = [
 async def test_every_command_has_one_final_reply(
     lines: list[str], cuts: list[int], served_directory: Path
 ) -> None:
-    """Whatever is sent in whichever pieces; the client never opens a data connection."""
+    """This holds for any bytes in any pieces; the client opens no data connection."""
 
     (served_directory / "file").write_bytes(b"content")
     data = b"".join(line.encode() + b"\r\n" for line in lines)

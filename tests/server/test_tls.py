@@ -126,7 +126,7 @@ async def protected_client(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("implicit", [False, True])
-async def test_python_s_client_does_everything(
+async def test_pythons_client_does_everything(
     version: ssl.TLSVersion, implicit: bool, served_directory: Path
 ) -> None:
     """Uploads, downloads and listings, all resumed, where all that can be required is."""
@@ -165,7 +165,7 @@ async def test_python_s_client_does_everything(
 async def test_a_client_that_does_not_resume(
     version: ssl.TLSVersion, required: bool, served_directory: Path
 ) -> None:
-    """It is served where that is not required; where it is, 522, and nothing else is harmed."""
+    """It is served unless resuming is required; then it gets 522, and nothing else is harmed."""
 
     def work() -> None:
         with ReusingFTP(client_context(version), reuse=False) as ftp:
@@ -624,7 +624,7 @@ async def test_nothing_said_in_clear_is_taken_across_the_switch(
 async def test_what_comes_after_the_reply_in_clear_fails_the_handshake(
     served_directory: Path,
 ) -> None:
-    """A command in the place of a ClientHello is none, and the session ends."""
+    """A command in place of a ClientHello is not run, and the session ends."""
 
     async with protected_server(served_directory) as server, server.connected() as client:
         await client.login()
@@ -649,7 +649,7 @@ async def test_a_login_in_clear_is_not_one_in_tls(served_directory: Path) -> Non
 
 
 async def test_a_handshake_that_stalls_ends_the_session(served_directory: Path) -> None:
-    """On the control connection too."""
+    """This holds on the control connection, too."""
 
     for implicit in (False, True):
         async with protected_server(
@@ -845,7 +845,7 @@ def cut_points(wire: list[bytes]) -> list[int]:
 async def test_no_upload_that_was_cut_is_published(
     version: ssl.TLSVersion, command: str, served_directory: Path
 ) -> None:
-    """Wherever a client leaves without a close_notify, it is told 426, and nothing has come to be.
+    """Wherever a client leaves without a close_notify, it gets 426, and no file is made.
 
     What APPE finds, or has made, stays, with a part of what was to come after it.
     """
@@ -899,7 +899,7 @@ async def test_no_upload_that_was_cut_is_published(
 
 
 async def test_a_failed_data_handshake_harms_that_transfer_only(served_directory: Path) -> None:
-    """522, and the next transfer goes through."""
+    """The transfer gets 522, and the next one succeeds."""
 
     async with (
         protected_server(served_directory) as server,
@@ -930,7 +930,7 @@ async def test_a_failed_data_handshake_harms_that_transfer_only(served_directory
 async def test_before_tls(
     settings: dict[str, Any], dialogue: list[tuple[str, int]], served_directory: Path
 ) -> None:
-    """What is refused before AUTH (RFC 2228 §3, RFC 4217 §10)."""
+    """Some commands are refused before AUTH (RFC 2228 §3, RFC 4217 §10)."""
 
     async with (
         protected_server(served_directory, **settings) as server,
@@ -976,7 +976,7 @@ async def test_features_tell_of_tls(served_directory: Path) -> None:
 
 
 async def test_a_certificate_that_cannot_be_read(served_directory: Path, tmp_path: Path) -> None:
-    """431: later it may be there again (RFC 2228 §3)."""
+    """AUTH gets 431: the certificate may be readable later (RFC 2228 §3)."""
 
     gone = ServerCertificate(certificate=tmp_path / "gone.pem")
     async with (

@@ -148,7 +148,7 @@ async def _some(self: DirectoryLister) -> AsyncGenerator[ListingBlock, None]:
 async def test_abor_in_every_phase(
     verb: str, phase: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """426 for the transfer and 226 for ABOR, each once; the session goes on."""
+    """The transfer gets 426 and ABOR 226, each once; the session goes on."""
 
     async with (
         serving(served_directory) as server,
@@ -180,7 +180,7 @@ async def test_abor_in_every_phase(
 async def test_client_that_vanishes_in_every_phase(
     how: str, verb: str, phase: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the letter of RFC 959: it is aborted, an upload leaves nothing, all is released."""
+    """By the letter of RFC 959 the transfer is aborted; an upload leaves nothing open or stored."""
 
     async with (
         serving(served_directory, cut_with_control=True) as server,
@@ -201,7 +201,7 @@ async def test_client_that_vanishes_in_every_phase(
 async def test_abor_before_the_transfer_has_begun(
     verb: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the disk is slow to answer: 450, as no 1xx was sent, and 226."""
+    """While the disk is slow, the transfer gets 450, as no 1xx was sent, and ABOR gets 226."""
 
     (served_directory / "big").touch()
 
@@ -260,7 +260,7 @@ async def abort_comes(session: Session) -> None:
 async def test_abor_while_a_thread_opens_the_file(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread is waited for; what it has opened is not announced any more."""
+    """The server waits for the thread, but no longer announces what it has opened."""
 
     (served_directory / "file").write_bytes(b"x" * 1000)
     disk = SlowDisk(monkeypatch)
@@ -280,7 +280,7 @@ async def test_abor_while_a_thread_opens_the_file(
 async def test_abor_of_what_has_failed_already(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One reply: also where it waits until the client reads others, and can be aborted there."""
+    """There is one reply, even if it has to wait until the client reads other replies."""
 
     disk = SlowDisk(monkeypatch)
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -298,7 +298,7 @@ async def test_abor_of_what_has_failed_already(
 
 
 async def test_abor_of_what_is_answered_already(served_directory: Path) -> None:
-    """One reply, although it waits until the client reads others."""
+    """There is one reply, although it waits until the client reads other replies."""
 
     (served_directory / "file").write_bytes(b"x" * 1000)
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -315,7 +315,7 @@ async def test_abor_of_what_is_answered_already(served_directory: Path) -> None:
 async def test_a_file_that_cannot_be_closed(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was sent whole, and that is said once; what the transfer has taken is given back."""
+    """It was sent whole, and one reply says so; the transfer gives back what it has taken."""
 
     (served_directory / "file").write_bytes(b"x" * 1000)
     seams = Seams(monkeypatch, disk_module)
@@ -331,7 +331,7 @@ async def test_a_file_that_cannot_be_closed(
 
 
 async def test_abor_without_a_transfer(served_directory: Path) -> None:
-    """226 in every state; what was prepared is closed."""
+    """ABOR gets 226 in every state, and closes what was prepared."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         assert await client.code("ABOR") == 226
@@ -373,7 +373,7 @@ async def test_abor_acts_at_once_after_waiting_commands(
 async def test_second_abor_has_a_reply_of_its_own(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Impatient clients say it twice."""
+    """Impatient clients send ABOR twice."""
 
     async with (
         serving(served_directory) as server,
@@ -440,7 +440,7 @@ async def test_stat_and_noop_are_answered_while_a_transfer_runs(
 async def test_stat_tells_how_many_bytes_have_passed(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More and more of them, and the total where it is known."""
+    """The number grows, and the total is shown where it is known."""
 
     async with (
         serving(served_directory, rate=4_000_000) as server,
@@ -462,7 +462,7 @@ async def test_stat_tells_how_many_bytes_have_passed(
 async def test_quit_waits_for_the_transfer(
     verb: str, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """226 for the transfer, which is whole; then 221, and the end (RFC 959 §4.1.1)."""
+    """The transfer is whole and gets 226; then QUIT gets 221 (RFC 959 §4.1.1)."""
 
     async with (
         serving(served_directory) as server,
@@ -491,7 +491,7 @@ async def test_quit_and_end_of_file_wait_for_the_transfer(served_directory: Path
 
 
 async def test_two_transfer_commands_at_once(served_directory: Path) -> None:
-    """The second one waits for the first, and for a data connection of its own."""
+    """The second one waits for the first, and needs a data connection of its own."""
 
     for name in ("one", "two"):
         (served_directory / name).write_bytes(name.encode() * 100_000)
@@ -512,7 +512,7 @@ async def test_two_transfer_commands_at_once(served_directory: Path) -> None:
 
 
 async def test_second_passive_replaces_the_first(served_directory: Path) -> None:
-    """One listener per session."""
+    """A session has one listener."""
 
     (served_directory / "file").write_bytes(b"content")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -526,7 +526,7 @@ async def test_second_passive_replaces_the_first(served_directory: Path) -> None
 
 
 async def test_data_connection_is_for_one_transfer(served_directory: Path) -> None:
-    """The next one needs a PASV of its own, and says so at once."""
+    """The next one needs its own PASV, and its reply says so at once."""
 
     (served_directory / "file").write_bytes(b"content")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -552,7 +552,7 @@ async def test_command_that_is_refused_leaves_the_data_connection_as_it_is(
 
 
 async def test_nobody_connects_in_time(served_directory: Path) -> None:
-    """150, then 425 once; the session goes on, an upload leaves nothing."""
+    """The client gets 150, then 425 once; the session goes on, and an upload leaves nothing."""
 
     (served_directory / "file").write_bytes(b"content")
     deadlines = Deadlines(open=0.05)
@@ -571,7 +571,7 @@ async def test_nobody_connects_in_time(served_directory: Path) -> None:
 async def test_client_that_reads_nothing_is_stalled(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """426 once, and the session goes on."""
+    """It gets 426 once, and the session goes on."""
 
     deadlines = Deadlines(stall=0.3, first_byte=0.3)
     async with (
@@ -586,7 +586,7 @@ async def test_client_that_reads_nothing_is_stalled(
 async def test_a_file_that_became_shorter_is_not_complete(
     parameters: str, served_directory: Path
 ) -> None:
-    """Its size was promised when the reply was sent, before the client connected."""
+    """The reply promised its size before the client connected."""
 
     path = served_directory / "file"
     # More than is read before there is a connection.

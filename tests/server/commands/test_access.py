@@ -27,7 +27,7 @@ async def test_login(served_directory: Path) -> None:
 
 
 async def test_anonymous_login(served_directory: Path) -> None:
-    """With any password, and with none."""
+    """Anonymous users may log in with any password, and with none."""
 
     async with serving(served_directory) as server:
         for line in ("PASS me@example.org", "PASS ", "PASS"):
@@ -37,7 +37,7 @@ async def test_anonymous_login(served_directory: Path) -> None:
 
 
 async def test_wrong_passwords_are_limited(served_directory: Path) -> None:
-    """421 at once, also over several names, and the end."""
+    """The session ends with 421 at once, even if the passwords were for several names."""
 
     async with (
         serving(served_directory, max_login_failures=3) as server,
@@ -54,7 +54,7 @@ async def test_wrong_passwords_are_limited(served_directory: Path) -> None:
 async def test_wrong_passwords_of_an_address_are_counted_over_its_sessions(
     served_directory: Path,
 ) -> None:
-    """421 for its next connection, and for those that are there; nobody else is refused."""
+    """The address gets 421 on open connections and new ones; nobody else is refused."""
 
     async with (
         serving(served_directory, max_login_failures=100, max_failures_per_address=4) as server,
@@ -79,7 +79,7 @@ async def test_wrong_passwords_of_an_address_are_counted_over_its_sessions(
 
 
 async def test_a_right_password_forgives_no_wrong_ones(served_directory: Path) -> None:
-    """Who has an account could else guess for ever at others."""
+    """Otherwise somebody with an account could guess the passwords of others for ever."""
 
     async with serving(
         served_directory, max_login_failures=100, max_failures_per_address=3
@@ -95,7 +95,7 @@ async def test_a_right_password_forgives_no_wrong_ones(served_directory: Path) -
 
 
 async def test_wrong_passwords_are_forgotten(served_directory: Path) -> None:
-    """After a time, one after the other."""
+    """They are forgotten one by one, each after a time."""
 
     async with serving(
         served_directory, max_failures_per_address=1, failure_window=1.0
@@ -114,7 +114,7 @@ async def test_wrong_passwords_are_forgotten(served_directory: Path) -> None:
 
 
 async def test_guessing_in_parallel(served_directory: Path) -> None:
-    """Many sessions that guess at the same moment have no more guesses than one."""
+    """Many sessions at the same moment have no more guesses than one session."""
 
     tried = 0
 
@@ -140,7 +140,7 @@ async def test_guessing_in_parallel(served_directory: Path) -> None:
 
 
 async def test_wrong_password_is_answered_late(served_directory: Path) -> None:
-    """The right one at once; who goes away meanwhile is gone."""
+    """The right password is answered at once; a client that leaves meanwhile is forgotten."""
 
     loop = asyncio.get_running_loop()
     async with serving(served_directory, login_delay=0.2) as server:
@@ -157,7 +157,7 @@ async def test_wrong_password_is_answered_late(served_directory: Path) -> None:
 
 
 async def test_who_does_not_log_in_is_sent_away(served_directory: Path) -> None:
-    """Saying something now and then does not help; who is in has the usual time."""
+    """Commands now and then do not help; a client that has logged in has the usual time."""
 
     async with serving(served_directory, login_timeout=2.0) as server, server.logged_in() as inside:
         async with server.connected() as client:
@@ -172,7 +172,7 @@ async def test_who_does_not_log_in_is_sent_away(served_directory: Path) -> None:
 
 
 async def test_the_time_to_log_in_does_not_wait_for_silence(served_directory: Path) -> None:
-    """A command that has come is not run any more once it is over."""
+    """Once the time is over, no command is run, not even one that has come already."""
 
     async with serving(served_directory) as server, server.connected() as client:
         (session,) = server.server._sessions
@@ -182,7 +182,7 @@ async def test_the_time_to_log_in_does_not_wait_for_silence(served_directory: Pa
 
 
 async def test_second_user_command_logs_out(served_directory: Path) -> None:
-    """Nothing of the first user is left."""
+    """Nothing of the first user remains."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         assert await client.code("MKD sub") == 257
@@ -194,7 +194,7 @@ async def test_second_user_command_logs_out(served_directory: Path) -> None:
 
 
 async def test_reinitialize(served_directory: Path) -> None:
-    """All parameters as at the start; the data connection is closed (RFC 959 §4.1.1)."""
+    """All parameters are as at the start; the data connection is closed (RFC 959 §4.1.1)."""
 
     (served_directory / "sub").mkdir()
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -213,7 +213,7 @@ async def test_reinitialize(served_directory: Path) -> None:
 
 
 async def test_quit(served_directory: Path) -> None:
-    """221, and the end."""
+    """The reply is 221, and the connection ends."""
 
     async with serving(served_directory) as server, server.connected() as client:
         assert await client.code("QUIT") == 221
@@ -222,7 +222,7 @@ async def test_quit(served_directory: Path) -> None:
 
 @pytest.mark.parametrize("x", ["", "X"])
 async def test_directories(served_directory: Path, x: str) -> None:
-    """Under their names, and those of RFC 1123."""
+    """The commands work under their names and under those of RFC 1123."""
 
     change, up = ("XCWD", "XCUP") if x else ("CWD", "CDUP")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -231,7 +231,7 @@ async def test_directories(served_directory: Path, x: str) -> None:
         assert await client.code(f"{x}MKD a \"b\" c") == 550
         assert await client.code(f'{change} a "b" c') == 250
         assert await client.command(f"{x}PWD") == '257 "/a ""b"" c" is the current directory.'
-        # PHP takes nothing else than the code of CWD.
+        # PHP takes only the code of CWD.
         assert await client.code(up) == 250
         assert await client.code(up) == 250
         assert (await client.command(f"{x}PWD"))[:7] == '257 "/"'
@@ -240,8 +240,8 @@ async def test_directories(served_directory: Path, x: str) -> None:
         assert await client.code(f"{change} missing") == 550
 
 
-async def test_directory_that_is_none(served_directory: Path) -> None:
-    """A file, and a directory that is not empty."""
+async def test_what_is_not_a_directory_is_refused(served_directory: Path) -> None:
+    """A file is no directory to change to; a directory that is not empty is not removed."""
 
     (served_directory / "file").touch()
     (served_directory / "sub").mkdir()
@@ -265,7 +265,7 @@ async def test_directory_that_is_none(served_directory: Path) -> None:
 async def test_read_only_server_changes_nothing(
     line: str, code: int, served_directory: Path
 ) -> None:
-    """Every command that could is refused, before anything else."""
+    """Every command that could change something is refused before anything else."""
 
     (served_directory / "file").write_bytes(b"x")
     (served_directory / "sub").mkdir()

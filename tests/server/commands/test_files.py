@@ -29,7 +29,7 @@ def directory(served_directory: Path) -> Path:
 
 
 async def test_delete(directory: Path) -> None:
-    """A file, not a directory, not nothing."""
+    """DELE deletes a file, and refuses a directory or a name that does not exist."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.code("DELE file") == 250
@@ -73,7 +73,7 @@ async def test_size(directory: Path) -> None:
 async def test_size_in_ascii_is_bounded(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A large file is not read for it."""
+    """A large file is not read to find its size in TYPE A."""
 
     monkeypatch.setattr("examples.server.commands.files.MAX_COUNTED", len(CONTENT) - 1)
     async with serving(directory) as server, server.logged_in() as client:
@@ -84,7 +84,7 @@ async def test_size_in_ascii_is_bounded(
 
 
 async def test_modification_time(directory: Path) -> None:
-    """In UTC; and it can be set (RFC 3659 §3, draft-somers-ftp-mfxx)."""
+    """The time is in UTC, and can be set (RFC 3659 §3, draft-somers-ftp-mfxx)."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.command("MDTM file") == "213 20010909014640"
@@ -99,7 +99,7 @@ async def test_modification_time(directory: Path) -> None:
 
 
 async def test_facts_of_one_file(directory: Path) -> None:
-    """MLST: one line over the control connection, with the full path (RFC 3659 §7)."""
+    """MLST sends one line over the control connection, with the full path (RFC 3659 §7)."""
 
     async with serving(directory) as server, server.logged_in() as client:
         first, line, last = (await client.command("MLST file")).split("\n")
@@ -115,7 +115,7 @@ async def test_facts_of_one_file(directory: Path) -> None:
 
 
 async def test_hash(directory: Path) -> None:
-    """HASH of a file, a range, nothing; the algorithm can be chosen (draft-bryan-ftpext-hash)."""
+    """HASH takes a file or a range; the algorithm can be chosen (draft-bryan-ftpext-hash)."""
 
     expected = hashlib.sha256(CONTENT).hexdigest()
     async with serving(directory) as server, server.logged_in() as client:
@@ -153,7 +153,7 @@ async def test_hash(directory: Path) -> None:
     ],
 )
 async def test_digests(line: str, expected: str, directory: Path) -> None:
-    """Of a whole file or a part of it."""
+    """The digest is of the whole file, or of a part of it."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.command(line) == f"250 {expected}"
@@ -164,8 +164,8 @@ async def test_digests(line: str, expected: str, directory: Path) -> None:
     [("XCRC missing", 550), ("XMD5 sub", 550), ("XCRC file 5 3", 501), ("XCRC", 501),
      ("XCRC file 99999999999999999999", 501)],
 )
-async def test_digests_that_there_are_not(line: str, code: int, directory: Path) -> None:
-    """One reply of the right code."""
+async def test_digests_that_cannot_be_computed(line: str, code: int, directory: Path) -> None:
+    """There is one reply with the right code."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.code(line) == code
@@ -175,7 +175,7 @@ async def test_digests_that_there_are_not(line: str, code: int, directory: Path)
 async def test_digest_is_ended_by_abor(
     line: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """450 for the digest, 226 for ABOR; NOOP and STAT are answered meanwhile."""
+    """The digest gets 450 and ABOR gets 226; NOOP and STAT are answered meanwhile."""
 
     begun = asyncio.Event()
 

@@ -20,13 +20,13 @@ AUTH PBSZ PROT CCC
 
 
 def test_every_command_is_there() -> None:
-    """Those of the promise, and no others."""
+    """The server has the commands that it promises, and no others."""
 
     assert set(COMMANDS) == set(WANTED.split())
 
 
 async def test_help_names_every_command(served_directory: Path) -> None:
-    """Also before the login, and the syntax of each; those of TLS where there is TLS."""
+    """It does so before the login, too, and has the syntax of each; TLS commands need TLS."""
 
     async with (
         serving(served_directory, certificate=server_certificate()) as server,
@@ -44,7 +44,7 @@ async def test_help_names_every_command(served_directory: Path) -> None:
 
 @pytest.mark.parametrize("verb", sorted(set(COMMANDS) - {"QUIT", "PASS", "USER"}))
 async def test_each_command_gives_one_reply(verb: str, served_directory: Path) -> None:
-    """Before and after the login, with no argument and with a wrong one."""
+    """This holds before and after the login, without an argument and with a wrong one."""
 
     async with serving(served_directory) as server, server.connected() as client:
         code = await client.code(verb)
@@ -57,7 +57,7 @@ async def test_each_command_gives_one_reply(verb: str, served_directory: Path) -
 
 
 async def test_features(served_directory: Path) -> None:
-    """One per line, with a blank in front (RFC 2389 §3.2)."""
+    """There is one on each line, with a blank in front (RFC 2389 §3.2)."""
 
     async with serving(served_directory) as server, server.connected() as client:
         lines = (await client.command("FEAT")).split("\n")
@@ -84,7 +84,7 @@ async def test_features(served_directory: Path) -> None:
     ],
 )
 async def test_replies(line: str, code: int, served_directory: Path) -> None:
-    """One reply of the right code to each."""
+    """Each command gets one reply with the right code."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         assert await client.code(line) == code
@@ -92,7 +92,7 @@ async def test_replies(line: str, code: int, served_directory: Path) -> None:
 
 
 async def test_status_of_the_session(served_directory: Path) -> None:
-    """Who, from where, with which parameters."""
+    """STAT says who the user is, from where, and with which parameters."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         status = await client.command("STAT")
@@ -103,7 +103,7 @@ async def test_status_of_the_session(served_directory: Path) -> None:
 
 
 async def test_status_lists_over_the_control_connection(served_directory: Path) -> None:
-    """A directory with 212, a file with 213, nothing with 550 (RFC 959 §5.4)."""
+    """A directory gets 212, a file 213, and a missing name 550 (RFC 959 §5.4)."""
 
     for number in range(1500):
         (served_directory / f"211 {number}").touch()

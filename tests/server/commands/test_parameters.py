@@ -24,7 +24,7 @@ from tests.server.client import PATIENCE, Data, serving
     ],
 )
 def test_offsets_are_ascii_digits_below_2_to_the_63(text: str, expected: int | None) -> None:
-    """Anything else is none."""
+    """Anything else is not an offset."""
 
     assert parse_offset(text) == expected
 
@@ -53,7 +53,7 @@ def test_offsets_are_ascii_digits_below_2_to_the_63(text: str, expected: int | N
     ],
 )
 async def test_replies(line: str, code: int, served_directory: Path) -> None:
-    """One reply of the right code to each."""
+    """Each command gets one reply with the right code."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         assert await client.code(line) == code
@@ -61,7 +61,7 @@ async def test_replies(line: str, code: int, served_directory: Path) -> None:
 
 
 async def test_parameter_that_is_refused_changes_nothing(served_directory: Path) -> None:
-    """The one before stays."""
+    """The previous parameter stays in effect."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         for line in ("TYPE E", "STRU R", "MODE Z"):
@@ -72,7 +72,7 @@ async def test_parameter_that_is_refused_changes_nothing(served_directory: Path)
 
 
 async def test_refusal_says_what_there_is(served_directory: Path) -> None:
-    """Of the byte sizes of TYPE L, and of the structures."""
+    """The reply lists the byte sizes of TYPE L, or the structures."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         assert "L 8" in await client.command("TYPE L 36")
@@ -93,7 +93,7 @@ async def test_refusal_says_what_there_is(served_directory: Path) -> None:
 async def test_where_a_transfer_can_restart(
     parameters: tuple[str, ...], code: int, served_directory: Path
 ) -> None:
-    """Where a number says which byte of the file is meant; in any mode 0 is the beginning."""
+    """It can where a number says which byte of the file is meant; 0 is the beginning anywhere."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         for line in parameters:
@@ -104,7 +104,7 @@ async def test_where_a_transfer_can_restart(
 
 
 async def test_ascii_is_the_default(served_directory: Path) -> None:
-    """RFC 959 §5.1; and lines end with CRLF in it."""
+    """RFC 959 §5.1 says so; lines end with CRLF in this type."""
 
     (served_directory / "file").write_bytes(b"a\nb\n")
     async with serving(served_directory) as server, server.connected() as client:
@@ -116,7 +116,7 @@ async def test_ascii_is_the_default(served_directory: Path) -> None:
 
 @pytest.mark.parametrize("command", ["PORT", "EPRT"])
 async def test_active_connections(command: str, served_directory: Path) -> None:
-    """150, then the server connects, from the address that the client knows."""
+    """The server sends 150, then connects from the address that the client knows."""
 
     (served_directory / "file").write_bytes(b"content")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -132,7 +132,7 @@ async def test_active_connections(command: str, served_directory: Path) -> None:
 
 
 async def test_port_replaces_a_passive_listener(served_directory: Path) -> None:
-    """And what had connected to it."""
+    """A connection that the listener had accepted is closed, too."""
 
     async with serving(served_directory) as server, server.logged_in() as client:
         passive = await client.epsv()
@@ -146,7 +146,7 @@ async def test_port_replaces_a_passive_listener(served_directory: Path) -> None:
 
 
 async def test_active_connection_that_is_refused(served_directory: Path) -> None:
-    """150 and 425, once each."""
+    """The client gets 150 and then 425, once each."""
 
     (served_directory / "file").write_bytes(b"content")
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -167,7 +167,7 @@ async def test_active_connection_that_is_refused(served_directory: Path) -> None
     ],
 )
 async def test_nobody_bounces(line: str, served_directory: Path) -> None:
-    """504 for foreign addresses and privileged ports; nothing is connected to (RFC 2577 §3)."""
+    """Foreign addresses and privileged ports get 504, and no connection is made (RFC 2577 §3)."""
 
     (served_directory / "file").write_bytes(b"content")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -196,7 +196,7 @@ async def test_site_to_site_only_where_it_is_allowed(served_directory: Path) -> 
 
 
 async def test_stranger_gets_nothing_and_the_owner_gets_its_file(served_directory: Path) -> None:
-    """On the passive port, before and after the command, for downloads and uploads."""
+    """This holds on the passive port before and after the command, for downloads and uploads."""
 
     (served_directory / "file").write_bytes(b"content")
     async with serving(served_directory) as server, server.logged_in() as client:
@@ -231,7 +231,7 @@ async def test_epsv_all(served_directory: Path) -> None:
 
 
 async def test_pasv_tells_the_address_to_connect_to(served_directory: Path) -> None:
-    """Its own, or the one to be advertised; the port is in the range."""
+    """It is the server's own address or the advertised one; the port is in the range."""
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -246,7 +246,7 @@ async def test_pasv_tells_the_address_to_connect_to(served_directory: Path) -> N
 
 
 async def test_full_range_of_ports_is_said_at_once(served_directory: Path) -> None:
-    """425 where another client behind the address waits on it; a port again once it is used."""
+    """A second client behind the same address gets 425 until the first one has used the port."""
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

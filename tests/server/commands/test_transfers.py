@@ -32,7 +32,7 @@ def directory(served_directory: Path) -> Path:
 
 
 async def test_retrieve(directory: Path) -> None:
-    """Whole, empty, in a directory, by an absolute path."""
+    """A file arrives whole: also an empty one, one in a directory, and one by an absolute path."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.download("RETR file") == CONTENT
@@ -45,7 +45,7 @@ async def test_retrieve(directory: Path) -> None:
 
 
 async def test_preliminary_reply_tells_the_bytes_to_come(directory: Path) -> None:
-    """In the form that clients look for; not in TYPE A, where it is not known."""
+    """It has the form that clients look for; in TYPE A the number is unknown and left out."""
 
     async with serving(directory) as server, server.logged_in() as client:
         for lines, shown in (
@@ -74,7 +74,7 @@ async def test_preliminary_reply_tells_the_bytes_to_come(directory: Path) -> Non
 async def test_what_is_refused_is_refused_before_the_data_connection(
     line: str, code: int, directory: Path
 ) -> None:
-    """One reply, no 1xx before it."""
+    """There is one reply, without a 1xx before it."""
 
     async with serving(directory) as server, server.logged_in() as client:
         data = await client.passive()
@@ -85,7 +85,7 @@ async def test_what_is_refused_is_refused_before_the_data_connection(
 
 
 async def test_restart(directory: Path) -> None:
-    """From the offset; good for one command, whether that succeeds or not."""
+    """The transfer begins at the offset, which serves one command, successful or not."""
 
     async with serving(directory) as server, server.logged_in() as client:
         for offset in (1, len(CONTENT) - 1, len(CONTENT)):
@@ -103,7 +103,7 @@ async def test_restart(directory: Path) -> None:
 
 
 async def test_restart_is_for_binary_types(directory: Path) -> None:
-    """Refused in TYPE A, whenever it was said; but for block and compressed mode."""
+    """In TYPE A it is refused, whenever it comes, except in block and compressed mode."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.code("REST 7") == 350
@@ -115,7 +115,7 @@ async def test_restart_is_for_binary_types(directory: Path) -> None:
 
 
 async def test_range(directory: Path) -> None:
-    """Both ends belong to it; after the end there is nothing (draft-bryan-ftp-range §4.3)."""
+    """Both ends belong to it; beyond the file it is empty (draft-bryan-ftp-range §4.3)."""
 
     async with serving(directory) as server, server.logged_in() as client:
         for start, end, expected in (
@@ -139,7 +139,7 @@ async def test_range(directory: Path) -> None:
 
 
 async def test_range_of_an_upload(directory: Path) -> None:
-    """A part of a file is repaired: just so many bytes, in place, or it is not complete."""
+    """It repairs a part of a file in place; with another number of bytes it is not complete."""
 
     async with serving(directory) as server, server.logged_in() as client:
         for content, codes in ((b"12345", (226,)), (b"123", (426, 451)), (b"1234567", (451, 552))):
@@ -159,7 +159,7 @@ async def test_range_of_an_upload(directory: Path) -> None:
 
 
 async def test_last_byte_of_a_large_sparse_file(directory: Path) -> None:
-    """Beyond 4 GiB."""
+    """Offsets beyond 4 GiB work."""
 
     size = 5 * 2**30
     with (directory / "large").open("wb") as file:
@@ -173,7 +173,7 @@ async def test_last_byte_of_a_large_sparse_file(directory: Path) -> None:
 
 
 async def test_file_that_shrinks_is_never_complete(directory: Path) -> None:
-    """451 or 426, and no clean end of file that could be taken for one."""
+    """The reply is 451 or 426, and the connection has no clean end of file."""
 
     size = 32 * 1024 * 1024
     with (directory / "shrinking").open("wb") as file:
@@ -205,7 +205,7 @@ async def test_rate_is_limited(directory: Path) -> None:
 
 
 async def test_store(directory: Path) -> None:
-    """New, over an old one, empty, in a directory."""
+    """An upload makes or replaces a file: also an empty one, and one in a directory."""
 
     async with serving(directory) as server, server.logged_in() as client:
         for name, content in (("new", CONTENT), ("file", b"x"), ("none", b""), ("sub/y", b"y")):
@@ -214,7 +214,7 @@ async def test_store(directory: Path) -> None:
 
 
 async def test_new_names_are_any_bytes_but_line_ends(served_directory: Path) -> None:
-    """UTF-8 or not; for files, directories, and when renamed."""
+    """They need not be UTF-8; this holds for files, directories and renamed files."""
 
     made = ["caf\udce9", "日本", " lead", "trail ", "-la", "a;b", '"', "\u202e", "\udcff\udcfe",
             "a\x1bb", "a\x7fb", "a\x85b", "a\u2028b", "a\tb"]
@@ -235,7 +235,7 @@ async def test_new_names_are_any_bytes_but_line_ends(served_directory: Path) -> 
 
 
 async def test_upload_takes_its_name_when_it_is_whole(directory: Path) -> None:
-    """Until then the old file is there, and is what others get."""
+    """Until then others get the old file."""
 
     async with serving(directory) as server, server.logged_in() as client:
         data = await client.passive()
@@ -251,7 +251,7 @@ async def test_upload_takes_its_name_when_it_is_whole(directory: Path) -> None:
 
 @pytest.mark.parametrize("name", ["new", "file"])
 async def test_upload_that_is_reset_leaves_nothing(name: str, directory: Path) -> None:
-    """426, and under the final name what was there before."""
+    """The reply is 426, and the final name has its old content."""
 
     async with serving(directory) as server, server.logged_in() as client:
         data = await client.passive()
@@ -273,7 +273,7 @@ async def test_upload_that_is_reset_leaves_nothing(name: str, directory: Path) -
 async def test_disk_that_fails(
     number: int, code: int, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reply says how; nothing is left; the session goes on."""
+    """The reply says what failed; nothing is left, and the session goes on."""
 
     async def write(self: FileTarget, data: bytes) -> None:
         raise OSError(number, os.strerror(number))
@@ -305,7 +305,7 @@ async def test_resumed_upload_is_written_in_place(directory: Path) -> None:
 
 
 async def test_append(directory: Path) -> None:
-    """Behind the end; a file that is not there is made; REST excludes it."""
+    """APPE adds to the end or makes the file; it cannot be combined with REST."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert (await client.upload("APPE file", b"more"))[:3] == "226"
@@ -318,7 +318,7 @@ async def test_append(directory: Path) -> None:
 
 
 async def test_store_unique(directory: Path) -> None:
-    """A new name each time, told in the 1xx and at the end (RFC 1123 §4.1.2.9)."""
+    """Each upload gets a new name, which the 1xx and the final reply have (RFC 1123 §4.1.2.9)."""
 
     async with serving(directory) as server, server.logged_in() as client:
         given = set()
@@ -344,7 +344,7 @@ async def test_store_unique(directory: Path) -> None:
 
 
 async def test_links_are_not_a_way_out_for_uploads(directory: Path, tmp_path: Path) -> None:
-    """Neither a link at the end of the path nor one within it."""
+    """Neither a link at the end of the path nor one within it leads out."""
 
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -363,7 +363,7 @@ async def test_links_are_not_a_way_out_for_uploads(directory: Path, tmp_path: Pa
 
 
 async def test_listings_of_directories(directory: Path) -> None:
-    """Each entry on a line of its own, in all three forms."""
+    """Each entry has a line of its own, in all three forms."""
 
     async with serving(directory) as server, server.logged_in() as client:
         there = [os.fsencode(name) for name in names(directory)]
@@ -382,7 +382,7 @@ async def test_listings_of_directories(directory: Path) -> None:
 
 
 async def test_listings_of_files(directory: Path) -> None:
-    """LIST and NLST show the file, by the name that was asked for."""
+    """LIST and NLST show the file by the name that the client gave."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert await client.download("NLST file") == b"file\r\n"
@@ -392,7 +392,7 @@ async def test_listings_of_files(directory: Path) -> None:
 
 @pytest.mark.parametrize("options", ["-a", "-l", "-al", "-la", "-L", "-1", "-aL", "-l -a", "-ltr"])
 async def test_list_options_are_no_paths(options: str, directory: Path) -> None:
-    """Even if there is such a file, which has a path."""
+    """This holds even if there is such a file: the client can give its path."""
 
     async with serving(directory) as server, server.logged_in() as client:
         assert (await client.download(f"LIST {options}")).count(b"\r\n") == 3
@@ -403,7 +403,7 @@ async def test_list_options_are_no_paths(options: str, directory: Path) -> None:
 
 
 async def test_patterns(directory: Path) -> None:
-    """In the last name, for clients that leave them to the server."""
+    """The last name may be a pattern, for clients that leave patterns to the server."""
 
     (directory / "[x]").touch()
     async with serving(directory) as server, server.logged_in() as client:
@@ -415,7 +415,7 @@ async def test_patterns(directory: Path) -> None:
 
 
 async def test_hostile_names_forge_no_entries(served_directory: Path) -> None:
-    """One line per entry, no control character on the wire, other bytes as they are."""
+    """Each entry is one line without control characters; other bytes are sent as they are."""
 
     names = [
         b"a\r\n-rw-r--r-- 1 0 0 1 Jan  1  1970 forged", b"type=dir;size=1; x", b"caf\xe9",
@@ -440,7 +440,7 @@ async def test_hostile_names_forge_no_entries(served_directory: Path) -> None:
 async def test_directory_that_cannot_be_read_is_known_before_the_150(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """550, with no data connection opened."""
+    """The reply is 550, and no data connection is opened."""
 
     def refuse(self: DiskStore, path: str) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -454,7 +454,7 @@ async def test_directory_that_cannot_be_read_is_known_before_the_150(
 
 
 async def test_fifty_transfers_on_one_control_connection(directory: Path) -> None:
-    """All of them whole."""
+    """All of them arrive whole."""
 
     async with serving(directory) as server, server.logged_in() as client:
         for number in range(25):
