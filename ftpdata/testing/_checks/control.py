@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from ..client import Failure, Reply, ScriptedClient
+from ..client import Failure, Reply, ScriptedClient, Truncated
 from ._asking import UNKNOWN, make_directory, still_answers
 from ._frame import Trial, check
 
 __all__ = [
+    "carriage_returns_alone",
     "commands_behind_a_download",
     "commands_behind_an_upload",
     "commands_in_pieces",
@@ -174,6 +175,17 @@ async def line_feeds_alone(trial: Trial) -> None:
         await still_answers(client)
 
 
+@check("RFC 959 §5.3, RFC 854; CWE-93: a proxy that ends lines at CR sees other commands")
+async def carriage_returns_alone(trial: Trial) -> None:
+    """A CR without an LF does not end a line: what follows is no command of its own."""
+
+    async with trial.client() as client:
+        for line in (b"XYZZY\rPWD", b"XYZZY\r\rPWD"):
+            await client.send_bytes(line + b"\r\n")
+            await client.expect_reply(500, 501, 502)
+            await still_answers(client)
+
+
 @check("RFC 959 §4.2: 500 is also for a line that is too long; CVE-1999-0219, CVE-2006-2171")
 async def lines_that_are_too_long(trial: Trial) -> None:
     """A line of 100,000 bytes is one error, or the end; its rest is no command."""
@@ -203,7 +215,7 @@ async def _is_gone(client: ScriptedClient) -> bool:
                 raise Failure(f"and then came {extra[:40]!r}")
     except TimeoutError:
         return False
-    except OSError:
+    except (OSError, Truncated):
         return True
     return True
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from ..client import Reply, ScriptedStream, Truncated
-from ._asking import is_same, make_directory, still_answers, try_download
+from ._asking import is_same, make_directory, offered, still_answers, try_download
 from ._frame import Trial, check
 from .uploads import pattern, without_a_data_connection
 
@@ -18,6 +18,7 @@ __all__ = [
     "download_of_a_missing_file",
     "download_without_a_data_connection",
     "downloads_of_every_size",
+    "file_of_more_than_4_gib",
     "file_that_grows",
     "file_that_is_deleted",
     "file_that_is_replaced",
@@ -26,6 +27,9 @@ __all__ = [
 
 LARGE = 8 * 1024 * 1024
 """Bytes of a file that does not fit into the buffers of both sides."""
+
+HUGE = 2**32 + 7
+"""Bytes before the end of a file whose size needs more than 32 bits."""
 
 SMALL_BUFFER = 64 * 1024
 
@@ -211,3 +215,37 @@ async def file_that_is_deleted(trial: Trial) -> None:
         last = await client.expect_reply(2, 426, 450, 451, 550)
         if last.kind == 2 and received != content:
             trial.fail(f"{len(received)} of {LARGE} bytes came, and '{last}'")
+
+
+@check("ProFTPD's tests of 2 GiB and 4 GiB; offsets of 32 bits")
+async def file_of_more_than_4_gib(trial: Trial) -> None:
+    """A file of more than 4 GiB has its size in SIZE, LIST and MLSD, and its end is its end."""
+
+    name, end = trial.new_name(), b"the end of a large file"
+    path = trial.local() / name
+    await anyio.to_thread.run_sync(_make_large, path, end)
+    try:
+        async with trial.client() as client:
+            size = await client.command(f"SIZE {name}")
+            if size.code == 213 and size.text != f"213 {HUGE + len(end)}":
+                trial.fail(f"SIZE of a file of {HUGE + len(end)} bytes: '{size}'")
+            for line in ("LIST", "MLSD"):
+                first, listed, _ = await try_download(client, line)
+                if first.kind == 1 and not re.search(rb"\b%d\b" % (HUGE + len(end)), listed):
+                    trial.fail(f"{line} shows another size than {HUGE + len(end)}")
+            data = await client.passive()
+            async with data:
+                client.check(await offered(trial, client, f"REST {HUGE}"), 350)
+                first, received, last = await try_download(client, f"RETR {name}", data)
+            if received != end:
+                trial.fail(f"from {HUGE} on came {received[:40]!r}, and '{last}'")
+    finally:
+        await anyio.to_thread.run_sync(path.unlink)
+
+
+def _make_large(path: Path, end: bytes) -> None:
+    """Make a file that has its size, and takes no room."""
+
+    with path.open("wb") as file:
+        file.seek(HUGE)
+        file.write(end)

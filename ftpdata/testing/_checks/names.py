@@ -15,6 +15,7 @@ from ._asking import (
     last_names,
     make_directory,
     names_in,
+    quoted_path,
     still_answers,
     try_download,
     try_upload,
@@ -29,6 +30,7 @@ __all__ = [
     "names_like_options",
     "names_like_patterns",
     "names_not_in_utf8",
+    "names_of_directories",
     "names_of_dots",
     "names_of_printable_ascii",
     "names_with_blanks",
@@ -242,6 +244,39 @@ async def names_at_the_limit_of_length(trial: Trial) -> None:
                 trial.fail(f"an upload with a name of 256 bytes was answered by '{reply}'")
             await client.expect(b"DELE " + b"z" * 256, 250)
         await still_answers(client)
+
+
+@check("RFC 959 §4.1.3, appendix II: the path that PWD tells is one for CWD")
+async def names_of_directories(trial: Trial) -> None:
+    """Directories with blanks, quotation marks, other bytes: CWD finds what PWD and MKD tell."""
+
+    trial.writable()
+    async with trial.client() as client:
+        home = quoted_path(await client.expect("PWD", 257))
+        for name in (
+            " two  blanks ",
+            'quo"ted',
+            "caf\u00e9",
+            "-x",
+            "a'b",
+            "x\udc80y",
+            "#",
+            "a;b=c;",
+        ):
+            made = await client.command(f"MKD {name}")
+            if made.kind != 2:
+                trial.warn(f"{name!a} is refused: '{made}'")
+                continue
+            await client.expect(f"CWD {name}", 2)
+            told = quoted_path(await client.expect("PWD", 257))
+            if told is None or told != f"{home}/{name}":
+                trial.fail(f"in a directory {name!a}, PWD tells {told!a}")
+            await client.expect("CWD /", 2)
+            await client.expect(f"CWD {told}", 2)
+            again = quoted_path(await client.expect("PWD", 257))
+            trial.require(again == told, f"CWD {told!a} led to {again!a}")
+            await client.expect("CDUP", 2)
+            await client.expect(f"RMD {name}", 2)
 
 
 _FORGED = b"-rw-r--r--   1 ftp      ftp             1 Jan  1  2001 forged"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 
+from ..client import Truncated
 from ._asking import UNKNOWN, features, offered, quoted_path, still_answers
 from ._frame import Trial, check
 
@@ -132,7 +133,8 @@ async def quit_ends_the_session(trial: Trial) -> None:
         await client.expect("QUIT", 221)
         try:
             rest = await client.stream.receive()
-        except OSError:
+        except (OSError, Truncated):
+            # How TLS ends is another matter.
             rest = b""
         trial.require(not rest, f"behind the 221 came {rest[:60]!r}")
 
@@ -145,7 +147,9 @@ async def reinitialization(trial: Trial) -> None:
         reply = await offered(trial, client, "REIN")
         if client.check(reply, 120, 220).code == 120:
             await client.expect_reply(220)
-        await client.expect("PWD", 530, 503)
+        if client.stream.tls is None:
+            # Otherwise the server ends TLS first (RFC 4217 §11).
+            await client.expect("PWD", 530, 503)
 
 
 @check("RFC 959 §5.4")
@@ -300,7 +304,7 @@ async def wrong_ports(trial: Trial) -> None:
 
     async with trial.client() as client:
         for line in (
-            *("PORT 1,2,3", "PORT 127,0,0,1,256,1", "PORT a,b,c,d,e,f", "PORT 127,0,0,1,4,1,5"),
+            *("PORT 1,2,3", "PORT 127,0,0,1,256,1", "PORT a,b,c,d,e,f"),
             *("EPRT |1|127.0.0.1|", "EPRT |1|127.0.0.1|66000|", "EPRT |9|127.0.0.1|5000|"),
         ):
             # RFC 2577 §3 has 504 for a port that is not allowed.

@@ -41,6 +41,18 @@ class TakesTheReturn(Session):
         return await super().read_line()
 
 
+class EndsLinesAtReturns(Session):
+    """Takes a CR for the end of a line, too."""
+
+    async def read_line(self) -> str | None:
+        self.buffer[:] = self.buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        while b"\n" not in self.buffer:
+            if not (piece := await self.link.receive()):
+                return None
+            self.buffer += piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return await super().read_line()
+
+
 class ForgetsWhatWaits(Session):
     """Drops commands that came during a transfer."""
 
@@ -126,6 +138,7 @@ DEFECTS = [
     Defect("pipelined-commands", TakesOneOfASegment, "no reply", patience=0.3),
     Defect("commands-in-pieces", TakesSegmentsForLines, "answered by '500"),
     Defect("line-ends-in-pieces", TakesTheReturn, "TYPE I was answered by '500"),
+    Defect("carriage-returns-alone", EndsLinesAtReturns, "TYPE I was answered by '257"),
     Defect("commands-behind-a-download", ForgetsWhatWaits, "no reply", patience=0.3),
     Defect("commands-behind-an-upload", ForgetsWhatWaits, "no reply", patience=0.3),
     Defect("trailing-blanks", IsSilent, "no reply to 'PWD '", patience=0.3),

@@ -107,7 +107,24 @@ class OpensAgain(Session):
                 await link.send(file.read(BLOCK))
 
 
+class HasShortNumbers(Session):
+    """Has sizes of 32 bits."""
+
+    async def do_size(self, argument: str) -> None:
+        await self.reply(f"213 {self.file(argument).stat().st_size % 2**32}")
+
+
+class HasShortOffsets(Session):
+    """Has offsets of 32 bits: from there on, too much would come."""
+
+    async def do_rest(self, argument: str) -> None:
+        await super().do_rest(argument)
+        self.offset = self.offset % 2**32 + 2**32 + 1
+
+
 DEFECTS = [
+    Defect("file-of-more-than-4-gib", HasShortNumbers, "'213 30'"),
+    Defect("file-of-more-than-4-gib", HasShortOffsets, "came b'he end"),
     Defect("downloads-of-every-size", SendsTheBeginning, "RETR of 65535 bytes: 65000"),
     Defect("download-of-a-missing-file", SendsNothing, "RETR of a missing file sent b''"),
     Defect("download-of-a-missing-file", LooksAfterwards, "then '451", Outcome.WARNING),

@@ -91,6 +91,13 @@ class CutsTooLongNames(Session):
         return super().path("/".join(part[:255] for part in argument.split("/")))
 
 
+class QuotesOnce(Session):
+    """Doubles no quotation marks."""
+
+    def say(self, verb: str, line: str) -> str:
+        return line.replace('""', '"')
+
+
 class ShowsAll(Session):
     """Shows names as they are."""
 
@@ -107,6 +114,7 @@ DEFECTS = [
     Defect("names-like-options", HidesOptions, "and not b'-'"),
     Defect("names-like-patterns", DeletesPatterns, "as NLST shows it, sent b''"),
     Defect("patterns-name-nothing-else", DeletesPatterns, "DELE * of a directory"),
+    Defect("names-of-directories", QuotesOnce, "PWD tells"),
     Defect("names-of-dots", DeletesDots, "DELE . was answered by '250"),
     Defect("names-at-the-limit-of-length", CutsNames, "NLST shows b'xxx"),
     Defect("names-at-the-limit-of-length", CutsTooLongNames, "with a name of 256 bytes"),
