@@ -22,6 +22,7 @@ PACKAGES = (
     "ftpdata.files",
     "ftpdata.listing",
     "ftpdata.opening",
+    "ftpdata.testing",
     "ftpdata.tls",
     "ftpdata.transfers",
 )
@@ -148,9 +149,12 @@ def test_import_waits_for_nothing_that_is_not_asked_for() -> None:
 
 def test_import_brings_in_only_what_is_declared() -> None:
     """All of `ftpdata` loads anyio, attrs and their dependencies, and no other third party."""
-    loads = "; ".join(f"from {package} import *" for package in PACKAGES)
-    (modules,) = run_python(
-        f"import sys, json; {loads}; json.dump([[*sys.modules]], sys.stdout)", "-W", "error"
+    product = [package for package in PACKAGES if package != "ftpdata.testing"]
+    loads = "; ".join(f"from {package} import *" for package in product)
+    without, modules = run_python(
+        f"import sys, json; {loads}; first = [*sys.modules]; from ftpdata.testing import *;"
+        "json.dump([first, [*sys.modules]], sys.stdout)",
+        *("-W", "error"),
     )
     # The modules that the interpreter's own start imports, with every installed .pth file.
     (bare,) = run_python("import sys, json; json.dump([[*sys.modules]], sys.stdout)")
@@ -159,4 +163,4 @@ def test_import_brings_in_only_what_is_declared() -> None:
     start = {name.partition(".")[0] for name in bare}
     tops = {name.partition(".")[0] for name in modules}
     assert tops - set(sys.stdlib_module_names) - start - declared == set()
-    assert "ftpdata.testing" not in modules
+    assert "ftpdata.testing" not in without

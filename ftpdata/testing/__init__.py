@@ -1,7 +1,8 @@
 """Tools for tests: a transport in memory, conformance checks, faults, a cancellation sweep.
 
 Use them to test servers, clients, producers and consumers that are built on ftpdata;
-ftpdata tests itself with them. They work with any test framework, and import none. This
+ftpdata tests itself with them. They work with any test framework, and import none; for pytest,
+`ftpdata.testing.pytest_plugin` has fixtures, which are there wherever ftpdata is installed. This
 test lets a connection fail in the middle of an upload, without a socket::
 
     import asyncio
@@ -42,33 +43,43 @@ The pieces:
   real sockets, and the ways in which real peers fail;
 - `check_server`: checks a whole server over its control connection, with what the field knows
   servers get wrong; `ServerUnderTest` says which server, and what may be done to it;
-- `ScriptedClient` and `ScriptedStream`: a client that does only what it is told, and fails in
-  every way;
+- `scripted_client`, with `ScriptedClient` and `ScriptedStream`: a client that does only what it
+  is told, and fails in every way; `HostilePeers`: peers that behave badly;
+- `LeakCheck`: finds the descriptors, threads and tasks that a test leaves behind;
 - `sweep`: cancels a scenario at each of its suspensions in turn, and names what it
   leaves: tasks, descriptors, threads, files.
 """
 
 from __future__ import annotations
 
-from .client import Failure, Reply, ScriptedClient, ScriptedStream, Truncated
-from .conformance import check_consumer, check_producer
-from .faults import Cut, half_close, receive_then_cut, reset, send_then_cut, tcp_pair
-from .recording import (
-    ConformanceError,
-    RecordingConsumer,
-    RecordingPullProducer,
-    RecordingPushProducer,
-)
-from .server_check import CheckResult, Outcome, Protection, ServerUnderTest, check_server
-from .sweep import sweep
-from .target_conformance import check_resumable_target, check_upload_target
-from .transport import MemoryTransport, pair
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .cancellation import sweep
+    from .client import Failure, Reply, ScriptedClient, ScriptedStream, Truncated
+    from .conformance import check_consumer, check_producer
+    from .faults import Cut, half_close, receive_then_cut, reset, send_then_cut, tcp_pair
+    from .leaks import LeakCheck
+    from .peers import HostilePeers, scripted_client
+    from .recording import (
+        ConformanceError,
+        RecordingConsumer,
+        RecordingPullProducer,
+        RecordingPushProducer,
+    )
+    from .server_check import CheckResult, Outcome, Protection, ServerUnderTest, check_server
+    from .target_conformance import check_resumable_target, check_upload_target
+    from .transport import MemoryTransport, pair
 
 __all__ = [
     "CheckResult",
     "ConformanceError",
     "Cut",
     "Failure",
+    "HostilePeers",
+    "LeakCheck",
     "MemoryTransport",
     "Outcome",
     "Protection",
@@ -89,7 +100,43 @@ __all__ = [
     "pair",
     "receive_then_cut",
     "reset",
+    "scripted_client",
     "send_then_cut",
     "sweep",
     "tcp_pair",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "cancellation": ("sweep",),
+            "client": ("Failure", "Reply", "ScriptedClient", "ScriptedStream", "Truncated"),
+            "conformance": ("check_consumer", "check_producer"),
+            "faults": (
+                "Cut",
+                "half_close",
+                "receive_then_cut",
+                "reset",
+                "send_then_cut",
+                "tcp_pair",
+            ),
+            "leaks": ("LeakCheck",),
+            "peers": ("HostilePeers", "scripted_client"),
+            "recording": (
+                "ConformanceError",
+                "RecordingConsumer",
+                "RecordingPullProducer",
+                "RecordingPushProducer",
+            ),
+            "server_check": (
+                "CheckResult",
+                "Outcome",
+                "Protection",
+                "ServerUnderTest",
+                "check_server",
+            ),
+            "target_conformance": ("check_resumable_target", "check_upload_target"),
+            "transport": ("MemoryTransport", "pair"),
+        },
+    )

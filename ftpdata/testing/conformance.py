@@ -9,8 +9,8 @@ from typing import Any, TypeVar, cast
 from ..connection.protocol import DTP
 from ..contracts import Buffer, Consumer, Producer, PushProducer
 from ..errors import FTPDataError
+from .cancellation import poll
 from .recording import ConformanceError
-from .sweep import poll
 from .transport import MemoryTransport, connection_reset
 
 __all__ = ["check_consumer", "check_producer"]

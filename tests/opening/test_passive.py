@@ -30,7 +30,7 @@ from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, listen_pas
 from ftpdata.opening.socket_options import SocketOptions
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep
-from ftpdata.testing.sweep import open_descriptors
+from ftpdata.testing.cancellation import open_descriptors
 from ftpdata.tls.policy import DataTLS
 from tests.benchmarks.theft import races
 from tests.harness.listeners import make_faulty

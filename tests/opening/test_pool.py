@@ -31,7 +31,7 @@ from ftpdata.opening.ports import PortRange
 from ftpdata.opening.proxy import TrustedProxies
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep
-from ftpdata.testing.sweep import open_descriptors
+from ftpdata.testing.cancellation import open_descriptors
 from tests.benchmarks.theft import races
 from tests.harness.listeners import make_faulty
 from tests.harness.proxies import abandon, connect_from, free_ports, is_cut

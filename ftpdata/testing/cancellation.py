@@ -18,7 +18,15 @@ from typing import Any, cast
 
 import attrs
 
-__all__ = ["POOLED_THREADS", "open_descriptors", "poll", "sweep"]
+__all__ = [
+    "POOLED_THREADS",
+    "describe_descriptors",
+    "describe_task",
+    "matches",
+    "open_descriptors",
+    "poll",
+    "sweep",
+]
 
 
 _HIGHEST_WATCHED_DESCRIPTOR = 2048
@@ -240,7 +248,7 @@ class _Holdings:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         for turn in itertools.count():
-            left = [line for line in await self._new() if not _matches(line, allowed)]
+            left = [line for line in await self._new() if not matches(line, allowed)]
             if not left or loop.time() >= deadline:
                 return sorted(left)
             # First run the loop, for what needs only that; then sleep, for what needs a thread.
@@ -251,11 +259,11 @@ class _Holdings:
     async def _new(self) -> list[str]:
         """Describe everything that was not there before."""
 
-        new = [_describe_task(task) for task in asyncio.all_tasks() - self.tasks]
+        new = [describe_task(task) for task in asyncio.all_tasks() - self.tasks]
         threads = set(threading.enumerate()) - self.threads
         new += [f"thread {thread.name}" for thread in threads if thread.is_alive()]
         if descriptors := open_descriptors() - self.descriptors:
-            new += await asyncio.to_thread(_describe_descriptors, descriptors)
+            new += await asyncio.to_thread(describe_descriptors, descriptors)
         if self.roots:
             files = await asyncio.to_thread(_files, self.roots)
             new += [f"file {path}" for path in files - self.files]
@@ -263,16 +271,22 @@ class _Holdings:
         return new
 
 
-def _matches(line: str, patterns: Collection[str]) -> bool:
+def matches(line: str, patterns: Collection[str]) -> bool:
+    """Whether one of the patterns allows what a line describes."""
+
     return any(fnmatch.fnmatchcase(line, pattern) for pattern in patterns)
 
 
-def _describe_task(task: asyncio.Task[Any]) -> str:
+def describe_task(task: asyncio.Task[Any]) -> str:
+    """Describe a task in a line, for `matches`."""
+
     coroutine = task.get_coro()
     return f"task {task.get_name()}: {getattr(coroutine, '__qualname__', coroutine)}"
 
 
-def _describe_descriptors(descriptors: set[int]) -> list[str]:
+def describe_descriptors(descriptors: set[int]) -> list[str]:
+    """Describe descriptors in a line each, for `matches`."""
+
     return [f"descriptor {number}: {_target(number)}" for number in sorted(descriptors)]
 
 
