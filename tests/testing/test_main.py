@@ -18,7 +18,7 @@ from tests.testing.scripted_server import PASSWORD, USER, Session, saying, scrip
 
 ROOT = Path(__file__).parents[2]
 LOGIN = ["--user", f"{USER}:{PASSWORD}"]
-NAME = "greeting-and-login"
+NAME = "noop-command"
 
 pytestmark = pytest.mark.asyncio_only("the command has a loop of its own, in a thread")
 

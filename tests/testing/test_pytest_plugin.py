@@ -34,7 +34,7 @@ import pytest
 from ftpdata.testing import Cut, ServerUnderTest, leaks
 from tests.testing.scripted_server import PASSWORD, USER, saying, scripted_server
 
-NAME = "greeting-and-login"
+NAME = "noop-command"
 kept = []
 leaks.PATIENCE = 0.5
 
@@ -119,7 +119,7 @@ def test_may_leave_a_socket_and_a_thread(ftpdata_leaks):
 
 FAILURES = {
     "test_bad_server": "1 of 1 checks of the server fail\n"
-    "greeting-and-login: 'NOOP' was answered by '500 what?', not by 200 [",
+    "noop-command: 'NOOP' was answered by '500 what?', not by 200 [",
     "test_leaves_a_descriptor": "the test has left behind\ndescriptor ",
     "test_leaves_a_thread": "the test has left behind\nthread waiter\n",
 }
