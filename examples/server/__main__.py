@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 import logging
 import re
@@ -15,9 +16,11 @@ import anyio
 
 from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
 from ftpdata.codecs import ebcdic_code_page
+from ftpdata.observers import Observer
 
 from .accounts import Accounts
 from .disk import DiskStore
+from .observing import observing
 from .server import Server
 from .settings import Settings, Uploads
 from .store import Store
@@ -37,7 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.anonymous and not options.user:
         parser.error("nobody could log in: give --anonymous or --user NAME:PASSWORD")
 
+    logging.basicConfig(
+        level=logging.WARNING if options.quiet else logging.INFO, format="%(asctime)s %(message)s"
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            observer = observing(options, stack)
+        except (OSError, ImportError) as error:
+            parser.error(f"cannot watch the transfers: {error}")
+        return _run(parser, options, observer)
+
+
+def _run(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, observer: Observer | None
+) -> int:
     settings = Settings(
+        observer=observer,
         accounts=Accounts(options.user, anonymous=options.anonymous),
         writable=options.writable,
         uploads=Uploads(options.uploads),
@@ -53,9 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         implicit_tls=options.implicit_tls,
         require_tls=options.require_tls,
         require_session_reuse=options.require_session_reuse,
-    )
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO, format="%(asctime)s %(message)s"
     )
     try:
         store = DiskStore(options.directory)
@@ -163,6 +178,21 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let data connections resume the TLS session of the control connection, or fail",
     )
+    parser.add_argument(
+        "--xferlog", metavar="FILE", help="append a line for each file, as wu-ftpd did"
+    )
+    parser.add_argument(
+        "--metrics",
+        type=_address,
+        metavar="[HOST:]PORT",
+        help="serve metrics for Prometheus there; on this machine only unless there is a host",
+    )
+    parser.add_argument(
+        "--trace",
+        action="store_true",
+        help="log what goes over each connection: sizes and times, never content or passwords",
+    )
+    parser.add_argument("--live", action="store_true", help="show the transfers as they run")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--quiet", action="store_true", help="log warnings only, no transfers")
     return parser
@@ -203,6 +233,11 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:  # noqa: PLR2004 - RFC 9293 §3.1: 16 bits
         raise ValueError(text)
     return port
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", _port(port)
 
 
 def _port_range(text: str) -> PortRange:

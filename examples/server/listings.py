@@ -67,7 +67,7 @@ async def open_listing(
             if not is_about_name(error) or await is_directory(store, path):
                 raise
         else:
-            yield Listing(_lines(lister))
+            yield Listing(path, _lines(lister))
             return
 
         try:
@@ -86,10 +86,10 @@ async def open_listing(
                     parent(path), formatter, is_wanted=lambda name: matches(name) is not None
                 )
             )
-            yield Listing(_lines(lister))
+            yield Listing(path, _lines(lister))
         else:
             block = formatter.format_block([attrs.evolve(entry, name=argument)])
-            yield Listing(ListingBlock(block), is_directory=False)
+            yield Listing(path, ListingBlock(block), is_directory=False)
 
 
 @contextlib.asynccontextmanager
@@ -113,7 +113,7 @@ async def open_facts(session: Session, argument: str) -> AsyncIterator[Listing]:
             await store.status(path)
             raise Refused(501, "MLSD is for directories.") from error
 
-        yield Listing(_lines(lister))
+        yield Listing(path, _lines(lister))
 
 
 @attrs.frozen
@@ -141,10 +141,12 @@ class Listing:
     """What is listed.
 
     Attributes:
+        path: The virtual path of what is listed.
         lines: All of them in one block, or in several.
         is_directory: Whether it is a directory, or several names.
     """
 
+    path: str
     lines: ListingBlock | AsyncGenerator[ListingBlock, None]
     is_directory: bool = True
 

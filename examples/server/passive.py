@@ -77,6 +77,7 @@ class PassivePorts:
             ports,
             trusted_proxies=settings.trusted_proxies,
             socket_options=settings.socket_options,
+            observer=settings.observer,
         )
         async with pool:
             self._pool = pool
@@ -146,6 +147,7 @@ class PassivePorts:
                 policy=settings.peer_policy,
                 trusted_proxies=settings.trusted_proxies,
                 socket_options=settings.socket_options,
+                observer=settings.observer,
             )
 
         return session.data.listener.reserve(

@@ -21,6 +21,7 @@ deviate in the same way. `Settings.cut_with_control` keeps to the letter.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 
@@ -28,7 +29,8 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from ftpdata import End, FTPDataError, TokenBucket
+from ftpdata import End, FTPDataError, RepresentationType, TokenBucket
+from ftpdata.observers import Subject
 
 from .choices import Choices
 from .commands import COMMANDS, Command, EndSession, find_command
@@ -46,12 +48,16 @@ from .transfer import DataChannel, Operation
 __all__ = ["Addresses", "Session"]
 
 logger = logging.getLogger("ftpdata.examples.server")
+trace = logging.getLogger("ftpdata.examples.server.trace")
+"""What goes over control connections: verbs, codes, sizes and times, never what is said."""
 
 WATCHED = frozenset({"ABOR", "QUIT"})
 """Commands that have an effect as they come, not only when it is their turn."""
 
 KEEPS_RENAME = frozenset({"RNTO", "NOOP", "STAT"})
 """What may stand between RNFR and its RNTO."""
+
+_numbers = itertools.count(1)
 
 ABORTED = "Aborted."
 GONE = "The client is gone."
@@ -88,6 +94,7 @@ class Session:
         shared: What all sessions have in common.
 
     Attributes:
+        name: What it is called in the log: the client's address, and a number.
         login: Who the client is.
         protection: TLS.
         choices: What the client has chosen for the transfers that follow.
@@ -103,6 +110,8 @@ class Session:
     def __init__(self, sock: socket.socket, *, addresses: Addresses, shared: Shared) -> None:
         settings = shared.settings
         self._clock = asyncio.get_running_loop().time
+        self.name = f"{addresses.peer}#{next(_numbers)}"
+        self._began_at = self._clock()
         self.shared = shared
         self.settings = settings
         self.store = shared.store
@@ -151,6 +160,25 @@ class Session:
         if user is None or user.is_anonymous or self.settings.uploads is not Uploads.RESUMABLE:
             return None
         return user.name
+
+    def subject(self, operation: Operation, path: str) -> Subject:
+        """Say for observers what a transfer is about.
+
+        Args:
+            operation: The transfer.
+            path: The virtual path of its file or directory.
+        """
+
+        user = self.login.user
+        assert user is not None
+        return Subject(
+            command=operation.verb,
+            name=path,
+            user=user.name,
+            is_anonymous=user.is_anonymous,
+            is_text=self.choices.parameters.type is RepresentationType.ASCII,
+            session=self.name,
+        )
 
     @property
     def speaks_tls(self) -> bool:
@@ -246,6 +274,15 @@ class Session:
         await self._control.send_all(data)
 
     def _log_reply(self, reply: Reply) -> None:
+        if trace.isEnabledFor(logging.DEBUG):
+            seconds = self._clock() - self._began_at
+            trace.debug(
+                "%s < %d, %d bytes, after %.3f s",
+                self.name,
+                reply.code,
+                len(reply.encode()),
+                seconds,
+            )
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s < %d %s", self.peer, reply.code, printable(reply.text))
 
@@ -428,6 +465,8 @@ class Session:
             return
 
         verb, argument = _split(line)
+        self._began_at = self._clock()
+        trace.debug("%s > %s, %d bytes", self.name, printable(verb[:8]), len(line))
         if logger.isEnabledFor(logging.DEBUG):
             shown = "***" if verb == "PASS" else printable(argument)
             logger.debug("%s > %s %s", self.peer, printable(verb), shown)
@@ -465,9 +504,8 @@ class Session:
             self._answer(Reply(450, GONE if is_lost else ABORTED))
             return
 
-        name = f"{verb} {argument}" if argument else verb
         operation = Operation(
-            name, self._clock(), self._scope, is_upload=command.is_upload
+            verb, argument, self._clock(), self._scope, is_upload=command.is_upload
         )
         self.operation = operation
         try:

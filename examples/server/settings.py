@@ -17,6 +17,7 @@ from ftpdata import (
     TrustedProxies,
 )
 from ftpdata.limits import Limits
+from ftpdata.observers import Observer
 from ftpdata.opening import AddressCallable, PortMapping
 
 from .accounts import Accounts
@@ -70,6 +71,8 @@ class Settings:
         cut_with_control: Whether an upload is cut when its control connection
             ends (RFC 959 §4.1.1), unless all of it has come by then. Otherwise
             it goes on to its own end.
+        observer: Is told of transfers and passive ports. If it may veto uploads, they are
+            all hidden until they are whole: nothing is appended to, or written in place.
         deadlines: Of data connections.
         idle_timeout: Seconds between two commands, while nothing runs.
         reply_timeout: Seconds for a client to take a reply.
@@ -120,6 +123,7 @@ class Settings:
     code_page: str = "cp037"
     keep_data_connection: bool = False
     cut_with_control: bool = False
+    observer: Observer | None = None
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     idle_timeout: float = 300.0
     reply_timeout: float = 30.0
@@ -142,6 +146,16 @@ class Settings:
     max_unknown_commands: int = 10
     max_line: int = 4096
     max_waiting: int = 64
+
+    def __attrs_post_init__(self) -> None:
+        if self.may_veto and self.uploads is Uploads.IN_PLACE:
+            raise ValueError("expected uploads that are hidden until they are whole, to be vetoed")
+
+    @property
+    def may_veto(self) -> bool:
+        """Whether an observer decides about uploads before they are published."""
+
+        return self.observer is not None and self.observer.wants_uploads
 
     @property
     def peer_policy(self) -> PeerPolicy:

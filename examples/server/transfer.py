@@ -55,21 +55,31 @@ class Operation:
     """A command that takes long, and that ABOR can end: a transfer, or a digest.
 
     Args:
-        name: The command, as STAT shows it.
+        verb: The command.
+        argument: Its argument; may be empty.
         now: Time of its start, in seconds of a monotonic clock.
         scope: It runs within it.
         is_upload: Whether it is an upload.
 
     Attributes:
+        verb: See above.
+        name: The command with its argument, as STAT shows it.
         is_upload: See above.
         connection: The data connection, as far as it is open.
         reason: Why it was aborted.
     """
 
     def __init__(
-        self, name: str, now: float, scope: anyio.CancelScope, *, is_upload: bool = False
+        self,
+        verb: str,
+        argument: str,
+        now: float,
+        scope: anyio.CancelScope,
+        *,
+        is_upload: bool = False,
     ) -> None:
-        self.name = name
+        self.verb = verb
+        self.name = f"{verb} {argument}" if argument else verb
         self.is_upload = is_upload
         self.connection: Endpoint | DTP | None = None
         self.reason = ""

@@ -120,6 +120,7 @@ async def _prepare_active(session: Session, target: HostPort) -> Reply:
             if session.settings.allow_fxp or session.addresses.proxy is not None
             else (session.addresses.local, 0),
             socket_options=session.settings.socket_options,
+            observer=session.settings.observer,
         )
     except PeerRejected as error:
         session.log("PORT refused: %s", error.message)

@@ -56,7 +56,8 @@ async def retrieve(session: Session, argument: str) -> Reply:
 
     operation, restart = _begin(session)
     _check_restart(session, restart)
-    file = await session.store.open_reader(await session.find(argument))
+    path = await session.find(argument)
+    file = await session.store.open_reader(path)
     operation.keep(file)
     offset = restart.offset
     end = file.size
@@ -71,7 +72,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
     if session.choices.parameters.is_identity:
         # Clients look for "(123 bytes)" to show how far they are.
         text = f"Here comes the file ({end - offset} bytes)."
-    connection = await _connect(session, operation, text)
+    connection = await _connect(session, operation, text, path)
     send = functools.partial(
         send_stream if file.fd is None else send_file,
         connection,
@@ -232,12 +233,26 @@ def _check_restart(session: Session, restart: Restart) -> None:
 
 
 async def _connect(
-    session: Session, operation: Operation, text: str, *, is_upload: bool = False
+    session: Session, operation: Operation, text: str, path: str, *, is_upload: bool = False
 ) -> Endpoint | ReusableConnection:
+    """Say 125 or 150, and return the data connection.
+
+    Args:
+        session: The session.
+        operation: The transfer.
+        text: Text of that reply.
+        path: The virtual path that the transfer is about, for the observer.
+        is_upload: Whether the client sends.
+    """
+
     # A client that sends, or negotiates, waits for the reply. One that receives reads data first.
     hold = not is_upload and session.protection.data_tls is None
     announce = functools.partial(session.announce, hold=hold)
-    return await session.data.take(operation, text, announce)
+    connection = await session.data.take(operation, text, announce)
+    if session.settings.observer is not None:
+        known = connection if isinstance(connection, Endpoint) else connection.dtp
+        known.subject = session.subject(operation, path)
+    return connection
 
 
 async def _receive(
@@ -255,7 +270,7 @@ async def _receive(
     # its first connection seems to live.
     target.watch_takeover(lambda: operation.abort("The upload was resumed elsewhere."))
     try:
-        connection = await _connect(session, operation, announcement, is_upload=True)
+        connection = await _connect(session, operation, announcement, path, is_upload=True)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await target.keep()
@@ -305,6 +320,11 @@ async def _open_target(
 ) -> Upload:
     """Open a file for an upload; the caller commits, keeps or discards it."""
 
+    if session.settings.may_veto and mode in (WriteMode.IN_PLACE, WriteMode.APPEND):
+        raise Refused(550, "Files are checked before they appear here: send the whole file.")
+
+    # Without a part, the file itself would be written to.
+    part_only = part_only or session.settings.may_veto
     try:
         if offset and mode is not WriteMode.RESUME:
             # A file that is not there cannot be continued, and is not to be made.
@@ -323,7 +343,7 @@ async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) 
     operation, _ = _begin(session)
     async with opened as listing:
         result = await send_listing(
-            await _connect(session, operation, "Here comes the listing."),
+            await _connect(session, operation, "Here comes the listing.", listing.path),
             listing.lines,
             parameters=session.choices.parameters,
             options=session.choices.options,

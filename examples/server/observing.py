@@ -1,0 +1,143 @@
+"""Who watches the transfers of a server: a log, a page of metrics, a screen.
+
+``--xferlog``, ``--metrics``, ``--trace`` and ``--live`` of the command line, made of the
+observers of `ftpdata.observers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import threading
+from socketserver import BaseServer
+
+from ftpdata import FTPDataError, HostPort, TransferResult
+from ftpdata.observers import Observer, ObserverGroup, QueuedObserver, Transfer, XferlogObserver
+
+__all__ = ["TraceObserver", "observing"]
+
+logger = logging.getLogger("ftpdata.examples.server")
+trace = logging.getLogger("ftpdata.examples.server.trace")
+
+
+def observing(options: argparse.Namespace, stack: contextlib.ExitStack) -> Observer | None:
+    """Make the observer that the options of the command line want.
+
+    Args:
+        options: ``xferlog``, ``metrics``, ``trace`` and ``live``.
+        stack: Ends it.
+
+    Returns:
+        The observer; None if nobody wants to know anything.
+
+    Raises:
+        OSError: The file cannot be opened, or the port is taken.
+        ImportError: A package is missing: prometheus-client for ``metrics``, rich for ``live``.
+    """
+
+    observers: list[Observer] = []
+    if options.xferlog is not None:
+        log = stack.enter_context(XferlogObserver(options.xferlog))
+        observers.append(stack.enter_context(QueuedObserver(log)))
+    if options.metrics is not None:
+        observers.append(_metrics(options, stack))
+    if options.trace:
+        trace.setLevel(logging.DEBUG)
+        observers.append(TraceObserver())
+    if options.live:
+        from .live import LiveObserver  # noqa: PLC0415 - it needs a package of its own
+
+        observers.append(stack.enter_context(LiveObserver()))
+
+    return ObserverGroup(*observers) if observers else None
+
+
+def _metrics(options: argparse.Namespace, stack: contextlib.ExitStack) -> Observer:
+    """Count for Prometheus, and serve the page that it reads, in a thread."""
+
+    # They need a package of their own.
+    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+
+    from ftpdata.observers.prometheus import PrometheusObserver  # noqa: PLC0415
+
+    registry, ports = CollectorRegistry(), options.passive_ports
+    observer = PrometheusObserver(
+        registry=registry, listeners_limit=None if ports is None else len(ports)
+    )
+    host, port = options.metrics
+    page, thread = start_http_server(port, host, registry)
+    stack.callback(_stop, page, thread)
+    logger.info("metrics on http://%s:%d/metrics", host, page.server_port)
+    return observer
+
+
+def _stop(page: BaseServer, thread: threading.Thread) -> None:
+    page.shutdown()
+    page.server_close()
+    thread.join()
+
+
+class TraceObserver(Observer):
+    """Logs what happens on each data connection: sizes and times, never content.
+
+    On level DEBUG of the logger ``ftpdata.examples.server.trace``.
+    """
+
+    def listening(self, address: HostPort) -> None:
+        """Log it."""
+
+        trace.debug("listening on %s", address)
+
+    def released(self, address: HostPort) -> None:
+        """Log it."""
+
+        trace.debug("no longer listening on %s", address)
+
+    def stranger(self, address: HostPort, host: str, reason: str) -> None:
+        """Log it."""
+
+        trace.debug("%s refused on %s: %s", host, address, reason)
+
+    def refused(self, error: FTPDataError) -> None:
+        """Log it."""
+
+        trace.debug("no data connection: %s", error.message)
+
+    def started(self, transfer: Transfer) -> None:
+        """Log it."""
+
+        trace.debug("%s: began at offset %d", _name(transfer), transfer.offset)
+
+    def progressed(self, transfer: Transfer) -> None:
+        """Log it."""
+
+        trace.debug(
+            "%s: %d bytes of the file after %.3f s",
+            _name(transfer),
+            transfer.file_bytes,
+            transfer.seconds,
+        )
+
+    def ended(
+        self, transfer: Transfer, result: TransferResult, error: BaseException | None
+    ) -> None:
+        """Log it."""
+
+        trace.debug(
+            "%s: %s, %d bytes, %d of the file, %.3f s, way %s, TLS %s, peer %s",
+            _name(transfer),
+            result.end.value,
+            result.bytes,
+            result.file_bytes,
+            result.seconds,
+            result.fast_path.value,
+            result.tls_version or "none",
+            result.peer or "unknown",
+        )
+
+
+def _name(transfer: Transfer) -> str:
+    subject = transfer.subject
+    session, command = ("", "") if subject is None else (subject.session, subject.command)
+    return f"{session} transfer {transfer.number} ({command})"
