@@ -982,7 +982,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/files/_part_rules.py",
         check="    return hashlib.blake2b(owner, digest_size=OWNER_SIZE).hexdigest().encode()\n",
         instead='    return b"0" * 20\n',
-        tests="tests/files/test_parts.py::test_nobody_else_goes_on",
+        tests="tests/files/test_parts.py::test_nobody_else_resumes_a_part",
     ),
     Mutation(
         name="parts: readable by nobody else until they are published",
@@ -1234,7 +1234,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         "                self._idle.append(inbox)\n"
         "            finally:\n",
         instead="            if job.work() is None:\n                self._idle.append(inbox)\n",
-        tests="tests/files/test_threads.py::test_a_job_that_fails_is_told_of_all_the_same",
+        tests="tests/files/test_threads.py::test_the_end_of_a_job_that_fails_is_reported",
         patience=60.0,
     ),
     Mutation(

@@ -36,7 +36,7 @@ async def replace(path: Path) -> None:
 
 @needs_root
 async def test_owner_and_group(served_directory: Path) -> None:
-    """As root they are kept; bits that make a program run as somebody else are not."""
+    """Root keeps them; bits that make a program run as somebody else are dropped."""
 
     path = served_directory / "file"
     path.write_bytes(b"old")
@@ -51,7 +51,7 @@ async def test_owner_and_group(served_directory: Path) -> None:
 @needs_root
 @pytest.mark.parametrize(("before", "after"), [(0o660, 0o600), (0o666, 0o666), (0o664, 0o644)])
 def test_a_group_that_cannot_be_kept(open_directory: Path, before: int, after: int) -> None:
-    """What it was allowed, another group is allowed only if everybody is."""
+    """Another group gets its permissions only where everybody has them."""
 
     path = open_directory / "file"
     path.write_bytes(b"old")
@@ -67,7 +67,7 @@ def test_a_group_that_cannot_be_kept(open_directory: Path, before: int, after: i
 
 @pytest.mark.parametrize("through", ["path", "directory"])
 async def test_user_attributes_and_access_list(served_directory: Path, through: str) -> None:
-    """They are kept, and those of the kernel's are not."""
+    """They are kept; the attributes of the kernel are not."""
 
     path = served_directory / "file"
     path.write_bytes(b"old")
@@ -93,7 +93,7 @@ async def test_user_attributes_and_access_list(served_directory: Path, through: 
 
 
 async def test_a_list_that_the_directory_would_give(served_directory: Path) -> None:
-    """The old file had none, so nobody is let in by it."""
+    """The old file had no list, so the directory's lets nobody in."""
 
     path = served_directory / "file"
     path.write_bytes(b"old")
@@ -128,7 +128,7 @@ async def test_nobody_may_open_it_before(served_directory: Path, seams: Seams) -
 async def test_a_system_that_does_not_let_it(
     served_directory: Path, seams: Seams, name: str
 ) -> None:
-    """The upload is worth more than what the old file hands on."""
+    """The upload is published even if the old file's attributes cannot be kept."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

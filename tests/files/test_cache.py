@@ -55,7 +55,7 @@ def forget(fd: int) -> None:
 
 
 def test_what_was_written_is_in_memory(fd: int) -> None:
-    """All of it, and every part, down to one byte or none."""
+    """This holds for the whole file and for every part, down to one byte or none."""
 
     assert is_in_memory(fd, 0, SIZE, otherwise=False)
     assert is_in_memory(fd, 5, 1, otherwise=False)
@@ -77,7 +77,7 @@ def test_a_stretch_that_is_gone_is_seen(fd: int, gone: int) -> None:
 
 
 def test_what_was_read_is_in_memory_again(fd: int) -> None:
-    """Once somebody has waited for it."""
+    """It is in memory again once somebody has waited for the disk."""
 
     def look() -> bool:
         forget(fd)
@@ -93,14 +93,14 @@ def test_what_was_read_is_in_memory_again(fd: int) -> None:
 def test_a_file_system_that_does_not_know(
     monkeypatch: pytest.MonkeyPatch, code: int, otherwise: bool
 ) -> None:
-    """The answer is what is known otherwise."""
+    """The answer is then what is known in another way."""
 
     refuse(monkeypatch, code)
     assert is_in_memory(0, 0, SIZE, otherwise=otherwise) is otherwise
 
 
 def test_an_error_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads next, in a thread, is told of it."""
+    """The next read, in a thread, meets the error."""
 
     refuse(monkeypatch, errno.EIO)
     assert not is_in_memory(0, 0, SIZE, otherwise=True)
@@ -139,7 +139,7 @@ def test_a_file_system_in_memory_is_known() -> None:
 
 
 def test_reading_what_is_there(fd: int) -> None:
-    """As much as is asked for and there is; nothing at the end, and of what is gone."""
+    """It gives as many bytes as are asked for and are there; none at the end or of lost pages."""
 
     os.pwrite(fd, b"abc", SIZE)
     into = bytearray(10)
@@ -176,7 +176,7 @@ def test_reading_where_the_system_does_not_tell(
 
 
 def test_reading_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other systems tell nothing: a thread is to read."""
+    """Other systems do not tell what is in memory, so a thread has to read."""
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert read_from_memory(0, 0, memoryview(bytes(7)), lives_there=True) == 0
@@ -241,8 +241,8 @@ def test_directories_are_opened_to_walk_on(path: bytes, directory: int) -> None:
 
 
 @pytest.mark.parametrize("path", [b"missing", b"file", b"link", b"/", b"..", b"a\0"])
-def test_what_is_no_directory_beneath_is_not_opened(path: bytes, directory: int) -> None:
-    """What is not there, files, links, and every way out."""
+def test_only_a_directory_beneath_is_opened(path: bytes, directory: int) -> None:
+    """Missing names, files, links and every way out are refused."""
 
     assert CachedDirectory(directory).open_directory(path) is None
 
@@ -251,7 +251,7 @@ def test_what_is_no_directory_beneath_is_not_opened(path: bytes, directory: int)
 def test_a_directory_without_a_disk_is_known(
     kind: int | None, expected: bool, directory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its file system."""
+    """Its file system tells."""
 
     monkeypatch.setattr(page_cache, "file_system", lambda _: kind)
     assert CachedDirectory(directory).lives_in_memory is expected
@@ -266,7 +266,7 @@ def test_a_fifo_is_not_waited_for(directory: int) -> None:
 
 
 def test_descriptors_are_not_inherited(directory: int) -> None:
-    """By a program that is started meanwhile."""
+    """A program that is started meanwhile does not get them."""
 
     fd = CachedDirectory(directory).open(b"file")
     assert fd is not None
@@ -277,7 +277,7 @@ def test_descriptors_are_not_inherited(directory: int) -> None:
 def test_a_kernel_without_the_call_is_asked_once(
     directory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Old kernels, and sandboxes."""
+    """Old kernels and sandboxes lack it."""
 
     calls = 0
 
@@ -307,7 +307,7 @@ def test_a_foreign_file_system_is_not_asked(
 
 
 def test_another_system_cannot(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is for a thread there."""
+    """There, everything is left to a thread."""
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not CachedDirectory(directory).is_available
@@ -360,7 +360,7 @@ def test_small_files_are_read_whole_or_not_at_all(
 def test_what_is_not_cached_is_left_to_a_thread(
     number: int, directory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So is what nobody can tell of, and every error: the thread will meet it again."""
+    """So is whatever is unknown, and every error: the thread will meet it again."""
 
     def preadv(*_: Any) -> int:
         raise OSError(number, "no")
@@ -370,7 +370,7 @@ def test_what_is_not_cached_is_left_to_a_thread(
     assert read_cached(directory, 10, 0) is None
 
 
-def test_half_a_file_in_memory_is_none(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_file_is_not_a_file(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest is on the disk: it is not taken for the end of the file."""
 
     monkeypatch.setattr(os, "preadv", lambda *_: 4)

@@ -87,7 +87,7 @@ def read_all(reader: DirectoryReader, count: int = 5) -> list[ListingEntry]:
 
 
 def test_entries_are_what_stat_says(calls: str, directory: Path) -> None:
-    """Of every kind, in the directory's order; times in whole seconds, rounded down."""
+    """Entries of every kind come in the directory's order; times are rounded down to seconds."""
 
     expected = []
     with os.scandir(directory) as scan:
@@ -132,7 +132,7 @@ def test_devices_are_right(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_table_stays_what_it_is(calls: str, directory: Path) -> None:
-    """When the next one is read, into the same memory."""
+    """It stays the same while the next one is read into the same memory."""
 
     tables, expected = [], []
     with contextlib.closing(DirectoryReader(directory)) as reader:
@@ -145,7 +145,7 @@ def test_a_table_stays_what_it_is(calls: str, directory: Path) -> None:
 
 @on_linux
 def test_columns_are_what_statx_wrote(directory: Path) -> None:
-    """Without a row for each file; in their whole width."""
+    """The columns are read without a row for each file, in their whole width."""
 
     with (directory / "large").open("wb") as file:
         file.truncate(2**40 + 1)
@@ -178,13 +178,13 @@ def test_a_descriptor_stays_the_callers(calls: str, directory: Path) -> None:
 
 @pytest.mark.parametrize("kind", [str, os.fsencode, Path])
 def test_paths_of_every_kind(kind: Any, directory: Path) -> None:
-    """Text, bytes, path objects."""
+    """A path may be text, bytes or a path object."""
 
     assert read_all(DirectoryReader(kind(directory)))
 
 
 def test_without_descriptors(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system cannot open directories, the path does it."""
+    """Where the system cannot open directories, the path is used."""
 
     expected = read_all(DirectoryReader(directory))
     monkeypatch.setattr(directory_reader, "_HAS_DESCRIPTORS", False)
@@ -193,7 +193,7 @@ def test_without_descriptors(directory: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_large_batch_is_cut(calls: str, tmp_path: Path) -> None:
-    """The table of statx has so much room and no more."""
+    """The table of statx has limited room."""
 
     for number in range(300):
         (tmp_path / str(number)).touch()
@@ -207,7 +207,7 @@ def test_a_large_batch_is_cut(calls: str, tmp_path: Path) -> None:
 
 
 def test_what_vanishes_is_left_out(calls: str, directory: Path) -> None:
-    """Between its name and its status; the others stay what they are."""
+    """An entry that vanishes before its status is read is left out; the others stay."""
 
     def vanish(name: str) -> bool:
         if name in ("a", "link"):
@@ -278,8 +278,8 @@ def test_names_alone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {entry.name for entry in entries} == {path.name for path in directory.iterdir()}
 
 
-def test_what_is_no_directory(directory: Path) -> None:
-    """Is an error, and nothing stays open."""
+def test_what_is_not_a_directory(directory: Path) -> None:
+    """It is an error, and nothing stays open."""
 
     for path in (directory / "a", directory / "missing"):
         with pytest.raises(OSError):
@@ -357,7 +357,7 @@ FORMATTERS: list[TableFormatter] = [ListFormatter(now=NOW), MlsxFormatter(), Nls
 async def test_lines_are_those_of_the_entries(
     calls: str, formatter: TableFormatter, directory: Path
 ) -> None:
-    """Byte for byte, over several blocks."""
+    """They are the same byte for byte, over several blocks."""
 
     for number in range(600):
         (directory / f"{number} more").touch()
@@ -371,7 +371,7 @@ async def test_lines_are_those_of_the_entries(
 
 
 async def test_an_empty_directory(tmp_path: Path) -> None:
-    """Has no blocks."""
+    """It has no blocks."""
 
     assert [block async for block in list_directory(tmp_path, NlstFormatter())] == []
 
@@ -613,7 +613,7 @@ async def test_cancelled_while_it_is_opened(many: Path) -> None:
 async def test_what_fails_ahead_is_told_in_its_turn(
     many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lines before it come first."""
+    """The lines that come before the failure are given first."""
 
     read = DirectoryReader.read
     left = 3

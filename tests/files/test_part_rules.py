@@ -58,7 +58,7 @@ def test_the_name_of_a_part(name: bytes, owner: bytes) -> None:
 
 @given(names, names, st.binary(min_size=1), st.binary(min_size=1))
 def test_two_parts_have_two_names(one: bytes, two: bytes, ann: bytes, bob: bytes) -> None:
-    """Unless both are of one owner and one name."""
+    """Only parts of one owner and one name have the same name."""
 
     is_same = part_name(owner_tag(ann), one) == part_name(owner_tag(bob), two)
     assert is_same == ((one, ann) == (two, bob))
@@ -86,7 +86,7 @@ def test_reserved_names(name: str, expected: Kind | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", ".ftpdata", "ftpdata-part.a.b", " .ftpdata-", "\udcff"])
-def test_names_that_are_anybodys(name: str) -> None:
+def test_names_that_only_look_reserved(name: str) -> None:
     """What only looks similar is a name like any other."""
 
     assert not is_reserved(name)
@@ -152,7 +152,7 @@ def test_what_an_upload_goes_on_with(
 def test_old_and_new_are_never_mixed(
     offset: int, size: int, modified_ns: int, changed_ns: int | None
 ) -> None:
-    """A part is gone on with only inside of what it has, and never after a newer file."""
+    """An upload resumes a part only within its bytes, and never one older than the file."""
 
     part = PartStatus(size, modified_ns)
     try:
@@ -167,7 +167,7 @@ def test_old_and_new_are_never_mixed(
 
 @pytest.mark.parametrize(("now", "expected"), [(9.0, False), (14.9, False), (15.0, True)])
 def test_when_a_part_is_too_old(now: float, expected: bool) -> None:
-    """Once its age is reached; a clock that was set back removes nothing."""
+    """It is too old once it has reached the age; a clock that was set back removes nothing."""
 
     assert is_expired(5 * SECOND, now, 10.0) is expected
 
@@ -198,7 +198,7 @@ def kept(size: int, modified_ns: int) -> KeptPart:
     ],
 )
 def test_what_goes_first(limits: PartLimits, expected: list[str]) -> None:
-    """The oldest; whatever their order was."""
+    """The oldest goes first, whatever their order was."""
 
     parts = {"new": kept(30, 3), "old": kept(10, 1), "middle": kept(15, 2)}
     assert sorted(too_many(parts.items(), limits)) == sorted(expected)

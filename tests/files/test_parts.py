@@ -100,7 +100,7 @@ def grown_old(path: Path, seconds: float) -> None:
     os.utime(path, (status.st_atime, status.st_mtime - seconds))
 
 
-# What came stays, and is gone on with
+# What came stays, and can be resumed
 
 
 @pytest.mark.parametrize("old", [None, OLD])
@@ -149,7 +149,7 @@ async def test_what_is_behind_the_offset_stays_until_bytes_come(
 
 
 async def test_what_was_refused_leaves_nothing(tmp_path: Path, ann: PartOwner) -> None:
-    """Neither of this attempt nor of those before."""
+    """Nothing is left of this attempt or of earlier ones."""
 
     path = tmp_path / "file"
     await cut(path, ann)
@@ -173,7 +173,7 @@ async def test_an_upload_of_which_nothing_came(tmp_path: Path, ann: PartOwner) -
 
 
 async def test_a_new_upload_replaces_the_part(tmp_path: Path, ann: PartOwner) -> None:
-    """From its first bytes on: those of the old one are never gone on with by the new one."""
+    """It does so from its first bytes on: an upload never resumes the old part by mistake."""
 
     path = tmp_path / "file"
     await cut(path, ann)
@@ -186,7 +186,7 @@ async def test_a_new_upload_replaces_the_part(tmp_path: Path, ann: PartOwner) ->
     assert part_of(path).read_bytes() == b"new"
 
 
-async def test_nobody_else_goes_on(tmp_path: Path, ann: PartOwner, bob: PartOwner) -> None:
+async def test_nobody_else_resumes_a_part(tmp_path: Path, ann: PartOwner, bob: PartOwner) -> None:
     """Each owner has a part of its own, and knows of no other."""
 
     path = tmp_path / "file"
@@ -216,7 +216,7 @@ async def test_nobody_has_no_part(tmp_path: Path) -> None:
 
 
 def test_an_owner_has_a_name(store: PartStore) -> None:
-    """Nobody is no owner: all of them would share what they have sent."""
+    """An empty name is refused: all users without a name would share their parts."""
 
     for key in ("", b""):
         with pytest.raises(ValueError, match="empty"):
@@ -403,7 +403,7 @@ async def test_a_takeover_of_what_a_function_finds(
 
 
 async def test_a_takeover_before_anybody_watches(tmp_path: Path, ann: PartOwner) -> None:
-    """Whoever watches later is told at once."""
+    """A watcher that comes later learns of it at once."""
 
     path = tmp_path / "file"
     await cut(path, ann)
@@ -437,7 +437,7 @@ async def test_an_upload_that_does_not_end_is_not_disturbed(
 
 
 async def test_an_upload_that_is_published_meanwhile(tmp_path: Path, ann: PartOwner) -> None:
-    """What was to be gone on with is whole now: nothing is written into it."""
+    """What was to be resumed is whole by now, and nothing is written into it."""
 
     path = tmp_path / "file"
     first = await FileTarget.open(path, parts=ann)
@@ -511,7 +511,7 @@ async def test_two_uploads_of_one_name_by_one_owner(tmp_path: Path, ann: PartOwn
 
 
 async def test_a_part_whose_successor_was_killed(tmp_path: Path, ann: PartOwner) -> None:
-    """A newer upload had begun, and nothing is left of it: the older one is not gone on with."""
+    """A newer upload had begun and left nothing: the older one is not resumed."""
 
     path = tmp_path / "file"
     await cut(path, ann)
@@ -580,7 +580,7 @@ async def test_what_is_planted_under_the_name_of_a_part(
 
 @needs_root
 async def test_a_part_of_another_user_of_the_system(tmp_path: Path, ann: PartOwner) -> None:
-    """Nobody knows what is in it, so nobody goes on with it."""
+    """Nobody knows what is in it, so nobody resumes it."""
 
     path = tmp_path / "file"
     await cut(path, ann)
@@ -701,7 +701,7 @@ async def test_cancelling_a_resumption_at_any_suspension(tmp_path: Path, ann: Pa
 # Limits, and what is too old
 
 
-async def test_an_owner_has_so_many_parts(tmp_path: Path) -> None:
+async def test_an_owner_has_a_limited_number_of_parts(tmp_path: Path) -> None:
     """The oldest goes, wherever it is; another owner's are not counted."""
 
     store = await asyncio.to_thread(PartStore, tmp_path, limits=PartLimits(count=2, size=10**6))
@@ -722,7 +722,7 @@ async def test_an_owner_has_so_many_parts(tmp_path: Path) -> None:
         await cut(tmp_path / "large", ann, bytes(10**6 + 1))
         assert await look(ann, tmp_path / "large") is None
         assert await look(ann, tmp_path / "third") is not None
-        # What is gone on with is in nobody's account.
+        # A part that is being resumed counts for nobody.
         target = await resume(tmp_path / "third", ann, 1)
         await cut(tmp_path / "fourth", ann)
         assert await look(ann, tmp_path / "second") is not None
@@ -731,7 +731,7 @@ async def test_an_owner_has_so_many_parts(tmp_path: Path) -> None:
 
 
 async def test_no_parts_at_all(tmp_path: Path) -> None:
-    """A limit of none keeps none."""
+    """A limit of 0 keeps no part."""
 
     store = await asyncio.to_thread(PartStore, tmp_path, limits=PartLimits(count=0))
     with store:
@@ -789,7 +789,7 @@ async def test_what_is_removed(tmp_path: Path, ann: PartOwner) -> None:
 async def test_a_look_at_everything_has_an_end(
     tmp_path: Path, ann: PartOwner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After its time it stops, and after a cancellation."""
+    """It stops when its time is over, or when it is cancelled."""
 
     await cut(tmp_path / "file", ann)
     grown_old(part_of(tmp_path / "file"), WEEK + 10)
@@ -820,7 +820,7 @@ async def test_a_look_at_everything_has_an_end(
 
 
 async def test_parts_are_in_no_listing(tmp_path: Path, ann: PartOwner) -> None:
-    """Whatever else a listing shows."""
+    """This holds whatever else a listing shows."""
 
     await cut(tmp_path / "file", ann)
     (tmp_path / ".hidden").touch()
@@ -872,7 +872,7 @@ async def test_a_directory_of_parts_can_be_emptied(
 async def test_a_part_is_removed_by_its_owner(
     tmp_path: Path, ann: PartOwner, bob: PartOwner
 ) -> None:
-    """And by nobody else."""
+    """Nobody else can remove it."""
 
     await cut(tmp_path / "file", ann)
     assert not await asyncio.to_thread(bob.remove, tmp_path / "file")

@@ -97,7 +97,7 @@ async def test_a_name_that_another_has_taken(
 
 
 async def test_one_of_many_gets_an_exclusive_name(served_directory: Path) -> None:
-    """Whole, and all others are refused."""
+    """One upload is published whole, and all others are refused."""
 
     path = served_directory / "file"
     targets = [await FileTarget.open(path, mode=WriteMode.EXCLUSIVE) for _ in range(8)]
@@ -150,7 +150,7 @@ async def test_an_upload_of_which_nothing_came_changes_nothing(
 
 
 async def test_what_comes_in_place_begins_with_an_empty_file(served_directory: Path) -> None:
-    """Once there are bytes for it, or it has ended cleanly without any."""
+    """The file is made once there are bytes, or the upload has ended cleanly without any."""
 
     path = served_directory / "file"
     for content in (b"new", b""):
@@ -164,8 +164,8 @@ async def test_what_comes_in_place_begins_with_an_empty_file(served_directory: P
 # What cannot be removed
 
 
-async def test_the_first_reason_is_told(tmp_path: Path, seams: Seams) -> None:
-    """Where the disk is full, and the hidden file cannot be removed either."""
+async def test_the_first_reason_is_reported(tmp_path: Path, seams: Seams) -> None:
+    """It is the full disk, even if the hidden file cannot be removed either."""
 
     before = descriptors()
     target = await FileTarget.open(tmp_path / "file")
@@ -324,7 +324,7 @@ async def test_a_full_disk_changes_nothing(
 
 
 async def test_a_host_that_insists_on_whole_files(fixed: Path) -> None:
-    """It is told before a byte comes."""
+    """It is refused before a byte comes."""
 
     with pytest.raises(FileNameNotAllowed) as caught:
         await FileTarget.open(fixed, atomic_only=True)

@@ -95,7 +95,7 @@ async def test_an_offset_outside_the_file_is_refused(tmp_path: Path, offset: int
 async def test_a_path_that_cannot_be_read(
     tmp_path: Path, name: str, kind: type[FTPDataError], code: int
 ) -> None:
-    """Each with the reply code for it, and without the server's path in the text."""
+    """Each error has its reply code, and no path of the server's in its text."""
 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(kind) as caught:
@@ -365,7 +365,7 @@ async def test_close_is_idempotent(tmp_path: Path) -> None:
 
 
 async def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
-    """Names are bytes; any will do."""
+    """Names are bytes, and any bytes will do."""
 
     name = os.fsencode(tmp_path) + b"/\xff\xfe\n"
     (tmp_path / os.fsdecode(b"\xff\xfe\n")).write_bytes(CONTENT)
@@ -373,7 +373,7 @@ async def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     assert await read_source(await FileSource.open(os.fsdecode(name))) == CONTENT
 
 
-# Torture: every call fails in turn
+# Every call fails in turn
 
 
 @pytest.mark.parametrize("seam", ["open", "fstat", "pread"])
@@ -381,7 +381,7 @@ async def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 async def test_every_system_call_of_a_download_may_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seam: str, code: int, reply_code: int
 ) -> None:
-    """Right reply code, and no descriptor is left."""
+    """The reply code is right, and no descriptor is left."""
 
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
@@ -489,7 +489,7 @@ async def test_what_is_in_memory_needs_no_thread(tmp_path: Path, seams: Seams) -
         source.close()
 
 
-async def test_what_is_no_file_needs_a_thread() -> None:
+async def test_what_is_not_a_file_needs_a_thread() -> None:
     """Nobody knows how long it takes."""
 
     source = await FileSource.open(io.BytesIO(CONTENT))

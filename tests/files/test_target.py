@@ -122,7 +122,7 @@ async def test_what_each_mode_makes(served_directory: Path, mode: WriteMode, dur
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_what_a_discard_leaves(served_directory: Path, mode: WriteMode) -> None:
-    """Of an atomic or exclusive upload nothing; otherwise what came."""
+    """It leaves nothing of an atomic or exclusive upload; otherwise it leaves what came."""
 
     new, old = served_directory / "new", served_directory / "old"
     old.write_bytes(OLD)
@@ -162,7 +162,7 @@ async def test_in_place_from_an_offset(served_directory: Path) -> None:
 async def test_an_offset_that_cannot_be(
     served_directory: Path, mode: WriteMode, offset: int
 ) -> None:
-    """Writing after the end is refused, nor from an offset in the other modes: 501."""
+    """Writing beyond the end is refused, and so is an offset in the other modes: 501."""
 
     path = served_directory / "file"
     path.write_bytes(b"0123456789")
@@ -173,8 +173,8 @@ async def test_an_offset_that_cannot_be(
     assert path.read_bytes() == b"0123456789"
 
 
-async def test_an_offset_into_a_file_that_is_not_there_makes_none(served_directory: Path) -> None:
-    """REST 10 and STOR of a new name leaves no empty file behind."""
+async def test_an_offset_into_a_missing_file_makes_no_file(served_directory: Path) -> None:
+    """REST 10 and STOR of a new name leave no empty file."""
 
     with pytest.raises(FileUnavailable):
         await FileTarget.open(served_directory / "new", mode=WriteMode.IN_PLACE, offset=10)
@@ -589,7 +589,7 @@ async def test_the_largest_file_size(served_directory: Path) -> None:
 
 
 async def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
-    """Names are bytes; any will do."""
+    """Names are bytes, and any bytes will do."""
 
     name = os.fsencode(tmp_path) + b"/\xff\xfe\n"
     target = await FileTarget.open(name)
@@ -598,7 +598,7 @@ async def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     assert (tmp_path / os.fsdecode(b"\xff\xfe\n")).read_bytes() == CONTENT
 
 
-# Torture: every call fails in turn
+# Every call fails in turn
 
 SEAMS = ["open", "stat", "access", "fstat", "fchmod", "lseek", "listxattr"]
 SEAMS += ["dup", "write", "fsync", "close", "replace"]
@@ -735,7 +735,7 @@ async def test_cancelling_an_upload_at_any_suspension(tmp_path: Path) -> None:
 
 @pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
 async def test_cancelling_a_discard_at_any_suspension(tmp_path: Path) -> None:
-    """It is discarded all the same."""
+    """The upload is discarded all the same."""
 
     async def scenario() -> None:
         target = await FileTarget.open(tmp_path / "file")
@@ -766,7 +766,7 @@ async def test_an_open_that_hangs_is_discarded_when_it_comes_back(
 async def test_an_open_in_place_that_hangs_is_closed_when_it_comes_back(
     tmp_path: Path, seams: Seams, impatient: None
 ) -> None:
-    """And nothing has become of the file."""
+    """The file is unchanged."""
 
     path = tmp_path / "file"
     path.write_bytes(OLD)

@@ -89,7 +89,7 @@ async def done(workers: WorkerThreads) -> threading.Thread:
 
 
 async def test_jobs_are_done_in_threads() -> None:
-    """Of the event loop; there is one set of them."""
+    """The event loop has one set of threads."""
 
     workers = await WorkerThreads.of_running_loop()
     assert workers is await WorkerThreads.of_running_loop()
@@ -97,7 +97,7 @@ async def test_jobs_are_done_in_threads() -> None:
 
 
 async def test_the_thread_that_was_used_last_gets_the_next_job() -> None:
-    """And a new one is made only where all are at work."""
+    """A new thread is made only when all are at work."""
 
     workers = await WorkerThreads.of_running_loop()
     async with held(workers, 3) as jobs:
@@ -109,7 +109,7 @@ async def test_the_thread_that_was_used_last_gets_the_next_job() -> None:
 
 
 async def test_threads_that_finish_while_the_loop_is_busy_wake_it_once() -> None:
-    """The first of them does."""
+    """The first thread that finishes wakes it."""
 
     workers = await WorkerThreads.of_running_loop()
     calls: list[Callable[[], None]] = []
@@ -135,7 +135,7 @@ async def test_threads_that_finish_while_the_loop_is_busy_wake_it_once() -> None
     await until(lambda: len(calls) == 2)
 
 
-async def test_who_is_told_and_fails_keeps_the_news_from_nobody() -> None:
+async def test_a_callback_that_fails_keeps_the_news_from_nobody() -> None:
     """Jobs that end after it are reported in the next turn."""
 
     workers = await WorkerThreads.of_running_loop()
@@ -159,7 +159,7 @@ async def test_who_is_told_and_fails_keeps_the_news_from_nobody() -> None:
     assert [type(failure) for failure in failures] == [ArithmeticError]
 
 
-async def test_a_job_that_fails_is_told_of_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_end_of_a_job_that_fails_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread ends with a word about it; the next job gets another one."""
 
     failures: list[threading.ExceptHookArgs] = []
@@ -180,7 +180,7 @@ async def test_a_job_that_fails_is_told_of_all_the_same(monkeypatch: pytest.Monk
 
 
 async def test_a_thread_without_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a while; then another one is made."""
+    """It ends after a while; then another one is made."""
 
     monkeypatch.setattr(threads, "IDLE", 0.01)
     workers = await WorkerThreads.of_running_loop()
@@ -209,7 +209,7 @@ async def test_a_thread_that_gives_up_too_late_gets_the_job(
 
 
 async def test_all_threads_may_have_given_up_at_the_last_moment() -> None:
-    """Then one is made."""
+    """Then a new one is made."""
 
     class Emptied(list[Any]):
         def __bool__(self) -> bool:
@@ -262,7 +262,7 @@ def test_threads_end_with_the_event_loop(
 
 
 async def test_a_job_after_the_end_of_its_loop_is_done() -> None:
-    """By a thread that ends with it."""
+    """A thread that ends with the job does it."""
 
     workers = await WorkerThreads.of_running_loop()
     await asyncio.get_running_loop().shutdown_asyncgens()
@@ -299,7 +299,7 @@ def test_threads_of_a_loop_that_is_only_closed_end_by_themselves(
 
 @pytest.mark.parametrize("runs_on", [name for name in LOOP_FACTORIES if LOOP_FACTORIES[name]])
 def test_an_event_loop_is_not_kept(runs_on: str) -> None:
-    """Once it is over, whatever its threads have done."""
+    """Nothing refers to it once it is over, whatever its threads have done."""
 
     async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
         await done(await WorkerThreads.of_running_loop())

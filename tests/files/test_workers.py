@@ -82,7 +82,7 @@ async def test_code_of_the_caller_may_call_back_into_the_event_loop() -> None:
 
 
 async def test_what_is_short_needs_no_thread_without_a_disk() -> None:
-    """Only where both is so."""
+    """Both conditions must hold."""
 
     calls = WorkerCalls()
     here = threading.current_thread()
@@ -118,7 +118,7 @@ async def test_there_is_one_limiter_for_those_without_their_own() -> None:
 
 
 async def test_cancellation_waits_for_the_thread() -> None:
-    """And a second cancellation no less."""
+    """A second cancellation waits, too."""
 
     gate = Gate()
     task = asyncio.create_task(WorkerCalls().run(gate))
@@ -166,8 +166,8 @@ async def test_a_thread_that_hangs_cleans_up_behind_itself(impatient: None) -> N
     await until(lambda: order == [(1, True), (2, True)])
 
 
-async def test_who_cleans_up_where_nothing_runs() -> None:
-    """The caller, or a thread, which tells of an error."""
+async def test_who_cleans_up_when_nothing_runs() -> None:
+    """The caller cleans up, or a thread, which logs an error."""
 
     calls = WorkerCalls()
     await calls.run(lambda: None)
