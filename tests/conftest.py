@@ -45,6 +45,8 @@ hypothesis.settings.load_profile("ftpdata")
 
 _LOOP_FIXTURE = "loop_name"
 
+TESTS = Path(__file__).parent
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that choose the loops and the share."""
@@ -96,6 +98,19 @@ def _is_in_memory(directory: str) -> bool:
         os.close(fd)
 
 
+END_TO_END = frozenset(
+    {"server", "test_benchmarks.py", "test_conftest.py", "test_examples.py", "test_imports.py"}
+)
+"""The files and folders of tests that run programs, or a whole server."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that run programs, or a whole server."""
+
+    if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in END_TO_END:
+        item.add_marker("end_to_end")
+
+
 def _loops(config: pytest.Config) -> list[str]:
     chosen = config.getoption("--loop")
     return [name for name in LOOP_FACTORIES if not chosen or name in chosen]
@@ -140,7 +155,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(
         _LOOP_FIXTURE,
         [
-            pytest.param(name, marks=pytest.mark.skipif(make is None, reason=f"no {name} here"))
+            pytest.param(
+                name,
+                marks=(
+                    pytest.mark.skipif(make is None, reason=f"no {name} here"),
+                    *([pytest.mark.uvloop] if name == "uvloop" else []),
+                ),
+            )
             for name, make in LOOP_FACTORIES.items()
             if name in _loops(metafunc.config) and (name == "asyncio" or not only_asyncio)
         ],
