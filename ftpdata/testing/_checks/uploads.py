@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import re
+import socket
 
 import anyio.to_thread
 
@@ -36,8 +37,13 @@ BLOCK = 1000
 SOON = 3.0
 """Seconds within which a transfer without a data connection is refused."""
 
-LOCKED = 0.3
+LOCKED = 1.0
 """Seconds after which a command seems to wait for a lock."""
+
+FLIGHT = 512 * 1024
+"""Bytes that the buffers of a connection do not hold, if that of the sender is small."""
+
+SMALL_BUFFER = 16 * 1024
 
 
 def pattern(size: int, seed: int = 0) -> bytes:
@@ -72,15 +78,27 @@ async def stor_of_a_shorter_file(trial: Trial) -> None:
         trial.require(not why, f"after STOR of 5 bytes over 100,000: {why}")
 
 
-async def _cut(trial: Trial, client: ScriptedClient, name: str, content: bytes) -> Reply:
-    """Begin an upload, and reset its data connection when the server has had time to read."""
+async def _be_read(data: ScriptedStream, content: bytes) -> None:
+    """Send more than fits into the buffers of both sides: the server has read the beginning.
+
+    Args:
+        data: The data connection.
+        content: `FLIGHT` bytes at least.
+    """
+
+    data.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
+    await data.send(content)
+    # It has not only read, but written.
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+
+
+async def _cut(client: ScriptedClient, name: str, content: bytes) -> Reply:
+    """Begin an upload, and reset its data connection when the server has read some of it."""
 
     _, data = await client.begin(f"STOR {name}")
     async with data:
-        await data.send(content)
-        if trial.server.local is not None:
-            # In place or beside it: the server needs a moment to see what came.
-            await asyncio.sleep(0.05)
+        await _be_read(data, content)
         data.reset()
     return await client.reply()
 
@@ -91,7 +109,7 @@ async def reset_upload(trial: Trial) -> None:
 
     trial.writable()
     async with trial.client() as client:
-        reply = await _cut(trial, client, trial.new_name(), pattern(200_000))
+        reply = await _cut(client, trial.new_name(), pattern(FLIGHT))
         if reply.kind not in (4, 5):
             trial.fail(f"an upload that was reset was answered by '{reply}'")
         name = trial.new_name()
@@ -105,9 +123,9 @@ async def reset_upload_over_a_file(trial: Trial) -> None:
 
     trial.writable()
     async with trial.client() as client:
-        name, old, new = trial.new_name(), pattern(150_000, 1), pattern(200_000, 2)
+        name, old, new = trial.new_name(), pattern(150_000, 1), pattern(FLIGHT, 2)
         await trial.put(client, name, old)
-        reply = await _cut(trial, client, name, new)
+        reply = await _cut(client, name, new)
         if reply.kind not in (4, 5):
             trial.fail(f"an upload that was reset was answered by '{reply}'")
         content = await trial.content(client, name)
@@ -125,15 +143,14 @@ async def stor_is_atomic(trial: Trial) -> None:
 
     trial.writable()
     async with trial.client() as client, trial.client() as reader:
-        name, old, new = trial.new_name(), pattern(30_000, 1), pattern(400_000, 2)
+        name, old, new = trial.new_name(), pattern(30_000, 1), pattern(2 * FLIGHT, 2)
         await trial.put(client, name, old)
         _, data = await client.begin(f"STOR {name}")
         async with data:
-            await data.send(new[:200_000])
-            await asyncio.sleep(0.05)
+            await _be_read(data, new[:FLIGHT])
             # A server may lock the file: then nobody sees half of it.
             _, seen, last = await _read_meanwhile(reader, name)
-            await data.send(new[200_000:])
+            await data.send(new[FLIGHT:])
             await _end(data)
         client.check(await client.reply(), 2)
         if last is not None and last.kind == 2 and seen != old:
@@ -224,9 +241,12 @@ async def _append(
         return reply
 
     async with data:
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(LOCKED):
                 await asyncio.gather(*(event.wait() for event in ready))
+        except TimeoutError:
+            for event in ready:
+                event.set()
         await data.send(block)
         await _end(data)
     return await client.reply()
@@ -275,27 +295,22 @@ async def uploads_of_one_name(trial: Trial) -> None:
     """Of two uploads of one name at once, the file is one of them, whole."""
 
     trial.writable()
-    contents = pattern(200_000, 1), pattern(150_000, 2)
+    contents = pattern(2 * FLIGHT, 1), pattern(2 * FLIGHT - 50_000, 2)
     name = trial.new_name()
     async with trial.client() as one, trial.client() as two:
         _, first = await one.begin(f"STOR {name}")
         async with first:
-            await first.send(contents[0][:100_000])
-            attempt = asyncio.create_task(two.attempt(f"STOR {name}"))
+            await _be_read(first, contents[0][:FLIGHT])
             # A server may lock the file: then the second begins when the first has ended.
-            await asyncio.wait([attempt], timeout=LOCKED)
-            sent = 0
-            if attempt.done() and (second := attempt.result()[1]) is not None:
-                sent = 50_000
-                await second.send(contents[1][:sent])
-                await asyncio.sleep(0.02)
-            await first.send(contents[0][100_000:])
+            begun = asyncio.create_task(_begin_second(two, name, contents[1][:FLIGHT]))
+            await asyncio.wait([begun], timeout=LOCKED)
+            await first.send(contents[0][FLIGHT:])
             await _end(first)
         replies = [await one.reply()]
-        reply, second = await attempt
+        reply, second = await begun
         if second is not None:
             async with second:
-                await second.send(contents[1][sent:])
+                await second.send(contents[1][FLIGHT:])
                 await _end(second)
             reply = await two.reply()
         replies.append(reply)
@@ -304,9 +319,18 @@ async def uploads_of_one_name(trial: Trial) -> None:
     acknowledged = [c for c, r in zip(contents, replies, strict=True) if r.kind == 2]
     if acknowledged and content not in acknowledged:
         trial.fail(
-            f"after uploads of 200,000 and 150,000 bytes at once, the file has"
-            f" {len(content or b'')} bytes, and is neither of them"
+            f"after uploads of {len(contents[0])} and {len(contents[1])} bytes at once, the file"
+            f" has {len(content or b'')} bytes, and is neither of them"
         )
+
+
+async def _begin_second(
+    client: ScriptedClient, name: str, content: bytes
+) -> tuple[Reply, ScriptedStream | None]:
+    reply, data = await client.attempt(f"STOR {name}")
+    if data is not None:
+        await _be_read(data, content)
+    return reply, data
 
 
 @check("RFC 959 §5.4: 553, 550, 450")
@@ -397,8 +421,8 @@ async def resumption_of_another_upload(trial: Trial) -> None:
 
     trial.writable()
     async with trial.client() as one, trial.client() as two:
-        name, mine, other = trial.new_name(), pattern(300_000, 1), pattern(250_000, 2)
-        await _cut(trial, one, name, mine[:200_000])
+        name, mine, other = trial.new_name(), pattern(2 * FLIGHT, 1), pattern(3 * FLIGHT, 2)
+        await _cut(one, name, mine[:FLIGHT])
         size = await one.command(f"SIZE {name}")
         told = int(size.text[4:]) if size.code == 213 else 0
         if not 0 < told < len(mine):
