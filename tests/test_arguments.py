@@ -68,6 +68,10 @@ async def chunks() -> AsyncIterator[bytes]:
         yield item
 
 
+async def nothing(*_: object) -> None:
+    """Do nothing."""
+
+
 COUNTS = ("5", 1.5, True, -1)
 """What is no number of bytes or of things."""
 
@@ -368,6 +372,9 @@ ROWS: dict[str, Row] = {
     "observers.QueuedObserver": Row(
         {"observer": observers.Observer()},
         {"observer": (None, "x"), "limit": ("5", True, 0, 1.5), "patience": SECONDS},
+    ),
+    "observers.PublishedObserver": Row(
+        {"callback": nothing}, {"callback": (None, "x"), "limit": ("5", True, 0)}
     ),
     "observers.Subject": Row({"command": "RETR", "name": "/x", "user": "ann", "session": "5"}),
     "observers.Upload": Row({"fd": 5, "size": 5}),

@@ -129,3 +129,17 @@ async def test_the_handler_of_the_readme_replies_to_an_error(
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert str(tmp_path) in record.getMessage()
     assert record.exc_info is not None
+
+
+def test_every_logger_is_named() -> None:
+    """Operators find each logger of the package and of the server in the README."""
+
+    named = set(re.findall(r"`(ftpdata\.[a-z_.]+)`", README))
+    used = {
+        name
+        for folder in ("ftpdata", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r'getLogger\("(ftpdata[^"]*)"\)', path.read_text("utf-8"))
+    }
+    assert "ftpdata.transfers" in used
+    assert used <= named

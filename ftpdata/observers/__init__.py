@@ -47,6 +47,8 @@ The pieces:
   of a transfer; `Upload`, what may be vetoed;
 - `ObserverGroup` (in `group`): several observers in the place of one;
 - `QueuedObserver` (in `queued`): for an observer that writes to a file or a network;
+- `PublishedObserver` (in `published`): a coroutine function for every upload that has its
+  name, awaited before the client's reply, or in a task group of the host's;
 - `LoggingObserver` (in `log`): one line a transfer, logger ``ftpdata.transfers``;
 - `XferlogObserver` (in `xferlog`): the transfer log of wu-ftpd;
 - `prometheus.PrometheusObserver`: metrics, with ``pip install ftpdata[prometheus]``;
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from .contract import Observer, Subject, Transfer, Upload
     from .group import ObserverGroup
     from .log import LoggingObserver
+    from .published import PublishedObserver
     from .queued import QueuedObserver
     from .xferlog import XferlogObserver
 
@@ -70,6 +73,7 @@ __all__ = [
     "LoggingObserver",
     "Observer",
     "ObserverGroup",
+    "PublishedObserver",
     "QueuedObserver",
     "Subject",
     "Transfer",
@@ -84,6 +88,7 @@ if not TYPE_CHECKING:
             "contract": ("Observer", "Subject", "Transfer", "Upload"),
             "group": ("ObserverGroup",),
             "log": ("LoggingObserver",),
+            "published": ("PublishedObserver",),
             "queued": ("QueuedObserver",),
             "xferlog": ("XferlogObserver",),
         },

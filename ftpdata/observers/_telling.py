@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import weakref
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ..errors import FTPDataError
-from .contract import Observer
+from ..outcome import TransferResult
+from .contract import Observer, Transfer
 
-__all__ = ["Event", "tell", "telling_refusals"]
+__all__ = ["Event", "note_failure", "tell", "tell_published", "telling_refusals"]
 
 logger: logging.Logger = logging.getLogger("ftpdata.observers")
 
@@ -47,6 +49,18 @@ def note_failure(observer: Observer, event: str, error: Exception) -> None:
         event,
         exc_info=error,
     )
+
+
+async def tell_published(
+    observer: Observer, transfer: Transfer, result: TransferResult
+) -> None:
+    """Await what an observer does with an upload that was published, for a limited time."""
+
+    try:
+        async with asyncio.timeout(observer.publish_timeout):
+            await observer.published(transfer, result)
+    except Exception as error:  # noqa: BLE001 - the file is there, whatever happens now
+        note_failure(observer, "published", error)
 
 
 @contextlib.contextmanager

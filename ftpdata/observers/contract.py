@@ -107,18 +107,21 @@ class Observer:
             not (logger ``ftpdata.transfers``).
         wants_progress: Whether it does anything in `progressed`; known by itself.
         wants_uploads: Whether it does anything in `before_publish`; known by itself.
-        publish_timeout: Seconds that `before_publish` may take.
+        wants_published: Whether it does anything in `published`; known by itself.
+        publish_timeout: Seconds that `before_publish` may take, and `published`.
     """
 
     logs_failures: bool = False
     wants_progress: bool = False
     wants_uploads: bool = False
+    wants_published: bool = False
     publish_timeout: float = 60.0
 
     def __init_subclass__(cls, **arguments: object) -> None:
         super().__init_subclass__(**arguments)
         cls.wants_progress = cls.progressed is not Observer.progressed
         cls.wants_uploads = cls.before_publish is not Observer.before_publish
+        cls.wants_published = cls.published is not Observer.published
 
     def listening(self, address: HostPort) -> None:
         """Note that an endpoint waits for its connection at this address."""
@@ -162,6 +165,20 @@ class Observer:
                 the reply is 451.
 
         Cancellation cancels the transfer.
+        """
+
+    async def published(self, transfer: Transfer, result: TransferResult) -> None:
+        """Act on an upload that has its name now, before the transfer ends.
+
+        The client's reply comes after it. What it raises, or that it takes longer than
+        `publish_timeout`, is logged once, and changes nothing: the file is there. See
+        `PublishedObserver` for what is to run beside the transfers.
+
+        Args:
+            transfer: The transfer.
+            result: Its result, which is clean.
+
+        Cancellation cancels the transfer, which `ended` is told as clean nevertheless.
         """
 
     def ended(

@@ -8,7 +8,7 @@ import os
 from ..addresses import HostPort
 from ..errors import FTPDataError
 from ..outcome import TransferResult
-from ._telling import tell
+from ._telling import tell, tell_published
 from .contract import Observer, Transfer, Upload
 
 __all__ = ["ObserverGroup"]
@@ -25,6 +25,7 @@ class ObserverGroup(Observer):
         logs_failures: Whether one of them does.
         wants_progress: Whether one of them does.
         wants_uploads: Whether one of them does.
+        wants_published: Whether one of them does.
         publish_timeout: Seconds for all of them together.
     """
 
@@ -43,7 +44,13 @@ class ObserverGroup(Observer):
         )
         self.wants_progress: bool = bool(self._watching)
         self.wants_uploads: bool = bool(self._judging)
-        self.publish_timeout: float = sum(each.publish_timeout for each in self._judging)
+        self._acting: tuple[Observer, ...] = tuple(
+            each for each in observers if each.wants_published
+        )
+        self.wants_published: bool = bool(self._acting)
+        self.publish_timeout: float = sum(
+            each.publish_timeout for each in observers if each.wants_uploads or each.wants_published
+        )
 
     def listening(self, address: HostPort) -> None:
         """Tell them."""
@@ -88,6 +95,12 @@ class ObserverGroup(Observer):
             os.lseek(upload.fd, 0, os.SEEK_SET)
             async with asyncio.timeout(observer.publish_timeout):
                 await observer.before_publish(transfer, upload)
+
+    async def published(self, transfer: Transfer, result: TransferResult) -> None:
+        """Tell those that want to know, one after the other."""
+
+        for observer in self._acting:
+            await tell_published(observer, transfer, result)
 
     def ended(
         self, transfer: Transfer, result: TransferResult, error: BaseException | None

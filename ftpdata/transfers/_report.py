@@ -26,7 +26,7 @@ from ..addresses import HostPort
 from ..contracts import Buffer
 from ..digests import Digest
 from ..errors import FTPDataError, in_words, local_error
-from ..observers._telling import tell
+from ..observers._telling import tell, tell_published
 from ..observers.contract import Observer, Subject
 from ..observers.log import log_end
 from ..outcome import Direction, End, FastPath, TransferResult
@@ -105,6 +105,7 @@ class Report:
         self.observer = observer
         self._has_started = False
         self._last: TransferResult | None = None
+        self._published: TransferResult | None = None
         self._digest: Digest | None = None
         self._digest_name = digest
         self._tls: ssl.SSLObject | None = None
@@ -148,6 +149,8 @@ class Report:
     def _final(self, error: BaseException | None) -> TransferResult:
         """Return the result of the transfer, which has ended."""
 
+        if self._published is not None:
+            return self._published
         if isinstance(error, FTPDataError) and error.result is not None:
             return error.result
 
@@ -160,10 +163,16 @@ class Report:
             return last
         return self.result(end, self.foreign_bytes + self.file_bytes)
 
-    def conclude(self, result: TransferResult) -> None:
-        """Take a more precise result of a clean end for the observer."""
+    async def publish(self, result: TransferResult) -> None:
+        """Tell the observer of an upload that has its name; it is complete from now on.
 
-        self._last = result
+        Args:
+            result: Its result.
+        """
+
+        self._published = result
+        if self.observer is not None and self.observer.wants_published:
+            await tell_published(self.observer, self, result)
 
     @property
     def wants_progress(self) -> bool:

@@ -287,7 +287,7 @@ async def _commit(
             raise
         raise failure from failure.__cause__
 
-    return _published(transfer.report, result, file)
+    return await _published(transfer.report, result, file)
 
 
 async def _open_for_upload(
@@ -374,15 +374,17 @@ async def _store_whole(
             raise
         raise failure from error
 
-    return _published(report, result, file)
+    return await _published(report, result, file)
 
 
-def _published(report: Report, result: TransferResult, target: UploadTarget) -> TransferResult:
-    """Record in a result how its upload was published."""
+async def _published(
+    report: Report, result: TransferResult, target: UploadTarget
+) -> TransferResult:
+    """Record in a result how its upload was published, and tell of it."""
 
     if isinstance(target, FileTarget) and target.is_spooled:
         result = attrs.evolve(result, spooled=True)
-        report.conclude(result)
+    await report.publish(result)
     return result
 
 
