@@ -380,11 +380,16 @@ class ScriptedClient:
             said = said[:4]
         self._said = repr(said if len(said) <= 60 else said[:57])
 
-    async def send_bytes(self, data: bytes) -> None:
-        """Send bytes as they are."""
+    async def send_bytes(self, data: bytes, *, said: str | None = None) -> None:
+        """Send bytes as they are.
+
+        Args:
+            data: The bytes.
+            said: What they are, for the text of a `Failure`.
+        """
 
         self._sent_at = time.monotonic()
-        self._said = repr(data[:60])
+        self._said = repr(data[:60]) if said is None else said
         await self.stream.send(data)
 
     async def reply(self) -> Reply:

@@ -6,14 +6,19 @@ They run in the order of these imports.
 from __future__ import annotations
 
 from . import (
+    aborting,
     control,
     downloads,
+    endings,
     files,
     listings,
     names,
+    opening,
     replies,
     representation,
     restart,
+    strangers,
+    tls,
     uploads,
 )
 from ._frame import CHECKS, Check, NotOffered, Outcome, Protection, ServerUnderTest, Trial
@@ -26,13 +31,18 @@ __all__ = [
     "Protection",
     "ServerUnderTest",
     "Trial",
+    "aborting",
     "control",
     "downloads",
+    "endings",
     "files",
     "listings",
     "names",
+    "opening",
     "replies",
     "representation",
     "restart",
+    "strangers",
+    "tls",
     "uploads",
 ]

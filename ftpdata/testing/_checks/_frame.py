@@ -129,8 +129,15 @@ class Trial:
     # Clients
 
     @contextlib.asynccontextmanager
-    async def arrived(self, *, source: str | None = None) -> AsyncIterator[ScriptedClient]:
-        """Connect a client that has not read the greeting (with implicit TLS, in TLS)."""
+    async def arrived(
+        self, *, source: str | None = None, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator[ScriptedClient]:
+        """Connect a client that has not read the greeting (with implicit TLS, in TLS).
+
+        Args:
+            source: Address to connect from.
+            context: TLS context of the session; a new one if not given.
+        """
 
         server = self.server
         stream = await ScriptedStream.connect(
@@ -138,13 +145,15 @@ class Trial:
         )
         async with ScriptedClient(stream, server.host, source=source) as client:
             if server.protection is Protection.IMPLICIT:
-                client.context = self.tls_context()
+                client.context = context or self.tls_context()
                 await stream.start_tls(client.context)
             yield client
 
     @contextlib.asynccontextmanager
-    async def greeted(self, *, source: str | None = None) -> AsyncIterator[ScriptedClient]:
-        """Connect a client that has read the greeting; with TLS, it is protected.
+    async def greeted(
+        self, *, source: str | None = None, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator[ScriptedClient]:
+        """Connect a client that has read the greeting, in TLS if that is told (see `arrived`).
 
         A server that has too many clients says 421 (RFC 959 §4.2.2): other checks may run, so it
         is asked again for a while.
@@ -153,7 +162,9 @@ class Trial:
         deadline = time.monotonic() + self.server.patience
         async with contextlib.AsyncExitStack() as stack:
             while True:
-                client = await stack.enter_async_context(self.arrived(source=source))
+                client = await stack.enter_async_context(
+                    self.arrived(source=source, context=context)
+                )
                 greeting = await client.reply()
                 if greeting.code != 421 or time.monotonic() > deadline:
                     break
@@ -161,17 +172,19 @@ class Trial:
                 await asyncio.sleep(0.2)
             client.check(greeting, 220)
             if self.server.protection is Protection.EXPLICIT:
-                await client.protect(self.tls_context())
+                await client.protect(context or self.tls_context())
             yield client
 
     @contextlib.asynccontextmanager
-    async def client(self, *, source: str | None = None) -> AsyncIterator[ScriptedClient]:
-        """Connect a client that has logged in, said PROT P with TLS, and TYPE I.
+    async def client(
+        self, *, source: str | None = None, context: ssl.SSLContext | None = None
+    ) -> AsyncIterator[ScriptedClient]:
+        """Connect a client that has logged in, said PROT P with TLS, and TYPE I (see `arrived`).
 
         It is in the directory of this check, if there is one.
         """
 
-        async with self.greeted(source=source) as client:
+        async with self.greeted(source=source, context=context) as client:
             await client.login(self.server.user, self.server.password)
             if self.server.protection is not Protection.CLEAR:
                 await client.keep_private()
