@@ -76,10 +76,12 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.tls: ssl.SSLObject | None = None
+        self.hello = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.hello = b""
         tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         while True:
             try:
@@ -101,6 +103,7 @@ class Link:
 
     async def _fill(self) -> None:
         if data := await self._receive(BLOCK):
+            self.hello = self.hello or data
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
@@ -261,6 +264,8 @@ class Session:
     """A control connection, and all that a client can do with it."""
 
     patience: ClassVar[float] = PATIENCE
+    requires_resumption: ClassVar[bool] = True
+    """Whether a data connection has to resume the TLS session of the control connection."""
     login_free: ClassVar[frozenset[str]] = frozenset({
         *("USER", "PASS", "ACCT", "AUTH", "PBSZ", "PROT", "QUIT", "REIN"),
         *("FEAT", "HELP", "NOOP", "SYST", "OPTS"),
@@ -299,6 +304,7 @@ class Session:
         self.cwd = PurePosixPath("/")
         self.is_ascii = True
         self.is_private = False
+        self.has_pbsz = False
         self.only_epsv = False
         self.offset = 0
         self.renamed: Path | None = None
@@ -309,6 +315,13 @@ class Session:
     def drop_data(self) -> None:
         if self.data is not None:
             self.data.close()
+            self.data = None
+
+    def lose_data(self) -> None:
+        """Forget what was opened for the next transfer, and leave it open. For defects."""
+
+        if self.data is not None:
+            self.server.at_end.callback(self.data.close)
             self.data = None
 
     # Commands and replies
@@ -454,8 +467,15 @@ class Session:
     async def start_control_tls(self) -> None:
         self.context = self.server.make_context()
         await self.link.start_tls(self.context)
+        self.refuse_browsers(self.link)
         # Tickets of a data connection would not be read by a client that only sends.
         self.context.num_tickets = 0
+
+    def refuse_browsers(self, link: Link) -> None:
+        """End a connection whose client says by ALPN that it speaks HTTP (CVE-2021-3618)."""
+
+        if b"\x08http/1.1" in link.hello:
+            raise Cut("no FTP")
 
     async def do_auth(self, argument: str) -> None:
         if self.server.certificate is None:
@@ -475,11 +495,14 @@ class Session:
     async def do_pbsz(self, argument: str) -> None:
         if self.link.tls is None:
             raise Refusal("503 AUTH first.")
+        self.has_pbsz = True
         await self.reply("200 PBSZ=0")
 
     async def do_prot(self, argument: str) -> None:
         if self.link.tls is None:
             raise Refusal("503 AUTH first.")
+        if not self.has_pbsz:
+            raise Refusal("503 PBSZ first.")
         if argument.upper() not in {"P", "C"}:
             raise Refusal("504 P or C." if argument.upper() in {"S", "E"} else "501 P or C.")
         self.is_private = argument.upper() == "P"
@@ -611,6 +634,10 @@ class Session:
         if self.is_private:
             assert self.context is not None
             await link.start_tls(self.context)
+            self.refuse_browsers(link)
+            assert link.tls is not None
+            if self.requires_resumption and not link.tls.session_reused:
+                raise Cut("the session of the control connection was not resumed")
 
     async def finish(self, link: Link) -> None:
         """End a data connection that has brought or taken everything."""
@@ -1036,6 +1063,9 @@ class ScriptedServer:
         session: The class of its sessions.
         certificate: Files of a certificate and its key, for TLS.
         is_implicit: Whether TLS begins with the connection.
+
+    Attributes:
+        at_end: Closes at the end what sessions with a defect have lost.
     """
 
     def __init__(
@@ -1053,6 +1083,7 @@ class ScriptedServer:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.host, self.port = self.listener.getsockname()
+        self.at_end = contextlib.ExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def make_context(self) -> ssl.SSLContext:
@@ -1076,6 +1107,7 @@ class ScriptedServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.at_end.close()
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
