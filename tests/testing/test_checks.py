@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ftpdata.testing import Outcome, Protection
+from ftpdata.testing._checks import endings
 from ftpdata.testing._checks._frame import CHECKS
 from tests.testing.proofs import Defect, all_defects, try_check
 from tests.testing.scripted_server import Session
@@ -23,6 +24,13 @@ class Hasty(Session):
     """Waits for no data connection for long."""
 
     patience = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let slow checks take less time."""
+
+    monkeypatch.setattr(endings, "_UNREAD", 0.5)
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=str)
@@ -43,11 +51,11 @@ async def test_a_check_finds_the_defect(defect: Defect, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CHECKS)
 async def test_a_check_passes_a_server_without_a_defect(name: str, tmp_path: Path) -> None:
-    """In clear, and in TLS if it needs TLS; the slow ones with little patience on both sides."""
+    """In clear, and in TLS if it needs TLS."""
 
-    session, patience = (Hasty, 0.5) if CHECKS[name].is_slow else (Session, 10.0)
+    session = Hasty if CHECKS[name].is_slow else Session
     for protection in (Protection.CLEAR, Protection.EXPLICIT):
-        result = await try_check(name, tmp_path, session, protection=protection, patience=patience)
+        result = await try_check(name, tmp_path, session, protection=protection)
         if result.result is not Outcome.NOT_OFFERED:
             break
     assert result.result is Outcome.PASS, result

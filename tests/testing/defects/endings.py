@@ -163,7 +163,7 @@ DEFECTS = [
     Defect("half-closed-download", StopsAtTheFIN, "bytes came, and '226"),
     Defect("half-closed-download", IsLateToSee, "takes a FIN", Outcome.WARNING),
     Defect("client-that-reads-slowly", SaysItBeforeTheEnd, "'226 All there, I hope.' after"),
-    Defect("client-that-never-reads", GivesUpInSilence, "answered by '226", patience=0.5),
+    Defect("client-that-never-reads", GivesUpInSilence, "answered by '226"),
     Defect("reply-after-a-download", IsLate, "the reply to RETR", Outcome.WARNING, late=0.1),
     Defect("reply-after-an-upload", IsLate, "the reply to STOR", Outcome.WARNING, late=0.1),
     Defect("reply-after-an-upload", LosesTheRest, "7 bytes were sent"),
@@ -173,7 +173,7 @@ DEFECTS = [
         late=0.1,
     ),
     Defect(
-        "status-during-a-transfer", HasNoStatusDuringTransfers, "no reply to 'STAT'", patience=0.5
+        "status-during-a-transfer", HasNoStatusDuringTransfers, "no reply to 'STAT'", patience=2.0
     ),
     Defect("noop-during-a-transfer", ForgetsNOOP, "'NOOP' was answered by '500 What?'"),
     Defect("quit-during-a-download", QuitsAtOnce, "QUIT cut the download"),
@@ -188,6 +188,6 @@ DEFECTS = [
     ),
     Defect(
         *("control-connection-that-ends-in-a-download", SendsForever, "nothing happened"),
-        patience=0.5,
+        patience=2.0,
     ),
 ]

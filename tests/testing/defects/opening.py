@@ -125,7 +125,7 @@ DEFECTS = [
     Defect("connection-a-while-after-the-command", Impatient, "1.3 s after the command"),
     Defect("first-reply-before-the-connection", SaysItLate, "stalls", Outcome.WARNING),
     Defect(
-        "commands-between-passive-and-connection", Blocks, "no reply to 'PWD'", patience=0.3
+        "commands-between-passive-and-connection", Blocks, "no reply to 'PWD'", patience=1.0
     ),
     Defect(
         "data-connection-ended-before-the-command",

@@ -120,10 +120,10 @@ DEFECTS = [
         Outcome.FAIL if _may_listen_below_1024() else Outcome.WARNING,
     ),
     Defect("passive-ports-cannot-be-guessed", Counts, "the next port was +1"),
-    Defect("passive-ports-are-given-back", KeepsPorts, "the passive port is open", patience=0.4),
+    Defect("passive-ports-are-given-back", KeepsPorts, "the passive port is open", patience=1.0),
     Defect("passive-ports-are-not-used-up", HasFewPorts, "425 No port"),
     Defect("passive-and-quit", KeepsPorts, "open after QUIT"),
     Defect("passive-and-quit", saying("QUIT", "200 Bye."), "'QUIT' was answered by '200 Bye.'"),
-    Defect("nobody-connects", SaysThatAllWentWell, "answered by '226 Fine.'", patience=0.3),
-    Defect("nobody-connects", SaysThatNobodyCame, "'425 Nobody came.'", patience=0.3),
+    Defect("nobody-connects", SaysThatAllWentWell, "answered by '226 Fine.'"),
+    Defect("nobody-connects", SaysThatNobodyCame, "'425 Nobody came.'"),
 ]

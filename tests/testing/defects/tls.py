@@ -156,7 +156,7 @@ DEFECTS = [
         *("protection-commands", saying("PROT", "200 Fine.", instead_of="503"), "without PBSZ"),
         *(Outcome.WARNING,),
     ),
-    Row("protection-taken-back", StaysPrivate, "nothing comes in clear", patience=0.4),
+    Row("protection-taken-back", StaysPrivate, "nothing comes in clear", patience=1.0),
     Row("auth-twice", saying("AUTH", "200 Fine.", instead_of="504"), "answered by '200 Fine.'"),
     Row("login-before-tls", KeepsTheLogin, "good in TLS: PWD was answered by '257"),
     Row("commands-injected-before-tls", KeepsClearText, "b'NOOP\\r\\n' was sent in clear"),
