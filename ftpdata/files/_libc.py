@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["file_system", "libc", "rename_to_new", "reserve"]
+__all__ = ["file_system", "libc", "may_write", "rename_to_new", "reserve"]
 
 _STATFS_SIZE = 256
 """Bytes: more than a ``struct statfs`` has. Its first word is the kind of file system."""
@@ -45,6 +45,8 @@ class _Library:
         # glibc has the one with 64 bits on every machine under this name, and musl under the other.
         self.fallocate: Any = getattr(library, "fallocate64", None) or library.fallocate
         self.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+        self.faccessat: Any = library.faccessat
+        self.faccessat.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
         # It has no prototype on purpose: to check and convert its arguments takes as long as the
         # call itself, and `ftpdata.files._status` passes what is right already.
         self.statx: Callable[..., int] | None = getattr(library, "statx", None)
@@ -99,7 +101,39 @@ def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:
     os.unlink(old, dir_fd=dir_fd)
 
 
-_AT_FDCWD = -100
+_AT_FDCWD, _AT_EACCESS = -100, 0x200
+
+_KNOWS_EFFECTIVE = os.access in os.supports_effective_ids
+
+_NOT_ALLOWED = frozenset({
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP,
+    errno.ENAMETOOLONG, errno.ETXTBSY,
+})
+"""What is wrong with a name, or with who asks; the rest is wrong with the system."""
+
+
+def may_write(path: bytes, dir_fd: int | None) -> bool:
+    """Whether a file may be written, or files be made in a directory; False where there is none.
+
+    Args:
+        path: Its name.
+        dir_fd: Directory that a relative name starts from.
+
+    Raises:
+        OSError: The system failed. `os.access` does not tell that from a refusal.
+    """
+
+    if sys.platform == "linux":
+        here = _AT_FDCWD if dir_fd is None else dir_fd
+        if libc().faccessat(here, path, os.W_OK, _AT_EACCESS) == 0:
+            return True
+        code = libc().errno()
+        if code in _NOT_ALLOWED:
+            return False
+        if code not in _NOT_KNOWN:
+            raise OSError(code, os.strerror(code))
+
+    return os.access(path, os.W_OK, dir_fd=dir_fd, effective_ids=_KNOWS_EFFECTIVE)
 
 
 def reserve(fd: int, start: int, size: int) -> None:

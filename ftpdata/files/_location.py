@@ -7,6 +7,7 @@ import stat
 
 from ..errors import FileUnavailable
 from ._descriptors import let_go
+from ._libc import may_write
 from ._names import FilePath
 from ._part_rules import temporary_name
 
@@ -19,8 +20,6 @@ WRITE = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # A link is not followed, a FIFO that was put there just now not waited for.
 _WRITE_NAMED = WRITE | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WRITE_NEW = WRITE | getattr(os, "O_NOFOLLOW", 0) | os.O_CREAT | os.O_EXCL
-
-_KNOWS_EFFECTIVE = os.access in os.supports_effective_ids
 
 _LOOKS = 100
 """How often a name is looked at again because another file has it by now."""
@@ -110,7 +109,7 @@ class Location:
         return bool(directory.st_mode & stat.S_ISVTX) and directory.st_uid != os.geteuid()
 
     def _may_write(self, name: bytes) -> bool:
-        return os.access(name, os.W_OK, dir_fd=self.dir_fd, effective_ids=_KNOWS_EFFECTIVE)
+        return may_write(name, self.dir_fd)
 
     # Names
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftpdata.errors import FileUnavailable
-from ftpdata.files import _location
+from ftpdata.errors import FileUnavailable, LocalError
+from ftpdata.files import _libc, _location
 from ftpdata.files.target import FileTarget
 from tests.harness.seams import Seams
 
@@ -45,6 +47,28 @@ async def test_a_file_that_is_taken_away_while_it_is_looked_at(
     await target.commit(b"new")
     assert looked
     assert path.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells why access says no")
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOMEM])
+async def test_a_failure_to_look_is_no_refusal(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """What is wrong with the system is not said to be wrong with the name."""
+
+    class Library:
+        def faccessat(self, *_: object) -> int:
+            return -1
+
+        def errno(self) -> int:
+            return code
+
+    monkeypatch.setattr(_libc, "libc", Library)
+    path = served_directory / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(LocalError) as caught:
+        await FileTarget.open(path)
+    assert caught.value.reply_code == 451
 
 
 async def test_a_file_that_changes_all_the_time(

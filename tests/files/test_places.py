@@ -205,7 +205,8 @@ async def test_a_system_that_gives_a_second_name_instead(
         renameat2 = None if why == "no such function" else staticmethod(lambda *_: -1)
 
         def __init__(self) -> None:
-            self.fstatfs = _libc._Library().fstatfs
+            library = _libc._Library()
+            self.fstatfs, self.faccessat = library.fstatfs, library.faccessat
 
         def errno(self) -> int:
             return errno.EINVAL

@@ -27,6 +27,7 @@ from ftpdata.files import (
     source,
     target,
 )
+from ftpdata.files._libc import may_write
 from tests.harness.waiting import until
 
 __all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]
@@ -50,22 +51,38 @@ _FILES = (
 
 
 class Seams:
-    """Replaces functions of `os`, only in some modules; by default in those of files."""
+    """Replaces functions of `os`, only in some modules; by default in those of files.
+
+    ``access`` stands for `ftpdata.files._libc.may_write`, in the module of locations.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
         modules = modules or _FILES
         self._below: Any = vars(modules[0])["os"]
         self._calls = _Calls(self._below)
+        self._may_write: Callable[..., Any]
         for module in modules:
             monkeypatch.setattr(module, "os", self._calls)
+        # Not of `os`, which does not tell a refusal from a failure.
+        self._may_write = may_write
+        if _location in modules:
+            monkeypatch.setattr(_location, "may_write", self._call_may_write)
+
+    def _call_may_write(self, *arguments: Any) -> Any:
+        return self._may_write(*arguments)
 
     def replace(self, name: str, wrapper: Callable[..., Any]) -> None:
         """Call ``wrapper(original, *args, **kwargs)`` instead of ``os.name``."""
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return wrapper(getattr(self._below, name), *args, **kwargs)
+        original: Any = may_write if name == "access" else getattr(self._below, name)
 
-        setattr(self._calls, name, call)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return wrapper(original, *args, **kwargs)
+
+        if name == "access":
+            self._may_write = call
+        else:
+            setattr(self._calls, name, call)
 
     def fail(self, name: str, k: int, code: int = errno.EIO) -> list[int]:
         """Let the k-th call fail; return a list that has an item once it has failed."""
