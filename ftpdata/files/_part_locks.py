@@ -145,8 +145,9 @@ def _take_lock(fd: int) -> bool:
     except OSError as error:
         if error.errno in _IS_HELD:
             raise LockHeld(key_of(os.fstat(fd))) from None
-        # The file system has no locks.
-        return False
+        # A part was locked when it was made. Nobody knows now whether another writes to it, and
+        # it must not be taken for none: its rest would be written into the old file.
+        raise
 
     return True
 
