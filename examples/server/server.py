@@ -39,8 +39,18 @@ ACCEPT_RETRY = 0.1
 QUIET = 60.0
 """Seconds between two lines of the log that say so."""
 
-_NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_LOST_IN_THE_QUEUE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
+_LATER = frozenset({
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EACCES,
+    errno.ENOSPC,
+})
+"""What passes: there are no descriptors, no memory or no watches (epoll_ctl(2)) left, or somebody
+forbids it for now (a firewall, a security module)."""
+
+_LOST_IN_THE_QUEUE = frozenset({
+    errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENETDOWN,
+    errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT,
+})
+"""What becomes of a connection that waits, not of the listener (accept(2), "Error handling")."""
 
 
 class Server:
@@ -159,15 +169,14 @@ class Server:
         while True:
             # The event loop's sock_accept would lose a connection if it were cancelled at the
             # moment when that has come.
-            await anyio.wait_readable(listener)
             try:
+                await anyio.wait_readable(listener)
                 sock, _ = listener.accept()
-                sock.setblocking(False)
             except BlockingIOError:
                 # It has left again, or another process has taken it.
                 continue
             except OSError as error:
-                if error.errno in _NO_RESOURCES:
+                if error.errno in _LATER:
                     self._say_now_and_then(f"cannot accept: {error.strerror}")
                     await anyio.sleep(ACCEPT_RETRY)
                 elif error.errno not in _LOST_IN_THE_QUEUE:
@@ -184,31 +193,39 @@ class Server:
             logger.warning("%s", warning)
 
     async def _serve(self, sock: socket.socket) -> None:
-        with sock:
-            try:
-                prepare_socket(sock)
-                local = _local_address(sock)
-                peer = _unmapped(str(sock.getpeername()[0]))
-            except OSError:
-                # It was reset before it was looked at.
+        try:
+            await self._serve_on(sock)
+        finally:
+            # One whose close fails is closed all the same, and is no reason to leave the others.
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    async def _serve_on(self, sock: socket.socket) -> None:
+        try:
+            sock.setblocking(False)
+            prepare_socket(sock)
+            local = _local_address(sock)
+            peer = _unmapped(str(sock.getpeername()[0]))
+        except OSError:
+            # It was reset before it was looked at.
+            return
+
+        # The scope of a link-local address says on which side of it we are, not who it is.
+        peer = peer.partition("%")[0]
+        if len(self._sessions) + self._arriving >= self._settings.max_sessions:
+            self._refuse(sock, peer, "Too many sessions.")
+            return
+
+        reached = None
+        if self._settings.trusted_proxies is not None:
+            header = await self._header(sock, peer, self._settings.trusted_proxies)
+            if header is None:
                 return
+            if header.source is not None and header.destination is not None:
+                # Else it is the proxy itself, which looks whether we are there.
+                peer, reached = header.source.host, header.destination.host
 
-            # The scope of a link-local address says on which side of it we are, not who it is.
-            peer = peer.partition("%")[0]
-            if len(self._sessions) + self._arriving >= self._settings.max_sessions:
-                self._refuse(sock, peer, "Too many sessions.")
-                return
-
-            reached = None
-            if self._settings.trusted_proxies is not None:
-                header = await self._header(sock, peer, self._settings.trusted_proxies)
-                if header is None:
-                    return
-                if header.source is not None and header.destination is not None:
-                    # Else it is the proxy itself, which looks whether we are there.
-                    peer, reached = header.source.host, header.destination.host
-
-            await self._greet(sock, Addresses(local, peer, reached))
+        await self._greet(sock, Addresses(local, peer, reached))
 
     async def _header(
         self, sock: socket.socket, peer: str, proxies: TrustedProxies

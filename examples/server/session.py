@@ -303,13 +303,19 @@ class Session:
                 await self._expect_tls()
 
             loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: self._control, self._sock)
+            try:
+                await loop.connect_accepted_socket(lambda: self._control, self._sock)
+            except OSError as error:
+                self.log("the connection cannot be used: %s", error.strerror)
+                return
             if not self.protection.is_to_switch or await self._switch():
                 await self._serve()
         finally:
-            await self.data.close_all()
-            await self._control.aclose()
-            self.log("left")
+            try:
+                await self.data.close_all()
+            finally:
+                await self._control.aclose()
+                self.log("left")
 
     async def _expect_tls(self) -> None:
         """Let TLS begin with the connection."""

@@ -20,6 +20,7 @@ from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.session import Session
 from examples.server.settings import Settings
+from examples.server.transfer import DataChannel
 from ftpdata.testing import sweep
 from tests.server.client import PATIENCE, Client, Data, Serving, names, serving
 
@@ -144,7 +145,9 @@ async def test_control_connection_waits_for_no_more_data(served_directory: Path)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ECONNABORTED])
+@pytest.mark.parametrize(
+    "number", [errno.EMFILE, errno.ECONNABORTED, errno.EPERM, errno.EHOSTUNREACH]
+)
 async def test_accept_that_fails_is_tried_again(
     number: int, served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,48 @@ async def test_accept_that_fails_is_tried_again(
     async with serving(served_directory) as server, server.connected() as client:
         assert await client.code("NOOP") == 200
     assert not failures
+
+
+async def test_a_listener_that_cannot_be_watched_is_tried_again(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system may have no watch left for a moment (epoll_ctl(2))."""
+
+    monkeypatch.setattr("examples.server.server.ACCEPT_RETRY", 0.01)
+    failures = [errno.ENOSPC, errno.ENOMEM]
+    wait_readable = anyio.wait_readable
+
+    async def failing(sock: socket.socket) -> None:
+        if failures:
+            raise OSError(failures.pop(), "no")
+        await wait_readable(sock)
+
+    monkeypatch.setattr(anyio, "wait_readable", failing)
+    async with serving(served_directory) as server, server.connected() as client:
+        assert await client.code("NOOP") == 200
+    assert not failures
+
+
+async def test_what_cannot_be_closed_ends_that_session_only(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its control connection is closed in any case, and the next client is served."""
+
+    async def fail(_: DataChannel) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    async with serving(served_directory) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(DataChannel, "close_all", fail)
+            async with server.connected() as client:
+                (session,) = server.server._sessions
+                assert await client.code("QUIT") == 221
+                assert await client.is_closed()
+                await server.all_left()
+        assert session._control._transport is None
+        async with server.connected() as another:
+            assert await another.code("NOOP") == 200
+    assert "the session failed" in caplog.text
 
 
 async def test_bug_in_one_session_ends_no_other(
