@@ -80,7 +80,11 @@ class HangupWatch:
     def _watch(self, fd: int) -> None:
         if self._epoll is None:
             self._epoll = select.epoll()
-            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._notify)
+            try:
+                asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._notify)
+            except OSError:
+                self._close()
+                raise
         try:
             self._epoll.register(fd, select.EPOLLET)
         except FileExistsError:
@@ -95,7 +99,9 @@ class HangupWatch:
         epoll, self._epoll = self._epoll, None
         assert epoll is not None
         asyncio.get_running_loop().remove_reader(epoll.fileno())
-        epoll.close()
+        # One whose close fails is closed all the same.
+        with contextlib.suppress(OSError):
+            epoll.close()
 
     def _notify(self) -> None:
         epoll = self._epoll

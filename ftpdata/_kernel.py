@@ -29,6 +29,7 @@ __all__ = [
     "acknowledged_bytes",
     "acknowledged_on",
     "carries_as_is",
+    "close_socket",
     "describe_tls",
     "duplicate_socket",
     "has_close_notify",
@@ -151,7 +152,18 @@ def reset_socket(sock: socket.socket) -> None:
     """Close a socket so that its peer sees a reset, and takes no file for complete."""
 
     reset_socket_on_close(sock)
-    sock.close()
+    close_socket(sock)
+
+
+def close_socket(sock: socket.socket) -> None:
+    """Close a socket.
+
+    One whose close fails is closed all the same (close(2)). Nobody could do anything about it, and
+    where it happens there is more to close.
+    """
+
+    with contextlib.suppress(OSError):
+        sock.close()
 
 
 def acknowledge_at_once(sock: socket.socket) -> None:
@@ -362,13 +374,25 @@ def look_at(sock: socket.socket) -> Callable[[], bool]:
 
     poll = select.poll()
     poll.register(sock, select.POLLIN)
-    return lambda: bool(poll.poll(0))
+
+    def look() -> bool:
+        try:
+            return bool(poll.poll(0))
+        except OSError:
+            # Who accepts is told the same, or finds out.
+            return True
+
+    return look
 
 
 def watch_readable(
     loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], object]
 ) -> bool:
-    """Watch a socket; return whether the event loop can (asyncio's on Windows cannot)."""
+    """Watch a socket; return whether the event loop can.
+
+    asyncio's on Windows cannot, and none can where the system has no memory or no watch left
+    (epoll_ctl(2)): who cannot be told looks now and then.
+    """
 
     return _watch(loop.add_reader, sock, callback)
 
@@ -387,8 +411,8 @@ def _watch(
     try:
         # Pass its number: for a socket asyncio would make a description that it does not use.
         add(sock.fileno(), callback)
-    except NotImplementedError:
-        # This is asyncio's proactor event loop, as on Windows.
+    except (NotImplementedError, OSError):
+        # The first is what asyncio's proactor event loop says, as on Windows.
         return False
 
     return True

@@ -10,6 +10,7 @@ import socket
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -181,3 +182,20 @@ async def test_a_connection_works_where_it_cannot_be_watched(
             await dtp.finish()
             assert await received == b"data"
     assert HangupWatch.of(asyncio.get_running_loop())._epoll is None
+
+
+async def test_no_epoll_is_left_that_the_loop_cannot_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else nobody would close it, and whoever comes next would not be told of anything."""
+
+    def no_watch(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no watch left")
+
+    watch = HangupWatch()
+    before = descriptors()
+    loop = SimpleNamespace(add_reader=no_watch, remove_reader=lambda _: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "get_running_loop", lambda: loop)
+        watch.add(0, gc.enable)
+    assert descriptors() == before

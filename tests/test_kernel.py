@@ -392,12 +392,44 @@ def test_a_look_at_a_listener(has_poll: bool, monkeypatch: pytest.MonkeyPatch) -
                 assert look()
 
 
+def test_a_look_that_fails_leaves_it_to_accept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """poll(2) may find no memory, like any other call."""
+
+    class Failing:
+        def register(self, *_: object) -> None:
+            """Take what is to be watched."""
+
+        def poll(self, _: int) -> None:
+            raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(select, "poll", Failing, raising=False)
+    with socket.socket() as sock:
+        assert kernel.look_at(sock)()
+
+
+@pytest.mark.parametrize("close", [kernel.close_socket, kernel.reset_socket])
+def test_a_close_that_fails_has_closed(close: Callable[[socket.socket], None]) -> None:
+    """Nobody can do anything about it: what is to be done after it is done."""
+
+    class Failing(socket.socket):
+        def close(self) -> None:
+            super().close()
+            raise OSError(errno.EIO, "input/output error")
+
+    sock = Failing()
+    close(sock)
+    assert sock.fileno() == -1
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOSPC, "no watch left")])
 @pytest.mark.parametrize("watch", [kernel.watch_readable, kernel.watch_writable])
-def test_a_loop_that_cannot_watch_says_so(watch: Callable[..., bool]) -> None:
-    """One such loop is asyncio's on Windows."""
+def test_a_loop_that_cannot_watch_says_so(
+    watch: Callable[..., bool], error: Exception
+) -> None:
+    """One such loop is asyncio's on Windows; any other may find no memory for a watch."""
 
     def refuse(*_: object) -> None:
-        raise NotImplementedError
+        raise error
 
     loop = SimpleNamespace(add_reader=refuse, add_writer=refuse)
     with socket.socket() as sock:

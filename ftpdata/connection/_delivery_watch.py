@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from .._kernel import duplicate_socket, sight_of
+from .._kernel import close_socket, duplicate_socket, sight_of
 from ._delivery import Delivery, Sight, Verdict
 
 __all__ = ["DeliveryWatch"]
@@ -136,5 +136,5 @@ class DeliveryWatch:
 
         self.rest()
         if self._kept_socket is not None:
-            self._kept_socket.close()
+            close_socket(self._kept_socket)
             self._kept_socket = None

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from datetime import datetime
 
 from .._checks import check_call, check_range, check_seconds
@@ -708,11 +709,20 @@ class DTP(asyncio.Protocol):
         else:
             wanted = self._ending is not None
         if wanted is not wire.is_reading:
-            wire.set_reading(wanted)
+            self._read_or_lose(lambda: wire.set_reading(wanted))
 
     def _pause_again(self) -> None:
         if self._fate.end is None:
-            self._wire.pause_again()
+            self._read_or_lose(self._wire.pause_again)
+
+    def _read_or_lose(self, change: Callable[[], None]) -> None:
+        """Change whether the transport reads; give up a connection that nobody can read from."""
+
+        try:
+            change()
+        except OSError as error:
+            # The event loop has no memory to watch it: asyncio's transport would never read again.
+            self.abort(End.LOST, cause=error)
 
     def _deliver_held(self) -> None:
         wire = self._wire

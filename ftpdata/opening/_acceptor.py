@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import attrs
 
-from .._kernel import look_at, reset_socket, watch_readable
+from .._kernel import close_socket, look_at, reset_socket, watch_readable
 from ..addresses import HostPort
 from ..observers._telling import tell
 from ..observers.contract import Observer
@@ -46,7 +46,12 @@ _LOST_IN_QUEUE = frozenset({
 })
 """What became of a connection that waited, not of the listener (accept(2), "Error handling")."""
 
-_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_LATER = frozenset({
+    errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EACCES,
+})
+"""What passes: there are no descriptors or no memory left, or somebody forbids it for now (a
+firewall, a security module). The connection still waits, and so does the listener."""
+
 
 @attrs.frozen
 class Arrival:
@@ -99,7 +104,7 @@ def bind_listener(
         # Two processes may both bind the port with SO_REUSEADDR; only one can listen on it.
         sock.listen(backlog)
     except BaseException:
-        sock.close()
+        close_socket(sock)
         raise
 
     return sock
@@ -247,7 +252,7 @@ class Acceptor:
         if self._watches:
             self._loop.remove_reader(listener.fileno())
 
-        listener.close()
+        close_socket(listener)
 
     # Private
 
@@ -281,7 +286,12 @@ class Acceptor:
             return False
 
         self.arrivals += 1
-        sock.setblocking(False)
+        try:
+            sock.setblocking(False)
+        except OSError as error:
+            self.refuse(sock, peername[0], f"it cannot be used: {error.strerror}")
+            return True
+
         if self._proxies is None:
             self._deliver(sock, Arrival(peername[0], self.arrivals, peername=peername))
         elif not self._proxies.trusts(peername[0]):
@@ -308,13 +318,13 @@ class Acceptor:
             self.refuse(sock, header.host, reason)
         elif parsed.source is None:
             # A health check of the proxy's own, or one who hides: nobody's connection.
-            sock.close()
+            close_socket(sock)
         else:
             source = parsed.source
             self._deliver(sock, Arrival(source.host, header.number, source))
 
     def _accept_failed(self, error: OSError) -> None:
-        if error.errno not in _NO_DESCRIPTORS:
+        if error.errno not in _LATER:
             self.close()
             self._fail(error)
             return

@@ -16,7 +16,14 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
-from .._kernel import acknowledged_on, reset_socket, sight_of, watch_readable, watch_writable
+from .._kernel import (
+    acknowledged_on,
+    close_socket,
+    reset_socket,
+    sight_of,
+    watch_readable,
+    watch_writable,
+)
 from ..addresses import HostPort
 from ..connection._delivery import Sight
 from ..connection._wire import peer_of
@@ -284,7 +291,7 @@ class Link:
         if not self.is_over:
             self.is_over = True
             # In TLS the peer's last word may be there.
-            close = self.sock.close if self.channel is None else self._leave
+            close = self.close if self.channel is None else self._leave
             asyncio.get_running_loop().call_soon(close)
 
     @property
@@ -328,7 +335,7 @@ class Link:
 
         # Before its number can be another's.
         self.watch_no_more()
-        self.sock.close()
+        close_socket(self.sock)
 
     # Private
 

@@ -28,6 +28,7 @@ from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, TransferAborted, error_for_end
+from ..files._descriptors import let_go
 from ..observers._telling import tell
 from ..observers.contract import Observer, Subject
 from ..outcome import End
@@ -474,12 +475,15 @@ def _reset_on_failure(sock: socket.socket) -> Iterator[None]:
     except BaseException:
         reset_socket(sock)
         if spare is not None:
-            reset_socket(socket.socket(fileno=spare))
-            spare = None
+            fd, spare = spare, None
+            try:
+                reset_socket(socket.socket(fileno=fd))
+            except OSError:
+                # Python has asked the system what it is.
+                let_go(fd)
         raise
     finally:
-        if spare is not None:
-            os.close(spare)
+        let_go(spare)
 
 
 async def link_of(endpoint: Endpoint) -> Link:

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable
 
 from .._checks import check_call, check_seconds
+from .._kernel import close_socket
 from ..addresses import HostPort, PeerPolicy, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PortsExhausted
@@ -119,7 +120,7 @@ async def listen_passive(
             observer=observer,
         )
     except BaseException as error:
-        listener.close()
+        close_socket(listener)
         if key is not None:
             _in_use.discard(key)
         if isinstance(error, OSError):
@@ -389,7 +390,7 @@ class PassiveListener:
                 sock, key, self._trusted_proxies, observer=self._observer, is_kept=True
             )
         except BaseException:
-            sock.close()
+            close_socket(sock)
             _in_use.discard(key)
             raise
 

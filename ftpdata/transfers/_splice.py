@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from .._kernel import close_socket
 from ..connection.protocol import DTP
 from ..contracts import UploadTarget
 from ..files._descriptors import let_go, write_all
@@ -138,7 +139,7 @@ class _Burst:
         with self._lock:
             sock, self._socket = self._socket, None
             if sock is not None:
-                sock.close()
+                close_socket(sock)
 
     def move(self, fd: int) -> int:
         """Write to a file; return how many bytes. Runs in a worker thread.

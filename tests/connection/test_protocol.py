@@ -366,6 +366,29 @@ async def test_a_peer_that_leaves_before_our_end_of_file_is_a_loss() -> None:
         await dtp.wait_closed()
 
 
+async def test_a_transport_that_cannot_read_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event loop may have no memory to watch a socket; nobody waits for what never comes."""
+
+    def fail(_: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    dtp, consumer = DTP(), RecordingConsumer()
+    transport = MemoryTransport(dtp)
+    monkeypatch.setattr(MemoryTransport, "resume_reading", fail)
+    waiter = dtp.register_consumer(consumer)
+    with pytest.raises(FTPDataError) as caught:
+        await waiter
+    assert caught.value.end is dtp.end is End.LOST
+    assert transport.was_aborted
+
+    # What some event loops do again by themselves is not for their exception handler.
+    other = DTP()
+    transport = MemoryTransport(other)
+    other._pause_again()
+    assert other.end is End.LOST
+    await asyncio.wait((other.closed,))
+
+
 async def test_the_bytes_are_counted_up_to_the_cut() -> None:
     """`bytes_received` and `bytes_sent` are what passed, also after the end."""
 

@@ -16,6 +16,8 @@ from ftpdata.addresses import HostPort
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import DataConnectionError, FTPDataError, QuotaExceeded, TransferAborted
+from ftpdata.files import _descriptors
+from ftpdata.opening import endpoint as endpoint_module
 from ftpdata.opening.active import connect_active
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint, link_of
 from ftpdata.opening.passive import PassiveEndpoint, PassiveListener, listen_passive
@@ -24,6 +26,7 @@ from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
 from ftpdata.tls.policy import DataTLS
 from ftpdata.transfers import send_stream
+from tests.harness.seams import Seams
 from tests.harness.waiting import turns, until
 
 from ..harness.connections import peer_task
@@ -371,6 +374,21 @@ async def test_a_factory_that_raises_leaves_no_socket() -> None:
         await AcceptedEndpoint(sock, dtp_factory=factory).open()
     assert sock.fileno() == -1
     peer.close()
+
+
+async def test_a_spare_descriptor_whose_close_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is as good as without it (uvloop's transports need one)."""
+
+    seams = Seams(monkeypatch, _descriptors, endpoint_module)
+    ours, peer = await tcp_pair()
+    failed = seams.fail("close", 1)
+    async with AcceptedEndpoint(ours) as endpoint:
+        dtp = await endpoint.open()
+    assert dtp.is_connected
+    assert bool(failed) is not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+    dtp.abort()
+    peer.close()
+    await turns()
 
 
 async def test_a_connection_reset_before_it_is_opened() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ftpdata.addresses import PeerPolicy
+from ftpdata.addresses import HostPort, PeerPolicy
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -36,7 +36,7 @@ from tests.benchmarks.theft import races
 from tests.harness.listeners import make_faulty
 from tests.harness.proxies import connect_from, free_ports
 from tests.harness.tls import server_certificate
-from tests.harness.waiting import turns
+from tests.harness.waiting import turns, until
 
 HOST = "127.0.0.1"
 
@@ -447,7 +447,9 @@ async def test_a_socket_that_cannot_listen() -> None:
 # Faults of accept
 
 
-@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+@pytest.mark.parametrize(
+    "error", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM, errno.EACCES]
+)
 async def test_without_descriptors_the_listener_rests_and_recovers(
     error: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +486,36 @@ async def test_a_connection_that_broke_in_the_queue_is_passed_over(error: int) -
     assert listener.accepts == 2
     dtp.abort()
     peer.close()
+    await turns()
+
+
+async def test_a_connection_that_cannot_be_used_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is reset, and the next one is taken."""
+
+    setblocking = socket.socket.setblocking
+    failed: list[socket.socket] = []
+
+    def failing(sock: socket.socket, flag: bool) -> None:
+        if sock.family == socket.AF_INET and not failed and sock.getsockname() == here:
+            failed.append(sock)
+            raise OSError(errno.ENOMEM, "no memory")
+        setblocking(sock, flag)
+
+    endpoint = await listen_passive(HOST, control_peer=HOST)
+    here = (HOST, endpoint.address.port)
+    monkeypatch.setattr(socket.socket, "setblocking", failing)
+    first = await connect(endpoint)
+    opening = asyncio.ensure_future(endpoint.open())
+    await until(lambda: bool(failed))
+    second = await connect(endpoint)
+    dtp = await opening
+    assert dtp.peer == HostPort(*second.getsockname()[:2])
+    assert await is_closed_by_peer(first)
+    dtp.abort()
+    first.close()
+    second.close()
     await turns()
 
 
