@@ -178,6 +178,18 @@ def attacks(session: nox.Session) -> None:
 
 
 @nox.session
+def torture(session: nox.Session) -> None:
+    """Let every call that may fail do so, one by one: ``nox -s torture -- --help``.
+
+    The tests run a sample of it, another one with each change of the sources. All of it takes an
+    hour; ``-- --scenario stor --loop uvloop`` takes a part of that.
+    """
+
+    _install(session, "test")
+    session.run("python", "-m", "tests.torture", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser and decoder: ``nox -s fuzz -- [SECONDS FOR EACH [HARNESS...]]``.
 
