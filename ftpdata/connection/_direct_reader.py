@@ -43,6 +43,8 @@ class DirectReader(asyncio.BufferedProtocol):
         self._intake = intake
         self._consumer: BufferedConsumer | None = None
         self._spare: memoryview | None = None
+        # Why the consumer has no memory for this read.
+        self._failure: Exception | None = None
         self.data_received = dtp.data_received
         # asyncio declares them as methods.
         for name in ("connection_lost", "eof_received", "pause_writing", "resume_writing"):
@@ -51,9 +53,14 @@ class DirectReader(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the consumer knows better
         """Return the consumer's memory if it wants data; otherwise spare memory."""
 
+        self._failure = None
         self._consumer = self._intake.find_memory()
         if self._consumer is not None:
-            return self._consumer.get_buffer()
+            try:
+                return self._consumer.get_buffer()
+            except Exception as error:  # noqa: BLE001 - whatever it was, it ends the transfer
+                # But not here: an event loop reads next, from a socket that is still open.
+                self._failure = error
 
         self._spare = memoryview(bytearray(SPARE_READ))
         return self._spare
@@ -62,6 +69,10 @@ class DirectReader(asyncio.BufferedProtocol):
         """Hand on the data that were read."""
 
         consumer = self._consumer
+        if self._failure is not None:
+            self._dtp.abort(End.CONSUMER_FAILED, cause=self._failure)
+            return
+
         if consumer is None:
             assert self._spare is not None
             self._dtp.data_received(bytes(self._spare[:nbytes]))

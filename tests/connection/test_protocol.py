@@ -46,7 +46,7 @@ from ftpdata.testing import (
     reset,
     send_then_cut,
 )
-from tests.harness.connections import receive_all
+from tests.harness.connections import connection, receive_all
 from tests.harness.dtps import RESET, WHOLE, only_linux, real, receiving
 from tests.harness.waiting import turns
 
@@ -473,6 +473,29 @@ async def test_an_error_that_knows_its_end_is_the_end(known: End | None, told: E
     assert caught.value is error
     assert error.end is dtp.end is told
     await turns()
+
+
+async def test_a_consumer_without_memory_ends_the_transfer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What it raises is no affair of the event loop's, and no byte is lost in silence."""
+
+    class NoMemory(RecordingConsumer):
+        def get_buffer(self) -> memoryview:
+            raise OSError(errno.ENOMEM, "no memory")
+
+        def buffer_updated(self, nbytes: int) -> None:
+            raise AssertionError
+
+    async with connection() as (dtp, peer):
+        await dtp.connected
+        waiter = dtp.register_consumer(NoMemory())
+        await asyncio.get_running_loop().sock_sendall(peer, b"data")
+        half_close(peer)
+        with pytest.raises(LocalError) as caught:
+            await waiter
+        assert caught.value.end is dtp.end is End.CONSUMER_FAILED
+    assert not caplog.records
 
 
 async def test_a_consumer_that_refuses_to_be_registered_ends_the_transfer() -> None:
