@@ -230,6 +230,7 @@ class Client:
             sock = self._protect(sock)
             move(sock)
         except TimeoutError:
+            sock.close()
             raise
         except OSError:
             # An ssl.SSLError is one: an end without a close_notify, too.

@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import ctypes
 import faulthandler
-import functools
 import gc
 import json
 import logging
@@ -46,7 +45,6 @@ from ftpdata import (
     listen_passive,
     relay,
 )
-from ftpdata.tls._channel import TLSChannel
 from tests.harness.loops import LOOP_FACTORIES
 from tests.torture.injection import Call, Fault
 
@@ -100,8 +98,6 @@ class _Failures:
         fault = cls.fault
         if fault is not None and fault.call == call and fault.nth == cls.calls[call]:
             cls.has_fired = True
-            if fault.error_name == "ENOMEM":
-                raise MemoryError
             raise ssl.SSLError(ssl.SSL_ERROR_SSL, "[SSL: INTERNAL_ERROR] internal error (torture)")
 
 
@@ -121,20 +117,6 @@ class _SSLObject(ssl.SSLObject):
     def unwrap(self) -> None:
         _Failures.check("SSL_shutdown")
         super().unwrap()
-
-
-def _fail_memory() -> None:
-    """Let the memory of a `TLSChannel` fail: the class of it cannot be replaced."""
-
-    for name, method in (("BIO_write", "feed"), ("BIO_read", "take")):
-        original = getattr(TLSChannel, method)
-
-        @functools.wraps(original)
-        def call(*arguments: Any, name: str = name, original: Any = original) -> Any:
-            _Failures.check(name)
-            return original(*arguments)
-
-        setattr(TLSChannel, method, call)
 
 
 # What the harness asks for
@@ -301,7 +283,6 @@ def main() -> None:
     threading.excepthook = lambda hook: _complain("thread", hook.exc_value, hook.thread)
     logging.basicConfig(level=logging.INFO, handlers=[_Complaints()])
     ssl.SSLContext.sslobject_class = _SSLObject
-    _fail_memory()
     with asyncio.Runner(loop_factory=LOOP_FACTORIES[options["loop"]]) as runner:
         runner.run(Subject(options).run())
 

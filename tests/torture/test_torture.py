@@ -23,7 +23,8 @@ pytestmark = pytest.mark.skipif(
     reason="needs Linux and a C compiler",
 )
 
-SCENARIO_SHARES, FAULT_SHARES = 4, 8
+SCENARIO_SHARES = 4
+FAULT_SHARES = {"preload": 8, "python": 2}
 """In how many commits, about, each scenario and each of its faults has its turn."""
 
 
@@ -53,6 +54,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compile_library(tmp_path_factory.mktemp("library"))
 
 
+# A client's: Python loses it if the peer is gone before it has a name.
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize(
     ("protects", "way"), [(False, "preload"), (True, "preload"), (True, "python")]
@@ -65,14 +68,15 @@ def test_a_sample_of_the_faults(
     if LOOP_FACTORIES[loop] is None:
         pytest.skip(f"no {loop} here")
     setup = Setup(loop, protects, way)
-    share = turn() // SCENARIO_SHARES % FAULT_SHARES
+    shares = FAULT_SHARES[way]
+    share = turn() // SCENARIO_SHARES % shares
     faults = 0
     for scenario in sampled(setup):
         work = tmp_path / scenario.name
         work.mkdir()
         torturer = Torturer(scenario, setup, work, library)
         try:
-            report = torturer.run(sample=(share, FAULT_SHARES))
+            report = torturer.run(sample=(share, shares))
         finally:
             torturer.close()
         assert not report.violations, "\n".join(map(str, report.violations))
