@@ -7,6 +7,7 @@ cost as much as if they still read.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import sys
 
@@ -18,13 +19,20 @@ def new_block(size: int) -> mmap.mmap:
 
     Args:
         size: Bytes, at least one.
+
+    Raises:
+        OSError: There is no memory (ENOMEM).
     """
 
-    if sys.platform == "win32":
-        return mmap.mmap(-1, size)
+    try:
+        if sys.platform == "win32":
+            return mmap.mmap(-1, size)
 
-    # A shared mapping would belong to a file system in memory, which is slower.
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # A shared mapping would belong to a file system in memory, which is slower.
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except BlockingIOError as error:
+        # Too much memory is locked (EAGAIN): nobody is to wait for what could be read.
+        raise OSError(errno.ENOMEM, error.strerror) from error
 
 
 def is_viewed(block: mmap.mmap) -> bool:

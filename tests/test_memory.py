@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import sys
 from pathlib import Path
@@ -29,6 +30,20 @@ def test_a_view_is_known() -> None:
     part.release()
     assert not is_viewed(block)
     assert block[:2] == b"ab"
+
+
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EAGAIN])
+def test_no_memory_is_nothing_to_wait_for(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EAGAIN of mmap(2) is no news of a socket or a file."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, "no")
+
+    monkeypatch.setattr("mmap.mmap", fail)
+    with pytest.raises(OSError, match="no") as caught:
+        new_block(5000)
+    assert caught.value.errno == errno.ENOMEM
+    assert not isinstance(caught.value, BlockingIOError)
 
 
 @linux_only
