@@ -67,6 +67,8 @@ class TLSChannel:
         self.acknowledged_before: int | None = None
         self.has_announced_end: bool = False
         self._failure: ssl.SSLError | None = None
+        # Data that could not be encrypted, or the announcement of the end.
+        self._has_lost_some = False
         # The tickets after a server's handshake, which wait for other bytes to be sent.
         self._tickets = b""
         # Bytes that were taken to be sent, not counting the announcement of the end.
@@ -119,10 +121,18 @@ class TLSChannel:
         return True
 
     def write(self, data: Buffer) -> None:
-        """Encrypt data, all of them."""
+        """Encrypt data, all of them.
+
+        Raises:
+            ssl.SSLError: They are lost, and the peer will never have everything.
+        """
 
         if data:
-            self.object.write(data)
+            try:
+                self.object.write(data)
+            except ssl.SSLError:
+                self._has_lost_some = True
+                raise
 
     def read_into(self, memory: memoryview) -> tuple[int, bool]:
         """Decrypt the bytes that were fed.
@@ -184,12 +194,19 @@ class TLSChannel:
         if acknowledged is None or self.acknowledged_before is None:
             return None
 
+        if self._has_lost_some:
+            # What could not be encrypted will never arrive.
+            return 1
+
         return max(0, self._taken - (acknowledged - self.acknowledged_before))
 
     def announce_end(self) -> bool:
         """Announce the end (close_notify); return whether the peer has announced its own.
 
         Data that were received but not read are dropped.
+
+        Raises:
+            ssl.SSLError: It cannot be announced, so that the peer takes what it has for cut.
         """
 
         # With unread data, OpenSSL would report an error, and read nothing after it.
@@ -197,18 +214,22 @@ class TLSChannel:
             while self.read_into(scratch.decrypted)[0]:
                 pass
 
-        if not self.has_announced_end:
-            if self._outgoing.pending:
-                self._taken += len(self._tickets) + self._outgoing.pending
-            self.has_announced_end = True
-
+        before, is_answered = self._outgoing.pending, True
         try:
             self.object.unwrap()
         except ssl.SSLError:
+            if not self.has_announced_end and self._outgoing.pending == before:
+                self._has_lost_some = True
+                raise
             # Whatever the peer has done, it has not announced its end.
-            return False
+            is_answered = False
 
-        return True
+        if not self.has_announced_end:
+            if before:
+                self._taken += len(self._tickets) + before
+            self.has_announced_end = True
+
+        return is_answered
 
     def leave(self) -> None:
         """Keep the session valid although its connection is gone."""

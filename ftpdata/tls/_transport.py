@@ -159,7 +159,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             return
 
         self._is_closing = True
-        is_answered = self.channel.announce_end()
+        try:
+            is_answered = self.channel.announce_end()
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+
         self._flush()
         if is_answered or self._has_ended:
             self._lower.close()

@@ -9,7 +9,9 @@ the point that they have reached: it handles waiting, deadlines and failures.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import ssl
 from typing import BinaryIO
 
 from .._kernel import RESET_ERRNOS, acknowledge_at_once
@@ -472,7 +474,9 @@ async def _take(
             if not has_ended:
                 continue
             if channel is not None:
-                channel.announce_end()
+                # The peer has announced its own end: it waits for nothing.
+                with contextlib.suppress(ssl.SSLError):
+                    channel.announce_end()
                 await _Sending(link, deadline).push_records(channel)
             return b"".join(pieces), True
 

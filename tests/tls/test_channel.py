@@ -277,3 +277,39 @@ def test_a_channel_of_any_context() -> None:
     assert server.read() == (b"data", False)
     client.leave()
     server.leave()
+
+
+class Failing:
+    """A TLS object that fails within OpenSSL, and has nothing to send for it."""
+
+    def __getattr__(self, name: str) -> object:
+        def fail(*_: object) -> None:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "internal error")
+
+        return fail
+
+
+def test_what_cannot_be_encrypted_never_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else the peer acknowledges: it has not got everything."""
+
+    server, _ = channels(TLS_1_3)
+    server.acknowledged_before = 0
+    server.write(CONTENT)
+    server.take()
+    assert server.undelivered(1 << 20) == 0
+    monkeypatch.setattr(server, "object", Failing())
+    with pytest.raises(ssl.SSLError):
+        server.write(CONTENT)
+    assert server.undelivered(1 << 20)
+
+
+def test_an_end_that_cannot_be_announced_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that gets an end of file without it takes what it has for cut."""
+
+    server, _ = channels(TLS_1_3)
+    server.acknowledged_before = 0
+    monkeypatch.setattr(server, "object", Failing())
+    with pytest.raises(ssl.SSLError):
+        server.announce_end()
+    assert not server.has_announced_end
+    assert server.undelivered(1 << 20)
