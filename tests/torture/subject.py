@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import gc
 import json
 import logging
@@ -101,22 +102,26 @@ class _Failures:
             raise ssl.SSLError(ssl.SSL_ERROR_SSL, "[SSL: INTERNAL_ERROR] internal error (torture)")
 
 
-class _SSLObject(ssl.SSLObject):
-    def do_handshake(self) -> None:
-        _Failures.check("do_handshake")
-        super().do_handshake()
+_CALLS = {
+    "do_handshake": "SSL_do_handshake",
+    "read": "SSL_read",
+    "write": "SSL_write",
+    "unwrap": "SSL_shutdown",
+}
 
-    def read(self, *arguments: Any) -> Any:
-        _Failures.check("SSL_read")
-        return super().read(*arguments)
 
-    def write(self, data: Any) -> int:
-        _Failures.check("SSL_write")
-        return super().write(data)
+def _watch_tls() -> None:
+    """Let each call of OpenSSL pass `_Failures`, whatever class of Python's makes it."""
 
-    def unwrap(self) -> None:
-        _Failures.check("SSL_shutdown")
-        super().unwrap()
+    for method, name in _CALLS.items():
+        original = getattr(ssl.SSLObject, method)
+
+        @functools.wraps(original)
+        def call(*arguments: Any, name: str = name, original: Any = original) -> Any:
+            _Failures.check(name)
+            return original(*arguments)
+
+        setattr(ssl.SSLObject, method, call)
 
 
 # What the harness asks for
@@ -282,7 +287,7 @@ def main() -> None:
     sys.unraisablehook = lambda hook: _complain("ignored", hook.exc_value, hook.object)
     threading.excepthook = lambda hook: _complain("thread", hook.exc_value, hook.thread)
     logging.basicConfig(level=logging.INFO, handlers=[_Complaints()])
-    ssl.SSLContext.sslobject_class = _SSLObject
+    _watch_tls()
     with asyncio.Runner(loop_factory=LOOP_FACTORIES[options["loop"]]) as runner:
         runner.run(Subject(options).run())
 
