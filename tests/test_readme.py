@@ -137,7 +137,7 @@ def test_every_logger_is_named() -> None:
     named = set(re.findall(r"`(ftpdata\.[a-z_.]+)`", README))
     used = {
         name
-        for folder in ("ftpdata", "examples")
+        for folder in ("ftpdata", "examples/server")
         for path in (ROOT / folder).rglob("*.py")
         for name in re.findall(r'getLogger\("(ftpdata[^"]*)"\)', path.read_text("utf-8"))
     }
