@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import re
 
 from ..client import Failure, Reply, ScriptedClient, ScriptedStream, Truncated
@@ -10,20 +11,25 @@ from ._frame import Trial
 
 __all__ = [
     "UNKNOWN",
+    "difference",
     "features",
-    "is_same",
     "last_names",
     "make_directory",
     "names_in",
     "offered",
+    "pattern",
     "quoted_path",
     "still_answers",
     "try_download",
     "try_upload",
+    "without_a_data_connection",
 ]
 
 UNKNOWN = (500, 502)
 """Replies to a command that the server does not have."""
+
+SOON = 3.0
+"""Seconds within which a transfer without a data connection is refused."""
 
 
 async def offered(trial: Trial, client: ScriptedClient, line: str | bytes) -> Reply:
@@ -120,7 +126,7 @@ def names_in(listed: bytes) -> list[bytes]:
     return sorted(name for name in names if name not in (b"", b".", b".."))
 
 
-def is_same(content: bytes | None, expected: bytes) -> str:
+def difference(content: bytes | None, expected: bytes) -> str:
     """Return how a content differs from what is expected; empty if it does not."""
 
     if content == expected:
@@ -139,3 +145,27 @@ def quoted_path(reply: Reply) -> str | None:
 
     found = re.search(r'"((?:[^"]|"")*)"', reply.text)
     return found[1].replace('""', '"') if found else None
+
+
+def pattern(size: int, seed: int = 0) -> bytes:
+    """Return bytes of which no two stretches look the same; always the same for a seed."""
+
+    return random.Random(seed).randbytes(size)  # noqa: S311 - no secret
+
+
+async def without_a_data_connection(trial: Trial, client: ScriptedClient, line: str) -> None:
+    """Say a transfer command without PORT or PASV before it, which has to be refused soon.
+
+    RFC 959 §3.2 has the server connect to the client's control port: nobody listens there.
+    """
+
+    client.stream.patience = min(client.stream.patience, SOON)
+    reply = None
+    try:
+        reply = await client.command(line)
+        if reply.kind == 1:
+            reply = await client.reply()
+    except Failure as error:
+        trial.warn(f"without a data connection: {error}")
+    else:
+        client.check(reply, 425, 426, 450, 451, 501, 503, 550, 553)

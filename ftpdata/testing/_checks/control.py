@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-@check("RFC 959 §5.4: each command has its reply, in order; RFC 3659 §2 uses it")
+@check("RFC 1123 §4.1.2.10: one read may bring several; RFC 959 §5.4: each has its reply")
 async def pipelined_commands(trial: Trial) -> None:
     """Commands that come in one segment are all carried out, in order, with one reply each."""
 
@@ -47,7 +47,7 @@ async def pipelined_commands(trial: Trial) -> None:
         await still_answers(client)
 
 
-@check("RFC 959 §5.3: a line ends with CRLF, not with a segment")
+@check("RFC 1123 §4.1.2.10: what is read at once need not end where a line does")
 async def commands_in_pieces(trial: Trial) -> None:
     """A command is whole when its CRLF has come, in however many segments."""
 
@@ -64,7 +64,7 @@ async def commands_in_pieces(trial: Trial) -> None:
         await still_answers(client)
 
 
-@check("RFC 959 §5.3; proftpd 1.3.8 does not see the end of the line")
+@check("RFC 1123 §4.1.2.10; proftpd 1.3.8 does not see the end of the line")
 async def line_ends_in_pieces(trial: Trial) -> None:
     """A line ends where CR and LF come in two segments."""
 
@@ -77,12 +77,10 @@ async def line_ends_in_pieces(trial: Trial) -> None:
         await still_answers(client)
 
 
-async def _codes_to_the_last(
-    client: ScriptedClient, trial: Trial, first: Reply | None, number: int
-) -> list[int]:
-    codes = [] if first is None else [first.code]
-    while len(codes) < number:
-        codes.append((await client.reply()).code)
+async def _check_replies(trial: Trial, client: ScriptedClient) -> None:
+    """Read the replies to a transfer command, TYPE I and PWD, which came in one segment."""
+
+    codes = [(await client.reply()).code for _ in range(4)]
     # RFC 959 does not forbid that commands are answered while the transfer runs.
     finals = [code for code in codes if code // 100 == 2 and code not in (200, 257)]
     trial.require(
@@ -92,7 +90,6 @@ async def _codes_to_the_last(
     trial.require(
         codes.index(200) < codes.index(257), f"TYPE I and PWD were answered out of order: {codes}"
     )
-    return codes
 
 
 @check("RFC 959 §5.4; Twisted and libunftp mixed or held back the replies")
@@ -108,7 +105,7 @@ async def commands_behind_a_download(trial: Trial) -> None:
             await client.secure(data)
             received = await data.receive_all()
             await client.leave(data)
-        await _codes_to_the_last(client, trial, None, 4)
+        await _check_replies(trial, client)
         trial.require(received == content, f"{len(received)} of {len(content)} bytes came")
         await still_answers(client)
 
@@ -128,7 +125,7 @@ async def commands_behind_an_upload(trial: Trial) -> None:
             await data.end()
             if data.tls is not None:
                 await data.receive_all()
-        await _codes_to_the_last(client, trial, None, 4)
+        await _check_replies(trial, client)
         trial.require(await trial.content(client, name) == content, "the file is another one")
         await still_answers(client)
 
@@ -254,7 +251,7 @@ async def telnet_escapes_in_names(trial: Trial) -> None:
         made = await client.command(b"MKD y\xffz")
         if made.kind != 2:
             trial.not_offered(f"no byte 255 in names: '{made}'")
-        told = quoted_bytes(await _pwd_in(client, b"y\xffz"))
+        told = _quoted_bytes(await _pwd_in(client, b"y\xffz"))
         await client.expect(b"RMD y\xffz", 250)
         if told.endswith(b"/y\xff\xff\xff\xffz"):
             trial.warn("IAC IAC in a name is two bytes 255")
@@ -269,7 +266,7 @@ async def _pwd_in(client: ScriptedClient, name: bytes) -> Reply:
     return reply
 
 
-def quoted_bytes(reply: Reply) -> bytes:
+def _quoted_bytes(reply: Reply) -> bytes:
     """Return what stands between the quotation marks of a 257 reply, with 255 doubled again."""
 
     told = reply.text.partition('"')[2].rpartition('"')[0]

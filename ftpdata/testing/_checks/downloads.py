@@ -9,9 +9,16 @@ from pathlib import Path
 import anyio.to_thread
 
 from ..client import Reply, ScriptedStream, Truncated
-from ._asking import is_same, make_directory, offered, still_answers, try_download
+from ._asking import (
+    difference,
+    make_directory,
+    offered,
+    pattern,
+    still_answers,
+    try_download,
+    without_a_data_connection,
+)
 from ._frame import Trial, check
-from .uploads import pattern, without_a_data_connection
 
 __all__ = [
     "download_of_a_directory",
@@ -42,7 +49,7 @@ async def downloads_of_every_size(trial: Trial) -> None:
         for size in (0, 1, 1460, 8191, 8192, 8193, 65_535, 65_536, 1_048_577):
             name, content = trial.new_name(), pattern(size)
             await trial.put(client, name, content)
-            if why := is_same(await client.download(f"RETR {name}"), content):
+            if why := difference(await client.download(f"RETR {name}"), content):
                 trial.fail(f"RETR of {size} bytes: {why}")
 
 
@@ -161,7 +168,7 @@ async def file_that_grows(trial: Trial) -> None:
         await client.expect_reply(226, 250, 426, 451)
         grown = content + b"more" * 250_000
         if len(received) < LARGE or received != grown[: len(received)]:
-            trial.fail(f"of a file that grew: {is_same(received, grown)}")
+            trial.fail(f"of a file that grew: {difference(received, grown)}")
 
 
 def _append(path: Path) -> None:
@@ -193,7 +200,7 @@ async def file_that_is_replaced(trial: Trial) -> None:
         received += more
         last = await client.expect_reply(2, 426, 451)
         if last.kind == 2 and received != content:
-            trial.fail(f"old and new are mixed: {is_same(received, content)}")
+            trial.fail(f"old and new are mixed: {difference(received, content)}")
 
 
 @check("POSIX: an open file stays what it is")

@@ -9,7 +9,7 @@ import time
 
 import anyio.to_thread
 
-from ._asking import is_same, make_directory, offered, still_answers
+from ._asking import difference, make_directory, offered, still_answers
 from ._frame import Trial, check
 
 __all__ = [
@@ -125,7 +125,7 @@ async def renames(trial: Trial) -> None:
         await client.expect(f"RNFR {old}", 350)
         await client.expect(f"RNTO {new}", 250)
         trial.require(await trial.content(client, old) is None, "the old name is still there")
-        why = is_same(await trial.content(client, new), b"content")
+        why = difference(await trial.content(client, new), b"content")
         trial.require(not why, f"the file with the new name: {why}")
         directory = trial.new_name("")
         await make_directory(client, directory)

@@ -162,7 +162,7 @@ async def account_command(trial: Trial) -> None:
         await still_answers(client)
 
 
-@check("RFC 959 §5.3.1, RFC 1123 §4.1.2.13")
+@check("RFC 959 §5.3: upper and lower case are the same")
 async def case_of_commands(trial: Trial) -> None:
     """The case of a command, and of the letter of a type, makes no difference."""
 

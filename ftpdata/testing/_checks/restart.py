@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..client import Reply, ScriptedClient, ScriptedStream
-from ._asking import features, is_same, offered, try_download, try_upload
+from ._asking import difference, features, offered, pattern, try_download, try_upload
 from ._frame import Trial, check
-from .uploads import pattern
 
 __all__ = [
     "rest_and_appe",
@@ -75,7 +74,7 @@ async def rest_and_retr(trial: Trial) -> None:
     async with trial.client() as client:
         name = await _restartable(trial, client)
         for offset in (1, 500, len(CONTENT) - 1):
-            if why := is_same(await _retr(client, name, offset), CONTENT[offset:]):
+            if why := difference(await _retr(client, name, offset), CONTENT[offset:]):
                 trial.fail(f"RETR of {len(CONTENT)} bytes after REST {offset}: {why}")
 
 
@@ -85,7 +84,7 @@ async def rest_zero(trial: Trial) -> None:
 
     async with trial.client() as client:
         name = await _restartable(trial, client)
-        why = is_same(await _retr(client, name, 5, 0), CONTENT)
+        why = difference(await _retr(client, name, 5, 0), CONTENT)
         trial.require(not why, f"RETR after REST 5 and REST 0: {why}")
 
 
@@ -96,12 +95,12 @@ async def rest_is_for_one_transfer(trial: Trial) -> None:
     async with trial.client() as client:
         name = await _restartable(trial, client)
         await _retr(client, name, 5)
-        why = is_same(await client.download(f"RETR {name}"), CONTENT)
+        why = difference(await client.download(f"RETR {name}"), CONTENT)
         trial.require(not why, f"the second RETR after REST 5: {why}")
         await _retr(client, name, 5)
         upload = trial.new_name()
         await trial.put(client, upload, CONTENT)
-        why = is_same(await trial.content(client, upload), CONTENT)
+        why = difference(await trial.content(client, upload), CONTENT)
         trial.require(not why, f"STOR after REST 5 and RETR: {why}")
 
 
@@ -117,7 +116,7 @@ async def restart_after_a_failure(trial: Trial) -> None:
         content = await client.download(f"RETR {name}")
         if content == CONTENT[5:]:
             trial.warn("REST is kept when the transfer behind it is refused")
-        elif why := is_same(content, CONTENT):
+        elif why := difference(content, CONTENT):
             trial.fail(f"RETR after REST 5 and a RETR that was refused: {why}")
 
 
@@ -148,7 +147,7 @@ async def rest_beyond_the_end(trial: Trial) -> None:
                 trial.fail(f"beyond the end, {len(content)} bytes came, and '{last}'")
             if last.kind == 2:
                 trial.warn(f"RETR from beyond the end is an empty file: '{last}'")
-        why = is_same(await client.download(f"RETR {name}"), CONTENT)
+        why = difference(await client.download(f"RETR {name}"), CONTENT)
         trial.require(not why, f"the RETR behind it: {why}")
 
 
@@ -208,7 +207,7 @@ async def rest_and_stor(trial: Trial) -> None:
             left = await trial.content(client, name)
             trial.require(left == whole[:60_000], f"'{reply}', and the file has changed")
             trial.not_offered(f"uploads cannot be resumed: '{reply}'")
-        why = is_same(await trial.content(client, name), whole)
+        why = difference(await trial.content(client, name), whole)
         trial.require(not why, f"100,000 bytes, resumed at 60,000: {why}")
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import re
 import socket
 
 import anyio.to_thread
 
-from ..client import Failure, Reply, ScriptedClient, ScriptedStream
-from ._asking import is_same, make_directory, offered, try_download, try_upload
+from ..client import Reply, ScriptedClient, ScriptedStream
+from ._asking import (
+    difference,
+    make_directory,
+    offered,
+    pattern,
+    try_download,
+    try_upload,
+    without_a_data_connection,
+)
 from ._frame import Trial, check
 
 __all__ = [
@@ -34,9 +41,6 @@ __all__ = [
 APPENDERS = 6
 BLOCK = 1000
 
-SOON = 3.0
-"""Seconds within which a transfer without a data connection is refused."""
-
 LOCKED = 1.0
 """Seconds after which a command seems to wait for a lock."""
 
@@ -44,12 +48,6 @@ FLIGHT = 512 * 1024
 """Bytes that the buffers of a connection do not hold, if that of the sender is small."""
 
 SMALL_BUFFER = 16 * 1024
-
-
-def pattern(size: int, seed: int = 0) -> bytes:
-    """Return bytes of which no two stretches look the same; always the same for a seed."""
-
-    return random.Random(seed).randbytes(size)  # noqa: S311 - no secret
 
 
 @check("RFC 959 §4.1.3")
@@ -61,7 +59,7 @@ async def uploads_of_every_size(trial: Trial) -> None:
         for size in (0, 1, 1460, 8191, 8192, 8193, 65_535, 65_536, 1_048_577):
             name, content = trial.new_name(), pattern(size)
             await trial.put(client, name, content)
-            if why := is_same(await trial.content(client, name), content):
+            if why := difference(await trial.content(client, name), content):
                 trial.fail(f"an upload of {size} bytes: {why}")
 
 
@@ -74,7 +72,7 @@ async def stor_of_a_shorter_file(trial: Trial) -> None:
         name = trial.new_name()
         await trial.put(client, name, pattern(100_000))
         await trial.put(client, name, b"short")
-        why = is_same(await trial.content(client, name), b"short")
+        why = difference(await trial.content(client, name), b"short")
         trial.require(not why, f"after STOR of 5 bytes over 100,000: {why}")
 
 
@@ -134,7 +132,7 @@ async def reset_upload_over_a_file(trial: Trial) -> None:
         if content is None or new.startswith(content):
             trial.warn("the old file is gone after an upload over it was reset")
         else:
-            trial.fail(f"old and new are mixed: {is_same(content, old)}")
+            trial.fail(f"old and new are mixed: {difference(content, old)}")
 
 
 @check("RFC 959 leaves it open; a file that others read while it is written is half a file")
@@ -155,7 +153,7 @@ async def stor_is_atomic(trial: Trial) -> None:
         client.check(await client.reply(), 2)
         if last is not None and last.kind == 2 and seen != old:
             trial.warn(f"while it is written, others see {len(seen)} of {len(new)} bytes")
-        if why := is_same(await trial.content(client, name), new):
+        if why := difference(await trial.content(client, name), new):
             trial.fail(f"the new file: {why}")
 
 
@@ -193,7 +191,7 @@ async def appe_command(trial: Trial) -> None:
             # A setting of proftpd, and its default.
             trial.not_offered(f"files cannot be appended to: '{second}'")
         client.check(second, 226, 250)
-        why = is_same(await trial.content(client, name), b"one two")
+        why = difference(await trial.content(client, name), b"one two")
         trial.require(not why, f"after APPE to a file of 3 bytes: {why}")
 
 
@@ -280,7 +278,7 @@ async def stou_command(trial: Trial) -> None:
             name = next(group for group in told.groups() if group)
             name = name.strip().rstrip(".")
             names.append(name)
-            if why := is_same(await _fetch(client, name), content):
+            if why := difference(await _fetch(client, name), content):
                 trial.fail(f"the file {name} that STOU tells: {why}")
         trial.require(names[0] != names[1], f"STOU used the name {names[0]} twice")
 
@@ -364,24 +362,6 @@ async def upload_without_permission(trial: Trial) -> None:
             )
             trial.not_offered("the server may write everywhere")
         client.check(reply, 553, 550, 450, 451, 452, 532)
-
-
-async def without_a_data_connection(trial: Trial, client: ScriptedClient, line: str) -> None:
-    """Say a transfer command without PORT or PASV before it, which has to be refused soon.
-
-    RFC 959 §3.2 has the server connect to the client's control port: nobody listens there.
-    """
-
-    client.stream.patience = min(client.stream.patience, SOON)
-    reply = None
-    try:
-        reply = await client.command(line)
-        if reply.kind == 1:
-            reply = await client.reply()
-    except Failure as error:
-        trial.warn(f"without a data connection: {error}")
-    else:
-        client.check(reply, 425, 426, 450, 451, 501, 503, 550, 553)
 
 
 @check("RFC 959 §5.4: 425; Twisted had 503; proftpd and pure-ftpd empty the file")
