@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftpdata.listing._names import NamePolicy
@@ -87,6 +87,7 @@ def _letters(entry: ListingEntry) -> str:
 
 @pytest.mark.parametrize("policy", NamePolicy)
 @pytest.mark.parametrize("kind", MAKERS)
+@settings(max_examples=40)  # for each of twelve formatters
 @given(tables=st.lists(tables(), max_size=3))
 def test_lines_of_a_table_are_those_of_its_entries(
     kind: str, policy: NamePolicy, tables: list[EntryTable]
