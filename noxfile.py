@@ -152,7 +152,7 @@ def interop(session: nox.Session) -> None:
     Their results must agree with the table in README.md; ``-- --write-table`` rewrites it.
     """
 
-    _install(session, "test")
+    _install(session, "test", "stores")
     session.run("pytest", "tests/interop", "-n", "auto", *session.posargs)
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-__all__ = ["finish_despite_cancellation", "give_up"]
+__all__ = ["finish_despite_cancellation", "give_up", "whole"]
 
 T = TypeVar("T")
 
@@ -57,7 +57,19 @@ async def give_up(task: asyncio.Task[T]) -> None:
     await finish_despite_cancellation(_outcome(task), None)
 
 
-async def _outcome(task: asyncio.Task[T]) -> None:
+async def whole(work: Awaitable[T]) -> T:
+    """Await something that must not be cancelled midway, and return its result.
+
+    Raises:
+        CancelledError: The task was cancelled meanwhile; the work was done first.
+    """
+
+    task = asyncio.ensure_future(work)
+    await finish_despite_cancellation(_outcome(task), None)
+    return task.result()
+
+
+async def _outcome(task: asyncio.Future[T]) -> None:
     await asyncio.wait((task,))
     if not task.cancelled():
         task.exception()

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.store import MemoryStore
 from prometheus_client import CollectorRegistry
 
 from ftpdata import addresses, codecs, connection, deadlines, listing, observers, opening, outcome
 from ftpdata import parameters as parameters_module
 from ftpdata.testing import RecordingConsumer
+from tests.harness.obstores import start_runtime
 from tests.harness.proxies import free_ports
 from tests.harness.tls import HOST_NAME, certificate_files, client_context, server_certificate
 
@@ -70,6 +72,21 @@ async def chunks() -> AsyncIterator[bytes]:
 
 async def nothing(*_: object) -> None:
     """Do nothing."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runtime() -> None:
+    """Let no test be the first to use obstore."""
+
+    start_runtime()
+
+
+def filled_store() -> MemoryStore:
+    """Return an object store that holds an object."""
+
+    store = MemoryStore()
+    store.put("x", b"content")
+    return store
 
 
 COUNTS = ("5", 1.5, True, -1)
@@ -366,6 +383,21 @@ ROWS: dict[str, Row] = {
     "listing.perm_letters": Row({"is_directory": True, "readable": True, "writable": True}),
     "listing.select_facts": Row({"argument": ""}, {"argument": (b"x",), "supported": ("size",)}),
     "listing.unescape_name": Row({"name": "x"}, {"name": (5, None)}),
+    # objectstore
+    "objectstore.ObjectTarget": Row(
+        lambda: {"store": MemoryStore(), "path": "x", "expected_size": 5, "part_size": 5},
+        {"path": (5, None), "expected_size": COUNTS, "part_size": (*COUNTS, 0)}
+        | {"concurrency": (*COUNTS, 0)},
+    ),
+    "objectstore.delete_object": Row(lambda: {"store": filled_store(), "path": "x"}),
+    "objectstore.object_chunks": Row(
+        lambda: {"store": filled_store(), "path": "x"},
+        {"offset": COUNTS, "length": COUNTS, "chunk_size": (*COUNTS, 0)},
+    ),
+    "objectstore.object_entries": Row(
+        lambda: {"store": filled_store()}, {"page_size": (*COUNTS, 0)}
+    ),
+    "objectstore.object_status": Row(lambda: {"store": filled_store(), "path": "x"}),
     # observers
     "observers.LoggingObserver": Row(),
     "observers.Observer": Row(),

@@ -1,0 +1,393 @@
+"""Object stores as the other end of transfers: S3, Google Cloud Storage, Azure, memory.
+
+Needs the package obstore: ``pip install ftpdata[objectstore]``. Its stores know where
+credentials come from (environment, files, instance metadata)::
+
+    from obstore.store import from_url
+
+    store = from_url("s3://bucket", endpoint="https://s3.example.org")
+    async with ObjectTarget(store, "camera/1.jpg") as target:
+        result = await receive_file(endpoint, target)
+    result = await send_stream(endpoint, object_chunks(store, "camera/1.jpg"))
+
+What object stores can and cannot do decides the rest. An upload appears whole, under its
+name, or not at all; what came of one that is cut cannot be gone on with, nor can
+an object be appended to. A download may begin anywhere, and never mixes two versions of
+an object. Directories are the parts of names up to a slash: an empty one does not exist.
+
+An await of obstore's that is cancelled midway may leave the parts of an upload in the store,
+which cost money and are seen by nobody. Here, each of them runs in a task of its own,
+which is waited for however often the transfer is cancelled; the time-outs of the store
+bound it. What a killed process leaves, a lifecycle rule of the bucket removes
+(``AbortIncompleteMultipartUpload`` on S3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+)
+
+from ._checks import check_range, check_type
+from ._tasks import whole
+from .errors import FileNameNotAllowed, FileUnavailable, FTPDataError, LocalError
+from .listing.entry import EntryType, ListingEntry, Permissions
+
+if TYPE_CHECKING:
+    from obstore import AsyncWritableFile, Attributes, ObjectMeta
+    from obstore.store import ObjectStore
+
+__all__ = [
+    "ObjectTarget",
+    "delete_object",
+    "object_chunks",
+    "object_entries",
+    "object_status",
+]
+
+T = TypeVar("T")
+
+PART_SIZE = 8 * 1024 * 1024
+"""Bytes of one part of an upload; what is not larger is sent at once."""
+
+MOST_PARTS = 10_000
+"""Parts of one upload, on S3."""
+
+CHUNK_SIZE = 256 * 1024
+"""Bytes that a download reads at a time."""
+
+PAGE_SIZE = 1000
+"""Entries that a listing has in memory."""
+
+_LAST = "\U0010ffff"
+"""Follows every other character in a name."""
+
+
+class ObjectTarget:
+    """An upload into an object store: an `ftpdata.contracts.UploadTarget`.
+
+    An asynchronous context manager, which discards what was neither committed nor
+    discarded. Up to a part of the upload is in memory for each of `concurrency`, and one more.
+
+    Args:
+        store: The store, of obstore's.
+        path: The name of the object, without a slash at its beginning.
+        expected_size: Bytes that are to come, if that is known (ALLO): the parts are so large
+            that there are never more than 10,000 of them.
+        part_size: Bytes of a part, at least.
+        concurrency: Parts that are sent at a time.
+        attributes: Of the object, such as ``{"Content-Type": "image/jpeg"}``.
+
+    Attributes:
+        path: As above.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        path: str,
+        *,
+        expected_size: int | None = None,
+        part_size: int = PART_SIZE,
+        concurrency: int = 1,
+        attributes: Attributes | None = None,
+    ) -> None:
+        _check_number("expected_size", expected_size, 0)
+        _check_number("part_size", part_size, 1)
+        _check_number("concurrency", concurrency, 1)
+        check_type("attributes", attributes, dict | None, "a dict")
+        _check_path(path)
+        self.path: str = path
+        least = -(-(expected_size or 0) // MOST_PARTS)
+        self._writer: AsyncWritableFile | None = obstore.open_writer_async(
+            store,
+            path,
+            buffer_size=max(part_size, least),
+            max_concurrency=concurrency,
+            attributes=attributes,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._writer is not None:
+            await self.discard()
+
+    async def write(self, data: bytes) -> None:
+        """Take bytes; return once the store has taken what is more than a part.
+
+        Raises:
+            FTPDataError: The store failed or refused. Carries the reply code.
+
+        Cancellation waits for the store.
+        """
+
+        writer = self._writer
+        if writer is None:
+            raise ValueError("this upload was committed or discarded already")
+
+        await _asked(writer.write(data))
+
+    async def commit(self) -> None:
+        """Give the object its name. Once, instead of `discard`.
+
+        Raises:
+            FTPDataError: The store failed or refused; nothing was published. Carries the
+                reply code.
+
+        Cancellation waits for the store: what it does is done.
+        """
+
+        writer = self._take()
+        try:
+            await _asked(writer.close())
+        except FTPDataError:
+            await self._abort(writer)
+            raise
+
+    async def discard(self) -> None:
+        """Remove what came. Once, instead of `commit`; does nothing after that."""
+
+        if self._writer is not None:
+            await self._abort(self._take())
+
+    def _take(self) -> AsyncWritableFile:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            raise ValueError("this upload was committed or discarded already")
+
+        return writer
+
+    @staticmethod
+    async def _abort(writer: AsyncWritableFile) -> None:
+        # A writer that is left with an exception removes its parts.
+        error = RuntimeError("the upload was discarded")
+        await _asked(writer.__aexit__(type(error), error, None))
+
+
+async def object_chunks(
+    store: ObjectStore,
+    path: str,
+    *,
+    offset: int = 0,
+    length: int | None = None,
+    etag: str | None = None,
+    chunk_size: int = CHUNK_SIZE,
+) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of an object, for `ftpdata.send_stream`.
+
+    Args:
+        store: The store.
+        path: The name of the object.
+        offset: Where to begin, in bytes (REST).
+        length: Bytes at most; None for up to the end.
+        etag: The version that is meant, as `object_status` tells it in
+            `ListingEntry.unique`; None for the one that is there. All bytes are of one version.
+        chunk_size: Bytes of each piece, at most twice that.
+
+    Raises:
+        FileUnavailable: There is no such object, or it may not be read. Reply 550.
+        LocalError: Another version has taken its place; or the store failed. Reply 451.
+    """
+
+    check_type("path", path, str, "the name of an object")
+    _check_number("offset", offset, 0)
+    _check_number("length", length, 0)
+    _check_number("chunk_size", chunk_size, 1)
+    check_type("etag", etag, str | None, "the tag of a version")
+    if length == 0:
+        return
+
+    options: dict[str, Any] = {}
+    if length is not None:
+        options["range"] = (offset, offset + length)
+    elif offset:
+        options["range"] = {"offset": offset}
+    if etag is not None:
+        options["if_match"] = etag
+    found = await _asked(obstore.get_async(store, path, options=options or None))  # type: ignore[arg-type]
+    stream = found.stream(min_chunk_size=chunk_size)
+    while True:
+        try:
+            piece = await _asked(anext(stream))
+        except StopAsyncIteration:
+            return
+        view = memoryview(piece)
+        # What a store sends at a time may be much more.
+        for start in range(0, len(view), 2 * chunk_size):
+            yield bytes(view[start : start + 2 * chunk_size])
+
+
+async def object_status(store: ObjectStore, path: str) -> ListingEntry:
+    """Return what is known of an object or a directory; the root is ``""``.
+
+    Args:
+        store: The store.
+        path: Its name.
+
+    Raises:
+        FileUnavailable: There is nothing of that name. Reply 550.
+        LocalError: The store failed. Reply 451.
+    """
+
+    check_type("path", path, str, "the name of an object")
+    name = path.rpartition("/")[2]
+    if path:
+        try:
+            return _entry(await _asked(obstore.head_async(store, path)), name)
+        except FileUnavailable:
+            async for page in _pages(store, path, None, 1):
+                if page:
+                    return _directory(name)
+            raise
+
+    return _directory(name)
+
+
+async def object_entries(
+    store: ObjectStore, path: str = "", *, page_size: int = PAGE_SIZE
+) -> AsyncIterator[list[ListingEntry]]:
+    """Yield the entries of a directory, in lists, for `ftpdata.send_listing`.
+
+    In the order of their names as bytes. Memory is bounded, however many there are. What is
+    in a directory of it is passed over with one question to the store for each such directory.
+
+    Args:
+        store: The store.
+        path: The directory; ``""`` is the root.
+        page_size: Entries of a list, at most.
+
+    Raises:
+        LocalError: The store failed. Reply 451.
+    """
+
+    check_type("path", path, str, "the name of a directory")
+    _check_number("page_size", page_size, 1)
+    prefix = f"{path}/" if path else ""
+    after: str | None = None
+    found: list[ListingEntry] = []
+    while True:
+        is_over = True
+        async for page in _pages(store, path, after, page_size):
+            directory = None
+            for meta in page:
+                name, slash, _ = meta["path"].removeprefix(prefix).partition("/")
+                if slash:
+                    directory = name
+                    break
+                found.append(_entry(meta, name))
+                if len(found) == page_size:
+                    yield found
+                    found = []
+            if directory is not None:
+                found.append(_directory(directory))
+                # All that is in it comes before this name.
+                after, is_over = f"{prefix}{directory}/{_LAST}", False
+                break
+        if is_over:
+            break
+        if len(found) >= page_size:
+            yield found
+            found = []
+
+    if found:
+        yield found
+
+
+async def delete_object(store: ObjectStore, path: str) -> None:
+    """Delete an object.
+
+    Raises:
+        FileUnavailable: There is no such object, or it may not be deleted. Reply 550.
+        LocalError: The store failed. Reply 451.
+    """
+
+    check_type("path", path, str, "the name of an object")
+    # Most stores say that what was not there was deleted.
+    await _asked(obstore.head_async(store, path))
+    await _asked(obstore.delete_async(store, path))
+
+
+# Private
+
+
+async def _pages(
+    store: ObjectStore, path: str, after: str | None, size: int
+) -> AsyncGenerator[list[ObjectMeta], None]:
+    stream = obstore.list(store, path or None, offset=after, chunk_size=size)
+    while True:
+        try:
+            yield list(await _asked(anext(stream)))
+        except StopAsyncIteration:
+            return
+
+
+def _entry(meta: ObjectMeta, name: str) -> ListingEntry:
+    return ListingEntry(
+        name=name,
+        size=meta["size"],
+        modified=meta["last_modified"],
+        unique=meta.get("e_tag"),
+    )
+
+
+def _directory(name: str) -> ListingEntry:
+    return ListingEntry(name=name, type=EntryType.DIRECTORY, permissions=Permissions(0o755))
+
+
+def _check_number(name: str, value: int | None, least: int) -> None:
+    if value is not None:
+        check_type(name, value, int, "a whole number")
+        check_range(name, value, least)
+
+
+def _check_path(path: str) -> None:
+    check_type("path", path, str, "the name of an object")
+    if not path or path.startswith("/") or path.endswith("/") or "//" in path:
+        raise FileNameNotAllowed(f"expected the name of an object, not {path!r:.60}")
+
+
+async def _asked(work: Awaitable[T]) -> T:
+    """Await an answer of the store to its end.
+
+    Raises:
+        FTPDataError: The store failed or refused. Carries the reply code.
+        StopAsyncIteration: Its iterator is over.
+    """
+
+    try:
+        return await whole(work)
+    except (BaseError, OSError) as error:
+        raise _error_for(error) from error
+
+
+def _error_for(error: Exception) -> FTPDataError:
+    # Its text has the name of the object, the bucket, and pages of the store's answer.
+    said = str(error).partition("\n")[0]
+    if isinstance(error, (FileNotFoundError, NotFoundError)):
+        return FileUnavailable(said, reply_text="no such file or directory")
+    if isinstance(error, PermissionDeniedError):
+        return FileUnavailable(said, reply_text="permission denied")
+    if isinstance(error, AlreadyExistsError):
+        return FileUnavailable(said, reply_text="the file exists")
+    if isinstance(error, InvalidPathError):
+        return FileNameNotAllowed(said, reply_text="no object can have that name")
+    if isinstance(error, PreconditionError):
+        return LocalError(said, reply_text="the file was replaced meanwhile")
+    return LocalError(said)
