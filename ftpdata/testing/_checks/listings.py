@@ -40,13 +40,13 @@ __all__ = [
     "what_is_not_there",
 ]
 
-MANY = 800
+MANY = 500
 """Entries of a large directory."""
 
 FEWER = 150
 """Entries of one that is made by commands."""
 
-VANISHING = 2000
+VANISHING = 1500
 """Files of a directory in which half of them vanish: more than fits into the buffers."""
 
 

@@ -31,7 +31,6 @@ __all__ = [
     "syst_command",
     "unknown_commands",
     "wrong_password",
-    "wrong_ports",
     "wrong_types",
 ]
 
@@ -295,20 +294,6 @@ async def wrong_types(trial: Trial) -> None:
     async with trial.client() as client:
         for line in ("TYPE X", "TYPE IX", "TYPE A X", "TYPE L 0", "STRU X", "MODE X"):
             await client.expect(line, 500, 501, 504)
-        await still_answers(client)
-
-
-@check("RFC 959 §5.4: 501; RFC 2428 §2: 522; Twisted took ports above 65535")
-async def wrong_ports(trial: Trial) -> None:
-    """PORT and EPRT with a port or address that cannot be are answered by 501 or 522."""
-
-    async with trial.client() as client:
-        for line in (
-            *("PORT 1,2,3", "PORT 127,0,0,1,256,1", "PORT a,b,c,d,e,f"),
-            *("EPRT |1|127.0.0.1|", "EPRT |1|127.0.0.1|66000|", "EPRT |9|127.0.0.1|5000|"),
-        ):
-            # RFC 2577 §3 has 504 for a port that is not allowed.
-            await client.expect(line, 500, 501, 502, 504, 522)
         await still_answers(client)
 
 

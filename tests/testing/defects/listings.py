@@ -180,7 +180,7 @@ DEFECTS = [
     Defect("list-with-options", TakesOptionsForPaths, "LIST -a was", Outcome.WARNING),
     Defect("list-with-options", ListsNothingForOptions, "does not show the directory"),
     Defect("line-ends-of-listings", EndsLinesItsOwnWay, "in TYPE A, LIST sent"),
-    Defect("listing-of-many", StopsEarly, "LIST shows 255 of 800 entries"),
+    Defect("listing-of-many", StopsEarly, "LIST shows 255 of 500 entries"),
     Defect("file-that-vanishes", LooksLate, "answered by '451"),
     Defect("dates-in-listings", ShowsTheHour, "seems to be of", Outcome.WARNING),
     Defect("dangling-links", FollowsLinks, "LIST beside such a link"),

@@ -75,13 +75,6 @@ class TakesEveryType(Session):
         await self.reply("200 Good.")
 
 
-class TakesEveryPort(Session):
-    """Takes every port."""
-
-    async def do_port(self, argument: str) -> None:
-        await self.reply("200 Good.")
-
-
 class ListsFeaturesFlush(Session):
     """Has no blank before a feature."""
 
@@ -120,7 +113,6 @@ DEFECTS = [
     Defect("quotation-marks-in-paths", QuotesOnce, "PWD was answered by"),
     Defect("commands-without-their-argument", RemovesWhereItIs, "RMD without an argument"),
     Defect("wrong-types", TakesEveryType, "'TYPE X' was answered by '200"),
-    Defect("wrong-ports", TakesEveryPort, "'PORT 1,2,3' was answered by '200"),
     Defect("feat-format", ListsFeaturesFlush, "is no blank and a feature"),
     Defect("features-that-are-listed", ListsTooMuch, "FEAT lists HASH"),
     Defect("opts-command", saying("OPTS", "200 Good.", instead_of="501"), "'200 Good.'"),
