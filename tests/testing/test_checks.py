@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ftpdata.testing import Outcome, Protection
-from ftpdata.testing._checks import endings
+from ftpdata.testing._checks import endings, strangers
 from ftpdata.testing._checks._frame import CHECKS
 from tests.testing.proofs import Defect, all_defects, try_check
 from tests.testing.scripted_server import Session
@@ -31,6 +31,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let slow checks take less time."""
 
     monkeypatch.setattr(endings, "_UNREAD", 0.5)
+    monkeypatch.setattr(strangers, "_NOBODY", 5.0)
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=str)

@@ -96,6 +96,15 @@ class SaysThatAllWentWell(Session):
         return "226 Fine." if line[:3] == "425" else line
 
 
+class WaitsForAnyTime(Session):
+    """Has no deadline for a data connection."""
+
+    patience = 60.0
+
+    async def leave(self) -> None:
+        self.close()
+
+
 def _may_listen_below_1024() -> bool:
     for port in range(1023, 1000, -1):
         try:
@@ -124,6 +133,7 @@ DEFECTS = [
     Defect("passive-ports-are-not-used-up", HasFewPorts, "425 No port"),
     Defect("passive-and-quit", KeepsPorts, "open after QUIT"),
     Defect("passive-and-quit", saying("QUIT", "200 Bye."), "'QUIT' was answered by '200 Bye.'"),
+    Defect("nobody-connects", WaitsForAnyTime, "nothing is said", Outcome.WARNING),
     Defect("nobody-connects", SaysThatAllWentWell, "answered by '226 Fine.'"),
     Defect("nobody-connects", SaysThatNobodyCame, "'425 Nobody came.'"),
 ]
