@@ -7,9 +7,17 @@ from typing import ClassVar
 
 import pytest
 
+from ftpdata.testing import Outcome
 from tests.interop.clients.base import Client
 from tests.interop.names import FORGED, NASTY, ODD, names_of_lines, shown
 from tests.interop.served import Site
+from tests.interop.server_table import (
+    MARKERS,
+    CheckedServer,
+    compare_servers,
+    format_servers,
+    merge,
+)
 from tests.interop.table import (
     BEGIN,
     END,
@@ -184,3 +192,75 @@ def test_a_forged_line_is_an_entry_too_many() -> None:
     assert names_of_lines([line + b" x", FORGED]) == [b" x", b"forged"]
     with pytest.raises(AssertionError):
         names_of_lines([line + b"x", b"rest of a name"])
+
+
+# Servers
+
+SOURCES = {"noop": "RFC 959 §4.1.3", "theft": "RFC 2577 §8"}
+GOOD = CheckedServer("good one", "1.2", dict.fromkeys(SOURCES, Outcome.PASS))
+BAD = CheckedServer("bad", "0", {"noop": Outcome.WARNING, "theft": Outcome.FAIL})
+
+
+def _servers(*servers: CheckedServer) -> str:
+    table = format_servers(SOURCES, servers)
+    return replace_section(f"a\n{MARKERS.begin}\n{MARKERS.end}\n", table, MARKERS)
+
+
+def test_table_of_servers_shows_each_check_with_its_source() -> None:
+    """The last row counts."""
+
+    rows = [line for line in _servers(GOOD, BAD).splitlines() if line.startswith("|")]
+    assert rows == [
+        "| check | source | good one 1.2 | bad 0 |",
+        "| --- | --- | --- | --- |",
+        "| noop | RFC 959 §4.1.3 | ✓ | ! |",
+        "| theft | RFC 2577 §8 | ✓ | ✗ |",
+        "| **all** |  | 2 ✓ 0 ! 0 ✗ 0 – | 0 ✓ 1 ! 1 ✗ 0 – |",
+    ]
+
+
+def test_table_of_servers_agrees_with_itself_in_any_version() -> None:
+    """A column that is missing here is no difference."""
+
+    text = _servers(GOOD, BAD)
+    newer = CheckedServer(GOOD.name, "2.0", GOOD.outcomes)
+    assert compare_servers(text, SOURCES, [newer]) == []
+    worse = CheckedServer(GOOD.name, "2.0", {**GOOD.outcomes, "theft": Outcome.FAIL})
+    assert compare_servers(text, SOURCES, [worse, BAD]) == [
+        "good one, theft: README.md has ✓, now ✗"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "servers", "why"),
+    [
+        ({**SOURCES, "new": "RFC 1"}, [GOOD], "other checks"),
+        ({"noop": SOURCES["noop"]}, [GOOD], "other checks"),
+        ({**SOURCES, "noop": "RFC 1"}, [GOOD], "other sources"),
+        (SOURCES, [CheckedServer("ugly", "1", GOOD.outcomes)], "no column for ugly"),
+    ],
+)
+def test_table_of_servers_must_have_all_checks(
+    sources: dict[str, str], servers: list[CheckedServer], why: str
+) -> None:
+    """Otherwise it is to be written anew."""
+
+    with pytest.raises(BadTable, match=why):
+        compare_servers(_servers(GOOD, BAD), sources, servers)
+
+
+def test_runs_of_a_server_are_merged_to_the_worst() -> None:
+    """What is not offered in one way may be offered in another."""
+
+    names = {"a", "b", "c", "d"}
+    merged = merge([
+        dict.fromkeys(names, Outcome.NOT_OFFERED),
+        {"a": Outcome.PASS, "b": Outcome.WARNING, "c": Outcome.PASS, "d": Outcome.NOT_OFFERED},
+        {"a": Outcome.PASS, "b": Outcome.PASS, "c": Outcome.FAIL, "d": Outcome.NOT_OFFERED},
+    ])
+    assert merged == {
+        "a": Outcome.PASS,
+        "b": Outcome.WARNING,
+        "c": Outcome.FAIL,
+        "d": Outcome.NOT_OFFERED,
+    }

@@ -77,6 +77,7 @@ class Link:
         self.sock = sock
         self.tls: ssl.SSLObject | None = None
         self.hello = b""
+        self.is_at_end = False
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
@@ -130,11 +131,14 @@ class Link:
                 await self._flush()
                 await self._fill()
             except ssl.SSLZeroReturnError:
+                self.is_at_end = True
                 return b""
             except ssl.SSLError as error:
                 raise Cut(f"TLS: {error}") from error
 
-        return await self._receive(limit)
+        data = await self._receive(limit)
+        self.is_at_end = not data
+        return data
 
     async def send(self, data: bytes) -> None:
         if self.tls is None:
@@ -153,12 +157,20 @@ class Link:
                 await self._flush()
 
     async def finish(self) -> None:
-        """Send the end of file; wait until the peer's system has it all."""
+        """Send the end of file; wait until the peer's system has it all, if it was sent anything.
+
+        A peer that has sent its own end needs nothing more, and may have gone.
+        """
 
         await self.send_close_notify()
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-            while self._unacknowledged():  # noqa: ASYNC110 - the kernel has no event for it
+        if not self.is_at_end:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                raise Cut(str(error)) from error
+            while self._unacknowledged():
+                if error_number := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise Cut(os.strerror(error_number))
                 await asyncio.sleep(0.001)
         self.close()
 
