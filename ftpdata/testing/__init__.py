@@ -28,6 +28,14 @@ test lets a connection fail in the middle of an upload, without a socket::
 
     asyncio.run(test_a_reset_upload_is_not_complete())
 
+This one checks a whole server, and shows what is wrong with it. From the command line,
+``python -m ftpdata.testing HOST PORT`` does the same::
+
+    async def test_my_server(host, port):
+        server = ServerUnderTest(host, port, "ann", "secret", writable="/")
+        for result in await check_server(server):
+            assert result.result is not Outcome.FAIL, f"{result.name}: {result.why}"
+
 The pieces:
 
 - `MemoryTransport` and `pair`: connections without sockets, whose network is the
