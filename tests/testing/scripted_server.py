@@ -113,6 +113,7 @@ class Link:
         try:
             return await asyncio.get_running_loop().sock_recv(self.sock, limit)
         except OSError as error:
+            self.is_at_end = True
             raise Cut(str(error)) from error
 
     async def _send_all(self, data: bytes) -> None:
@@ -159,11 +160,12 @@ class Link:
     async def finish(self) -> None:
         """Send the end of file; wait until the peer's system has it all, if it was sent anything.
 
-        A peer that has sent its own end needs nothing more, and may have gone.
+        A peer that has sent its own end needs nothing more, and may have gone. A defect may have
+        closed the connection before.
         """
 
         await self.send_close_notify()
-        if not self.is_at_end:
+        if not self.is_at_end and self.sock.fileno() >= 0:
             try:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError as error:
