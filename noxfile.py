@@ -181,8 +181,9 @@ def attacks(session: nox.Session) -> None:
 def torture(session: nox.Session) -> None:
     """Let every call that may fail do so, one by one: ``nox -s torture -- --help``.
 
-    The tests run a sample of it, another one with each change of the sources. All of it takes an
-    hour; ``-- --scenario stor --loop uvloop`` takes a part of that.
+    Then with few descriptors, and with little space on the disk. The tests run a sample of it,
+    another one with each change of the sources. All of it takes an hour; ``-- --scenario stor
+    --loop uvloop`` takes a part of that.
     """
 
     _install(session, "test")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
-import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.disks import can_mount, with_disk
 from tests.server.client import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -30,30 +29,12 @@ LARGEST = 400_000
 CLIENTS = 4
 ROUNDS = 40
 
-IN_A_DISK_OF_ITS_OWN = 'mount -t tmpfs -o size="$1" disk "$2" && shift 2 && exec "$@"'
-"""For sh, within a mount namespace that ends with it."""
-
-
-def can_mount() -> bool:
-    """Whether this user may mount a disk, in a namespace of its own."""
-
-    return (
-        shutil.which("unshare") is not None
-        and subprocess.run(
-            ["unshare", "--mount", "mount", "-t", "tmpfs", "disk", "/mnt"],
-            capture_output=True,
-            check=False,
-        ).returncode
-        == 0
-    )
-
-
 @contextlib.contextmanager
 def server(directory: Path) -> Iterator[int]:
     """Run the reference server on a disk of a mebibyte; give its port."""
 
     command = [
-        *("unshare", "--mount", "sh", "-c", IN_A_DISK_OF_ITS_OWN, "sh", str(DISK), str(directory)),
+        *with_disk(DISK, directory),
         *(sys.executable, "-m", "examples.server", str(directory), "--port", "0"),
         *("--user", "ann:secret", "--writable"),
     ]
@@ -136,7 +117,7 @@ class Client:
         return received.getvalue()
 
 
-@pytest.mark.skipif(os.name != "posix" or not can_mount(), reason="may not mount a disk here")
+@pytest.mark.skipif(not can_mount(), reason="may not mount a disk here")
 def test_a_full_disk_is_never_a_226(tmp_path: Path) -> None:
     """What was acknowledged is there, whole; what was not has left the old file as it was."""
 

@@ -13,7 +13,7 @@ from tests.torture.injection import Fault, compile_library
 from tests.torture.scenarios import SCENARIOS
 from tests.torture.torture import Report, Setup, Torturer
 
-WAYS = ("preload", "python")
+WAYS = ("preload", "python", "descriptors", "disk")
 LOOPS = ("asyncio", "uvloop")
 PROTECTIONS = ("clear", "tls")
 
@@ -24,7 +24,7 @@ def setups(options: argparse.Namespace) -> Iterator[Setup]:
     for way in options.way or WAYS:
         for loop in options.loop or LOOPS:
             for protection in options.protection or PROTECTIONS:
-                if way == "preload" or protection == "tls":
+                if way != "python" or protection == "tls":
                     yield Setup(loop, protection == "tls", way)
 
 
@@ -36,7 +36,11 @@ def main() -> int:
     parser.add_argument("--loop", action="append", choices=LOOPS)
     parser.add_argument("--protection", action="append", choices=PROTECTIONS)
     parser.add_argument(
-        "--way", action="append", choices=WAYS, help="system calls, or the calls of TLS"
+        "--way",
+        action="append",
+        choices=WAYS,
+        help="what fails: system calls, the calls of TLS, or what needs one of the last "
+        "descriptors, or of the last pages of the disk",
     )
     parser.add_argument("--sample", default="0/1", metavar="K/N", help="one of N shares")
     parser.add_argument("--seed", type=int, default=0, help="decides what is in which share")
@@ -55,6 +59,8 @@ def main() -> int:
         library = compile_library(work)
         for setup in setups(options):
             for name in options.scenario or SCENARIOS:
+                if setup.way == "disk" and not SCENARIOS[name].stores:
+                    continue
                 place = work / f"{name} {setup}"
                 place.mkdir()
                 torturer = Torturer(

@@ -258,6 +258,13 @@ FAILS(ssize_t, -1, readlinkat, (int at, const char *path, char *to, size_t size)
 FAILS(ssize_t, -1, getxattr, (const char *path, const char *name, void *to, size_t size),
       (path, name, to, size), -1)
 FAILS(ssize_t, -1, listxattr, (const char *path, char *to, size_t size), (path, to, size), -1)
+FAILS(ssize_t, -1, lgetxattr, (const char *path, const char *name, void *to, size_t size),
+      (path, name, to, size), -1)
+FAILS(ssize_t, -1, llistxattr, (const char *path, char *to, size_t size), (path, to, size), -1)
+INT(removexattr, (const char *path, const char *name), (path, name), -1)
+INT(lremovexattr, (const char *path, const char *name), (path, name), -1)
+INT(lsetxattr, (const char *path, const char *name, const void *from, size_t size, int flags),
+    (path, name, from, size, flags), -1)
 INT(setxattr, (const char *path, const char *name, const void *from, size_t size, int flags),
     (path, name, from, size, flags), -1)
 FAILS(DIR *, NULL, opendir, (const char *path), (path), -1)
@@ -319,6 +326,7 @@ FAILS(ssize_t, -1, fgetxattr, (int fd, const char *name, void *to, size_t size),
 FAILS(ssize_t, -1, flistxattr, (int fd, char *to, size_t size), (fd, to, size), fd)
 INT(fsetxattr, (int fd, const char *name, const void *from, size_t size, int flags),
     (fd, name, from, size, flags), fd)
+INT(fremovexattr, (int fd, const char *name), (fd, name), fd)
 INT(flock, (int fd, int how), (fd, how), fd)
 INT(dup, (int fd), (fd), fd)
 INT(dup2, (int fd, int to), (fd, to), fd)

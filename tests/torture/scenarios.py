@@ -211,7 +211,9 @@ class Client:
             if not seen.has_begun:
                 return
             # Replies are read from the system: what TLS holds is rarely a whole reply.
-            ready, _, _ = select.select([listener, self.sock], [], [], PATIENCE)
+            # Unless it came with the one before.
+            patience = 0 if b"\r\n" in self._buffer else PATIENCE
+            ready, _, _ = select.select([listener, self.sock], [], [], patience)
             if listener in ready:
                 sock = listener.accept()[0]
                 try:
@@ -318,6 +320,12 @@ class Scenario:
     prepare: Callable[[Client, Path], None] = lambda *_: None
     is_failure: bool = False
     may_leave_part: bool = False
+
+    @property
+    def stores(self) -> bool:
+        """Whether the client sends what is stored."""
+
+        return self.name.partition("-")[0] in ("stor", "appe", "resume")
 
     @property
     def is_download(self) -> bool:

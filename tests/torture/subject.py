@@ -158,6 +158,8 @@ class Subject:
             certificate=self._certificate,
             deadlines=DEADLINES,
             login_delay=0.0,
+            # asyncio's transport may not get the watch that it needs to read, and says nothing.
+            login_timeout=4.0,
             grace=1.0,
         )
         server = Server(store, settings)

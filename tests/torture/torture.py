@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import random
+import resource
 import select
 import socket
 import ssl
@@ -22,6 +24,7 @@ from typing import Any, Self
 
 import attrs
 
+from tests.harness.disks import with_disk
 from tests.harness.tls import authority_file, certificate_files
 from tests.torture.injection import Call, Fault, Injector, faults_of, read_descriptors
 from tests.torture.scenarios import (
@@ -56,6 +59,15 @@ NOT_ABOUT_THE_NAME = frozenset({
 GONE = frozenset({errno.ECONNRESET, errno.EPIPE})
 """What the system says of a peer that is gone."""
 
+NO_DESCRIPTORS = Call("descriptors", "system", "limit")
+DESCRIPTORS = 12
+"""No scenario opens more at one time."""
+
+NO_SPACE = Call("pages", "system", "disk")
+DISK, FILLER = 1 << 20, "filler"
+PAGES = 56
+"""Pages of 4 KiB that are left, from none to more than an upload needs."""
+
 OUTCOMES = ("success", "error", "control lost", "not reached")
 
 
@@ -70,7 +82,8 @@ class Setup:
     Attributes:
         loop: asyncio or uvloop.
         protects: Whether everything goes through TLS.
-        way: preload, for system calls; python, for the calls of TLS.
+        way: preload, for system calls; python, for the calls of TLS; descriptors and disk,
+            where the process has few of them, or little space.
     """
 
     loop: str
@@ -293,10 +306,12 @@ class Torturer:
         self._tell = tell
         self._scenario = scenario
         self._setup = setup
-        self._directory = work / "served"
+        self._mount_point = self._directory = work / "served"
         self._directory.mkdir()
-        make_files(self._directory)
-        self._names = self._list()
+        self._names: list[str] = []
+        if setup.way != "disk":
+            make_files(self._directory)
+            self._names = self._list()
         self._module = module
         self._injector: Injector | None = None
         self._preload: tuple[Path, Path] | None = None
@@ -336,10 +351,22 @@ class Torturer:
         options: dict[str, Any] = {"uploads": self._scenario.uploads}
         if self._scenario.opening == "pooled":
             options["ports"] = _free_ports()
+        has_disk = self._setup.way == "disk"
         subject = Subject(
-            self._setup, self._directory, options, preload=self._preload, module=self._module
+            self._setup,
+            self._mount_point,
+            options,
+            preload=self._preload,
+            prefix=tuple(with_disk(DISK, self._mount_point)) if has_disk else (),
+            module=self._module,
         )
         self._subject = subject
+        if has_disk:
+            # As that process sees it (proc(5)).
+            self._directory = Path(f"/proc/{subject.pid}/root{self._mount_point}")
+            make_files(self._directory)
+            (self._directory / FILLER).touch()
+            self._names = self._list()
         if self._injector is not None:
             self._injector.know_control_port(subject.port)
         self._threads = subject.threads()
@@ -391,11 +418,30 @@ class Torturer:
         assert not problems, problems
         return calls
 
+    def record_all(self) -> Counter[Call]:
+        """Do it once, and record every call from the first of the client to the last."""
+
+        assert self._injector is not None
+        self._injector.begin()
+        problems, _ = self._try(None, is_counted=False)
+        problems += self._leftovers().values()
+        assert not problems, problems
+        self._injector.end()
+        return self._injector.calls()
+
     def faults(self, calls: Counter[Call]) -> list[Fault]:
         """Return every fault of these calls."""
 
         if self._setup.way == "preload":
             return faults_of(calls)
+        if self._setup.way == "descriptors":
+            # Without any, a client that arrives waits until there is one.
+            fewest = int(self._scenario.opening == "arrival")
+            return [
+                Fault(NO_DESCRIPTORS, left, errno.EMFILE) for left in range(fewest, DESCRIPTORS)
+            ]
+        if self._setup.way == "disk":
+            return [Fault(NO_SPACE, left, errno.ENOSPC) for left in range(PAGES)]
 
         return [
             # OpenSSL has numbers of its own.
@@ -437,6 +483,13 @@ class Torturer:
                 return False, Counter()
             self._injector.end()
             return self._injector.has_fired, self._injector.calls()
+
+        if self._setup.way == "descriptors":
+            self._leave_descriptors(fault.nth if begin and fault is not None else None)
+            return True, Counter()
+        if self._setup.way == "disk":
+            self._leave_space(fault.nth if begin and fault is not None else None)
+            return True, Counter()
 
         if begin:
             self.subject.ask("ssl" if fault is None else f"ssl {fault}")
@@ -503,8 +556,36 @@ class Torturer:
                 return [*problems, f"tasks: {state['tasks']}"]
             time.sleep(0.001)
 
+    def _leave_descriptors(self, number: int | None) -> None:
+        """Let the process open this number of descriptors more; None for as many as ever."""
+
+        if self._subject is None or not self._subject.is_alive:
+            return
+        most = resource.prlimit(self._subject.pid, resource.RLIMIT_NOFILE)[1]
+        limit = most
+        if number is not None:
+            held = self._subject.descriptors()
+            free = (fd for fd in itertools.count() if fd not in held)
+            # The first that may not be opened.
+            limit = next(itertools.islice(free, number, None))
+        resource.prlimit(self._subject.pid, resource.RLIMIT_NOFILE, (limit, most))
+
+    def _leave_space(self, pages: int | None) -> None:
+        """Leave this number of pages of the disk; None for all that there are."""
+
+        if self._subject is None or not self._subject.is_alive:
+            return
+        with (self._directory / FILLER).open("wb") as filler:
+            if pages is not None:
+                status = os.statvfs(filler.fileno())
+                os.posix_fallocate(
+                    filler.fileno(), 0, max(1, (status.f_bavail - pages) * status.f_frsize)
+                )
+
     def _has_fired(self) -> bool:
         # That of TLS is only known when it is over.
+        if self._setup.way in ("descriptors", "disk"):
+            return True
         return self._injector is not None and self._injector.has_fired
 
     def _connect(self) -> Client:
