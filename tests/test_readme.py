@@ -17,6 +17,9 @@ import pytest
 
 from ftpdata import connect_active, listen_passive, receive_file
 from ftpdata.opening import PassiveEndpoint
+from ftpdata.testing._checks._frame import CHECKS
+from tests.interop.server_table import MARKERS
+from tests.interop.table import rows_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,6 +41,15 @@ def test_what_is_named_is_there(named: str) -> None:
     assert (ROOT / file).exists()
     if test:
         assert test in names_in(ROOT / file)
+
+
+def test_the_table_of_servers_has_every_check() -> None:
+    """In the order of the checks, with their sources; ``nox -s interop`` looks at the rest."""
+
+    rows = rows_of(README, MARKERS)[2:-1]
+    assert [(name, source) for name, source, *_ in rows] == [
+        (check.name, check.source) for check in CHECKS.values()
+    ]
 
 
 def test_each_promise_is_proved() -> None:
