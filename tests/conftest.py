@@ -68,6 +68,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--first-chain", type=int, default=0, help="the first of them")
     parser.addoption(
+        "--seeds", type=int, default=2, help="orders in which each session is shuffled"
+    )
+    parser.addoption("--first-seed", type=int, default=0, help="the first of them")
+    parser.addoption(
+        "--all-sweeps", action="store_true", help="cancel every session in every way"
+    )
+    parser.addoption(
         "--kills", type=int, default=20, help="how often a server is killed while it receives"
     )
 

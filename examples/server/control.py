@@ -95,6 +95,24 @@ class ControlConnection(asyncio.BufferedProtocol):
         # The step of TLS that is under way, which takes what comes.
         self._switch: Callable[[], None] | None = None
 
+    async def begin(self, sock: socket.socket) -> None:
+        """Take over a connection.
+
+        Args:
+            sock: A connected socket that does not block.
+
+        Raises:
+            OSError: It was lost meanwhile.
+        """
+
+        try:
+            await self._loop.connect_accepted_socket(lambda: self, sock)
+        except BaseException:
+            # Both loops close the transport that they have begun with, if this is cancelled; but
+            # uvloop does not tell, and what it is asked from then on is a RuntimeError.
+            self.connection_lost(None)
+            raise
+
     # Lines
 
     @property

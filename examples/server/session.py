@@ -302,9 +302,8 @@ class Session:
             if self.settings.implicit_tls:
                 await self._expect_tls()
 
-            loop = asyncio.get_running_loop()
             try:
-                await loop.connect_accepted_socket(lambda: self._control, self._sock)
+                await self._control.begin(self._sock)
             except OSError as error:
                 self.log("the connection cannot be used: %s", error.strerror)
                 return
