@@ -70,6 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--seeds", type=int, default=2, help="orders in which each session is shuffled"
     )
+    parser.addoption("--steps", type=int, default=5000, help="steps of random walks")
     parser.addoption("--first-seed", type=int, default=0, help="the first of them")
     parser.addoption(
         "--all-sweeps", action="store_true", help="cancel every session in every way"

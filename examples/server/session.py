@@ -310,6 +310,7 @@ class Session:
             if not self.protection.is_to_switch or await self._switch():
                 await self._serve()
         finally:
+            # Each of them, also if another cancellation meets the one before.
             try:
                 await self.data.close_all()
             finally:

@@ -170,23 +170,28 @@ class DataChannel:
                 is opened or closed.
         """
 
-        await self.aclose()
-        self._endpoint = endpoint
         if slot is not None:
             endpoint.on_release(slot.release)
+        try:
+            await self.aclose()
+        except BaseException:
+            # Cancelled: nobody else knows of it.
+            endpoint.abort()
+            raise
+        self._endpoint = endpoint
 
     async def aclose(self) -> None:
-        """Close what is prepared or kept, if anything is."""
+        """Close what is prepared or kept, if anything is: all of it, even if this is cancelled."""
 
         leaving, self._leaving = self._leaving, None
-        if leaving is not None:
-            await leaving.aclose()
         endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
-            await endpoint.aclose()
         kept, self._kept = self._kept, None
-        if kept is not None:
-            await _finish(kept)
+        async with contextlib.AsyncExitStack() as closing:
+            if kept is not None:
+                closing.push_async_callback(_finish, kept)
+            for prepared in (endpoint, leaving):
+                if prepared is not None:
+                    closing.push_async_callback(prepared.aclose)
 
     @property
     def has_all(self) -> bool:
@@ -271,5 +276,9 @@ class DataChannel:
 async def _finish(connection: ReusableConnection) -> None:
     """Close a connection whose files have all arrived."""
 
-    with anyio.CancelScope(shield=True), contextlib.suppress(FTPDataError):
-        await connection.finish(CLOSE_TIMEOUT)
+    try:
+        with anyio.CancelScope(shield=True), contextlib.suppress(FTPDataError):
+            await connection.finish(CLOSE_TIMEOUT)
+    finally:
+        # Only a cancellation leaves it open.
+        connection.dtp.abort()
