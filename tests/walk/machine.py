@@ -730,6 +730,8 @@ class Walk(RuleBasedStateMachine):
             self.running = None
             await self._connect_data()
             self.running = transfer
+        if self.listener is not None:
+            self.listener.close()
         if by_reset:
             self.client.stream.reset()
         else:
@@ -769,6 +771,9 @@ class Walk(RuleBasedStateMachine):
             self._close()
             self.grounds.run(self.grounds.leaks(self._descriptors, self._tasks))
             return
+        if not self.model.is_over and self.queue:
+            # An upload that waits would begin, and wait for its data to a deadline.
+            self._run(self._say("ABOR"))
         if not self.model.is_over:
             self._run(self._vanish(by_reset=True, is_whole=False))
         left = self.grounds.run(self.grounds.leaks(self._descriptors, self._tasks))
