@@ -191,6 +191,35 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
+def sweeps(session: nox.Session) -> None:
+    """Cancel whole sessions at every moment in every way, and shuffle them under 100 seeds."""
+
+    _install(session, "test")
+    options = session.posargs or ("--all-sweeps", "--seeds", "100")
+    session.run("pytest", "tests/sweeps", "-n", "auto", *options)
+
+
+@nox.session
+def walk(session: nox.Session) -> None:
+    """Walk at random through sessions: ``nox -s walk -- [STEPS]``, 100,000 by default.
+
+    ``--hypothesis-seed`` after the steps walks another way.
+    """
+
+    _install(session, "test")
+    steps, *options = session.posargs or ["100000"]
+    session.run("pytest", "tests/walk", "-n", "auto", "--steps", steps, *options)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Let clients work against a server for long: ``nox -s soak -- [MINUTES]``, 60 by default."""
+
+    _install(session, "test")
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser and decoder: ``nox -s fuzz -- [SECONDS FOR EACH [HARNESS...]]``.
 
