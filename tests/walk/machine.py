@@ -31,8 +31,8 @@ from hypothesis.stateful import (
 
 from examples.server.settings import Uploads
 from ftpdata.codecs import TransferEncoder, encoder_for
+from ftpdata.testing.cancellation import open_descriptors
 from ftpdata.testing.client import Failure, Reply, ScriptedClient, ScriptedStream, Truncated
-from ftpdata.testing.sweep import open_descriptors
 from tests.harness.leaks import hidden_files
 from tests.harness.tls import client_context, server_certificate
 from tests.server.client import Serving, serving
