@@ -35,10 +35,13 @@ class Bounds:
         objects: Objects that the garbage collector knows, likewise.
         threads: Threads at any moment: those of the store, of ftpdata's files and of anyio.
         descriptors: Descriptors that may be open besides those of the first moment.
+        moments: How many are compared at least: memory differs by some mebibytes from one to
+            the next, whatever the server does.
         seconds: For the server to give everything back once its clients are away.
     """
 
     warm_after: float = 0.25
+    moments: int = 12
     resident: int = 4 * MEBIBYTE
     objects: int = 2000
     threads: int = 48
@@ -49,7 +52,7 @@ class Bounds:
 LONG = 600.0
 """Seconds of a soak after which a quarter of it has warmed the server up."""
 
-SHORT = Bounds(resident=24 * MEBIBYTE)
+SHORT = Bounds(resident=24 * MEBIBYTE, moments=4)
 """What is allowed in less: the server is still warming up."""
 
 
@@ -117,6 +120,7 @@ class Soak:
         first = await self._rest()
         if first is not None:
             self.reports.append(first)
+        told = 0
         while not self._is_over(began + seconds):
             await self._work(min(period, max(0.1, began + seconds - time.monotonic())))
             report = await self._rest(first)
@@ -124,6 +128,9 @@ class Soak:
                 self.reports.append(report)
             self._compare()
             self._say(self._line(time.monotonic() - began))
+            for violation in self.violations[told:]:
+                self._say(f"           {violation}")
+            told = len(self.violations)
         return not self.violations
 
     def _is_over(self, end: float) -> bool:
@@ -197,7 +204,7 @@ class Soak:
         if self.reports and self.reports[-1].threads > self._bounds.threads:
             self.violations.append(f"{self.reports[-1].threads} threads")
         warm = self.reports[max(1, int(len(self.reports) * self._bounds.warm_after)) :]
-        if len(warm) < 4:
+        if len(warm) < self._bounds.moments:
             return
 
         quarter = len(warm) // 4
