@@ -1296,8 +1296,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="modes: a connection that is kept ends with PROT and PASV",
         module="examples/server/transfer.py",
-        check="            await _finish(kept)\n\n    @property\n    def has_all(",
-        instead="            self._kept = kept\n\n    @property\n    def has_all(",
+        check="                closing.push_async_callback(_finish, kept)\n",
+        instead="                self._kept = kept\n",
         tests="tests/server/test_modes.py::test_end_of_a_connection_that_was_kept"
         " tests/server/test_modes.py"
         "::test_connection_in_clear_is_not_kept_for_one_that_is_protected",
