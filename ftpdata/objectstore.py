@@ -24,6 +24,7 @@ bound it. What a killed process leaves, a lifecycle rule of the bucket removes
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -40,7 +41,15 @@ from obstore.exceptions import (
 
 from ._checks import check_range, check_type
 from ._tasks import whole
-from .errors import FileNameNotAllowed, FileUnavailable, FTPDataError, LocalError
+from .errors import (
+    BadArgument,
+    FileNameNotAllowed,
+    FileUnavailable,
+    FTPDataError,
+    LocalError,
+    error_for_peer,
+    in_words,
+)
 from .listing.entry import EntryType, ListingEntry, Permissions
 
 if TYPE_CHECKING:
@@ -154,18 +163,13 @@ class ObjectTarget:
         Cancellation waits for the store: what it does is done.
         """
 
-        writer = self._take()
-        try:
-            await _asked(writer.close())
-        except FTPDataError:
-            await self._abort(writer)
-            raise
+        await _asked(_close(self._take()))
 
     async def discard(self) -> None:
         """Remove what came. Once, instead of `commit`; does nothing after that."""
 
         if self._writer is not None:
-            await self._abort(self._take())
+            await _asked(_abort(self._take()))
 
     def _take(self) -> AsyncWritableFile:
         writer, self._writer = self._writer, None
@@ -173,12 +177,6 @@ class ObjectTarget:
             raise ValueError("this upload was committed or discarded already")
 
         return writer
-
-    @staticmethod
-    async def _abort(writer: AsyncWritableFile) -> None:
-        # A writer that is left with an exception removes its parts.
-        error = RuntimeError("the upload was discarded")
-        await _asked(writer.__aexit__(type(error), error, None))
 
 
 async def object_chunks(
@@ -203,10 +201,12 @@ async def object_chunks(
 
     Raises:
         FileUnavailable: There is no such object, or it may not be read. Reply 550.
+        FileNameNotAllowed: No object can have that name. Reply 553.
+        BadArgument: The offset is beyond the end. Reply 501.
         LocalError: Another version has taken its place; or the store failed. Reply 451.
     """
 
-    check_type("path", path, str, "the name of an object")
+    _check_path(path)
     _check_number("offset", offset, 0)
     _check_number("length", length, 0)
     _check_number("chunk_size", chunk_size, 1)
@@ -221,7 +221,13 @@ async def object_chunks(
         options["range"] = {"offset": offset}
     if etag is not None:
         options["if_match"] = etag
-    found = await _asked(obstore.get_async(store, path, options=options or None))  # type: ignore[arg-type]
+    try:
+        found = await _asked(obstore.get_async(store, path, options=options or None))  # type: ignore[arg-type]
+    except LocalError:
+        # Stores have no range that begins at the end. A client that has everything asks for it.
+        if "range" in options and await _is_at_end(store, path, offset, etag):
+            return
+        raise
     stream = found.stream(min_chunk_size=chunk_size)
     while True:
         try:
@@ -243,18 +249,20 @@ async def object_status(store: ObjectStore, path: str) -> ListingEntry:
 
     Raises:
         FileUnavailable: There is nothing of that name. Reply 550.
+        FileNameNotAllowed: Nothing can have that name. Reply 553.
         LocalError: The store failed. Reply 451.
     """
 
-    check_type("path", path, str, "the name of an object")
+    _check_path(path, may_be_root=True)
     name = path.rpartition("/")[2]
     if path:
         try:
             return _entry(await _asked(obstore.head_async(store, path)), name)
         except FileUnavailable:
-            async for page in _pages(store, path, None, 1):
-                if page:
-                    return _directory(name)
+            async with contextlib.aclosing(_pages(store, path, None, 1)) as pages:
+                async for page in pages:
+                    if page:
+                        return _directory(name)
             raise
 
     return _directory(name)
@@ -274,32 +282,39 @@ async def object_entries(
         page_size: Entries of a list, at most.
 
     Raises:
-        LocalError: The store failed. Reply 451.
+        FileNameNotAllowed: No directory can have that name. Reply 553.
+        LocalError: The store failed, or is of a kind that lists in no order. Reply 451.
     """
 
-    check_type("path", path, str, "the name of a directory")
+    _check_path(path, may_be_root=True)
     _check_number("page_size", page_size, 1)
     prefix = f"{path}/" if path else ""
     after: str | None = None
+    passed: str | None = None
     found: list[ListingEntry] = []
     while True:
         is_over = True
-        async for page in _pages(store, path, after, page_size):
-            directory = None
-            for meta in page:
-                name, slash, _ = meta["path"].removeprefix(prefix).partition("/")
-                if slash:
-                    directory = name
+        async with contextlib.aclosing(_pages(store, path, after, page_size)) as pages:
+            async for page in pages:
+                directory = None
+                for meta in page:
+                    name, slash, _ = meta["path"].removeprefix(prefix).partition("/")
+                    if slash and name == passed:
+                        # The name of what is in it begins with the last of all characters.
+                        continue
+                    if slash:
+                        directory = name
+                        break
+                    found.append(_entry(meta, name))
+                    if len(found) == page_size:
+                        yield found
+                        found = []
+                if directory is not None:
+                    found.append(_directory(directory))
+                    # What is in it comes before this name.
+                    after, is_over = f"{prefix}{directory}/{_LAST}", False
+                    passed = directory
                     break
-                found.append(_entry(meta, name))
-                if len(found) == page_size:
-                    yield found
-                    found = []
-            if directory is not None:
-                found.append(_directory(directory))
-                # All that is in it comes before this name.
-                after, is_over = f"{prefix}{directory}/{_LAST}", False
-                break
         if is_over:
             break
         if len(found) >= page_size:
@@ -315,10 +330,11 @@ async def delete_object(store: ObjectStore, path: str) -> None:
 
     Raises:
         FileUnavailable: There is no such object, or it may not be deleted. Reply 550.
+        FileNameNotAllowed: No object can have that name. Reply 553.
         LocalError: The store failed. Reply 451.
     """
 
-    check_type("path", path, str, "the name of an object")
+    _check_path(path)
     # Most stores say that what was not there was deleted.
     await _asked(obstore.head_async(store, path))
     await _asked(obstore.delete_async(store, path))
@@ -327,15 +343,59 @@ async def delete_object(store: ObjectStore, path: str) -> None:
 # Private
 
 
+async def _close(writer: AsyncWritableFile) -> None:
+    """Complete an upload, or remove its parts. Nothing cancels it, see `_asked`."""
+
+    try:
+        await writer.close()
+    except Exception as error:
+        try:
+            await _abort(writer)
+        except Exception as another:  # noqa: BLE001 - it does not conceal why the upload ended
+            error.add_note(f"its parts could not be removed: {in_words(repr, another)}")
+        raise
+
+
+async def _abort(writer: AsyncWritableFile) -> None:
+    # A writer that is left with an exception removes its parts.
+    error = RuntimeError("the upload was discarded")
+    await writer.__aexit__(type(error), error, None)
+
+
+async def _is_at_end(store: ObjectStore, path: str, offset: int, etag: str | None) -> bool:
+    """Return whether an object ends exactly at an offset.
+
+    Raises:
+        BadArgument: The offset is beyond its end. Reply 501.
+    """
+
+    meta = await _asked(obstore.head_async(store, path))
+    size = meta["size"]
+    if etag not in (None, meta.get("e_tag")):
+        return False
+    if offset > size:
+        raise error_for_peer(
+            BadArgument, f"offset {offset} is beyond the end of the object, {size}"
+        )
+    return offset == size
+
+
 async def _pages(
     store: ObjectStore, path: str, after: str | None, size: int
 ) -> AsyncGenerator[list[ObjectMeta], None]:
     stream = obstore.list(store, path or None, offset=after, chunk_size=size)
+    last = b""
     while True:
         try:
-            yield list(await _asked(anext(stream)))
+            page = list(await _asked(anext(stream)))
         except StopAsyncIteration:
             return
+        for meta in page:
+            name = meta["path"].encode()
+            if name < last:
+                raise LocalError("the store does not list objects in the order of their names")
+            last = name
+        yield page
 
 
 def _entry(meta: ObjectMeta, name: str) -> ListingEntry:
@@ -357,10 +417,18 @@ def _check_number(name: str, value: int | None, least: int) -> None:
         check_range(name, value, least)
 
 
-def _check_path(path: str) -> None:
+def _check_path(path: str, *, may_be_root: bool = False) -> None:
     check_type("path", path, str, "the name of an object")
-    if not path or path.startswith("/") or path.endswith("/") or "//" in path:
+    if may_be_root and not path:
+        return
+    has_bad_part = any(part in ("", ".", "..") for part in path.split("/"))
+    if has_bad_part or any(_is_never_in_a_name(character) for character in path):
         raise FileNameNotAllowed(f"expected the name of an object, not {path!r:.60}")
+
+
+def _is_never_in_a_name(character: str) -> bool:
+    # Control characters of ASCII, and what stands for bytes that are not UTF-8.
+    return character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff"
 
 
 async def _asked(work: Awaitable[T]) -> T:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from obstore.store import MemoryStore
+from obstore.store import LocalStore, MemoryStore
 
 from ftpdata import End, EntryType, FTPDataError, ListingEntry, receive_file, send_stream
 from ftpdata.errors import BadArgument, FileNameNotAllowed, FileUnavailable, LocalError
@@ -121,12 +124,42 @@ async def test_a_target_is_settled_once() -> None:
     assert content(store, "file") == b"x"
 
 
-@pytest.mark.parametrize("path", ["", "/x", "x/", "a//b"])
+@pytest.mark.parametrize(
+    "path", ["", "/x", "x/", "a//b", ".", "a/../b", "a\nb", "a\0", "\x7f", "\udc80"]
+)
 async def test_names_that_no_object_has(path: str) -> None:
-    """They are refused before anything is sent."""
+    """They are refused before anything is sent, whatever is asked about them."""
 
+    store = MemoryStore()
+    asked: list[Callable[[], Any]] = [
+        lambda: anext(object_chunks(store, path)),
+        lambda: delete_object(store, path),
+    ]
+    if path:
+        asked += [
+            lambda: object_status(store, path),
+            lambda: anext(aiter(object_entries(store, path))),
+        ]
     with pytest.raises(FileNameNotAllowed):
-        ObjectTarget(MemoryStore(), path)
+        ObjectTarget(store, path)
+    for ask in asked:
+        with pytest.raises(FileNameNotAllowed):
+            await ask()
+
+
+async def test_every_other_name_is_taken() -> None:
+    """Our check and that of obstore agree."""
+
+    for code in (*range(0x100), 0x2028, 0xFFFF, 0x10FFFF):
+        store, path = MemoryStore(), f"a{chr(code)}b"
+        try:
+            target = ObjectTarget(store, path)
+        except FileNameNotAllowed:
+            with pytest.raises(ValueError, match="parse"):
+                obstore.put(store, path, b"")
+        else:
+            await target.commit()
+            assert names(store) == [path]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +223,43 @@ async def test_a_cancelled_upload_waits_for_the_store() -> None:
     assert slow.calls == ["write", "written", "aborted"]
 
 
+class Failing:
+    """A writer that takes everything, and fails in the end."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.calls: list[str] = []
+
+    async def close(self) -> None:
+        """Fail, in time."""
+
+        self.calls.append("close")
+        await self.go.wait()
+        raise OSError("the store is gone")
+
+    async def __aexit__(self, *_: object) -> None:
+        self.calls.append("aborted")
+        raise OSError("and stays so")
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_an_upload_that_cannot_be_committed_leaves_no_parts(is_cancelled: bool) -> None:
+    """They are removed even if the transfer was cancelled meanwhile."""
+
+    target, failing = ObjectTarget(MemoryStore(), "file"), Failing()
+    target._writer = failing  # type: ignore[assignment]
+    work = asyncio.ensure_future(target.commit())
+    await asyncio.sleep(0)
+    if is_cancelled:
+        work.cancel()
+    failing.go.set()
+    with pytest.raises(asyncio.CancelledError if is_cancelled else LocalError) as caught:
+        await work
+    assert failing.calls == ["close", "aborted"]
+    if not is_cancelled:
+        assert str(caught.value) == "the store is gone"
+
+
 # Downloads
 
 
@@ -209,6 +279,33 @@ async def test_a_download_of_any_part(
         result = await send_stream(endpoint, chunks, offset=offset)
         assert await received == expected
     assert result.end is End.CLEAN
+
+
+@pytest.mark.parametrize(("data", "length"), [(b"12345", None), (b"12345", 3), (b"", 3)])
+async def test_a_download_that_begins_at_the_end_is_empty(
+    data: bytes, length: int | None
+) -> None:
+    """A client that has everything asks for the rest, too."""
+
+    store = MemoryStore()
+    obstore.put(store, "file", data)
+    etag = (await object_status(store, "file")).unique
+    chunks = object_chunks(store, "file", offset=len(data), length=length, etag=etag)
+    assert [piece async for piece in chunks] == []
+
+
+async def test_an_offset_beyond_the_end() -> None:
+    """It is the client's mistake, as for a file."""
+
+    store = MemoryStore()
+    obstore.put(store, "file", b"12345")
+    with pytest.raises(BadArgument, match="beyond the end of the object, 5") as caught:
+        await anext(object_chunks(store, "file", offset=6))
+    assert caught.value.reply_code == 501
+    etag = (await object_status(store, "file")).unique
+    obstore.put(store, "file", b"1")
+    with pytest.raises(LocalError):
+        await anext(object_chunks(store, "file", offset=1, etag=etag))
 
 
 async def test_pieces_are_of_a_bounded_size() -> None:
@@ -252,7 +349,9 @@ async def test_what_is_not_there() -> None:
 # Listings
 
 
-async def listed(store: MemoryStore, path: str = "", page_size: int = 3) -> list[ListingEntry]:
+async def listed(
+    store: LocalStore | MemoryStore, path: str = "", page_size: int = 3
+) -> list[ListingEntry]:
     """Return all entries of a directory."""
 
     found: list[ListingEntry] = []
@@ -287,13 +386,14 @@ async def test_a_directory_is_a_part_of_names() -> None:
 @settings(max_examples=100)
 @given(
     paths=st.sets(
-        st.lists(st.text("ab.-~é\U0001f600", min_size=1, max_size=3), min_size=1, max_size=3)
+        st.lists(st.text("ab.-~é\U0010ffff", min_size=1, max_size=3), min_size=1, max_size=3)
         .filter(lambda parts: not {".", ".."} & set(parts))
         .map("/".join),
         max_size=12,
     ),
     page_size=st.integers(1, 4),
 )
+@example(paths={"a/\U0010ffffb", "a/\U0010ffffc/d", "b"}, page_size=1)
 def test_every_entry_is_listed_once(paths: set[str], page_size: int) -> None:
     """Whatever the names and the size of pages."""
 
@@ -325,6 +425,33 @@ async def test_many_objects_are_passed_over_by_few_questions(
     monkeypatch.setattr(obstore, "list", count)
     assert [entry.name for entry in await listed(store, page_size=10)] == ["dir0", "dir1", "last"]
     assert asked == 3
+
+
+async def test_a_store_without_order_is_not_listed(tmp_path: Path) -> None:
+    """Some objects would be missing otherwise."""
+
+    store = LocalStore(tmp_path)
+    for number in range(100):
+        obstore.put(store, f"{number * 37 % 100}/file", b"")
+    with pytest.raises(LocalError, match="order"):
+        await listed(store)
+
+
+async def test_a_listing_leaves_no_generator_behind() -> None:
+    """What passes over directories is closed by its owner, not by the garbage collector."""
+
+    store = MemoryStore()
+    for number in range(10):
+        obstore.put(store, f"{number}/file", b"")
+    left: list[Any] = []
+    before = sys.get_asyncgen_hooks()
+    try:
+        sys.set_asyncgen_hooks(finalizer=left.append)
+        assert len(await listed(store)) == 10
+        await object_status(store, "1")
+    finally:
+        sys.set_asyncgen_hooks(*before)
+    assert left == []
 
 
 async def test_an_object_is_deleted() -> None:
