@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -171,10 +172,21 @@ async def _check(server: ServerUnderTest, only: Sequence[str], *, as_json: bool)
             }
             for result in results
         ]
-        print(json.dumps({"checks": checks}, indent=2))
+        _print(json.dumps({"checks": checks}, indent=2))
     else:
-        print(f"\n{summary(results)}, in {time.monotonic() - began:.1f} s")
+        _print(f"\n{summary(results)}, in {time.monotonic() - began:.1f} s")
     return int(any(result.result is Outcome.FAIL for result in results))
+
+
+def _print(text: str) -> None:
+    """Print; if nobody reads any more, be quiet from then on: what was checked still counts."""
+
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())
+        os.close(nobody)
 
 
 def summary(results: Sequence[CheckResult]) -> str:
@@ -207,15 +219,15 @@ class _Table:
             head, indent = f"{head.rstrip()}\n", 4
             head += " " * indent if why else ""
         lines = textwrap.wrap(why, self._width - indent, break_on_hyphens=False)
-        print((head + f"\n{' ' * indent}".join(lines)).rstrip(), flush=True)
+        _print((head + f"\n{' ' * indent}".join(lines)).rstrip())
 
 
 def _print_list() -> None:
     width = max(_NARROWEST, shutil.get_terminal_size((100, 24)).columns)
     for check in CHECKS.values():
         slow = ", slow" if check.is_slow else ""
-        print(f"{check.name} ({check.source}{slow})")
-        print(textwrap.fill(check.sentence, width, initial_indent="    ", subsequent_indent="    "))
+        _print(f"{check.name} ({check.source}{slow})")
+        _print(textwrap.indent(textwrap.fill(check.sentence, width - 4), "    "))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_a_server_is_checked(
     state.mkdir()
     with daemon.running(served, state, protection) as server:
         # What is late depends on what else this machine does. No server here takes its time.
-        patient = attrs.evolve(server, late=10.0, patience=5.0)
+        patient = attrs.evolve(server, late=10.0, patience=8.0)
         results = asyncio.run(check_server(patient, at_once=6))
         left = [path.name for path in served.rglob("*")]
 

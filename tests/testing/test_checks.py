@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 
-from ftpdata.testing import Outcome, Protection
+from ftpdata.testing import Outcome, Protection, ServerUnderTest, check_server
 from ftpdata.testing._checks import endings, strangers
 from ftpdata.testing._checks._frame import CHECKS
 from tests.testing.proofs import Defect, all_defects, try_check
-from tests.testing.scripted_server import Session
+from tests.testing.scripted_server import PASSWORD, USER, Session, scripted_server
 
 pytestmark = pytest.mark.asyncio_only("the checks are the same on every loop")
 
@@ -60,6 +62,14 @@ async def test_a_check_passes_a_server_without_a_defect(name: str, tmp_path: Pat
         if result.result is not Outcome.NOT_OFFERED:
             break
     assert result.result is Outcome.PASS, result
+
+
+async def test_nothing_is_written_without_permission(tmp_path: Path) -> None:
+    """Without a writable directory, the checks leave the server's files alone."""
+
+    async with scripted_server(tmp_path) as server:
+        await check_server(ServerUnderTest(server.host, server.port, USER, PASSWORD), at_once=8)
+    assert await anyio.to_thread.run_sync(os.listdir, tmp_path) == []
 
 
 def test_every_check_is_proved() -> None:

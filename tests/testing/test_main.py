@@ -189,6 +189,22 @@ def test_wrong_arguments_are_status_2(
     assert printed.out == ""
 
 
+def test_nobody_has_to_read_to_the_end() -> None:
+    """A closed pipe ends the output, without a complaint."""
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "ftpdata.testing", "--list"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
 def test_every_check_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """With its source."""
 

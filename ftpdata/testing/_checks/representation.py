@@ -121,6 +121,7 @@ async def _there_and_back(
 ) -> tuple[bytes | None, bytes]:
     """Upload pieces in TYPE A; return what was stored, and what comes back."""
 
+    trial.writable()
     name = trial.new_name()
     await client.expect("TYPE A", 200)
     _, data = await client.begin(f"STOR {name}")
