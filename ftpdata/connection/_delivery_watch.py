@@ -106,7 +106,10 @@ class DeliveryWatch:
             is_answered: Whether the peer's end came after ours.
         """
 
-        is_closed = not self._is_protected and self._transport.is_closing()
+        if self._is_protected:
+            is_closed = getattr(self._transport, "is_broken", False)
+        else:
+            is_closed = self._transport.is_closing()
         sight = Sight() if is_closed else self.sight()
         verdict = self._delivery.check(
             sight,

@@ -62,6 +62,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._has_ended = False
         self._is_at_end = False
         self._failure: Exception | None = None
+        # Whether it was this transport that has closed the one below.
+        self._has_closed = False
 
     # What the protocol calls
 
@@ -96,6 +98,16 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         """Whether the end was announced, or the connection is gone."""
 
         return self._is_closing or (self._below is not None and self._below.is_closing())
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the transport below has failed, and is about to say why.
+
+        What was written last may be lost, the announcement of the end among it.
+        """
+
+        below = self._below
+        return below is not None and not self._has_closed and below.is_closing()
 
     def is_reading(self) -> bool:
         """Whether data are delivered."""
@@ -167,14 +179,14 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
         self._flush()
         if is_answered or self._has_ended:
-            self._lower.close()
+            self._close_lower()
         else:
             self._end_sending()
 
     def abort(self) -> None:
         """Drop the connection at once."""
 
-        self._is_closing = True
+        self._is_closing = self._has_closed = True
         self._lower.abort()
 
     # What the transport below calls
@@ -245,7 +257,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
         self._has_ended = self._has_more = True
         if self._is_closing:
-            self._lower.close()
+            self._close_lower()
         else:
             self._deliver()
 
@@ -257,6 +269,10 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _lower(self) -> asyncio.Transport:
         assert self._below is not None
         return self._below
+
+    def _close_lower(self) -> None:
+        self._has_closed = self._has_closed or not self._lower.is_closing()
+        self._lower.close()
 
     def _flush(self) -> None:
         data = self.channel.take()
@@ -344,7 +360,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         # Drop TLS's answers: after our end nothing may be sent.
         self.channel.take()
         if has_announced:
-            self._lower.close()
+            self._close_lower()
 
     def _fail(self, error: Exception) -> None:
         self._failure = error

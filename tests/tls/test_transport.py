@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from ftpdata._kernel import acknowledged_on
 from ftpdata.connection import _delivery
+from ftpdata.connection._delivery import Sight, Verdict
+from ftpdata.connection._delivery_watch import DeliveryWatch
 from ftpdata.connection.memory_consumer import MemoryConsumer
 from ftpdata.connection.protocol import DTP
 from ftpdata.errors import FTPDataError
@@ -797,3 +799,25 @@ async def test_a_protocol_that_aborts_when_it_is_connected() -> None:
         protocol = Aborting()
         async with connected(protocol, options=options):
             assert await protocol.lost is None
+
+
+async def test_an_end_that_is_lost_in_the_transport_below_is_no_delivery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The peer has acknowledged all before it; without it, it takes the file for cut."""
+
+    server, _ = channels()
+    server.acknowledged_before = 0
+    transport = TLSTransport(server, asyncio.Protocol())
+    below = MemoryTransport(asyncio.Protocol())
+    transport.connection_made(below)
+    monkeypatch.setattr(server, "sight_of", lambda _: Sight(unacknowledged=0))
+    watch = DeliveryWatch(transport, channel=server, is_protected=True, stall=None, close=10.0)
+    assert watch.judge()[0] is Verdict.DELIVERED
+    monkeypatch.setattr(below, "is_closing", lambda: True)
+    assert watch.judge()[0] is Verdict.PENDING
+    watch.stop()
+    transport.abort()
+    # This was wanted, and there is nothing to wait for.
+    assert not transport.is_broken
+    await turns()
