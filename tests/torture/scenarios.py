@@ -243,6 +243,8 @@ class Client:
 
 
 def _reset(sock: socket.socket) -> None:
+    if sock.fileno() < 0:
+        return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 

@@ -259,11 +259,6 @@ class Subject:
             return read_descriptors(self.pid)
         return {}
 
-    def threads(self) -> int:
-        """How many threads it has."""
-
-        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
-
     def close(self) -> None:
         """End it."""
 
@@ -369,7 +364,7 @@ class Torturer:
             self._names = self._list()
         if self._injector is not None:
             self._injector.know_control_port(subject.port)
-        self._threads = subject.threads()
+        self._threads = subject.ask("state")["threads"]
         # It is at rest, and what it opens once and for ever is open, after a few times.
         for number in range(3):
             self._tasks = self._rest()
@@ -729,7 +724,7 @@ class Torturer:
 
     def _check_threads(self, report: Report) -> None:
         until = time.monotonic() + THREADS_SETTLING
-        while (now := self.subject.threads()) > self._threads:
+        while (now := self.subject.ask("state")["threads"]) > self._threads:
             if time.monotonic() > until:
                 what = f"{now} threads, {self._threads} at the beginning"
                 report.violations.append(
