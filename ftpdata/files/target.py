@@ -335,16 +335,27 @@ class FileTarget:
         Raises:
             BadArgument: Everybody can see it: it is written in place, or appended. Reply 501.
             FTPDataError: The system refused. Carries the reply code.
+
+        Cancellation leaves nothing open.
         """
 
         self._check_unsettled()
+        opened: list[int] = []
 
         def work() -> int:
             self._open()
-            return self._place.open_to_read()
+            opened.append(self._place.open_to_read())
+            return opened[0]
+
+        def close() -> None:
+            while opened:
+                os.close(opened.pop())
 
         try:
             return await self._calls.run(work, is_short=True)
+        except asyncio.CancelledError:
+            await self._calls.clean_up(close, at_once=True)
+            raise
         except OSError as error:
             raise error_for_oserror(error) from error
 

@@ -85,7 +85,8 @@ class Upload:
     """A whole upload that is not published yet.
 
     Attributes:
-        fd: A descriptor to read it with, at its first byte. It is closed after the decision.
+        fd: A descriptor to read it with, at its first byte. It is closed after the decision;
+            ``open(fd, "rb", closefd=False)`` makes a file of it.
         size: Its bytes.
     """
 

@@ -8,7 +8,7 @@ import os
 from ..addresses import HostPort
 from ..errors import FTPDataError
 from ..outcome import TransferResult
-from ._telling import tell, tell_published
+from ._telling import lent, tell, tell_published
 from .contract import Observer, Transfer, Upload
 
 __all__ = ["ObserverGroup"]
@@ -92,9 +92,10 @@ class ObserverGroup(Observer):
         """Ask those that want to be asked, one after the other; the first veto counts."""
 
         for observer in self._judging:
-            os.lseek(upload.fd, 0, os.SEEK_SET)
-            async with asyncio.timeout(observer.publish_timeout):
-                await observer.before_publish(transfer, upload)
+            with lent(os.dup(upload.fd)) as fd:
+                os.lseek(fd, 0, os.SEEK_SET)
+                async with asyncio.timeout(observer.publish_timeout):
+                    await observer.before_publish(transfer, Upload(fd, upload.size))
 
     async def published(self, transfer: Transfer, result: TransferResult) -> None:
         """Tell those that want to know, one after the other."""

@@ -49,7 +49,12 @@ class PublishedObserver(Observer):
             return
 
         await self._limiter.acquire()
-        self._tasks.start_soon(self._call, transfer, result)
+        try:
+            self._tasks.start_soon(self._call, transfer, result)
+        except BaseException:
+            # The task group is over.
+            self._limiter.release()
+            raise
 
     async def _call(self, transfer: Transfer, result: TransferResult) -> None:
         try:

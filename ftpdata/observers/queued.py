@@ -67,6 +67,10 @@ class QueuedObserver(Observer):
         limit: Events that may wait.
         patience: Seconds that the end of the block waits for the observer.
 
+    Raises:
+        ValueError: The observer has `before_publish` or `published`, which transfers wait for:
+            they would never be called.
+
     Attributes:
         observer: As above.
         dropped: Events that found no room, or were not told in time at the end.
@@ -78,6 +82,11 @@ class QueuedObserver(Observer):
         check_call(QueuedObserver.__init__, locals())
         check_range("limit", limit, 1)
         check_seconds("patience", patience)
+        if observer.wants_uploads or observer.wants_published:
+            raise ValueError(
+                "expected an observer without before_publish and published, for which transfers "
+                f"wait, not {type(observer).__qualname__}"
+            )
         self.observer: Observer = observer
         self.dropped: int = 0
         self.logs_failures: bool = observer.logs_failures

@@ -29,7 +29,7 @@ from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End
 from ..parameters import TransferParameters
 from ..throttle import TokenBucket
-from ._opened import abort_connection, report_on
+from ._opened import abort_connection, observed_of, report_on
 from .reuse import ReusableConnection
 
 __all__ = [
@@ -81,7 +81,7 @@ def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
     except (TypeError, ValueError, FTPDataError) as error:
         known = [each for each in connections if isinstance(each, _CONNECTIONS)]
         if isinstance(error, FTPDataError):
-            report = report_on(known[-1], direction)
+            report = report_on(observed_of(*known), direction)
             report.start()
             report.end(report.failure(error, 0))
         for connection in known:

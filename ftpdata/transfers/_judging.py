@@ -8,6 +8,7 @@ import os
 from ..contracts import UploadTarget
 from ..errors import BadArgument, LocalError, UploadVetoed, error_for_peer, in_words
 from ..files.target import FileTarget
+from ..observers._telling import is_being_cancelled, lent
 from ..observers.contract import Observer, Upload
 from ..outcome import End
 from ._report import Report
@@ -58,18 +59,17 @@ async def judge(report: Report, target: UploadTarget) -> None:
 
     assert isinstance(target, FileTarget)
     fd = await target.open_to_read()
+    limit = asyncio.timeout(observer.publish_timeout)
     try:
-        async with asyncio.timeout(observer.publish_timeout):
-            await observer.before_publish(report, Upload(fd, target.position))
+        with lent(fd):
+            async with limit:
+                await observer.before_publish(report, Upload(fd, target.position))
     except UploadVetoed:
         raise
-    except TimeoutError as error:
-        raise LocalError(
-            f"the observer has not decided in {observer.publish_timeout:g} s", end=End.VETOED
-        ) from error
-    except Exception as error:
-        raise LocalError(
-            f"the observer could not decide: {in_words(repr, error)}", end=End.VETOED
-        ) from error
-    finally:
-        os.close(fd)
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+            raise
+        why = f"could not decide: {in_words(repr, error)}"
+        if isinstance(error, TimeoutError) and limit.expired():
+            why = f"has not decided in {observer.publish_timeout:g} s"
+        raise LocalError(f"the observer {why}", end=End.VETOED) from error

@@ -21,6 +21,7 @@ __all__ = [
     "Connection",
     "abort_connection",
     "dtp_of",
+    "observed_of",
     "observer_of",
     "opened",
     "opened_together",
@@ -64,6 +65,16 @@ def observer_of(connection: Connection) -> Observer | None:
     """Return who is told of the transfer over a connection."""
 
     return (connection if isinstance(connection, Endpoint) else dtp_of(connection)).observer
+
+
+def observed_of(*connections: Connection) -> Connection:
+    """Return the last of the connections of a transfer that has an observer, if one has."""
+
+    for connection in reversed(connections):
+        if observer_of(connection) is not None:
+            return connection
+
+    return connections[-1]
 
 
 def abort_connection(connection: Connection, end: End, message: str | None = None) -> None:

@@ -587,6 +587,21 @@ class ReceivedStream:
 
         self._report.start()
         try:
+            data = await self._advance()
+        except BaseException as error:
+            self._report.end(error)
+            raise
+
+        if data:
+            return data
+
+        self._report.end(None)
+        raise StopAsyncIteration
+
+    async def _advance(self) -> bytes:
+        """Return the next piece; none after a clean end, which makes the result."""
+
+        try:
             if self._transfer is None:
                 self._transfer, self._incoming = await self._begin()
             # While the caller is busy, the peer is not watched and cannot be blamed.
@@ -595,21 +610,18 @@ class ReceivedStream:
                 return data
 
             await self._transfer.finish()
-        except asyncio.CancelledError as error:
+        except asyncio.CancelledError:
             await self._end(End.CANCELLED)
-            self._report.end(error)
             raise
         except Exception as error:
             self._failure = await self._fail(error)
             self.result = self._failure.result
-            self._report.end(self._failure)
             if self._failure is error:
                 raise
             raise self._failure from self._failure.__cause__
 
         self.result = self._transfer.result(End.CLEAN)
-        self._report.end(None)
-        raise StopAsyncIteration
+        return b""
 
     async def _next(self) -> bytes:
         assert self._transfer is not None
@@ -625,8 +637,10 @@ class ReceivedStream:
         """Reset the connection unless the transfer has ended. Idempotent."""
 
         if self.result is None:
-            await self._end(End.ABORTED)
-            self._report.end(None)
+            try:
+                await self._end(End.ABORTED)
+            finally:
+                self._report.end(None)
 
     async def _fail(self, error: Exception) -> FTPDataError:
         if self._transfer is not None:

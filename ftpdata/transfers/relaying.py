@@ -18,7 +18,7 @@ from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, TransferResult
 from ..throttle import TokenBucket
 from ._door import at_the_door, check_arguments
-from ._opened import opened_together, report_on
+from ._opened import observed_of, opened_together, report_on
 from ._supervisor import Supervisor
 
 __all__ = ["relay"]
@@ -60,8 +60,7 @@ async def relay(
     with at_the_door(Direction.SENT, source, destination):
         check_arguments(locals())
 
-    observed = source if destination.observer is None else destination
-    with report_on(observed, Direction.SENT, digest=digest) as report:
+    with report_on(observed_of(source, destination), Direction.SENT, digest=digest) as report:
         incoming, outgoing = await opened_together((source, destination), report)
         transfer = Supervisor(
             outgoing,
