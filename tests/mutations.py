@@ -1589,8 +1589,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="observers: who fails to decide lets nothing pass",
         module="ftpdata/transfers/_judging.py",
-        check="    except Exception as error:\n        raise LocalError(\n",
-        instead="    except Exception as error:\n        return\n        raise LocalError(\n",
+        check='        raise LocalError(f"the observer {why}", end=End.VETOED) from error\n',
+        instead="        return\n",
         tests="tests/observers/test_veto.py::test_who_fails_to_decide_keeps_the_upload_hidden",
     ),
     Mutation(

@@ -82,6 +82,7 @@ class FileTarget:
         position: Where the next byte goes, in bytes; of what is appended, where it would go if
             nobody else wrote.
         can_splice: Whether splice(2) may write to it: not known to be refused.
+        is_published: Whether the upload has its name.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class FileTarget:
         self.position: int = place.position
         # What is opened to append has none (splice(2), EINVAL).
         self.can_splice: bool = mode is not WriteMode.APPEND
+        self.is_published: bool = False
 
     @classmethod
     async def open(
@@ -374,21 +376,19 @@ class FileTarget:
                 directory, it is published, but a power cut may undo that.) Of a spooled upload
                 that the disk fails to copy, some may be in the file. Carries the reply code.
 
-        Cancellation: it is published whole or not at all.
+        Cancellation: it is published whole or not at all; `is_published` tells.
         """
 
         self._check_unsettled()
         until = None if timeout is None else time.monotonic() + timeout
-        is_published = False
 
         def work() -> None:
-            nonlocal is_published
             self._is_settled = True
             try:
                 self._place.publish(
                     last, is_durable=self._durable, before=lambda: _check_in_time(until)
                 )
-                is_published = True
+                self.is_published = True
                 if self._durable:
                     self._place.sync_directory()
             finally:
@@ -404,7 +404,7 @@ class FileTarget:
             if not isinstance(error, TimeoutError) or error.errno is not None:
                 raise error_for_oserror(error) from error
             # Otherwise it was at the last step when the time was over.
-            if not is_published:
+            if not self.is_published:
                 text = f"the store took more than {timeout:g} s to write what came"
                 raise error_for_end(End.STALLED, text) from error
 

@@ -179,7 +179,8 @@ class Observer:
             transfer: The transfer.
             result: Its result, which is clean.
 
-        Cancellation cancels the transfer, which `ended` is told as clean nevertheless.
+        Cancellation cancels the transfer, which `ended` is told as clean nevertheless. One that
+        is cancelled while the upload gets its name is told so, too, but does not come here.
         """
 
     def ended(

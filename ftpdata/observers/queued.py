@@ -124,10 +124,11 @@ class QueuedObserver(Observer):
             self._is_closing = True
             self._changed.notify()
         self._thread.join(self._patience)
-        if self._thread.is_alive():
-            with self._changed:
-                left = len(self._events) + 1
-                self._events.clear()
+        with self._changed:
+            # The thread ends early if the observer ends it (SystemExit).
+            left = len(self._events) + self._thread.is_alive()
+            self._events.clear()
+        if left:
             self.dropped += left
             logger.error(
                 "%s did not end in %g s; it was not told of %d events",

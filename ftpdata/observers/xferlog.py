@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from datetime import datetime
@@ -40,6 +41,7 @@ class XferlogObserver(Observer):
         self._path = Path(path)
         self._now = now
         self._file: FileIO | None = None
+        self._is_torn = False
 
     def __enter__(self) -> Self:
         """Open the file.
@@ -78,7 +80,18 @@ class XferlogObserver(Observer):
             user="unknown" if subject is None or subject.user is None else subject.user,
             anonymous=subject is not None and subject.is_anonymous,
         )
-        self._current().write(line.encode("utf-8", "surrogateescape") + b"\n")
+        self._append(line.encode("utf-8", "surrogateescape") + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        file = self._current()
+        if self._is_torn:
+            line = b"\n" + line
+        # A disk that becomes full takes what it can: no line is to go on after that.
+        written = file.write(line) or 0
+        if written:
+            self._is_torn = written < len(line)
+        if written < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def _current(self) -> FileIO:
         """Return the file that has the name now."""
@@ -93,6 +106,7 @@ class XferlogObserver(Observer):
                 return self._file
             self._file.close()
 
+        self._is_torn = False
         self._file = self._open()
         return self._file
 

@@ -163,6 +163,11 @@ class Report:
             return last
         return self.result(end, self.foreign_bytes + self.file_bytes)
 
+    def note_published(self, result: TransferResult) -> None:
+        """Record that an upload has its name: whatever comes now, it ends with this result."""
+
+        self._published = result
+
     async def publish(self, result: TransferResult) -> None:
         """Tell the observer of an upload that has its name; it is complete from now on.
 
@@ -170,7 +175,7 @@ class Report:
             result: Its result.
         """
 
-        self._published = result
+        self.note_published(result)
         if self.observer is not None and self.observer.wants_published:
             await tell_published(self.observer, self, result)
 

@@ -281,6 +281,9 @@ async def _commit(
 
     try:
         await file.commit()
+    except asyncio.CancelledError:
+        _note_if_published(transfer.report, result, file)
+        raise
     except Exception as error:
         failure = transfer.failure(error)
         if failure is error:
@@ -368,6 +371,9 @@ async def _store_whole(
             await judge(report, file)
             data = b""
         await file.commit(data, timeout=timeout)
+    except asyncio.CancelledError:
+        _note_if_published(report, result, file)
+        raise
     except Exception as error:
         failure = report.failure(error, result.bytes)
         if failure is error:
@@ -382,10 +388,21 @@ async def _published(
 ) -> TransferResult:
     """Record in a result how its upload was published, and tell of it."""
 
-    if isinstance(target, FileTarget) and target.is_spooled:
-        result = attrs.evolve(result, spooled=True)
+    result = _as_published(result, target)
     await report.publish(result)
     return result
+
+
+def _note_if_published(report: Report, result: TransferResult, target: UploadTarget) -> None:
+    """Note for the observer if an upload has got its name although its transfer was cancelled."""
+
+    if isinstance(target, FileTarget) and target.is_published:
+        report.note_published(_as_published(result, target))
+
+
+def _as_published(result: TransferResult, target: UploadTarget) -> TransferResult:
+    is_spooled = isinstance(target, FileTarget) and target.is_spooled
+    return attrs.evolve(result, spooled=True) if is_spooled else result
 
 
 async def _let_go(

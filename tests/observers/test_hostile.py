@@ -211,6 +211,30 @@ async def test_a_task_group_that_is_over_does_not_use_up_the_limit(
     assert len(failures(caplog)) == 1
 
 
+@pytest.mark.parametrize("data", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
+@pytest.mark.parametrize("opens_itself", [False, True])
+async def test_an_upload_that_has_its_name_is_told_as_clean(
+    data: bytes, opens_itself: bool, tmp_path: Path
+) -> None:
+    """Wherever it was cancelled: what observers are told is what is in the directory."""
+
+    told: list[tuple[Recorder, Path]] = []
+
+    async def upload() -> None:
+        recorder, file = Recorder(), tmp_path / f"{len(told)}"
+        told.append((recorder, file))
+        async with accepted(recorder) as (endpoint, peer), peer_task(send_all(peer, data)):
+            connection = endpoint if opens_itself else await endpoint.open(keep=True)
+            await receive_file(connection, file)
+
+    await sweep(upload, directories=[tmp_path], may_leave=[f"file {tmp_path}/[0-9]*"])
+    assert len(told) > 1
+    for recorder, file in told:
+        assert recorder.events.count("started") == recorder.events.count("ended")
+        ends = [result.end for result in recorder.results]
+        assert (ends == [End.CLEAN]) == file.exists()
+
+
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_stream_whose_closing_is_cancelled_is_told(turns: int) -> None:
     """A second cancellation does not conceal the end."""

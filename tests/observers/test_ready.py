@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +277,25 @@ def test_an_observer_that_hangs_does_not_hold_up_the_end(
     queued._thread.join(60)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_an_observer_that_ends_its_thread_was_not_told_is_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nothing is lost without a word."""
+
+    class Ending(Observer):
+        def listening(self, address: HostPort) -> None:
+            raise SystemExit
+
+    queued = QueuedObserver(Ending())
+    for _ in range(3):
+        queued.listening(ADDRESS)
+    with queued:
+        pass
+    assert queued.dropped == 2
+    assert "it was not told of 2 events" in caplog.text
+
+
 def test_a_queued_observer_is_entered_once() -> None:
     """One thread only."""
 
@@ -286,6 +308,42 @@ def test_a_queued_observer_is_entered_once() -> None:
 
 
 NOW = datetime(2026, 11, 30, 12, 0, 0, tzinfo=UTC)
+
+
+class Full(FileIO):
+    """A file on a disk that has room for some more bytes."""
+
+    room = 0
+
+    def write(self, data: Any, /) -> int:
+        """Take what there is room for."""
+
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = super().write(data[: self.room])
+        self.room -= taken
+        return taken
+
+
+def test_a_line_that_a_full_disk_tore_is_not_gone_on_with(tmp_path: Path) -> None:
+    """The lines that come once there is room again are whole."""
+
+    path = tmp_path / "xferlog"
+    with XferlogObserver(path, now=lambda: NOW) as observer, Full(path, "ab") as file:
+        assert observer._file is not None
+        observer._file.close()
+        observer._file = file
+        transfer = Told(subject=Subject(command="RETR", name="/file", user="ann"))
+        for file.room in (0, 10, 0, 1000):
+            with contextlib.suppress(OSError):
+                observer.ended(transfer, result_of(), None)
+        file.room = 3
+        with pytest.raises(OSError, match="No space left"):
+            observer.ended(transfer, result_of(), None)
+    torn, whole, last = path.read_text().split("\n")
+    assert whole.startswith(torn)
+    assert (len(torn), last) == (10, whole[:3])
+    assert " /file " in whole
 
 
 def test_a_line_for_each_file_but_none_for_a_listing(tmp_path: Path) -> None:
