@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         try:
             observer = observing(options, stack)
-        except (OSError, ImportError) as error:
+        except (OSError, ImportError, UnicodeError) as error:
             parser.error(f"cannot watch the transfers: {error}")
         return _run(parser, options, observer)
 

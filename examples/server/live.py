@@ -100,7 +100,7 @@ class LiveObserver(Observer):
         table.add_column("rate", justify="right")
         for transfer in running[:SHOWN]:
             table.add_row(
-                _client(transfer),
+                _text(_client(transfer)),
                 _text(_what(transfer)),
                 _size(transfer.file_bytes),
                 _share(transfer),

@@ -33,6 +33,7 @@ def observing(options: argparse.Namespace, stack: contextlib.ExitStack) -> Obser
 
     Raises:
         OSError: The file cannot be opened, or the port is taken.
+        UnicodeError: The host of ``metrics`` cannot be a name.
         ImportError: A package is missing: prometheus-client for ``metrics``, rich for ``live``.
     """
 
@@ -68,7 +69,8 @@ def _metrics(options: argparse.Namespace, stack: contextlib.ExitStack) -> Observ
     host, port = options.metrics
     page, thread = start_http_server(port, host, registry)
     stack.callback(_stop, page, thread)
-    logger.info("metrics on http://%s:%d/metrics", host, page.server_port)
+    shown = f"[{host}]" if ":" in host else host
+    logger.info("metrics on http://%s:%d/metrics", shown, page.server_port)
     return observer
 
 

@@ -108,10 +108,17 @@ def test_the_command_line(served_directory: Path, tmp_path: Path) -> None:
     assert re.search(r"listening on 127\.0\.0\.1:\d+", rest)
 
 
-def test_what_cannot_be_watched_is_said_at_the_start(served_directory: Path) -> None:
+@pytest.mark.parametrize(
+    "wish",
+    [("--xferlog", "/nowhere/xferlog"), ("--metrics", f"{'x' * 80}:9000")],
+    ids=["file", "host"],
+)
+def test_what_cannot_be_watched_is_said_at_the_start(
+    served_directory: Path, wish: tuple[str, str]
+) -> None:
     """The server does not start without the log that it was told to write."""
 
-    arguments = [str(served_directory), "--anonymous", "--xferlog", "/nowhere/xferlog"]
+    arguments = [str(served_directory), "--anonymous", *wish]
     process = subprocess.run(
         [sys.executable, "-m", "examples.server", *arguments],
         cwd=ROOT,
@@ -265,6 +272,24 @@ def test_nobody_watches_unless_told() -> None:
         assert observing(options, stack) is None
 
 
+def test_the_page_of_metrics_is_named_as_browsers_do(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An IPv6 address is in brackets."""
+
+    class Page:
+        server_port = 9000
+        shutdown = server_close = join = lambda _: None
+
+    monkeypatch.setattr("prometheus_client.start_http_server", lambda *_: (Page(), Page()))
+    options = argparse.Namespace(
+        xferlog=None, metrics=("::1", 0), trace=False, live=False, passive_ports=None
+    )
+    with contextlib.ExitStack() as stack, caplog.at_level(logging.INFO):
+        observing(options, stack)
+    assert "metrics on http://[::1]:9000/metrics" in caplog.text
+
+
 def test_the_trace_tells_sizes_and_times(caplog: pytest.LogCaptureFixture) -> None:
     """Each event is a line."""
 
@@ -303,7 +328,7 @@ def test_the_screen_shows_what_runs_and_what_has_ended() -> None:
             Told(
                 number=number,
                 subject=Subject(
-                    command="RETR", name=f"/[b]{number}\x1b", user="ann", session="192.0.2.1#5"
+                    command="RETR", name=f"/[b]{number}\x1b", user="[/]nn", session="192.0.2.1#5"
                 ),
                 file_bytes=512 * 1024,
                 total=1024 * 1024,
@@ -325,7 +350,7 @@ def test_the_screen_shows_what_runs_and_what_has_ended() -> None:
     shown = console.file.getvalue()
     assert "18 transfers" in shown
     assert re.search(
-        r"ann@192\.0\.2\.1 +│ RETR /\[b\]1\? +│ 512\.0 KiB │ 50 % │ 256\.0 KiB/s", shown
+        r"\[/\]nn@192\.0\.2\.1 +│ RETR /\[b\]1\? +│ 512\.0 KiB │ 50 % │ 256\.0 KiB/s", shown
     )
     assert "and 6 more" in shown
     assert re.search(r"STOR /done +│ 2\.0 KiB │ 2\.0 KiB/s │ complete", shown)
