@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import TypeVar
 
 import anyio
@@ -50,11 +50,15 @@ async def finish_despite_cancellation(work: Awaitable[None], timeout: float | No
         task.result()
 
 
-async def give_up(task: asyncio.Task[T]) -> None:
-    """Cancel a task whose result is not needed; wait for its end, even if cancelled meanwhile."""
+async def give_up(*tasks: asyncio.Task[T]) -> None:
+    """Cancel tasks whose results are not needed, one at least; wait for the end of all of them.
 
-    task.cancel()
-    await finish_despite_cancellation(_outcome(task), None)
+    They have ended, and what they raise is nobody's, even if this is cancelled meanwhile.
+    """
+
+    for task in tasks:
+        task.cancel()
+    await finish_despite_cancellation(_outcome(tasks), None)
 
 
 async def whole(work: Awaitable[T]) -> T:
@@ -65,11 +69,12 @@ async def whole(work: Awaitable[T]) -> T:
     """
 
     task = asyncio.ensure_future(work)
-    await finish_despite_cancellation(_outcome(task), None)
+    await finish_despite_cancellation(_outcome((task,)), None)
     return task.result()
 
 
-async def _outcome(task: asyncio.Future[T]) -> None:
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()
+async def _outcome(tasks: Collection[asyncio.Future[T]]) -> None:
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ftpdata._tasks import finish_despite_cancellation
+from ftpdata._tasks import finish_despite_cancellation, give_up
 
 
 def own_task() -> asyncio.Task[Any]:
@@ -102,3 +102,27 @@ async def test_the_last_thing_in_a_cancelled_scope_of_anyio() -> None:
     counter.cancel()
     assert log == ["done"]
     assert turns
+
+
+async def test_tasks_that_are_given_up_end_together() -> None:
+    """All of them have ended, and nobody is told of what they raise, although this is cancelled."""
+
+    gate = asyncio.Event()
+
+    async def fail() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await gate.wait()
+            raise ValueError("nobody's")
+
+    tasks = [asyncio.create_task(fail()) for _ in range(3)]
+    await asyncio.sleep(0)
+    owner = asyncio.create_task(give_up(*tasks))
+    await asyncio.sleep(0)
+    owner.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await owner
+    assert all(task.done() for task in tasks)

@@ -159,6 +159,5 @@ async def opened_together(
         end = (isinstance(error, FTPDataError) and error.end) or End.CANCELLED
         for connection in connections:
             abort_connection(connection, end)
-        for task in tasks:
-            await give_up(task)
+        await give_up(*tasks)
         raise
