@@ -71,6 +71,15 @@ def exists(name: bytes, dir_fd: int | None) -> bool:
     return True
 
 
+def has_name(key: FileKey, name: bytes, dir_fd: int | None) -> bool:
+    """Whether it is this file that has a name."""
+
+    try:
+        return key_of(os.stat(name, dir_fd=dir_fd, follow_symlinks=False)) == key
+    except FileNotFoundError:
+        return False
+
+
 def unlink(name: bytes, dir_fd: int | None) -> None:
     """Remove a file that the caller has locked, if it is still there."""
 

@@ -486,7 +486,11 @@ class PartOwner:
                 locked = locks.lock(part, at.dir_fd)
             except LockHeld as held:
                 self._make_void(at, part, held.key)
-                return False
+                if locks.has_name(held.key, part, at.dir_fd):
+                    return False
+                # Its upload has ended since, and has looked for the mark before that was made.
+                locks.unlink(rules.void_name(part, held.key[1]), at.dir_fd)
+                continue
             if locked is None:
                 if locks.exists(part, at.dir_fd):
                     # Something that is not ours has the name.

@@ -510,6 +510,31 @@ async def test_two_uploads_of_one_name_by_one_owner(tmp_path: Path, ann: PartOwn
     assert names(tmp_path) == ["file"]
 
 
+async def test_an_older_upload_that_ends_while_it_is_made_void(
+    tmp_path: Path, ann: PartOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is published, and the newer one is kept: no mark is left of a part that is gone."""
+
+    path = tmp_path / "file"
+    one, two = [await FileTarget.open(path, parts=ann) for _ in range(2)]
+    await one.write(b"one" * 100)
+    await two.write(b"two" * 50)
+    real = PartOwner._make_void
+
+    def late(owner: PartOwner, *arguments: Any) -> None:
+        monkeypatch.undo()
+        one._is_settled = True
+        one._place.publish(b"", is_durable=False, before=lambda: None)
+        one._place.close()
+        real(owner, *arguments)
+
+    monkeypatch.setattr(PartOwner, "_make_void", late)
+    await two.keep()
+    assert path.read_bytes() == b"one" * 100
+    assert part_of(path).read_bytes() == b"two" * 50
+    assert len(names(tmp_path)) == 2
+
+
 async def test_a_part_whose_successor_was_killed(tmp_path: Path, ann: PartOwner) -> None:
     """A newer upload had begun and left nothing: the older one is not resumed."""
 
