@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs Linux and a C compiler",
 )
 
-SCENARIO_SHARES = 4
+SCENARIO_SHARES = 6
 FAULT_SHARES = {"preload": 12, "python": 2, "descriptors": 2, "disk": 8}
 """In how many commits, about, each scenario and each of its faults has its turn."""
 
