@@ -106,9 +106,10 @@ def _is_in_memory(directory: str) -> bool:
         os.close(fd)
 
 
-END_TO_END = frozenset(
-    {"server", "test_benchmarks.py", "test_conftest.py", "test_examples.py", "test_imports.py"}
-)
+END_TO_END = frozenset({
+    *("server", "soak", "sweeps", "torture", "walk"),
+    *("test_benchmarks.py", "test_conftest.py", "test_examples.py", "test_imports.py"),
+})
 """The files and folders of tests that run programs, or a whole server."""
 
 
