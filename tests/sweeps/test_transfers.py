@@ -220,7 +220,7 @@ async def test_cancelling_a_transfer(served_directory: Path, name: str, way: Way
             if is_resumption:
                 _leave_part(ground)
             ours, theirs = await CONNECT[connect](ground, is_private)
-            endpoints.append(ours)
+            endpoints.extend((ours, theirs))
             peer.received = None
             if function in SENDS:
                 work, answer = SENDS[function], peer.receive(theirs)
