@@ -346,12 +346,15 @@ class Session:
             return False
 
         verb, argument = _split(line)
+        if argument:
+            # None of these takes one: it is answered with 501 in its turn, and does nothing.
+            return False
         if verb == "ABOR":
             self._queue.aborts += 1
             self.abort(ABORTED)
         elif verb == "QUIT":
             self._queue.has_quit = True
-        elif self.is_busy and not argument and not self._control.has_line:
+        elif self.is_busy and not self._control.has_line:
             command = COMMANDS.get(verb)
             if command is not None and command.at_once is not None and not self._control.is_full:
                 # Nothing waits before it, and there is room for its few bytes.
@@ -476,7 +479,7 @@ class Session:
         if logger.isEnabledFor(logging.DEBUG):
             shown = "***" if verb == "PASS" else printable(argument)
             logger.debug("%s > %s %s", self.peer, printable(verb), shown)
-        if verb == "ABOR":
+        if verb == "ABOR" and not argument:
             self._queue.aborts -= 1
         if verb not in KEEPS_RENAME:
             self.rename_from = None

@@ -370,6 +370,28 @@ async def test_abor_acts_at_once_after_waiting_commands(
         await it.client.quiet()
 
 
+async def test_a_wrong_abor_or_quit_does_nothing(served_directory: Path) -> None:
+    """It is answered with 501: the transfer goes on, and a client that leaves has not said QUIT."""
+
+    large = bytes(16 * 1024 * 1024)
+    (served_directory / "large").write_bytes(large)
+    async with serving(served_directory) as server, server.logged_in() as client:
+        data = await client.slow_passive()
+        client.send("RETR large")
+        assert await client.codes(1) == [125]
+        client.send("ABOR now")
+        client.send("QUIT now")
+        assert await data.read() == large
+        assert await client.codes(3) == [226, 501, 501]
+
+        data = await client.slow_passive()
+        client.send("RETR large")
+        assert await client.codes(1) == [125]
+        await client.close()
+        await server.all_left()
+        assert await data.was_reset()
+
+
 async def test_second_abor_has_a_reply_of_its_own(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -511,7 +511,8 @@ class Model:
     def begin(self, verb: str, argument: str, offset: int) -> Transfer:
         """Return the transfer that a 125 or 150 has announced."""
 
-        path = self.path(argument)
+        # STOU gives a name of its own, in the directory that it is told, or in the current one.
+        path = self.path(argument or "x") if verb == "STOU" else self.path(argument)
         return Transfer(verb, path, offset, self.parameters, before=self.files.get(path))
 
     def encoded(self, transfer: Transfer) -> bytes:
