@@ -27,13 +27,19 @@ from tests.walk.model import Violation
 STEPS = 50
 """Steps of a walk."""
 
+SHORT = 5000
+"""Steps of all walks of a test run, unless it is told to walk further."""
+
 Handler = Callable[[Session, str], Coroutine[Any, Any, Reply]]
 
 
-def walk(grounds: Grounds, steps: int, *phases: hypothesis.Phase) -> None:
-    """Take so many steps, or some more."""
+def walk(
+    grounds: Grounds, steps: int, *phases: hypothesis.Phase, is_repeatable: bool = False
+) -> None:
+    """Take that many steps, or some more; the same ones each time if it is to be repeatable."""
 
     settings = hypothesis.settings(
+        derandomize=is_repeatable,
         max_examples=max(1, steps // STEPS),
         stateful_step_count=STEPS,
         deadline=None,
@@ -51,14 +57,19 @@ def walk(grounds: Grounds, steps: int, *phases: hypothesis.Phase) -> None:
 def test_walks(
     served_directory: Path, request: pytest.FixtureRequest, is_tls: bool, loop: str
 ) -> None:
-    """``--steps 100000`` walks further, and ``--hypothesis-seed`` another way."""
+    """``--steps 100000`` walks further, and another way each time.
+
+    The short walk is the same each time, and is not shortened if it fails: that takes minutes.
+    """
 
     factory = LOOP_FACTORIES[loop]
     if factory is None:
         pytest.skip(f"no {loop} here")
-    steps = request.config.getoption("steps") // 4
+    wanted = request.config.getoption("steps")
+    is_short, steps = wanted <= SHORT, wanted // 4
+    phases = (hypothesis.Phase.generate,) if is_short else ()
     with Grounds(served_directory, is_tls=is_tls, loop_factory=factory) as grounds:
-        walk(grounds, steps)
+        walk(grounds, steps, *phases, is_repeatable=is_short)
         assert grounds.steps >= steps // 2
         # It has been everywhere that matters.
         codes = {code for _, code in grounds.replies}
@@ -202,7 +213,7 @@ def test_a_walk_finds_a_defect(
         with Grounds(served_directory) as grounds:
             spoil(monkeypatch)
             with pytest.raises((Violation, Failure), match=complaint):
-                walk(grounds, 10_000, hypothesis.Phase.generate)
+                walk(grounds, 10_000, hypothesis.Phase.generate, is_repeatable=True)
             monkeypatch.undo()
     finally:
         for descriptor in kept:
