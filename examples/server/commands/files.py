@@ -8,6 +8,7 @@ XSHA1, XSHA256, which no document describes and many clients use.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from ftpdata.codecs import SizeCounter, encoder_for
 from ftpdata.digests import Digest
 from ftpdata.listing import format_time_val, parse_time_val
 
-from ..failures import not_written
+from ..failures import Refused, not_written
 from ..listings import fact_line
 from ..paths import is_allowed
 from ..reply import Reply
@@ -87,6 +88,9 @@ async def rename_to(session: Session, argument: str) -> Reply:
             await session.store.remove_part(old, owner, only_stale=True)
         await session.store.rename(old, new)
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            # rename(2): it would become a part of itself. Trying again does not help.
+            raise Refused(553, "A directory cannot be moved into itself.") from error
         raise not_written(error) from error
     return Reply(250, "Renamed.")
 

@@ -56,6 +56,16 @@ async def test_rename(directory: Path) -> None:
         assert (directory / "sub" / "x").read_bytes() == CONTENT
 
 
+async def test_a_directory_does_not_move_into_itself(directory: Path) -> None:
+    """That will not be possible later, either: 553, not 451."""
+
+    async with serving(directory) as server, server.logged_in() as client:
+        for name in ("sub/x", "sub/x/y"):
+            assert await client.code("RNFR sub") == 350
+            assert await client.code(f"RNTO {name}") == 553
+        assert await client.code("CWD sub") == 250
+
+
 async def test_size(directory: Path) -> None:
     """What RETR would send, in both types (RFC 3659 §4)."""
 
