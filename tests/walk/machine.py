@@ -237,6 +237,17 @@ class Grounds:
 
         return open_descriptors(), len(asyncio.all_tasks())
 
+    async def end_sessions(self) -> None:
+        """End sessions in which an upload may wait, to a deadline, for a client that has failed."""
+
+        server = self.serving.server
+        async with asyncio.timeout(PATIENCE):
+            while server.session_count:
+                for session in set(server._sessions):
+                    session.abort()
+                    session.shut_down()
+                await asyncio.sleep(0.001)
+
     async def leaks(self, descriptors: set[int], tasks: int) -> list[str]:
         """Wait until all sessions are over; tell what is left then."""
 
@@ -623,6 +634,7 @@ class Walk(RuleBasedStateMachine):
             is_cut = self.data.is_ended and transfer.verb in UPLOADS and not is_plain
             transfer.is_reset = self.data.stream is None or is_cut
             transfer.is_ended = self.data.is_ended and not is_cut
+            transfer.is_half_closed = self.data.is_ended and self.model.is_private
 
     async def _may_be_over(self, transfer: Transfer) -> bool:
         """Read the end of a transfer, if it must come now; tell whether it did."""
@@ -818,6 +830,7 @@ class Walk(RuleBasedStateMachine):
         if self.has_failed:
             # What is left is no news.
             self._close()
+            self.grounds.run(self.grounds.end_sessions())
             self.grounds.run(self.grounds.leaks(self._descriptors, self._tasks))
             return
         if not self.model.is_over and self.queue:
