@@ -99,9 +99,10 @@ async def sweep(
     suspensions = 0
 
     async def run(cancellations: tuple[int, ...], *, at_wakeup: bool) -> int:
-        assert max(cancellations) <= limit, (
-            f"the scenario is not at its end after {limit} suspensions"
-        )
+        # No `assert` here and below: pytest would add words of its own.
+        if max(cancellations) > limit:
+            raise AssertionError(f"the scenario is not at its end after {limit} suspensions")
+
         held = await _Holdings.now(roots)
         stepper = _Stepper(scenario(), cancellations, at_wakeup=at_wakeup, disturb=disturb)
         moment = f"cancelled at suspension {cancellations[0]}"
@@ -109,7 +110,8 @@ async def sweep(
         moment += ", when it was over" if at_wakeup else ""
         await _run(stepper, moment, patience)
         left = await held.left(patience, allowed)
-        assert not left, f"{moment}: left behind\n" + "\n".join(left)
+        if left:
+            raise AssertionError(f"{moment}: left behind\n" + "\n".join(left))
         if stepper.cancelled:
             outcome = check() if check is not None else None
             if isinstance(outcome, Awaitable):
@@ -143,7 +145,8 @@ async def _run(stepper: _Stepper, moment: str, patience: float) -> None:
     if not task.cancelled() and (not stepper.cancelled or task.exception() is not None):
         task.result()
 
-    assert task.cancelled() or not stepper.cancelled, f"{moment}: swallowed the cancellation"
+    if stepper.cancelled and not task.cancelled():
+        raise AssertionError(f"{moment}: swallowed the cancellation")
 
 
 class _Stepper:
