@@ -952,7 +952,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="parts: a file is trusted once it is locked and still has the name",
         module="ftpdata/files/_part_locks.py",
-        check="            if _has_name(status, name, dir_fd):\n",
+        check="            if has_name(key_of(status), name, dir_fd):\n",
         instead="            if True:\n",
         tests="tests/files/test_parts.py::test_a_part_that_is_exchanged_before_it_is_locked",
     ),
@@ -1565,8 +1565,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="observers: an upload that is whole is judged before it is published",
         module="ftpdata/transfers/receiving.py",
-        check="            await _judge(transfer, pending.file)\n",
-        instead="            pass\n",
+        check="                await judge(report, pending.file)\n",
+        instead="                pass\n",
         tests="tests/observers/test_veto.py::test_a_veto_leaves_the_old_file_and_nothing_else",
     ),
     Mutation(

@@ -134,7 +134,7 @@ def lock(
                 let_go(fd)
                 return None
             status = os.fstat(fd)
-            if _has_name(status, name, dir_fd):
+            if has_name(key_of(status), name, dir_fd):
                 return fd, status
         except BaseException:
             let_go(fd)
@@ -166,12 +166,3 @@ def _is_file(status: os.stat_result, *, any_owner: bool) -> bool:
 
     is_ours = any_owner or (hasattr(os, "geteuid") and status.st_uid == os.geteuid())
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and is_ours
-
-
-def _has_name(status: os.stat_result, name: bytes, dir_fd: int | None) -> bool:
-    try:
-        named = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-
-    return key_of(named) == key_of(status)

@@ -20,7 +20,7 @@ from .._checks import check_call, check_range
 from ..addresses import HostPort
 from ..errors import FTPDataError
 from ..outcome import End, TransferResult
-from .contract import Observer, Transfer
+from .contract import Observer, Subject, Transfer
 
 __all__ = ["PrometheusObserver"]
 
@@ -138,8 +138,6 @@ class PrometheusObserver(Observer):
     def _labels(self, transfer: Transfer) -> dict[str, str]:
         labels = {"direction": transfer.direction.value}
         if self._by_user:
-            subject = transfer.subject
-            is_known = subject is not None and subject.user is not None
-            user = subject.user if subject is not None and is_known else ""
-            labels["user"] = "anonymous" if subject and subject.is_anonymous else user or ""
+            subject = transfer.subject or Subject()
+            labels["user"] = "anonymous" if subject.is_anonymous else subject.user or ""
         return labels

@@ -51,7 +51,7 @@ def report_on(
         digest: Name of a digest to compute over the bytes of the file.
     """
 
-    known = connection if isinstance(connection, Endpoint) else dtp_of(connection)
+    known = _observed_part(connection)
     return Report(
         direction,
         offset=offset,
@@ -64,7 +64,11 @@ def report_on(
 def observer_of(connection: Connection) -> Observer | None:
     """Return who is told of the transfer over a connection."""
 
-    return (connection if isinstance(connection, Endpoint) else dtp_of(connection)).observer
+    return _observed_part(connection).observer
+
+
+def _observed_part(connection: Connection) -> Endpoint | DTP:
+    return connection if isinstance(connection, Endpoint) else dtp_of(connection)
 
 
 def observed_of(*connections: Connection) -> Connection:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import BinaryIO, Self, cast
 
 import anyio
@@ -216,7 +217,9 @@ async def receive_file(
                 await store(transfer, incoming, file, check_size, may_splice=digest is None)
 
             result = await transfer.run(body)
-            await _judge(transfer, pending.file)
+            assert pending.file is not None
+            with _failing(transfer):
+                await judge(report, pending.file)
         except BaseException as error:
             await pending.settle()
             if pending.file is not None:
@@ -224,7 +227,6 @@ async def receive_file(
                 await _let_go(pending.file, error, deadlines.close, is_cut=is_cut, early=early)
             raise
 
-        assert pending.file is not None
         return await _commit(transfer, pending.file, result)
 
 
@@ -261,12 +263,12 @@ async def _open_target(
     return opened
 
 
-async def _judge(transfer: Supervisor, file: UploadTarget | None) -> None:
-    """Ask whether an upload that has arrived completely may be published."""
+@contextlib.contextmanager
+def _failing(transfer: Supervisor) -> Iterator[None]:
+    """Let what is raised here be the failure of a transfer whose bytes have all arrived."""
 
-    assert file is not None
     try:
-        await judge(transfer.report, file)
+        yield
     except Exception as error:
         failure = transfer.failure(error)
         if failure is error:
@@ -280,15 +282,11 @@ async def _commit(
     """Publish an upload that has arrived completely."""
 
     try:
-        await file.commit()
+        with _failing(transfer):
+            await file.commit()
     except asyncio.CancelledError:
         _note_if_published(transfer.report, result, file)
         raise
-    except Exception as error:
-        failure = transfer.failure(error)
-        if failure is error:
-            raise
-        raise failure from failure.__cause__
 
     return await _published(transfer.report, result, file)
 
