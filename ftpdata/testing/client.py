@@ -3,8 +3,8 @@
 It is the other side in tests of servers. It is polite only where the test asks for it:
 it can end a data connection with a reset, with a bare FIN in TLS, or not at all; it can
 send several commands at once, in pieces, or bytes that are no command. Every wait has a
-deadline. It needs nothing but the standard library, so that it cannot share a defect with
-the rest of the package.
+deadline. It uses the standard library and what is in this package for tests, so that it cannot
+share a defect with the rest of ftpdata.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import contextlib
 import re
 import socket
 import ssl
-import struct
 import time
 from collections.abc import AsyncIterator
-from types import TracebackType
 from typing import Self
 
 import attrs
 
+from . import faults
 from ._words import printable, reason
 
 __all__ = ["Failure", "Reply", "ScriptedClient", "ScriptedStream", "Truncated"]
@@ -304,8 +303,7 @@ class ScriptedStream:
     def reset(self) -> None:
         """Close with a reset (RST)."""
 
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
+        faults.reset(self._socket)
 
     def close(self) -> None:
         """Close the socket as it is. Can be called again."""
@@ -315,12 +313,7 @@ class ScriptedStream:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *reason: object) -> None:
         self.close()
 
 
@@ -522,12 +515,7 @@ class ScriptedClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *reason: object) -> None:
         self.close()
 
     # Data connections

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio.to_thread
 
-from ..client import Reply, ScriptedStream, Truncated
+from ..client import Reply, ScriptedClient, ScriptedStream, Truncated
 from ._asking import (
     difference,
     make_directory,
@@ -113,6 +115,25 @@ async def _rest(data: ScriptedStream) -> tuple[bytes, bool]:
     return bytes(received), True
 
 
+async def _while_sent(
+    client: ScriptedClient, name: str, change: Callable[[], object]
+) -> tuple[Reply, bytes]:
+    """Download a file that is changed meanwhile; return the first reply, and all that came.
+
+    The last reply is to be read.
+    """
+
+    data = await client.passive(receive_buffer=SMALL_BUFFER)
+    async with data:
+        first, _ = await client.begin(f"RETR {name}", data)
+        received = await data.receive_exactly(100_000)
+        await anyio.to_thread.run_sync(change)
+        more, is_clean = await _rest(data)
+        if is_clean:
+            await client.leave(data)
+    return first, received + more
+
+
 def _promised(reply: Reply) -> int | None:
     """Return the size that a 150 tells, as many servers do."""
 
@@ -127,15 +148,8 @@ async def file_that_shrinks(trial: Trial) -> None:
     name, content = trial.new_name(), pattern(LARGE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
-        data = await client.passive(receive_buffer=SMALL_BUFFER)
-        async with data:
-            first, _ = await client.begin(f"RETR {name}", data)
-            received = await data.receive_exactly(100_000)
-            await anyio.to_thread.run_sync(os.truncate, path, LARGE - 1_000_000)
-            more, is_clean = await _rest(data)
-            if is_clean:
-                await client.leave(data)
-        received += more
+        shrink = functools.partial(os.truncate, path, LARGE - 1_000_000)
+        first, received = await _while_sent(client, name, shrink)
         last = await client.reply()
         if received == content:
             trial.not_offered("the server had read the file before it became shorter")
@@ -156,15 +170,7 @@ async def file_that_grows(trial: Trial) -> None:
     name, content = trial.new_name(), pattern(LARGE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
-        data = await client.passive(receive_buffer=SMALL_BUFFER)
-        async with data:
-            await client.begin(f"RETR {name}", data)
-            received = await data.receive_exactly(100_000)
-            await anyio.to_thread.run_sync(_append, path)
-            more, is_clean = await _rest(data)
-            if is_clean:
-                await client.leave(data)
-        received += more
+        _, received = await _while_sent(client, name, functools.partial(_append, path))
         await client.expect_reply(226, 250, 426, 451)
         grown = content + b"more" * 250_000
         if len(received) < LARGE or received != grown[: len(received)]:
@@ -189,15 +195,7 @@ async def file_that_is_replaced(trial: Trial) -> None:
     name, content = trial.new_name(), pattern(LARGE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
-        data = await client.passive(receive_buffer=SMALL_BUFFER)
-        async with data:
-            await client.begin(f"RETR {name}", data)
-            received = await data.receive_exactly(100_000)
-            await anyio.to_thread.run_sync(_replace, path)
-            more, is_clean = await _rest(data)
-            if is_clean:
-                await client.leave(data)
-        received += more
+        _, received = await _while_sent(client, name, functools.partial(_replace, path))
         last = await client.expect_reply(2, 426, 451)
         if last.kind == 2 and received != content:
             trial.fail(f"old and new are mixed: {difference(received, content)}")
@@ -210,15 +208,7 @@ async def file_that_is_deleted(trial: Trial) -> None:
     name, content = trial.new_name(), pattern(LARGE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
-        data = await client.passive(receive_buffer=SMALL_BUFFER)
-        async with data:
-            await client.begin(f"RETR {name}", data)
-            received = await data.receive_exactly(100_000)
-            await anyio.to_thread.run_sync(path.unlink)
-            more, is_clean = await _rest(data)
-            if is_clean:
-                await client.leave(data)
-        received += more
+        _, received = await _while_sent(client, name, path.unlink)
         last = await client.expect_reply(2, 426, 450, 451, 550)
         if last.kind == 2 and received != content:
             trial.fail(f"{len(received)} of {LARGE} bytes came, and '{last}'")
