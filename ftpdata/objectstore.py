@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import obstore
@@ -129,12 +128,7 @@ class ObjectTarget:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *reason: object) -> None:
         if self._writer is not None:
             await self.discard()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from types import TracebackType
 from typing import Self
 
 import attrs
@@ -60,12 +59,7 @@ class LiveObserver(Observer):
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self._live.stop()
 
     def started(self, transfer: Transfer) -> None:

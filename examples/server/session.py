@@ -475,7 +475,8 @@ class Session:
 
         verb, argument = _split(line)
         self._began_at = self._clock()
-        trace.debug("%s > %s, %d bytes", self.name, printable(verb[:8]), len(line))
+        if trace.isEnabledFor(logging.DEBUG):
+            trace.debug("%s > %s, %d bytes", self.name, printable(verb[:8]), len(line))
         if logger.isEnabledFor(logging.DEBUG):
             shown = "***" if verb == "PASS" else printable(argument)
             logger.debug("%s > %s %s", self.peer, printable(verb), shown)

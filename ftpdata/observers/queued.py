@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import logging
 import threading
-from types import TracebackType
 from typing import Self
 
 import attrs
@@ -113,12 +112,7 @@ class QueuedObserver(Observer):
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         assert self._thread is not None
         with self._changed:
             self._is_closing = True

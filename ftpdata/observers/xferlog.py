@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from .._checks import check_call
@@ -53,12 +52,7 @@ class XferlogObserver(Observer):
         self._file = self._open()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
