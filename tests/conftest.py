@@ -19,7 +19,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import pytest
 
 from ftpdata.files._cache import lives_in_memory
 from tests.harness.blocking import AVAILABLE as CAN_SEE_BLOCKING
-from tests.harness.blocking import detect_blocking_calls
+from tests.harness.blocking import detect_blocking_calls, remove_late_wrappers
 from tests.harness.leaks import CAN_SEE_DESCRIPTORS, Holdings, hidden_files
 from tests.harness.loops import LOOP_FACTORIES, run_in_new_loop, warm_up
 from tests.harness.shares import Share
@@ -208,6 +208,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         function.hypothesis.inner_test = async_function
 
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """Restore the functions that the detector of blocking calls watches, after all fixtures."""
+
+    try:
+        return (yield)
+    finally:
+        remove_late_wrappers()
 
 
 def _reason(mark: pytest.Mark | None) -> None:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 OFFENDERS = '''
 import asyncio
+import inspect
 import os
 import socket
 import subprocess
@@ -223,6 +224,14 @@ async def test_blocking_allowed():
     offender["sleep"]()
 
 
+async def test_a_watched_function_is_replaced(monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: True)
+
+
+def test_no_wrapper_stays():
+    assert inspect.isbuiltin(os.access)
+
+
 async def test_unblocked_in_thread():
     await asyncio.to_thread(offender["sleep"])
 
@@ -303,6 +312,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "test_leak_allowed",
         "test_served_directory",
         "test_blocking_in_sync_test",
+        "test_no_wrapper_stays",
         "test_asyncio_only[asyncio]",
     ],
 )
@@ -320,6 +330,7 @@ def test_honest_tests_pass(outcomes: dict[str, str], name: str) -> None:
         "test_method",
         "test_hypothesis",
         "test_blocking_allowed",
+        "test_a_watched_function_is_replaced",
         "test_unblocked_in_thread",
     ],
 )

@@ -22,7 +22,7 @@ except ImportError:  # Not CPython: its dependency patches C types.
 else:
     AVAILABLE = True
 
-__all__ = ["AVAILABLE", "detect_blocking_calls"]
+__all__ = ["AVAILABLE", "detect_blocking_calls", "remove_late_wrappers"]
 
 WATCHED_PACKAGES = ("ftpdata", "examples")
 
@@ -83,13 +83,36 @@ def detect_blocking_calls() -> Iterator[None]:
 
     detector = _detector()
     for function in detector.functions.values():
-        # What the test itself has put there, perhaps.
+        # What a fixture has put there, perhaps.
         function.original_func = getattr(function.module, function.func_name, None)
     detector.activate()
+    _wrappers.update({
+        name: getattr(function.module, function.func_name, None)
+        for name, function in detector.functions.items()
+        if function.activated
+    })
     try:
         yield
     finally:
         detector.deactivate()
+
+
+_wrappers: dict[str, Any] = {}
+
+
+def remove_late_wrappers() -> None:
+    """Remove what a test that replaced a watched function has put back after the detection.
+
+    A test replaces what is there while it runs, which is the detector's wrapper; ``monkeypatch``
+    restores that once the detector has gone, and later tests would be watched for ever.
+    """
+
+    for name, wrapper in _wrappers.items():
+        function = _detector().functions[name]
+        if getattr(function.module, function.func_name, None) is wrapper:
+            function.activated = True
+            function.deactivate()
+    _wrappers.clear()
 
 
 @functools.cache
