@@ -654,8 +654,9 @@ async def test_a_commit_that_fails(
     # A splice would close its pipe first, and that failure loses nothing.
     monkeypatch.setattr(_plain, "can_splice", lambda *_: False)
     target = await FileTarget.open(served_directory / "up", durable=True)
-    seams.fail(seam, 1, errno.EIO)
     async with connection() as (dtp, peer), peer_task(send_all(peer, CONTENT)):
+        # Nor does this concern what opening the connection has closed.
+        seams.fail(seam, 1, errno.EIO)
         result = await failed(receive_file(dtp, target), LocalError, End.CONSUMER_FAILED)
 
     assert result.reply_code == code
