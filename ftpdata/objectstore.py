@@ -24,10 +24,12 @@ bound it. What a killed process leaves, a lifecycle rule of the bucket removes
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import attrs
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
@@ -37,6 +39,7 @@ from obstore.exceptions import (
     PermissionDeniedError,
     PreconditionError,
 )
+from obstore.store import LocalStore, MemoryStore
 
 from ._checks import check_range, check_type
 from ._tasks import whole
@@ -46,18 +49,20 @@ from .errors import (
     FileUnavailable,
     FTPDataError,
     LocalError,
+    QuotaExceeded,
     error_for_peer,
     in_words,
 )
 from .listing.entry import EntryType, ListingEntry, Permissions
 
 if TYPE_CHECKING:
-    from obstore import AsyncWritableFile, Attributes, ObjectMeta
+    from obstore import AsyncWritableFile, Attributes, GetResult, ObjectMeta
     from obstore.store import ObjectStore
 
 __all__ = [
     "ObjectTarget",
     "delete_object",
+    "move_object",
     "object_chunks",
     "object_entries",
     "object_status",
@@ -79,6 +84,15 @@ PAGE_SIZE = 1000
 
 _LAST = "\U0010ffff"
 """Follows every other character in a name."""
+
+_WITHOUT_MARKS = (LocalStore, MemoryStore)
+"""Stores in which no name ends with a slash."""
+
+LONGEST_NAME = 1024
+"""Bytes of a name, on S3 and Google Cloud Storage."""
+
+LOOKS = 16
+"""Empty objects of a listing that the store is asked about at a time."""
 
 
 class ObjectTarget:
@@ -117,6 +131,8 @@ class ObjectTarget:
         _check_path(path)
         self.path: str = path
         least = -(-(expected_size or 0) // MOST_PARTS)
+        self._taken = 0
+        self._most = MOST_PARTS * max(part_size, least)
         self._writer: AsyncWritableFile | None = obstore.open_writer_async(
             store,
             path,
@@ -136,6 +152,7 @@ class ObjectTarget:
         """Take bytes; return once the store has taken what is more than a part.
 
         Raises:
+            QuotaExceeded: It would be more than 10,000 parts. Reply 552.
             FTPDataError: The store failed or refused. Carries the reply code.
 
         Cancellation waits for the store.
@@ -145,6 +162,12 @@ class ObjectTarget:
         if writer is None:
             raise ValueError("this upload was committed or discarded already")
 
+        self._taken += len(data)
+        if self._taken > self._most:
+            raise QuotaExceeded(
+                f"more than {MOST_PARTS} parts: {self._most} bytes",
+                reply_text="the file is too large",
+            )
         await _asked(writer.write(data))
 
     async def commit(self) -> None:
@@ -198,6 +221,9 @@ async def object_chunks(
         FileNameNotAllowed: No object can have that name. Reply 553.
         BadArgument: The offset is beyond the end. Reply 501.
         LocalError: Another version has taken its place; or the store failed. Reply 451.
+
+    A request has its time-outs, and a peer may take longer to read the answer. What is left is
+    asked for again then, of the same version, as long as each answer brings something.
     """
 
     _check_path(path)
@@ -205,33 +231,29 @@ async def object_chunks(
     _check_number("length", length, 0)
     _check_number("chunk_size", chunk_size, 1)
     check_type("etag", etag, str | None, "the tag of a version")
-    if length == 0:
-        return
-
-    options: dict[str, Any] = {}
-    if length is not None:
-        options["range"] = (offset, offset + length)
-    elif offset:
-        options["range"] = {"offset": offset}
-    if etag is not None:
-        options["if_match"] = etag
-    try:
-        found = await _asked(obstore.get_async(store, path, options=options or None))  # type: ignore[arg-type]
-    except LocalError:
-        # Stores have no range that begins at the end. A client that has everything asks for it.
-        if "range" in options and await _is_at_end(store, path, offset, etag):
+    end = None if length is None else offset + length
+    while end is None or offset < end:
+        found = await _get(store, path, offset, end, etag)
+        if found is None:
             return
-        raise
-    stream = found.stream(min_chunk_size=chunk_size)
-    while True:
-        try:
-            piece = await _asked(anext(stream))
-        except StopAsyncIteration:
-            return
-        view = memoryview(piece)
-        # What a store sends at a time may be much more.
-        for start in range(0, len(view), 2 * chunk_size):
-            yield bytes(view[start : start + 2 * chunk_size])
+        etag = found.meta["e_tag"]
+        stream = found.stream(min_chunk_size=chunk_size)
+        is_first = True
+        while True:
+            try:
+                piece = await _asked(anext(stream))
+            except StopAsyncIteration:
+                return
+            except LocalError:
+                if is_first or etag is None:
+                    raise
+                break
+            is_first = False
+            view = memoryview(piece)
+            # What a store sends at a time may be much more.
+            for start in range(0, len(view), 2 * chunk_size):
+                yield bytes(view[start : start + 2 * chunk_size])
+            offset += len(view)
 
 
 async def object_status(store: ObjectStore, path: str) -> ListingEntry:
@@ -253,10 +275,8 @@ async def object_status(store: ObjectStore, path: str) -> ListingEntry:
         try:
             return _entry(await _asked(obstore.head_async(store, path)), name)
         except FileUnavailable:
-            async with contextlib.aclosing(_pages(store, path, None, 1)) as pages:
-                async for page in pages:
-                    if page:
-                        return _directory(name)
+            if await _has_any(store, path):
+                return _directory(name)
             raise
 
     return _directory(name)
@@ -267,8 +287,10 @@ async def object_entries(
 ) -> AsyncIterator[list[ListingEntry]]:
     """Yield the entries of a directory, in lists, for `ftpdata.send_listing`.
 
-    In the order of their names as bytes. Memory is bounded, however many there are. What is
-    in a directory of it is passed over with one question to the store for each such directory.
+    In the order of the store. Memory is bounded, however many there are. What is in a directory
+    of it is passed over with one question to the store for each such directory, and one for
+    each empty object tells whether it is the mark of a directory: many programs make one
+    of an empty object whose name ends with a slash.
 
     Args:
         store: The store.
@@ -290,13 +312,17 @@ async def object_entries(
         is_over = True
         async with contextlib.aclosing(_pages(store, path, after, page_size)) as pages:
             async for page in pages:
+                marks = await _marks(store, prefix, page)
                 directory = None
                 for meta in page:
+                    if not meta["path"].startswith(prefix):
+                        # The mark of this directory itself.
+                        continue
                     name, slash, _ = meta["path"].removeprefix(prefix).partition("/")
-                    if slash and name == passed:
+                    if (slash or name in marks) and name == passed:
                         # The name of what is in it begins with the last of all characters.
                         continue
-                    if slash:
+                    if slash or name in marks:
                         directory = name
                         break
                     found.append(_entry(meta, name))
@@ -334,7 +360,62 @@ async def delete_object(store: ObjectStore, path: str) -> None:
     await _asked(obstore.delete_async(store, path))
 
 
+async def move_object(store: ObjectStore, old: str, new: str) -> None:
+    """Give an object another name, in place of what may have it: copy it, then delete the old one.
+
+    Stores cannot do both at once. For a while both names exist, and whatever fails leaves both.
+    An object that takes the old name meanwhile stays, unless it comes in the moment between
+    the last look at the old one and its deletion.
+
+    Raises:
+        FileUnavailable: There is no such object, or it may not be moved. Reply 550.
+        FileNameNotAllowed: No object can have one of the names. Reply 553.
+        LocalError: Another version has taken its place; or the store failed, or does not copy
+            an object of this size. Reply 451.
+
+    Cancellation waits for the store, and leaves both names, or the new one.
+    """
+
+    _check_path(old)
+    _check_path(new)
+    before = await _asked(obstore.head_async(store, old))
+    if old == new:
+        return
+
+    await _asked(obstore.copy_async(store, old, new))
+    if _version(await _asked(obstore.head_async(store, old))) != _version(before):
+        raise LocalError(
+            "the object was replaced while it was copied; both are there",
+            reply_text="the file was replaced meanwhile",
+        )
+    await _asked(obstore.delete_async(store, old))
+
+
 # Private
+
+
+@attrs.define
+class _Order:
+    """Tells whether names follow one another in an order.
+
+    Attributes:
+        key: Makes the order.
+        holds: Whether they do so far.
+    """
+
+    key: Callable[[str], bytes]
+    holds: bool = True
+    last: bytes = b""
+
+    def note(self, name: str, *, is_empty: bool) -> None:
+        """Look at the next name. That of a mark has lost the slash at its end."""
+
+        for each in (name, f"{name}/") if is_empty else (name,):
+            key = self.key(each)
+            if key >= self.last:
+                self.last = key
+                return
+        self.holds = False
 
 
 async def _close(writer: AsyncWritableFile) -> None:
@@ -354,6 +435,31 @@ async def _abort(writer: AsyncWritableFile) -> None:
     # A writer that is left with an exception removes its parts.
     error = RuntimeError("the upload was discarded")
     await writer.__aexit__(type(error), error, None)
+
+
+async def _get(
+    store: ObjectStore, path: str, offset: int, end: int | None, etag: str | None
+) -> GetResult | None:
+    """Ask for an object from an offset on; return None if it ends there.
+
+    Raises:
+        FTPDataError: As `object_chunks` does.
+    """
+
+    options: dict[str, Any] = {}
+    if end is not None:
+        options["range"] = (offset, end)
+    elif offset:
+        options["range"] = {"offset": offset}
+    if etag is not None:
+        options["if_match"] = etag
+    try:
+        return await _asked(obstore.get_async(store, path, options=options or None))  # type: ignore[arg-type]
+    except LocalError:
+        # Stores have no range that begins at the end. A client that has everything asks for it.
+        if "range" in options and await _is_at_end(store, path, offset, etag):
+            return None
+        raise
 
 
 async def _is_at_end(store: ObjectStore, path: str, offset: int, etag: str | None) -> bool:
@@ -378,18 +484,73 @@ async def _pages(
     store: ObjectStore, path: str, after: str | None, size: int
 ) -> AsyncGenerator[list[ObjectMeta], None]:
     stream = obstore.list(store, path or None, offset=after, chunk_size=size)
-    last = b""
+    # By their bytes, as nearly all do, or directory by directory, as SeaweedFS.
+    orders = _Order(str.encode), _Order(lambda name: name.replace("/", "\0").encode())
     while True:
         try:
             page = list(await _asked(anext(stream)))
         except StopAsyncIteration:
             return
         for meta in page:
-            name = meta["path"].encode()
-            if name < last:
+            for order in orders:
+                order.note(meta["path"], is_empty=not meta["size"])
+            if not any(order.holds for order in orders):
                 raise LocalError("the store does not list objects in the order of their names")
-            last = name
         yield page
+
+
+async def _marks(store: ObjectStore, prefix: str, page: list[ObjectMeta]) -> set[str]:
+    """Return the names that are of directories and not of empty objects.
+
+    Of those before the first object in a directory: a listing goes on elsewhere from there.
+    """
+
+    if isinstance(store, _WITHOUT_MARKS):
+        return set()
+
+    empty: list[str] = []
+    for meta in page:
+        if not meta["path"].startswith(prefix):
+            continue
+        name, slash, _ = meta["path"].removeprefix(prefix).partition("/")
+        if slash:
+            break
+        if not meta["size"]:
+            empty.append(name)
+
+    marks: set[str] = set()
+    for start in range(0, len(empty), LOOKS):
+        names = empty[start : start + LOOKS]
+        are_marks = await asyncio.gather(*(_is_mark(store, f"{prefix}{name}") for name in names))
+        marks.update(name for name, is_mark in zip(names, are_marks, strict=True) if is_mark)
+        if marks:
+            break
+    return marks
+
+
+async def _is_mark(store: ObjectStore, path: str) -> bool:
+    try:
+        await _asked(obstore.head_async(store, path))
+    except FileUnavailable as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        # Unless it was an object that has been deleted since.
+        return await _has_any(store, path)
+    return False
+
+
+async def _has_any(store: ObjectStore, path: str) -> bool:
+    """Return whether there is anything in a directory, or its mark."""
+
+    async with contextlib.aclosing(_pages(store, path, None, 1)) as pages:
+        async for page in pages:
+            if page:
+                return True
+    return False
+
+
+def _version(meta: ObjectMeta) -> object:
+    return meta["e_tag"] or (meta["size"], meta["last_modified"])
 
 
 def _entry(meta: ObjectMeta, name: str) -> ListingEntry:
@@ -415,6 +576,8 @@ def _check_path(path: str, *, may_be_root: bool = False) -> None:
     check_type("path", path, str, "the name of an object")
     if may_be_root and not path:
         return
+    if len(path.encode(errors="replace")) > LONGEST_NAME:
+        raise FileNameNotAllowed(f"expected the name of an object, {LONGEST_NAME} bytes at most")
     has_bad_part = any(part in ("", ".", "..") for part in path.split("/"))
     if has_bad_part or any(_is_never_in_a_name(character) for character in path):
         raise FileNameNotAllowed(f"expected the name of an object, not {path!r:.60}")

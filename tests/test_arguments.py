@@ -390,6 +390,7 @@ ROWS: dict[str, Row] = {
         | {"concurrency": (*COUNTS, 0)},
     ),
     "objectstore.delete_object": Row(lambda: {"store": filled_store(), "path": "x"}),
+    "objectstore.move_object": Row(lambda: {"store": filled_store(), "old": "x", "new": "y"}),
     "objectstore.object_chunks": Row(
         lambda: {"store": filled_store(), "path": "x"},
         {"offset": COUNTS, "length": COUNTS, "chunk_size": (*COUNTS, 0)},

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import obstore
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore, MemoryStore
 
 from ftpdata import End, EntryType, FTPDataError, ListingEntry, receive_file, send_stream
@@ -19,6 +22,7 @@ from ftpdata.errors import BadArgument, FileNameNotAllowed, FileUnavailable, Loc
 from ftpdata.objectstore import (
     ObjectTarget,
     delete_object,
+    move_object,
     object_chunks,
     object_entries,
     object_status,
@@ -318,6 +322,74 @@ async def test_pieces_are_of_a_bounded_size() -> None:
     assert max(map(len, pieces)) <= 2000
 
 
+class Breaking:
+    """A stream that breaks after some pieces."""
+
+    def __init__(self, stream: Any, pieces: int) -> None:
+        self._stream, self._left = stream, pieces
+
+    async def __anext__(self) -> Any:
+        if not self._left:
+            raise GenericError("timed out")
+        self._left -= 1
+        return await anext(self._stream)
+
+
+@pytest.fixture
+def breaking(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let each answer to a download break after as many pieces as this list says."""
+
+    pieces: list[int] = []
+    real = obstore.get_async
+
+    async def get(*arguments: Any, **options: Any) -> Any:
+        result = await real(*arguments, **options)
+        return SimpleNamespace(
+            meta=result.meta, stream=lambda **how: Breaking(result.stream(**how), pieces.pop(0))
+        )
+
+    monkeypatch.setattr(obstore, "get_async", get)
+    return pieces
+
+
+async def test_a_slow_reader_outlives_the_time_out_of_a_request(breaking: list[int]) -> None:
+    """What is left is asked for again, of the same version."""
+
+    store, read = MemoryStore(), bytearray()
+    obstore.put(store, "file", LARGE)
+    breaking += [1, 1, 1, 2]
+    async for piece in object_chunks(store, "file", offset=5, length=400, chunk_size=100):
+        read += piece
+    assert bytes(read) == LARGE[5:405]
+    # In memory, the first piece is all there is.
+    assert breaking == [1, 1, 2]
+
+
+async def test_what_is_left_of_a_download_is_of_the_same_version(breaking: list[int]) -> None:
+    """A version that comes meanwhile is refused; the old one is not mixed with it."""
+
+    store = MemoryStore()
+    obstore.put(store, "file", b"1234")
+    breaking += [1, 1]
+    chunks = object_chunks(store, "file", chunk_size=2)
+    assert await anext(chunks) == b"1234"
+    obstore.put(store, "file", b"56789")
+    with pytest.raises(LocalError) as caught:
+        await anext(chunks)
+    assert caught.value.reply == "451 The file was replaced meanwhile."
+
+
+async def test_an_answer_that_brings_nothing_is_the_end(breaking: list[int]) -> None:
+    """A store that is out of order is not asked for ever."""
+
+    store = MemoryStore()
+    obstore.put(store, "file", b"1234")
+    breaking += [0, 1]
+    with pytest.raises(LocalError, match="timed out"):
+        await anext(object_chunks(store, "file"))
+    assert breaking == [1]
+
+
 async def test_another_version_is_not_what_was_meant() -> None:
     """A client that goes on with a download gets no bytes of a newer object."""
 
@@ -461,3 +533,168 @@ async def test_an_object_is_deleted() -> None:
     obstore.put(store, "file", b"")
     await delete_object(store, "file")
     assert names(store) == []
+
+
+# Renaming
+
+
+async def test_an_object_is_moved() -> None:
+    """It replaces what has the name, and moving it to itself does not delete it."""
+
+    store = MemoryStore()
+    obstore.put(store, "old", b"1")
+    obstore.put(store, "new", b"2")
+    await move_object(store, "old", "new")
+    await move_object(store, "new", "new")
+    assert (names(store), content(store, "new")) == (["new"], b"1")
+    for old, new in (("old", "new"), ("old", "old")):
+        with pytest.raises(FileUnavailable):
+            await move_object(store, old, new)
+    for old, new in (("new", "a//b"), ("a//b", "new")):
+        with pytest.raises(FileNameNotAllowed):
+            await move_object(store, old, new)
+    assert content(store, "new") == b"1"
+
+
+async def test_an_object_that_is_replaced_while_it_is_moved_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The newer version was acknowledged to somebody."""
+
+    store, real = MemoryStore(), obstore.copy_async
+    obstore.put(store, "old", b"1")
+
+    async def copy(*arguments: Any, **options: Any) -> None:
+        await real(*arguments, **options)
+        obstore.put(store, "old", b"newer")
+
+    monkeypatch.setattr(obstore, "copy_async", copy)
+    with pytest.raises(LocalError) as caught:
+        await move_object(store, "old", "new")
+    assert caught.value.reply == "451 The file was replaced meanwhile."
+    assert (content(store, "old"), content(store, "new")) == (b"newer", b"1")
+
+
+@pytest.mark.parametrize("step", ["copy_async", "delete_async"])
+async def test_a_move_that_fails_or_is_cancelled_loses_nothing(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the names is left at least."""
+
+    store, real = MemoryStore(), getattr(obstore, step)
+    obstore.put(store, "old", b"1")
+    go, begun = asyncio.Event(), asyncio.Event()
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise OSError("the store is gone")
+
+    async def slow(*arguments: Any, **options: Any) -> None:
+        begun.set()
+        await go.wait()
+        await real(*arguments, **options)
+
+    monkeypatch.setattr(obstore, step, fail)
+    with pytest.raises(LocalError):
+        await move_object(store, "old", "new")
+    assert content(store, "old") == b"1"
+
+    monkeypatch.setattr(obstore, step, slow)
+    work = asyncio.ensure_future(move_object(store, "old", "new"))
+    await begun.wait()
+    work.cancel()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert b"1" in (content(store, "old"), content(store, "new"))
+
+
+# Buckets, as obstore shows them: a name that ends with a slash has lost it
+
+
+class Bucket:
+    """Lists its keys in an order, and knows which of them are objects that can be had."""
+
+    def __init__(self, keys: Iterable[str], order: Callable[[str], Any]) -> None:
+        self.keys = sorted(keys, key=order)
+        self._order = order
+        self.heads: list[str] = []
+
+    def meta(self, key: str) -> dict[str, Any]:
+        """Return what is told of a key."""
+
+        size = 0 if key.endswith(("/", "empty")) else 1
+        path, modified = key.removesuffix("/"), datetime.now(UTC)
+        return {"path": path, "size": size, "last_modified": modified, "e_tag": key}
+
+    async def list(
+        self, _: object, prefix: str | None, *, offset: str | None, chunk_size: int
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Yield pages of what is in a directory, after a key."""
+
+        found = [
+            self.meta(key)
+            for key in self.keys
+            if key.startswith(f"{prefix}/" if prefix else "")
+            and (offset is None or self._order(key) > self._order(offset))
+        ]
+        for start in range(0, len(found), chunk_size):
+            yield found[start : start + chunk_size]
+
+    async def head_async(self, _: object, path: str) -> dict[str, Any]:
+        """Return what is told of an object."""
+
+        self.heads.append(path)
+        if path not in self.keys:
+            raise FileNotFoundError(path)
+        return self.meta(path)
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 100])
+@pytest.mark.parametrize(
+    "order", [str.encode, lambda key: key.replace("/", "\0").encode()], ids=["bytes", "tree"]
+)
+async def test_a_directory_may_be_marked(
+    order: Callable[[str], Any], page_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty object whose name ends with a slash is a directory and not an empty file."""
+
+    keys = ("a-b", "a.txt", "a/", "a/x", "b/", "c.empty", "d/e/", "d/e/x/", "d/f", "d/empty")
+    bucket = Bucket(keys, order)
+    monkeypatch.setattr(obstore, "list", bucket.list)
+    monkeypatch.setattr(obstore, "head_async", bucket.head_async)
+    store: Any = None
+
+    async def seen(path: str) -> list[str]:
+        entries = [
+            entry
+            async for page in object_entries(store, path, page_size=page_size)
+            for entry in page
+        ]
+        return sorted(f"{entry.text_name}{'/' * entry.is_directory}" for entry in entries)
+
+    assert await seen("") == ["a-b", "a.txt", "a/", "b/", "c.empty", "d/"]
+    assert await seen("a") == ["x"]
+    assert await seen("b") == []
+    assert await seen("d") == ["e/", "empty", "f"]
+    assert await seen("d/e") == ["x/"]
+    assert (await object_status(store, "b")).is_directory
+    assert (await object_status(store, "d/e/x")).is_directory
+    assert not (await object_status(store, "c.empty")).is_directory
+
+
+async def test_an_empty_object_that_is_gone_is_no_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was deleted after the store had listed it."""
+
+    bucket = Bucket(["empty"], str.encode)
+
+    async def head(*_: object) -> None:
+        bucket.keys.clear()
+        raise FileNotFoundError
+
+    monkeypatch.setattr(obstore, "list", bucket.list)
+    monkeypatch.setattr(obstore, "head_async", head)
+    store: Any = None
+    page = await anext(aiter(object_entries(store)))
+    assert [entry.is_directory for entry in page] == [False]
