@@ -3,14 +3,12 @@
 python -m examples.minimal_server DIRECTORY [--host 127.0.0.1] [--port 2121]
     [--user NAME:PASSWORD] [--certificate FILE]
 
-Without ``--user`` anybody may log in and read. With it that user alone may log
-in, and may write as well. With ``--certificate`` (a PEM file with the key and
-the chain) nobody logs in without TLS.
+Without ``--user`` anybody may log in and read; with it that user alone may log in, and write.
+With ``--certificate`` (a PEM file with the key and the chain) nobody logs in without TLS.
 
-Whatever is open has an owner that closes it: the task group owns the sessions,
-a session owns at most one endpoint, a command owns the file that it opens.
-Every wait has a deadline: those of a session stand below, those of a transfer
-are `ftpdata.Deadlines`. Needs directory descriptors, which Windows lacks.
+Whatever is open has an owner that closes it: the task group owns the sessions, a session owns
+at most one endpoint, a command owns the file that it opens. Every wait has a deadline: those of
+a session stand below, those of a transfer are `ftpdata.Deadlines`. Windows cannot run it.
 """
 
 from __future__ import annotations
@@ -23,9 +21,8 @@ import logging
 import os
 import posixpath
 import signal
-import stat
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.to_thread
@@ -33,28 +30,11 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from anyio.streams.tls import TLSStream
 
-from ftpdata import (
-    DataTLS,
-    Endpoint,
-    FileUnavailable,
-    FTPDataError,
-    ListFormatter,
-    NlstFormatter,
-    RepresentationType,
-    ServerCertificate,
-    TransferParameters,
-    TransferResult,
-    format_epsv_reply,
-    format_pasv_reply,
-    list_directory,
-    listen_passive,
-    receive_file,
-    send_file,
-    send_listing,
-)
-from ftpdata.errors import error_for_oserror
+import ftpdata
+from ftpdata.files import opened_beneath
 from ftpdata.listing import TableFormatter
 
+Transfer = Callable[..., Awaitable[ftpdata.TransferResult]]
 logger = logging.getLogger("ftpdata.examples.minimal_server")
 
 MOST_SESSIONS = 100
@@ -70,17 +50,18 @@ class Session:
 
     def __init__(self, stream: SocketStream, options: argparse.Namespace) -> None:
         self.options = options
+        self.root: str = options.directory
         self.host: str = stream.extra(SocketAttribute.local_address)[0]
         self.peer: str = stream.extra(SocketAttribute.remote_address)[0]
         self.stream: ByteStream = stream
         self.lines = BufferedByteReceiveStream(stream)
-        self.tls: DataTLS | None = None  # after AUTH TLS
-        self.data_tls: DataTLS | None = None  # after PROT P
-        self.endpoint: Endpoint | None = None  # after PASV or EPSV
+        self.tls: ftpdata.DataTLS | None = None  # after AUTH TLS
+        self.data_tls: ftpdata.DataTLS | None = None  # after PROT P
+        self.endpoint: ftpdata.Endpoint | None = None  # after PASV or EPSV
         self.name = ""
         self.is_logged_in = False
         self.directory = "/"
-        self.parameters = TransferParameters(type=RepresentationType.ASCII)
+        self.parameters = ftpdata.TransferParameters(type=ftpdata.RepresentationType.ASCII)
 
     async def run(self) -> None:
         """Answer one command after the other until the client leaves."""
@@ -88,17 +69,16 @@ class Session:
         reply = "220 Ready."
         while True:
             await self.reply(reply)
+            if reply.startswith("221"):
+                return
             if reply.startswith("234"):
                 await self.begin_tls()
-            if reply.startswith(("221", "421")):
-                return
-
             with anyio.fail_after(COMMAND_TIMEOUT):
                 line = await self.lines.receive_until(b"\n", LONGEST_LINE)
             command, _, argument = line.decode(errors="surrogateescape").strip("\r").partition(" ")
             try:
                 reply = await self.answer(command.upper(), argument)
-            except FTPDataError as error:
+            except ftpdata.FTPDataError as error:
                 # Its text may have paths in it, and is for the log. The reply is safe to send.
                 logger.info("%s: %s: %s", self.peer, command, error, exc_info=error)
                 reply = error.reply
@@ -112,7 +92,10 @@ class Session:
     async def answer(self, command: str, argument: str) -> str:  # noqa: C901, PLR0911, PLR0912
         """Carry out a command; return the reply that ends it."""
 
-        path = self.path(argument)
+        name = ".." if command == "CDUP" else argument
+        if command in ("LIST", "NLST") and argument.startswith("-"):  # LIST -a
+            name = ""
+        path = "/" + posixpath.normpath(posixpath.join(self.directory, name)).lstrip("/")
         match command, argument.upper():
             case _ if {"\r", "\0"} & set(argument):
                 return "501 No name has such a character."
@@ -139,34 +122,37 @@ class Session:
             case "PWD", _:
                 return '257 "{}"'.format(self.directory.replace('"', '""'))
             case "CWD" | "CDUP", _:
-                path = path if command == "CWD" else self.path("..")
-                async with self.opened(path, stat.S_ISDIR):
+                async with opened_beneath(self.root, path, is_directory=True):
                     self.directory = path
                 return "250 Done."
             case "TYPE", _:
                 self.parameters = self.parameters.with_type(argument)
                 return "200 Done."
             case "SIZE", _:
-                async with self.opened(path, stat.S_ISREG) as file:
+                async with opened_beneath(self.root, path) as file:
                     return f"213 {os.fstat(file).st_size}"
             case "PASV" | "EPSV", _:
-                return await self.listen(command)
+                await self.aclose()
+                self.endpoint = endpoint = await ftpdata.listen_passive(
+                    self.host, control_peer=self.peer, tls=self.data_tls
+                )
+                if command == "EPSV":
+                    return ftpdata.format_epsv_reply(endpoint.address.port)
+                return ftpdata.format_pasv_reply(endpoint.address)
             case "RETR", _:
-                async with self.opened(path, stat.S_ISREG) as file:
-                    return await self.transfer(functools.partial(send_file, file=file))
+                async with opened_beneath(self.root, path) as file:
+                    return await self.transfer(ftpdata.send_file, file=file)
             case "STOR", _ if self.options.user:
                 directory, name = posixpath.split(path)
-                async with self.opened(directory, stat.S_ISDIR) as parent:
-                    receive = functools.partial(receive_file, target=name, dir_fd=parent)
-                    return await self.transfer(receive)
+                async with opened_beneath(self.root, directory, is_directory=True) as parent:
+                    return await self.transfer(ftpdata.receive_file, target=name, dir_fd=parent)
             case "LIST" | "NLST", _:
-                path = self.path("") if argument.startswith("-") else path  # LIST -a
-                formatter: TableFormatter = NlstFormatter()
+                formatter: TableFormatter = ftpdata.NlstFormatter()
                 if command == "LIST":
-                    formatter = ListFormatter(now=time.time())
-                async with self.opened(path, stat.S_ISDIR) as listed:
-                    lines = list_directory(listed, formatter)
-                    return await self.transfer(functools.partial(send_listing, lines=lines))
+                    formatter = ftpdata.ListFormatter(now=time.time())
+                async with opened_beneath(self.root, path, is_directory=True) as listed:
+                    lines = ftpdata.list_directory(listed, formatter)
+                    return await self.transfer(ftpdata.send_listing, lines=lines)
             case _:
                 return "502 Not here."
 
@@ -178,13 +164,14 @@ class Session:
             raise ConnectionAbortedError("something was said between AUTH and TLS")
 
         # A context for each client, so that no other client can resume its TLS sessions.
-        context = await anyio.to_thread.run_sync(self.options.certificate.session_context)
+        certificate = ftpdata.ServerCertificate(certificate=self.options.certificate)
+        context = await anyio.to_thread.run_sync(certificate.session_context)
         with anyio.fail_after(TIMEOUT):
             self.stream = await TLSStream.wrap(
                 self.stream, server_side=True, ssl_context=context, standard_compatible=False
             )
         self.lines = BufferedByteReceiveStream(self.stream)
-        self.tls = DataTLS.for_server(context)
+        self.tls = ftpdata.DataTLS.for_server(context)
         self.is_logged_in = False
 
     async def log_in(self, password: str) -> str:
@@ -201,41 +188,14 @@ class Session:
         await anyio.sleep(GUESS_DELAY)
         return "530 No."
 
-    def path(self, argument: str) -> str:
-        """Return the path that an argument means, from the root that clients see."""
-
-        return "/" + posixpath.normpath(posixpath.join(self.directory, argument)).lstrip("/")
-
-    @contextlib.asynccontextmanager
-    async def opened(self, path: str, is_kind: Callable[[int], bool]) -> AsyncIterator[int]:
-        """Open a file or directory for one command."""
-
-        work = functools.partial(open_beneath, self.options.directory, path, is_kind)
-        descriptor = await anyio.to_thread.run_sync(work)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    async def listen(self, command: str) -> str:
-        """Prepare a data connection (PASV, EPSV), in place of the one before."""
-
-        await self.give_up_endpoint()
-        self.endpoint = await listen_passive(self.host, control_peer=self.peer, tls=self.data_tls)
-        address = self.endpoint.address
-        if command == "EPSV":
-            return format_epsv_reply(address.port)
-
-        return format_pasv_reply(address)
-
-    async def give_up_endpoint(self) -> None:
+    async def aclose(self) -> None:
         """Close the endpoint that no transfer has used."""
 
         endpoint, self.endpoint = self.endpoint, None
         if endpoint is not None:
             await endpoint.aclose()
 
-    async def transfer(self, move: Callable[..., Awaitable[TransferResult]]) -> str:
+    async def transfer(self, move: Transfer, **what: object) -> str:
         """Move a file or a listing over the data connection; return the reply that ends it."""
 
         endpoint, self.endpoint = self.endpoint, None
@@ -244,50 +204,25 @@ class Session:
 
         async with endpoint:
             await self.reply("125 Go." if endpoint.is_ready else "150 Connect.")
-            result = await move(endpoint, parameters=self.parameters)
+            result = await move(endpoint, parameters=self.parameters, **what)
 
         return f"226 {result.bytes} bytes in {result.seconds:.2f} seconds."
-
-
-def open_beneath(root: str, path: str, is_kind: Callable[[int], bool]) -> int:
-    """Open what clients call `path`. No step of the way follows a link, so none leads out."""
-
-    descriptor = os.open(root, os.O_RDONLY)
-    try:
-        for part in filter(None, path.split("/")):
-            parent = descriptor
-            # A pipe is not to be waited for.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(part, flags, dir_fd=parent)
-            os.close(parent)
-    except OSError as error:
-        os.close(descriptor)
-        raise error_for_oserror(error) from error
-
-    if not is_kind(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise FileUnavailable("not a file or directory that this command can use")
-
-    return descriptor
 
 
 async def serve(options: argparse.Namespace, places: anyio.Semaphore, client: SocketStream) -> None:
     """Serve one client. What goes wrong here ends no other session."""
 
-    async with client:
-        session = Session(client, options)
-        try:
+    peer = client.extra(SocketAttribute.remote_address, None)
+    try:
+        async with client:
+            session = Session(client, options)
             if places.value == 0:
                 await session.reply("421 Too many clients.")
-                return
-
-            async with places:
-                await session.run()
-        except Exception as error:  # noqa: BLE001
-            logger.info("%s has left: %r", session.peer, error)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await session.give_up_endpoint()
+            else:
+                async with places, contextlib.aclosing(session):
+                    await session.run()
+    except Exception as error:  # noqa: BLE001
+        logger.info("%s has left: %r", peer, error)
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -310,6 +245,6 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=2121)
     parser.add_argument("--user", metavar="NAME:PASSWORD")
-    parser.add_argument("--certificate", type=lambda file: ServerCertificate(certificate=file))
+    parser.add_argument("--certificate", metavar="FILE")
     logging.basicConfig(level=logging.INFO)
     anyio.run(main, parser.parse_args())

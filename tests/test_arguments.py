@@ -154,6 +154,8 @@ RECEIVING = SENDING | {"size_limit": COUNTS}
 CODE_POINTS = ("5", 1.5, True, -1, 256)
 MOMENT = ("now", None)
 
+BENEATH: Arguments = {"directory": "/", "path": "proc", "is_directory": True}
+
 PARAMETERS: Arguments = {"parameters": parameters_module.TransferParameters()}
 
 ROWS: dict[str, Row] = {
@@ -332,6 +334,15 @@ ROWS: dict[str, Row] = {
     "files.DirectoryReader": Row({"directory": "/"}, {"directory": (None, -1, True)}),
     "files.PartLimits": Row({}, {"count": ("5", 1.5, True), "size": ("5", 1.5, True)}),
     "files.PartStore": Row({"directory": "/"}, {"directory": (None, -1, True)}),
+    "files.open_beneath": Row(
+        BENEATH, {"directory": (None, -1, True), "path": (None,)}
+    ),
+    "files.opened_beneath": Row(
+        BENEATH, {"directory": (None, -1, True), "path": (None,)}
+    ),
+    "files.locate_beneath": Row(
+        {"directory": "/", "path": "x"}, {"directory": (None, -1, True), "path": (None,)}
+    ),
     "files.is_reserved": Row({"name": "x"}, {"name": (5, None)}),
     "files.remove_reserved": Row({"directory": 10**6}, {"directory": ("x", None, -1, True)}),
     "files.list_directory": Row(
@@ -650,6 +661,12 @@ async def call(name: str, arguments: Arguments) -> None:
             await made.aclose()
     elif inspect.isawaitable(made):
         made = await made
+    elif isinstance(made, contextlib.ContextDecorator):
+        with made:  # type: ignore[attr-defined]
+            pass
+    elif isinstance(made, contextlib.AsyncContextDecorator):
+        async with made:  # type: ignore[attr-defined]
+            pass
     for method in ("aclose", "discard"):
         if hasattr(made, method):
             await getattr(made, method)()

@@ -224,6 +224,11 @@ async def test_blocking_allowed():
     offender["sleep"]()
 
 
+async def test_a_watched_function_keeps_its_abilities():
+    assert os.open in os.supports_dir_fd
+    assert os.scandir in os.supports_fd
+
+
 async def test_a_watched_function_is_replaced(monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: True)
 
@@ -330,6 +335,7 @@ def test_honest_tests_pass(outcomes: dict[str, str], name: str) -> None:
         "test_method",
         "test_hypothesis",
         "test_blocking_allowed",
+        "test_a_watched_function_keeps_its_abilities",
         "test_a_watched_function_is_replaced",
         "test_unblocked_in_thread",
     ],

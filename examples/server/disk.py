@@ -2,13 +2,11 @@
 
 Rules of this file:
 
-1. No path leaves the served directory. Paths are walked component by
-   component from a descriptor of the directory. Each component is opened
-   relative to the one before and never through a symbolic link. There is no moment
-   between a check and a use, so nobody gains anything by exchanging a directory
-   for a link while a path is walked.
-2. A symbolic link is read, and walked like the rest of the path. One that is
-   absolute, or that climbs above the served directory, is refused.
+1. No path leaves the served directory: `ftpdata.files.open_beneath` and
+   `locate_beneath` find what a path means. Nobody gains anything by exchanging a
+   directory for a link meanwhile.
+2. A symbolic link is followed. One that is absolute, or that climbs above the served
+   directory, is refused.
 3. Every call that touches the disk runs in a worker thread, and this store
    limits its threads: a slow disk stops neither the event loop nor another store.
    `memory` opens what is known not to touch the disk.
@@ -25,14 +23,23 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from typing import ParamSpec, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from ftpdata import DirectoryLister, FileTarget, ListingEntry, WriteMode
-from ftpdata.files import PartLimits, PartStatus, PartStore, RemovedPart, remove_reserved
+from ftpdata.files import (
+    PartLimits,
+    PartStatus,
+    PartStore,
+    RemovedPart,
+    locate_beneath,
+    open_beneath,
+    remove_reserved,
+)
 from ftpdata.listing import TableFormatter
 
 from .memory import Memory
@@ -44,20 +51,11 @@ __all__ = ["DiskReader", "DiskStore"]
 MAX_THREADS = 16
 """Calls that may wait for the disk at one time."""
 
-MAX_STEPS = 1024
-"""Directories and links that one path may pass through before it is refused."""
-
 CHUNK = 1024 * 1024
 """Bytes that one visit to a worker thread reads."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-# O_PATH needs no read permission on the directories of a path.
-_WALK = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | _NOFOLLOW
-# A FIFO that nobody writes to must not hold a worker thread for ever.
-_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _NOFOLLOW
 
 
 def _to_disk(name: str) -> bytes:
@@ -269,76 +267,17 @@ class DiskStore:
 
         return self._limiter
 
-    # The walk: everything below runs in a worker thread
+    # Everything below runs in a worker thread
 
-    @contextlib.contextmanager
-    def _locate(self, path: str, *, follow: bool = True) -> Iterator[tuple[int, bytes]]:
-        """Walk to the directory that holds the last name of `path`.
+    def _locate(
+        self, path: str, *, follow: bool = True
+    ) -> AbstractContextManager[tuple[int, bytes]]:
+        """Find the directory that holds the last name of `path`, which may be a link.
 
-        Yields:
-            A descriptor of that directory and the last name. It was no
-            symbolic link when it was looked at (if `follow`). Whoever opens
-            it says O_NOFOLLOW again, so that a link in its place is refused.
+        Links are followed within the served directory, and one that has the last name if `follow`.
         """
 
-        pending = [_to_disk(part) for part in reversed(path.split("/")) if part]
-        if any(b"\0" in part for part in pending):
-            raise _error(errno.ENOENT)
-
-        walked: list[bytes] = []
-        steps = 0
-        fd = os.dup(self._root)
-        try:
-            while pending:
-                steps += 1
-                if steps > MAX_STEPS:
-                    raise _error(errno.ELOOP)
-
-                name = pending.pop()
-                if name in (b"", b"."):
-                    continue
-                if name == b"..":
-                    # Only from a link. It means the parent that was walked through, not
-                    # the one that the directory may have been moved to.
-                    if not walked:
-                        raise _error(errno.EACCES)
-                    pending.extend(reversed(walked[:-1]))
-                    walked.clear()
-                    fd = self._step(fd, None)
-                    continue
-
-                target = self._link_target(fd, name) if pending or follow else None
-                if target is not None:
-                    if target.startswith(b"/"):
-                        raise _error(errno.EACCES)
-                    pending.extend(reversed(target.split(b"/")))
-                elif pending:
-                    fd = self._step(fd, name)
-                    walked.append(name)
-                else:
-                    yield fd, name
-                    return
-
-            # The path is the served directory, or a link that leads back up.
-            yield fd, b"."
-        finally:
-            _close(fd)
-
-    def _step(self, fd: int, name: bytes | None) -> int:
-        """Open a directory beneath `fd`, or the served directory again; close `fd`."""
-
-        following = os.dup(self._root) if name is None else os.open(name, _WALK, dir_fd=fd)
-        _close(fd)
-        return following
-
-    def _link_target(self, fd: int, name: bytes) -> bytes | None:
-        try:
-            return os.readlink(name, dir_fd=fd)
-        except OSError as error:
-            # Not a link, or nothing at all: the next call says which.
-            if error.errno in (errno.EINVAL, errno.ENOENT):
-                return None
-            raise
+        return locate_beneath(self._root, _to_disk(path), follow=True, resolve_last=follow)
 
     def _at(self, path: str, call: Callable[..., None]) -> None:
         with self._locate(path, follow=False) as (fd, name):
@@ -349,25 +288,21 @@ class DiskStore:
     def _status(self, path: str, follow: bool) -> ListingEntry:
         with self._locate(path, follow=follow) as (fd, name):
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            target = self._link_target(fd, name) if stat.S_ISLNK(status.st_mode) else None
+            target = os.readlink(name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else None
             return ListingEntry.from_stat(
                 _from_disk(name), status, target=None if target is None else _from_disk(target)
             )
 
     def _open_file(self, path: str) -> DiskReader:
-        with self._locate(path) as (fd, name):
-            file = os.open(name, _READ, dir_fd=fd)
+        file = open_beneath(self._root, _to_disk(path), follow=True)
         try:
-            status = os.fstat(file)
-            _require_file(status)
+            return DiskReader(self, file, os.fstat(file).st_size)
         except BaseException:
             _close(file)
             raise
-        return DiskReader(self, file, status.st_size)
 
     def _open_directory(self, path: str) -> int:
-        with self._locate(path) as (fd, name):
-            return os.open(name, _READ | getattr(os, "O_DIRECTORY", 0), dir_fd=fd)
+        return open_beneath(self._root, _to_disk(path), is_directory=True, follow=True)
 
     def _linked(self, directory: str, name: str) -> os.stat_result | None:
         """Return the status of what a link leads to; None if it leads nowhere or out."""
@@ -412,7 +347,9 @@ class DiskStore:
 
     def _set_mode(self, path: str, mode: int) -> None:
         with self._locate(path) as (fd, name):
-            file = os.open(name, _READ, dir_fd=fd)
+            # A FIFO that nobody writes to must not hold a worker thread for ever.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+            file = os.open(name, flags, dir_fd=fd)
         try:
             os.fchmod(file, mode)
         finally:
@@ -427,7 +364,7 @@ def _remove_directory(name: bytes, *, dir_fd: int) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        fd = os.open(name, _READ | getattr(os, "O_DIRECTORY", 0), dir_fd=dir_fd)
+        fd = open_beneath(dir_fd, name, is_directory=True)
         try:
             if not remove_reserved(fd):
                 raise

@@ -38,6 +38,8 @@ The pieces:
   upload itself has made are removed.
 - `parts`: `PartStore` and `PartOwner`, which keep what came of an upload that was cut, so that a
   resumption can go on with it.
+- `beneath`: `opened_beneath`, `open_beneath` and `locate_beneath`, which find what a client's path
+  means, and nothing outside of the served directory.
 - `directories`: `list_directory` and `DirectoryLister`, which make the lines of a directory.
 - `directory_reader`: `DirectoryReader`, which reads the entries for them, and blocks.
 
@@ -52,6 +54,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .beneath import locate_beneath, open_beneath, opened_beneath
     from .directories import DirectoryLister, list_directory
     from .directory_reader import DirectoryReader
     from .parts import (
@@ -79,6 +82,9 @@ __all__ = [
     "WriteMode",
     "is_reserved",
     "list_directory",
+    "locate_beneath",
+    "open_beneath",
+    "opened_beneath",
     "remove_reserved",
 ]
 
@@ -86,6 +92,7 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
+            "beneath": ("locate_beneath", "open_beneath", "opened_beneath"),
             "directories": ("DirectoryLister", "list_directory"),
             "directory_reader": ("DirectoryReader",),
             "parts": (

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 import sys
 
-from ._libc import file_system, libc
+from ._libc import BENEATH, file_system, open_resolved
 
 __all__ = [
     "CachedDirectory",
@@ -33,13 +32,8 @@ every page would cost more than to send it.
 
 _DO_NOT_KNOW = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 
-_OPENAT2 = 437
-"""The number of the system call, on every architecture (Linux 5.6)."""
-
-# linux/openat2.h: stay on this mount and beneath the directory, follow no links, wait for nothing.
-_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH, _CACHED = 0x01, 0x02, 0x04, 0x08, 0x20
-_RESOLVE = _NO_XDEV | _NO_MAGICLINKS | _NO_SYMLINKS | _BENEATH | _CACHED
-_OPEN_HOW = struct.Struct("=QQQ")
+_RESOLVE = BENEATH | 0x01 | 0x20
+"""And RESOLVE_NO_XDEV, which stays on this mount, and RESOLVE_CACHED, which waits for nothing."""
 
 # linux/magic.h
 _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
@@ -185,14 +179,12 @@ class CachedDirectory:
         if not self.is_available or b"\0" in path:
             return None
 
-        how = _OPEN_HOW.pack(flags, 0, _RESOLVE)
-        fd: int = libc().syscall(_OPENAT2, self._directory, path, how, len(how))
-        if fd >= 0:
-            return fd
-
-        if libc().errno() in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
-            # An old kernel, or a sandbox that does not know the call.
-            self.is_available = False
+        try:
+            return open_resolved(self._directory, path, flags, _RESOLVE)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EINVAL, errno.EPERM):
+                # An old kernel, or a sandbox that does not know the call.
+                self.is_available = False
 
         return None
 

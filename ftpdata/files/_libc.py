@@ -11,7 +11,23 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["file_system", "libc", "may_write", "rename_to_new", "reserve"]
+__all__ = [
+    "BENEATH",
+    "file_system",
+    "libc",
+    "may_write",
+    "open_resolved",
+    "rename_to_new",
+    "reserve",
+]
+
+BENEATH = 0x02 | 0x04 | 0x08
+"""RESOLVE_NO_MAGICLINKS, _NO_SYMLINKS and _BENEATH (linux/openat2.h)."""
+
+_OPENAT2 = 437
+"""The number of the system call, on every architecture (Linux 5.6)."""
+
+_OPEN_HOW = struct.Struct("=QQQ")
 
 _STATFS_SIZE = 256
 """Bytes: more than a ``struct statfs`` has. Its first word is the kind of file system."""
@@ -68,6 +84,28 @@ def file_system(fd: int) -> int | None:
 
     # It is signed on some machines, and the constants of linux/magic.h are not.
     return int(struct.unpack_from("@l", status)[0]) & 0xFFFF_FFFF
+
+
+def open_resolved(directory: int, path: bytes, flags: int, resolve: int) -> int:
+    """Open a path as openat2(2) does, which the kernel resolves under rules. Only on Linux.
+
+    Args:
+        directory: Descriptor of the directory that the path starts from.
+        path: The path, without NUL.
+        flags: Those of open(2).
+        resolve: The rules, such as `BENEATH`.
+
+    Raises:
+        OSError: The system refused, or does not know the call.
+    """
+
+    how = _OPEN_HOW.pack(flags, 0, resolve)
+    fd: int = libc().syscall(_OPENAT2, directory, path, how, len(how))
+    if fd < 0:
+        code = libc().errno()
+        raise OSError(code, os.strerror(code))
+
+    return fd
 
 
 def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:

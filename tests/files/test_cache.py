@@ -281,17 +281,13 @@ def test_a_kernel_without_the_call_is_asked_once(
 
     calls = 0
 
-    class Library:
-        def syscall(self, *_: Any) -> int:
-            nonlocal calls
-            calls += 1
-            return -1
-
-        def errno(self) -> int:
-            return errno.ENOSYS
+    def open_resolved(*_: Any) -> int:
+        nonlocal calls
+        calls += 1
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     files = CachedDirectory(directory)
-    monkeypatch.setattr(page_cache, "libc", Library)
+    monkeypatch.setattr(page_cache, "open_resolved", open_resolved)
     assert files.open(b"file") is None
     assert files.open(b"file") is None
     assert calls == 1

@@ -91,13 +91,36 @@ def detect_blocking_calls() -> Iterator[None]:
         for name, function in detector.functions.items()
         if function.activated
     })
-    try:
-        yield
-    finally:
-        detector.deactivate()
+    with _known_abilities(detector):
+        try:
+            yield
+        finally:
+            detector.deactivate()
 
 
 _wrappers: dict[str, Any] = {}
+
+
+@contextmanager
+def _known_abilities(detector: BlockBuster) -> Iterator[None]:
+    """Let the sets that say what a function of `os` can do say the same of its wrapper.
+
+    A module that asks them when it is imported may be imported for the first time now.
+    """
+
+    sets: list[set[Any]] = [os.supports_fd, os.supports_dir_fd, os.supports_effective_ids]
+    sets.append(os.supports_follow_symlinks)
+    added = []
+    for name, function in detector.functions.items():
+        for able in sets:
+            if name in _wrappers and function.original_func in able:
+                able.add(_wrappers[name])
+                added.append((able, _wrappers[name]))
+    try:
+        yield
+    finally:
+        for able, wrapper in added:
+            able.discard(wrapper)
 
 
 def remove_late_wrappers() -> None:
