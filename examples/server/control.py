@@ -92,8 +92,6 @@ class ControlConnection(asyncio.BufferedProtocol):
         self._held = b""
         self._let_go: asyncio.Handle | None = None
         self._tls: ControlTLS | None = None
-        # The step of TLS that is under way, which takes what comes.
-        self._switch: Callable[[], None] | None = None
 
     async def begin(self, sock: socket.socket) -> None:
         """Take over a connection.
@@ -241,10 +239,9 @@ class ControlConnection(asyncio.BufferedProtocol):
             return
 
         try:
-            self._tls.object.write(data)
+            self._tls.write(data)
         except ssl.SSLError:
             self._lose()
-        self._flush()
 
     async def drain(self) -> None:
         """Wait until the client has taken nearly all of what was written.
@@ -263,9 +260,8 @@ class ControlConnection(asyncio.BufferedProtocol):
         except TimeoutError:
             self._lose()
 
-    def _flush(self) -> None:
-        data = self._tls.take() if self._tls is not None else b""
-        if data and self._transport is not None and not self._transport.is_closing():
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _lose(self) -> None:
@@ -293,86 +289,40 @@ class ControlConnection(asyncio.BufferedProtocol):
 
         self._waiting.clear()
         self._telnet = TelnetLines(self._line_limit)
-        self._tls = ControlTLS(context)
-        self._switch = self._hold
+        self._tls = ControlTLS(context, send=self._send, wait=self._change_of_client)
 
     async def handshake(self) -> None:
-        """Begin TLS.
-
-        Raises:
-            ssl.SSLError: There is no agreement.
-            ConnectionError: The client has left.
-        """
+        """Begin TLS; see `ControlTLS.handshake` for the errors."""
 
         assert self._tls is not None
-        await self._run_switch(self._tls.object.do_handshake)
-        # Commands may have come with the client's last message of the handshake.
+        await self._tls.handshake()
         self._take_protected()
 
     async def unprotect(self) -> None:
-        """End TLS, and go on in clear (CCC).
+        """End TLS, and go on in clear (CCC); see `ControlTLS.end` for the errors."""
 
-        Raises:
-            ssl.SSLError: The client does not end it.
-            ConnectionError: The client has left.
-        """
-
-        tls = self._tls
-        assert tls is not None
-        await self._run_switch(tls.object.unwrap)
+        assert self._tls is not None
+        rest = await self._tls.end()
         self._tls = None
         # What the client has sent in clear after its end of TLS can only be its own.
-        self._take(tls.take_rest())
+        self._take(rest)
 
-    async def _run_switch(self, step: Callable[[], object]) -> None:
-        """Repeat a step of TLS with each piece that comes, until it is done."""
+    async def _change_of_client(self) -> None:
+        if self.has_ended:
+            raise ConnectionError("the client has left")
+        await self._change()
 
-        done = False
-        failure: ssl.SSLError | None = None
-
-        def advance() -> None:
-            nonlocal done, failure
-            try:
-                step()
-                done = True
-            except ssl.SSLWantReadError:
-                return
-            except ssl.SSLError as error:
-                failure = error
-            finally:
-                self._flush()
-
-        self._switch = advance
-        try:
-            advance()
-            while not done:
-                if failure is not None:
-                    raise failure
-                if self.has_ended:
-                    raise ConnectionError("the client has left")
-                await self._change()
-        finally:
-            self._switch = None
-
-    def _hold(self) -> None:
-        """Keep what has come until `handshake` asks for it."""
-
-    def _take_protected(self) -> None:
+    def _take_protected(self, records: bytes = b"") -> None:
         """Take what has come through TLS."""
 
         assert self._tls is not None
         try:
-            while data := self._tls.object.read(READ_SIZE):
+            for data in self._tls.read(records):
                 self._take(data)
-            # The client has ended TLS: it sends no more.
-            self._end()
-        except ssl.SSLWantReadError:
-            pass
         except ssl.SSLError:
             self._lose()
-        finally:
-            # Also a ticket that is due.
-            self._flush()
+        if self._tls.has_ended:
+            self._end()
 
     # Called by the transport
 
@@ -402,14 +352,11 @@ class ControlConnection(asyncio.BufferedProtocol):
     def _receive(self, data: bytes) -> None:
         if self._tls is None:
             self._take(data)
-            return
-
-        self._tls.feed(data)
-        if self._switch is None:
-            self._take_protected()
-        else:
-            self._switch()
+        elif self._tls.is_in_step:
+            self._tls.advance(data)
             self.wake()
+        else:
+            self._take_protected(data)
 
     def eof_received(self) -> bool:
         """Take note that the client sends no more. It may still read."""
@@ -494,7 +441,7 @@ class ControlConnection(asyncio.BufferedProtocol):
             if self._tls is not None and not self.is_lost:
                 with contextlib.suppress(TimeoutError, ssl.SSLError, ConnectionError):
                     async with asyncio.timeout(GOODBYE):
-                        await self._run_switch(self._tls.object.unwrap)
+                        await self._tls.end()
 
             if has_more and self._transport is not None and not self.is_lost:
                 await self._hear_out(self._transport)
