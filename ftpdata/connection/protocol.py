@@ -35,6 +35,7 @@ from datetime import datetime
 
 from .._checks import check_call, check_range, check_seconds
 from .._kernel import acknowledged_bytes, reset_on_close
+from .._running import Activity
 from ..addresses import HostPort
 from ..contracts import Buffer, Consumer, Producer, require_consumer, require_producer
 from ..errors import FTPDataError, NotConnected
@@ -81,6 +82,7 @@ class DTP(asyncio.Protocol):
         proxied_peer: The address in a trusted proxy's PROXY header; None without one.
         observer: Is told of the transfer over this connection; that of its endpoint.
         subject: What the host has said of that transfer.
+        activity: Knows that the connection is open, and of its transfer; that of its endpoint.
     """
 
     # Defaults on the class: thousands of connections may stall in this state, and most of it
@@ -89,6 +91,7 @@ class DTP(asyncio.Protocol):
     proxied_peer: HostPort | None = None
     observer: Observer | None = None
     subject: Subject | None = None
+    activity: Activity | None = None
     # Sending: the producer while it is registered.
     _feed: Feed | None = None
     _had_producer: bool = False

@@ -45,7 +45,7 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .active import ActiveEndpoint, connect_active
     from .advertising import AddressTable, Advertisement, PortMapping, advertise, unreachable_reason
-    from .endpoint import AcceptedEndpoint, Endpoint
+    from .endpoint import AcceptedEndpoint, Drained, Endpoint
     from .nat import AddressCallable, Advertiser
     from .passive import PassiveEndpoint, PassiveListener, listen_passive
     from .pool import ListenerPool, PooledEndpoint, PoolMetrics
@@ -67,6 +67,7 @@ __all__ = [
     "AddressTable",
     "Advertisement",
     "Advertiser",
+    "Drained",
     "Endpoint",
     "ListenerPool",
     "PassiveEndpoint",
@@ -98,7 +99,7 @@ if not TYPE_CHECKING:
                 "advertise",
                 "unreachable_reason",
             ),
-            "endpoint": ("AcceptedEndpoint", "Endpoint"),
+            "endpoint": ("AcceptedEndpoint", "Drained", "Endpoint"),
             "nat": ("AddressCallable", "Advertiser"),
             "passive": ("PassiveEndpoint", "PassiveListener", "listen_passive"),
             "pool": ("ListenerPool", "PoolMetrics", "PooledEndpoint"),

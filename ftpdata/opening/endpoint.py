@@ -22,8 +22,9 @@ from typing import Self
 
 import anyio
 
-from .._checks import check_call
+from .._checks import check_call, check_seconds
 from .._kernel import acknowledge_at_once, has_end_of_peer, reset_socket
+from .._running import DRAINING, Activity, Drained, Running
 from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
@@ -38,7 +39,7 @@ from ._link import NOTHING, Link
 from ._wait import Wait
 from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 
-__all__ = ["AcceptedEndpoint", "Endpoint"]
+__all__ = ["AcceptedEndpoint", "Drained", "Endpoint"]
 
 DTPFactory = Callable[[], DTP]
 
@@ -69,6 +70,7 @@ class Endpoint(abc.ABC):
         observer: As above.
         subject: What the host knows of the transfer that is to come, for its observer. The
             host may set it at any time before that.
+        activity: Knows what goes on, for `drain`.
     """
 
     subject: Subject | None = None
@@ -103,6 +105,7 @@ class Endpoint(abc.ABC):
         self._dtp_factory = dtp_factory or (
             lambda: DTP(close_timeout=deadlines.close, stall_timeout=deadlines.stall)
         )
+        self.activity: Activity = Activity()
         self._wait = Wait()
 
     async def __aenter__(self) -> Self:
@@ -181,14 +184,19 @@ class Endpoint(abc.ABC):
         Cancellation closes whatever was opened so far, the listener included.
         """
 
-        link = await self._give_link()
-        if link.carried.has_ended:
-            return self._record(link)
+        self.activity.begin(self.abort)
+        try:
+            link = await self._give_link()
+            if link.carried.has_ended:
+                return self._record(link)
 
-        self._link = None
-        dtp = await self._hand_over(link)
-        if keep:
-            self._kept = dtp
+            self._link = None
+            dtp = await self._hand_over(link)
+            if keep:
+                self._kept = dtp
+            self._note_open(dtp)
+        finally:
+            self.activity.end(self.abort)
 
         return dtp
 
@@ -240,6 +248,32 @@ class Endpoint(abc.ABC):
             with anyio.CancelScope(shield=True):
                 await asyncio.wait((self._begun,))
 
+    async def drain(self, within: float) -> Drained:
+        """Let what has begun over this endpoint end; nothing new begins.
+
+        An endpoint that neither opens nor has a transfer is given up at once. What runs may
+        end until the deadline; then it is cut, and its error is a `TransferAborted` (426).
+        That is logged as a warning to ``ftpdata.opening.drain``. An upload that is being
+        stored by then is not cut, but waited for, ten seconds at most.
+
+        Args:
+            within: Seconds that what runs may take; 0 cuts it at once.
+
+        Raises:
+            ValueError: `within` is negative or not finite.
+
+        Cancellation ends the wait, and cuts nothing.
+        """
+
+        check_call(Endpoint.drain, locals())
+        check_seconds("within", within, or_zero=True)
+        if not self.activity.is_active:
+            self.abort(End.ABORTED, DRAINING)
+
+        running = Running()
+        self.activity.join(running)
+        return await running.drain(within)
+
     def on_release(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the endpoint listens, or tries to connect, no more."""
 
@@ -280,6 +314,13 @@ class Endpoint(abc.ABC):
             tell(self.observer, "listening", address)
 
     # Private: opening
+
+    def _note_open(self, dtp: DTP) -> None:
+        """Count the connection as active until it has ended."""
+
+        cut = dtp.abort
+        self.activity.begin(cut)
+        dtp.closed.add_done_callback(lambda _: self.activity.end(cut))
 
     def _note_released(self) -> None:
         if self._listening_at is None:
@@ -351,6 +392,7 @@ class Endpoint(abc.ABC):
 
     def _make_dtp(self) -> DTP:
         dtp = self._dtp_factory()
+        dtp.activity = self.activity
         if self.observer is not None:
             dtp.observer, dtp.subject = self.observer, self.subject
         return dtp

@@ -34,6 +34,7 @@ from typing import Self
 import attrs
 
 from .._checks import check_call, check_seconds
+from .._running import DRAINING, Drained, Running
 from ..addresses import HostPort, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, OpenTimeout, PortsExhausted
@@ -64,6 +65,7 @@ class PoolMetrics:
         ports: Ports that are listened on.
         in_use: Reservations that were neither opened nor given up.
         waiting: Those of them whose connection has not come.
+        running: Connections that are being opened, are open, or have a transfer.
         resting: Pairs of address and port that rest.
         reserved: Reservations made so far.
         matched: Connections given to their reservation so far.
@@ -75,6 +77,7 @@ class PoolMetrics:
     ports: int
     in_use: int
     waiting: int
+    running: int
     resting: int
     reserved: int
     matched: int
@@ -199,6 +202,8 @@ class ListenerPool:
         # What rests, in the order in which it will have rested: all rest for the same time.
         self._resting: OrderedDict[tuple[_Listener, str], tuple[float, object]] = OrderedDict()
         self._counts = _Counts()
+        self._running = Running()
+        self._is_draining = False
         self._entered = False
 
     def __repr__(self) -> str:
@@ -235,6 +240,30 @@ class ListenerPool:
 
         self._close()
 
+    async def drain(self, within: float) -> Drained:
+        """Let what has begun over the pool's endpoints end; nothing new begins.
+
+        From now on `reserve` raises, and reservations that neither open nor have a transfer are
+        given up. What runs may end until the deadline; then it is cut, as in `Endpoint.drain`.
+        The pool goes on to listen until `aclose`.
+
+        Args:
+            within: Seconds that what runs may take; 0 cuts it at once.
+
+        Raises:
+            ValueError: `within` is negative or not finite.
+
+        Cancellation ends the wait, and cuts nothing; nothing new begins all the same.
+        """
+
+        check_call(ListenerPool.drain, locals())
+        check_seconds("within", within, or_zero=True)
+        self._is_draining = True
+        for reservation in list(self._reservations):
+            if not reservation.activity.is_active:
+                reservation.abort(End.ABORTED, DRAINING)
+        return await self._running.drain(within)
+
     @property
     def metrics(self) -> PoolMetrics:
         """What the pool does now, and has done so far."""
@@ -245,6 +274,7 @@ class ListenerPool:
             ports=len(self._listeners),
             in_use=len(self._reservations),
             waiting=sum(len(listener.waiting) for listener in self._listeners.values()),
+            running=len(self._running),
             resting=len(self._resting),
             reserved=self._counts.reserved,
             matched=self._counts.matched,
@@ -282,8 +312,8 @@ class ListenerPool:
 
         Raises:
             PortsExhausted: The address waits on all ports. At once. Reply 425.
-            DataConnectionError: The pool is not open, or not on an address
-                that the peer can connect to. Reply 425.
+            DataConnectionError: The pool is not open, or is being drained, or is not
+                on an address that the peer can connect to. Reply 425.
             BadAddress: `control_peer` is not an address. Reply 501.
         """
 
@@ -292,6 +322,8 @@ class ListenerPool:
         with telling_refusals(self._observer):
             if not self._listeners:
                 raise DataConnectionError("the pool is not open", end=End.OPEN_FAILED)
+            if self._is_draining:
+                raise DataConnectionError(DRAINING, end=End.OPEN_FAILED)
 
             listener = self._choose(self._host_for(peer, host), peer, owner)
         reservation = PooledEndpoint(
@@ -306,6 +338,7 @@ class ListenerPool:
             dtp_factory=dtp_factory,
             observer=self._observer,
         )
+        reservation.activity.join(self._running)
         listener.waiting[peer] = reservation
         self._reservations.add(reservation)
         self._counts.reserved += 1

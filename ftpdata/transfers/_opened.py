@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,6 +59,8 @@ def report_on(
         digest=digest,
         observer=known.observer,
         subject=known.subject,
+        activity=known.activity,
+        cut=functools.partial(abort_connection, connection),
     )
 
 

@@ -22,6 +22,7 @@ from typing import Protocol, Self
 import anyio.to_thread
 
 from .._kernel import describe_tls
+from .._running import Abort, Activity
 from ..addresses import HostPort
 from ..contracts import Buffer
 from ..digests import Digest
@@ -66,6 +67,8 @@ class Report:
         digest: Name of a digest to compute over the bytes of the file.
         observer: Is told of the transfer.
         subject: What the host has said of it.
+        activity: Knows that the transfer runs; that of its connection.
+        cut: Aborts its connection.
 
     Attributes:
         number: Counts the transfers of this process.
@@ -90,6 +93,8 @@ class Report:
         digest: str | None = None,
         observer: Observer | None = None,
         subject: Subject | None = None,
+        activity: Activity | None = None,
+        cut: Abort | None = None,
     ) -> None:
         self.number: int = next(_numbers)
         self.direction = direction
@@ -103,6 +108,8 @@ class Report:
         self.foreign_bytes: int = 0
         self.keep_open: bool = False
         self.observer = observer
+        self._activity = activity
+        self._abort = cut
         self._has_started = False
         self._last: TransferResult | None = None
         self._published: TransferResult | None = None
@@ -112,6 +119,10 @@ class Report:
         self._is_logged = False
         self._clock = asyncio.get_running_loop().time
         self._started_at = self._clock()
+
+    def __repr__(self) -> str:
+        what = "" if self.path is None else f" of {self.path!r}"
+        return f"<transfer {self.direction.value} {self.file_bytes} bytes{what} peer={self.peer}>"
 
     # The observer
 
@@ -125,15 +136,25 @@ class Report:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.observer is not None:
-            self.end(exc)
+        self.end(exc)
 
     def start(self) -> None:
         """Tell the observer that the transfer was called for. Idempotent."""
 
-        if self.observer is not None and not self._has_started:
-            self._has_started = True
+        if self._has_started:
+            return
+
+        self._has_started = True
+        if self._activity is not None:
+            self._activity.begin(self.cut)
+        if self.observer is not None:
             tell(self.observer, "started", self)
+
+    def cut(self, end: End, message: str) -> None:
+        """Abort the connection of the transfer."""
+
+        if self._abort is not None:
+            self._abort(end, message)
 
     def end(self, error: BaseException | None) -> None:
         """Tell the observer how the transfer has ended, if it has not been told.
@@ -143,7 +164,13 @@ class Report:
         """
 
         observer, self.observer = self.observer, None
-        if observer is not None and self._has_started:
+        activity, self._activity = self._activity, None
+        if not self._has_started:
+            return
+
+        if activity is not None:
+            activity.end(self.cut)
+        if observer is not None:
             tell(observer, "ended", self, self._final(error), error)
 
     def _final(self, error: BaseException | None) -> TransferResult:

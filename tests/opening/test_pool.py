@@ -159,6 +159,7 @@ async def test_one_address_gets_different_ports_and_then_none() -> None:
             ports=10,
             in_use=11,
             waiting=11,
+            running=0,
             resting=0,
             reserved=11,
             matched=0,
