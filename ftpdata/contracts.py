@@ -192,6 +192,9 @@ class UploadTarget(Protocol):
     Either `commit` or `discard` is called, exactly once, also on cancellation. A
     `commit` that raises must have cleaned up after itself. Nothing that came stays if
     the upload is cut; a `ResumableTarget` keeps it.
+
+    A target whose `commit` goes on to its end when the transfer is cancelled may have an
+    attribute `is_published`, a bool: observers are then told the truth of that upload.
     """
 
     async def write(self, data: bytes) -> None:

@@ -19,7 +19,9 @@ An await of obstore's that is cancelled midway may leave the parts of an upload 
 which cost money and are seen by nobody. Here, each of them runs in a task of its own,
 which is waited for however often the transfer is cancelled; the time-outs of the store
 bound it. What a killed process leaves, a lifecycle rule of the bucket removes
-(``AbortIncompleteMultipartUpload`` on S3).
+(``AbortIncompleteMultipartUpload`` on S3). Azure cannot be asked to remove the parts of an upload:
+it does so after a week, or when an upload of that name is complete; of two that are sent under one
+name at the same time, the one that ends last fails there.
 """
 
 from __future__ import annotations
@@ -76,6 +78,9 @@ PART_SIZE = 8 * 1024 * 1024
 MOST_PARTS = 10_000
 """Parts of one upload, on S3."""
 
+LARGEST_PART = 64 * 1024 * 1024
+"""Bytes to which parts grow for an upload whose size is told: a client may tell any."""
+
 CHUNK_SIZE = 256 * 1024
 """Bytes that a download reads at a time."""
 
@@ -101,17 +106,27 @@ class ObjectTarget:
     An asynchronous context manager, which discards what was neither committed nor
     discarded. Up to a part of the upload is in memory for each of `concurrency`, and one more.
 
+    The parts of an upload are of one size, the last one excepted, which is settled when it
+    begins (some stores take no others), and S3 takes 10,000 of them. So an upload of unknown
+    size ends at 10,000 times `part_size`: 78 GiB, unless the host chooses larger parts. If its
+    size is told, the parts are as large as it needs, up to 64 MiB or `part_size`: 625 GiB.
+
     Args:
         store: The store, of obstore's.
         path: The name of the object, without a slash at its beginning.
-        expected_size: Bytes that are to come, if that is known (ALLO): the parts are so large
-            that there are never more than 10,000 of them.
-        part_size: Bytes of a part, at least.
+        expected_size: Bytes that are to come, if that is known (ALLO).
+        part_size: Bytes of a part, at least. S3 takes no less than 5 MiB.
         concurrency: Parts that are sent at a time.
         attributes: Of the object, such as ``{"Content-Type": "image/jpeg"}``.
 
+    Raises:
+        FileNameNotAllowed: No object can have that name. Reply 553.
+        QuotaExceeded: `expected_size` is more than 10,000 parts can hold. Reply 552.
+
     Attributes:
         path: As above.
+        largest_size: Bytes that the object may have.
+        is_published: Whether the object is there, also if its transfer was cancelled meanwhile.
     """
 
     def __init__(
@@ -131,14 +146,13 @@ class ObjectTarget:
         _check_path(path)
         self.path: str = path
         least = -(-(expected_size or 0) // MOST_PARTS)
-        self._taken = 0
-        self._most = MOST_PARTS * max(part_size, least)
+        size = max(part_size, min(least, LARGEST_PART))
+        self.largest_size: int = size * MOST_PARTS
+        self.is_published: bool = False
+        self._size = 0
+        self._check_size(expected_size or 0)
         self._writer: AsyncWritableFile | None = obstore.open_writer_async(
-            store,
-            path,
-            buffer_size=max(part_size, least),
-            max_concurrency=concurrency,
-            attributes=attributes,
+            store, path, buffer_size=size, max_concurrency=concurrency, attributes=attributes
         )
 
     async def __aenter__(self) -> Self:
@@ -152,7 +166,7 @@ class ObjectTarget:
         """Take bytes; return once the store has taken what is more than a part.
 
         Raises:
-            QuotaExceeded: It would be more than 10,000 parts. Reply 552.
+            QuotaExceeded: They are more than the object may have. Reply 552.
             FTPDataError: The store failed or refused. Carries the reply code.
 
         Cancellation waits for the store.
@@ -162,12 +176,8 @@ class ObjectTarget:
         if writer is None:
             raise ValueError("this upload was committed or discarded already")
 
-        self._taken += len(data)
-        if self._taken > self._most:
-            raise QuotaExceeded(
-                f"more than {MOST_PARTS} parts: {self._most} bytes",
-                reply_text="the file is too large",
-            )
+        self._check_size(self._size + len(data))
+        self._size += len(data)
         await _asked(writer.write(data))
 
     async def commit(self) -> None:
@@ -180,13 +190,24 @@ class ObjectTarget:
         Cancellation waits for the store: what it does is done.
         """
 
-        await _asked(_close(self._take()))
+        await _asked(self._publish(self._take()))
+
+    async def _publish(self, writer: AsyncWritableFile) -> None:
+        await _close(writer)
+        self.is_published = True
 
     async def discard(self) -> None:
         """Remove what came. Once, instead of `commit`; does nothing after that."""
 
         if self._writer is not None:
             await _asked(_abort(self._take()))
+
+    def _check_size(self, size: int) -> None:
+        if size > self.largest_size:
+            raise QuotaExceeded(
+                f"the object would have {size} bytes, and its parts hold {self.largest_size}",
+                reply_text="the file is larger than the store takes in parts of this size",
+            )
 
     def _take(self) -> AsyncWritableFile:
         writer, self._writer = self._writer, None
@@ -308,10 +329,13 @@ async def object_entries(
     after: str | None = None
     passed: str | None = None
     found: list[ListingEntry] = []
+    progress = _Progress()
     while True:
         is_over = True
+        progress.begin(after)
         async with contextlib.aclosing(_pages(store, path, after, page_size)) as pages:
-            async for page in pages:
+            async for whole_page in pages:
+                page = progress.without_known(whole_page)
                 marks = await _marks(store, prefix, page)
                 directory = None
                 for meta in page:
@@ -394,6 +418,13 @@ async def move_object(store: ObjectStore, old: str, new: str) -> None:
 # Private
 
 
+_ORDERS: tuple[Callable[[str], bytes], ...] = (
+    str.encode,
+    lambda name: name.replace("/", "\0").encode(),
+)
+"""By the bytes of names, as nearly all stores have it, or directory by directory, as SeaweedFS."""
+
+
 @attrs.define
 class _Order:
     """Tells whether names follow one another in an order.
@@ -418,14 +449,60 @@ class _Order:
         self.holds = False
 
 
+class _Progress:
+    """Knows what a listing has passed, for stores that begin anew wherever they are to begin.
+
+    Azure's emulator is one. What is in a directory comes in one piece in any order.
+    """
+
+    def __init__(self) -> None:
+        self._first: str | None = None
+        self._after: str | None = None
+        self._is_known = False
+        self._is_inside = False
+
+    def begin(self, after: str | None) -> None:
+        """Begin to list what comes after a name, which is behind all names of a directory."""
+
+        self._after, self._is_known, self._is_inside = after, False, False
+
+    def without_known(self, page: list[ObjectMeta]) -> list[ObjectMeta]:
+        """Return what of the next page was not listed before."""
+
+        if page and self._first is None:
+            self._first = page[0]["path"]
+        elif page and self._after is not None and not self._is_inside:
+            self._is_known = self._is_known or self._is_anew(page[0]["path"], self._after)
+        if not self._is_known:
+            return page
+        return [meta for meta in page if not self._was_listed(meta["path"])]
+
+    def _is_anew(self, name: str, after: str) -> bool:
+        return name == self._first or not any(order(name) > order(after) for order in _ORDERS)
+
+    def _was_listed(self, name: str) -> bool:
+        assert self._after is not None
+        if not self._is_known:
+            return False
+        if name.startswith(self._after.removesuffix(_LAST)):
+            self._is_inside = True
+        elif self._is_inside or all(order(name) > order(self._after) for order in _ORDERS):
+            self._is_known = False
+        return self._is_known
+
+
 async def _close(writer: AsyncWritableFile) -> None:
-    """Complete an upload, or remove its parts. Nothing cancels it, see `_asked`."""
+    """Complete an upload, or remove its parts. Nothing cancels it, see `_asked`.
+
+    A writer that has asked the store to complete the upload removes them by itself.
+    """
 
     try:
         await writer.close()
     except Exception as error:
         try:
-            await _abort(writer)
+            if not await writer.closed():
+                await _abort(writer)
         except Exception as another:  # noqa: BLE001 - it does not conceal why the upload ended
             error.add_note(f"its parts could not be removed: {in_words(repr, another)}")
         raise
@@ -484,8 +561,7 @@ async def _pages(
     store: ObjectStore, path: str, after: str | None, size: int
 ) -> AsyncGenerator[list[ObjectMeta], None]:
     stream = obstore.list(store, path or None, offset=after, chunk_size=size)
-    # By their bytes, as nearly all do, or directory by directory, as SeaweedFS.
-    orders = _Order(str.encode), _Order(lambda name: name.replace("/", "\0").encode())
+    orders = [_Order(key) for key in _ORDERS]
     while True:
         try:
             page = list(await _asked(anext(stream)))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import obstore
 import pytest
@@ -18,7 +19,13 @@ from obstore.exceptions import GenericError
 from obstore.store import LocalStore, MemoryStore
 
 from ftpdata import End, EntryType, FTPDataError, ListingEntry, receive_file, send_stream
-from ftpdata.errors import BadArgument, FileNameNotAllowed, FileUnavailable, LocalError
+from ftpdata.errors import (
+    BadArgument,
+    FileNameNotAllowed,
+    FileUnavailable,
+    LocalError,
+    QuotaExceeded,
+)
 from ftpdata.objectstore import (
     ObjectTarget,
     delete_object,
@@ -30,6 +37,7 @@ from ftpdata.objectstore import (
 from ftpdata.testing import check_upload_target, reset
 from tests.harness.connections import peer_task, receive_all, send_all
 from tests.harness.obstores import start_runtime
+from tests.observers.recorder import Recorder
 from tests.observers.test_events import LARGE, SMALL, accepted
 
 
@@ -187,9 +195,41 @@ async def test_parts_are_as_large_as_they_must_be(monkeypatch: pytest.MonkeyPatc
         return real(*arguments, **options)
 
     monkeypatch.setattr(obstore, "open_writer_async", note)
-    for size in (None, 0, 80_000_000_000, 1_000_000_000_000, 1_000_000_000_001):
+    for size in (None, 0, 80_000_000_000, 600_000_000_000, 600_000_000_001):
         await ObjectTarget(MemoryStore(), "file", expected_size=size).discard()
-    assert asked == [8388608, 8388608, 8388608, 100_000_000, 100_000_001]
+    assert asked == [8388608, 8388608, 8388608, 60_000_000, 60_000_001]
+
+
+async def test_parts_do_not_grow_as_a_client_says() -> None:
+    """Otherwise ALLO would fill the memory; a host may choose larger ones."""
+
+    size = 10_000 * 64 * 1024 * 1024
+    await ObjectTarget(MemoryStore(), "file", expected_size=size).discard()
+    with pytest.raises(QuotaExceeded) as caught:
+        ObjectTarget(MemoryStore(), "file", expected_size=size + 1)
+    assert caught.value.reply_code == 552
+    target = ObjectTarget(MemoryStore(), "file", expected_size=size + 1, part_size=2**30)
+    assert target.largest_size == 10_000 * 2**30
+    await target.discard()
+
+
+async def test_an_upload_of_more_parts_than_a_store_takes_is_refused() -> None:
+    """Its client is told 552, and there is no half of it."""
+
+    store = MemoryStore()
+    obstore.put(store, "file", b"old")
+    data = LARGE[:10_001]
+    for size, is_whole in ((10_000, True), (10_001, False)):
+        target = ObjectTarget(store, "file", part_size=1)
+        async with accepted(None) as (endpoint, peer), peer_task(send_all(peer, data[:size])):
+            if is_whole:
+                await receive_file(endpoint, target)
+            else:
+                with pytest.raises(QuotaExceeded) as caught:
+                    await receive_file(endpoint, target)
+                assert caught.value.result is not None
+                assert (caught.value.reply_code, caught.value.result.end) == (552, End.SIZE_LIMIT)
+        assert content(store, "file") == data[:10_000]
 
 
 async def test_a_cancelled_upload_waits_for_the_store() -> None:
@@ -230,9 +270,15 @@ async def test_a_cancelled_upload_waits_for_the_store() -> None:
 class Failing:
     """A writer that takes everything, and fails in the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, closes: bool = False) -> None:
         self.go = asyncio.Event()
         self.calls: list[str] = []
+        self.closes = closes
+
+    async def closed(self) -> bool:
+        """Return whether it has removed its parts by itself."""
+
+        return self.closes
 
     async def close(self) -> None:
         """Fail, in time."""
@@ -260,8 +306,46 @@ async def test_an_upload_that_cannot_be_committed_leaves_no_parts(is_cancelled: 
     with pytest.raises(asyncio.CancelledError if is_cancelled else LocalError) as caught:
         await work
     assert failing.calls == ["close", "aborted"]
+    assert not target.is_published
     if not is_cancelled:
         assert str(caught.value) == "the store is gone"
+
+
+async def test_a_writer_that_has_removed_its_parts_is_not_asked_to() -> None:
+    """It would say that it is closed, as if parts had been left."""
+
+    target, failing = ObjectTarget(MemoryStore(), "file"), Failing(closes=True)
+    target._writer = failing  # type: ignore[assignment]
+    failing.go.set()
+    with pytest.raises(LocalError) as caught:
+        await target.commit()
+    assert failing.calls == ["close"]
+    assert getattr(caught.value.__cause__, "__notes__", []) == []
+
+
+async def test_an_upload_that_is_published_meanwhile_is_told_as_clean() -> None:
+    """A commit that had begun decides, also in what the observer is told."""
+
+    store, recorder = MemoryStore(), Recorder()
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(ObjectTarget):
+        """Waits before it is closed."""
+
+        async def _publish(self, writer: Any) -> None:
+            begun.set()
+            await go.wait()
+            await super()._publish(writer)
+
+    async with accepted(recorder) as (endpoint, peer), peer_task(send_all(peer, SMALL)):
+        work = asyncio.ensure_future(receive_file(endpoint, Slow(store, "file")))
+        await begun.wait()
+        work.cancel()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    assert content(store, "file") == SMALL
+    assert [result.end for result in recorder.results] == [End.CLEAN]
 
 
 # Downloads
@@ -455,16 +539,16 @@ async def test_a_directory_is_a_part_of_names() -> None:
     assert file.modified is not None
 
 
-@settings(max_examples=100)
-@given(
-    paths=st.sets(
-        st.lists(st.text("ab.-~é\U0010ffff", min_size=1, max_size=3), min_size=1, max_size=3)
-        .filter(lambda parts: not {".", ".."} & set(parts))
-        .map("/".join),
-        max_size=12,
-    ),
-    page_size=st.integers(1, 4),
+PATHS = st.sets(
+    st.lists(st.text("ab.-~é\U0010ffff", min_size=1, max_size=3), min_size=1, max_size=3)
+    .filter(lambda parts: not {".", ".."} & set(parts))
+    .map("/".join),
+    max_size=12,
 )
+
+
+@settings(max_examples=100)
+@given(paths=PATHS, page_size=st.integers(1, 4))
 @example(paths={"a/\U0010ffffb", "a/\U0010ffffc/d", "b"}, page_size=1)
 def test_every_entry_is_listed_once(paths: set[str], page_size: int) -> None:
     """Whatever the names and the size of pages."""
@@ -507,6 +591,34 @@ async def test_a_store_without_order_is_not_listed(tmp_path: Path) -> None:
         obstore.put(store, f"{number * 37 % 100}/file", b"")
     with pytest.raises(LocalError, match="order"):
         await listed(store)
+
+
+@pytest.mark.parametrize("order", [str, lambda name: name.replace("/", "\0")], ids=["name", "tree"])
+@settings(max_examples=100)
+@given(paths=PATHS, page_size=st.integers(1, 4))
+@example(paths={"d/1", "d.txt", "d0"}, page_size=1)
+@example(paths={"a", "a.b", "d/1", "d/2", "d/e/f", "d.txt", "z"}, page_size=2)
+def test_a_store_that_always_lists_from_the_beginning(
+    order: Callable[[str], str], paths: set[str], page_size: int
+) -> None:
+    """Azure's emulator passes over nothing: every entry is in the listing once nevertheless."""
+
+    store = MemoryStore()
+    for path in paths:
+        obstore.put(store, path, b"x")
+    every = sorted(
+        (meta for page in obstore.list(store) for meta in page),
+        key=lambda meta: order(meta["path"]).encode(),
+    )
+
+    async def from_the_beginning(*_: object, chunk_size: int, **__: object) -> Any:
+        for start in range(0, len(every), chunk_size):
+            yield every[start : start + chunk_size]
+
+    with mock.patch.object(obstore, "list", from_the_beginning):
+        entries = asyncio.run(listed(store, page_size=page_size))
+    found = sorted((entry.text_name, entry.is_directory) for entry in entries)
+    assert found == sorted({(path.partition("/")[0], "/" in path) for path in paths})
 
 
 async def test_a_listing_leaves_no_generator_behind() -> None:

@@ -394,7 +394,7 @@ async def _published(
 def _note_if_published(report: Report, result: TransferResult, target: UploadTarget) -> None:
     """Note for the observer if an upload has got its name although its transfer was cancelled."""
 
-    if isinstance(target, FileTarget) and target.is_published:
+    if getattr(target, "is_published", False) is True:
         report.note_published(_as_published(result, target))
 
 

@@ -8,10 +8,11 @@ of every client that has done all its tests, and of the reference server.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +34,7 @@ from tests.interop.served import (
     missing,
     reference_server,
 )
+from tests.interop.stores import STORES, StoreServer, running_store
 from tests.interop.table import Case
 from tests.interop.ways import Capability, Step
 
@@ -185,6 +187,33 @@ def servers(
     assert not left, f"partial uploads were left: {left}"
 
 
+# Stores
+
+
+@pytest.fixture(scope="session")
+def store_servers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], StoreServer]]:
+    """Return a function that returns an object store, and starts it at its first call."""
+
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def start(name: str) -> StoreServer:
+            return stack.enter_context(running_store(name, tmp_path_factory.mktemp(name)))
+
+        yield start
+
+
+@pytest.fixture(params=STORES)
+def store_server(
+    request: pytest.FixtureRequest, store_servers: Callable[[str], StoreServer]
+) -> StoreServer:
+    """Return an object store that runs, of each kind in turn."""
+
+    return store_servers(request.param)
+
+
 # Sites
 
 
@@ -289,7 +318,7 @@ def exchange(  # noqa: PLR0917 - fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options for the table."""
+    """Add the options for the table, and for the tests of stores."""
 
     group = parser.getgroup("interop")
     group.addoption(
@@ -297,6 +326,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--interop-table", type=Path, metavar="FILE", help="write the table of results to FILE"
+    )
+    group.addoption(
+        "--attempts",
+        type=int,
+        default=10,
+        help="uploads into each store that are cancelled, and as many that are reset",
     )
 
 
