@@ -278,8 +278,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="close_notify before the end of file",
         module="ftpdata/connection/_ending.py",
-        check="                self._delivery.keep_socket()\n            wire.close()\n",
-        instead="                self._delivery.keep_socket()\n            transport.abort()\n",
+        check="                wire.keep_open()\n            wire.close()\n",
+        instead="                wire.keep_open()\n            transport.abort()\n",
         tests="tests/tls/test_policy.py::test_every_download_ends_with_a_close_notify",
     ),
     Mutation(
@@ -287,7 +287,22 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/connection/_loss.py",
         check="        if delivery.undelivered:\n",
         instead="        if False:\n",
-        tests="tests/tls/test_policy.py::test_a_client_that_leaves_early_has_no_whole_file",
+        tests="tests/tls/test_policy.py"
+        "::test_a_transport_that_its_host_closes_has_not_delivered_the_rest",
+    ),
+    Mutation(
+        name="the peer's end of TLS is no answer to ours",
+        module="ftpdata/connection/_ending.py",
+        check="                wire.keep_open()\n",
+        instead="",
+        tests="tests/tls/test_policy.py::test_a_client_may_end_its_side_before_it_reads",
+    ),
+    Mutation(
+        name="nothing counts after the peer's end of TLS",
+        module="ftpdata/tls/_transport.py",
+        check="        if self._is_answered or (self._is_at_end and not self._is_closing):\n",
+        instead="        if self._is_at_end and not self._is_closing:\n",
+        tests="tests/tls/test_transport.py::test_an_owner_keeps_it_open_after_both_ends",
     ),
     Mutation(
         name="foreign protocols",

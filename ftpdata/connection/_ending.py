@@ -75,8 +75,9 @@ class Ending:
         assert transport is not None
         if not transport.can_write_eof():
             # TLS: the close_notify first, then the end of file. The transport sends both.
-            if wire.tls is not None and not wire.eof_received:
+            if wire.tls is not None and (wire.written or not wire.eof_received):
                 self._delivery.keep_socket()
+                wire.keep_open()
             wire.close()
         elif not wire.eof_sent and wire.is_open:
             if wire.eof_received and not wire.written:
@@ -98,6 +99,9 @@ class Ending:
         if verdict is Verdict.DELIVERED:
             self._say_farewell(sight)
         elif verdict is Verdict.PENDING:
+            if sight.unacknowledged is None:
+                # The peer's end is all the news there will be.
+                self._wire.release()
             self._delivery.look_again(self.check)
         else:
             give_up(verdict, sight, self._dtp, self._wire)

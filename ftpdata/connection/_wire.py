@@ -321,6 +321,22 @@ class Wire:
             assert self.transport is not None
             self.transport.close()
 
+    def keep_open(self) -> None:
+        """Keep this library's TLS open after `close`, until `linger`, `release` or `cut`.
+
+        It would close as soon as the peer has ended, which may have been before this side had
+        anything to send. (In clear, and in a foreign TLS, nothing can be done or need be.)
+        """
+
+        if self.channel is not None:
+            cast("Any", self.transport).keep_open()
+
+    def release(self) -> None:
+        """Take `keep_open` back: what the peer has is known, or cannot be known. Idempotent."""
+
+        if self.channel is not None:
+            cast("Any", self.transport).release()
+
     def cut(self) -> None:
         """Close the transport at once, with a reset."""
 
@@ -352,6 +368,7 @@ class Wire:
         self.sent = self.written
         loop = asyncio.get_running_loop()
         self._farewell = loop.call_later(patience, self.transport.abort)
+        self.release()
 
     def linger_no_more(self) -> None:
         """Take note that the transport is closed."""

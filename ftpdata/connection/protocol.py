@@ -635,13 +635,14 @@ class DTP(asyncio.Protocol):
             return False
 
         wire.eof_received = True
-        is_clear = wire.tls is None
+        # The TLS of asyncio cannot stay open.
+        can_stay_open = not wire.is_foreign_tls
         if ending is not None:
             ending.check()
-            return is_clear
+            return can_stay_open
 
         self._complete_receiving()
-        return is_clear and (wire.is_sending or self.half_open or not self._had_consumer)
+        return can_stay_open and (wire.is_sending or self.half_open or not self._had_consumer)
 
     # Callbacks of the transport: flow control
 

@@ -28,6 +28,10 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     read. It ends as TLS requires, with the announcement and then the end of file.
     Then it waits for the peer's end without a limit; the owner must abort it.
 
+    A peer's end ends what the peer sends, and nothing else (RFC 8446 §6.1): it may have come
+    long ago, while most of what was written is still on its way, in the system's buffers. An
+    owner that wants to see it arrive calls `keep_open`, and `release` when it has.
+
     Args:
         channel: The channel, whose handshake is done.
         protocol: The protocol above, which this transport serves.
@@ -64,6 +68,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._failure: Exception | None = None
         # Whether it was this transport that has closed the one below.
         self._has_closed = False
+        # Whether the owner keeps the connection below open; and whether nothing else does.
+        self._is_kept = False
+        self._is_answered = False
 
     # What the protocol calls
 
@@ -178,10 +185,26 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             return
 
         self._flush()
-        if is_answered or self._has_ended:
-            self._close_lower()
-        else:
+        is_answered = is_answered or self._has_ended
+        if self._is_kept or not is_answered:
             self._end_sending()
+        if is_answered:
+            self._close_lower()
+
+    def keep_open(self) -> None:
+        """Stay open after `close`, whether or not the peer has ended, until `release` or `abort`.
+
+        The protocol is not told of a peer's end that comes after `close`.
+        """
+
+        self._is_kept = True
+
+    def release(self) -> None:
+        """Close as soon as the peer has ended; at once, if it has. Idempotent."""
+
+        self._is_kept = False
+        if self._is_answered:
+            self._close_lower()
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -238,7 +261,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Receive bytes from the connection below."""
 
-        if self._is_at_end and not self._is_closing:
+        if self._is_answered or (self._is_at_end and not self._is_closing):
             # Nothing counts after the peer's end.
             return
 
@@ -271,6 +294,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._below
 
     def _close_lower(self) -> None:
+        """Close the connection below, on which nothing is waited for, unless it is kept open."""
+
+        self._is_answered = True
+        if self._is_kept:
+            return
+
         self._has_closed = self._has_closed or not self._lower.is_closing()
         self._lower.close()
 
@@ -300,7 +329,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         except OSError as error:
             self._fail(error)
         else:
-            self._lower.resume_reading()
+            if not self._has_ended:
+                self._lower.resume_reading()
 
     def _deliver_soon(self) -> None:
         if self._delivery is None and self._has_more:

@@ -25,14 +25,20 @@ from ftpdata import (
     End,
     FastPath,
     FTPDataError,
+    ReusableConnection,
+    TransferParameters,
     connect_active,
     listen_passive,
     receive_file,
+    relay,
     send_file,
 )
+from ftpdata.codecs import decoder_for
+from ftpdata.codecs.block import BlockDecoder
 from ftpdata.connection._receive_buffer import ReceiveBuffer
 from ftpdata.connection.memory_consumer import MemoryConsumer
 from ftpdata.connection.protocol import DTP
+from ftpdata.connection.stream import DTPStream
 from ftpdata.errors import TLSNegotiationFailed
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint, link_of
 from ftpdata.testing import Cut, RecordingConsumer, reset, send_then_cut, sweep, tcp_pair
@@ -40,7 +46,7 @@ from ftpdata.tls.policy import DataTLS, ServerCertificate, SessionReuse
 
 from ..harness.connections import peer_task
 from ..harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
-from ..harness.waiting import until
+from ..harness.waiting import turns, until
 
 HOST = "127.0.0.1"
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -1183,15 +1189,132 @@ async def test_a_client_that_knows_the_size_need_not_read_the_end(
             assert (await sending).end is End.CLEAN
 
 
-@pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "reset", "nothing"])
+GOODBYES = pytest.mark.parametrize("goodbye", ["close_notify", "close_notify, end of file"])
+SLOW: dict[str, Any] = {"send_buffer": 1 << 20, "receive_buffer": 8192}
+"""What is sent waits in the system until the peer reads it."""
+
+
+async def say_goodbye(peer: TLSPeer, goodbye: str, announcement: bytes = b"") -> None:
+    """End the peer's side, as TLS wants it, with or without the end of file; read nothing."""
+
+    await peer.put(announcement or peer.close_notify())
+    if goodbye != "close_notify":
+        peer.sock.shutdown(socket.SHUT_WR)
+
+
+@GOODBYES
+@pytest.mark.parametrize("mode", ["S", "B", "C"])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_client_may_end_its_side_before_it_reads(
+    version: ssl.TLSVersion, mode: str, goodbye: str, tmp_path: Path
+) -> None:
+    """Its end says nothing of what it still takes (RFC 8446 §6.1): that decides."""
+
+    control = log_in(version)
+    source = tmp_path / "download"
+    content = os.urandom(60_000)
+    source.write_bytes(content)
+    parameters = TransferParameters().with_type("I").with_mode(mode)
+    async with protected(control, **SLOW) as (dtp, peer):
+        await say_goodbye(peer, goodbye)
+        sending = asyncio.ensure_future(
+            send_file(dtp, source, parameters=parameters, deadlines=QUICK)
+        )
+        await until(lambda: dtp.is_finishing)
+        # Everything is in the system, and the peer's end has been read.
+        await turns()
+        received = await peer.receive_all()
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+        assert (await sending).end is End.CLEAN
+
+    decoder = decoder_for(parameters)
+    assert b"".join([*decoder.feed(received), *decoder.finish()]) == content
+
+
+@GOODBYES
+async def test_the_destination_of_a_relay_may_end_its_side_before_it_reads(goodbye: str) -> None:
+    """As with a file."""
+
+    content = os.urandom(60_000)
+    async with sockets() as (accepted, sender), protected(log_in(), **SLOW) as (dtp, peer):
+        await say_goodbye(peer, goodbye)
+        source = AcceptedEndpoint(accepted, deadlines=QUICK)
+        relaying = asyncio.ensure_future(relay(source, dtp, deadlines=QUICK))
+        await send_then_cut(sender, content, Cut.CLOSE)
+        await until(lambda: dtp.is_finishing)
+        await turns()
+        assert await peer.receive_all() == content
+        assert (await relaying).end is End.CLEAN
+
+
+@GOODBYES
+async def test_a_client_may_end_its_side_within_the_last_of_several_files(
+    goodbye: str, tmp_path: Path
+) -> None:
+    """The connection reads then; it still sends all of the file, and ends with it."""
+
+    source = tmp_path / "download"
+    content = os.urandom(6_000_000)
+    source.write_bytes(content)
+    parameters = TransferParameters().with_type("I").with_mode("B")
+    async with protected(log_in(), receive_buffer=8192) as (dtp, peer):
+        connection = ReusableConnection(dtp)
+        # OpenSSL makes it only while there is nothing to read.
+        announcement = peer.close_notify()
+        for is_last in (False, True):
+            sending = asyncio.ensure_future(
+                send_file(connection, source, parameters=parameters, deadlines=QUICK)
+            )
+            decoder = BlockDecoder()
+            received = bytearray()
+            if is_last:
+                await say_goodbye(peer, goodbye, announcement)
+                await turns()
+            while not decoder.complete:
+                data = await peer.receive()
+                assert data
+                received += b"".join(decoder.feed(data))
+            assert received == content
+            result = await sending
+            assert result.end is End.CLEAN
+            assert connection.is_open is not is_last
+
+        assert result.reply_code == 226
+        assert await peer.receive_all() == b""
+
+
+@GOODBYES
+async def test_a_stream_goes_on_sending_after_the_end_of_its_peer(goodbye: str) -> None:
+    """Each direction has an end of its own, in TLS as well."""
+
+    content = os.urandom(60_000)
+    async with protected(log_in(), **SLOW) as (dtp, peer):
+        stream = DTPStream(dtp)
+        await peer.send(b"a question")
+        await say_goodbye(peer, goodbye)
+        assert await stream.receive() == b"a question"
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+        await stream.send(content)
+        closing = asyncio.ensure_future(stream.aclose())
+        await until(lambda: dtp.is_finishing)
+        await turns()
+        assert await peer.receive_all() == content
+        await closing
+        assert dtp.end is End.CLEAN
+
+
+@pytest.mark.parametrize("goodbye", ["close_notify", "end of file", "close", "reset", "nothing"])
 async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_path: Path) -> None:
-    """A download counts as cut if the client leaves while a part is still on its way."""
+    """A download counts as cut if the client takes nothing more while a part is on its way.
+
+    It has left once its system says so, which a close does with a reset.
+    """
 
     control = log_in()
     source = tmp_path / "download"
     source.write_bytes(b"z" * 60_000)
-    buffers = {"send_buffer": 1 << 20, "receive_buffer": 8192}
-    async with protected(control, **buffers) as (dtp, peer):  # type: ignore[arg-type]
+    async with protected(control, **SLOW) as (dtp, peer):
         limits = Deadlines(close=0.1, stall=0.3)
         sending = asyncio.ensure_future(send_file(dtp, source, deadlines=limits))
         await peer.receive()
@@ -1202,18 +1325,31 @@ async def test_a_client_that_leaves_early_has_no_whole_file(goodbye: str, tmp_pa
             await peer.put(peer.close_notify())
         elif goodbye == "end of file":
             peer.sock.shutdown(socket.SHUT_WR)
+        elif goodbye == "close":
+            peer.sock.close()
         elif goodbye == "reset":
             reset(peer.sock)
         with pytest.raises(FTPDataError) as caught:
             await sending
 
     assert caught.value.reply_code == 426
-    assert caught.value.end in {
-        "close_notify": {End.LOST},
-        "end of file": {End.LOST},
-        "reset": {End.RESET},
-        "nothing": {End.STALLED},
-    }[goodbye]
+    has_left = goodbye in {"close", "reset"}
+    assert caught.value.end is (End.RESET if has_left else End.STALLED)
+
+
+async def test_a_transport_that_its_host_closes_has_not_delivered_the_rest(tmp_path: Path) -> None:
+    """It is closed without an error, and a part is still on its way."""
+
+    source = tmp_path / "download"
+    source.write_bytes(b"z" * 60_000)
+    async with protected(log_in(), **SLOW) as (dtp, _):
+        sending = asyncio.ensure_future(send_file(dtp, source, deadlines=QUICK))
+        await until(lambda: dtp.is_finishing)
+        dtp.transport.abort()
+        with pytest.raises(FTPDataError, match="before it had everything") as caught:
+            await sending
+
+    assert caught.value.end is End.LOST
 
 
 async def test_a_slow_client_that_goes_on_taking_is_not_given_up(tmp_path: Path) -> None:

@@ -502,6 +502,56 @@ async def test_closing_after_the_end_of_the_peer() -> None:
         assert await protocol.lost is None
 
 
+@VERSIONS
+@pytest.mark.parametrize("answers_first", [True, False])
+@pytest.mark.parametrize("has_closed", [True, False])
+async def test_an_owner_keeps_it_open_after_both_ends(
+    version: ssl.TLSVersion, answers_first: bool, has_closed: bool
+) -> None:
+    """The end of file is sent nevertheless; what the peer goes on to send is dropped."""
+
+    protocol = Recorder()
+    async with connected(protocol, version, **SMALL) as (transport, peer):
+        transport.keep_open()
+        if answers_first:
+            transport.pause_reading()
+            await peer.put(peer.close_notify())
+        transport.write(CONTENT)
+        transport.close()
+        assert await peer.receive_all() == CONTENT
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
+        if not answers_first:
+            await peer.put(peer.close_notify())
+        if has_closed:
+            peer.sock.shutdown(socket.SHUT_WR)
+        await turns()
+        held = transport.channel._incoming.pending
+        if not has_closed:
+            await peer.put(CONTENT)
+            await turns()
+        assert not protocol.lost.done()
+        assert transport.channel._incoming.pending == held
+        transport.release()
+        transport.release()
+        assert await protocol.lost is None
+        assert not protocol.ended.done()
+
+
+async def test_an_owner_that_keeps_it_open_no_more_before_the_peer_has_ended() -> None:
+    """It waits for the peer's end then."""
+
+    protocol = Recorder()
+    async with connected(protocol) as (transport, peer):
+        transport.keep_open()
+        transport.close()
+        transport.release()
+        assert await peer.receive_all() == b""
+        await turns()
+        assert not protocol.lost.done()
+        await peer.put(peer.close_notify())
+        assert await protocol.lost is None
+
+
 @ONLY_LINUX
 async def test_a_peer_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The DTP waits for a moment only, whatever the peer sends meanwhile."""

@@ -634,7 +634,6 @@ class Walk(RuleBasedStateMachine):
             is_cut = self.data.is_ended and transfer.verb in UPLOADS and not is_plain
             transfer.is_reset = self.data.stream is None or is_cut
             transfer.is_ended = self.data.is_ended and not is_cut
-            transfer.is_half_closed = self.data.is_ended and self.model.is_private
 
     async def _may_be_over(self, transfer: Transfer) -> bool:
         """Read the end of a transfer, if it must come now; tell whether it did."""

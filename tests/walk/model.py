@@ -76,7 +76,6 @@ class Transfer:
         is_ended: Whether the client has sent all, and the end.
         is_reset: Whether the client has reset the data connection.
         is_aborted: Whether an ABOR follows.
-        is_half_closed: Whether the client had ended its side of TLS before the command.
         before: What the file held when it began; None if there was none.
     """
 
@@ -89,7 +88,6 @@ class Transfer:
     is_ended: bool = False
     is_reset: bool = False
     is_aborted: bool = False
-    is_half_closed: bool = False
 
 
 @attrs.define
@@ -557,10 +555,6 @@ class Model:
         if transfer.is_aborted or transfer.is_reset:
             # It may have been over by then: what the client has seen must then be whole.
             return _codes(226, 425, 426)
-        if transfer.is_half_closed and transfer.verb in DOWNLOADS:
-            # A defect that is known: on uvloop, a large download is cut then. No client is known
-            # to end TLS before it has read.
-            return _codes(226, 426)
         return _codes(226)
 
     def end(
