@@ -5,11 +5,20 @@ Needs atheris. ``nox -s fuzz`` runs them all.
 
 from __future__ import annotations
 
+import gc
 import sys
+from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["ftpdata"]):
+from tests.fuzz.tracing import Tracing
+
+NOT_UNDER_TEST = [
+    f"ftpdata.{name}" for name in ("_checks", "_lazy", "_repr", "contracts", "errors", "outcome")
+]
+
+TRACING = Tracing("ftpdata", NOT_UNDER_TEST)
+with TRACING:
     from tests.fuzz.harnesses import HARNESSES
 
 
@@ -20,6 +29,9 @@ def main() -> None:
     if name not in HARNESSES:
         sys.exit(f"usage: python -m tests.fuzz {{{','.join(HARNESSES)}}} [options of libFuzzer]")
 
+    (library,) = Path(atheris.__file__).parent.glob("core_with_libfuzzer.*")
+    TRACING.register(library)
+    gc.freeze()  # the modules are never garbage
     atheris.Setup(sys.argv, HARNESSES[name])
     atheris.Fuzz()
 
