@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,17 +11,19 @@ import pytest
 from tests.fuzz.harnesses import (
     HARNESSES,
     LOOKS,
+    POLICIES,
     SIZES,
     fuzz_block,
     fuzz_listing,
     own_error,
 )
+from tests.fuzz.tracing import Tracing
 
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 MOST_BYTES = 256 * 1024
 
-SIZE_AT = 4
-"""Where the inputs for decoders choose the size of the parts: after TYPE, STRU, MODE, options."""
+SPLIT_AT = 4
+"""Where the inputs for decoders choose how they are split: after TYPE, STRU, MODE, options."""
 
 DECODERS = ["stream", "block", "compressed", "deflate", "round_trip"]
 
@@ -41,7 +45,7 @@ def test_corpus_is_small() -> None:
 def test_corpus(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every input, and every part of one, gives a result or an error of ftpdata's.
 
-    What an input chooses, a size of parts or a way to write, is tried with all values.
+    What an input chooses, a split or a way to write, is tried with all values.
     """
 
     way = 0
@@ -51,7 +55,7 @@ def test_corpus(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         for end in (len(data), len(data) // 2, len(data) - 1):
             for way in ways_of(name, end):
                 try:
-                    HARNESSES[name](with_size(name, data[:end], way))
+                    HARNESSES[name](with_split(name, data[:end], way))
                 except Exception as error:
                     error.add_note(f"{path}, its first {end} bytes, in way {way}")
                     raise
@@ -63,22 +67,24 @@ def ways_of(name: str, size: int) -> range:
     match name:
         case "client_hello" | "proxy_header":
             return range(size + 1)
+        case "addresses":
+            return range(len(POLICIES))
         case "listing":
             return range(len(LOOKS))
         case "mlsx":
             return range(2)
-        case "round_trip":  # each size of what is sent with one of what is received
-            return range(0, 256, 15)
+        case _ if name in DECODERS:
+            return range(min(SIZES + size, 256))
         case _:
-            return range(SIZES if name in DECODERS else 1)
+            return range(1)
 
 
-def with_size(name: str, data: bytes, size: int) -> bytes:
-    """Replace the size of the parts in an input of a decoder."""
+def with_split(name: str, data: bytes, way: int) -> bytes:
+    """Replace the split in an input of a decoder."""
 
-    if name not in DECODERS or len(data) <= SIZE_AT:
+    if name not in DECODERS or len(data) <= SPLIT_AT:
         return data
-    return data[:SIZE_AT] + bytes([size]) + data[SIZE_AT + 1 :]
+    return data[:SPLIT_AT] + bytes([way]) + data[SPLIT_AT + 1 :]
 
 
 def test_harnesses_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,3 +104,42 @@ def test_harnesses_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftpdata.codecs._decoding.RecordingDecoder._count", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fuzz_block(blocks)
+
+
+SOURCE = """
+def sign(number):
+    if number < 0 or number is None:
+        return "-"
+    for _ in range(number):
+        pass
+    return "+" if number else "0"
+"""
+
+
+def test_branches_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each branch that an input reaches has counted it; a module may be left out."""
+
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("traced", "untraced"):
+        (tmp_path / name).with_suffix(".py").write_text(SOURCE)
+    tracing = Tracing("traced", [])
+    with tracing, Tracing("untraced", ["untraced"]) as other:
+        traced, untraced = map(importlib.import_module, ("traced", "untraced"))
+
+    for name in ("traced", "untraced"):
+        monkeypatch.delitem(sys.modules, name)
+
+    def reached(number: int) -> dict[int, int]:
+        tracing.counters[:] = bytes(len(tracing.counters))
+        assert traced.sign(number) == untraced.sign(number)
+        return {i: count for i, count in enumerate(tracing.counters) if count}
+
+    counts = [reached(number) for number in (-1, 0, 3, 1000)]
+    negative, zero, three, many = map(set, counts)
+    assert three == many
+    assert three - zero
+    assert zero - three
+    assert negative - three
+    assert [max(count.values()) for count in counts] == [1, 1, 3, 255]
+    assert set().union(*counts) == set(range(len(tracing.entries)))
+    assert not other.entries

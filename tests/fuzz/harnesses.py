@@ -68,6 +68,9 @@ from ftpdata.tls._client_hello import parse_client_hello
 P = ParamSpec("P")
 T = TypeVar("T")
 
+SIZES = 17
+"""How many sizes of parts there are into which the data are split."""
+
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 CONTROL = {*range(32), 127}
 
@@ -116,11 +119,14 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def parts_of(data: bytes, size: int) -> list[bytes]:
-    """Split data into parts of a size; 0 leaves them whole."""
+def parts_of(data: bytes, choice: int) -> list[bytes]:
+    """Split data: into parts of at most `SIZES` bytes, or in two, or not at all."""
 
-    size = size or len(data) or 1
-    return [data[i : i + size] for i in range(0, len(data), size)]
+    if choice < SIZES:
+        return [data[i : i + choice + 1] for i in range(0, len(data), choice + 1)]
+
+    at = (choice - SIZES) % (len(data) + 1)
+    return [part for part in (data[:at], data[at:]) if part]
 
 
 # Addresses
@@ -145,9 +151,9 @@ def fuzz_addresses(data: bytes) -> None:
             assert parse_port(format_port(address)) == address
             assert parse_pasv_reply(format_pasv_reply(address)) == address
 
-        for policy in POLICIES:
-            policy.check(address.host, "192.0.2.1", port=address.port)
-            policy.check_target(address, "192.0.2.1")
+        policy = POLICIES[chosen(data, len(POLICIES))]
+        policy.check(address.host, "192.0.2.1", port=address.port)
+        policy.check_target(address, "192.0.2.1")
 
     port = own_error(parse_epsv_reply, text)
     if port is not None:
@@ -293,9 +299,6 @@ def fuzz_arguments(data: bytes) -> None:
 # Representation and transmission
 
 TYPES = ["A N", "E N", "I", "A T", "E C", "L 8"]
-SIZES = 17
-"""Sizes of the parts into which the data are split, to choose from."""
-
 LIMITS = CodecLimits(record=64, marker=16, output=1 << 20, ratio=None)
 
 
@@ -386,9 +389,9 @@ def fuzz_decoding(data: bytes, mode: str) -> None:
     parameters = parameters_of(choices.number(len(TYPES)), choices.number(2), mode)
     choices.number(1)
     options = options_of(choices.number(256))
-    size = 1 + choices.number(SIZES)
+    split = choices.number(256)
     whole = decode(parameters, options, [choices.rest])
-    other = decode(parameters, options, parts_of(choices.rest, size))
+    other = decode(parameters, options, parts_of(choices.rest, split))
     if whole[1] is None:
         assert other == whole
     else:
@@ -430,13 +433,13 @@ def fuzz_round_trip(data: bytes) -> None:
         choices.number(len(TYPES)), choices.number(2), "SBCZ"[choices.number(4)]
     )
     options = options_without_changes(choices.number(256))
-    sent_size, received_size = divmod(choices.number(256), 16)
+    split = choices.number(256)
     file = choices.rest
     encoder = encoder_for(parameters, options=options)
     try:
         sent = b"".join(
             itertools.chain.from_iterable(
-                (*map(encoder.feed, parts_of(file, sent_size)), encoder.finish())
+                (*map(encoder.feed, parts_of(file, split)), encoder.finish())
             )
         )
     except InvalidData:
@@ -444,7 +447,8 @@ def fuzz_round_trip(data: bytes) -> None:
         assert parameters.type is RepresentationType.EBCDIC
         return
 
-    out, error, _, following = decode(parameters, options, parts_of(sent, received_size))
+    received = parts_of(sent, chosen(data, 256))
+    out, error, _, following = decode(parameters, options, received)
     assert (out, error, following) == (file, None, b"")
 
 

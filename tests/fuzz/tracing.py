@@ -15,6 +15,7 @@ import sys
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 __all__ = ["Tracing"]
 
@@ -39,7 +40,7 @@ class Tracing:
         self.entries: list[bool] = []
         self._finder = _Finder(self, package, exclude)
 
-    def __enter__(self) -> Tracing:
+    def __enter__(self) -> Self:
         sys.meta_path.insert(0, self._finder)
         return self
 
@@ -172,8 +173,7 @@ class _Counting(ast.NodeTransformer):
 
     def _counted(self, value: ast.expr) -> ast.expr:
         number = self._tracing.new_counter(is_entry=False)
-        hit = f"{COUNTERS}.__setitem__({number}, {NEXT}[{COUNTERS}[{number}]])"
-        counted = ast.parse(f"{hit} or 0", mode="eval").body
+        counted = ast.parse(f"{COUNTERS}.__setitem__({number}, 1) or 0", mode="eval").body
         assert isinstance(counted, ast.BoolOp)
         counted.values[1] = value
         return counted
