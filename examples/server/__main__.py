@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import ipaddress
 import logging
 import re
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Sequence
@@ -22,7 +24,7 @@ from .accounts import Accounts
 from .disk import DiskStore
 from .observing import observing
 from .server import Server
-from .settings import Settings, Uploads
+from .settings import GRACE, Settings, Uploads
 from .store import Store
 
 __all__ = ["main"]
@@ -71,6 +73,7 @@ def _run(
         implicit_tls=options.implicit_tls,
         require_tls=options.require_tls,
         require_session_reuse=options.require_session_reuse,
+        grace=options.grace,
     )
     try:
         store = DiskStore(options.directory)
@@ -83,11 +86,10 @@ def _run(
             _serve,
             store,
             settings,
-            options.host,
-            options.port,
+            options,
             backend_options={"use_uvloop": options.loop == "uvloop"},
         )
-    except* (OSError, FTPDataError) as errors:
+    except* (OSError, ValueError, FTPDataError) as errors:
         print(f"cannot listen: {errors.exceptions[0]}", file=sys.stderr)
         code = 1
     finally:
@@ -96,11 +98,15 @@ def _run(
     return code
 
 
-async def _serve(store: Store, settings: Settings, host: str, port: int) -> None:
+async def _serve(store: Store, settings: Settings, options: argparse.Namespace) -> None:
     server = Server(store, settings)
+    if options.fd is None:
+        run = functools.partial(server.run, options.host, options.port)
+    else:
+        run = functools.partial(server.run, listener=socket.socket(fileno=options.fd))
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as tasks:
-            address, number = await tasks.start(server.run, host, port)
+            address, number = await tasks.start(run)
             shown = f"[{address}]" if ":" in address else address
             print(f"listening on {shown}:{number}", flush=True)
             async for _ in signals:
@@ -115,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("directory", metavar="DIRECTORY")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=_port, default=2121, help="0 for any")
+    parser.add_argument(
+        "--fd",
+        type=int,
+        metavar="NUMBER",
+        help="descriptor of a socket that listens already, instead of --host and --port; "
+        "systemd gives 3",
+    )
     parser.add_argument("--anonymous", action="store_true", help="let anybody log in")
     parser.add_argument(
         "--user", type=Accounts.parse, action="append", default=[], metavar="NAME:PASSWORD"
@@ -193,6 +206,13 @@ def _parser() -> argparse.ArgumentParser:
         help="log what goes over each connection: sizes and times, never content or passwords",
     )
     parser.add_argument("--live", action="store_true", help="show the transfers as they run")
+    parser.add_argument(
+        "--grace",
+        type=_grace,
+        default=GRACE,
+        metavar="SECONDS",
+        help="time for running transfers to end after SIGTERM; then they are cut",
+    )
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--quiet", action="store_true", help="log warnings only, no transfers")
     return parser
@@ -265,6 +285,13 @@ def _rate(text: str) -> float:
     if not 0 < rate < float("inf"):
         raise ValueError(text)
     return rate
+
+
+def _grace(text: str) -> float:
+    grace = float(text)
+    if not 0 <= grace < float("inf"):
+        raise ValueError(text)
+    return grace
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from collections import Counter
 
 import anyio
 import anyio.abc
-from anyio.abc import SocketAttribute
 
 from ftpdata import FTPDataError, HostPort, TrustedProxies
 from ftpdata.errors import InvalidData
@@ -23,6 +22,7 @@ from ftpdata.limits import Usage, address_key
 from ftpdata.opening import PoolMetrics, ProxyHeader, parse_proxy_header
 
 from .control import prepare_socket
+from .listening import Listener, listening
 from .reply import Reply, printable
 from .session import Addresses, Session
 from .settings import Settings
@@ -91,9 +91,10 @@ class Server:
 
     async def run(
         self,
-        host: str,
-        port: int,
+        host: str | None = None,
+        port: int = 0,
         *,
+        listener: Listener | None = None,
         task_status: anyio.abc.TaskStatus[tuple[str, int]] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until `stop` is called; then end the sessions, those with a transfer last.
@@ -101,47 +102,43 @@ class Server:
         Args:
             host: Address to listen on; ``::`` for all of this machine, IPv4 included.
             port: Port to listen on; 0 for any.
+            listener: Instead of an address: a socket that listens already, or a listener of
+                anyio. It stays the caller's, open after the end.
             task_status: Told the address and port once clients can connect
                 (``await task_group.start(server.run, host, port)``).
 
         Raises:
             OSError: It cannot listen there.
+            TypeError: There is both an address and a listener, or neither.
+            ValueError: The listener does not listen for TCP.
             DataConnectionError: It cannot listen on the passive ports.
 
         Cancellation ends everything at once.
         """
 
-        listeners = await anyio.create_tcp_listener(
-            # anyio takes "::" for IPv6 alone.
-            local_host=None if host == "::" else host,
-            local_port=port,
-        )
-        hosts = [
-            str(listener.extra(SocketAttribute.local_address)[0])
-            for listener in listeners.listeners
-        ]
-        async with (
-            listeners,
-            self._shared.ports.listening(hosts),
-            anyio.create_task_group() as sessions,
-        ):
-            async with anyio.create_task_group() as accepting:
-                for listener in listeners.listeners:
-                    assert isinstance(listener, anyio.abc.SocketListener)
-                    # Before the first connection, which inherits it.
-                    sock = listener.extra(SocketAttribute.raw_socket)
-                    prepare_socket(sock)
-                    accepting.start_soon(self._accept, sock, sessions)
+        async with contextlib.AsyncExitStack() as doors:
+            sockets = await doors.enter_async_context(listening(host, port, listener))
+            addresses = [sock.getsockname()[:2] for sock in sockets]
+            hosts = [address for address, _ in addresses]
+            async with (
+                self._shared.ports.listening(hosts),
+                anyio.create_task_group() as sessions,
+            ):
+                async with anyio.create_task_group() as accepting:
+                    for sock in sockets:
+                        # Before the first connection, which inherits it.
+                        prepare_socket(sock)
+                        accepting.start_soon(self._accept, sock, sessions)
 
-                address = listeners.listeners[0].extra(SocketAttribute.local_address)
-                task_status.started((str(address[0]), int(address[1])))
-                accepting.start_soon(self._clean_now_and_then)
-                await self._stop.wait()
-                accepting.cancel_scope.cancel()
+                    task_status.started(addresses[0])
+                    accepting.start_soon(self._clean_now_and_then)
+                    await self._stop.wait()
+                    accepting.cancel_scope.cancel()
 
-            await listeners.aclose()
-            await self._drain()
-            sessions.cancel_scope.cancel()
+                # Nobody can connect any more.
+                await doors.aclose()
+                await self._drain()
+                sessions.cancel_scope.cancel()
 
     async def _clean_now_and_then(self) -> None:
         """Remove what is left of uploads that nobody resumes."""
@@ -290,6 +287,11 @@ class Server:
             if not self._sessions:
                 return
 
+            busy = sum(session.is_busy for session in self._sessions)
+            if busy and end is Session.abort:
+                logger.warning("%d transfers are cut: the server stops", busy)
+            elif busy:
+                logger.info("%d transfers have %g s to end", busy, self._settings.grace)
             self._has_ended = anyio.Event()
             for session in set(self._sessions):
                 end(session)

@@ -22,7 +22,7 @@ from ftpdata.opening import AddressCallable, PortMapping
 
 from .accounts import Accounts
 
-__all__ = ["Settings", "Uploads"]
+__all__ = ["GRACE", "Settings", "Uploads"]
 
 
 class Uploads(enum.Enum):
@@ -36,6 +36,10 @@ class Uploads(enum.Enum):
 
     IN_PLACE = "in-place"
     """It is written to the file itself, whatever was in it. If it is cut, what came is there."""
+
+
+GRACE = 5.0
+"""Seconds for running transfers to end when the server stops, unless the host says otherwise."""
 
 
 @attrs.frozen(kw_only=True)
@@ -127,7 +131,7 @@ class Settings:
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     idle_timeout: float = 300.0
     reply_timeout: float = 30.0
-    grace: float = 5.0
+    grace: float = GRACE
     certificate: ServerCertificate | None = None
     implicit_tls: bool = False
     require_tls: bool = False

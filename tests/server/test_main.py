@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+def started(
+    *arguments: str, pass_fds: Sequence[int] = ()
+) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
     """Start a server in a process of its own; give it, and where it listens."""
 
     process = subprocess.Popen(
@@ -31,6 +33,7 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        pass_fds=pass_fds,
     )
     with process:
         try:
@@ -141,6 +144,22 @@ def test_port_that_is_taken(served_directory: Path, capsys: pytest.CaptureFixtur
         said = capsys.readouterr()
         assert f"cannot listen: all ports from {port} to {port} are in use" in said.err
         assert said.out == ""
+
+
+def test_a_socket_of_the_one_who_starts_it(served_directory: Path) -> None:
+    """As systemd gives it: the server listens there, and the next one as well."""
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fd = listener.fileno()
+        arguments = [str(served_directory), "--anonymous", "--fd", str(fd)]
+        for _ in range(2):
+            with started(*arguments, pass_fds=[fd]) as (process, address, port):
+                assert (address, port) == listener.getsockname()
+                with ftplib.FTP() as client:
+                    client.connect(address, port, timeout=60)
+                    client.login()
+                process.terminate()
+                assert process.wait(60) == 0
 
 
 def test_every_address(served_directory: Path) -> None:
