@@ -26,6 +26,7 @@ __all__ = [
     "ProgressCallback",
     "PullProducer",
     "PushProducer",
+    "ReadableTarget",
     "ResumableTarget",
     "StartableProducer",
     "UploadTarget",
@@ -224,6 +225,23 @@ class ResumableTarget(UploadTarget, Protocol):
 
     async def keep(self) -> None:
         """Keep what came, the bytes before the first position included: the upload was cut."""
+
+
+class ReadableTarget(UploadTarget, Protocol):
+    """A target that can be read before its commit, so that an observer may veto the upload.
+
+    Nobody else sees what was written until then. `ftpdata.files.SpooledTarget` makes one of any
+    target, and `ftpdata.files.FileTarget` is one unless it writes in place.
+    """
+
+    @property
+    def position(self) -> int:
+        """Where the next byte goes, in bytes: what there is to read, once all is written."""
+        ...
+
+    async def open_to_read(self) -> int:
+        """Open what was written; return a descriptor at the first byte, which is the caller's."""
+        ...
 
 
 # Whether an object can fulfil its contract

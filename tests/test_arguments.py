@@ -333,6 +333,9 @@ ROWS: dict[str, Row] = {
     ),
     "files.DirectoryReader": Row({"directory": "/"}, {"directory": (None, -1, True)}),
     "files.PartLimits": Row({}, {"count": ("5", 1.5, True), "size": ("5", 1.5, True)}),
+    "files.SpooledTarget": Row(
+        {"target": Target(), "directory": "/"}, {"target": (5, None, "x"), "directory": (5,)}
+    ),
     "files.PartStore": Row({"directory": "/"}, {"directory": (None, -1, True)}),
     "files.open_beneath": Row(
         BENEATH, {"directory": (None, -1, True), "path": (None,)}

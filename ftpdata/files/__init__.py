@@ -36,6 +36,7 @@ The pieces:
 - `target`: `FileTarget`, a file that is received, and `WriteMode`, which says what happens to an
   existing file. An upload is published when it is complete. If it is cut, only files that the
   upload itself has made are removed.
+- `spooled`: `SpooledTarget`, which keeps a copy of any upload to be read before it is committed.
 - `parts`: `PartStore` and `PartOwner`, which keep what came of an upload that was cut, so that a
   resumption can go on with it.
 - `beneath`: `opened_beneath`, `open_beneath` and `locate_beneath`, which find what a client's path
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         remove_reserved,
     )
     from .source import FileSource
+    from .spooled import SpooledTarget
     from .target import FileTarget, WriteMode
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "PartStatus",
     "PartStore",
     "RemovedPart",
+    "SpooledTarget",
     "WriteMode",
     "is_reserved",
     "list_directory",
@@ -105,6 +108,7 @@ if not TYPE_CHECKING:
                 "remove_reserved",
             ),
             "source": ("FileSource",),
+            "spooled": ("SpooledTarget",),
             "target": ("FileTarget", "WriteMode"),
         },
     )

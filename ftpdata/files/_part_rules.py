@@ -18,6 +18,7 @@ from .._checks import check_type, checked
 from ..errors import BadArgument, FileUnavailable, error_for_peer
 
 __all__ = [
+    "RESERVED",
     "KeptPart",
     "Kind",
     "PartLimits",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import cast
 
-from ..contracts import UploadTarget
+from ..contracts import ReadableTarget, UploadTarget
 from ..errors import BadArgument, LocalError, UploadVetoed, error_for_peer, in_words
-from ..files.target import FileTarget
 from ..observers._telling import is_being_cancelled, lent
 from ..observers.contract import Observer, Upload
 from ..outcome import End
@@ -21,7 +21,7 @@ def check_can_be_judged(observer: Observer | None, target: object, *, in_place: 
 
     Args:
         observer: The observer of the connection.
-        target: The target of the upload: a path or a `FileTarget`.
+        target: The target of the upload: a path or an `UploadTarget`.
         in_place: Whether it writes to a path from an offset on, or to its end.
 
     Raises:
@@ -33,7 +33,7 @@ def check_can_be_judged(observer: Observer | None, target: object, *, in_place: 
         return
 
     is_path = isinstance(target, (str, bytes, os.PathLike)) and not in_place
-    is_hidden = isinstance(target, FileTarget) and not target.keeps_what_came
+    is_hidden = hasattr(target, "open_to_read") and not getattr(target, "keeps_what_came", False)
     if not is_path and not is_hidden:
         raise error_for_peer(
             BadArgument,
@@ -57,13 +57,13 @@ async def judge(report: Report, target: UploadTarget) -> None:
     if observer is None or not observer.wants_uploads:
         return
 
-    assert isinstance(target, FileTarget)
-    fd = await target.open_to_read()
+    readable = cast("ReadableTarget", target)
+    fd = await readable.open_to_read()
     limit = asyncio.timeout(observer.publish_timeout)
     try:
         with lent(fd):
             async with limit:
-                await observer.before_publish(report, Upload(fd, target.position))
+                await observer.before_publish(report, Upload(fd, readable.position))
     except UploadVetoed:
         raise
     except (Exception, asyncio.CancelledError) as error:
