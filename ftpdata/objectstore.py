@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
@@ -305,7 +305,7 @@ async def object_status(store: ObjectStore, path: str) -> ListingEntry:
 
 async def object_entries(
     store: ObjectStore, path: str = "", *, page_size: int = PAGE_SIZE
-) -> AsyncIterator[list[ListingEntry]]:
+) -> AsyncGenerator[list[ListingEntry], None]:
     """Yield the entries of a directory, in lists, for `ftpdata.send_listing`.
 
     In the order of the store. Memory is bounded, however many there are. What is in a directory
@@ -597,8 +597,15 @@ async def _marks(store: ObjectStore, prefix: str, page: list[ObjectMeta]) -> set
     marks: set[str] = set()
     for start in range(0, len(empty), LOOKS):
         names = empty[start : start + LOOKS]
-        are_marks = await asyncio.gather(*(_is_mark(store, f"{prefix}{name}") for name in names))
-        marks.update(name for name, is_mark in zip(names, are_marks, strict=True) if is_mark)
+        looks = (_is_mark(store, f"{prefix}{name}") for name in names)
+        # All of them come to their end, whichever fails.
+        for name, is_mark in zip(
+            names, await asyncio.gather(*looks, return_exceptions=True), strict=True
+        ):
+            if isinstance(is_mark, BaseException):
+                raise is_mark
+            if is_mark:
+                marks.add(name)
         if marks:
             break
     return marks
@@ -608,7 +615,7 @@ async def _is_mark(store: ObjectStore, path: str) -> bool:
     try:
         await _asked(obstore.head_async(store, path))
     except FileUnavailable as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
+        if isinstance(error.__cause__, PermissionDeniedError):
             raise
         # Unless it was an object that has been deleted since.
         return await _has_any(store, path)

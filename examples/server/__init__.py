@@ -1,6 +1,7 @@
 """A whole FTP server on top of ftpdata, to be read, run, and copied.
 
-``python -m examples.server DIRECTORY`` serves a directory. What ftpdata does
+``python -m examples.server DIRECTORY`` serves a directory, and ``--store s3://bucket`` in its
+place a bucket. What ftpdata does
 (the data connection) is imported; what every server does for itself (commands,
 accounts, files) is here. Read it in this order:
 
@@ -15,7 +16,8 @@ accounts, files) is here. Read it in this order:
 * `commands`: what each command does, in the groups of RFC 959 §4.1. `listings`: what
   LIST and its relatives show. `failures`: how an error becomes a reply.
 * `store`: what commands want of a store. `disk`: the served directory, with `memory`
-  as its fast way. `paths`: virtual paths. `accounts`: who may log in.
+  as its fast way. `objects`: the bucket that is served in its place. `paths`: virtual paths.
+  `accounts`: who may log in.
 * `server`: listening, limits, and how it all ends. `settings`: what can be set.
 """
 

@@ -1,4 +1,4 @@
-"""Serve a directory over FTP: ``python -m examples.server DIRECTORY``."""
+"""Serve a directory or a bucket over FTP: ``python -m examples.server DIRECTORY``."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.anonymous and not options.user:
         parser.error("nobody could log in: give --anonymous or --user NAME:PASSWORD")
+    if (options.directory is None) == (options.store is None):
+        parser.error("expected one thing to serve: DIRECTORY, or --store URL")
+    if options.store is None and options.store_rename:
+        parser.error("--store-rename is for --store: a directory renames by itself")
+    if options.store is not None and options.uploads not in (None, Uploads.ATOMIC.value):
+        parser.error("an object is written as a whole: --store leaves --uploads atomic")
 
     logging.basicConfig(
         level=logging.WARNING if options.quiet else logging.INFO, format="%(asctime)s %(message)s"
@@ -60,7 +66,7 @@ def _run(
         observer=observer,
         accounts=Accounts(options.user, anonymous=options.anonymous),
         writable=options.writable,
-        uploads=Uploads(options.uploads),
+        uploads=_uploads(options),
         passive_ports=options.passive_ports,
         advertise=options.advertise,
         trusted_proxies=TrustedProxies(options.trust_proxy) if options.trust_proxy else None,
@@ -75,11 +81,7 @@ def _run(
         require_session_reuse=options.require_session_reuse,
         grace=options.grace,
     )
-    try:
-        store = DiskStore(options.directory)
-    except OSError as error:
-        parser.error(f"cannot serve {options.directory}: {error.strerror}")
-
+    store = _open_store(parser, options)
     code = 0
     try:
         anyio.run(
@@ -96,6 +98,32 @@ def _run(
         store.close()
 
     return code
+
+
+def _uploads(options: argparse.Namespace) -> Uploads:
+    if options.uploads is None:
+        return Uploads.RESUMABLE if options.store is None else Uploads.ATOMIC
+    return Uploads(options.uploads)
+
+
+def _open_store(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Store:
+    """Open what is served; end the program if it cannot be."""
+
+    if options.store is None:
+        try:
+            return DiskStore(options.directory)
+        except OSError as error:
+            parser.error(f"cannot serve {options.directory}: {error.strerror}")
+
+    try:
+        # It needs a package of its own.
+        from .objects import open_object_store  # noqa: PLC0415
+
+        return open_object_store(options.store, renames=options.store_rename)
+    except Exception as error:  # noqa: BLE001 - whatever obstore says
+        # Of the URL, the settings may be what is wrong: somebody may have put a password there.
+        url, said = options.store.partition("?")[0], str(error).partition("\n")[0]
+        parser.error(f"cannot serve {url}: {said}")
 
 
 async def _serve(store: Store, settings: Settings, options: argparse.Namespace) -> None:
@@ -116,9 +144,20 @@ async def _serve(store: Store, settings: Settings, options: argparse.Namespace) 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m examples.server", description="Serve a directory over FTP."
+        prog="python -m examples.server", description="Serve a directory or a bucket over FTP."
     )
-    parser.add_argument("directory", metavar="DIRECTORY")
+    parser.add_argument("directory", metavar="DIRECTORY", nargs="?")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        help="serve an object store in place of a directory: s3://bucket/prefix?endpoint=URL, "
+        "gs://bucket, az://account/container, or memory://; credentials come from the environment",
+    )
+    parser.add_argument(
+        "--store-rename",
+        action="store_true",
+        help="rename objects by copying them: for a moment there are both names",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=_port, default=2121, help="0 for any")
     parser.add_argument(
@@ -136,9 +175,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--uploads",
         choices=[uploads.value for uploads in Uploads],
-        default=Uploads.RESUMABLE.value,
         help="what becomes of an upload that is cut: hidden, and its user can resume it "
-        "(resumable); gone (atomic); or left as far as it came, under its name (in-place)",
+        "(resumable, of a directory); gone (atomic, of a store); or left as far as it came, under "
+        "its name (in-place)",
     )
     parser.add_argument("--passive-ports", type=_port_range, metavar="FIRST-LAST")
     parser.add_argument(

@@ -23,7 +23,7 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import ParamSpec, Self, TypeVar
 
@@ -44,6 +44,7 @@ from ftpdata.listing import TableFormatter
 
 from .memory import Memory
 from .paths import join
+from .reply import Reply
 from .store import is_about_name
 
 __all__ = ["DiskReader", "DiskStore"]
@@ -122,6 +123,7 @@ class DiskStore:
     def __init__(
         self, root: str | os.PathLike[str], *, part_limits: PartLimits | None = None
     ) -> None:
+        self.refused: Mapping[str, Reply] = {}
         self._root = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
         self._parts = PartStore(self._root, limits=part_limits)
         self._memory = Memory(self._root)
@@ -193,9 +195,15 @@ class DiskStore:
         *,
         owner: str | None = None,
         part_only: bool = False,
+        is_judged: bool = False,
     ) -> FileTarget:
         """Open a file for an upload: the one that a symbolic link at the end of `path` leads to."""
 
+        if offset and mode is not WriteMode.RESUME:
+            # A file that is not there cannot be continued, and is not to be made.
+            await self.status(path)
+        # Without a part, the file itself would be written to, where it can be seen.
+        part_only = part_only or is_judged
         found = self._memory.find_target(_to_disk(path.lstrip("/")))
         find = functools.partial(self._find_target, path) if found is None else lambda: found
         return await FileTarget.open(

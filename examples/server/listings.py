@@ -36,6 +36,9 @@ __all__ = ["FACTS", "Listing", "fact_line", "open_facts", "open_listing"]
 FACTS = ("type", "size", "modify", "perm", "unique", "unix.mode", "unix.uid", "unix.gid")
 """The facts that this server can tell."""
 
+_LETTERS = {"APPE": "a", "RNFR": "f"}
+"""What says that a command may be used on an entry (RFC 3659 §7.5.5)."""
+
 _options = re.compile(r"-[a-zA-Z1]+(?: +|$)")
 
 
@@ -191,6 +194,12 @@ def _permissions(session: Session) -> Callable[[ListingEntry], str]:
     """Return a function that tells what the user may do with an entry."""
 
     writable = session.settings.writable
-    return lambda entry: perm_letters(
-        is_directory=entry.is_directory, readable=True, writable=writable, removable=writable
-    )
+    refused = {letter for verb, letter in _LETTERS.items() if verb in session.store.refused}
+
+    def permissions(entry: ListingEntry) -> str:
+        letters = perm_letters(
+            is_directory=entry.is_directory, readable=True, writable=writable, removable=writable
+        )
+        return "".join(letter for letter in letters if letter not in refused)
+
+    return permissions

@@ -54,7 +54,7 @@ _LOST_IN_THE_QUEUE = frozenset({
 
 
 class Server:
-    """An FTP server for one directory.
+    """An FTP server for one store.
 
     Args:
         store: What is served.

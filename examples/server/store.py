@@ -1,13 +1,13 @@
 """What commands want of a store: the contract between them and a disk, or anything else.
 
-`disk` is the store that this server has. Another one has the same methods, and
-no command changes for it. The functions here are what commands do with any store.
+`disk` and `objects` are the stores that this server has. Another one has the same methods,
+and no command changes for it. The functions here are what commands do with any store.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
@@ -17,6 +17,7 @@ from ftpdata.files import PartStatus, RemovedPart
 from ftpdata.listing import TableFormatter, unescape_name
 
 from .paths import join
+from .reply import Reply
 
 __all__ = [
     "Listing",
@@ -55,7 +56,7 @@ class Reader(Protocol):
 
 
 class Upload(UploadTarget, Protocol):
-    """Where an upload goes."""
+    """Where an upload goes. It is a `ftpdata.contracts.ResumableTarget` if anything may stay."""
 
     @property
     def keeps_what_came(self) -> bool:
@@ -66,9 +67,6 @@ class Upload(UploadTarget, Protocol):
     def leaves_part(self) -> bool:
         """Whether what came stays as a part if the upload is cut, for a resumption."""
         ...
-
-    async def keep(self) -> None:
-        """End an upload that was cut: what came stays, if either of these says so."""
 
     def watch_takeover(self, on_takeover: Callable[[], None]) -> None:
         """Be called when a resumption wants the part of this upload, which is to end."""
@@ -95,7 +93,15 @@ class Store(Protocol):
     errno that says why: `FileNotFoundError` if there is nothing of that name,
     `NotADirectoryError` if something on the way is not a directory, and so on. A
     cancelled call leaves nothing open.
+
+    Attributes:
+        refused: The commands that it cannot carry out, and what is answered.
     """
+
+    refused: Mapping[str, Reply]
+
+    def close(self) -> None:
+        """Release what it has open. Calls that run keep what they use."""
 
     async def status(self, path: str, *, follow: bool = True) -> ListingEntry:
         """Return what is known about a file or directory.
@@ -142,8 +148,11 @@ class Store(Protocol):
         *,
         owner: str | None = None,
         part_only: bool = False,
+        is_judged: bool = False,
     ) -> Upload:
         """Open a file for an upload: the one that a symbolic link at the end of `path` leads to.
+
+        With an offset, and no part to resume, there must be a file.
 
         Args:
             path: The file.
@@ -152,6 +161,8 @@ class Store(Protocol):
             owner: Whose part is left if the upload is cut, and resumed; None for nobody's.
             part_only: Whether to refuse, with `FileBusy`, to write into the file itself where
                 there is no part to resume.
+            is_judged: Whether an observer decides about the upload before it is published: it
+                must be a `ftpdata.contracts.ReadableTarget`.
 
         Raises:
             FTPDataError: As `ftpdata.FileTarget.open` raises it; `FileUnavailable`

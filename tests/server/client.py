@@ -20,6 +20,7 @@ from examples.server.accounts import Accounts
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings
+from examples.server.store import Store
 
 __all__ = ["Client", "Data", "Serving", "make_file", "names", "reset", "serving"]
 
@@ -271,14 +272,18 @@ class Serving:
 
 @asynccontextmanager
 async def serving(
-    directory: Path, *, host: str = "127.0.0.1", writable: bool = True, **settings: Any
+    served: Path | Store, *, host: str = "127.0.0.1", writable: bool = True, **settings: Any
 ) -> AsyncIterator[Serving]:
-    """Run a server; stop it at the end."""
+    """Run a server of a directory or a store; stop it at the end."""
 
     settings.setdefault("accounts", Accounts([("ann", "secret")], anonymous=True))
     settings.setdefault("grace", 0.2)
     settings.setdefault("login_delay", 0.0)
-    store = await anyio.to_thread.run_sync(DiskStore, directory)
+    store: Store
+    if isinstance(served, Path):
+        store = await anyio.to_thread.run_sync(DiskStore, served)
+    else:
+        store = served
     server = Server(store, Settings(writable=writable, **settings))
     try:
         async with anyio.create_task_group() as tasks:
@@ -286,4 +291,4 @@ async def serving(
             yield Serving(server, host, port)
             server.stop()
     finally:
-        store.close()
+        await anyio.to_thread.run_sync(store.close)

@@ -78,6 +78,31 @@ def test_stock_client(host: str, loop: str, served_directory: Path) -> None:
         assert process.stdout.read() == ""
 
 
+def test_an_object_store() -> None:
+    """A bucket in place of a directory, here one in memory, which is empty at the end."""
+
+    arguments = ["--store", "memory://", "--store-rename", "--user", "ann:secret", "--writable"]
+    with started(*arguments, "--port", "0") as (process, address, port):
+        with ftplib.FTP() as client:
+            client.connect(address, port, timeout=60)
+            client.login("ann", "secret")
+            client.mkd("dir")
+            client.storbinary("STOR dir/file", io.BytesIO(b"content"))
+            client.rename("dir/file", "dir/new")
+            received: list[bytes] = []
+            client.retrbinary("RETR dir/new", received.append)
+            assert b"".join(received) == b"content"
+            assert client.size("dir/new") == 7
+            assert client.nlst("dir") == ["new"]
+            assert [name for name, facts in client.mlsd("dir")] == ["new"]
+            client.delete("dir/new")
+            client.rmd("dir")
+            assert client.nlst() == []
+            client.quit()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it_with_a_client_connected(number: int, served_directory: Path) -> None:
     """The client is told 421; the exit code is 0."""
@@ -116,6 +141,12 @@ def test_signals_end_it_with_a_client_connected(number: int, served_directory: P
         ["DIRECTORY", "--anonymous", "--loop", "trio"],
         ["DIRECTORY", "--anonymous", "--code-page", "latin-1"],
         ["DIRECTORY/missing", "--anonymous"],
+        ["--anonymous"],
+        ["DIRECTORY", "--anonymous", "--store", "memory://"],
+        ["DIRECTORY", "--anonymous", "--store-rename"],
+        ["--anonymous", "--store", "file:///tmp"],
+        ["--anonymous", "--store", "memory://", "--uploads", "resumable"],
+        ["--anonymous", "--store", "memory://", "--uploads", "in-place"],
     ],
 )
 def test_wrong_arguments(

@@ -17,7 +17,7 @@ from ..failures import reply_to
 from ..listings import open_listing
 from ..reply import Reply, printable
 from .files import HASH_NAMES
-from .table import COMMANDS, command
+from .table import COMMANDS, check_store, command
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -55,6 +55,7 @@ async def features(session: Session, _: str) -> Reply:
     ]
     if session.settings.certificate is not None:
         lines = sorted([*lines, "AUTH TLS", "CCC", "PBSZ", "PROT"])
+    lines = [line for line in lines if line.partition(" ")[0] not in session.store.refused]
     return Reply(211, "End", ("Features:", *lines))
 
 
@@ -96,7 +97,11 @@ async def show_help(session: Session, argument: str) -> Reply:
         return Reply(214, f"Syntax: {found.syntax}") if found else Reply(501, "Unknown command.")
 
     has_tls = session.settings.certificate is not None
-    names = sorted(name for name in COMMANDS if has_tls or not COMMANDS[name].is_protection)
+    names = sorted(
+        name
+        for name in COMMANDS
+        if (has_tls or not COMMANDS[name].is_protection) and name not in session.store.refused
+    )
     rows = [" ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
     return Reply(214, "End", ("Commands:", *rows))
 
@@ -158,11 +163,13 @@ async def site(session: Session, argument: str) -> Reply:
     """Run a command of this server's own."""
 
     name, _, rest = argument.partition(" ")
+    if name.upper() in ("CHMOD", "UTIME") and not session.settings.writable:
+        return Reply(550, "Nothing can be changed here.")
+
+    check_store(session, f"SITE {name.upper()}")
     match name.upper():
         case "HELP":
             return Reply(214, "End", ("SITE commands:", *SITE_COMMANDS))
-        case "CHMOD" | "UTIME" if not session.settings.writable:
-            return Reply(550, "Nothing can be changed here.")
         case "CHMOD":
             return await _change_mode(session, rest)
         case "UTIME":

@@ -19,7 +19,16 @@ from ..reply import Reply
 if TYPE_CHECKING:
     from ..session import Session
 
-__all__ = ["COMMANDS", "Argument", "Command", "EndSession", "Handler", "command", "find_command"]
+__all__ = [
+    "COMMANDS",
+    "Argument",
+    "Command",
+    "EndSession",
+    "Handler",
+    "check_store",
+    "command",
+    "find_command",
+]
 
 Handler = Callable[["Session", str], Awaitable[Reply]]
 
@@ -147,10 +156,26 @@ def find_command(session: Session, verb: str, argument: str) -> Command:
         raise Refused(501, f"Syntax: {found.syntax}")
     if found.argument is Argument.NONE and argument:
         raise Refused(501, f"Syntax: {found.syntax}")
+    if found.is_upload and (verb in session.store.refused or not session.settings.writable):
+        # It is good for one command, also for one that is refused.
+        session.choices.take_restart()
     if found.read_only_code is not None and not session.settings.writable:
         raise Refused(found.read_only_code, "Nothing can be changed here.")
 
+    check_store(session, verb)
     return found
+
+
+def check_store(session: Session, name: str) -> None:
+    """Refuse a command that the store cannot carry out.
+
+    Raises:
+        Refused: As the store says.
+    """
+
+    refusal = session.store.refused.get(name)
+    if refusal is not None:
+        raise Refused(refusal.code, refusal.text)
 
 
 def _unknown(session: Session, verb: str) -> Refused | EndSession:

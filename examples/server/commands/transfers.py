@@ -11,7 +11,7 @@ import functools
 import secrets
 import time
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 
@@ -31,6 +31,7 @@ from ftpdata import (
     send_stream,
 )
 from ftpdata.codecs import RestartMarker, format_mark_reply
+from ftpdata.contracts import ResumableTarget
 from ftpdata.limits import address_key
 
 from ..choices import WHOLE, Restart
@@ -269,24 +270,24 @@ async def _receive(
     # From here on, and in `receive_file`: a client that comes back resumes at once, although
     # its first connection seems to live.
     target.watch_takeover(lambda: operation.abort("The upload was resumed elsewhere."))
+    # What came before the cut, or nothing.
+    stays = target.leaves_part or target.keeps_what_came
     try:
         connection = await _connect(session, operation, announcement, path, is_upload=True)
     except BaseException:
         with anyio.CancelScope(shield=True):
-            await target.keep()
+            await (cast("ResumableTarget", target).keep() if stays else target.discard())
         raise
 
     async def acknowledge(marker: RestartMarker) -> None:
         await session.reply(Reply.parse(format_mark_reply(marker)))
-
-    # To acknowledge a marker is to promise that what is before it stays.
-    stays = target.leaves_part or target.keeps_what_came
 
     result = await receive_file(
         connection,
         target,
         parameters=session.choices.parameters,
         options=session.choices.options,
+        # To acknowledge a marker is to promise that what is before it stays.
         on_marker=acknowledge if stays else None,
         expected_size=None if restart.end is None else restart.end - restart.offset,
         throttle=session.throttle,
@@ -323,14 +324,14 @@ async def _open_target(
     if session.settings.may_veto and mode in (WriteMode.IN_PLACE, WriteMode.APPEND):
         raise Refused(550, "Files are checked before they appear here: send the whole file.")
 
-    # Without a part, the file itself would be written to.
-    part_only = part_only or session.settings.may_veto
     try:
-        if offset and mode is not WriteMode.RESUME:
-            # A file that is not there cannot be continued, and is not to be made.
-            await session.store.status(path)
         return await session.store.open_target(
-            path, mode, offset, owner=_part_owner(session), part_only=part_only
+            path,
+            mode,
+            offset,
+            owner=_part_owner(session),
+            part_only=part_only,
+            is_judged=session.settings.may_veto,
         )
     except BadArgument as error:
         # 501 is for what does not parse; this is an offset beyond the end of the file.

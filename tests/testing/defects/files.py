@@ -44,6 +44,24 @@ class MakesAgain(Session):
         await self.reply(f'257 "{self.cwd / argument}" made.')
 
 
+class MakesBoth(Session):
+    """Makes the directories that a new one is in."""
+
+    async def do_mkd(self, argument: str) -> None:
+        if argument.startswith("missing/"):
+            self.path(argument).parent.mkdir(exist_ok=True)
+        await super().do_mkd(argument)
+
+
+class RenamesFiles(Session):
+    """Renames no directories."""
+
+    async def do_rnto(self, argument: str) -> None:
+        if self.renamed is not None and self.renamed.is_dir():
+            raise Refusal("553 A directory.")
+        await super().do_rnto(argument)
+
+
 class GoesAnywhere(Session):
     """Goes into what is no directory."""
 
@@ -111,8 +129,10 @@ DEFECTS = [
     Defect("rmd-of-a-file", DeletesAll, "answered by '250"),
     Defect("rmd-of-a-full-directory", DeletesAll, "that holds a file was answered by '250"),
     Defect("mkd-of-what-is-there", MakesAgain, "answered by '257"),
+    Defect("mkd-of-what-is-there", MakesBoth, "has made both", Outcome.WARNING),
     Defect("way-into-a-file", GoesAnywhere, "answered by '250"),
     Defect("renames", Copies, "the old name is still there"),
+    Defect("renames", RenamesFiles, "a directory cannot be renamed", Outcome.WARNING),
     Defect("rnto-without-rnfr", saying("RNTO", "550 What?", instead_of="503"), "'550 What?'"),
     Defect("rename-of-a-missing-file", TakesAnyName, "answered by '350", Outcome.WARNING),
     Defect("failed-rename-is-forgotten", RemembersTheName, "answered by '250"),

@@ -117,6 +117,14 @@ class MakesWay(Session):
         return path
 
 
+class LosesTheWay(MakesWay):
+    """Keeps nothing that it is sent for them."""
+
+    def publish(self, path: Path, content: bytes) -> None:
+        if path.parent.name != "missing":
+            super().publish(path, content)
+
+
 class SaysSo(Session):
     """Says that a file is stored which is not."""
 
@@ -141,7 +149,10 @@ DEFECTS = [
     Defect("stou-command", KeepsTheName, "tells no name"),
     Defect("stou-command", TellsTheNameElsewhere, "not by `150 FILE: name`", Outcome.WARNING),
     Defect("uploads-of-one-name", WritesInPlace, "bytes at once"),
-    Defect("uploads-to-nowhere", MakesWay, "STOR missing/file was answered by '226"),
+    Defect(
+        "uploads-to-nowhere", MakesWay, "STOR missing/file was answered by '226", Outcome.WARNING
+    ),
+    Defect("uploads-to-nowhere", LosesTheWay, "STOR missing/file was answered by '226"),
     Defect("upload-without-permission", SaysSo, "there is no such file"),
     Defect("upload-without-a-data-connection", EmptiesFirst, "the old file is now b''"),
     Defect("allo-command", saying("ALLO", "250 Good."), "answered by '250 Good.'"),

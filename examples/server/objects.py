@@ -1,0 +1,481 @@
+"""The served bucket: objects of S3, Google Cloud Storage, Azure or memory as files.
+
+Rules of this file:
+
+1. What is acknowledged is there. An upload is an object when it is whole, and 226 follows the
+   store's own answer. A download is of one version, or it fails.
+2. What an object store cannot do is refused, and looks like nothing else: there is no
+   appending, no resuming of an upload, no time or mode to be set. A rename copies, so it is the
+   host's choice.
+3. A directory is a part of names up to a slash. One that was made and is empty has an
+   object, `MARK`, which nobody sees. To write into a directory makes it.
+4. A name is of a file or of a directory, as far as uploads are concerned: neither hides the
+   other. Two uploads at the same moment could, as could other programs; both are listed then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Self, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+import attrs
+import obstore
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError
+from obstore.store import MemoryStore, from_url
+
+from ftpdata import ListingBlock, ListingEntry, WriteMode
+from ftpdata.errors import FileNameNotAllowed, FileUnavailable, LocalError
+from ftpdata.files import PartStatus, RemovedPart, SpooledTarget, is_reserved
+from ftpdata.listing import TableFormatter
+from ftpdata.objectstore import (
+    ObjectTarget,
+    delete_object,
+    move_object,
+    object_chunks,
+    object_entries,
+    object_status,
+)
+
+from .failures import Refused
+from .reply import Reply
+
+__all__ = ["ObjectReader", "ObjectStore", "open_object_store"]
+
+T = TypeVar("T")
+
+MARK = ".ftpdata-directory"
+"""The last name of an empty object that stands for a directory."""
+
+PAGE = 250
+"""Entries of which the lines are made at a time."""
+
+SECRETS = (
+    *("access_key", "account_key", "api_key", "master_key", "secret", "password", "token", "sas"),
+)
+"""What is in the names of settings that no command line should have."""
+
+PART_SIZE = 8 * 1024 * 1024
+"""Bytes of an upload that are sent at a time."""
+
+PATIENCE = 30
+"""Seconds after which a request that has failed is not sent again: clients wait for its end."""
+
+SCHEMES = frozenset({"s3", "gs", "az", "memory"})
+
+REST = 0.05
+"""Seconds for the threads of obstore to let go of what they have answered."""
+
+_NO_RENAMES = Reply(502, "Objects cannot be renamed.")
+
+REFUSED = MappingProxyType({
+    "APPE": Reply(554, "Objects cannot be appended to. Send the whole file."),
+    "MFMT": Reply(502, "Objects have the time of their upload."),
+    "RNFR": _NO_RENAMES,
+    "RNTO": _NO_RENAMES,
+    "SITE CHMOD": Reply(504, "Objects have no mode."),
+    "SITE UTIME": Reply(504, "Objects have the time of their upload."),
+})
+
+
+def open_object_store(url: str, *, renames: bool = False) -> ObjectStore:
+    """Open what a URL names, and look whether it can be listed. Blocks.
+
+    Args:
+        url: Such as ``s3://bucket/prefix?endpoint=https://s3.example.org``. What follows the
+            question mark are settings of obstore's, and ``part_size``, in bytes.
+        renames: Whether renaming is allowed, by copying.
+
+    Raises:
+        ValueError: The URL makes no sense, or has what is to be kept secret.
+        OSError: The store cannot be listed.
+        BaseError: obstore says no otherwise.
+    """
+
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"expected s3://, gs://, az:// or memory://, not {parts.scheme}://")
+    if parts.fragment or parts.username or parts.password:
+        raise ValueError("expected a bucket, and perhaps a prefix and settings")
+
+    query = parts.query
+    settings = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    for name in settings:
+        if any(secret in name.lower() for secret in SECRETS):
+            raise ValueError(f"{name} belongs into the environment, where nobody else reads it")
+
+    part_size = settings.pop("part_size", str(PART_SIZE))
+    if not part_size.isdecimal() or not int(part_size):
+        raise ValueError(f"expected part_size in bytes, not {part_size}")
+    if parts.scheme == "memory":
+        if settings:
+            raise ValueError(f"memory:// has no {', '.join(settings)}")
+        store: obstore.store.ObjectStore = MemoryStore()
+    else:
+        options = {"allow_http": settings.get("endpoint", "").startswith("http://")}
+        store = from_url(
+            f"{parts.scheme}://{parts.netloc}{parts.path}",
+            config=settings,  # type: ignore[call-overload]
+            client_options=options,
+            retry_config={"retry_timeout": timedelta(seconds=PATIENCE)},
+        )
+    # Whether it is there, and we may: better now than at the first command.
+    next(iter(obstore.list(store, chunk_size=1)), None)
+    return ObjectStore(store, renames=renames, part_size=int(part_size))
+
+
+@attrs.define
+class ObjectReader:
+    """An object, to be read; see `store.Reader`. Nothing is open.
+
+    Attributes:
+        size: Bytes of it.
+        fd: None.
+    """
+
+    size: int
+    _store: obstore.store.ObjectStore
+    _key: str
+    _etag: str | None
+    fd: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes from `start` to `end`, of the version that was opened."""
+
+        length = (self.size if end is None else min(end, self.size)) - start
+        return object_chunks(
+            self._store, self._key, offset=start, length=max(0, length), etag=self._etag
+        )
+
+    def release(self) -> None:
+        """Do nothing."""
+
+
+class _WholeUpload:
+    """What an upload into an object store is to its session; see `store.Upload`."""
+
+    keeps_what_came = False
+    leaves_part = False
+
+    def watch_takeover(self, on_takeover: Callable[[], None]) -> None:
+        """Do nothing: there is no part that another upload could want."""
+
+
+class ObjectUpload(_WholeUpload, ObjectTarget):
+    """An upload into an object store."""
+
+
+class JudgedUpload(_WholeUpload, SpooledTarget):
+    """The same, with a copy on the disk for an observer that may veto it."""
+
+
+class ObjectListing:
+    """A directory that is being listed; see `store.Listing`.
+
+    Args:
+        pages: Its entries, from the second page on.
+        first: The first page.
+        is_all: Whether there are no others.
+        formatter: Makes the lines.
+        is_wanted: Tells by its name whether an entry is listed.
+    """
+
+    def __init__(
+        self,
+        pages: AsyncIterator[list[ListingEntry]],
+        first: list[ListingEntry],
+        formatter: TableFormatter,
+        is_wanted: Callable[[str], bool] | None,
+        *,
+        is_all: bool,
+    ) -> None:
+        self._pages = pages
+        self._first = first
+        self._is_all = is_all
+        self._formatter = formatter
+        self._is_wanted = is_wanted
+
+    def take_all(self) -> ListingBlock | None:
+        """Give all lines, if they are made already; None if not."""
+
+        return self._block(self._first) if self._is_all else None
+
+    async def blocks(self) -> AsyncGenerator[ListingBlock, None]:
+        """Yield the lines in blocks."""
+
+        yield self._block(self._first)
+        with _system_errors():
+            async for page in self._pages:
+                yield self._block(page)
+
+    def _block(self, page: list[ListingEntry]) -> ListingBlock:
+        wanted = self._is_wanted
+        return ListingBlock(
+            self._formatter.format_block([
+                entry
+                for entry in page
+                if not is_reserved(entry.name) and (wanted is None or wanted(entry.text_name))
+            ])
+        )
+
+
+class ObjectStore:
+    """The objects of a bucket, or of a prefix in it; see `store.Store`.
+
+    A cancelled call waits for the store.
+
+    Args:
+        store: The store, of obstore's.
+        renames: Whether renaming is allowed. It copies, then deletes; see
+            `ftpdata.objectstore.move_object` for what may happen between.
+        part_size: Bytes that an upload has in memory, twice. There may be 10,000 parts.
+    """
+
+    def __init__(
+        self,
+        store: obstore.store.ObjectStore,
+        *,
+        renames: bool = False,
+        part_size: int = PART_SIZE,
+    ) -> None:
+        self._store = store
+        self._part_size = part_size
+        self.refused: Mapping[str, Reply] = {
+            verb: reply for verb, reply in REFUSED.items() if not (renames and reply is _NO_RENAMES)
+        }
+
+    def close(self) -> None:
+        """Let the store go."""
+
+        # A thread of obstore's that lets go of an answer while the interpreter ends aborts the
+        # process.
+        time.sleep(REST)
+
+    # Looking
+
+    async def status(self, path: str, *, follow: bool = True) -> ListingEntry:
+        """Return what is known about a file or directory; there are no links to follow."""
+
+        del follow
+        return await _asked(object_status(self._store, _key(path)))
+
+    async def open_reader(self, path: str) -> ObjectReader:
+        """Look at a file that is to be read."""
+
+        entry = await self.status(path)
+        if entry.is_directory:
+            raise _error(errno.EISDIR)
+        return ObjectReader(entry.size, self._store, _key(path), entry.unique)
+
+    @contextlib.asynccontextmanager
+    async def open_listing(
+        self,
+        path: str,
+        formatter: TableFormatter,
+        *,
+        is_wanted: Callable[[str], bool] | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[ObjectListing]:
+        """Open a directory for listing, as a context manager."""
+
+        del follow
+        pages = object_entries(self._store, _key(path), page_size=PAGE)
+        async with contextlib.aclosing(pages):
+            first = await _asked(_next(pages))
+            if not first and not (await self.status(path)).is_directory:
+                raise _error(errno.ENOTDIR)
+            yield ObjectListing(pages, first, formatter, is_wanted, is_all=len(first) < PAGE)
+
+    async def free_space(self) -> int:
+        """Return the bytes of the largest upload."""
+
+        return 10_000 * self._part_size
+
+    # Changing
+
+    async def open_target(
+        self,
+        path: str,
+        mode: WriteMode,
+        offset: int,
+        *,
+        owner: str | None = None,
+        part_only: bool = False,
+        is_judged: bool = False,
+    ) -> ObjectUpload | JudgedUpload:
+        """Begin an upload, which replaces the object when it is whole."""
+
+        del owner, part_only
+        if offset or mode in (WriteMode.APPEND, WriteMode.IN_PLACE, WriteMode.RESUME):
+            raise Refused(554, "An object is written as a whole. Send the file from its beginning.")
+
+        status = await self._free_for_file(path)
+        if mode is WriteMode.EXCLUSIVE and status is not None:
+            raise _error(errno.EEXIST)
+
+        upload = ObjectUpload(self._store, _key(path), part_size=self._part_size)
+        return JudgedUpload(upload) if is_judged else upload
+
+    async def part_status(self, path: str, owner: str) -> PartStatus | None:
+        """Return None: nothing is left of an upload that was cut."""
+
+        del path, owner
+        return None
+
+    async def remove_part(self, path: str, owner: str, *, only_stale: bool = False) -> bool:
+        """Return that there is nothing."""
+
+        del path, owner, only_stale
+        return False
+
+    async def clean(self) -> list[RemovedPart]:
+        """Remove nothing: what killed processes leave, the store's own rules remove."""
+
+        return []
+
+    async def make_directory(self, path: str) -> None:
+        """Make a directory, and those that it is in."""
+
+        if await self._free_for_file(path, may_be_directory=True) is not None:
+            raise _error(errno.EEXIST)
+
+        await _asked(ObjectTarget(self._store, _key(f"{path}/{MARK}")).commit())
+
+    async def remove_directory(self, path: str) -> None:
+        """Remove a directory that is empty."""
+
+        if not (await self.status(path)).is_directory:
+            raise _error(errno.ENOTDIR)
+
+        async with contextlib.aclosing(
+            object_entries(self._store, _key(path), page_size=2)
+        ) as pages:
+            first = await _asked(_next(pages))
+        if any(entry.name != MARK for entry in first):
+            raise _error(errno.ENOTEMPTY)
+        if not first:
+            # The root, or another program has marked it, with a name that we cannot say.
+            raise _error(errno.EPERM)
+
+        await _asked(delete_object(self._store, _key(f"{path}/{MARK}")))
+
+    async def remove_file(self, path: str) -> None:
+        """Remove a file."""
+
+        await _asked(delete_object(self._store, _key(path)))
+
+    async def rename(self, old: str, new: str) -> None:
+        """Rename a file, by copying it; what has the new name is replaced."""
+
+        if (await self.status(old)).is_directory:
+            raise Refused(553, "Directories of an object store cannot be renamed.")
+
+        await self._free_for_file(new)
+        await _asked(move_object(self._store, _key(old), _key(new)))
+
+    async def set_modified(self, path: str, seconds: float) -> None:
+        """Refuse it."""
+
+        del path, seconds
+        raise _error(errno.ENOTSUP)
+
+    async def set_mode(self, path: str, mode: int) -> None:
+        """Refuse it."""
+
+        del path, mode
+        raise _error(errno.ENOTSUP)
+
+    async def _free_for_file(
+        self, path: str, *, may_be_directory: bool = False
+    ) -> ListingEntry | None:
+        """Return what has a name that is to be a file; None for nothing.
+
+        Raises:
+            OSError: EISDIR: it is a directory. ENOTDIR: something above it is a file.
+            FileNameNotAllowed: No object can have that name. Reply 553.
+        """
+
+        names = path.strip("/").split("/")
+        above = ["/".join(names[:depth]) for depth in range(1, len(names))]
+        # All of them come to their end, whichever fails.
+        found, *files = await asyncio.gather(
+            self._status_of_new(path),
+            *(self._is_file(each) for each in above),
+            return_exceptions=True,
+        )
+        for answer in (found, *files):
+            if isinstance(answer, BaseException):
+                raise answer
+        assert found is None or isinstance(found, ListingEntry)
+        if any(files):
+            raise _error(errno.ENOTDIR)
+        if found is not None and found.is_directory and not may_be_directory:
+            raise _error(errno.EISDIR)
+        return found
+
+    async def _status_of_new(self, path: str) -> ListingEntry | None:
+        try:
+            return await _asked(object_status(self._store, _key(path)), may_be_new=True)
+        except FileNotFoundError:
+            return None
+
+    async def _is_file(self, key: str) -> bool:
+        try:
+            await obstore.head_async(self._store, key)
+        except (FileNotFoundError, NotFoundError):
+            return False
+        except BaseError as error:
+            raise _error(errno.EIO) from error
+        return True
+
+
+def _key(path: str) -> str:
+    return path.strip("/")
+
+
+async def _next(pages: AsyncIterator[list[ListingEntry]]) -> list[ListingEntry]:
+    return await anext(pages, [])
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+async def _asked(work: Awaitable[T], *, may_be_new: bool = False) -> T:
+    with _system_errors(may_be_new=may_be_new):
+        return await work
+
+
+@contextlib.contextmanager
+def _system_errors(*, may_be_new: bool = False) -> Iterator[None]:
+    """Make `OSError` of errors, as every store raises them.
+
+    Args:
+        may_be_new: Whether the name is to be given, and a wrong one is to be told as such.
+    """
+
+    try:
+        yield
+    except FileNameNotAllowed as error:
+        if may_be_new:
+            raise
+        # What cannot be is not there.
+        raise _error(errno.ENOENT) from error
+    except FileUnavailable as error:
+        is_denied = isinstance(error.__cause__, PermissionDeniedError)
+        raise _error(errno.EACCES if is_denied else errno.ENOENT) from error
+    except LocalError as error:
+        raise OSError(errno.EIO, error.message) from error
