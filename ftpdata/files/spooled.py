@@ -54,6 +54,12 @@ class SpooledTarget:
         self._calls = WorkerCalls(limiter)
         self._writing = self._reading = -1
 
+    @property
+    def is_published(self) -> bool:
+        """Whether the target says that it is published."""
+
+        return getattr(self._target, "is_published", False) is True
+
     async def write(self, data: bytes) -> None:
         """Write bytes to the copy, and to the target.
 

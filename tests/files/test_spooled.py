@@ -22,7 +22,7 @@ class MemoryTarget:
 
     def __init__(self, store: list[bytes] | None = None) -> None:
         self._store = [] if store is None else store
-        self.is_discarded = False
+        self.is_discarded = self.is_published = False
         self._data = bytearray()
 
     @property
@@ -40,6 +40,7 @@ class MemoryTarget:
         """Publish it."""
 
         self._store.append(bytes(self._data))
+        self.is_published = True
 
     async def discard(self) -> None:
         """Forget it."""
@@ -75,7 +76,10 @@ async def test_an_upload_is_judged_before_its_target_is_committed(
         assert target.published is None
 
     judge._decide = look
-    result = await upload(judge, data, SpooledTarget(target, directory=tmp_path))
+    spooled = SpooledTarget(target, directory=tmp_path)
+    is_published = [spooled.is_published]
+    result = await upload(judge, data, spooled)
+    assert [*is_published, spooled.is_published] == [False, True]
     assert (result.end, judge.seen, judge.names) == (End.CLEAN, [data], [[]])
     assert target.published == data
     assert names(tmp_path) == []
