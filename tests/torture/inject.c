@@ -57,10 +57,17 @@ static __thread int is_exempt;
 
 void torture_exempt(void) { is_exempt = 1; }
 
+/* Other libraries begin before this one, and may make calls then: that of Python 3.13 does. */
+static void find_syscall(void)
+{
+    if (!real_syscall)
+        real_syscall = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+}
+
 __attribute__((constructor)) static void begin(void)
 {
     const char *path = getenv("FTPDATA_TORTURE");
-    real_syscall = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    find_syscall();
     if (!path)
         return;
     int fd = (int)real_syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
@@ -494,6 +501,7 @@ long syscall(long number, ...)
     for (int index = 0; index < 6; index++)
         a[index] = va_arg(rest, long);
     va_end(rest);
+    find_syscall();
     switch (number) {
     case SYS_close:
         strcpy(name, "close");

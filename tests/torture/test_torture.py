@@ -75,9 +75,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     ],
 )
-@pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="Python 3.13 itself has crashed on a fault (SIGSEGV)"
-)
 def test_a_sample_of_the_faults(
     loop: str, protects: bool, way: str, library: Path, tmp_path: Path
 ) -> None:
