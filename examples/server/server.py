@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import socket
-from collections import Counter
 
 import anyio
 import anyio.abc
@@ -23,6 +22,7 @@ from ftpdata.opening import PoolMetrics, ProxyHeader, parse_proxy_header
 
 from .control import prepare_socket
 from .listening import Listener, listening
+from .places import Full, LocalPlaces
 from .reply import Reply, printable
 from .session import Addresses, Session
 from .settings import Settings
@@ -65,7 +65,7 @@ class Server:
         self._settings = settings
         self._shared = Shared.of(store, settings)
         self._sessions: set[Session] = set()
-        self._by_address: Counter[str] = Counter()
+        self._places = settings.places or LocalPlaces(settings.max_sessions_per_address)
         self._arriving = 0
         self._quiet_until = 0.0
         self._stop = anyio.Event()
@@ -246,20 +246,21 @@ class Server:
         """Run a session, if this client may have one."""
 
         peer = addresses.peer
-        address = address_key(peer)
         blocked_for = self._shared.failures.blocked_for(peer, now=anyio.current_time())
         if blocked_for:
             self._refuse(sock, peer, "Too many wrong passwords, try later.")
-        elif self._by_address[address] >= self._settings.max_sessions_per_address:
-            self._refuse(sock, peer, "Too many sessions of one address.")
-        else:
-            self._by_address[address] += 1
-            try:
-                await self._run_session(sock, addresses)
-            finally:
-                self._by_address[address] -= 1
-                if not self._by_address[address]:
-                    del self._by_address[address]
+            return
+
+        try:
+            place = await self._places.take(address_key(peer))
+        except Full as error:
+            self._refuse(sock, peer, str(error))
+            return
+
+        try:
+            await self._run_session(sock, addresses)
+        finally:
+            place.release()
 
     def _refuse(self, sock: socket.socket, peer: str, reason: str) -> None:
         self._say_now_and_then(f"{peer} refused: {reason}")

@@ -21,6 +21,7 @@ from ftpdata.observers import Observer
 from ftpdata.opening import AddressCallable, PortMapping
 
 from .accounts import Accounts
+from .places import Places
 
 __all__ = ["GRACE", "Settings", "Uploads"]
 
@@ -88,7 +89,9 @@ class Settings:
         require_session_reuse: Whether data connections must resume the TLS
             session of their control connection: nobody else can take them.
         handshake_timeout: Seconds for the TLS handshake of a control connection.
-        max_sessions: Control connections at one time.
+        places: Limits the sessions of all processes, if there are several; by default this one
+            has `max_sessions_per_address`.
+        max_sessions: Control connections at one time, in this process.
         max_sessions_per_address: Those of one client address; by default half
             of all, so that nobody takes every place. An IPv6 network of 64
             bits counts as one address.
@@ -137,6 +140,7 @@ class Settings:
     require_tls: bool = False
     require_session_reuse: bool = False
     handshake_timeout: float = 30.0
+    places: Places | None = None
     max_sessions: int = 100
     max_sessions_per_address: int = attrs.field(
         default=attrs.Factory(lambda self: max(1, self.max_sessions // 2), takes_self=True)
