@@ -597,11 +597,18 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="sessions of one address",
-        module="examples/server/server.py",
-        check="elif self._by_address[address] >= self._settings.max_sessions_per_address:",
-        instead="elif False:",
-        tests="tests/server/test_server.py"
+        module="examples/server/places.py",
+        check="if self._by_address[address] >= self._per_address:",
+        instead="if False:",
+        tests="tests/server/test_server.py tests/server/test_places.py"
         " tests/server/test_session.py tests/server/test_proxied.py",
+    ),
+    Mutation(
+        name="sessions of one address, over all processes",
+        module="examples/server/places.py",
+        check="except (BlockingIOError, PermissionError):",
+        instead="except BlockingIOError:\n                pass\n            except PermissionError:",
+        tests="tests/server/test_places.py",
     ),
     Mutation(
         name="the server counts listeners",
