@@ -165,6 +165,11 @@ class Bypass:
 
         self._wire.received += nbytes
 
+    def name_peer(self, peername: object) -> None:
+        """Say what the socket calls its peer: after a reset, its transport does not know."""
+
+        self._wire.peername = peername
+
     def receive_past(self, data: bytes, tls: ssl.SSLObject | None) -> None:
         """Make the `DTP` the record of a connection that has ended cleanly, without a transport.
 

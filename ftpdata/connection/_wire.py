@@ -52,7 +52,7 @@ class Wire:
 
     Attributes:
         transport: The transport; None until the connection is made.
-        peername: The name that the socket has for its peer; None without a socket.
+        peername: The name that the socket has for its peer; None where nobody knows it.
         tls: The object that knows how the connection is protected; None in clear.
         channel: This library's TLS below the transport (`ftpdata.tls`). None in clear, and if
             the TLS is the event loop's own.
@@ -121,7 +121,7 @@ class Wire:
         """Take note of the transport."""
 
         self.transport = cast("asyncio.Transport", transport)
-        self.peername = transport.get_extra_info("peername")
+        self.peername = transport.get_extra_info("peername") or self.peername
         self.tls = transport.get_extra_info("ssl_object")
         self.channel = getattr(transport, "channel", None)
 

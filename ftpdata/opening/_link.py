@@ -115,13 +115,18 @@ class Link:
 
         if self.proxied_peer is not None:
             return self.proxied_peer
-        if self._peername is not None:
-            return peer_of(self._peername)
 
-        try:
-            return peer_of(self.sock.getpeername())
-        except OSError:
-            return None
+        return peer_of(self.peername)
+
+    @property
+    def peername(self) -> object:
+        """What the socket calls its peer, or called it before a reset; None if nobody knows."""
+
+        if self._peername is None and self.proxied_peer is None:
+            with contextlib.suppress(OSError):
+                self._peername = self.sock.getpeername()
+
+        return self._peername
 
     @property
     def tls(self) -> ssl.SSLObject | None:

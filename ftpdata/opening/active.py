@@ -11,6 +11,7 @@ import asyncio
 import encodings.idna  # noqa: F401 - uvloop uses it to connect: the first time in its event loop
 import os
 import socket
+from typing import Unpack
 
 from .._checks import check_call, check_range, check_type
 from .._kernel import reset_socket
@@ -22,7 +23,7 @@ from ..observers.contract import Observer
 from ..outcome import End
 from ..tls.policy import DataTLS
 from ._link import Link
-from .endpoint import DTPFactory, Endpoint
+from .endpoint import DTPFactory, Endpoint, EndpointArguments
 from .socket_options import SocketOptions
 
 __all__ = ["ActiveEndpoint", "connect_active"]
@@ -125,20 +126,10 @@ class ActiveEndpoint(Endpoint):
         self,
         target: HostPort,
         *,
-        deadlines: Deadlines,
         local_address: tuple[str, int] | None = None,
-        tls: DataTLS | None = None,
-        socket_options: SocketOptions | None = None,
-        dtp_factory: DTPFactory | None = None,
-        observer: Observer | None = None,
+        **common: Unpack[EndpointArguments],
     ) -> None:
-        super().__init__(
-            deadlines=deadlines,
-            tls=tls,
-            socket_options=socket_options,
-            dtp_factory=dtp_factory,
-            observer=observer,
-        )
+        super().__init__(**common)
         self.target = target
         self._local_address = local_address
 
@@ -185,7 +176,7 @@ class ActiveEndpoint(Endpoint):
                 ) from error
             raise
 
-        return Link(sock, self._wait)
+        return Link(sock, self._wait, peername=(self.target.host, self.target.port))
 
     def _release(self) -> None:
         """Hold nothing between `open` calls: the socket lives within `open`."""

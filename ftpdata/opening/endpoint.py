@@ -18,7 +18,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import NotRequired, Self, TypedDict
 
 import anyio
 
@@ -42,6 +42,16 @@ from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
 __all__ = ["AcceptedEndpoint", "Drained", "Endpoint"]
 
 DTPFactory = Callable[[], DTP]
+
+
+class EndpointArguments(TypedDict):
+    """What every kind of endpoint takes; see `Endpoint`."""
+
+    deadlines: Deadlines
+    tls: NotRequired[DataTLS | None]
+    socket_options: NotRequired[SocketOptions | None]
+    dtp_factory: NotRequired[DTPFactory | None]
+    observer: NotRequired[Observer | None]
 
 
 class Endpoint(abc.ABC):
@@ -390,9 +400,11 @@ class Endpoint(abc.ABC):
         self._check_given_up()
         return link
 
-    def _make_dtp(self) -> DTP:
+    def _make_dtp(self, link: Link) -> DTP:
         dtp = self._dtp_factory()
         dtp.activity = self.activity
+        dtp.bypass.name_peer(link.peername)
+        dtp.proxied_peer = link.proxied_peer
         if self.observer is not None:
             dtp.observer, dtp.subject = self.observer, self.subject
         return dtp
@@ -400,8 +412,7 @@ class Endpoint(abc.ABC):
     def _record(self, link: Link) -> DTP:
         """Make the `DTP` of a connection that has ended cleanly, which needs no transport."""
 
-        dtp = self._make_dtp()
-        dtp.proxied_peer = link.peer
+        dtp = self._make_dtp(link)
         dtp.bypass.receive_past(link.carried.received, link.tls)
         link.finish()
         return dtp
@@ -413,7 +424,7 @@ class Endpoint(abc.ABC):
         if link.channel is not None:
             acknowledge_at_once(sock)
         with _reset_on_failure(sock):
-            dtp = self._make_dtp()
+            dtp = self._make_dtp(link)
             try:
                 await self._make_transport(link, sock, dtp)
             except BaseException as error:
@@ -435,7 +446,6 @@ class Endpoint(abc.ABC):
             dtp.abort(given_up.end or End.ABORTED, cause=given_up)
             raise given_up
 
-        dtp.proxied_peer = link.proxied_peer
         return dtp
 
     async def _make_transport(self, link: Link, sock: socket.socket, dtp: DTP) -> None:
@@ -578,7 +588,7 @@ class AcceptedEndpoint(Endpoint):
         )
         try:
             connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
-            connected.getpeername()
+            peername = connected.getpeername()
             connected.setblocking(False)
         except OSError as error:
             raise DataConnectionError(
@@ -589,9 +599,9 @@ class AcceptedEndpoint(Endpoint):
             asyncio.get_running_loop()
         except RuntimeError:
             # Nobody can look for the first bytes of the peer yet.
-            self._link = Link(connected, self._wait)
+            self._link = Link(connected, self._wait, peername=peername)
         else:
-            self._arrive(connected)
+            self._arrive(connected, peername)
 
     @property
     def is_ready(self) -> bool:

@@ -16,6 +16,7 @@ import socket
 import warnings
 import weakref
 from collections.abc import Callable
+from typing import Unpack
 
 from .._checks import check_call, check_seconds
 from .._kernel import close_socket
@@ -28,7 +29,7 @@ from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from ._link import Link
-from .endpoint import DTPFactory, Endpoint
+from .endpoint import DTPFactory, Endpoint, EndpointArguments
 from .ports import DYNAMIC_PORTS, PortRange
 from .proxy import TrustedProxies
 from .socket_options import SocketOptions
@@ -417,19 +418,9 @@ class PassiveEndpoint(Endpoint):
         *,
         control_peer: str | None,
         policy: PeerPolicy,
-        deadlines: Deadlines,
-        tls: DataTLS | None = None,
-        socket_options: SocketOptions | None = None,
-        dtp_factory: DTPFactory | None = None,
-        observer: Observer | None = None,
+        **common: Unpack[EndpointArguments],
     ) -> None:
-        super().__init__(
-            deadlines=deadlines,
-            tls=tls,
-            socket_options=socket_options,
-            dtp_factory=dtp_factory,
-            observer=observer,
-        )
+        super().__init__(**common)
         self.address: HostPort = listener.address
         self._control_peer = control_peer
         self._policy = policy

@@ -29,7 +29,7 @@ import socket
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import chain
-from typing import Self
+from typing import Self, Unpack
 
 import attrs
 
@@ -44,7 +44,7 @@ from ..outcome import End
 from ..tls.policy import DataTLS
 from ._acceptor import INHERITS_OPTIONS, Acceptor, Arrival, bind_listener
 from ._link import Link
-from .endpoint import DTPFactory, Endpoint
+from .endpoint import DTPFactory, Endpoint, EndpointArguments
 from .ports import PortRange
 from .proxy import TrustedProxies
 from .socket_options import SocketOptions
@@ -493,19 +493,9 @@ class PooledEndpoint(Endpoint):
         *,
         owner: object,
         expiry: float,
-        deadlines: Deadlines,
-        tls: DataTLS | None = None,
-        socket_options: SocketOptions | None = None,
-        dtp_factory: DTPFactory | None = None,
-        observer: Observer | None = None,
+        **common: Unpack[EndpointArguments],
     ) -> None:
-        super().__init__(
-            deadlines=deadlines,
-            tls=tls,
-            socket_options=socket_options,
-            dtp_factory=dtp_factory,
-            observer=observer,
-        )
+        super().__init__(**common)
         self.address: HostPort = listener.address
         self.owner = owner
         self.since: int = listener.acceptor.arrivals

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, reset, sweep, tcp_pair
 from ftpdata.tls.policy import DataTLS
-from ftpdata.transfers import send_stream
+from ftpdata.transfers import receive_file, send_stream
 from tests.harness.seams import Seams
 from tests.harness.waiting import turns, until
 
@@ -404,6 +405,50 @@ async def test_a_connection_reset_before_it_is_opened() -> None:
 
     with pytest.raises(TransferAborted):
         await dtp.register_consumer(RecordingConsumer())
+
+
+@pytest.mark.parametrize("kind", ["accepted", "passive", "kept", "pooled"])
+@pytest.mark.parametrize("what", ["stream", "upload"])
+async def test_a_peer_that_has_reset_is_named_all_the_same(
+    kind: str, what: str, tmp_path: Path
+) -> None:
+    """The system has forgotten its address when the transfer begins, and a log needs it."""
+
+    async with one_that_has_come(kind) as (endpoint, peer):
+        host, port = peer.getsockname()
+        reset(peer)
+        with pytest.raises(FTPDataError) as caught:
+            await (
+                receive_file(endpoint, tmp_path / "new")
+                if what == "upload"
+                else send_stream(endpoint, chunks_without_end())
+            )
+        assert caught.value.result is not None
+        assert caught.value.result.peer == f"{host}:{port}"
+
+
+async def test_a_peer_that_resets_as_soon_as_it_is_reached_is_named(tmp_path: Path) -> None:
+    """An active connection, too, has a peer that is known."""
+
+    with socket.create_server((HOST, 0)) as listener:
+        listener.setblocking(False)
+        address = HostPort(*listener.getsockname())
+        endpoint = connect_active(address, control_peer=HOST)
+        link = await link_of(endpoint)
+        peer, _ = await asyncio.get_running_loop().sock_accept(listener)
+        reset(peer)
+        with pytest.raises(FTPDataError) as caught:
+            await receive_file(endpoint, tmp_path / "new")
+        assert link.peer == address
+        assert caught.value.result is not None
+        assert caught.value.result.peer == str(address)
+
+
+async def chunks_without_end() -> AsyncIterator[bytes]:
+    """Yield more than any connection takes that nobody reads."""
+
+    while True:
+        yield bytes(64 * 1024)
 
 
 async def test_the_deadlines_reach_the_dtp() -> None:
