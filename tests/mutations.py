@@ -1633,7 +1633,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="descriptors: one whose close has failed is closed once",
-        module="ftpdata/files/_descriptors.py",
+        module="ftpdata/_descriptors.py",
         check="            with contextlib.suppress(OSError):\n                os.close(fd)\n",
         instead="            try:\n                os.close(fd)\n"
         "            except OSError:\n                os.close(fd)\n",

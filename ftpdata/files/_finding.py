@@ -9,8 +9,8 @@ import errno
 import os
 import stat
 
+from .._descriptors import let_go
 from ..errors import FileBusy, FileNameNotAllowed, error_for_peer
-from ._descriptors import let_go
 from ._location import Location
 from ._names import FilePath
 from ._part_locks import HAS_LOCKS

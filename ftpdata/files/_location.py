@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
+from .._descriptors import let_go
 from ..errors import FileUnavailable
-from ._descriptors import let_go
 from ._libc import may_write
 from ._names import FilePath
 from ._part_rules import temporary_name

@@ -14,7 +14,7 @@ import stat
 import sys
 from typing import Final
 
-from ._descriptors import let_go
+from .._descriptors import let_go
 
 if sys.platform != "win32":
     import fcntl

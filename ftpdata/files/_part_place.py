@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import attrs
 
+from .._descriptors import let_go
 from . import _part_locks as locks
 from ._attributes import hand_on_attributes
-from ._descriptors import let_go
 from ._location import PRIVATE, Location
 from ._places import HiddenPlace
 from .parts import Holding, PartOwner

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 
 from .._checks import check_call, check_range
+from .._descriptors import let_go
 from . import _part_locks as locks
 from . import _part_rules as rules
-from ._descriptors import let_go
 from ._part_locks import FileKey, LockHeld
 from ._part_rules import KeptPart, Kind, RemovedPart, is_reserved
 

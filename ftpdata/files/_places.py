@@ -21,10 +21,10 @@ import stat
 import tempfile
 from collections.abc import Callable
 
+from .._descriptors import let_go, write_all
 from ..errors import BadArgument, error_for_peer
 from . import _part_locks as locks
 from ._attributes import hand_on_attributes
-from ._descriptors import let_go, write_all
 from ._libc import rename_to_new, reserve
 from ._location import PRIVATE, Location, require_file
 from ._names import FilePath

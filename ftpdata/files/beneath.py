@@ -23,7 +23,7 @@ from typing import Final
 import anyio
 
 from .._checks import check_call, check_range
-from ._descriptors import let_go
+from .._descriptors import let_go
 from ._libc import BENEATH, open_resolved
 from ._names import ERRORS_OF_NAMES, FilePath
 from ._workers import WorkerCalls

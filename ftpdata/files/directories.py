@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Self
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import Any, Self
 
 import anyio
 
 from .._checks import check_call, check_range
+from .._descriptors import let_go
 from .._tasks import give_up
 from ..contracts import require_methods
 from ..listing.table import ListingBlock, TableFormatter
-from ._descriptors import let_go
 from ._names import FilePath
 from ._status import LARGEST_BATCH
 from ._workers import WorkerCalls
@@ -209,7 +210,61 @@ def _found(directory: FilePath | int | Callable[[], int]) -> Iterator[FilePath |
         let_go(fd)
 
 
-async def list_directory(
+class DirectoryLines(AsyncGenerator[ListingBlock, None]):
+    """The lines of a directory, which can be opened before they are asked for.
+
+    Args:
+        opening: Opens the directory. Called at most once.
+    """
+
+    def __init__(self, opening: Callable[[], Awaitable[DirectoryLister]]) -> None:
+        self._opening = opening
+        self._lister: DirectoryLister | None = None
+        self._blocks = self._iterate()
+
+    async def open(self) -> Self:
+        """Open the directory, unless it is open; not in two tasks at a time.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+
+        if self._lister is None:
+            self._lister = await self._opening()
+
+        return self
+
+    async def _iterate(self) -> AsyncGenerator[ListingBlock, None]:
+        await self.open()
+        assert self._lister is not None
+        try:
+            async with contextlib.aclosing(self._lister.blocks()) as blocks:
+                async for block in blocks:
+                    yield block
+        finally:
+            self._lister.close()
+
+    async def asend(self, value: None) -> ListingBlock:
+        """Return the next block."""
+
+        return await self._blocks.asend(value)
+
+    async def athrow(self, *error: Any) -> ListingBlock:
+        """Raise an exception where the lines are made."""
+
+        return await self._blocks.athrow(*error)
+
+    async def aclose(self) -> None:
+        """Close the directory, whether a line was asked for or not."""
+
+        try:
+            await self._blocks.aclose()
+        finally:
+            if self._lister is not None:
+                self._lister.close()
+
+
+def list_directory(
     directory: FilePath | int,
     formatter: TableFormatter,
     *,
@@ -217,27 +272,34 @@ async def list_directory(
     follow: Callable[[str], os.stat_result | None] | None = None,
     limiter: anyio.CapacityLimiter | None = None,
 ) -> AsyncGenerator[ListingBlock, None]:
-    """Yield the lines of a directory, for `send_listing`, made in worker threads.
+    """Return a generator of the lines of a directory, for `send_listing`.
 
     ::
 
         await send_listing(dtp, list_directory(path, ListFormatter(now=time.time())))
 
-    Takes the arguments of `DirectoryLister`, which is for who must know what is
-    wrong with a directory before the data connection is opened.
+    Takes the arguments of `DirectoryLister`, which is for those who must know what is
+    wrong with a directory before the data connection is opened. The lines are made in
+    worker threads.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The directory cannot be read; raised when the first line is asked for.
 
-    Cancelled, or closed early, it waits for its thread and leaves nothing open.
+    Cancelled, or closed early, the generator waits for its thread and leaves nothing open.
     """
 
-    lister = await DirectoryLister.open(
-        directory, formatter, is_wanted=is_wanted, follow=follow, limiter=limiter
+    check_call(list_directory, locals())
+    require_methods(formatter, "a formatter of tables", ("format_table",))
+    if isinstance(directory, int):
+        check_range("directory", directory, 0)
+
+    return DirectoryLines(
+        functools.partial(
+            DirectoryLister.open,
+            directory,
+            formatter,
+            is_wanted=is_wanted,
+            follow=follow,
+            limiter=limiter,
+        )
     )
-    try:
-        async with contextlib.aclosing(lister.blocks()) as blocks:
-            async for block in blocks:
-                yield block
-    finally:
-        lister.close()

@@ -19,8 +19,8 @@ from typing import Final
 import attrs
 
 from .._checks import check_call, check_range
+from .._descriptors import let_go
 from ..listing.table import EntryTable, folded
-from ._descriptors import let_go
 from ._names import FilePath
 from ._part_rules import is_reserved
 from ._status import LARGEST_BATCH, calls_below

@@ -51,11 +51,11 @@ from collections.abc import Callable
 from typing import Self
 
 from .._checks import check_call, check_range
+from .._descriptors import let_go
 from .._tasks import give_up
 from ..errors import FileBusy, error_for_peer
 from . import _part_locks as locks
 from . import _part_rules as rules
-from ._descriptors import let_go
 from ._libc import rename_to_new
 from ._location import PRIVATE, Location
 from ._names import FilePath

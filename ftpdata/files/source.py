@@ -19,11 +19,11 @@ from typing import BinaryIO, cast
 import anyio
 
 from .._checks import check_call, check_range
+from .._descriptors import let_go
 from .._memory import is_viewed, new_block
 from ..contracts import require_methods
 from ..errors import BadArgument, error_for_oserror, error_for_peer
 from ._cache import Store, is_in_memory, read_from_memory
-from ._descriptors import let_go
 from ._location import require_file
 from ._names import ERRORS_OF_NAMES, FilePath
 from ._pipe import PipeReader

@@ -19,10 +19,10 @@ import anyio
 import attrs
 
 from .._checks import check_call, check_range
+from .._descriptors import let_go, write_all
 from ..errors import BadArgument, error_for_end, error_for_oserror, error_for_peer
 from ..outcome import End
 from ._cache import lives_in_memory as on_memory
-from ._descriptors import let_go, write_all
 from ._finding import place_for_new, place_for_replacing, place_for_resuming
 from ._location import Location
 from ._names import ERRORS_OF_NAMES, FilePath

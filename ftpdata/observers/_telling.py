@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Literal
 
+from .._descriptors import let_go
 from ..errors import FTPDataError
 from ..outcome import TransferResult
 from .contract import Observer, Transfer
@@ -103,7 +104,7 @@ def lent(fd: int) -> Iterator[int]:
             pass
         else:
             if (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino):
-                os.close(fd)
+                let_go(fd)
 
 
 @contextlib.contextmanager

@@ -23,13 +23,13 @@ from typing import NotRequired, Self, TypedDict
 import anyio
 
 from .._checks import check_call, check_seconds
+from .._descriptors import let_go
 from .._kernel import acknowledge_at_once, has_end_of_peer, reset_socket
 from .._running import DRAINING, Activity, Drained, Running
 from ..addresses import HostPort
 from ..connection.protocol import DTP
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, TransferAborted, error_for_end
-from ..files._descriptors import let_go
 from ..observers._telling import tell
 from ..observers.contract import Observer, Subject
 from ..outcome import End

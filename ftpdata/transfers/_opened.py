@@ -129,8 +129,15 @@ def opening(
             pending.on_failure = None
 
 
-async def opened(connection: Connection, report: Report) -> DTP | ReusableConnection:
+async def opened(
+    connection: Connection, report: Report, pending: PendingFile[Any] | None = None
+) -> DTP | ReusableConnection:
     """Open an endpoint; return anything else as it is.
+
+    Args:
+        connection: The connection of a transfer.
+        report: The report of that transfer.
+        pending: A file that is opened while the connection is made; see `opening`.
 
     Raises:
         FTPDataError: The endpoint does not open; carries the result. See `Endpoint.open`.
@@ -139,7 +146,9 @@ async def opened(connection: Connection, report: Report) -> DTP | ReusableConnec
     if not isinstance(connection, Endpoint):
         return connection
 
-    with opening(connection, report):
+    with opening(connection, report, pending):
+        if pending is not None:
+            pending.begin()
         dtp = await connection.open(keep=True)
 
     report.restart_clock()

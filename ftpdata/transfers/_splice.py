@@ -18,10 +18,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from .._descriptors import let_go, write_all
 from .._kernel import close_socket
 from ..connection.protocol import DTP
 from ..contracts import UploadTarget
-from ..files._descriptors import let_go, write_all
 from ..files.target import FileTarget
 from ..outcome import FastPath
 from ._supervisor import Supervisor

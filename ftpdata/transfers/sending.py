@@ -15,6 +15,7 @@ from ..connection.protocol import DTP
 from ..contracts import Encoder, ProgressCallback
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..files._names import FilePath
+from ..files.directories import DirectoryLines
 from ..files.source import FileSource
 from ..listing.table import ListingBlock
 from ..opening.endpoint import Endpoint
@@ -29,6 +30,7 @@ from ._opened import Connection, dtp_of, opened, opening, report_on
 from ._outgoing import Outgoing
 from ._pending import PendingFile
 from ._plain import send_by_reading, send_chunks
+from ._report import Report
 from ._sendfile import send_by_sendfile
 from ._sizes import check_promise, total_of
 from ._supervisor import Supervisor
@@ -225,7 +227,9 @@ async def send_listing(
         FTPDataError: The listing is not complete; carries the result and the
             reply code: 426 if the peer or a deadline cut it, 451 if `lines`
             raised (550 if it is an `OSError` about the name), or if an entry came
-            without a `formatter`; 504 if no encoder supports the parameters.
+            without a `formatter`; 504 if no encoder supports the parameters. The
+            directory of `list_directory` is opened while the connection is made: if it
+            cannot be read, the error does not wait for a peer to connect.
 
     Cancellation resets the connection, and closes a generator.
     """
@@ -236,50 +240,77 @@ async def send_listing(
             check_lines(lines)
 
         with report_on(connection, Direction.SENT) as report:
-            sent = NOTHING_SENT
-            if isinstance(connection, Endpoint):
-                is_small = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
-                if is_small and is_plain_text(parameters):
-                    assert isinstance(lines, ListingBlock)
-                    with opening(connection, report):
-                        way = await send_directly(
-                            connection,
-                            lines,
-                            length=len(lines),
-                            report=report,
-                            throttle=throttle,
-                            progress=None if progress is None else _without_total(progress),
-                        )
-                    if isinstance(way, Done):
-                        return way.result
-                    sent = way
-
-                connection = await opened(connection, report)
-
-            transfer = Supervisor(
-                dtp_of(connection),
-                report,
-                deadlines=deadlines,
-                throttle=throttle,
-                progress=progress,
-            )
-            to_peer = connection
-
-            async def body() -> None:
-                encoder: Encoder | None = None
-                if not is_plain_text(parameters):
-                    encoder = listing_encoder_for(parameters, options=options)
-
-                left: Lines = (
-                    _rest_of(lines, sent.sent) if isinstance(lines, ListingBlock) else lines
+            # A directory that cannot be read does not wait for its peer.
+            pending = PendingFile(lines.open) if isinstance(lines, DirectoryLines) else None
+            try:
+                return await _send_lines(
+                    connection,
+                    lines,
+                    pending,
+                    formatter=formatter,
+                    parameters=parameters,
+                    options=options,
+                    throttle=throttle,
+                    progress=progress,
+                    deadlines=deadlines,
+                    report=report,
                 )
-                outgoing = Outgoing(transfer, to_peer, encoder, parameters.mode)
-                async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
-                    await send_chunks(transfer, gathered, outgoing)
+            finally:
+                if pending is not None:
+                    await pending.settle()
 
-            # The DTP already counts the bytes that passed over the link.
-            report.file_bytes = sent.sent
-            return await transfer.run(body)
+
+async def _send_lines(
+    connection: Connection,
+    lines: ListingBlock | Lines,
+    pending: PendingFile[DirectoryLines] | None,
+    *,
+    formatter: Formatter | None,
+    parameters: TransferParameters,
+    options: CodecOptions,
+    throttle: TokenBucket | None,
+    progress: ProgressCallback | None,
+    deadlines: Deadlines,
+    report: Report,
+) -> TransferResult:
+    sent = NOTHING_SENT
+    if isinstance(connection, Endpoint):
+        is_small = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
+        if is_small and is_plain_text(parameters):
+            assert isinstance(lines, ListingBlock)
+            with opening(connection, report):
+                way = await send_directly(
+                    connection,
+                    lines,
+                    length=len(lines),
+                    report=report,
+                    throttle=throttle,
+                    progress=None if progress is None else _without_total(progress),
+                )
+            if isinstance(way, Done):
+                return way.result
+            sent = way
+
+    to_peer = await opened(connection, report, pending)
+    transfer = Supervisor(
+        dtp_of(to_peer), report, deadlines=deadlines, throttle=throttle, progress=progress
+    )
+
+    async def body() -> None:
+        encoder: Encoder | None = None
+        if not is_plain_text(parameters):
+            encoder = listing_encoder_for(parameters, options=options)
+
+        if pending is not None:
+            await pending.get()
+        left: Lines = _rest_of(lines, sent.sent) if isinstance(lines, ListingBlock) else lines
+        outgoing = Outgoing(transfer, to_peer, encoder, parameters.mode)
+        async with contextlib.aclosing(batches(left, formatter, transfer.pace)) as gathered:
+            await send_chunks(transfer, gathered, outgoing)
+
+    # The DTP already counts the bytes that passed over the link.
+    report.file_bytes = sent.sent
+    return await transfer.run(body)
 
 
 async def send_stream(

@@ -17,7 +17,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from ftpdata.files import _descriptors, _status, directories, directory_reader
+from ftpdata import _descriptors
+from ftpdata.files import _status, directories, directory_reader
 from ftpdata.files import _workers as workers
 from ftpdata.files.directories import DirectoryLister, list_directory
 from ftpdata.files.directory_reader import DirectoryReader

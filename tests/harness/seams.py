@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from ftpdata import _descriptors
 from ftpdata.files import (
     _attributes,
-    _descriptors,
     _finding,
     _location,
     _part_locks,

@@ -11,12 +11,22 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from ftpdata import Deadlines, FileTarget, FTPDataError, TransferResult, WriteMode, receive_file
+from ftpdata import (
+    Deadlines,
+    FileTarget,
+    FTPDataError,
+    TransferResult,
+    WriteMode,
+    _descriptors,
+    receive_file,
+)
 from ftpdata.errors import BadArgument, FileBusy, LocalError, UploadVetoed
 from ftpdata.files.parts import PartOwner, PartStore
-from ftpdata.observers import ObserverGroup, Transfer, Upload
+from ftpdata.observers import ObserverGroup, Transfer, Upload, _telling
+from ftpdata.observers._telling import lent
 from ftpdata.outcome import End
 from tests.harness.connections import peer_task, send_all
+from tests.harness.seams import Seams
 from tests.harness.waiting import until
 from tests.observers.recorder import Recorder
 from tests.observers.test_events import LARGE, SMALL, accepted
@@ -234,6 +244,20 @@ async def test_a_resumption_without_a_part_is_refused(
     with pytest.raises(FileBusy):
         await upload(Judge(), SMALL, tmp_path / "file", offset=3, resume=owner)
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_lent_descriptor_whose_close_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was written through it, so nothing can be lost: the upload goes on."""
+
+    path = tmp_path / "file"
+    path.write_bytes(SMALL)
+    fd = os.open(path, os.O_RDONLY)
+    failed = Seams(monkeypatch, _descriptors, _telling).fail("close", 1)
+    with lent(fd):
+        pass
+    assert failed
 
 
 async def test_a_group_asks_those_that_want_to_be_asked(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from ftpdata import _descriptors
 from ftpdata.addresses import HostPort
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import DataConnectionError, FTPDataError, QuotaExceeded, TransferAborted
-from ftpdata.files import _descriptors
 from ftpdata.opening import endpoint as endpoint_module
 from ftpdata.opening.active import connect_active
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint, link_of

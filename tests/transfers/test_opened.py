@@ -12,12 +12,21 @@ from typing import Any
 import pytest
 
 from ftpdata.deadlines import Deadlines
-from ftpdata.errors import FileUnavailable, FTPDataError, OpenTimeout, SizeMismatch
+from ftpdata.errors import (
+    DataConnectionError,
+    FileUnavailable,
+    FTPDataError,
+    OpenTimeout,
+    SizeMismatch,
+)
+from ftpdata.files import directory_reader, list_directory
+from ftpdata.listing import NlstFormatter
 from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.opening.passive import PassiveEndpoint, listen_passive
 from ftpdata.outcome import Direction, End
 from ftpdata.parameters import TransferParameters
 from ftpdata.testing import tcp_pair
+from ftpdata.testing.cancellation import open_descriptors
 from ftpdata.transfers import (
     receive_file,
     receive_stream,
@@ -28,6 +37,9 @@ from ftpdata.transfers import (
 )
 from tests.harness.connections import peer_task, receive_all, send_all
 from tests.harness.outcomes import failed
+from tests.harness.proxies import connect_from
+from tests.harness.seams import Hang, Seams
+from tests.harness.waiting import until
 
 NEVER = Deadlines(open=3600.0)
 SOON = Deadlines(open=0.01)
@@ -74,6 +86,66 @@ async def test_a_file_that_may_not_be_written_waits_for_nobody(tmp_path: Path) -
         End.CONSUMER_FAILED,
     )
     assert (result.direction, result.reply_code) == (Direction.RECEIVED, 550)
+
+
+async def test_a_directory_that_is_not_there_waits_for_nobody(tmp_path: Path) -> None:
+    """A listing whose directory cannot be opened does not wait, either."""
+
+    endpoint = await waiting()
+    result = await failed(
+        send_listing(endpoint, list_directory(tmp_path / "missing", NlstFormatter())),
+        FileUnavailable,
+        End.PRODUCER_FAILED,
+    )
+    assert (result.direction, result.reply_code, result.bytes) == (Direction.SENT, 550, 0)
+    assert not endpoint.is_open
+
+
+@pytest.mark.parametrize("kind", ["A", "E"])
+@pytest.mark.parametrize("first", ["directory", "peer"])
+async def test_a_directory_is_opened_while_its_peer_connects(
+    first: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Either may be there first; the directory is opened once."""
+
+    (tmp_path / "name").touch()
+    opening = Hang(Seams(monkeypatch, directory_reader), "scandir")
+    endpoint = await waiting()
+    lines = list_directory(tmp_path, NlstFormatter())
+    sending = asyncio.ensure_future(
+        send_listing(endpoint, lines, parameters=TransferParameters().with_type(kind))
+    )
+    await opening.entered()
+    if first == "directory":
+        opening.go_on()
+        await until(lambda: lines._lister is not None)  # type: ignore[attr-defined]
+    with await connect_from("127.0.0.1", endpoint.address) as peer:
+        if first == "peer":
+            await until(lambda: endpoint.dtp is not None)
+            opening.go_on()
+        data, _ = await asyncio.gather(receive_all(peer), sending)
+    assert data == (b"name\r\n" if kind == "A" else "name".encode("cp037") + b"\x15")
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_a_directory_is_closed_if_nobody_comes(
+    is_open: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This holds whether it is open by then or is still being opened."""
+
+    before = open_descriptors()
+    opening = Hang(Seams(monkeypatch, directory_reader), "scandir")
+    endpoint = await waiting()
+    lines = list_directory(tmp_path, NlstFormatter())
+    sending = asyncio.ensure_future(send_listing(endpoint, lines))
+    await opening.entered()
+    if is_open:
+        opening.go_on()
+        await until(lambda: lines._lister is not None)  # type: ignore[attr-defined]
+    endpoint.abort()
+    opening.go_on()
+    await failed(sending, DataConnectionError, End.ABORTED)
+    assert open_descriptors() == before
 
 
 async def test_a_peer_that_has_come_is_reset_where_the_file_is_bad(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ftpdata import _descriptors
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import (
@@ -24,7 +25,6 @@ from ftpdata.errors import (
     TransferAborted,
     TransferTimeout,
 )
-from ftpdata.files import _descriptors
 from ftpdata.files import _workers as workers
 from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.outcome import End, FastPath, TransferResult
