@@ -12,9 +12,9 @@ from typing import TypeVar
 import anyio
 
 from .._checks import check_call, wrong_type
+from .._descriptors import let_go, write_all
 from ..contracts import UploadTarget
 from ..errors import error_for_oserror
-from ._descriptors import let_go, write_all
 from ._part_rules import RESERVED
 from ._workers import WorkerCalls
 

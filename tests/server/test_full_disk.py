@@ -7,8 +7,6 @@ import ftplib
 import io
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,8 +15,7 @@ import pytest
 
 from tests.harness.disks import can_mount, with_disk
 from tests.server.client import PATIENCE
-
-ROOT = Path(__file__).parents[2]
+from tests.server.launched import started
 
 DISK = 1 << 20
 """Bytes of the whole disk."""
@@ -33,19 +30,11 @@ ROUNDS = 40
 def server(directory: Path) -> Iterator[int]:
     """Run the reference server on a disk of a mebibyte; give its port."""
 
-    command = [
-        *with_disk(DISK, directory),
-        *(sys.executable, "-m", "examples.server", str(directory), "--port", "0"),
-        *("--user", "ann:secret", "--writable"),
-    ]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield int(process.stdout.readline().rpartition(":")[2])
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(PATIENCE) == 0
-        finally:
-            process.kill()
+    arguments = [str(directory), "--port", "0", "--user", "ann:secret", "--writable"]
+    with started(*arguments, wrapper=with_disk(DISK, directory)) as (process, _, port):
+        yield port
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
 
 
 class Client:

@@ -10,10 +10,8 @@ import contextlib
 import ftplib
 import io
 import random
-import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,8 +22,8 @@ import pytest
 
 from ftpdata.files import PartStore, is_reserved
 from tests.harness.leaks import hidden_files
+from tests.server.launched import started
 
-ROOT = Path(__file__).parents[2]
 SIZES = (1, 1000, 65_536, 400_000, 3_000_000)
 CLIENTS = 3
 ENOUGH = 10
@@ -53,25 +51,9 @@ def running(
         rate: Bytes per second of each session: slow uploads are killed in the middle.
     """
 
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "examples.server", str(directory), "--port", "0"),
-            *("--writable", "--quiet", "--user", "ann:secret", "--rate", str(rate)),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    try:
-        assert process.stdout is not None
-        found = re.search(r":(\d+)$", process.stdout.readline().strip())
-        assert found is not None
-        yield process, int(found[1])
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    arguments = ["--port", "0", "--writable", "--quiet", "--user", "ann:secret"]
+    with started(str(directory), *arguments, "--rate", str(rate)) as (process, _, port):
+        yield process, port
 
 
 @attrs.define

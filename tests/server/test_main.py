@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import ftplib
 import io
-import re
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from examples.server.__main__ import main
 from tests.harness.proxies import free_ports
-
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def started(
-    *arguments: str, pass_fds: Sequence[int] = ()
-) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
-    """Start a server in a process of its own; give it, and where it listens."""
-
-    process = subprocess.Popen(
-        [sys.executable, "-m", "examples.server", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        pass_fds=pass_fds,
-    )
-    with process:
-        try:
-            assert process.stdout
-            found = re.fullmatch(r"listening on (\S+):(\d+)\n", process.stdout.readline())
-            assert found
-            yield process, found[1].strip("[]"), int(found[2])
-        finally:
-            process.kill()
+from tests.server.launched import started
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

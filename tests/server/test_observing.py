@@ -15,7 +15,6 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,29 +30,7 @@ from ftpdata.observers import Observer, Subject, Transfer, Upload
 from tests.observers.recorder import Recorder
 from tests.observers.test_ready import Told
 from tests.server.client import Client, reset, serving
-
-ROOT = Path(__file__).parents[2]
-
-
-@contextlib.contextmanager
-def started(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """Start a server in a process of its own; give its port."""
-
-    process = subprocess.Popen(
-        [sys.executable, "-m", "examples.server", *arguments, "--port", "0"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            assert process.stdout
-            found = re.search(r"listening on \S+:(\d+)", process.stdout.readline())
-            assert found
-            yield int(found[1]), process
-        finally:
-            process.kill()
+from tests.server.launched import ROOT, started
 
 
 def transfer_with(port: int) -> None:
@@ -75,7 +52,8 @@ def test_the_command_line(served_directory: Path, tmp_path: Path) -> None:
 
     log = tmp_path / "xferlog"
     arguments = [str(served_directory), "--user", "ann:secret", "--writable", "--trace"]
-    with started(*arguments, "--metrics", "0", "--xferlog", str(log)) as (port, process):
+    arguments += ["--port", "0", "--metrics", "0", "--xferlog", str(log)]
+    with started(*arguments, with_errors=True) as (process, _, port):
         transfer_with(port)
         assert process.stderr
         said = [process.stderr.readline()]
