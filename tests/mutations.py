@@ -607,7 +607,8 @@ MUTATIONS: tuple[Mutation, ...] = (
         name="sessions of one address, over all processes",
         module="examples/server/places.py",
         check="except (BlockingIOError, PermissionError):",
-        instead="except BlockingIOError:\n                pass\n            except PermissionError:",
+        instead="except BlockingIOError:\n                pass\n"
+        "            except PermissionError:",
         tests="tests/server/test_places.py",
     ),
     Mutation(
