@@ -93,25 +93,26 @@ def checked(cls: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribu
 
     del cls
     return [
-        field.evolve(
-            validator=_validate if field.validator is None else _both(field.validator)
-        )
-        if field.init
-        else field
+        field.evolve(validator=_by_annotation(field.validator)) if field.init else field
         for field in fields
     ]
 
 
-def _both(validator: Validator) -> Validator:
-    def validate(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        _validate(instance, attribute, value)
-        validator(instance, attribute, value)
+def _by_annotation(then: Validator | None) -> Validator:
+    wanted: _Wanted | None = None
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+        # A listing makes millions of these objects, so annotations are read once for each field:
+        # at its first value, since they may name what is defined below the class.
+        nonlocal wanted
+        if wanted is None:
+            wanted = _attributes(instance.__class__)[attribute.name]
+        if wanted.kinds is not None and value.__class__ not in wanted.kinds:
+            wanted.check(attribute.alias or attribute.name, value)
+        if then is not None:
+            then(instance, attribute, value)
 
     return validate
-
-
-def _validate(instance: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    _attributes(instance.__class__)[attribute.name].check(attribute.alias or attribute.name, value)
 
 
 @attrs.frozen

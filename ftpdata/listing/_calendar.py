@@ -59,7 +59,7 @@ def epoch_seconds(moment: datetime | float) -> float:
     if moment.utcoffset() is None:
         raise ValueError(f"a date needs a zone, {moment!r} has none")
 
-    return (moment - _EPOCH) / timedelta(seconds=1)
+    return (moment - _EPOCH).total_seconds()
 
 
 def epoch_minute(moment: datetime | float) -> int:
