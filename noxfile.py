@@ -258,6 +258,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def stores(session: nox.Session) -> None:
+    """Measure an object store behind ftpdata, and beside obstore alone: ``-- [ROUNDS]``."""
+
+    _install(session, "test", "stores")
+    session.run("python", "-m", "tests.benchmarks.objects", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Show real transfers between the reference server and Python's own ftplib."""
 

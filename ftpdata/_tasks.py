@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable
 from typing import TypeVar
 
 import anyio
@@ -25,25 +25,8 @@ async def finish_despite_cancellation(work: Awaitable[None], timeout: float | No
     """
 
     task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    loop = asyncio.get_running_loop()
-    deadline = None if timeout is None else loop.time() + timeout
-    # anyio would cancel the wait again at every turn of the loop.
-    with anyio.CancelScope(shield=True):
-        while not task.done():
-            left = None if deadline is None else max(0.0, deadline - loop.time())
-            try:
-                _, pending = await asyncio.wait((task,), timeout=left)
-            except asyncio.CancelledError as error:
-                cancelled = error
-            else:
-                if pending:
-                    task.cancel()
-                    deadline = None
-
+    cancelled = await _end(task, timeout=timeout)
     if cancelled is not None:
-        if not task.cancelled():
-            task.exception()
         raise cancelled
 
     if not task.cancelled():
@@ -58,7 +41,9 @@ async def give_up(*tasks: asyncio.Task[T]) -> None:
 
     for task in tasks:
         task.cancel()
-    await finish_despite_cancellation(_outcome(tasks), None)
+    cancelled = await _end(*tasks)
+    if cancelled is not None:
+        raise cancelled
 
 
 async def whole(work: Awaitable[T]) -> T:
@@ -69,12 +54,39 @@ async def whole(work: Awaitable[T]) -> T:
     """
 
     task = asyncio.ensure_future(work)
-    await finish_despite_cancellation(_outcome((task,)), None)
+    cancelled = await _end(task)
+    if cancelled is not None:
+        raise cancelled
+
     return task.result()
 
 
-async def _outcome(tasks: Collection[asyncio.Future[T]]) -> None:
-    await asyncio.wait(tasks)
+async def _end(
+    *tasks: asyncio.Future[T], timeout: float | None = None
+) -> asyncio.CancelledError | None:
+    """Wait for the end of tasks, and cancel them after a time; nobody need look at what they raise.
+
+    Returns:
+        The last cancellation of the running task meanwhile, which is to be raised.
+    """
+
+    cancelled: asyncio.CancelledError | None = None
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    # anyio would cancel the wait again at every turn of the loop.
+    with anyio.CancelScope(shield=True):
+        while not all(task.done() for task in tasks):
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            try:
+                _, pending = await asyncio.wait(tasks, timeout=left)
+            except asyncio.CancelledError as error:
+                cancelled = error
+            else:
+                for task in pending:
+                    task.cancel()
+                    deadline = None
+
     for task in tasks:
         if not task.cancelled():
             task.exception()
+    return cancelled

@@ -26,7 +26,7 @@ from obstore.store import AzureStore, ObjectStore, S3Store
 
 from tests.interop.served import missing
 
-__all__ = ["STORES", "StoreServer", "running_store"]
+__all__ = ["STORES", "StoreServer", "running_store", "s3_store"]
 
 PATIENCE = 60.0
 """Seconds for a store to start."""
@@ -101,12 +101,10 @@ def _moto(directory: Path) -> Iterator[StoreServer]:
         yield server
 
 
-@contextlib.contextmanager
-def _running_s3(
-    name: str, command: list[str], port: int, directory: Path
-) -> Iterator[StoreServer]:
-    url = f"http://127.0.0.1:{port}"
-    store = S3Store(
+def s3_store(url: str) -> S3Store:
+    """Return the bucket of an S3 that listens there."""
+
+    return S3Store(
         BUCKET,
         endpoint=url,
         region="us-east-1",
@@ -115,6 +113,14 @@ def _running_s3(
         client_options=CLEAR,  # type: ignore[arg-type]
         retry_config=FEW,  # type: ignore[arg-type]
     )
+
+
+@contextlib.contextmanager
+def _running_s3(
+    name: str, command: list[str], port: int, directory: Path
+) -> Iterator[StoreServer]:
+    url = f"http://127.0.0.1:{port}"
+    store = s3_store(url)
 
     def make_bucket() -> None:
         _ask("PUT", f"{url}/{BUCKET}")
