@@ -379,7 +379,7 @@ def look_at(sock: socket.socket) -> Callable[[], bool]:
         try:
             return bool(poll.poll(0))
         except OSError:
-            # Who accepts is told the same, or finds out.
+            # accept() raises the same error, or finds out.
             return True
 
     return look
@@ -391,7 +391,7 @@ def watch_readable(
     """Watch a socket; return whether the event loop can.
 
     asyncio's on Windows cannot, and none can where the system has no memory or no watch left
-    (epoll_ctl(2)): who cannot be told looks now and then.
+    (epoll_ctl(2)): then the caller looks at the socket now and then.
     """
 
     return _watch(loop.add_reader, sock, callback)

@@ -156,7 +156,7 @@ class HostPort:
         port: 1 to 65535.
 
     Raises:
-        BadAddress: Either is none of these. Reply 501.
+        BadAddress: The host or the port is invalid. Reply 501.
 
     Attributes:
         host: The address in its shortest usual text; dotted decimal for IPv4,

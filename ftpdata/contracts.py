@@ -195,7 +195,7 @@ class UploadTarget(Protocol):
     the upload is cut; a `ResumableTarget` keeps it.
 
     A target whose `commit` goes on to its end when the transfer is cancelled may have an
-    attribute `is_published`, a bool: observers are then told the truth of that upload.
+    attribute `is_published`, a bool: observers then learn how that upload really ended.
     """
 
     async def write(self, data: bytes) -> None:
@@ -213,7 +213,7 @@ class ResumableTarget(UploadTarget, Protocol):
 
     Of one that is open, exactly one of `commit`, `discard` and `keep` is called. What is kept
     belongs to one name and one owner, nobody sees it under that name, and the next target of
-    that name and owner begins behind it, with a `position` that its store and its host have
+    that name and owner begins after it, with a `position` that its store and its host have
     agreed upon. `commit` publishes the whole: what was kept, up to that position, and what was
     written since. `discard` leaves neither.
     """

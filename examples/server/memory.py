@@ -3,10 +3,10 @@
 A hop to a worker thread and back takes longer than to open a small file whose
 name and bytes the system has in memory. Linux opens it only if no disk is
 needed for it (`ftpdata.lowlevel.CachedDirectory`). All else is refused here,
-without a reason: whoever asked takes the usual way, which waits in a thread and
+without a reason: the caller takes the usual way, which waits in a thread and
 knows the reason.
 
-A server without this module is a little slower, and not otherwise different.
+A server without this module is a little slower, and the same otherwise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where passive data connections come from, and what clients are told of them.
+"""Where passive data connections come from, and which address clients get for them.
 
 RFC 959 §4.1.2 (PASV), RFC 2428 §3 (EPSV). Decided here, and nowhere else:
 
@@ -88,7 +88,7 @@ class PassivePorts:
 
     @property
     def metrics(self) -> PoolMetrics | None:
-        """What the shared ports do; None where there are none."""
+        """What the shared ports do; None where no ports are shared."""
 
         return None if self._pool is None else self._pool.metrics
 

@@ -85,7 +85,7 @@ class Server:
 
     @property
     def passive_metrics(self) -> PoolMetrics | None:
-        """What the shared passive ports do; None where there are none."""
+        """What the shared passive ports do; None where no ports are shared."""
 
         return self._shared.ports.metrics
 
@@ -104,7 +104,7 @@ class Server:
             port: Port to listen on; 0 for any.
             listener: Instead of an address: a socket that listens already, or a listener of
                 anyio. It stays the caller's, open after the end.
-            task_status: Told the address and port once clients can connect
+            task_status: Gets the address and port once clients can connect
                 (``await task_group.start(server.run, host, port)``).
 
         Raises:
@@ -265,7 +265,7 @@ class Server:
     def _refuse(self, sock: socket.socket, peer: str, reason: str) -> None:
         self._say_now_and_then(f"{peer} refused: {reason}")
         with contextlib.suppress(OSError):
-            # Fits into any send buffer: nothing is waited for.
+            # It fits into any send buffer: this does not wait.
             sock.send(Reply(421, reason).encode())
 
     async def _run_session(self, sock: socket.socket, addresses: Addresses) -> None:

@@ -101,7 +101,7 @@ class Session:
         data: The data connection, prepared or not.
         directory: The virtual path that relative paths start from.
         rename_from: What RNFR said, for an RNTO that follows at once.
-        told_sizes: The size of parts that SIZE has told: APPE goes on there.
+        told_sizes: The sizes of parts that were replied to SIZE: APPE goes on there.
         unknown_commands: How many unknown commands came one after the other.
         operation: What runs, if it is something that takes long.
         throttle: Bounds the rate of this session; None for no bound.
@@ -333,7 +333,7 @@ class Session:
         self._control.wake()
 
     def abort(self, reason: str = "Aborted by the server.") -> None:
-        """Abort what runs, if anything does; the client is told the reason."""
+        """Abort what runs, if anything does; the reply gives the reason to the client."""
 
         if self.operation is not None:
             self.operation.abort(reason)
@@ -368,7 +368,7 @@ class Session:
         if operation is None or not self._is_gone:
             return
 
-        # Who was thrown out has no upload that goes on: it might go on for ever.
+        # No upload goes on of a client that was thrown out: it might go on for ever.
         may_go_on = operation.is_upload and not self._control.is_given_up
         if not (may_go_on and (self._lets_uploads_end or operation.has_all)):
             self.abort(GONE)

@@ -76,7 +76,7 @@ class Settings:
         cut_with_control: Whether an upload is cut when its control connection
             ends (RFC 959 §4.1.1), unless all of it has come by then. Otherwise
             it goes on to its own end.
-        observer: Is told of transfers and passive ports. If it may veto uploads, they are
+        observer: Notified of transfers and passive ports. If it may veto uploads, they are
             all hidden until they are whole: nothing is appended to, or written in place.
         deadlines: Of data connections.
         idle_timeout: Seconds between two commands, while nothing runs.

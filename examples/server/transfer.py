@@ -111,7 +111,7 @@ class Operation:
         return isinstance(self.connection, Endpoint) and self.connection.peer_has_ended
 
     def keep(self, taken: Releasable) -> None:
-        """Keep what it has taken until it is over, and its end is told."""
+        """Keep what it has taken until it is over, and the client knows its end."""
 
         self._kept.append(taken)
 

@@ -257,7 +257,7 @@ class CompressedDecoder(RecordingDecoder):
         return at + 1, None, None
 
     def _note_escape(self, code: int) -> None:
-        # An escape without a code is what a peer sends that is not in this mode: zeros.
+        # An escape without a code comes from a peer that is not in this mode: zeros.
         if not code or code & UNASSIGNED:
             raise InvalidData(f"{self._name}: not a descriptor code: {code}")
 

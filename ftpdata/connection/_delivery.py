@@ -1,7 +1,7 @@
 """Whether the peer has everything, and when to look again.
 
 Pure: what the kernel says arrives as a `Sight` (`ftpdata._kernel.sight_of` takes one), and the
-time is an argument. Whoever sends asks the one `Delivery` here: the direct way over a bare socket,
+time is an argument. All senders ask the one `Delivery` here: the direct way over a bare socket,
 the `DTP`, and a connection that stays open for the next file. The rules:
 
 1. The peer has everything once its kernel has acknowledged all data. The end of file, and in TLS

@@ -80,7 +80,7 @@ class DTP(asyncio.Protocol):
     Attributes:
         strict_close: Whether an end of file in TLS without close_notify is a cut.
         proxied_peer: The address in a trusted proxy's PROXY header; None without one.
-        observer: Is told of the transfer over this connection; that of its endpoint.
+        observer: Notified of the transfer over this connection; its endpoint gives it.
         subject: What the host has said of that transfer.
         activity: Knows that the connection is open, and of its transfer; that of its endpoint.
     """

@@ -155,7 +155,7 @@ class CachedDirectory:
     def open(self, path: bytes) -> int | None:
         """Open a file for reading, if that needs no disk.
 
-        A FIFO is not waited for; whoever wants a regular file looks what it is.
+        The call does not wait for the writer of a FIFO; a caller that wants a regular file checks.
 
         Args:
             path: Its path from the directory on. One that leads out of it,

@@ -77,7 +77,7 @@ class PartPlace(HiddenPlace):
     def adopt(self, fd: int, offset: int) -> None:
         """Go on with a part that is locked. The descriptor belongs to the place, if this returns.
 
-        What is behind the offset stays until there are bytes to be written.
+        What comes after the offset stays until there are bytes to write.
         """
 
         os.fchmod(fd, PRIVATE)
@@ -91,7 +91,7 @@ class PartPlace(HiddenPlace):
         self._lasts = self._is_locked = True
 
     def begin(self) -> int:
-        """Return the descriptor; first drop what is behind the offset of a resumption."""
+        """Return the descriptor; first drop what comes after the offset of a resumption."""
 
         fd = super().begin()
         if self._cut_at is not None:

@@ -102,7 +102,7 @@ class PartStatus:
     def told_size(self) -> int:
         """The size to tell a client: one byte less than the part has.
 
-        All bytes may have come, and only their end was lost. A client that is told the size of
+        All bytes may have come, and only their end was lost. A client that gets the size of
         its own file believes that it has nothing left to send, and the file would never be
         published.
         """
@@ -158,7 +158,7 @@ def is_reserved(name: str | bytes) -> bool:
 
 
 def kind_of(name: bytes) -> Kind | None:
-    """Return what a file is by its name; None if it is none of ours."""
+    """Return what kind of file has a name; None if it is not one of ours."""
 
     fields = name.split(b".")
     for kind, length in ((Kind.PART, 4), (Kind.TEMPORARY, 3), (Kind.VOID, 5)):

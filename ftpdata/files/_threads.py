@@ -102,7 +102,7 @@ class WorkerThreads:
                 self._idle.pop().put(job)
                 return
 
-        # First the job: who is interrupted in between leaves no thread that waits for ever.
+        # First the job: an interruption in between leaves no thread that waits for ever.
         inbox = Inbox()
         inbox.put(job)
         threading.Thread(target=self._run, args=(inbox,), name="ftpdata worker").start()

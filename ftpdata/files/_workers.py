@@ -183,7 +183,7 @@ class WorkerCalls:
             call back into the event loop (`anyio.from_thread`).
 
     Attributes:
-        lives_in_memory: Whether the files have no disk that could be waited for.
+        lives_in_memory: Whether no call on the files can wait for a disk.
     """
 
     def __init__(

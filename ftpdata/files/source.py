@@ -81,7 +81,7 @@ class FileSource:
         """Open a file for sending.
 
         Regular files and pipes can be sent. A named pipe must have a writer already, which may
-        still wait for its reader: nobody is waited for here, and a pipe without a writer would
+        still wait for its reader: this method waits for nobody, and a pipe without a writer would
         pass for an empty file.
 
         Args:
@@ -282,7 +282,7 @@ class FileSource:
 
 
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-# A named pipe without a writer is not waited for; a terminal does not become the program's own.
+# Do not wait for the writer of a named pipe; do not make a terminal the program's own.
 _READ |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 

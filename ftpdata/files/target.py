@@ -270,7 +270,7 @@ class FileTarget:
             self._keeping.holding.watch(on_takeover)
 
     def begin_in_memory(self) -> bool:
-        """Make the hidden file now, if there is no disk that could be waited for.
+        """Make the hidden file now, if that cannot wait for a disk.
 
         It would be made for the first bytes: this is for the time until they come.
 
@@ -481,7 +481,7 @@ class FileTarget:
         return fd
 
     def _look_at_store(self, fd: int) -> None:
-        """Find out whether there is a disk that could be waited for."""
+        """Find out whether the calls can wait for a disk."""
 
         self._is_store_known = True
         self._calls.lives_in_memory = on_memory(fd)

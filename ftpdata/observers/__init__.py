@@ -1,7 +1,7 @@
-"""Observers: told of everything that transfers and their endpoints do, without taking part.
+"""Observers: they see everything that transfers and their endpoints do, without taking part.
 
 An observer is given to an endpoint, a listener or a pool, and from then on no call needs an
-argument for it. It is told when a transfer starts, that it goes on, and how it ended, also
+argument for it. It learns when a transfer starts, that it goes on, and how it ended, also
 if it was cancelled; when an endpoint listens, and when a stranger is refused. What it
 raises is logged once and changes no transfer. This one notes what clients have got::
 
@@ -43,7 +43,7 @@ look for viruses, and may raise `ftpdata.errors.UploadVetoed`::
 
 The pieces:
 
-- `contract`: `Observer`; `Transfer`, what it is told about; `Subject`, what the host knows
+- `contract`: `Observer`; `Transfer`, what it sees of one; `Subject`, what the host knows
   of a transfer; `Upload`, what may be vetoed;
 - `ObserverGroup` (in `group`): several observers in the place of one;
 - `QueuedObserver` (in `queued`): for an observer that writes to a file or a network;

@@ -1,4 +1,4 @@
-"""The contract of observers: what they are told, and what they are told about.
+"""The contract of observers: the events, and what an observer sees of a transfer.
 
 Pure.
 """
@@ -95,7 +95,7 @@ class Upload:
 
 
 class Observer:
-    """Is told of everything that transfers and their endpoints do. The methods do nothing.
+    """Sees everything that transfers and their endpoints do. The methods here do nothing.
 
     Give it to `listen_passive`, `connect_active`, a `PassiveListener`, a `ListenerPool` or
     an `AcceptedEndpoint`, and override what is of interest. The methods are called in the
@@ -179,8 +179,8 @@ class Observer:
             transfer: The transfer.
             result: Its result, which is clean.
 
-        Cancellation cancels the transfer, which `ended` is told as clean nevertheless. One that
-        is cancelled while the upload gets its name is told so, too, but does not come here.
+        Cancellation cancels the transfer, but `ended` gets the clean result. So it does if
+        the transfer is cancelled while the upload gets its name; then this is not called.
         """
 
     def ended(

@@ -1,4 +1,4 @@
-"""An observer that may take its time: it is told in a thread of its own."""
+"""An observer that may take its time: its methods are called in a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger: logging.Logger = logging.getLogger("ftpdata.observers")
 
 @attrs.frozen
 class _Snapshot:
-    """A transfer as it was: the thread is told later."""
+    """A transfer as it was at an event, which reaches the thread later."""
 
     number: int
     direction: Direction
@@ -55,8 +55,8 @@ class _Snapshot:
 class QueuedObserver(Observer):
     """Tells an observer in a thread of its own, so that it may write to a file or a network.
 
-    A context manager: the thread runs within the block, and at its end everything that
-    waits is still told. Events wait in the order in which they happened, up to `limit` of
+    A context manager: the thread runs within the block, and at its end every event that
+    waits is still delivered. Events wait in the order in which they happened, up to `limit` of
     them; those that find no room are counted in `dropped`, and the first of them is logged
     (logger ``ftpdata.observers``). What the observer reads of a transfer is as it was when
     the event happened.
@@ -72,7 +72,7 @@ class QueuedObserver(Observer):
 
     Attributes:
         observer: As above.
-        dropped: Events that found no room, or were not told in time at the end.
+        dropped: Events that found no room, or were not delivered in time at the end.
     """
 
     def __init__(

@@ -135,12 +135,12 @@ class Acceptor:
         listener: A listening, non-blocking socket. Belongs to the acceptor.
         backlog: Connections that may wait in its queue.
         deliver: Takes a connection and who it is.
-        fail: Told once that the listener is broken. It is closed then.
+        fail: Called once, when the listener is broken. It is closed by then.
         proxies: Whose PROXY headers to believe; None where peers connect
             themselves.
         logger: Where refused connections are noted.
         level: On which level.
-        observer: Is told of refused connections.
+        observer: Notified of refused connections.
 
     Attributes:
         address: Where it listens.
@@ -259,8 +259,8 @@ class Acceptor:
     def _accept_wanted(self) -> None:
         """Take what waits up to one that is not refused.
 
-        The event loop calls again if another one waits. To be told here that
-        none does is a system call more, for every transfer.
+        The event loop calls again if another one waits. To find out here that
+        none does would take one more system call for every transfer.
         """
 
         refused = self.refused

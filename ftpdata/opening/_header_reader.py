@@ -1,6 +1,6 @@
 """Reads the PROXY header of one connection, and not a byte more (HAProxy's proxy-protocol.txt).
 
-What a header says, `ftpdata.opening.proxy` knows; who may be believed, the acceptor.
+`ftpdata.opening.proxy` knows what a header says, and the acceptor whom to believe.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an endpoint and its link wait: for one thing at a time, until they are told to give up."""
+"""How an endpoint and its link wait: for one thing at a time, until the host gives them up."""
 
 from __future__ import annotations
 

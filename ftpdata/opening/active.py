@@ -56,7 +56,7 @@ def connect_active(
         tls: How the connection is protected (PROT P); None for clear (PROT C).
         socket_options: See `SocketOptions`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
-        observer: Is told of a target that is refused, and of the transfer
+        observer: Notified of a target that is refused, and of the transfer
             (`ftpdata.observers`).
 
     Raises:

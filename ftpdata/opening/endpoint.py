@@ -73,7 +73,7 @@ class Endpoint(abc.ABC):
         tls: How the connection is protected (PROT P); None for clear (PROT C).
         socket_options: What is set on the socket; by default `SocketOptions()`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
-        observer: Is told of the endpoint, and of the transfer over it (`ftpdata.observers`).
+        observer: Notified of the endpoint, and of the transfer over it (`ftpdata.observers`).
 
     Attributes:
         deadlines: As above.
@@ -308,7 +308,7 @@ class Endpoint(abc.ABC):
     def _arrive(
         self, sock: socket.socket, peername: object = None, proxied: HostPort | None = None
     ) -> None:
-        """Take the connection that is waited for; see `ftpdata.opening._acceptor.Arrival`."""
+        """Take the awaited connection; see `ftpdata.opening._acceptor.Arrival`."""
 
         self._note_released()
         self._link = Link(sock, self._wait, peername=peername, proxied_peer=proxied)

@@ -23,7 +23,7 @@ __all__ = ["AddressCallable", "Advertiser"]
 logger: logging.Logger = logging.getLogger("ftpdata.opening.nat")
 
 MAX_WARNINGS = 1000
-"""Different warnings that are logged; nobody reads more, and a log is not to be filled."""
+"""Different warnings that are logged; nobody reads more, and a log must not fill up."""
 
 AddressCallable = Callable[[str], str | Awaitable[str | None] | None]
 """From the client's address to the address or name to tell it; None for the bound one."""

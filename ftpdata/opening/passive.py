@@ -78,7 +78,7 @@ async def listen_passive(
             whose PROXY header says who it is that `policy` judges.
         socket_options: See `SocketOptions`.
         dtp_factory: Makes the protocol; for subclasses of `DTP`.
-        observer: Is told of the endpoint, of strangers, and of the transfer
+        observer: Notified of the endpoint, of strangers, and of the transfer
             (`ftpdata.observers`).
 
     Returns:

@@ -160,11 +160,11 @@ class ListenerPool:
         expiry: Seconds until a reservation ends that is not opened. Once
             `Endpoint.open` waits, its own deadline counts instead.
         rest: Seconds that a port is kept from the other clients of an address
-            after a reservation without a connection. 0 for not at all.
+            after a reservation without a connection. 0 for no time at all.
         trusted_proxies: The proxies that all connections come through, and
             whose PROXY header says whose connection it is.
         socket_options: See `SocketOptions`.
-        observer: Is told of endpoints, of strangers, and of the transfers
+        observer: Notified of endpoints, of strangers, and of the transfers
             (`ftpdata.observers`).
 
     Raises:

@@ -75,7 +75,7 @@ class SocketOptions:
     dscp: int | None = attrs.field(default=None, validator=ranged(0, _HIGHEST_DSCP))
 
     def set_on(self, sock: socket.socket) -> None:
-        """Set the options on a connection; nothing on one that is not of TCP."""
+        """Set the options on a connection of TCP; do nothing to another one."""
 
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             return

@@ -155,7 +155,7 @@ class _Stepper:
     Args:
         coroutine: What to drive.
         cancellations: At which suspension; then how many suspensions later, and so on.
-        at_wakeup: Whether the cancellation waits until what is waited for is there.
+        at_wakeup: Whether the cancellation comes when the coroutine has what it waits for.
         disturb: Called before each cancellation.
 
     Attributes:

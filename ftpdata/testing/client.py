@@ -1,4 +1,4 @@
-"""A scripted client: it sends what it is told, reads what comes, and fails in every way.
+"""A scripted client: it sends what a test wants, reads what comes, and fails in every way.
 
 It is the other side in tests of servers. It is polite only where the test asks for it:
 it can end a data connection with a reset, with a bare FIN in TLS, or not at all; it can
@@ -318,7 +318,7 @@ class ScriptedStream:
 
 
 class ScriptedClient:
-    """The control connection of a client that does only what it is told.
+    """The control connection of a client that does nothing by itself.
 
     Args:
         stream: The connection; it belongs to the client.
@@ -389,7 +389,8 @@ class ScriptedClient:
         """Read one reply (RFC 959 §4.2).
 
         Raises:
-            Failure: None comes in time, it is none, or the server has closed the connection.
+            Failure: No reply comes in time, what comes is no reply, or the server has closed
+                the connection.
         """
 
         lines = [await self._line()]
@@ -543,7 +544,7 @@ class ScriptedClient:
     async def connect(
         self, port: int, *, source: str | None = None, receive_buffer: int | None = None
     ) -> ScriptedStream:
-        """Connect to a port of the server, from the address of the client unless told.
+        """Connect to a port of the server, from the address of the client unless another is given.
 
         Raises:
             Failure: Nobody accepts in time.

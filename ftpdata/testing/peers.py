@@ -64,7 +64,7 @@ async def scripted_client(
 class HostilePeers:
     """Peers of data connections, or of anything on TCP, that behave badly.
 
-    Each method connects to a port of the loopback address, unless it is told another host.
+    Each method connects to a port of the loopback address, unless `host` names another.
     Streams that are still open are closed with the object, which is a context manager.
     """
 

@@ -194,7 +194,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def keep_open(self) -> None:
         """Stay open after `close`, whether or not the peer has ended, until `release` or `abort`.
 
-        The protocol is not told of a peer's end that comes after `close`.
+        The protocol does not hear of a peer's end that comes after `close`.
         """
 
         self._is_kept = True
@@ -294,7 +294,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._below
 
     def _close_lower(self) -> None:
-        """Close the connection below, on which nothing is waited for, unless it is kept open."""
+        """Close the connection below, unless it is kept open: nobody waits for anything on it."""
 
         self._is_answered = True
         if self._is_kept:

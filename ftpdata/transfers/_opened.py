@@ -65,7 +65,7 @@ def report_on(
 
 
 def observer_of(connection: Connection) -> Observer | None:
-    """Return who is told of the transfer over a connection."""
+    """Return the observer of the transfer over a connection."""
 
     return _observed_part(connection).observer
 

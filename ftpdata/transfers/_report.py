@@ -58,14 +58,14 @@ class Wire(Protocol):
 class Report:
     """The facts about one transfer so far; for its observer, an `ftpdata.observers.Transfer`.
 
-    A context manager around the transfer, from its call to its end: the observer is told of
+    A context manager around the transfer, from its call to its end: the observer hears of
     both there, whatever happens between them.
 
     Args:
         direction: The direction of the bytes.
         offset: Where in the file the transfer starts, in bytes.
         digest: Name of a digest to compute over the bytes of the file.
-        observer: Is told of the transfer.
+        observer: Notified of the transfer.
         subject: What the host has said of it.
         activity: Knows that the transfer runs; that of its connection.
         cut: Aborts its connection.
@@ -75,7 +75,7 @@ class Report:
         direction: As above.
         offset: As above.
         subject: As above.
-        observer: As above, until it was told of the end.
+        observer: As above, until it has heard of the end.
         path: The path of the file on this side, if there is one.
         peer: Address and port of the peer, as far as they are known.
         file_bytes: Bytes of the file that have passed.
@@ -157,7 +157,7 @@ class Report:
             self._abort(end, message)
 
     def end(self, error: BaseException | None) -> None:
-        """Tell the observer how the transfer has ended, if it has not been told.
+        """Tell the observer how the transfer has ended. Once.
 
         Args:
             error: The exception that the transfer raises; None after a clean end.

@@ -194,7 +194,7 @@ STATES: dict[str, State] = {
     "close": _closing,
     "close, TLS": _closing_tls,
 }
-"""What is waited for, and how it comes to that."""
+"""A kind of waiting, and how to bring it about."""
 
 
 async def turns_while_stalled(

@@ -1,4 +1,4 @@
-"""What the system says of pages of files: there, or to be waited for."""
+"""What the system says of pages of files: in memory, or on a disk."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
 
 
 def test_a_file_system_in_memory_is_known() -> None:
-    """tmpfs, where there is one; a kernel's file is none, though it takes no place either."""
+    """tmpfs, where there is one; a file of the kernel's is not there."""
 
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):

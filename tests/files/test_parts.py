@@ -228,7 +228,7 @@ def test_an_owner_has_a_name(store: PartStore) -> None:
 
 
 async def test_beyond_the_part(tmp_path: Path, ann: PartOwner) -> None:
-    """It is refused, and the part stays, be there a file or not."""
+    """It is refused, and the part stays, whether or not there is a file."""
 
     path = tmp_path / "file"
     await cut(path, ann)
@@ -356,7 +356,7 @@ async def test_the_order_of_a_durable_upload(
 
 
 async def test_a_resumption_takes_over(tmp_path: Path, ann: PartOwner) -> None:
-    """The upload that still runs is told to end, once, and the resumption waits for that."""
+    """The upload that still runs is asked to end, once, and the resumption waits for that."""
 
     path = tmp_path / "file"
     first = await FileTarget.open(path, parts=ann)
@@ -867,7 +867,7 @@ async def test_parts_are_in_no_listing(tmp_path: Path, ann: PartOwner) -> None:
 async def test_a_directory_of_parts_can_be_emptied(
     tmp_path: Path, ann: PartOwner, bob: PartOwner
 ) -> None:
-    """Whoever owns them; but not while anybody writes there, and not if there is anything else."""
+    """This holds for parts of any owner, unless somebody writes there or there is anything else."""
 
     directory = tmp_path / "directory"
     directory.mkdir()

@@ -113,7 +113,7 @@ async def test_one_of_many_gets_an_exclusive_name(served_directory: Path) -> Non
 
 @pytest.mark.parametrize("exists", [False, True])
 async def test_many_append_to_one_file(served_directory: Path, exists: bool) -> None:
-    """All of them succeed, and no byte of anybody's is overwritten, be the file new or not."""
+    """All of them succeed, and none overwrites bytes of another, whether or not the file is new."""
 
     path = served_directory / "log"
     if exists:

@@ -252,7 +252,7 @@ async def test_files_that_are_made_for_their_reader() -> None:
 
 
 async def test_a_file_system_that_knows_no_sizes(tmp_path: Path, seams: Seams) -> None:
-    """In user space some say 0 of all files: whoever reads finds out. An empty file has a size."""
+    """Some in user space say 0 of all files: reading shows more. An empty file has a size."""
 
     def fstat(original: Callable[..., os.stat_result], fd: int) -> os.stat_result:
         return os.stat_result((*original(fd)[:6], 0, *original(fd)[7:]))
@@ -283,7 +283,7 @@ async def test_what_is_neither_a_file_nor_a_pipe(tmp_path: Path, name: str) -> N
 
 
 async def test_a_named_pipe_without_a_writer(tmp_path: Path) -> None:
-    """It would pass for an empty file, and nobody may be waited for: it is refused."""
+    """It would pass for an empty file, and opening must not wait: it is refused."""
 
     before = descriptors()
     os.mkfifo(tmp_path / "pipe")
@@ -332,7 +332,7 @@ async def test_a_named_pipe_with_a_writer(tmp_path: Path, when: str) -> None:
 async def test_a_silent_pipe_keeps_no_thread(
     tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever gives up leaves nothing that reads on, nor the descriptor."""
+    """A reader that gives up leaves no thread that reads on, and no descriptor."""
 
     monkeypatch.setattr(_pipe, "LOOK", 0.01)
     path = tmp_path / "pipe"

@@ -296,7 +296,7 @@ async def test_dir_fd_of_a_target(served_directory: Path) -> None:
 
 
 async def test_a_target_that_is_found_in_the_thread(served_directory: Path) -> None:
-    """Who finds it gives the descriptor away; what it raises is told as any error of a name."""
+    """The function that finds it gives the descriptor away; its errors are those of a name."""
 
     def find() -> tuple[bytes, int]:
         found.append(os.open(served_directory, os.O_RDONLY))
@@ -808,7 +808,7 @@ async def test_a_write_that_hangs_keeps_its_descriptor(
 async def test_a_commit_that_hangs_publishes_when_it_comes_back(
     tmp_path: Path, seams: Seams, impatient: None
 ) -> None:
-    """Whole: whoever was cancelled meanwhile is not told, but no half of it is done."""
+    """All of it is done: a caller that was cancelled meanwhile does not learn it."""
 
     before = descriptors()
     hang = Hang(seams, "fsync")

@@ -1,4 +1,4 @@
-"""Worker threads: which one gets a job, how its end is told, and when threads end."""
+"""Worker threads: which one gets a job, how its end is reported, and when threads end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 30.0
 
 
 class Recorded(Job):
-    """Keeps which thread has done it, and whether its end was told."""
+    """Keeps which thread has done it, and whether its end was reported."""
 
     def __init__(self, work: Callable[[], object] = lambda: None) -> None:
         self._work = work
@@ -63,7 +63,7 @@ class Held(Recorded):
 
 @contextlib.asynccontextmanager
 async def held(workers: WorkerThreads, count: int) -> AsyncIterator[list[Held]]:
-    """Keep so many threads at work."""
+    """Keep this many threads at work."""
 
     jobs = [Held() for _ in range(count)]
     try:
@@ -230,9 +230,11 @@ def test_threads_end_with_the_event_loop(
     monkeypatch.setattr(threads, "IDLE", 300.0)
     late: list[Held] = []
     idle: list[threading.Thread] = []
+    kept: list[WorkerThreads] = []
 
     async def main() -> None:
         workers = await WorkerThreads.of_running_loop()
+        kept.append(workers)
         for _ in range(2):
             job = Held()
             late.append(job)
@@ -251,13 +253,18 @@ def test_threads_end_with_the_event_loop(
         idle[0].join(PATIENCE)
         assert not idle[0].is_alive()
         assert all(job.thread is not None and job.thread.is_alive() for job in late)
+        for job in late:
+            job.let_go()
+        for job in late:
+            assert job.thread is not None
+            job.thread.join(PATIENCE)
+            assert not job.thread.is_alive()
     finally:
         for job in late:
             job.let_go()
-    for job in late:
-        assert job.thread is not None
-        job.thread.join(PATIENCE)
-        assert not job.thread.is_alive()
+        # One that has not ended would keep the process of the tests until `IDLE` is over.
+        for each in kept:
+            each._close()
         assert not job.told.is_set()
 
 
@@ -273,7 +280,7 @@ async def test_a_job_after_the_end_of_its_loop_is_done() -> None:
 def test_threads_of_a_loop_that_is_only_closed_end_by_themselves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing tells them, and nobody is there to be told."""
+    """Nothing reports their end, and nobody is left who could hear of it."""
 
     monkeypatch.setattr(threads, "IDLE", 0.05)
     loop = asyncio.new_event_loop()
@@ -318,7 +325,7 @@ def test_an_event_loop_is_not_kept(runs_on: str) -> None:
 
 
 async def test_a_thread_whose_job_never_came_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever had taken its inbox was interrupted; at the latest it ends with the event loop."""
+    """The code that had taken its inbox was interrupted; the thread ends with the event loop."""
 
     monkeypatch.setattr(threads, "IDLE", 0.01)
     workers = await WorkerThreads.of_running_loop()

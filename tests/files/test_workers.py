@@ -1,4 +1,4 @@
-"""Calls in worker threads: what is waited for, what is withdrawn, who cleans up."""
+"""Calls in worker threads: what a caller waits for, what is withdrawn, who cleans up."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ async def test_who_cleans_up_when_nothing_runs() -> None:
 
 @pytest.mark.parametrize("at_once", [False, True])
 async def test_cleaning_up_does_not_depend_on_a_free_thread(at_once: bool) -> None:
-    """Who was cancelled has it done in a thread of its own: once, and waited for."""
+    """After a cancellation it is done in a thread of its own, once, and somebody waits for it."""
 
     limiter, done = anyio.CapacityLimiter(1), list[threading.Thread]()
     calls = WorkerCalls(limiter)

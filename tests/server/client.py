@@ -1,4 +1,4 @@
-"""A server in the test's own event loop, and a client that does only what it is told."""
+"""A server in the test's own event loop, and a client that does nothing by itself."""
 
 from __future__ import annotations
 

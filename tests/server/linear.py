@@ -77,7 +77,7 @@ class Command:
         return cls(text, start, math.inf, ways)
 
 
-# What a file holds, as far as it matters: so many bytes of what a file of this number holds in
+# What a file holds, as far as it matters: this many bytes of what a file of this number holds in
 # the end; nothing yet; or what no file holds in the end, so that it must be gone by then.
 _Held = tuple[int, int]
 _EMPTY: _Held = (-1, 0)

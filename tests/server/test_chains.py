@@ -185,7 +185,7 @@ async def send(client: Client, line: str, data: bytes) -> Data:
     """Send an upload, and no end.
 
     Raises:
-        Refused: By the server: what the client was told is not so any more.
+        Refused: The server refuses the step: what its replies said is no longer so.
     """
 
     connection = await client.passive()

@@ -1,4 +1,4 @@
-"""A disk that is full most of the time: nothing is said to be stored that is not."""
+"""A disk that is full most of the time: no reply says that a file is stored that is not."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ async def test_a_socket_that_listens_stays_its_owners(served_directory: Path, ho
 
 
 async def test_a_listener_of_anyio(served_directory: Path) -> None:
-    """It may have several sockets; its first address is told."""
+    """It may have several sockets; its first address is printed."""
 
     async with (
         await anyio.create_tcp_listener(local_port=0) as listener,
@@ -64,7 +64,7 @@ async def test_a_listener_of_anyio(served_directory: Path) -> None:
 
 
 async def test_two_servers_share_a_listener(served_directory: Path) -> None:
-    """As the processes of one host do: whoever is first takes a client, and none is lost."""
+    """As the processes of one host do: the first one takes a client, and none is lost."""
 
     with socket.create_server(("127.0.0.1", 0)) as listener, listener.dup() as same:
         async with (

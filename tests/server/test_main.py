@@ -75,7 +75,7 @@ def test_an_object_store() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it_with_a_client_connected(number: int, served_directory: Path) -> None:
-    """The client is told 421; the exit code is 0."""
+    """The client gets 421; the exit code is 0."""
 
     with (
         started(str(served_directory), "--port", "0", "--anonymous") as (process, host, port),

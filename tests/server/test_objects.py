@@ -450,7 +450,7 @@ async def test_an_upload_may_be_vetoed(bucket: MemoryStore) -> None:
 async def test_a_store_that_fails(
     error: Exception, code: int, bucket: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is told that there is no such file, and nobody reads what the store has said."""
+    """No reply says that there is no such file, and none quotes the store."""
 
     async def fail(*_: Any, **__: Any) -> Any:
         raise error

@@ -94,7 +94,7 @@ def test_the_command_line(served_directory: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_watched_is_said_at_the_start(
     served_directory: Path, wish: tuple[str, str]
 ) -> None:
-    """The server does not start without the log that it was told to write."""
+    """The server does not start without the log that its operator asked for."""
 
     arguments = [str(served_directory), "--anonymous", *wish]
     process = subprocess.run(

@@ -25,7 +25,7 @@ def _numbers(reply: str) -> tuple[str, int]:
 
 
 async def _all_files(server: Serving, clients: int, files: int) -> None:
-    """Let so many clients, each with its own address, download at once."""
+    """Let this many clients, each with its own address, download at once."""
 
     async def one(number: int) -> None:
         async with server.logged_in(f"127.0.1.{number}") as client:

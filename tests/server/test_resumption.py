@@ -44,7 +44,7 @@ def forget_parts(directory: Path) -> None:
 async def begin(
     client: Client, directory: Path, line: str, data: bytes, *, came: int | None = None
 ) -> Data:
-    """Begin an upload; return once so many bytes are in its part."""
+    """Begin an upload; return once this many bytes are in its part."""
 
     connection = await client.passive()
     client.send(line)

@@ -962,7 +962,7 @@ async def test_within_tls(
 
 
 async def test_features_tell_of_tls(served_directory: Path) -> None:
-    """FEAT has a line for each; without a certificate there are none (RFC 4217 §6)."""
+    """FEAT has a line for each; without a certificate it has no such lines (RFC 4217 §6)."""
 
     async with protected_server(served_directory) as server, server.connected() as client:
         lines = (await client.command("FEAT")).split("\n")

@@ -224,7 +224,7 @@ async def test_abor_before_the_transfer_has_begun(
 
 
 class SlowDisk:
-    """Lets a file be opened in a thread, when it is told to."""
+    """Lets a file be opened in a thread, when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._entered, self._go_on = threading.Event(), threading.Event()

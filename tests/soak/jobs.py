@@ -121,7 +121,7 @@ class Visitor:
         return client
 
     def content(self, size: int) -> bytes:
-        """Make up to so many bytes that nobody has sent before."""
+        """Make up to this many bytes that nobody has sent before."""
 
         pattern = self.random.randbytes(997)
         size = self.random.randrange(size)

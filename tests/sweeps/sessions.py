@@ -46,7 +46,7 @@ Files = dict[str, bytes]
 def cut_now(sock: socket.socket) -> None:
     """Send a reset now, while the event loop still watches the socket.
 
-    To close it would do the same, but behind the loop's back.
+    Closing it would do the same, but without the loop's knowledge.
     """
 
     nobody = bytes(16)  # AF_UNSPEC: connect(2) then dissolves the association
@@ -87,7 +87,7 @@ class Player(ScriptedClient):
         return stream
 
     def changed(self, reply: Reply, *codes: int) -> None:
-        """Note that a file was changed, which a reply has just told."""
+        """Note that a file was changed, as a reply has just said."""
 
         self.check(reply, *(codes or (226, 250)))
         self.done += 1

@@ -29,7 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
 @pytest.mark.timeout(900)
 async def test_cancelling_a_session(served_directory: Path, name: str, way: Way) -> None:
-    """Nothing is left, and what the client was told is so."""
+    """Nothing is left, and what the replies said is so."""
 
     if way.is_eager:
         start_tasks_eagerly()

@@ -202,7 +202,7 @@ class Peer:
 @pytest.mark.blocking_allowed("the sweep runs the test's own file calls")
 @pytest.mark.timeout(900)
 async def test_cancelling_a_transfer(served_directory: Path, name: str, way: Way) -> None:
-    """Nothing is left, the file is the old or the new one, and the peer is not deceived."""
+    """Nothing is left, the file is the old or the new one, and the peer knows the truth."""
 
     if way.is_eager:
         start_tasks_eagerly()
@@ -258,7 +258,7 @@ async def test_cancelling_a_transfer(served_directory: Path, name: str, way: Way
             may_leave=[*LEFT, PART] if is_resumption else LEFT,
         )
     parts.close()
-    # A connection in TLS lingers behind its transfer, that of the first run too.
+    # A connection in TLS lingers after its transfer; so does that of the first run.
     for endpoint in endpoints:
         await endpoint.aclose()
     await turns()

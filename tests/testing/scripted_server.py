@@ -502,7 +502,7 @@ class Session:
         self.reset_state()
 
     def forget_clear_text(self) -> None:
-        """Drop what was sent in clear behind AUTH, by whomever."""
+        """Drop what was sent in clear after AUTH, whoever sent it."""
 
         self.buffer.clear()
 
@@ -787,7 +787,7 @@ class Session:
         return data.replace(b"\n", b"\r\n") if self.is_ascii else data
 
     def decode(self, data: bytes) -> bytes:
-        """Decode a whole upload: in ASCII, CRLF is the end of a line, and a lone CR is none."""
+        """Decode a whole upload: in ASCII, CRLF is the end of a line, and a lone CR is not."""
 
         return data.replace(b"\r\n", b"\n") if self.is_ascii else data
 

@@ -47,7 +47,7 @@ async def test_a_check_that_passes_has_a_row(
 async def test_a_check_that_fails_says_why_and_where_it_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The source stands behind the reason."""
+    """The source follows the reason."""
 
     monkeypatch.setenv("COLUMNS", "200")
     session = saying("NOOP", "500 what?")

@@ -3,13 +3,13 @@
 ``python -m tests.torture.broken OPTIONS``, as `subject`; the environment says how:
 
 * ``descriptor``: each reply to an error loses a descriptor;
-* ``lie``: an error of a write is not told;
+* ``lie``: an error of a write is not reported;
 * ``complaint``: an error reaches the event loop's exception handler;
 * ``task``: a task is left;
 * ``hidden``: the hidden file of an upload that failed is left;
 * ``next``: after an error, the next transfer of the session is refused;
 * ``harm``: an upload that failed has emptied the old file;
-* ``code``: an error that is not about the name is told as if it were;
+* ``code``: an error that is not about the name is reported as if it were;
 * ``death``: the process ends.
 """
 

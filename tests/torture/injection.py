@@ -167,7 +167,7 @@ _ERRORS: dict[str, tuple[int, ...]] = {
     "poll": (_E.EINTR, _E.ENOMEM),
     "pthread_create": (_E.EAGAIN,),
 }
-"""By function; the variants for 64 bits, and the like, have the same."""
+"""By function; variants such as those for 64 bits have the same."""
 
 _OTHER_NAMES = {
     "accept4": "accept", "readdir64": "readdir", "preadv2": "pread", "preadv64v2": "pread",

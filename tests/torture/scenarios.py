@@ -62,7 +62,7 @@ class Seen:
 
 
 class Client:
-    """A scripted client: it does what it is told, and sees how connections end.
+    """A scripted client: it does what its scenario says, and sees how connections end.
 
     Args:
         port: Of the server.

@@ -188,7 +188,7 @@ NEVER_FAIL = frozenset({
     *("geteuid", "lseek"),  # the second in rewinddir(3), which has no result
     *("set_robust_list", "rseq", "exit", "restart_syscall", "getrandom", "sched_getaffinity"),
 })
-"""And those whose failure nobody is told of, or only the C library: its memory and threads."""
+"""And those whose failure only the C library sees, or nobody: its memory and threads."""
 
 ITS_OWN = {"newfstatat", "getsockname", "getsockopt"}
 """What the library itself asks about each descriptor."""

@@ -335,7 +335,7 @@ class Torturer:
 
     @property
     def subject(self) -> Subject:
-        """The process; it is started if there is none."""
+        """The process, which is started if it does not run."""
 
         if self._subject is None:
             self._start()

@@ -1,6 +1,6 @@
 """What a session's replies may be, and what the files hold after them. Pure.
 
-`Model.meet` is told a command, and what was answered; it raises `Violation` if nothing allows that
+`Model.meet` gets a command and its reply; it raises `Violation` if nothing allows that
 answer, and otherwise is what the session is then. Transfers have two answers: `Model.begin` is
 about the first and `Model.end` about the last.
 
@@ -511,7 +511,7 @@ class Model:
     def begin(self, verb: str, argument: str, offset: int) -> Transfer:
         """Return the transfer that a 125 or 150 has announced."""
 
-        # STOU gives a name of its own, in the directory that it is told, or in the current one.
+        # STOU gives a name of its own, in the given directory, or in the current one.
         path = self.path(argument or "x") if verb == "STOU" else self.path(argument)
         return Transfer(verb, path, offset, self.parameters, before=self.files.get(path))
 

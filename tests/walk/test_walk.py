@@ -28,7 +28,7 @@ STEPS = 50
 """Steps of a walk."""
 
 SHORT = 5000
-"""Steps of all walks of a test run, unless it is told to walk further."""
+"""Steps of all walks of a test run, unless an option asks for more."""
 
 MANY = 10_000
 """Steps in which everything happens."""

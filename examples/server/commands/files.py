@@ -133,7 +133,7 @@ async def size(session: Session, argument: str) -> Reply:
 
 
 async def _size_of_part(session: Session, path: str) -> int | None:
-    """Return the size that is told of a part of this user's, and remember it; None without one."""
+    """Return the size to reply for a part of this user's, and remember it; None without a part."""
 
     owner = session.part_owner
     part = None if owner is None else await session.store.part_status(path, owner)

@@ -111,7 +111,7 @@ async def store(session: Session, argument: str) -> Reply:
         may_resume = restart.end is None and _part_owner(session) is not None
         mode = WriteMode.RESUME if may_resume else WriteMode.IN_PLACE
     path = await _find_target(session, argument)
-    # A client that was told the size of a part means the part. Another may have made a file of
+    # A client that got the size of a part means the part. Another may have made a file of
     # the name since: the rest of one file does not belong into it.
     part_only = session.told_sizes.pop(path, None) is not None
     return await _receive(session, operation, path, mode, restart=restart, part_only=part_only)
@@ -121,7 +121,7 @@ async def store(session: Session, argument: str) -> Reply:
 async def append(session: Session, argument: str) -> Reply:
     """Receive bytes that are appended to a file.
 
-    Some clients (curl) resume an upload in this way, after SIZE. If that told the size of a
+    Some clients (curl) resume an upload in this way, after SIZE. If the reply was the size of a
     part, what comes is appended to the part, and to nothing else: a client that did not ask wants
     to append to the file.
     """

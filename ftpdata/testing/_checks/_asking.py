@@ -56,7 +56,7 @@ async def still_answers(client: ScriptedClient) -> None:
 
 
 async def features(trial: Trial, client: ScriptedClient) -> dict[str, str]:
-    """Return what FEAT lists: names in upper case, and what stands behind them (RFC 2389 §3.2)."""
+    """Return what FEAT lists: names in upper case, and what follows them (RFC 2389 §3.2)."""
 
     reply = await offered(trial, client, "FEAT")
     client.check(reply, 211)

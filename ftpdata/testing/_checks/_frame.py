@@ -153,7 +153,7 @@ class Trial:
     async def greeted(
         self, *, source: str | None = None, context: ssl.SSLContext | None = None
     ) -> AsyncIterator[ScriptedClient]:
-        """Connect a client that has read the greeting, in TLS if that is told (see `arrived`).
+        """Connect a client that has read the greeting, in TLS if that is wanted (see `arrived`).
 
         A server that has too many clients says 421 (RFC 959 §4.2.2): other checks may run, so it
         is asked again for a while.

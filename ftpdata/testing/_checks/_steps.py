@@ -40,13 +40,13 @@ __all__ = [
 _T = TypeVar("_T")
 
 MOMENT = 0.7
-"""Seconds for which is waited for what may not come at all."""
+"""Seconds to wait for what may not come at all."""
 
 LARGE_SIZE = 8 * 1024 * 1024
 """Bytes of a file that the buffers of a data connection do not hold while nobody reads."""
 
 SMALL_BUFFER = 32 * 1024
-"""Bytes of SO_RCVBUF of a client that is to be behind: small, but no smaller, to be fast after."""
+"""Bytes of SO_RCVBUF of a client that lags: small, but large enough to be fast afterwards."""
 
 _SMALL_CONTENT = bytes(range(256)) * 40 + b"end"
 
@@ -227,7 +227,7 @@ async def passive_ports(client: ScriptedClient, number: int) -> list[int]:
 
 @attrs.define
 class Listener:
-    """A port of ours that a server is told to connect to.
+    """A port of ours that a server is to connect to.
 
     Attributes:
         address: Its address.
@@ -245,7 +245,7 @@ class Listener:
     async def opened(
         cls, client: ScriptedClient, *, address: str | None = None, port: int = 0
     ) -> AsyncIterator[Listener]:
-        """Listen on the address of a client, unless told; on any port, unless told.
+        """Listen on `address`, by default that of the client, and on `port`, by default any.
 
         Raises:
             OSError: The port cannot be had.

@@ -113,7 +113,7 @@ async def abort_of_nothing(trial: Trial) -> None:
 
 @check("RFC 959 §4.1.3 (the special action), RFC 854; pipelined by lftp, urgent by BSD's clients")
 async def abort_with_telnet_signals(trial: Trial) -> None:
-    """ABOR is the same behind Telnet's IP and Synch, be they urgent data or not."""
+    """ABOR is the same after Telnet's IP and Synch, whether these are urgent data or not."""
 
     async with _aborting(trial) as client:
         for signal in _signals(trial):
@@ -243,7 +243,7 @@ async def abort_of_a_listing(trial: Trial) -> None:
 
 @check("RFC 959 §4.1.3 (226); proftpd bug 4252: one reply too many")
 async def abort_after_the_end(trial: Trial) -> None:
-    """ABOR right after the end of the data is answered once, behind the reply of the transfer."""
+    """ABOR right after the end of the data is answered once, after the reply of the transfer."""
 
     async with _aborting(trial) as client:
         line = "LIST"

@@ -177,7 +177,7 @@ async def line_feeds_alone(trial: Trial) -> None:
 
 @check("RFC 959 §5.3, RFC 854; CWE-93: a proxy that ends lines at CR sees other commands")
 async def carriage_returns_alone(trial: Trial) -> None:
-    """A CR without an LF does not end a line: what follows is no command of its own."""
+    """A CR without an LF does not end a line: what follows is part of the same command."""
 
     async with trial.client() as client:
         for line in (b"XYZZY\rPWD", b"XYZZY\r\rPWD"):

@@ -118,7 +118,7 @@ async def half_closed_download(trial: Trial) -> None:
 
 @check("RFC 959 §5.4 (226); Twisted says 226 before the data are sent")
 async def client_that_reads_slowly(trial: Trial) -> None:
-    """A client that reads slowly gets every byte, and 226 does not come while it is behind."""
+    """A client that reads slowly gets every byte, and 226 does not come while it lags."""
 
     async with trial.client() as client:
         name, content = await large_file(trial, client)

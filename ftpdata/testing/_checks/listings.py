@@ -221,7 +221,7 @@ async def mlsd_command(trial: Trial) -> None:
 
 @check("RFC 3659 §7.2: one blank, the facts, one blank, the name; 250")
 async def mlst_command(trial: Trial) -> None:
-    """MLST is answered by `250-`, a line with the facts behind one blank, and `250 `."""
+    """MLST is answered by `250-`, a line with the facts after one blank, and `250 `."""
 
     async with trial.client() as client:
         await offered(trial, client, "MLST .")

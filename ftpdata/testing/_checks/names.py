@@ -40,7 +40,7 @@ __all__ = [
 
 
 def _batches(values: Iterable[int], size: int) -> list[bytes]:
-    """Return names that have the bytes, so many in each, with a letter at both ends."""
+    """Return names that have the bytes, `size` in each, with a letter at both ends."""
 
     values = bytes(values)
     return [b"n" + values[i : i + size] + b"z" for i in range(0, len(values), size)]
@@ -158,7 +158,7 @@ async def names_not_in_utf8(trial: Trial) -> None:
 
 @check("RFC 959 §5.3.1: the argument ends with CRLF, not with a blank")
 async def names_with_blanks(trial: Trial) -> None:
-    """Names with blanks within, before and behind them are made, listed and found."""
+    """Names with blanks within, before and after them are made, listed and found."""
 
     names = (b"a b", b"a  b", b" before", b"behind ", b"  two  ", b"a -> b")
     await _round_trip(trial, names, must_be_taken=True)

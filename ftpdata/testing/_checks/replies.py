@@ -299,7 +299,7 @@ async def wrong_types(trial: Trial) -> None:
 
 @check("RFC 2389 §3.2")
 async def feat_format(trial: Trial) -> None:
-    """FEAT is answered by `211-`, a line for each feature behind exactly one blank, and `211 `."""
+    """FEAT is answered by `211-`, a line for each feature after exactly one blank, and `211 `."""
 
     async with trial.client() as client:
         reply = await offered(trial, client, "FEAT")

@@ -1,4 +1,4 @@
-"""REST in stream mode (RFC 3659 §5): where the next transfer begins, and numbers that are none."""
+"""REST in stream mode (RFC 3659 §5): where the next transfer begins, and what is no number."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def rest_is_for_one_transfer(trial: Trial) -> None:
 
 @check("RFC 3659 §5.3 leaves it open; libunftp kept it when the transfer failed")
 async def restart_after_a_failure(trial: Trial) -> None:
-    """REST is forgotten when the transfer behind it is refused."""
+    """REST is forgotten when the transfer after it is refused."""
 
     async with trial.client() as client:
         name = await _restartable(trial, client)
@@ -247,7 +247,7 @@ async def rest_and_appe(trial: Trial) -> None:
 
 @check("RFC 3659 §5.3")
 async def rest_and_listings(trial: Trial) -> None:
-    """A listing behind REST is whole, or refused."""
+    """A listing after REST is whole, or refused."""
 
     async with trial.client() as client:
         name = await _restartable(trial, client)

@@ -71,7 +71,7 @@ async def _disguise(trial: Trial, client: ScriptedClient, thief: ScriptedStream)
 
 @check("RFC 2577 §8, CVE-1999-0351; proftpd until 1.3.10 (#2272), aioftp, Twisted send it all")
 async def stranger_gets_nothing(trial: Trial) -> None:
-    """Who connects to a passive port from another address gets no data."""
+    """A stranger who connects to a passive port from another address gets no data."""
 
     async with trial.client() as client:
         name, content = await small_file(trial, client)
@@ -119,7 +119,7 @@ async def stranger_stores_nothing(trial: Trial) -> None:
 
 @check("RFC 2577 §8; libunftp, ftpserverlib, vsftpd, pyftpdlib: the owner loses the transfer")
 async def stranger_takes_no_place(trial: Trial) -> None:
-    """Who connects to a passive port from another address does not keep the owner from it."""
+    """A stranger who connects to a passive port does not keep its owner from it."""
 
     async with trial.client() as client, contextlib.AsyncExitStack() as stranger:
         name, content = await small_file(trial, client)
@@ -257,7 +257,7 @@ async def passive_ports_are_given_back(trial: Trial) -> None:
                 await client.expect("QUIT", 221)
             elif how == "a reset":
                 client.stream.reset()
-        # Who connects before the server has noticed is closed with the session.
+        # A connection from before the server has noticed is closed with the session.
         patience = min(_GIVING_BACK, trial.server.patience)
         with contextlib.suppress(OSError):
             async with await ScriptedStream.connect(trial.server.host, port) as data:

@@ -173,7 +173,7 @@ async def auth_twice(trial: Trial) -> None:
 
 @check("RFC 4217 §4.2, RFC 2228 §3: the user must reauthorize")
 async def login_before_tls(trial: Trial) -> None:
-    """Who has logged in in clear has to log in again after AUTH TLS, or gets no AUTH."""
+    """A client that has logged in in clear logs in again after AUTH TLS, or gets no AUTH."""
 
     _require_explicit(trial)
     async with trial.arrived() as client:
@@ -197,7 +197,7 @@ async def login_before_tls(trial: Trial) -> None:
 
 @check("CVE-2011-1575 (pure-ftpd), CVE-2011-0411: STARTTLS injection")
 async def commands_injected_before_tls(trial: Trial) -> None:
-    """What is sent in clear behind AUTH TLS is not carried out after the handshake."""
+    """What is sent in clear after AUTH TLS is not carried out after the handshake."""
 
     _require_explicit(trial)
     for injected in (b"NOOP\r\n", b"NO"):

@@ -255,7 +255,7 @@ async def _append(
 
 @check("RFC 1123 §4.1.2.9: 125 or 150 `FILE: name`")
 async def stou_command(trial: Trial) -> None:
-    """STOU stores under a new name each time, and tells it in the reply, behind `FILE:`."""
+    """STOU stores under a new name each time, and names it in the reply, after `FILE:`."""
 
     trial.writable()
     async with trial.client() as client:

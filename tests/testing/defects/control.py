@@ -62,7 +62,7 @@ class ForgetsWhatWaits(Session):
 
 
 class IsSilent(Session):
-    """Says nothing to a command with a blank behind it, nor to a long one."""
+    """Does not answer a command that a blank follows, nor a long one."""
 
     async def carry_out(self, line: str) -> None:
         if not line.endswith(" ") and len(line) < 2000:

@@ -36,7 +36,7 @@ class SendsNothing(Session):
 
 
 class LooksAfterwards(Session):
-    """Notices behind the 150 that a file is missing."""
+    """Notices after the 150 that a file is missing."""
 
     async def do_retr(self, argument: str) -> None:
         if self.path(argument).exists():
@@ -96,7 +96,7 @@ class BeginsAgain(Session):
 
 
 class OpensAgain(Session):
-    """Opens the file for each block; where there is none, it is at the end."""
+    """Opens the file for each block; if the file is gone, takes that for its end."""
 
     async def send_file(self, link: Link, path: Path, offset: int, size: int) -> None:
         for start in range(offset, size, BLOCK):

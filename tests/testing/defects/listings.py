@@ -45,14 +45,14 @@ class ListsNoFile(Session):
 
 
 class ListsTheParent(Session):
-    """Lists the current directory where there is none."""
+    """Lists the current directory if the one that was asked for does not exist."""
 
     def list_rows(self, argument: str) -> list[str]:
         return super().list_rows(argument if self.path(argument).exists() else "/")
 
 
 class DecoratesNames(Session):
-    """Has a slash behind directories."""
+    """Puts a slash after the names of directories."""
 
     def nlst_rows(self, argument: str) -> list[str]:
         where = self.path(argument)

@@ -72,7 +72,7 @@ class TellsAnotherAddress(Session):
 
 
 class TakesAnyFamily(Session):
-    """Ignores what is said behind EPSV."""
+    """Ignores the argument of EPSV."""
 
     async def do_epsv(self, argument: str) -> None:
         await super().do_epsv("")

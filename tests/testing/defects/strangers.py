@@ -73,7 +73,7 @@ class HasFewPorts(Session):
 
 
 class SaysThatNobodyCame(Session):
-    """Says after a while that nobody has connected, though that was not asked."""
+    """Says after a while, unasked, that nobody has connected."""
 
     patience = 0.1
 

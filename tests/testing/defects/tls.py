@@ -34,7 +34,7 @@ class KeepsTheLogin(Session):
 
 
 class KeepsClearText(Session):
-    """Carries out in TLS what was sent in clear behind AUTH."""
+    """Carries out in TLS what was sent in clear after AUTH."""
 
     def forget_clear_text(self) -> None:
         pass
