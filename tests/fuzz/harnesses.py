@@ -42,8 +42,11 @@ from ftpdata.codecs.restart import RestartMarker, SuspectData, format_mark_reply
 from ftpdata.codecs.selection import decoder_for, encoder_for
 from ftpdata.errors import BadArgument, FTPDataError, InvalidData
 from ftpdata.listing import (
+    ListFormatter,
     ListingRules,
+    MlsxFormatter,
     NamePolicy,
+    NlstFormatter,
     entry_from_facts,
     format_eplf_line,
     format_list_line,
@@ -63,7 +66,7 @@ from ftpdata.listing import (
 from ftpdata.listing._names import safe_name, unescape_name
 from ftpdata.opening.proxy import PROXY_HEADER_LIMIT, format_proxy_header, parse_proxy_header
 from ftpdata.parameters import RepresentationType, TransferParameters
-from ftpdata.tls._client_hello import parse_client_hello
+from ftpdata.tls._client_hello import may_offer_protocols, parse_client_hello
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -166,7 +169,16 @@ def fuzz_addresses(data: bytes) -> None:
 
 # Listings
 
-LOOKS = list(itertools.product(NamePolicy, ListingRules))
+LOOKS = [
+    (policy, rules, formatter)
+    for policy in NamePolicy
+    for rules in ListingRules
+    for formatter in (
+        ListFormatter(now=NOW, rules=rules, name_policy=policy),
+        NlstFormatter(name_policy=policy),
+        MlsxFormatter(name_policy=policy),
+    )
+]
 
 
 def assert_one_line(line: bytes | None) -> None:
@@ -176,7 +188,10 @@ def assert_one_line(line: bytes | None) -> None:
 
 
 def fuzz_listing(data: bytes) -> None:
-    """Lines of LIST in every format; a parsed entry is written as one line in each."""
+    """Lines of LIST in every format; a parsed entry is written as one line in each.
+
+    What writes many lines at once writes the same.
+    """
 
     for entry in (
         own_error(parse_list_line, data, now=NOW),
@@ -188,7 +203,9 @@ def fuzz_listing(data: bytes) -> None:
             continue
 
         assert entry.size >= 0
-        policy, rules = LOOKS[chosen(data, len(LOOKS))]
+        policy, rules, formatter = LOOKS[chosen(data, len(LOOKS))]
+        shown = formatter.format(entry)
+        assert formatter.format_block([entry]) == (b"" if shown is None else shown + b"\r\n")
         assert_one_line(format_list_line(entry, now=NOW, rules=rules, name_policy=policy))
         assert_one_line(format_nlst_line(entry, name_policy=policy))
         assert_one_line(format_msdos_line(entry, name_policy=policy))
@@ -266,11 +283,15 @@ def fuzz_proxy_header(data: bytes) -> None:
 
 
 def fuzz_client_hello(data: bytes) -> None:
-    """ClientHellos; a longer beginning never contradicts the result of a shorter one."""
+    """ClientHellos; a longer beginning never contradicts the result of a shorter one.
+
+    A look misses no offer.
+    """
 
     hello = own_error(parse_client_hello, data)
     shorter = own_error(parse_client_hello, data[: chosen(data, len(data) + 1)])
     assert shorter is None or shorter == hello
+    assert may_offer_protocols(data) or not (hello and hello.protocols)
 
 
 # Arguments of commands
