@@ -45,6 +45,12 @@ def start_tasks_eagerly() -> None:
     asyncio.get_running_loop().set_task_factory(factory)
 
 
+_MISREADS_FRAMES = sys.version_info >= (3, 13)
+"""Whether uvloop, in debug mode, may crash while it records where a callback was made: at the
+finalizer of an asynchronous generator (its issues 715 and 730); and, since `sys._getframe` of
+Python 3.15 gives a thread that runs no Python a frame without code, in `call_soon_threadsafe` from
+such a thread, so that what it was to tell is lost."""
+
 # A transport or task that was closed or cancelled ends within a few rounds of the loop.
 _SETTLING_ROUNDS = 10
 
@@ -65,14 +71,15 @@ async def _run_and_settle(test: Coroutine[Any, Any, object]) -> None:
 
 
 def run_in_new_loop(loop_name: str, test: Coroutine[Any, Any, object]) -> None:
-    """Run a coroutine to its end in a new loop in debug mode.
+    """Run a coroutine to its end in a new loop, in debug mode if that works.
 
     Args:
         loop_name: A key of `LOOP_FACTORIES`.
         test: The coroutine.
     """
 
-    runner = asyncio.Runner(debug=True, loop_factory=LOOP_FACTORIES[loop_name])
+    debug = loop_name == "asyncio" or not _MISREADS_FRAMES
+    runner = asyncio.Runner(debug=debug, loop_factory=LOOP_FACTORIES[loop_name])
     loop = runner.get_loop()
     # On a busy machine any callback may be slow: a warning of that must not appear in the log.
     loop.slow_callback_duration = math.inf

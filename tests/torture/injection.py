@@ -165,7 +165,8 @@ _ERRORS: dict[str, tuple[int, ...]] = {
     "epoll_ctl(ADD)": (_E.ENOSPC, _E.ENOMEM), "epoll_ctl": (),
     "epoll_wait": (_E.EINTR,), "epoll_pwait": (_E.EINTR,),
     "poll": (_E.EINTR, _E.ENOMEM),
-    "pthread_create": (_E.EAGAIN,),
+    # gettid, of a thread that Python starts, cannot fail.
+    "pthread_create": (_E.EAGAIN,), "syscall(186)": (),
 }
 """By function; variants such as those for 64 bits have the same."""
 
