@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         "--store",
         metavar="URL",
         help="serve an object store in place of a directory: s3://bucket/prefix?endpoint=URL, "
-        "gs://bucket, az://account/container, or memory://; credentials come from the environment",
+        "gs://bucket, az://container, or memory://; credentials come from the environment",
     )
     parser.add_argument(
         "--store-rename",

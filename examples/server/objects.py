@@ -65,6 +65,9 @@ SECRETS = (
 PART_SIZE = 8 * 1024 * 1024
 """Bytes of an upload that are sent at a time."""
 
+LONGEST_NAME = 1024
+"""Bytes of a name, with the prefix: beyond that, stores fail once they have everything."""
+
 PATIENCE = 30
 """Seconds after which a request that has failed is not sent again: clients wait for its end."""
 
@@ -253,6 +256,7 @@ class ObjectStore:
     ) -> None:
         self._store = store
         self._part_size = part_size
+        self._prefix = getattr(store, "prefix", None) or ""
         self.refused: Mapping[str, Reply] = {
             verb: reply for verb, reply in REFUSED.items() if not (renames and reply is _NO_RENAMES)
         }
@@ -405,8 +409,12 @@ class ObjectStore:
 
         Raises:
             OSError: EISDIR: it is a directory. ENOTDIR: something above it is a file.
+                ENAMETOOLONG: its name is too long, with the prefix of the store.
             FileNameNotAllowed: No object can have that name. Reply 553.
         """
+
+        if len(f"{self._prefix}{path}".encode(errors="replace")) > LONGEST_NAME:
+            raise _error(errno.ENAMETOOLONG)
 
         names = path.strip("/").split("/")
         above = ["/".join(names[:depth]) for depth in range(1, len(names))]

@@ -71,11 +71,13 @@ def has_family(family: int) -> bool:
 
 
 @contextlib.contextmanager
-def reference_server(directory: Path, log: Path, family: int, *options: str) -> Iterator[int]:
+def reference_server(
+    directory: Path | str, log: Path, family: int, *options: str
+) -> Iterator[int]:
     """Run ``python -m examples.server`` within the context; yield its port.
 
     Args:
-        directory: The directory that it serves.
+        directory: The directory that it serves, or ``--store=URL``.
         log: The file to which it logs.
         family: 4 or 6.
         options: More command-line options.

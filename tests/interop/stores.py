@@ -162,7 +162,7 @@ def _azurite(directory: Path) -> Iterator[StoreServer]:
         return [
             name
             for name in _found(_ask_azure("GET", url, "", every), "Name")
-            if _found(_ask_azure("GET", url, f"/{name}", blocks), "Block")
+            if _found(_ask_azure("GET", url, f"/{urllib.parse.quote(name)}", blocks), "Block")
         ]
 
     def make_container() -> None:
