@@ -122,11 +122,12 @@ def open_object_store(url: str, *, renames: bool = False) -> ObjectStore:
             raise ValueError(f"memory:// has no {', '.join(settings)}")
         store: obstore.store.ObjectStore = MemoryStore()
     else:
-        options = {"allow_http": settings.get("endpoint", "").startswith("http://")}
+        is_clear = settings.get("endpoint", "").startswith("http://")
         store = from_url(
             f"{parts.scheme}://{parts.netloc}{parts.path}",
             config=settings,  # type: ignore[call-overload]
-            client_options=options,
+            # Else the environment decides.
+            client_options={"allow_http": True} if is_clear else {},
             retry_config={"retry_timeout": timedelta(seconds=PATIENCE)},
         )
     # Whether it is there, and we may: better now than at the first command.
