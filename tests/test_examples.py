@@ -46,13 +46,14 @@ CONTENT = os.urandom(300_001)
 
 
 @contextlib.contextmanager
-def running(module: str, *arguments: str) -> Iterator[tuple[str, str]]:
-    """Run an example that serves; yield its host and port."""
+def running(module: str, *arguments: str, log: Path | None = None) -> Iterator[tuple[str, str]]:
+    """Run an example that serves, with its warnings in the log; yield its host and port."""
 
-    command = [sys.executable, "-m", f"examples.{module}", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT, text=True
-    )
+    command = [sys.executable, "-W", "always", "-m", f"examples.{module}", *arguments]
+    with Path(log or os.devnull).open("w") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, env=ENVIRONMENT, text=True
+        )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -400,7 +401,7 @@ class ProtectedFTP(ftplib.FTP_TLS):
 
 @contextlib.contextmanager
 def running_minimal_server(
-    served: Path, way: str = "clear", host: str = "127.0.0.1"
+    served: Path, way: str = "clear", host: str = "127.0.0.1", log: Path | None = None
 ) -> Iterator[tuple[str, str]]:
     """Run the minimal server, in clear or with TLS, for user u with password p."""
 
@@ -409,7 +410,7 @@ def running_minimal_server(
         arguments = ["--host", host, "--port", "0", "--user", "u:p"]
         if way == "tls":
             arguments += ["--certificate", file]
-        with running("minimal_server", str(served), *arguments) as address:
+        with running("minimal_server", str(served), *arguments, log=log) as address:
             yield address
 
 
@@ -519,12 +520,14 @@ def test_minimal_server_with_lftp(way: str, served: Path, tmp_path: Path) -> Non
     assert_same_trees(served, tmp_path / "mirror")
 
 
-def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None:
+def test_the_minimal_server_has_one_listener_for_a_session(served: Path, tmp_path: Path) -> None:
     """Each EPSV closes the listener of the previous one; QUIT closes the last one."""
+
+    log = tmp_path / "log"
 
     # If the system has enough addresses, use one at which no other test listens.
     alone = "127.9.8.7" if sys.platform == "linux" else "127.0.0.1"
-    with running_minimal_server(served, host=alone) as (host, port):
+    with running_minimal_server(served, host=alone, log=log) as (host, port):
         with login(ftplib.FTP, host, port, "u") as ftp:
             ports = [ftplib.parse229(ftp.sendcmd("EPSV"), (host, 0))[1] for _ in range(20)]
             for old in set(ports[:-1]) - {ports[-1]}:
@@ -539,6 +542,9 @@ def test_the_minimal_server_has_one_listener_for_a_session(served: Path) -> None
         with login(ftplib.FTP, host, port, "u"), pytest.raises(ConnectionRefusedError):
             # The previous session has ended, and nothing of it is left.
             socket.create_connection((host, last), timeout=60)
+
+    # The library also closes a listener that was forgotten, but not without a word.
+    assert "ResourceWarning" not in log.read_text("utf-8")
 
 
 def test_the_minimal_server_transfers_once_for_each_passive_command(served: Path) -> None:

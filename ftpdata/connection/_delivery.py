@@ -57,7 +57,7 @@ class Sight(NamedTuple):
         unacknowledged: Bytes of data that the peer's kernel has not acknowledged; the end of file
             is not counted. None where the system does not tell.
         acknowledged: Bytes that it has acknowledged since the connection was made.
-        unread: Bytes that the peer has sent and nobody has read. To close over them is a reset.
+        unread: Bytes that the peer has sent and nobody has read. Closing over them causes a reset.
         has_peer_ended: Whether the peer's end of file has come.
         is_gone: Whether the kernel has closed the connection.
         error: Why, if it was not closed in peace. The kernel reports that once only.

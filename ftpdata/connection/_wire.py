@@ -325,7 +325,7 @@ class Wire:
         """Keep this library's TLS open after `close`, until `linger`, `release` or `cut`.
 
         It would close as soon as the peer has ended, which may have been before this side had
-        anything to send. (In clear, and in a foreign TLS, nothing can be done or need be.)
+        anything to send. (In clear this is not needed, and in a foreign TLS not possible.)
         """
 
         if self.channel is not None:

@@ -71,8 +71,8 @@ class DTP(asyncio.Protocol):
             are at most this many and those of one `write`.
         close_timeout: Seconds that a peer that may have everything can take to end the connection,
             unless `finish` gets a limit of its own. None waits for ever.
-        stall_timeout: Seconds without progress after which a peer is given up that does not take
-            the rest, once the transfer has nothing more to send. None waits for ever.
+        stall_timeout: Seconds without progress after which a peer that does not take the rest
+            is given up, once the transfer has nothing more to send. None waits for ever.
         half_open: Keep the sending side open after the peer's end of file, as a two-way stream
             needs it. Otherwise the peer's end of file closes the connection if nothing is being
             sent.

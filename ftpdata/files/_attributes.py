@@ -36,7 +36,7 @@ def hand_on_attributes(path: bytes, replaced: os.stat_result, fd: int) -> None:
 
         mode = replaced.st_mode & 0o777
         if not is_group_kept:
-            # What the old group was allowed, another group is allowed only if everybody is.
+            # Another group gets what the old group was allowed only if everybody is allowed it.
             mode &= 0o707 | (mode & 0o007) << 3
         # Last: from here on, others may open it.
         os.fchmod(fd, mode)

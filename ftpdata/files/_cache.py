@@ -4,7 +4,7 @@ The event loop must not wait for a disk or a network file system, and a hop to a
 worker thread and back takes longer than to open and to read a small file that
 is in memory. Linux can be asked for just that: openat2(2) with RESOLVE_CACHED
 and preadv2(2) with RWF_NOWAIT do what they can do at once, and say so where they
-cannot. Other systems tell nothing.
+cannot. Other systems do not say.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 """tmpfs and ramfs: they have no disk, and do not know RWF_NOWAIT."""
 
 _LOCAL = _IN_MEMORY | {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010}
-"""And ext2 to ext4, xfs, btrfs, f2fs: to open what is cached asks nobody else."""
+"""And ext2 to ext4, xfs, btrfs, f2fs: opening what is cached there asks no other machine."""
 
 
 _WITHOUT_SIZES = frozenset({

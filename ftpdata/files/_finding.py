@@ -44,7 +44,7 @@ def place_for_new(at: Location, *, permissions: int) -> Place:
 
     place = HiddenPlace(at, permissions=permissions, must_be_new=True)
     if not at.may_make_files():
-        # Or so it is said: the system has the last word, and the reason.
+        # So access(2) says, but the system has the last word, and gives the reason.
         place.begin()
 
     return place
@@ -69,7 +69,7 @@ def place_for_replacing(
         keeping: Who keeps the part of the upload if it is cut; None for nobody.
 
     Raises:
-        FileNameNotAllowed: It could only be copied in, and is to be atomic.
+        FileNameNotAllowed: The upload could only be copied in, and must be atomic.
         FileUnavailable: It may not be written, or is not a file.
         OSError: The system refused.
     """
@@ -91,7 +91,7 @@ def place_for_replacing(
             at, keeping, permissions=permissions, replaced=replaced, may_copy=may_copy
         )
     if not can_make:
-        # Or so it is said: the system has the last word, and the reason.
+        # So access(2) says, but the system has the last word, and gives the reason.
         place.begin()
 
     return place
@@ -119,7 +119,7 @@ def place_for_resuming(
     Raises:
         LockHeld: Another upload writes to the part.
         BadArgument: The offset is beyond the end of the part, or of the file.
-        FileBusy: There is no part, but a file, and that is not to be written to.
+        FileBusy: There is no part, and the file must not be written to.
         FileUnavailable: There is nothing to go on with, or it may not be written.
         OSError: The system refused.
     """

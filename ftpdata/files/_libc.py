@@ -147,11 +147,11 @@ _NOT_ALLOWED = frozenset({
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP,
     errno.ENAMETOOLONG, errno.ETXTBSY,
 })
-"""What is wrong with a name, or with who asks; the rest is wrong with the system."""
+"""Errors of a name, or of the caller's permissions; the others are failures of the system."""
 
 
 def may_write(path: bytes, dir_fd: int | None) -> bool:
-    """Whether a file may be written, or files be made in a directory; False where there is none.
+    """Whether a file may be written, or files made in a directory; False if it does not exist.
 
     Args:
         path: Its name.
@@ -175,7 +175,7 @@ def may_write(path: bytes, dir_fd: int | None) -> bool:
 
 
 def reserve(fd: int, start: int, size: int) -> None:
-    """Have the disk set room aside for bytes of a file, which keeps its size.
+    """Reserve room on the disk for bytes of a file, which keeps its size.
 
     Where the file system cannot do so, it does nothing.
 

@@ -17,7 +17,7 @@ PRIVATE = 0o600
 """Permissions of what nobody but its owner reads."""
 
 WRITE = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-# A link is not followed, a FIFO that was put there just now not waited for.
+# This neither follows a link nor waits for a FIFO that was put there just now.
 _WRITE_NAMED = WRITE | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WRITE_NEW = WRITE | getattr(os, "O_NOFOLLOW", 0) | os.O_CREAT | os.O_EXCL
 

@@ -124,7 +124,7 @@ def may_offer_protocols(data: Buffer) -> bool:
     Returns:
         False if it has arrived completely, in one record, without the extension for
         protocols. Most FTP clients offer none, and this check takes a tenth of the
-        time. To search the bytes alone would not do: OpenSSL 3.5 and later send over
+        time. Searching the bytes alone would not suffice: OpenSSL 3.5 and later send over
         1,000 random ones.
     """
 
