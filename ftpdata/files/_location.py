@@ -83,7 +83,7 @@ class Location:
                 return status
 
             require_file(status)
-            # Renaming asks nobody's leave, but a file that may not be written is to stay.
+            # Renaming needs no permission on the file, but one that may not be written must stay.
             if self._may_write(self.name):
                 return status
 

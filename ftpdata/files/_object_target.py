@@ -25,13 +25,13 @@ class FileObjectTarget:
         """Write all of it.
 
         Raises:
-            FTPDataError: The system said no; carries the reply code.
+            FTPDataError: The system refused; carries the reply code.
         """
 
         def work() -> None:
             view = memoryview(data)
             while view:
-                # Raw files write what they like; buffered ones everything.
+                # Raw files may write less than all; buffered ones write everything.
                 written = self._file.write(view)
                 if not written:
                     raise BlockingIOError(errno.EAGAIN, "the file took nothing")

@@ -1,8 +1,8 @@
 """Files that are locked by the one who writes or removes them (flock(2)).
 
-A name may be given to another file at any time until its file is locked, and only the one who
-holds the lock gives it away. So a file is opened, then locked, and trusted only if it still has
-the name then. Everything here may block for a moment, but nothing waits for a lock.
+A name may be given to another file at any time until its file is locked; then only the holder of
+the lock gives it away. So a file is opened, then locked, and trusted only if it still has the name
+then. Everything here may block for a moment, but nothing waits for a lock.
 """
 
 from __future__ import annotations

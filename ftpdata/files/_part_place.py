@@ -1,4 +1,4 @@
-"""Where the bytes of an upload are that stays if it is cut, as the part of its owner.
+"""The place of an upload that stays if it is cut, as the part of its owner.
 
 Everything here may block, and is for one worker thread at a time.
 """
@@ -128,7 +128,7 @@ class PartPlace(HiddenPlace):
 
         if self.fd is None or not self._lasts:
             self.discard()
-            # What is there is of an earlier upload, and this one was to replace it.
+            # The file there is of an earlier upload, which this one was to replace.
             self._owner.remove(self._at.name, dir_fd=self._at.dir_fd)
             return
 

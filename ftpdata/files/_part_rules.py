@@ -1,4 +1,4 @@
-"""What holds for the parts of uploads that were cut: names, sizes, and what goes first.
+"""The rules for parts of uploads that were cut: names, sizes, and which go first.
 
 A part is what came of an upload that was cut. It is a hidden file in the directory of the file
 that it would have become, and belongs to one owner and one name. Pure: nothing here looks at a
@@ -42,7 +42,7 @@ __all__ = [
 K = TypeVar("K", bound=Hashable)
 
 RESERVED = ".ftpdata-"
-"""How every name begins that this package keeps for itself."""
+"""The beginning of every name that this package keeps for itself."""
 
 NANOSECONDS = 1_000_000_000
 
@@ -281,7 +281,7 @@ def too_many(
 ) -> list[K]:
     """Return which parts of one owner go, so that the others keep to the limits.
 
-    A part that is larger than all of them may be goes itself. Then the oldest go first.
+    A part that alone exceeds the limit goes itself; then the oldest go first.
 
     Args:
         parts: The parts, and what each is called by the caller.

@@ -116,7 +116,7 @@ class Sweep:
         return below
 
     def _look_at_file(self, dir_fd: int, name: bytes, path: bytes) -> None:
-        """Count a file, or remove it if it is time.
+        """Count a file, or remove it if its time has come.
 
         Args:
             dir_fd: Its directory.

@@ -11,7 +11,7 @@ from ..errors import FileUnavailable
 __all__ = ["PipeReader"]
 
 LOOK = 0.5
-"""Seconds between two looks whether anybody still wants what a silent writer may say."""
+"""Seconds between two checks whether anybody still waits for a silent writer."""
 
 _FIRST = 64 * 1024
 """Bytes that a pipe holds (pipe(7))."""

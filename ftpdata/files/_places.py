@@ -6,8 +6,8 @@
 - `NamedPlace`: in the file itself.
 
 What is removed when an upload is cut is what the upload itself has made, under a hidden, random
-name. A file that others can see is never removed, cut short or replaced by its old content: it
-may be another's by then, and to look first and then to act would be a race itself.
+name. A file that others can see is never removed, cut short or replaced by its old content: it may
+be another's by then, and looking first and acting then would be a race itself.
 
 Everything here may block, and is for one worker thread at a time.
 """
@@ -37,7 +37,7 @@ PIECE = 1024 * 1024
 _READING = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 _NOT_REPLACED = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY})
-"""What the system says where a name may not be given to another file; EBUSY of a mount point."""
+"""Errors of a system that does not give a name to another file; EBUSY is that of a mount point."""
 
 
 class Place(abc.ABC):
@@ -197,7 +197,7 @@ class HiddenPlace(Place):
     def _make(self) -> int:
         hidden = self._at.hidden_name()
         replaced = self._replaced
-        # Nobody is to open what may become a secret of the old owner's.
+        # Nobody else may open what may become a secret of the old owner.
         permissions = self._permissions if replaced is None else PRIVATE
         fd = self._at.open_new(hidden, permissions)
         self._hidden = hidden
@@ -335,7 +335,7 @@ class NamedPlace(Place):
                     raise
                 # Another has removed or renamed it since: it is made as a new one is.
         if self.fd is None and not at.may_make_files():
-            # Or so it is said: the system has the last word, and the reason.
+            # So access(2) says, but the system has the last word, and gives the reason.
             self.fd = self._make()
         if self.fd is not None:
             try:

@@ -1,9 +1,8 @@
 """The worker threads of one event loop: calls go in, and their ends come back in order.
 
-Small files on a disk are little else than the way to a thread and back, and that
-of anyio is two turns of the event loop and some thirty operations on locks. Here
-the thread that was used last gets the next call, and threads that are done at the
-same time wake the event loop once.
+For a small file on a disk, the way to a thread and back is most of the work, and anyio's way takes
+two turns of the event loop and some thirty operations on locks. Here the thread that was used last
+gets the next call, and threads that are done at the same time wake the event loop once.
 
 Threads are made as they are needed: the code that starts calls bounds their number. They
 end with the event loop, where that is run by `asyncio.run`, `anyio.run` or anything
@@ -98,7 +97,7 @@ class WorkerThreads:
         """
 
         if self._idle:
-            with contextlib.suppress(IndexError):  # just now its thread has given up
+            with contextlib.suppress(IndexError):  # its thread has given up just now
                 self._idle.pop().put(job)
                 return
 

@@ -45,8 +45,8 @@ BLOCK_SECONDS = 0.05
 class DirectoryLister:
     """Makes the lines of one directory.
 
-    To make one blocks: it opens the directory and makes the first lines, all of
-    a small directory. `open` does it in a worker thread. `close` it in any case.
+    Making one blocks: it opens the directory and makes the first lines, all of a small directory.
+    `open` does so in a worker thread. `close` it in any case.
 
     Args:
         directory: A path, or a descriptor, which is duplicated.

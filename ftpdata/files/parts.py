@@ -87,7 +87,7 @@ TAKEOVER_PATIENCE = 5.0
 """Seconds that a resumption waits for the transfer that it takes a part over from."""
 
 TAKEOVER_STEP = 0.02
-"""Seconds between two attempts to lock a part: another process tells nobody when it is done."""
+"""Seconds between two attempts to lock a part: another process does not say when it is done."""
 
 SWEEP_PATIENCE = 600.0
 """Seconds that one look at all directories may take."""
@@ -182,7 +182,7 @@ class PartStore:
 
         Args:
             key: Stands for the owner, the same each time: the name of a user who has logged in.
-                Whoever is anonymous is nobody, and has no parts.
+                An anonymous user has no parts.
 
         Raises:
             ValueError: The key is empty.

@@ -1,7 +1,7 @@
 """Files that are sent, read in worker threads (RETR).
 
-Cancellation waits for the thread, see `ftpdata.files._workers`. A read that is
-no longer waited for closes the file when it comes back.
+Cancellation waits for the thread, see `ftpdata.files._workers`. A read that nobody waits for any
+longer closes the file when it comes back.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class FileSource:
             calls=calls,
             size=size,
             position=start,
-            # What has no size is for nobody but `read`.
+            # Only `read` can handle a source without a size.
             fd=None if size is None else fd,
             owned=owned,
         )
@@ -218,7 +218,7 @@ class FileSource:
         """Read the next bytes, at most `count`; ``b""`` at the end of the file.
 
         Raises:
-            FTPDataError: The system said no; carries the reply code.
+            FTPDataError: The system refused; carries the reply code.
         """
 
         position = self.position
@@ -235,8 +235,8 @@ class FileSource:
 
         Returns:
             At most `count` of them, in memory that is used again once nobody
-            has a view of it. None where `read` is to tell: they are not there,
-            this is the end, or nobody knows.
+            has a view of it. None if only `read` can tell: they are not there, this is the end, or
+            nobody knows.
         """
 
         if self.fd is None or sys.platform != "linux":
@@ -257,7 +257,7 @@ class FileSource:
     def is_in_memory(self, count: int) -> bool:
         """Look whether the next bytes can be had without waiting for a disk or a network.
 
-        A sample, where the system tells at all; takes no time worth a thread.
+        This takes a sample, if the system can tell at all, in too little time to need a thread.
         """
 
         return self.fd is None or is_in_memory(
@@ -287,7 +287,7 @@ _READ |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 def _length_of(fd: int, status: os.stat_result, store: Store) -> int | None:
-    """Return the size of a regular file; None where only its end can tell it."""
+    """Return the size of a regular file; None if only reading to its end can tell."""
 
     if not store.has_sizes:
         return None
@@ -303,7 +303,7 @@ def _read_at(fd: int, count: int, position: int) -> bytes:
     if hasattr(os, "pread"):
         return os.pread(fd, count, position)
 
-    # The caller's file is to stand where it stood.
+    # The position of the caller's file must not change.
     here = os.lseek(fd, 0, os.SEEK_CUR)
     os.lseek(fd, position, os.SEEK_SET)
     try:

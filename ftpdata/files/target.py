@@ -1,7 +1,7 @@
 """Files that are received, written and published in worker threads (STOR, APPE, STOU).
 
-`FileTarget` is what a transfer sees; where the bytes are until the upload is whole, and how it
-is published, is for `ftpdata.files._places`.
+`FileTarget` is what a transfer sees; `ftpdata.files._places` decides where the bytes are until the
+upload is whole, and publishes it.
 
 Cancellation waits for the thread, see `ftpdata.files._workers`. A write that nobody waits for
 any longer lets go of the upload when it comes back.
@@ -100,7 +100,7 @@ class FileTarget:
         self._durable = durable
         self._calls = calls
         self._keeping = keeping
-        # What is spooled is copied: that takes as long as it takes.
+        # A spooled upload is copied, however long that takes.
         calls.lives_in_memory &= not place.is_spooled
         # In a directory in memory there may be a single file that is mounted from elsewhere.
         self._is_store_known = place.is_spooled or (
@@ -160,11 +160,11 @@ class FileTarget:
         Raises:
             FileUnavailable: It may not be written, is not a regular file, or is to be new and
                 exists. Reply 550.
-            FileNameNotAllowed: The system can have no such name, or `atomic_only` cannot be.
-                Reply 553.
+            FileNameNotAllowed: The system can have no such name, or the upload cannot be atomic,
+                with `atomic_only`. Reply 553.
             FileBusy: Another upload writes to the part, and has not ended, though it was aborted
-                if it is one of this process; or there is no part, but a file, and
-                `part_only`. Reply 450.
+                if it is one of this process; or there is a file but no part, with `part_only`.
+                Reply 450.
             InsufficientStorage: There is no room. Reply 452.
             BadArgument: The offset is beyond the end, or the mode has none, or lacks an owner of
                 parts. Reply 501.
@@ -394,7 +394,7 @@ class FileTarget:
             finally:
                 self._place.close()
 
-        # To replace a file gives its memory back, page by page.
+        # Replacing a file frees its memory, page by page.
         size = self.position - self._place.position + len(last)
         is_short = max(size, self._place.replaced_size) <= SHORT
         try:
@@ -421,7 +421,7 @@ class FileTarget:
         """Let go of an upload that was refused. Once, instead of `commit`.
 
         Nothing is left of an atomic or exclusive one. What was written in place or appended
-        stays. A write that still runs is not waited for here: its thread does the rest.
+        stays. This does not wait for a write that still runs: its thread does the rest.
 
         Raises:
             FTPDataError: The system refused. Carries the reply code.
