@@ -141,7 +141,7 @@ def found_by_list(line: bytes) -> Found:
 
 
 def leads_elsewhere(name: str) -> bool:
-    """Tell whether a name is more than a name."""
+    """Tell whether a name is a path that leads elsewhere."""
 
     return name in ("", ".", "..") or "/" in name or os.sep in name
 

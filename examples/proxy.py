@@ -2,9 +2,8 @@
 
 python -m examples.proxy UPSTREAM_HOST UPSTREAM_PORT [PORT]
 
-Clients use PASV or EPSV towards the proxy, and the proxy does towards the
-server. A transfer that is cut on one side is cut on the other: nobody ever
-takes a part of a file for the whole.
+Clients use PASV or EPSV towards the proxy, and so does the proxy towards the server. A transfer
+that is cut on one side is cut on the other: nobody ever takes a part of a file for the whole.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ logger = logging.getLogger("ftpdata.examples.proxy")
 UPLOADS = ("STOR", "APPE", "STOU")
 DOWNLOADS = ("RETR", "LIST", "NLST", "MLSD")
 NOT_HERE = ("PORT", "EPRT", "AUTH", "PBSZ", "PROT")
-"""What would be between the client and the server, past the proxy."""
+"""Commands that would act between the client and the server, past the proxy."""
 
 IDLE_TIMEOUT = 300.0
 """Seconds in which a client must say something."""
@@ -133,7 +132,7 @@ async def serve(
             finally:
                 await session.close()
     except (OSError, ReplyError, ValueError) as error:
-        # The client is gone, or the server, or one of them has said what no command is.
+        # The client or the server is gone, or one of them does not speak FTP.
         logger.info("%s: %r", peer, error)
         writer.write(b"421 The proxy cannot go on.\r\n")
     finally:

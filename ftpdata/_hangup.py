@@ -58,7 +58,7 @@ class HangupWatch:
             return
 
         # Without a descriptor or memory for this, the next write tells: a connection that
-        # works is not to be lost for want of a watch.
+        # works must not be lost for want of a watch.
         with contextlib.suppress(OSError):
             self._watch(fd)
             self._callbacks[fd] = _weak(callback)

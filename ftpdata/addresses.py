@@ -632,13 +632,13 @@ class PeerPolicy:
         *,
         port: int | None = None,
     ) -> str | None:
-        """Decide about a peer that has connected, or that is to be connected to.
+        """Decide about a peer that has connected, or to which this side is to connect.
 
         Args:
             candidate_ip: Its address, with a scope id if the kernel gave one.
             control_ip: Address of the control peer; None where that is not
                 known, and then only `networks` can accept.
-            port: Its port, if it is to be connected to: the privileged ones
+            port: Its port, if this side is to connect to it: the privileged ones
                 are refused. None for a peer that has connected, whose own
                 port proves nothing.
 

@@ -18,7 +18,7 @@ __all__ = ["Deadlines", "ProgressWatch"]
 
 
 def _limit(default: float | None) -> float | None:
-    # To wait for ever is None, not infinity.
+    # None means to wait for ever, not infinity.
     field: float | None = attrs.field(default=default, validator=seconds)
     return field
 

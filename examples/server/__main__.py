@@ -121,7 +121,8 @@ def _open_store(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
 
         return open_object_store(options.store, renames=options.store_rename)
     except Exception as error:  # noqa: BLE001 - whatever obstore says
-        # Of the URL, the settings may be what is wrong: somebody may have put a password there.
+        # The settings may be what is wrong with the URL, and somebody may have put a password
+        # there.
         url, said = options.store.partition("?")[0], str(error).partition("\n")[0]
         parser.error(f"cannot serve {url}: {said}")
 

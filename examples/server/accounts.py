@@ -47,7 +47,7 @@ class Accounts:
         """Parse ``NAME:PASSWORD``. The password may hold colons.
 
         Raises:
-            ValueError: There is no colon, or nothing before it.
+            ValueError: There is no colon, or no name before it.
         """
 
         name, colon, password = text.partition(":")

@@ -107,7 +107,7 @@ class ControlConnection(asyncio.BufferedProtocol):
             await self._loop.connect_accepted_socket(lambda: self, sock)
         except BaseException:
             # Both loops close the transport that they have begun with, if this is cancelled; but
-            # uvloop does not tell, and what it is asked from then on is a RuntimeError.
+            # uvloop does not say so, and each later call is a RuntimeError.
             self.connection_lost(None)
             raise
 
@@ -459,8 +459,8 @@ class ControlConnection(asyncio.BufferedProtocol):
     async def _hear_out(self, transport: asyncio.Transport) -> None:
         """Let a client that has more to say read the last reply before the connection is closed.
 
-        What it says is dropped. To close with unread data would be a reset: it would
-        fail what the client sends, and most clients would not read the reply then.
+        What it says is dropped. Closing with unread data would cause a reset: the client's sending
+        would fail, and most clients would not read the reply then.
         """
 
         self._is_deaf = True

@@ -200,7 +200,7 @@ class DiskStore:
         """Open a file for an upload: the one that a symbolic link at the end of `path` leads to."""
 
         if offset and mode is not WriteMode.RESUME:
-            # A file that is not there cannot be continued, and is not to be made.
+            # A file that is not there cannot be continued, and must not be made.
             await self.status(path)
         # Without a part, the file itself would be written to, where it can be seen.
         part_only = part_only or is_judged

@@ -52,7 +52,7 @@ class Memory:
     def find_target(self, path: bytes) -> tuple[bytes, int] | None:
         """Return the name of a file that may be written, and a descriptor of its directory.
 
-        None if there is a disk at all: to write waits for it.
+        None if there is a disk at all: writing waits for it.
         """
 
         directory, _, name = path.rpartition(b"/")

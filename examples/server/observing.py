@@ -1,4 +1,4 @@
-"""Who watches the transfers of a server: a log, a page of metrics, a screen.
+"""The observers of a server's transfers: a log, a page of metrics, a screen.
 
 ``--xferlog``, ``--metrics``, ``--trace`` and ``--live`` of the command line, made of the
 observers of `ftpdata.observers`.

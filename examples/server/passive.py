@@ -10,7 +10,7 @@ RFC 959 §4.1.2 (PASV), RFC 2428 §3 (EPSV). Decided here, and nowhere else:
   enough, and a port that stays bound costs a file descriptor.
 * With FXP the same: a third party comes from an address that nobody knows before.
 
-The address to tell is another matter: behind NAT it is not the one listened on.
+The address for the client is another matter: behind NAT it is not the one listened on.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class PassivePorts:
 
         Raises:
             UnsupportedNetworkProtocol: Only EPSV is to be used. Reply 522.
-            DataConnectionError: There is no port for it, no address to tell,
-                or the client has too many already. Reply 425.
+            DataConnectionError: There is no port for it, no address for the client, or the client
+                has too many already. Reply 425.
         """
 
         endpoint = await self._prepare(session)

@@ -182,7 +182,7 @@ class Server:
                 sessions.start_soon(self._serve, sock)
 
     def _say_now_and_then(self, warning: str) -> None:
-        """Log what would else fill the log: it happens ten times a second, or as clients like."""
+        """Log an event that would otherwise fill the log: it may happen ten times a second."""
 
         now = anyio.current_time()
         if now >= self._quiet_until:
@@ -204,7 +204,7 @@ class Server:
             local = _local_address(sock)
             peer = _unmapped(str(sock.getpeername()[0]))
         except OSError:
-            # It was reset before it was looked at.
+            # It was reset before anybody looked at it.
             return
 
         # The scope of a link-local address says on which side of it we are, not who it is.

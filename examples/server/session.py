@@ -153,7 +153,7 @@ class Session:
     def part_owner(self) -> str | None:
         """Whose part an upload leaves if it is cut; None for nobody's.
 
-        Whoever is anonymous may be anybody, and resumes nothing.
+        An anonymous user may be anybody, and resumes nothing.
         """
 
         user = self.login.user
@@ -395,7 +395,7 @@ class Session:
             await self.reply(Reply(220, "ftpdata example server ready."))
             is_over = False
             while not is_over:
-                # One scope for many commands: to make one takes as long as to look up a command.
+                # One scope for many commands: making one takes as long as looking up a command.
                 with anyio.CancelScope() as self._scope:
                     is_over = await self._run_lines()
                 if self._scope.cancelled_caught:

@@ -193,7 +193,7 @@ class ReceiveQueue(OneProducer):
     def _take(self, max_bytes: int | None) -> bytes:
         chunks, start = self._chunks, self._start
         if max_bytes is not None and len(chunks[0]) - start > max_bytes:
-            # Only note where the rest begins: to cut it off would copy all of it, each time.
+            # Only note where the rest begins: cutting it off would copy all of it, each time.
             data = chunks[0][start : start + max_bytes]
             self._start = start + max_bytes
         else:

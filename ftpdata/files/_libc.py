@@ -63,7 +63,7 @@ class _Library:
         self.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
         self.faccessat: Any = library.faccessat
         self.faccessat.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
-        # It has no prototype on purpose: to check and convert its arguments takes as long as the
+        # It has no prototype on purpose: checking and converting its arguments takes as long as the
         # call itself, and `ftpdata.files._status` passes what is right already.
         self.statx: Callable[..., int] | None = getattr(library, "statx", None)
 

@@ -60,7 +60,7 @@ class Kind(enum.Enum):
     """An upload that leaves nothing if it is cut."""
 
     VOID = "void"
-    """A mark: the part with that inode number is not to be resumed."""
+    """A mark: the part with that inode number must not be resumed."""
 
 
 @attrs.frozen(kw_only=True, field_transformer=checked)
@@ -193,7 +193,7 @@ def tag_of(part: bytes) -> bytes:
 
 
 def void_name(part: bytes, inode: int) -> bytes:
-    """Return the name of the mark that says that a part is not to be resumed.
+    """Return the name of the mark that says that a part must not be resumed.
 
     Args:
         part: The name of the part, or its path.

@@ -242,7 +242,7 @@ def remove_if(path: bytes, key: FileKey) -> bool:
 
 
 def is_void(part: bytes, dir_fd: int | None, status: os.stat_result) -> bool:
-    """Whether there is a mark that says that a part is not to be resumed."""
+    """Whether there is a mark that says that a part must not be resumed."""
 
     return locks.exists(rules.void_name(part, status.st_ino), dir_fd)
 

@@ -36,7 +36,7 @@ IDLE = 2.0
 
 
 class Job(abc.ABC):
-    """What is to be done in a thread."""
+    """Work for a thread."""
 
     @abc.abstractmethod
     def work(self) -> None:

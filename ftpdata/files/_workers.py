@@ -6,8 +6,8 @@ bounds their number, so that one slow store, given a limiter of its own, cannot
 starve another.
 
 Cancellation waits for the call that runs in the thread, so that nothing is
-left behind; after `ABANDON_AFTER` seconds it waits no longer, and what is to be
-cleaned up is done in the thread when it comes back.
+left behind; after `ABANDON_AFTER` seconds it waits no longer, and the thread cleans up when it
+comes back.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ class WorkerCalls:
 
         result = cast("T", call.take_result())
         if self._last is call:
-            # What it has read or written is not to be kept as long as a peer stalls.
+            # Do not keep what it has read or written as long as a peer stalls.
             self._last = None
         return result
 

@@ -442,7 +442,7 @@ class PartOwner:
         """Make the hidden file of a new upload, locked, and give it the name of the part.
 
         An older part of the same name goes: its bytes are those of another upload. If that
-        one still runs, it is not disturbed, but its part is not to be resumed any longer; then
+        one still runs, it is not disturbed, but its part must not be resumed any longer; then
         the new file has a name that nobody resumes.
 
         Args:

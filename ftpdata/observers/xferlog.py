@@ -80,7 +80,7 @@ class XferlogObserver(Observer):
         file = self._current()
         if self._is_torn:
             line = b"\n" + line
-        # A disk that becomes full takes what it can: no line is to go on after that.
+        # A disk that becomes full takes what it can: no other line may continue that one.
         written = file.write(line) or 0
         if written:
             self._is_torn = written < len(line)

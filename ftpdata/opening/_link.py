@@ -350,7 +350,7 @@ class Link:
         if self._watched is None:
             if not watch_readable(asyncio.get_running_loop(), self.sock, self._readable):
                 return False
-            # It stays so for the next wait: to begin and to end it are system calls.
+            # It stays so for the next wait: beginning and ending it are system calls.
             self._watched = self.sock.fileno()
 
         return True
@@ -437,7 +437,7 @@ class Link:
         """Close the socket that lingers."""
 
         self._end_farewell()
-        # To close over the peer's last word would be a reset.
+        # Closing over the peer's last word would cause a reset.
         with contextlib.suppress(OSError):
             self.sock.recv(READ_SIZE)
         self.channel = None

@@ -1,6 +1,6 @@
 """What `listen_passive` and `connect_active` have in common: an `Endpoint`.
 
-An endpoint stands for a data connection that is to be: it is made when the
+An endpoint stands for a data connection that is still to come: it is made when the
 client says PASV, EPSV, PORT or EPRT, and `Endpoint.open` gives the connected
 `DTP` when a transfer command needs it. The command and the connection may come
 in either order, and a transfer handler does not care which kind it has.
@@ -55,7 +55,7 @@ class EndpointArguments(TypedDict):
 
 
 class Endpoint(abc.ABC):
-    """A data connection that is to be. For one connection.
+    """A data connection that is still to come. For one connection.
 
     An asynchronous context manager: leaving it closes what `open` has not
     given away. The `DTP` that was opened belongs to the caller, who may also

@@ -350,7 +350,7 @@ class PassiveListener:
             if listener.is_reserved:
                 raise RuntimeError("one connection at a time: the listener waits for another one")
 
-            # What has come by now cannot be the one that is to come.
+            # A connection that has come by now cannot be the awaited one.
             listener.acceptor.accept()
             if listener.acceptor.refused or not listener.acceptor.is_open:
                 self.close()

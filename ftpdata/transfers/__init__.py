@@ -63,6 +63,7 @@ The path of one upload's bytes::
         connection._intake             delivers to a queue; connection._wire pauses its peer
         transfers._incoming            decodes the data
         transfers._plain, _splice      write them to the target
+        transfers._judging             asks the observer, which may refuse the upload
       files.target.commit              publishes the file under its name
       transfers._report                the result, or the error that carries it
 """

@@ -739,7 +739,7 @@ def main() -> None:
     result["client_cpu"] = used.ru_utime + used.ru_stime
     print(json.dumps(result), flush=True)
     # The sessions stay until the server was weighed: some have a process each, and the processor
-    # time of one that has ended is not to be had.
+    # time of one that has ended cannot be had.
     sys.stdin.readline()
     del client
 

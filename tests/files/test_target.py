@@ -415,7 +415,7 @@ async def test_a_small_upload_to_memory_needs_no_thread(
     assert path.read_bytes() == b"some" + bytes(SHORT + 1)
     visits = 0
     for expected in (1, 0):
-        # To give back the memory of a large file takes a while.
+        # Freeing the memory of a large file takes a while.
         target = await FileTarget.open(path, lives_in_memory=True)
         await target.commit(b"small")
         assert visits == expected
@@ -644,7 +644,7 @@ async def test_every_system_call_of_an_upload_may_fail(
                 if mode is WriteMode.ATOMIC:
                     assert path.read_bytes() in (OLD, b"onetwo")
                 if mode is WriteMode.EXCLUSIVE and path.exists():
-                    # Published, if perhaps not for long: to flush the directory is the last step.
+                    # Published, if perhaps not for long: flushing the directory is the last step.
                     assert path.read_bytes() == b"onetwo"
                     assert error is None or seam in {"open", "fsync"}
 

@@ -464,7 +464,7 @@ async def _resume_after_reset(player: Player) -> None:
     text = ""
     while f" {half} bytes" not in text:
         await player.send("STAT")
-        # How often is not to be compared.
+        # How often it occurs is not compared.
         text = (await ScriptedClient.reply(player)).text
     data.reset()
     player.changed(await player.reply(), 426)

@@ -161,7 +161,7 @@ _ERRORS: dict[str, tuple[int, ...]] = {
     "send": _SEND, "sendto": _SEND, "sendmsg": _SEND,
     "sendfile": (*_SEND, _E.EIO, _E.EINVAL), "splice": (_E.EIO, _E.EINVAL, _E.ENOMEM, _E.EAGAIN),
     "copy_file_range": (*_WRITE, _E.EXDEV),
-    # To change or end a watch needs no memory.
+    # Changing or ending a watch needs no memory.
     "epoll_ctl(ADD)": (_E.ENOSPC, _E.ENOMEM), "epoll_ctl": (),
     "epoll_wait": (_E.EINTR,), "epoll_pwait": (_E.EINTR,),
     "poll": (_E.EINTR, _E.ENOMEM),

@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 @command("USER name", needs_login=False)
 async def take_user(session: Session, argument: str) -> Reply:
-    """Take the name, known or not: nobody learns from the reply which it is."""
+    """Take the name, known or not: the reply does not say which."""
 
     if session.settings.require_tls and not session.protection.was_begun:
         return Reply(530, "Only with TLS: AUTH TLS comes first.")

@@ -99,8 +99,8 @@ async def rename_to(session: Session, argument: str) -> Reply:
 async def size(session: Session, argument: str) -> Reply:
     """Tell how many bytes RETR would send, in the type, structure and mode set (RFC 3659 §4).
 
-    If there is no file, but a part of an upload of this user's, it tells how many bytes came, so
-    that clients resume: see `PartStatus.told_size` in ftpdata.
+    If there is no file, but a part of an upload of this user's, it tells how many bytes have come,
+    so that clients resume: see `PartStatus.told_size` in ftpdata.
     """
 
     parameters = session.choices.parameters
@@ -231,7 +231,7 @@ async def _find_range(session: Session, argument: str) -> tuple[str, int | None,
 
         shorter = _number_last.fullmatch(argument) if len(numbers) < 2 else None  # noqa: PLR2004
         if shorter is None:
-            # There is no such file, which whoever opens it will say.
+            # There is no such file: opening it will say so.
             return path, *_parse_range(numbers)
         argument, number = shorter.groups()
         numbers.insert(0, number)

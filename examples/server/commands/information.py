@@ -183,7 +183,7 @@ SITE_COMMANDS = ("CHMOD mode path", "HELP", "UTIME time path")
 
 async def _change_mode(session: Session, argument: str) -> Reply:
     mode, _, path = argument.partition(" ")
-    # Neither setuid nor sticky: what a client uploads is never to run as its owner.
+    # Neither setuid nor sticky: an uploaded file must never run as its owner.
     if not path or len(mode) not in (3, 4) or mode.lstrip("01234567") or mode[:-3] not in ("", "0"):
         return Reply(501, "Syntax: SITE CHMOD mode path")
 

@@ -287,7 +287,7 @@ async def _receive(
         target,
         parameters=session.choices.parameters,
         options=session.choices.options,
-        # To acknowledge a marker is to promise that what is before it stays.
+        # Acknowledging a marker promises that everything before it stays.
         on_marker=acknowledge if stays else None,
         expected_size=None if restart.end is None else restart.end - restart.offset,
         throttle=session.throttle,
@@ -309,8 +309,8 @@ async def _find_target(session: Session, argument: str) -> str:
 def _part_owner(session: Session) -> str | None:
     """Return whose part an upload leaves; None for nobody's.
 
-    What REST could not go on with is not kept: where bytes are converted, an offset in the part
-    is none in the client's file.
+    A part that REST could not continue is not kept: if bytes are converted, its offsets are not
+    those of the client's file.
     """
 
     return session.part_owner if can_restart(session.choices.parameters) else None

@@ -204,7 +204,7 @@ async def commands_injected_before_tls(trial: Trial) -> None:
         async with trial.arrived() as client:
             await client.expect_reply(220)
             await client.send_bytes(b"AUTH TLS\r\n" + injected, said="'AUTH TLS' and more")
-            # To end the session, or to take it for the handshake, is safe, too.
+            # Ending the session, or taking it for the handshake, is safe, too.
             try:
                 client.check(await client.reply(), 234)
                 await client.stream.start_tls(trial.tls_context())
