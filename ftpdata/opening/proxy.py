@@ -40,6 +40,8 @@ V2_FIXED = 16
 LOCAL, PROXIED = 0x20, 0x21
 TCP4, TCP6 = 0x11, 0x21
 ADDRESS_SIZE = {TCP4: 4, TCP6: 16}
+MAPPED = bytes(10) + b"\xff\xff"
+"""What precedes an IPv4 address that is mapped into IPv6 (RFC 4291 §2.5.5.2)."""
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,4}", re.ASCII)
 
@@ -202,9 +204,11 @@ def format_proxy_header(
 ) -> bytes:
     """Write a header, for a connection that is passed on or (None) is one's own.
 
+    A header has one family. If one address is of IPv4 and the other of IPv6, as where a
+    proxy takes the client's from elsewhere, the first is mapped into IPv6, as HAProxy does.
+
     Raises:
-        BadAddress: The addresses are not of one family, or only one is given.
-            Reply 501.
+        BadAddress: Only one of the addresses is given. Reply 501.
         ValueError: `version` is neither 1 nor 2.
     """
 
@@ -217,15 +221,17 @@ def format_proxy_header(
             raise BadAddress("expected both addresses, or neither")
         return b"PROXY UNKNOWN\r\n" if version == 1 else V2_SIGNATURE + b"\x20\x00\x00\x00"
 
-    if source.is_ipv6 != destination.is_ipv6:
-        raise BadAddress(f"expected addresses of one family, got {source} and {destination}")
-
+    is_ipv6 = source.is_ipv6 or destination.is_ipv6
+    pair = (source, destination)
     if version == 1:
-        family = "TCP6" if source.is_ipv6 else "TCP4"
-        line = f"PROXY {family} {source.host} {destination.host} {source.port} {destination.port}"
-        return line.encode() + b"\r\n"
+        hosts = [f"::ffff:{it.host}" if is_ipv6 and not it.is_ipv6 else it.host for it in pair]
+        family = "TCP6" if is_ipv6 else "TCP4"
+        line = f"PROXY {family} {' '.join(hosts)} {source.port} {destination.port}\r\n"
+        return line.encode()
 
-    block = source.ip.packed + destination.ip.packed
+    block = b"".join(
+        MAPPED + it.ip.packed if is_ipv6 and not it.is_ipv6 else it.ip.packed for it in pair
+    )
     block += source.port.to_bytes(2, "big") + destination.port.to_bytes(2, "big")
-    family_byte = TCP6 if source.is_ipv6 else TCP4
+    family_byte = TCP6 if is_ipv6 else TCP4
     return V2_SIGNATURE + bytes((PROXIED, family_byte)) + len(block).to_bytes(2, "big") + block

@@ -103,9 +103,7 @@ def test_what_is_no_header_is_refused(data: bytes) -> None:
 
 
 def test_what_cannot_be_written_is_refused() -> None:
-    """Two families, half a pair, and version 3 are refused."""
-    with pytest.raises(BadAddress):
-        format_proxy_header(V4[0], V6[1])
+    """Half a pair and version 3 are refused."""
     with pytest.raises(BadAddress):
         format_proxy_header(V4[0], None)
     with pytest.raises(ValueError, match="versions 1 and 2"):
@@ -128,14 +126,40 @@ def test_only_its_own_error_escapes(data: bytes) -> None:
     assert header is None or header.size <= len(data)
 
 
+@pytest.mark.parametrize(
+    ("pair", "line", "addresses"),
+    [
+        (
+            (V4[0], V6[1]),
+            b"PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 51234 65535\r\n",
+            "00000000000000000000ffffc0000207 20010db8000000000000000000000001 c822ffff",
+        ),
+        (
+            (V6[0], V4[1]),
+            b"PROXY TCP6 2001:db8::7 ::ffff:198.51.100.1 51234 21\r\n",
+            "20010db8000000000000000000000007 00000000000000000000ffffc6336401 c8220015",
+        ),
+    ],
+)
+def test_an_ipv4_address_beside_an_ipv6_one_is_mapped(
+    pair: tuple[HostPort, HostPort], line: bytes, addresses: str
+) -> None:
+    """Two families become one, which is read as the two again."""
+    binary = SIGNATURE + b"\x21\x21\x00\x24" + bytes.fromhex(addresses)
+    for version, data in ((1, line), (2, binary)):
+        assert format_proxy_header(*pair, version=version) == data
+        assert parse_proxy_header(data) == ProxyHeader(*pair, len(data))
+
+
 ports = st.integers(1, 65535)
+addresses = st.ip_addresses(v=4) | st.ip_addresses(v=6)
 
 
-@given(st.ip_addresses(v=4) | st.ip_addresses(v=6), ports, ports, st.sampled_from([1, 2]))
-def test_round_trip(ip: object, first: int, second: int, version: int) -> None:
+@given(addresses, addresses, ports, ports, st.sampled_from([1, 2]))
+def test_round_trip(one: object, other: object, first: int, second: int, version: int) -> None:
     """Any pair of addresses is read as it was written."""
     try:
-        pair = HostPort(str(ip), first), HostPort(str(ip), second)
+        pair = HostPort(str(one), first), HostPort(str(other), second)
     except BadAddress:
         return
     data = format_proxy_header(*pair, version=version)
