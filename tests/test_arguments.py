@@ -373,6 +373,10 @@ ROWS: dict[str, Row] = {
         },
     ),
     "listing.FactSelection": Row({}, {"selected": ("size", (5,)), "supported": ("size", (5,))}),
+    "listing.ListReader": Row({"now": NOW}, {"now": MOMENT, "hints": ("vms", None)}),
+    "listing.ListingHints": Row(
+        {}, {"format": ("vms",), "date_order": ("dmy",), "lower_case": ("no", None)}
+    ),
     "listing.ListFormatter": Row({"now": NOW}, {"now": MOMENT, "rules": ("x",), "tz": ("UTC",)}),
     "listing.MlsxFormatter": Row({}, {"perm": (5,), "selection": (("size",),)}),
     "listing.NlstFormatter": Row(),
@@ -388,7 +392,9 @@ ROWS: dict[str, Row] = {
         {"moment": NOW}, {"moment": ("x", None, math.nan), "digits": ("5", True, -1, 7)}
     ),
     "listing.parse_eplf_line": Row({"line": b"+,\tx"}, {"line": ("x",)}),
-    "listing.parse_list_line": Row({"line": b"", "now": NOW}, {"line": ("x",), "now": MOMENT}),
+    "listing.parse_list_line": Row(
+        {"line": b"", "now": NOW}, {"line": ("x",), "now": MOMENT, "hints": ("vms", None)}
+    ),
     "listing.parse_mlsx_line": Row({"line": b"size=1; x"}, {"line": ("x",)}),
     "listing.parse_msdos_line": Row({"line": b""}, {"line": ("x",)}),
     "listing.parse_nlst_line": Row({"line": b""}, {"line": ("x",)}),

@@ -74,7 +74,7 @@ def test_every_attack_is_run_by_nox() -> None:
 
 
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-FIRST_PROGRAM, HANDLER = PROGRAMS
+FIRST_PROGRAM, HANDLER, LISTING = PROGRAMS
 
 
 def test_first_program_of_the_readme(tmp_path: Path) -> None:
@@ -93,6 +93,13 @@ def test_first_program_of_the_readme(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.startswith(f"complete {len(content)} ")
     assert (tmp_path / "some.bin.copy").read_bytes() == content
+
+
+def test_listing_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    """The program prints what the listing says."""
+
+    exec(compile(LISTING, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "SALES.Y2024.DATA FB 80\n"
 
 
 Retr = Callable[[PassiveEndpoint, Path, Callable[[str], object]], Awaitable[None]]

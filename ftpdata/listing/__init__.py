@@ -38,7 +38,10 @@ Around them:
 
 - `entry`: `ListingEntry`, which all formats share;
 - `table`: `EntryTable`, many entries of one directory as columns: the fastest way;
-- `formats`: `parse_list_line`, which recognises the format of a line of LIST.
+- `formats`: `parse_list_line`, which recognises the format of a line of LIST, also those of
+  OpenVMS, z/OS, OS/400, NetWare and NonStop, which have a parser only; and `ListReader`, for
+  listings in which a line depends on those before it;
+- `hints`: `ListingHints`, what a client knows besides: the format, the order of day and month.
 
 No name, owner or link target can forge a second line: `NamePolicy` decides what becomes of
 control characters, and `unescape_name` finds the name that an escaped one stands for. A parser
@@ -77,7 +80,13 @@ if TYPE_CHECKING:
         select_facts,
     )
     from .formats import (
+        ListReader,
         parse_list_line,
+    )
+    from .hints import (
+        DateOrder,
+        ListFormat,
+        ListingHints,
     )
     from .mlsx import (
         MlsxFormatter,
@@ -109,13 +118,17 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_FACTS",
     "SUPPORTED_FACTS",
+    "DateOrder",
     "EntryTable",
     "EntryType",
     "FactSelection",
     "Facts",
+    "ListFormat",
     "ListFormatter",
+    "ListReader",
     "ListingBlock",
     "ListingEntry",
+    "ListingHints",
     "ListingRules",
     "MlsxFormatter",
     "NamePolicy",
@@ -171,7 +184,8 @@ if not TYPE_CHECKING:
                 "perm_letters",
                 "select_facts",
             ),
-            "formats": ("parse_list_line",),
+            "formats": ("ListReader", "parse_list_line"),
+            "hints": ("DateOrder", "ListFormat", "ListingHints"),
             "mlsx": (
                 "MlsxFormatter",
                 "format_mlsx_line",

@@ -12,6 +12,7 @@ from typing import Final
 from .._checks import check_type, wrong_type
 
 __all__ = [
+    "FUTURE_GRANTED",
     "MINUTES_PER_DAY",
     "MONTHS",
     "as_zone",
@@ -37,7 +38,7 @@ _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _CYCLE_DAYS, _CYCLE_YEARS = 146_097, 400
 """The Gregorian calendar repeats, which gives dates to years that `datetime` cannot hold."""
 
-_FUTURE_GRANTED: Final = timedelta(days=1)
+FUTURE_GRANTED: Final = timedelta(days=1)
 _LEAP_GAP: Final = 8
 """Years from one 29 February to the next at most, as from 1896 to 1904."""
 
@@ -129,7 +130,7 @@ def latest_date_time(
         The date, or None if there is no such date.
     """
 
-    limit = now + _FUTURE_GRANTED
+    limit = now + FUTURE_GRANTED
     latest_year = limit.astimezone(zone).year
     for year in range(latest_year, latest_year - _LEAP_GAP - 1, -1):
         moment = date_time((year, *calendar, 0, 0), zone)

@@ -13,7 +13,7 @@ from ..errors import InvalidData
 from ._names import decode_name
 from ._words import is_total
 
-__all__ = ["is_blank", "is_noise", "line_text", "number", "refuse"]
+__all__ = ["is_blank", "is_noise", "is_total_of_any_word", "line_text", "number", "refuse"]
 
 _MAX_DIGITS: Final = 19
 """A 64-bit size has no more digits. Python would accept any number of them, in any script."""
@@ -57,6 +57,12 @@ def is_noise(text: str) -> bool:
 
     total = _TOTAL.fullmatch(text.strip(" "))
     return (total is not None and is_total(total["word"])) or bool(_DIRECTORY.fullmatch(text))
+
+
+def is_total_of_any_word(text: str) -> bool:
+    """Return whether a line is a word and a number, as the total of a directory is."""
+
+    return _TOTAL.fullmatch(text.strip(" ")) is not None
 
 
 def number(digits: str, text: str) -> int:

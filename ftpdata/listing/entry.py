@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -120,9 +120,11 @@ _FIELDS: Final = (
     ("unique", str | None, "a string or None"),
     ("uid", _NUMBER, "a whole number or None"),
     ("gid", _NUMBER, "a whole number or None"),
+    ("details", Mapping, "a mapping"),
 )
 
 _DEFAULT_PERMISSIONS: Final = Permissions(0o644)
+_NO_DETAILS: Final[Mapping[str, str]] = {}
 
 
 def _text(value: str | bytes | None) -> str | None:
@@ -154,6 +156,10 @@ class ListingEntry:
         unique: Identifier of the file behind the name, for EPLF and MLSx.
         uid: Number of the owner, for MLSx.
         gid: Number of the group, for MLSx.
+        details: What a listing of another system says and nothing above can hold, such as
+            the record format of a data set of z/OS, by lower-case names of columns, in the
+            server's words. A size that is in no bytes and a date that can be read in two
+            ways stand here as well, while `size` is 0 and `modified` None. No writer uses it.
 
     Raises:
         TypeError: A field is of a wrong type.
@@ -172,6 +178,7 @@ class ListingEntry:
     unique: str | None = None
     uid: int | None = None
     gid: int | None = None
+    details: Mapping[str, str] = attrs.field(default=_NO_DETAILS, hash=False)
 
     def __attrs_post_init__(self) -> None:
         # Checked together: there may be millions of entries, and nearly all are right.
@@ -188,6 +195,7 @@ class ListingEntry:
             and (it.unique is None or isinstance(it.unique, str))
             and (it.uid is None or (isinstance(it.uid, int) and it.uid >= 0))
             and (it.gid is None or (isinstance(it.gid, int) and it.gid >= 0))
+            and (it.details is _NO_DETAILS or isinstance(it.details, Mapping))
             and it.size >= 0
             and it.links >= 0
             and not (it.size is True or it.links is True or it.uid is True or it.gid is True)

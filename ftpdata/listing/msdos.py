@@ -21,14 +21,13 @@ from ._calendar import (
     epoch_seconds,
     offset_minutes,
 )
+from ._dates import FIRST_SHORT_YEAR, full_year
 from ._names import NamePolicy, safe_name
 from ._reading import is_noise, line_text, number, refuse
 from .entry import EntryType, ListingEntry, Permissions
+from .hints import DateOrder
 
 __all__ = ["format_msdos_line", "parse_msdos_line"]
-
-_FIRST_SHORT_YEAR: Final = 1969
-"""Two-digit years mean 1969 to 2068, as in POSIX's strptime."""
 
 _NOON: Final = 12
 
@@ -68,7 +67,7 @@ def format_msdos_line(
     minute = epoch_minute(entry.modified or 0)
     days, clock = divmod(minute + offset_minutes(as_zone(tz), minute), MINUTES_PER_DAY)
     year, month, day = civil_date(days)
-    two_digits = not four_digit_year and _FIRST_SHORT_YEAR <= year < _FIRST_SHORT_YEAR + 100
+    two_digits = not four_digit_year and FIRST_SHORT_YEAR <= year < FIRST_SHORT_YEAR + 100
     year_text = f"{year % 100:02d}" if two_digits else f"{year:04d}"
     hour, minutes = divmod(clock, 60)
     half = "PM" if hour >= _NOON else "AM"
@@ -86,7 +85,7 @@ def _pattern() -> re.Pattern[str]:
 
     return re.compile(
         r"""
-        (?:(?P<month>\d{1,2})[-/](?P<day>\d{1,2})[-/](?P<year>\d{4}|\d{2})
+        (?:(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})(?P=mark)(?P<year>\d{4}|\d{2})
           |(?P<iso_year>\d{4})-(?P<iso_month>\d{2})-(?P<iso_day>\d{2}))
         [ ]++(?P<hour>\d{1,2}):(?P<minute>\d{2})[ ]?(?P<half>[AaPp])?[Mm]?
         [ ]++(?:<(?P<kind>[A-Z]{3,9})>[ ]{1,10}+|(?P<size>\d[\d,.]*+)[ ])
@@ -124,7 +123,9 @@ def parse_msdos_line(line: bytes, *, tz: tzinfo | timedelta = UTC) -> ListingEnt
     return read_msdos_line(line, tz)
 
 
-def read_msdos_line(line: bytes, tz: tzinfo | timedelta) -> ListingEntry | None:
+def read_msdos_line(
+    line: bytes, tz: tzinfo | timedelta, order: DateOrder | None = None
+) -> ListingEntry | None:
     """Do as `parse_msdos_line`, with arguments that were checked."""
 
     text = line_text(line)
@@ -135,7 +136,7 @@ def read_msdos_line(line: bytes, tz: tzinfo | timedelta) -> ListingEntry | None:
 
         refuse("a line of MS-DOS", text)
 
-    moment = _moment(match, as_zone(tz))
+    moment = _moment(match, as_zone(tz), order)
     if moment is None:
         refuse("a date that exists", text)
 
@@ -157,11 +158,8 @@ def read_msdos_line(line: bytes, tz: tzinfo | timedelta) -> ListingEntry | None:
     )
 
 
-def _moment(match: re.Match[str], zone: tzinfo) -> datetime | None:
-    year = int(match["iso_year"] or match["year"])
-    if match["year"] and len(match["year"]) < 4:  # noqa: PLR2004 - digits of a year
-        year += 1900 if year >= _FIRST_SHORT_YEAR % 100 else 2000
-
+def _moment(match: re.Match[str], zone: tzinfo, order: DateOrder | None) -> datetime | None:
+    year = full_year(match["iso_year"] or match["year"])
     hour = int(match["hour"])
     if match["half"]:
         if not 1 <= hour <= _NOON:
@@ -169,6 +167,8 @@ def _moment(match: re.Match[str], zone: tzinfo) -> datetime | None:
 
         hour = hour % _NOON + (_NOON if match["half"] in "Pp" else 0)
 
-    month = int(match["iso_month"] or match["month"])
-    day = int(match["iso_day"] or match["day"])
+    month, day = int(match["iso_month"] or match["first"]), int(match["iso_day"] or match["second"])
+    if match["mark"] == "." or (match["mark"] and order is DateOrder.DAY_FIRST):
+        month, day = day, month
+
     return date_time((year, month, day, hour, int(match["minute"]), 0, 0), zone)

@@ -45,6 +45,7 @@ from ._names import NamePolicy, decode_name, encode_name, field_word, replace_co
 from ._reading import is_noise, line_text, number, refuse
 from ._words import month_number
 from .entry import EntryType, ListingEntry, Permissions
+from .hints import DateOrder
 from .table import CACHE_LIMIT, Column, EntryTable, folded, shown, shown_entries, shown_name
 
 __all__ = ["ListFormatter", "ListingRules", "format_list_line", "parse_unix_line"]
@@ -388,7 +389,10 @@ def parse_unix_line(
 
 
 def read_unix_line(
-    line: bytes, now: datetime | float, tz: tzinfo | timedelta
+    line: bytes,
+    now: datetime | float,
+    tz: tzinfo | timedelta,
+    order: DateOrder | None = None,
 ) -> ListingEntry | None:
     """Do as `parse_unix_line`, with arguments that were checked."""
 
@@ -398,9 +402,10 @@ def read_unix_line(
         if is_noise(text):
             return None
 
-        refuse("a line of ls -l, MS-DOS or EPLF", text)
+        refuse("a line of ls -l, or of another known format", text)
 
-    moment = _moment(match, datetime.fromtimestamp(epoch_seconds(now), UTC), as_zone(tz))
+    present = datetime.fromtimestamp(epoch_seconds(now), UTC)
+    moment = _moment(match, present, as_zone(tz), order)
     if moment is None:
         refuse("a date that exists", text)
 
@@ -461,7 +466,9 @@ def _split_link(name: str, size: int) -> tuple[str, str | None]:
     return name, target if found else None
 
 
-def _moment(match: re.Match[str], now: datetime, zone: tzinfo) -> datetime | None:
+def _moment(
+    match: re.Match[str], now: datetime, zone: tzinfo, order: DateOrder | None
+) -> datetime | None:
     if word := match["month"]:
         month, day, clock = month_number(word), match["day"], match["clock_1"] or match["clock"]
         year = match["year_1"] or match["late_year"] or match["year"]
@@ -471,6 +478,8 @@ def _moment(match: re.Match[str], now: datetime, zone: tzinfo) -> datetime | Non
     else:
         month, day = int(match["month_3"] or match["month_4"]), match["day_3"] or match["day_4"]
         clock, year = match["clock_3"] or match["clock_4"], match["year_3"] or match["year_4"]
+        if match["year_4"] and order is DateOrder.MONTH_FIRST:
+            month, day = int(day), str(month)
 
     hour, minute = map(int, (clock or "00:00").split(":"))
     if year is None:

@@ -42,8 +42,11 @@ from ftpdata.codecs.restart import RestartMarker, SuspectData, format_mark_reply
 from ftpdata.codecs.selection import decoder_for, encoder_for
 from ftpdata.errors import BadArgument, FTPDataError, InvalidData
 from ftpdata.listing import (
+    ListFormat,
     ListFormatter,
+    ListingHints,
     ListingRules,
+    ListReader,
     MlsxFormatter,
     NamePolicy,
     NlstFormatter,
@@ -187,14 +190,22 @@ def assert_one_line(line: bytes | None) -> None:
     assert line is None or CONTROL.isdisjoint(line), line
 
 
+HINTS = [ListingHints(format=kind) for kind in ListFormat]
+
+
 def fuzz_listing(data: bytes) -> None:
     """Lines of LIST in every format; a parsed entry is written as one line in each.
 
     What writes many lines at once writes the same.
     """
 
+    reader = ListReader(now=NOW)
+    found = [own_error(reader.read, line) for line in data.split(b"\n")]
+    own_error(reader.finish)
     for entry in (
+        *found,
         own_error(parse_list_line, data, now=NOW),
+        *(own_error(parse_list_line, data, now=NOW, hints=hints) for hints in HINTS),
         own_error(parse_unix_line, data, now=NOW),
         own_error(parse_msdos_line, data),
         own_error(parse_eplf_line, data),

@@ -17,7 +17,8 @@ from ftpdata.errors import InvalidData
 from ftpdata.listing._names import NamePolicy
 from ftpdata.listing.entry import EntryType, ListingEntry
 from ftpdata.listing.eplf import format_eplf_line, parse_eplf_line
-from ftpdata.listing.formats import parse_list_line
+from ftpdata.listing.formats import _SELF_EVIDENT, ListReader, _dates, parse_list_line
+from ftpdata.listing.hints import ListFormat, ListingHints
 from ftpdata.listing.msdos import format_msdos_line, parse_msdos_line
 from ftpdata.listing.nlst import format_nlst_line, parse_nlst_line
 from ftpdata.listing.unix import ListingRules, format_list_line, parse_unix_line
@@ -206,6 +207,70 @@ def test_parsers_by_name() -> None:
         parse_eplf_line(GOOD)
 
 
+MSDOS = b"01-31-26  05:04PM                    1 x"
+SAMPLES: dict[ListFormat, bytes] = {
+    ListFormat.VMS: b"LOGIN.COM;5   3  14-MAR-2019 09:05 [JOE] (RWED,RWED,RE,R)",
+    ListFormat.MVS_DATA_SETS: (
+        b"WORK01 3390   2024/02/29  1   15  FB      80 27920  PS  SALES.Y2024.DATA"
+    ),
+    ListFormat.MVS_MEMBERS: b"BUILD     01.03 2023/01/30 2024/02/29 12:34    15    10     0 ANNA",
+    ListFormat.MVS_JOBS: b"ANNAA    JOB00061 ANNA     OUTPUT A        RC=0000 2 spool files",
+    ListFormat.OS400: b"ANNA          135168 08/31/19 13:18:19 *FILE      STOCK",
+    ListFormat.NETWARE: b"d [R----F--] admin                512       Nov 16 18:53    login",
+    ListFormat.NONSTOP: b'STOCK         101             2522 27-Aug-02 13:57:10 155,106 "nunu"',
+}
+
+
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_line_has_one_format(kind: ListFormat) -> None:
+    """No other parser takes it, so nothing depends on which of them is asked first."""
+
+    dates = _dates(LISTED, timedelta(0), ListingHints())
+    text = SAMPLES[kind].decode()
+    assert [other for other, match in _SELF_EVIDENT.items() if match(text, dates)] == [kind]
+    for line in (GOOD, MSDOS, b"+r,\tx"):
+        assert _SELF_EVIDENT[kind](line.decode(), dates) is None
+
+
+@pytest.mark.parametrize("kind", ListFormat)
+def test_a_hint_excludes_all_other_formats(kind: ListFormat) -> None:
+    """A line of another format is an error then, and an empty one is still none."""
+
+    hints = ListingHints(format=kind)
+    own = SAMPLES.get(kind, {ListFormat.UNIX: GOOD, ListFormat.MSDOS: MSDOS,
+                             ListFormat.EPLF: b"+r,\tx"}.get(kind))  # fmt: skip
+    lines = [*SAMPLES.values(), GOOD, MSDOS, b"+r,\tx"]
+    for line in lines:
+        if line is own:
+            assert parse_list_line(line, now=LISTED, hints=hints) is not None
+        else:
+            with pytest.raises(InvalidData, match="expected"):
+                parse_list_line(line, now=LISTED, hints=hints)
+
+    assert parse_list_line(b" \r\n", now=LISTED, hints=hints) is None
+
+
+@pytest.mark.parametrize("line", [b"jumla 12", "جمع 12".encode(), b"sumo: 1.2M"])
+def test_a_total_in_any_language(line: bytes) -> None:
+    """A word and a number are no entry of ls -l, in no language; without the hint, who knows."""
+
+    hints = ListingHints(format=ListFormat.UNIX)
+    assert parse_list_line(line, now=LISTED, hints=hints) is None
+    with pytest.raises(InvalidData):
+        parse_list_line(line, now=LISTED)
+
+
+def test_a_reader_reads_what_needs_no_reader() -> None:
+    """Lines of ls -l, MS-DOS and EPLF are the same in a listing and alone."""
+
+    reader = ListReader(now=LISTED)
+    for line in (b"total 12", GOOD, MSDOS, b"+r,\tx", b"", *SAMPLES.values()):
+        assert reader.read(line) == parse_list_line(line, now=LISTED)
+
+    assert reader.format is None
+    reader.finish()
+
+
 def test_zone_of_the_server() -> None:
     """Dates are in the zone that the caller gives, in winter and in summer."""
 
@@ -242,17 +307,23 @@ def test_any_bytes_are_an_entry_or_an_error(line: bytes) -> None:
     """Whatever a server sends, no other exception is raised."""
 
     for candidate in (line, GOOD[:41] + line, b"+" + line, b"01-31-26  05:04PM " + line):
-        with contextlib.suppress(InvalidData):
-            parse_list_line(candidate, now=LISTED)
+        for kind in (None, *ListFormat):
+            with contextlib.suppress(InvalidData):
+                parse_list_line(candidate, now=LISTED, hints=ListingHints(format=kind))
 
 
-@given(st.integers(0, len(GOOD)), st.binary(max_size=4), st.integers(0, 6))
+@given(
+    st.sampled_from([GOOD, *SAMPLES.values()]),
+    st.integers(0, len(GOOD)),
+    st.binary(max_size=4),
+    st.integers(0, 6),
+)
 @settings(max_examples=400)
-def test_damaged_lines(at: int, insertion: bytes, removed: int) -> None:
+def test_damaged_lines(line: bytes, at: int, insertion: bytes, removed: int) -> None:
     """A damaged line is an entry or an error, too."""
 
     with contextlib.suppress(InvalidData):
-        parse_list_line(GOOD[:at] + insertion + GOOD[at + removed :], now=LISTED)
+        parse_list_line(line[:at] + insertion + line[at + removed :], now=LISTED)
 
 
 @pytest.mark.parametrize(
@@ -275,12 +346,28 @@ def test_damaged_lines(at: int, insertion: bytes, removed: int) -> None:
         b"-rw-r--r-- 1 " + b"12k " * 50_000,
         b"-rw-r--r-- 1 a b 1 " + b"2 " * 100_000,
         b"-rw-r--r-- 1 a b 1 " + b"x" * 200_000,
+        b"a" * 200_000 + b";1",
+        b"^a" * 100_000 + b";1 %RMS-E-PRV,",
+        b"a;1 1 1-JAN-2020 00:00" + b" " * 200_000 + b"x",
+        b"A." * 100_000,
+        b"WORK01 3390" + b" " * 200_000 + b"A",
+        b"Migrated" + b" " * 200_000 + b"A B",
+        b"A" + b" 1" * 100_000,
+        b"A 000000 000000 00" + b" X" * 100_000,
+        b"A JOB00001 " + b" " * 200_000,
+        b"A JOB00001 OUTPUT " + b"A " * 100_000,
+        b"ANNA " + b"1" * 200_000,
+        b"ANNA 1 01/01/01 00:00:00 *FILE" + b" " * 200_000,
+        b"d [RRRRRRRR] " + b"1 " * 100_000,
+        b"d [RRRRRRRR] 1 a 1 Nov 1 2020" + b" " * 200_000,
+        b"A 1 " + b"1" * 200_000,
     ],
 )
 def test_hostile_lines_take_linear_time(line: bytes) -> None:
     """A long line does not block the client."""
 
-    began = time.process_time()
-    with contextlib.suppress(InvalidData):
-        parse_list_line(line, now=LISTED)
-    assert time.process_time() - began < 1.0
+    for kind in (None, *ListFormat):
+        began = time.process_time()
+        with contextlib.suppress(InvalidData):
+            parse_list_line(line, now=LISTED, hints=ListingHints(format=kind))
+        assert time.process_time() - began < 1.0, kind
