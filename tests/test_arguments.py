@@ -158,6 +158,8 @@ BENEATH: Arguments = {"directory": "/", "path": "proc", "is_directory": True}
 
 PARAMETERS: Arguments = {"parameters": parameters_module.TransferParameters()}
 
+RECORDS = parameters_module.TransferParameters().with_mode("B")
+
 ROWS: dict[str, Row] = {
     # addresses
     "addresses.HostPort": Row(
@@ -213,6 +215,14 @@ ROWS: dict[str, Row] = {
     "codecs.EbcdicCodePage": Row({"name": "cp037", "characters": "x" * 256}),
     "codecs.EbcdicDecoder": Row({}, {"line_end": (b"x",), "file_encoding": ("x",)}),
     "codecs.EbcdicEncoder": Row({}, {"file_encoding": ("x",)}),
+    "codecs.FixedDecoder": Row({"length": 5}, {"length": (*COUNTS, 0)}),
+    "codecs.FixedEncoder": Row(
+        {"length": 5}, {"length": (*COUNTS, 0), "fill": ("x", b"", b"xx", 5)}
+    ),
+    "codecs.RdwDecoder": Row({}, {"blocked": (None, 5)}),
+    "codecs.RdwEncoder": Row({}, {"block_size": ("5", True, 7, 32761)}),
+    "codecs.record_decoder_for": Row({"parameters": RECORDS}, {"parameters": (None, "B")}),
+    "codecs.record_encoder_for": Row({"parameters": RECORDS}, {"parameters": (None, "B")}),
     "codecs.Records": Row({}, {"length": ("5", True, 0), "end": ("\n",)}),
     "codecs.RestartMarker": Row({"text": "5", "offset": 5}, {"offset": COUNTS}),
     "codecs.SuspectData": Row({"offset": 0, "size": 5}, {"offset": COUNTS, "size": COUNTS}),
@@ -539,6 +549,9 @@ ROWS: dict[str, Row] = {
         transfer(target=Target),
         RECEIVING | {"target": (5, None), "dir_fd": ("5", True, -1)},
     ),
+    "transfers.receive_records": Row(
+        transfer(parameters=RECORDS), {"size_limit": COUNTS, "parameters": (None, "B")}
+    ),
     "transfers.receive_stream": Row(transfer(), RECEIVING),
     "transfers.relay": Row(
         lambda: {
@@ -551,6 +564,10 @@ ROWS: dict[str, Row] = {
         SENDING | {"length": COUNTS, "file": (None, True, -1), "dir_fd": ("5", True, -1)},
     ),
     "transfers.send_listing": Row(transfer(lines=lambda: [b"x"]), {"lines": (b"x", "x", 5)}),
+    "transfers.send_records": Row(
+        transfer(parameters=RECORDS, records=lambda: [b"x"]),
+        {"records": (b"x", "x", 5), "parameters": (None, "B")},
+    ),
     "transfers.send_stream": Row(transfer(chunks=chunks), SENDING | {"chunks": (b"x", [b"x"])}),
 }
 
@@ -576,7 +593,10 @@ EXEMPT = {
     "listing.ListingBlock": "a kind of bytes",
     "listing.ListingEntry.from_stat": "takes what os.stat has returned; the entry is checked",
     "outcome.TransferResult": "made by a transfer",
+    "transfers.ReceivedRecords": "made by receive_records",
     "transfers.ReceivedStream": "made by receive_stream",
+    "codecs.RecordDecoder": "made by record_decoder_for",
+    "codecs.RecordEncoder": "made by record_encoder_for",
     "codecs.TransferDecoder": "made by decoder_for",
     "codecs.TransferEncoder": "made by encoder_for",
     # Without parameters, or abstract.

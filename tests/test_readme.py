@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from ftpdata import connect_active, listen_passive, receive_file
+from ftpdata import TransferParameters, connect_active, listen_passive, receive_file
 from ftpdata.opening import PassiveEndpoint
 from ftpdata.testing._checks._frame import CHECKS
+from ftpdata.transfers import send_records
 from tests.interop.server_table import MARKERS
 from tests.interop.table import rows_of
 
@@ -74,7 +75,7 @@ def test_every_attack_is_run_by_nox() -> None:
 
 
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-FIRST_PROGRAM, HANDLER, LISTING = PROGRAMS
+FIRST_PROGRAM, HANDLER, LISTING, RECORDS = PROGRAMS
 
 
 def test_first_program_of_the_readme(tmp_path: Path) -> None:
@@ -148,6 +149,20 @@ async def test_the_handler_of_the_readme_replies_to_an_error(
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert str(tmp_path) in record.getMessage()
     assert record.exc_info is not None
+
+
+async def test_the_records_of_the_readme() -> None:
+    """They become a file with descriptor words."""
+
+    names: dict[str, Any] = {}
+    exec(compile(RECORDS, "README.md", "exec"), names)
+    parameters = TransferParameters().with_type("E").with_mode("B")
+    server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+    client = connect_active(server.address, control_peer="127.0.0.1")
+    content, _ = await asyncio.gather(
+        names["fetch"](client), send_records(server, [b"one", b""], parameters=parameters)
+    )
+    assert content == b"\0\x07\0\0one\0\x04\0\0"
 
 
 def test_every_logger_is_named() -> None:

@@ -32,6 +32,9 @@ The representation type (TYPE):
 The structure (STRU) and the transmission mode (MODE):
 
 - `records`: `Records`, how records are stored in the bytes of a file (STRU R);
+- `framing`: records as such, with the boundaries that MODE B and STRU R keep;
+- `rdw`: files of a mainframe's records: with a record descriptor word before each, or all of
+  one length;
 - `stream`: MODE S with records; without them it needs no codec;
 - `block`: MODE B;
 - `compressed`: MODE C, and its filler byte;
@@ -56,8 +59,15 @@ if TYPE_CHECKING:
     from .counting import SizeCounter
     from .deflate import DeflateDecoder, DeflateEncoder, parse_deflate_level
     from .ebcdic import EbcdicCodePage, ebcdic_code_page, translation_tables
+    from .framing import (
+        RecordDecoder,
+        RecordEncoder,
+        record_decoder_for,
+        record_encoder_for,
+    )
     from .limits import CodecLimits
     from .options import CodecOptions
+    from .rdw import FixedDecoder, FixedEncoder, RdwDecoder, RdwEncoder
     from .records import Records
     from .representation import (
         PIECE_SIZE,
@@ -101,8 +111,14 @@ __all__ = [
     "EbcdicDecoder",
     "EbcdicEncoder",
     "ExistingCRLF",
+    "FixedDecoder",
+    "FixedEncoder",
     "IdentityDecoder",
     "IdentityEncoder",
+    "RdwDecoder",
+    "RdwEncoder",
+    "RecordDecoder",
+    "RecordEncoder",
     "Records",
     "RestartMarker",
     "SizeCounter",
@@ -121,6 +137,8 @@ __all__ = [
     "listing_encoder_for",
     "parse_deflate_level",
     "parse_mark_reply",
+    "record_decoder_for",
+    "record_encoder_for",
     "translation_tables",
 ]
 
@@ -152,8 +170,20 @@ if not TYPE_CHECKING:
                 "ebcdic_code_page",
                 "translation_tables",
             ),
+            "framing": (
+                "RecordDecoder",
+                "RecordEncoder",
+                "record_decoder_for",
+                "record_encoder_for",
+            ),
             "limits": ("CodecLimits",),
             "options": ("CodecOptions",),
+            "rdw": (
+                "FixedDecoder",
+                "FixedEncoder",
+                "RdwDecoder",
+                "RdwEncoder",
+            ),
             "records": ("Records",),
             "representation": (
                 "PIECE_SIZE",

@@ -17,6 +17,7 @@ Two things differ from Python's own codecs:
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import re
 
@@ -82,7 +83,8 @@ def ebcdic_code_page(name: str) -> EbcdicCodePage:
 
     Args:
         name: Python's name or alias of an EBCDIC code page (``cp037``, ``cp500``, ``cp1140``,
-            ``ibm273`` …), or ``cp1047``.
+            ``ibm273`` …), or ``cp1047``. Where the package ``ebcdic`` is installed (the extra
+            of the same name), also its own: ``cp297``, ``cp1141`` … ``cp1149`` and others.
 
     Raises:
         UnsupportedParameter: There is no such code page, or it is not EBCDIC. Reply 504.
@@ -97,7 +99,7 @@ def ebcdic_code_page(name: str) -> EbcdicCodePage:
         canonical = "cp1047"
     else:
         try:
-            characters = list(_characters(name))
+            characters = _python_characters(name)
             canonical = codecs.lookup(name).name
         except (LookupError, ValueError):
             raise UnsupportedParameter(f"there is no code page {name!r:.40}") from None
@@ -148,6 +150,31 @@ def translation_tables(code_page: str, file_encoding: str) -> tuple[bytes, bytes
         back[target] = source
 
     return there, bytes(back)
+
+
+def _python_characters(name: str) -> list[str]:
+    """Return the characters of a code page of Python's, or of the package ``ebcdic``.
+
+    The tables of the package are Java's, in which X'15' and X'25' are both a line feed. They are
+    returned as Python's have them.
+
+    Raises:
+        LookupError: Neither has it.
+        ValueError: It cannot be the name of one.
+    """
+
+    try:
+        characters = list(_characters(name))
+    except LookupError:
+        with contextlib.suppress(ImportError):
+            import ebcdic  # noqa: F401, PLC0415 - it makes its code pages known
+
+        characters = list(_characters(name))
+
+    if characters[_NL] == "\n":
+        characters[_NL] = _NEXT_LINE
+
+    return characters
 
 
 def _characters(encoding: str) -> str:

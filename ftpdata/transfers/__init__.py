@@ -19,6 +19,8 @@ The pieces:
 
 - `send_file`, `send_listing`, `send_stream` (in `sending`), `receive_file`,
   `receive_stream` (in `receiving`) and `relay` (in `relaying`);
+- `send_records`, `receive_records` (in `records`): a mainframe's records, with their
+  boundaries;
 - `ReusableConnection`: several files over one connection, in MODE B and C.
 
 All of them apply RFC 959's rules for representation and transmission in the same way:
@@ -76,18 +78,22 @@ from .._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .receiving import ReceivedStream, receive_file, receive_stream
+    from .records import ReceivedRecords, receive_records, send_records
     from .relaying import relay
     from .reuse import ReusableConnection
     from .sending import send_file, send_listing, send_stream
 
 __all__ = [
+    "ReceivedRecords",
     "ReceivedStream",
     "ReusableConnection",
     "receive_file",
+    "receive_records",
     "receive_stream",
     "relay",
     "send_file",
     "send_listing",
+    "send_records",
     "send_stream",
 ]
 
@@ -96,6 +102,7 @@ if not TYPE_CHECKING:
         __name__,
         {
             "receiving": ("ReceivedStream", "receive_file", "receive_stream"),
+            "records": ("ReceivedRecords", "receive_records", "send_records"),
             "relaying": ("relay",),
             "reuse": ("ReusableConnection",),
             "sending": ("send_file", "send_listing", "send_stream"),

@@ -37,6 +37,7 @@ __all__ = [
     "check_arguments",
     "check_chunks",
     "check_lines",
+    "check_records",
     "check_source",
     "check_target",
     "is_upload_target",
@@ -191,6 +192,19 @@ def check_chunks(chunks: object) -> None:
 
     if not isinstance(chunks, AsyncIterable):
         raise _wrong("an asynchronous iterable of bytes", chunks)
+
+
+def check_records(records: object) -> None:
+    """Check the source of records: an iterable of them, asynchronous or not.
+
+    Raises:
+        TypeError: It is something else; bytes would be an iterable of numbers.
+    """
+
+    if isinstance(records, str | bytes | bytearray | memoryview) or not isinstance(
+        records, AsyncIterable | Iterable
+    ):
+        raise _wrong("an iterable of records, each of bytes", records)
 
 
 def check_lines(lines: object) -> None:

@@ -41,6 +41,7 @@ class Incoming:
         on_suspect: Called before data that their sender marked as suspect.
         in_place: Whether `next` may return a view, which is valid until the
             next call; its memory is used again.
+        decoder: Decodes the data, instead of the decoder that the parameters call for.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Incoming:
         on_marker: MarkerHandler | None = None,
         on_suspect: SuspectHandler | None = None,
         in_place: bool = False,
+        decoder: TransferDecoder | None = None,
     ) -> None:
         self._transfer = transfer
         self._connection = connection
@@ -64,7 +66,7 @@ class Incoming:
         self._on_marker = on_marker
         self._on_suspect = on_suspect
         self._source: ReceiveQueue | ReusableConnection | None = None
-        self._decoder: TransferDecoder | None = None
+        self._decoder = decoder
         self._steps = Steps(CHUNK)
         self._pieces: Iterator[bytes] = iter(())
         self._markers: list[RestartMarker] = []
@@ -135,7 +137,7 @@ class Incoming:
             self._pieces = self._steps.each(await self._feed(decoder))
 
     def _begin(self) -> ReceiveQueue | ReusableConnection:
-        if not self._parameters.is_identity:
+        if self._decoder is None and not self._parameters.is_identity:
             self._decoder = decoder_for(
                 self._parameters,
                 options=self._options,
@@ -143,8 +145,9 @@ class Incoming:
                 on_marker=None if self._on_marker is None else self._markers.append,
                 on_suspect=self._on_suspect,
             )
-            if self._decoder.has_end_mark:
-                self._steps = Steps(MAX_PIECE)
+
+        if self._decoder is not None and self._decoder.has_end_mark:
+            self._steps = Steps(MAX_PIECE)
 
         connection = self._connection
         if isinstance(connection, DTP):

@@ -15,6 +15,7 @@ import attrs
 
 from .._tasks import finish_despite_cancellation
 from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
+from ..codecs.transfer import TransferDecoder
 from ..connection.protocol import DTP
 from ..contracts import ProgressCallback, ResumableTarget, UploadTarget
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
@@ -533,6 +534,43 @@ def receive_stream(
     with at_the_door(Direction.RECEIVED, connection):
         check_arguments(locals())
 
+    return received_stream(
+        connection,
+        parameters=parameters,
+        options=options,
+        offset=offset,
+        expected_size=expected_size,
+        size_limit=size_limit,
+        throttle=throttle,
+        progress=progress,
+        digest=digest,
+        on_marker=on_marker,
+        on_suspect=on_suspect,
+        deadlines=deadlines,
+    )
+
+
+def received_stream(
+    connection: Connection,
+    *,
+    parameters: TransferParameters,
+    options: CodecOptions,
+    offset: int = 0,
+    expected_size: int | None = None,
+    size_limit: int | None = None,
+    throttle: TokenBucket | None = None,
+    progress: ProgressCallback | None = None,
+    digest: str | None = None,
+    on_marker: MarkerHandler | None = None,
+    on_suspect: SuspectHandler | None = None,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+    decoder: TransferDecoder | None = None,
+) -> ReceivedStream:
+    """Do as `receive_stream`, with arguments that were checked.
+
+    With `decoder`, the data are decoded by it instead of what the parameters call for.
+    """
+
     report = report_on(connection, Direction.RECEIVED, offset=offset, digest=digest)
     report.total = expected_size
 
@@ -549,6 +587,7 @@ def receive_stream(
             offset=offset,
             on_marker=on_marker,
             on_suspect=on_suspect,
+            decoder=decoder,
         )
         return transfer, incoming
 

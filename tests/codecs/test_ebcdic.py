@@ -110,3 +110,30 @@ def test_character_sets_of_files_contain_ascii_in_single_bytes(encoding: str) ->
 
     with pytest.raises(ValueError, match=r"character set|single bytes"):
         translation_tables("cp037", encoding)
+
+
+# Where code pages of the package `ebcdic` differ from those of Python: IBM's code page identifiers
+# 01141 (037's letters of German, with the euro), 01147 and 00297 (French).
+@pytest.mark.parametrize(
+    ("name", "codes", "text"),
+    [
+        ("cp1141", "4A 5A 7C 9F 43", "ÄÜ§€{"),
+        ("cp1147", "7C 9F B0 C0 D0", "à€[éè"),
+        ("cp297", "7C 9F B0 C0 D0", "à¤[éè"),
+    ],
+)
+def test_code_pages_of_the_package_ebcdic(name: str, codes: str, text: str) -> None:
+    """They are known where it is installed, with a line feed as NL, and each byte comes back."""
+
+    pytest.importorskip("ebcdic")
+    for _ in range(2):  # the package is imported for the first one only
+        ebcdic_code_page.cache_clear()
+        page = ebcdic_code_page(name)
+        assert page.name == name
+        assert page.decode(bytes.fromhex(codes)) == text
+        assert page.encode(text) == bytes.fromhex(codes)
+        assert page.decode(b"\x15\x25") == "\n\x85"
+
+    there, back = translation_tables(name, "latin-1")
+    assert bytes(range(256)).translate(there).translate(back) == bytes(range(256))
+    assert b"\n".translate(there) == b"\x15"
