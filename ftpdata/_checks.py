@@ -225,8 +225,8 @@ def check_encoding(_: object, attribute: attrs.Attribute[Any], value: str) -> No
     """Load a character set by its name, as a validator of attrs, after `checked`.
 
     Python imports the module of a character set when it is first used. It is better to do
-    that here than in the event loop in the middle of a transfer. A name that Python does not
-    know is left to whoever uses it.
+    that here than in the event loop in the middle of a transfer. Whoever uses a name that Python
+    does not know gets the error.
     """
 
     del attribute

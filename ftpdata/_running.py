@@ -93,7 +93,7 @@ class Activity:
     connection has ended.
 
     Args:
-        running: Is told when it begins and ends.
+        running: Notified when it begins and ends.
     """
 
     __slots__ = ("_parts", "_running")

@@ -36,7 +36,7 @@ async def finish_despite_cancellation(work: Awaitable[None], timeout: float | No
 async def give_up(*tasks: asyncio.Task[T]) -> None:
     """Cancel tasks whose results are not needed, one at least; wait for the end of all of them.
 
-    They have ended, and what they raise is nobody's, even if this is cancelled meanwhile.
+    They have ended afterwards, and nobody gets what they raised, even if this is cancelled.
     """
 
     for task in tasks:

@@ -32,10 +32,10 @@ and RFC 4217's "data connection could not be protected".
 
 An error has two texts. ``str(error)`` says everything, for the log: it may quote
 what the host's own code has raised. `FTPDataError.reply` is the line for the peer:
-the code and words that are chosen here. A message becomes part of the reply only where
-whoever raises the error says so (``reply_text``). ftpdata says so for what the peer
-itself has sent, `error_for_peer`. No class says it of all its messages: the host's own
-code may raise any class, with any message.
+the code and words that are chosen here. A message becomes part of the reply only if the code that
+raises the error says so (``reply_text``). ftpdata says so for what the peer itself has sent,
+`error_for_peer`. No class says it of all its messages: the host's own code may raise any class,
+with any message.
 
 What an exception means for a transfer stands here, too, once: `local_error` makes
 the error of a transfer, with its `End`, of whatever was raised on this side.
@@ -433,7 +433,7 @@ _ERRNO_NAMES: dict[str, tuple[type[FTPDataError], str]] = {
     "EPERM": (FileUnavailable, "permission denied"),
     "EISDIR": (FileUnavailable, "it is a directory"),
     "ENOTDIR": (FileUnavailable, "something on the path is not a directory"),
-    # What a socket or a device says that is opened by its name.
+    # The error of opening a socket or a device by its name.
     "ENXIO": (FileUnavailable, "it is not a regular file"),
     "ENODEV": (FileUnavailable, "it is not a regular file"),
     "EROFS": (FileUnavailable, "the file system is read-only"),

@@ -79,7 +79,7 @@ MOST_PARTS = 10_000
 """Parts of one upload, on S3."""
 
 LARGEST_PART = 64 * 1024 * 1024
-"""Bytes to which parts grow for an upload whose size is told: a client may tell any."""
+"""Bytes to which parts grow for an upload of known size: a client may claim any."""
 
 CHUNK_SIZE = 512 * 1024
 """Bytes that a download reads at a time; of less, each costs more than the store's own work."""
@@ -108,8 +108,8 @@ class ObjectTarget:
 
     The parts of an upload are of one size, the last one excepted, which is settled when it
     begins (some stores take no others), and S3 takes 10,000 of them. So an upload of unknown
-    size ends at 10,000 times `part_size`: 78 GiB, unless the host chooses larger parts. If its
-    size is told, the parts are as large as it needs, up to 64 MiB or `part_size`: 625 GiB.
+    size ends at 10,000 times `part_size`: 78 GiB, unless the host chooses larger parts. If its size
+    is known, the parts are as large as it needs, up to 64 MiB or `part_size`: 625 GiB.
 
     Args:
         store: The store, of obstore's.
@@ -462,7 +462,7 @@ class _Progress:
         self._is_inside = False
 
     def begin(self, after: str | None) -> None:
-        """Begin to list what comes after a name, which is behind all names of a directory."""
+        """Begin to list what comes after a name, which sorts after all names of a directory."""
 
         self._after, self._is_known, self._is_inside = after, False, False
 

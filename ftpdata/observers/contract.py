@@ -162,7 +162,7 @@ class Observer:
         Raises:
             UploadVetoed: It is not published, and nothing is left of it. The reply is the
                 error's.
-            Exception: Neither is it then, nor if this takes longer than `publish_timeout`:
+            Exception: It is not published either, nor if this takes longer than `publish_timeout`:
                 the reply is 451.
 
         Cancellation cancels the transfer.
@@ -171,9 +171,9 @@ class Observer:
     async def published(self, transfer: Transfer, result: TransferResult) -> None:
         """Act on an upload that has its name now, before the transfer ends.
 
-        The client's reply comes after it. What it raises, or that it takes longer than
-        `publish_timeout`, is logged once, and changes nothing: the file is there. See
-        `PublishedObserver` for what is to run beside the transfers.
+        The client's reply comes after it. An exception, or taking longer than `publish_timeout`, is
+        logged once, and changes nothing: the file is there. See `PublishedObserver` for what is to
+        run beside the transfers.
 
         Args:
             transfer: The transfer.

@@ -14,7 +14,7 @@ __all__ = ["LoggingObserver"]
 logger: logging.Logger = logging.getLogger("ftpdata.transfers")
 
 _RAISED_HERE = frozenset({End.CONSUMER_FAILED, End.PRODUCER_FAILED})
-"""The ends of transfers that the connection and its peer have not brought about."""
+"""The ends of transfers that neither the connection nor its peer has caused."""
 
 
 def log_end(

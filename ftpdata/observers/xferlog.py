@@ -22,7 +22,7 @@ class XferlogObserver(Observer):
 
     A context manager, which closes the file. It writes while it is called: put it into a
     `QueuedObserver`. The file is opened again when another has taken its name, or none has
-    it, so that logrotate needs to tell nobody. Listings are not logged: they
+    it, so that logrotate need not signal anybody. Listings are not logged: they
     are transfers whose `Subject.command` is one of LIST, NLST and MLSD.
 
     Args:

@@ -3,7 +3,7 @@
 RFC 959 §4.1.2, HAProxy's proxy-protocol.txt. An `Acceptor` owns one listening
 socket and takes every connection at once, so that strangers cannot fill its
 queue. Behind trusted proxies it lets a `HeaderReader` find out who is there.
-It decides nothing: whose connection it is, its owner says (`ftpdata.opening.passive`,
+It decides nothing: its owner says whose connection it is (`ftpdata.opening.passive`,
 `ftpdata.opening.pool`).
 """
 
@@ -128,8 +128,7 @@ class Acceptor:
     2. After `close` nothing is delivered.
     3. Without a descriptor to accept with, it rests and tries again: no
        busy loop, no log.
-    4. All that are refused are counted, and few are logged: nobody is to fill
-       the log by connecting.
+    4. All that are refused are counted, and few are logged: nobody must fill the log by connecting.
 
     Args:
         listener: A listening, non-blocking socket. Belongs to the acceptor.

@@ -1,8 +1,8 @@
 """A connected socket with, perhaps, its TLS channel, before and without a transport.
 
-Small files go over a link alone: a transport, a protocol and who supervises them
-take longer to make than they take to send. What needs more than that goes on over
-a `DTP`, to which the endpoint hands the link over (`ftpdata.opening.endpoint`).
+Small files go over a link alone: making a transport, a protocol and their supervisor takes longer
+than sending such a file. What needs more than that goes on over a `DTP`, to which the endpoint
+hands the link over (`ftpdata.opening.endpoint`).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Wait:
             clock; None while they are held back.
     """
 
-    # As it is before anything has happened, and as most of it stays.
+    # The state before anything has happened; most of it stays so.
     given_up: FTPDataError | None = None
     deadlines_from: float | None = 0.0
     _waiter: PromptFuture[bool] | None = None

@@ -2,7 +2,7 @@
 
 Pure: a table, a mapping of ports and a warning; names are resolved elsewhere
 (`ftpdata.opening.nat`). RFC 959 §4.2 (227), RFC 2428 §3 (229, which tells a port only,
-and so needs no address), RFC 6890 for what is private.
+and so needs no address), RFC 6890 for private addresses.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _check_entries(entries: object) -> None:
 
 @attrs.frozen(field_transformer=checked)
 class AddressTable:
-    """What to tell clients of which network. The most precise network decides.
+    """The addresses to tell clients, by network. The most precise network decides.
 
     Args:
         entries: Address or name to tell, for each network.

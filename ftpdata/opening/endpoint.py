@@ -84,7 +84,7 @@ class Endpoint(abc.ABC):
     """
 
     subject: Subject | None = None
-    # As it is before anything has happened, and as most of it stays.
+    # The state before anything has happened; most of it stays so.
     _has_options: bool = False
     # The connection, from the moment it is there until it is the DTP's.
     _link: Link | None = None
@@ -263,8 +263,8 @@ class Endpoint(abc.ABC):
 
         An endpoint that neither opens nor has a transfer is given up at once. What runs may
         end until the deadline; then it is cut, and its error is a `TransferAborted` (426).
-        That is logged as a warning to ``ftpdata.opening.drain``. An upload that is being
-        stored by then is not cut, but waited for, ten seconds at most.
+        That is logged as a warning to ``ftpdata.opening.drain``. An upload that is being stored by
+        then is not cut: the drain waits for it, ten seconds at most.
 
         Args:
             within: Seconds that what runs may take; 0 cuts it at once.
@@ -297,7 +297,7 @@ class Endpoint(abc.ABC):
 
     @abc.abstractmethod
     def _release(self) -> None:
-        """Close what brings the connection, a listener say. Idempotent, never blocks."""
+        """Close what brings the connection, such as a listener. Idempotent, never blocks."""
 
     @property
     def _may_begin(self) -> bool:

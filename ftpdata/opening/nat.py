@@ -1,7 +1,7 @@
-"""The address to tell clients, where it must be asked for: names, callables, log.
+"""The address for clients, if somebody must be asked for it: names, callables, log.
 
-What to tell is decided by `ftpdata.opening.advertising`; here stand the waits. A name is
-resolved anew after a while, since home and cloud addresses change.
+`ftpdata.opening.advertising` decides which address it is; this module waits for the answers. A name
+is resolved anew after a while, since home and cloud addresses change.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ class _Listener:
 class PassiveListener:
     """Listens for the passive data connections of one control session, one after the other.
 
-    To make a listener for each transfer takes longer than a small transfer. This
+    Making a listener for each transfer takes longer than a small transfer. This
     one stays for a moment, so that transfers in quick succession share a port;
     it is replaced when the moment is over, when a connection was awaited in vain,
     and when anybody else has connected, who knows the port now.
@@ -340,8 +340,7 @@ class PassiveListener:
         Raises:
             PortsExhausted: Every port of the range is in use. At once. Reply 425.
             DataConnectionError: The address is not one of this machine's. Reply 425.
-            RuntimeError: The endpoint before has neither its connection, nor
-                was it closed.
+            RuntimeError: The endpoint before neither has its connection nor was closed.
         """
 
         check_call(PassiveListener.reserve, locals())

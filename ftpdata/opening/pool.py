@@ -16,8 +16,8 @@ reservation of its (peer address, port).
    from the others of its address, however often it asks.
 4. A connection that no endpoint waits for is a stranger's: it is closed and counted.
 
-Clients behind one address can only be told apart by the port; that one of them
-does not take another's on purpose, only TLS with session reuse can prove.
+Only the port distinguishes clients behind one address. Only TLS with session reuse can prove that
+none of them takes another's connection on purpose.
 """
 
 from __future__ import annotations

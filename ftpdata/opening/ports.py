@@ -1,7 +1,7 @@
 """The ports that passive connections may use, in an order that nobody can guess.
 
 RFC 2577 §8: a port that can be guessed can be stolen, so ports are chosen with `secrets`.
-Knows no sockets: whether a port is free, only who binds it can tell.
+It knows no sockets: only binding a port shows whether it is free.
 """
 
 from __future__ import annotations

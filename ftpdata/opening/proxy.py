@@ -53,7 +53,7 @@ class ProxyHeader:
     Attributes:
         source: The client behind the proxy; None where the proxy does not
             know it or speaks for itself (LOCAL, UNKNOWN).
-        destination: Where the client connected to; None likewise.
+        destination: Where the client connected to; None in the same cases.
         size: Bytes of the header.
     """
 

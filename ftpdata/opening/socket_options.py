@@ -51,7 +51,7 @@ class SocketOptions:
             wake-ups. None: no bound but the send buffer.
         send_buffer: Bytes of SO_SNDBUF. None: the kernel adapts it to the
             path, which a fixed size switches off.
-        receive_buffer: Bytes of SO_RCVBUF. None likewise.
+        receive_buffer: Bytes of SO_RCVBUF. None: as for `send_buffer`.
         dscp: Differentiated services code point, 0 to 63 (RFC 2474): 8 (CS1)
             or 1 (LE, RFC 8622) mark transfers that may yield to other
             traffic. None: unmarked.
@@ -96,7 +96,7 @@ class SocketOptions:
         _set(sock, socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", self.not_sent_low_water)
 
     def set_on_listener(self, sock: socket.socket) -> None:
-        """Set what must be there before the connection is, on what listens or will connect.
+        """Set what a connection needs from its start, on a socket that listens or will connect.
 
         A receive buffer decides about the window scale, which the first packet
         tells (RFC 7323 §2.2); the first packet is to be marked, too. Connections
@@ -117,10 +117,10 @@ class SocketOptions:
 
 
 DEFAULT_SOCKET_OPTIONS: SocketOptions = SocketOptions()
-"""What is set where nothing else is said."""
+"""The options that are set by default."""
 
 
-# What Python's socket module learnt to know in 3.12 only.
+# Python's socket module has this only since 3.12.
 _NUMBERS = {
     ("linux", "TCP_NOTSENT_LOWAT"): 25,
     ("darwin", "TCP_NOTSENT_LOWAT"): 0x201,

@@ -132,7 +132,7 @@ async def commands_behind_an_upload(trial: Trial) -> None:
 
 @check("RFC 959 §5.3.1: <SP> and an argument, or nothing")
 async def trailing_blanks(trial: Trial) -> None:
-    """A blank behind a command without an argument is ignored, or one error."""
+    """A blank after a command without an argument is ignored, or one error."""
 
     async with trial.client() as client:
         await client.expect("PWD ", 257, 500, 501)
