@@ -13,11 +13,7 @@ import atheris
 
 from tests.fuzz.tracing import Tracing
 
-NOT_UNDER_TEST = [
-    f"ftpdata.{name}" for name in ("_checks", "_lazy", "_repr", "contracts", "errors", "outcome")
-]
-
-TRACING = Tracing("ftpdata", NOT_UNDER_TEST)
+TRACING = Tracing("ftpdata")
 with TRACING:
     from tests.fuzz.harnesses import HARNESSES
 
