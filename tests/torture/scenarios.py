@@ -32,6 +32,21 @@ class Lost(Exception):
     """The control connection has ended."""
 
 
+def _forget_errors() -> None:
+    """Let no error of one TLS connection be taken for one of the next that is read.
+
+    OpenSSL keeps a list of errors for each thread, which Python does not look after: some failed
+    handshakes leave one there, and the next read of a healthy connection raises it
+    (python/cpython#148594). A call that fails for want of data empties the list.
+    """
+
+    idle = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(
+        ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="idle"
+    )
+    with contextlib.suppress(ssl.SSLError, OSError):
+        idle.do_handshake()
+
+
 @attrs.define
 class Seen:
     """What the client has seen of one transfer.
@@ -149,9 +164,13 @@ class Client:
         if self._context is None:
             return sock
         session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
-        return self._context.wrap_socket(
-            sock, server_hostname="127.0.0.1", session=session, suppress_ragged_eofs=False
-        )
+        try:
+            return self._context.wrap_socket(
+                sock, server_hostname="127.0.0.1", session=session, suppress_ragged_eofs=False
+            )
+        except OSError:
+            _forget_errors()
+            raise
 
     def transfer(
         self, command: str, move: Callable[[socket.socket], None], seen: Seen, *, opening: str
@@ -236,6 +255,7 @@ class Client:
             raise
         except OSError:
             # An ssl.SSLError is one: an end without a close_notify, too.
+            _forget_errors()
             seen.end = "cut"
         else:
             seen.end = "clean"
