@@ -223,6 +223,8 @@ ROWS: dict[str, Row] = {
     "codecs.RdwEncoder": Row({}, {"block_size": ("5", True, 7, 32761)}),
     "codecs.record_decoder_for": Row({"parameters": RECORDS}, {"parameters": (None, "B")}),
     "codecs.record_encoder_for": Row({"parameters": RECORDS}, {"parameters": (None, "B")}),
+    "codecs.RecordFile": Row({}, {"length": (*COUNTS, 0), "block_size": ("5", True, 7, 32761)}),
+    "codecs.RecordFile.parse": Row({"text": "rdw"}, {"text": (b"rdw", "fixed", "cobol")}),
     "codecs.Records": Row({}, {"length": ("5", True, 0), "end": ("\n",)}),
     "codecs.RestartMarker": Row({"text": "5", "offset": 5}, {"offset": COUNTS}),
     "codecs.SuspectData": Row({"offset": 0, "size": 5}, {"offset": COUNTS, "size": COUNTS}),

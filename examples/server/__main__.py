@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 
 import anyio
+import attrs
 
 from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
-from ftpdata.codecs import ebcdic_code_page
+from ftpdata.codecs import RecordFile, ebcdic_code_page
 from ftpdata.observers import Observer
 
 from .accounts import Accounts
@@ -73,6 +74,7 @@ def _run(
         allow_fxp=options.allow_fxp,
         rate=options.rate,
         code_page=options.code_page,
+        codec_options=attrs.evolve(Settings().codec_options, record_file=options.records),
         keep_data_connection=options.keep_data_connection,
         cut_with_control=options.cut_with_control,
         certificate=_certificate(parser, options),
@@ -98,6 +100,10 @@ def _run(
         store.close()
 
     return code
+
+
+def _record_file(text: str) -> RecordFile | None:
+    return None if text == "lines" else RecordFile.parse(text)
 
 
 def _uploads(options: argparse.Namespace) -> Uploads:
@@ -203,6 +209,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--code-page", type=_code_page, default="cp037", help="EBCDIC code page of TYPE E"
+    )
+    parser.add_argument(
+        "--records",
+        type=_record_file,
+        metavar="FORM",
+        help="what a file is in MODE B, or in MODE S and STRU R, but for TYPE A: lines (as in "
+        "STRU R, the default), rdw or bdw (a mainframe's variable records behind descriptor "
+        "words, and in blocks), or fixed:LENGTH",
     )
     parser.add_argument(
         "--keep-data-connection",

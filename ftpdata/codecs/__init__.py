@@ -33,6 +33,7 @@ The structure (STRU) and the transmission mode (MODE):
 
 - `records`: `Records`, how records are stored in the bytes of a file (STRU R);
 - `framing`: records as such, with the boundaries that MODE B and STRU R keep;
+- `recordfile`: `RecordFile`, how a host's files store such records;
 - `rdw`: files of a mainframe's records: with a record descriptor word before each, or all of
   one length;
 - `stream`: MODE S with records; without them it needs no codec;
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .limits import CodecLimits
     from .options import CodecOptions
     from .rdw import FixedDecoder, FixedEncoder, RdwDecoder, RdwEncoder
+    from .recordfile import RecordFile
     from .records import Records
     from .representation import (
         PIECE_SIZE,
@@ -119,6 +121,7 @@ __all__ = [
     "RdwEncoder",
     "RecordDecoder",
     "RecordEncoder",
+    "RecordFile",
     "Records",
     "RestartMarker",
     "SizeCounter",
@@ -184,6 +187,7 @@ if not TYPE_CHECKING:
                 "RdwDecoder",
                 "RdwEncoder",
             ),
+            "recordfile": ("RecordFile",),
             "records": ("Records",),
             "representation": (
                 "PIECE_SIZE",

@@ -32,7 +32,6 @@ from ..errors import InvalidData, TruncatedTransfer, UnsupportedParameter, error
 from ..parameters import Structure, TransferParameters, TransmissionMode
 from ._descriptors import END_OF_FILE, END_OF_RECORD, MARKER, UNASSIGNED
 from .limits import DEFAULT_LIMITS, CodecLimits
-from .selection import check_supported
 
 __all__ = ["RecordDecoder", "RecordEncoder", "record_decoder_for", "record_encoder_for"]
 
@@ -127,13 +126,19 @@ def record_encoder_for(parameters: TransferParameters) -> RecordEncoder:
     return _BlockEncoder() if is_block else _StreamEncoder()
 
 
-def _check_supported(parameters: TransferParameters) -> None:
-    check_supported(parameters)
-    mode, structure = parameters.mode, parameters.structure
-    if mode is TransmissionMode.BLOCK:
-        return
+def keeps_records(parameters: TransferParameters) -> bool:
+    """Return whether the mode and the structure keep the boundaries of records."""
 
-    if mode is not TransmissionMode.STREAM or structure is not Structure.RECORD:
+    mode, structure = parameters.mode, parameters.structure
+    return (mode is TransmissionMode.BLOCK and structure is not Structure.PAGE) or (
+        mode is TransmissionMode.STREAM and structure is Structure.RECORD
+    )
+
+
+def _check_supported(parameters: TransferParameters) -> None:
+    check_type("parameters", parameters, TransferParameters, "TransferParameters")
+    if not keeps_records(parameters):
+        mode, structure = parameters.mode, parameters.structure
         raise error_for_peer(
             UnsupportedParameter,
             f"records need MODE B, or MODE S and STRU R, not MODE {mode.value} and "

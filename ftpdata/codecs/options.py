@@ -12,6 +12,7 @@ import attrs
 from .._checks import check_encoding, checked, of_type, ranged
 from .._repr import repr_of_changes
 from .limits import CodecLimits, at_least_one
+from .recordfile import RecordFile
 from .representation import LF, ExistingCRLF, local_line_end
 
 __all__ = ["CodecOptions"]
@@ -39,6 +40,9 @@ class CodecOptions:
             or one of single bytes.
         record_length: Bytes of each record of a file that is sent with STRU R and TYPE I or
             L; None sends the file as one record.
+        record_file: How a file stores the records of a mainframe. With it, every file but a
+            text (TYPE A) that is sent or received with MODE B, or with MODE S and STRU R, is
+            such a file, and its records are sent and stored with their boundaries, as they are.
         close_last_record: Whether a last line without line end is sent as a whole record
             with STRU R and TYPE A or E, as RFC 959 §3.4 requires.
         deflate_level: Level for sending with MODE Z, 0 to 9.
@@ -59,6 +63,7 @@ class CodecOptions:
     line_end: bytes = attrs.field(default=LF, validator=local_line_end)
     file_encoding: str = attrs.field(default="latin-1", validator=_known_encoding)
     record_length: int | None = attrs.field(default=None, validator=at_least_one)
+    record_file: RecordFile | None = None
     close_last_record: bool = True
     deflate_level: int = attrs.field(default=6, validator=ranged(0, 9))
     marker_interval: int | None = attrs.field(default=None, validator=at_least_one)

@@ -17,18 +17,55 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from .._checks import check_call, check_range
 from ..contracts import Buffer
 from ..errors import InvalidData, TruncatedTransfer
 from .framing import check_record
+from .recordfile import LONGEST, RecordFile
 
 __all__ = ["FixedDecoder", "FixedEncoder", "RdwDecoder", "RdwEncoder"]
 
 _WORD: Final = struct.Struct(">HH")
-_LONGEST: Final = 32_760
-"""Bytes of the longest record or block, with its word: LRECL and BLKSIZE of z/OS."""
+
+
+class RecordWriter(Protocol):
+    """Writes a file of records."""
+
+    def feed(self, records: Iterable[Buffer]) -> bytes:
+        """Return the bytes of records."""
+
+    def finish(self) -> bytes:
+        """Return what is still held."""
+
+
+class RecordReader(Protocol):
+    """Reads a file of records."""
+
+    def feed(self, data: Buffer) -> Iterator[bytes]:
+        """Yield the records that end in the data."""
+
+    def finish(self) -> None:
+        """Say that the file has ended."""
+
+
+def record_writer(file: RecordFile) -> RecordWriter:
+    """Return what writes such a file."""
+
+    if file.length is not None:
+        return FixedEncoder(file.length)
+
+    return RdwEncoder(block_size=file.block_size)
+
+
+def record_reader(file: RecordFile) -> RecordReader:
+    """Return what reads such a file."""
+
+    if file.length is not None:
+        return FixedDecoder(file.length)
+
+    return RdwDecoder(blocked=file.block_size is not None)
 
 
 class RdwEncoder:
@@ -41,9 +78,9 @@ class RdwEncoder:
 
     def __init__(self, *, block_size: int | None = None) -> None:
         check_call(RdwEncoder.__init__, locals())
-        check_range("block_size", block_size, 2 * _WORD.size, _LONGEST)
+        check_range("block_size", block_size, 2 * _WORD.size, LONGEST)
         self._block_size = block_size
-        self._longest = _LONGEST if block_size is None else block_size - _WORD.size
+        self._longest = LONGEST if block_size is None else block_size - _WORD.size
         self._block: list[Buffer] = []
         self._size = _WORD.size
 
@@ -126,7 +163,7 @@ class RdwDecoder:
         while size - at >= _WORD.size:
             length, control = _WORD.unpack_from(data, at)
             begins_block = self._blocked and not self._left
-            if control or not _WORD.size <= length <= _LONGEST:
+            if control or not _WORD.size <= length <= LONGEST:
                 self._refuse(length, control, begins_block=begins_block)
 
             if begins_block:

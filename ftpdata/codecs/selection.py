@@ -7,7 +7,8 @@ The rules of the combination, besides those of its parts:
 
 1. A record of a text is a line of the file (RFC 959 §3.1.2), and has no line end on the
    connection. A file of another type is one record, or records of a length that the host
-   chooses; records that are received are joined.
+   chooses; records that are received are joined. A host that keeps a mainframe's records says
+   so (`CodecOptions.record_file`): then they stay what they are, in any type but TYPE A.
 2. Page structure is refused: nobody can use it today.
 """
 
@@ -21,11 +22,15 @@ from .._checks import check_call, check_type
 from ..contracts import Encoder
 from ..errors import UnsupportedParameter, error_for_peer
 from ..parameters import RepresentationType, Structure, TransferParameters, TransmissionMode
+from ._record_stages import FileToRecords, RecordsToFile
 from .block import BlockDecoder, BlockEncoder
 from .compressed import FILLERS, CompressedDecoder, CompressedEncoder
 from .deflate import DeflateDecoder, DeflateEncoder
 from .ebcdic import ebcdic_code_page
+from .framing import keeps_records, record_decoder_for, record_encoder_for
 from .options import DEFAULT_OPTIONS, CodecOptions
+from .rdw import record_reader, record_writer
+from .recordfile import RecordFile
 from .records import Records
 from .representation import (
     CR,
@@ -81,6 +86,9 @@ def encoder_for(
 
     check_supported(parameters)
     _check_options(options, offset)
+    if (file := _record_file(parameters, options)) is not None:
+        return TransferEncoder(FileToRecords(record_reader(file), record_encoder_for(parameters)))
+
     records = _records_to_send(parameters, options)
     stages: list[Encoder] = _representation_encoders(parameters, options)
     marker = None
@@ -142,7 +150,11 @@ def decoder_for(
     records = _records_to_receive(parameters, options)
     limits = options.limits
     transmission: list[ModeDecoder] = []
+    file = _record_file(parameters, options)
     match parameters.mode:
+        case _ if file is not None:
+            decoder = record_decoder_for(parameters, limits=limits)
+            transmission.append(RecordsToFile(decoder, record_writer(file)))
         case TransmissionMode.BLOCK:
             transmission.append(BlockDecoder(records=records, limits=limits))
         case TransmissionMode.COMPRESSED:
@@ -156,7 +168,7 @@ def decoder_for(
 
     return TransferDecoder(
         transmission=transmission,
-        representation=_representation_decoders(parameters, options),
+        representation=[] if file else _representation_decoders(parameters, options),
         offset=offset,
         on_marker=on_marker,
         on_suspect=on_suspect,
@@ -181,7 +193,9 @@ def listing_encoder_for(
     if kind is not RepresentationType.EBCDIC:
         kind = RepresentationType.ASCII
 
-    options = attrs.evolve(options, existing_crlf=ExistingCRLF.KEEP, marker_interval=None)
+    options = attrs.evolve(
+        options, existing_crlf=ExistingCRLF.KEEP, marker_interval=None, record_file=None
+    )
     return encoder_for(attrs.evolve(parameters, type=kind, byte_size=8), options=options)
 
 
@@ -228,6 +242,13 @@ def _representation_decoders(
         return [AsciiDecoder(line_end=options.line_end)]
 
     return []
+
+
+def _record_file(parameters: TransferParameters, options: CodecOptions) -> RecordFile | None:
+    if parameters.type is RepresentationType.ASCII or not keeps_records(parameters):
+        return None
+
+    return options.record_file
 
 
 def _records_to_send(parameters: TransferParameters, options: CodecOptions) -> Records | None:

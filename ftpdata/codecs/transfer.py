@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..contracts import Buffer, Encoder
+from ._record_stages import RecordsToFile
 from .block import BlockDecoder
 from .chain import chain_decoders, chain_encoders
 from .compressed import CompressedDecoder
@@ -88,7 +89,9 @@ class TransferEncoder:
                 self._left = self._interval
 
 
-ModeDecoder = BlockDecoder | CompressedDecoder | DeflateDecoder | StreamRecordDecoder
+ModeDecoder = (
+    BlockDecoder | CompressedDecoder | DeflateDecoder | RecordsToFile | StreamRecordDecoder
+)
 
 
 class TransferDecoder:

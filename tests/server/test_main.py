@@ -48,6 +48,27 @@ def test_stock_client(host: str, loop: str, served_directory: Path) -> None:
         assert process.stdout.read() == ""
 
 
+@pytest.mark.parametrize(
+    ("form", "stored"),
+    [("rdw", "0006 0000 C1C2  0006 0000 123C"), ("fixed:2", "C1C2 123C"), ("lines", "C1C2 123C")],
+)
+def test_files_of_records(form: str, stored: str, served_directory: Path) -> None:
+    """In MODE B a file has the records that the client sends (RFC 959 §3.4.2)."""
+
+    sent = bytes.fromhex("80 0002 C1C2  80 0002 123C  40 0000")
+    arguments = [str(served_directory), "--user", "ann:secret", "--writable", "--records", form]
+    with started(*arguments, "--port", "0") as (_, address, port), ftplib.FTP() as client:
+        client.connect(address, port, timeout=60)
+        client.login("ann", "secret")
+        client.sendcmd("MODE B")
+        client.storbinary("STOR file", io.BytesIO(sent))
+        assert (served_directory / "file").read_bytes() == bytes.fromhex(stored)
+        received: list[bytes] = []
+        client.retrbinary("RETR file", received.append)
+        assert (b"".join(received) == sent) is (form != "lines")
+        client.quit()
+
+
 def test_an_object_store() -> None:
     """A bucket in place of a directory, here one in memory, which is empty at the end."""
 
@@ -110,6 +131,8 @@ def test_signals_end_it_with_a_client_connected(number: int, served_directory: P
         ["DIRECTORY", "--anonymous", "--rate", "nan"],
         ["DIRECTORY", "--anonymous", "--loop", "trio"],
         ["DIRECTORY", "--anonymous", "--code-page", "latin-1"],
+        ["DIRECTORY", "--anonymous", "--records", "cobol"],
+        ["DIRECTORY", "--anonymous", "--records", "fixed:0"],
         ["DIRECTORY/missing", "--anonymous"],
         ["--anonymous"],
         ["DIRECTORY", "--anonymous", "--store", "memory://"],

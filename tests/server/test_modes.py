@@ -14,7 +14,7 @@ from examples.control import Server
 from examples.server.settings import Uploads
 from examples.transfer_modes import COMBINATIONS, MODES, STRUCTURES, TEXT, TYPES, check
 from ftpdata import CodecOptions, TransferParameters
-from ftpdata.codecs import decoder_for, encoder_for
+from ftpdata.codecs import RecordFile, decoder_for, encoder_for
 from tests.harness.leaks import hidden_files
 from tests.harness.tls import client_context, server_certificate
 from tests.server.client import PATIENCE, Client, names, serving
@@ -506,3 +506,26 @@ async def test_modes_in_tls(mode: str, served_directory: Path) -> None:
         await anyio.to_thread.run_sync(work)
 
     assert (served_directory / "file").read_bytes() == TEXT
+
+
+async def test_files_of_records(served_directory: Path) -> None:
+    """With --records, a mainframe's records keep their boundaries in MODE B, and SIZE says so."""
+
+    rdw = bytes.fromhex("0006 0000 C1C2  0004 0000  0006 0000 123C")
+    sent = bytes.fromhex("80 0002 C1C2  80 0000  40 0002 123C")
+    options = CodecOptions(marker_interval=1, record_file=RecordFile())
+    async with (
+        serving(served_directory, codec_options=options) as server,
+        server.logged_in() as client,
+    ):
+        await choose(client, "E", "F", "B")
+        assert (await client.upload("STOR file", sent))[:3] == "226"
+        assert (served_directory / "file").read_bytes() == rdw
+        back = await client.download("RETR file")
+        assert back == bytes.fromhex("80 0002 C1C2  80 0000  80 0002 123C  40 0000")
+        assert int((await client.command("SIZE file")).split()[1]) == len(back)
+        assert (await client.upload("STOR cut", sent[:-1]))[:3] == "426"
+        await client.quiet()
+        assert names(served_directory) == ["file"]
+        await choose(client, "I", "F", "S")
+        assert await client.download("RETR file") == rdw

@@ -95,6 +95,16 @@ async def test_records_as_z_os_sends_them() -> None:
                 await anext(records)
 
 
+@pytest.mark.parametrize("iterable", [list, slowly, iter])
+async def test_no_records_are_a_file(iterable: object) -> None:
+    """It is the end of the file, and nothing else."""
+
+    assert callable(iterable)
+    async with connection() as (dtp, peer), peer_task(receive_all(peer)) as received:
+        await send_records(dtp, iterable([]), parameters=BLOCK)
+        assert await received == b"\x40\x00\x00"
+
+
 async def test_what_is_sent() -> None:
     """The bytes are those of RFC 959 §3.4.2."""
 

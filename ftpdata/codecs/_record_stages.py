@@ -1,0 +1,121 @@
+"""Files of records as stages of a transfer: what is on the connection, and what is in the file.
+
+Pure. `ftpdata.codecs.framing` has the records of the connection, `ftpdata.codecs.rdw` those of the
+file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..contracts import Buffer
+from ..errors import FTPDataError, InvalidData, TruncatedTransfer
+from ._pieces import MAX_PIECE, cut_pieces
+from .framing import RecordDecoder, RecordEncoder
+from .rdw import RecordReader, RecordWriter
+from .restart import MarkerCallback, SuspectCallback
+
+__all__ = ["FileToRecords", "RecordsToFile"]
+
+
+class FileToRecords:
+    """Encodes the records of a file: an `ftpdata.contracts.Encoder`.
+
+    Args:
+        reader: Reads the file.
+        encoder: Encodes its records.
+    """
+
+    def __init__(self, reader: RecordReader, encoder: RecordEncoder) -> None:
+        self._reader = reader
+        self._encoder = encoder
+
+    def feed(self, data: Buffer) -> Iterator[bytes]:
+        """Encode the records that end in the data.
+
+        Raises:
+            InvalidData: The file does not hold such records. Reply 451.
+        """
+
+        if piece := self._encoder.feed(self._reader.feed(data)):
+            yield piece
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield the end of the file.
+
+        Raises:
+            InvalidData: The file ends within a record. Reply 451.
+        """
+
+        try:
+            self._reader.finish()
+        except TruncatedTransfer as error:
+            # It is the file that is cut, and not the transfer.
+            raise InvalidData(str(error)) from error
+
+        yield self._encoder.finish()
+
+
+class RecordsToFile:
+    """Makes a file of the records that arrive: the decoder of a mode.
+
+    Args:
+        decoder: Decodes the records.
+        writer: Writes the file.
+    """
+
+    suspect_bytes = 0
+
+    def __init__(self, decoder: RecordDecoder, writer: RecordWriter) -> None:
+        self.on_marker: MarkerCallback | None = None
+        self.on_suspect: SuspectCallback | None = None
+        self._decoder = decoder
+        self._writer = writer
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end of the file has been seen."""
+
+        return self._decoder.complete
+
+    @property
+    def several_files(self) -> bool:
+        """Whether another file may follow on the connection."""
+
+        return self._decoder.several_files
+
+    @property
+    def remainder(self) -> bytes:
+        """The data after the end of the file."""
+
+        return self._decoder.remainder
+
+    def take_remainder(self) -> bytes:
+        """Return the data after the end of the file, to be fed to the decoder of the next one."""
+
+        return self._decoder.take_remainder()
+
+    def feed(self, data: Buffer) -> Iterator[bytes]:
+        """Yield the bytes of the file for the records that end in the data.
+
+        Raises:
+            InvalidData: As the decoder, and for a record that the file cannot hold. Reply 451.
+        """
+
+        records: list[bytes] = []
+        error: FTPDataError | None = None
+        try:
+            for record in self._decoder.feed(data):
+                records.append(record)  # noqa: PERF402 - those before an error count
+        except FTPDataError as raised:
+            error = raised
+
+        yield from cut_pieces(self._writer.feed(records), MAX_PIECE)
+        if error is not None:
+            raise error
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield what is still held. Raises what the decoder raises."""
+
+        self._decoder.finish()
+        yield from cut_pieces(self._writer.finish(), MAX_PIECE)
