@@ -443,6 +443,7 @@ class ObjectStore:
 
     async def _is_file(self, key: str) -> bool:
         try:
+            # If it is cancelled, it leaves nothing in the store.
             await obstore.head_async(self._store, key)
         except (FileNotFoundError, NotFoundError):
             return False

@@ -404,6 +404,62 @@ async def test_a_commit_that_has_begun_decides(
     assert content(bucket, "other") == b"content"
 
 
+class Lossy:
+    """A writer whose store completes the upload, and whose answer is lost."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self.write = writer.write
+
+    async def close(self) -> None:
+        """Complete it, and lose the answer."""
+
+        await self._writer.close()
+        raise GenericError("the connection was lost")
+
+    async def __aexit__(self, *reason: object) -> None:
+        """Remove its parts, of which there are none any more."""
+
+
+async def test_an_answer_to_a_commit_that_is_lost(
+    bucket: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply is no 226, and the object is the whole new one, or the whole old one."""
+
+    real = obstore.open_writer_async
+    monkeypatch.setattr(obstore, "open_writer_async", lambda *a, **o: Lossy(real(*a, **o)))
+    async with serving(ObjectStore(bucket)) as server, server.logged_in() as client:
+        assert (await client.upload("STOR file", b"new"))[:3] == "451"
+        assert await client.code("MKD new") == 451
+        await client.quiet()
+    assert content(bucket, "file") == b"new"
+
+
+async def test_a_server_that_stops_waits_for_a_commit(
+    bucket: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that is cancelled meanwhile leaves the object, and nothing half."""
+
+    reached, go = asyncio.Event(), asyncio.Event()
+    real = obstore.open_writer_async
+
+    class Slow(Lossy):
+        async def close(self) -> None:
+            reached.set()
+            await go.wait()
+            await self._writer.close()
+
+    monkeypatch.setattr(obstore, "open_writer_async", lambda *a, **o: Slow(real(*a, **o)))
+    async with serving(ObjectStore(bucket), grace=0.01) as server, server.logged_in() as client:
+        data = await begin(client, "STOR file")
+        await data.send(b"new")
+        await reached.wait()
+        server.server.stop()
+        # The server waits for it, whose grace is over by then.
+        asyncio.get_running_loop().call_later(0.1, go.set)
+    assert content(bucket, "file") == b"new"
+
+
 class Judge(Observer):
     """Vetoes what has a virus."""
 
@@ -472,12 +528,17 @@ async def test_a_store_that_fails(
 
 
 def pages(number: int, *, error: Exception | None = None) -> Any:
-    """Return what lists objects in pages, made as they are wanted; at last it may fail."""
+    """Return what lists objects in pages, made as they are wanted; at last it may fail.
+
+    All of them are at the top.
+    """
 
     now = datetime.now(UTC)
 
-    async def listing(*_: Any, chunk_size: int, **__: Any) -> AsyncIterator[list[dict[str, Any]]]:
-        for start in range(0, number, chunk_size):
+    async def listing(
+        _: object, prefix: str | None, *, chunk_size: int, **__: Any
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        for start in range(0, 0 if prefix else number, chunk_size):
             yield [
                 {"path": f"{n:08d}", "size": 1, "last_modified": now, "e_tag": str(n)}
                 for n in range(start, min(start + chunk_size, number))
@@ -509,6 +570,8 @@ async def test_a_large_directory_is_listed_in_bounded_memory(
             peak = max(peak, resident())
         await data.close()
         assert await client.codes(1) == [226]
+        # The first pages have nothing to show.
+        assert (await client.download("NLST 000999*")).count(b"\n") == 100
     assert lines == MANY
     assert peak - before < 8 * 1024 * 1024
 
