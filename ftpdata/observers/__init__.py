@@ -41,6 +41,9 @@ look for viruses, and may raise `ftpdata.errors.UploadVetoed`::
             if await find_virus(upload.fd):
                 raise UploadVetoed("a virus", reply_text="The file has a virus")
 
+It reads an upload into a file before that is renamed, and one into another `UploadTarget`, such
+as an object of a store, if a `ftpdata.files.SpooledTarget` keeps a copy of it.
+
 The pieces:
 
 - `contract`: `Observer`; `Transfer`, what it sees of one; `Subject`, what the host knows

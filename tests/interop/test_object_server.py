@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ftplib
 import hashlib
@@ -19,6 +20,7 @@ import attrs
 import obstore
 import pytest
 
+from ftpdata.testing import Outcome, ServerUnderTest, check_server
 from tests.interop.conftest import Certificate
 from tests.interop.served import PASSWORD, USER, clean_environment, missing, reference_server
 from tests.interop.stores import ACCOUNT, BUCKET, KEY, StoreServer
@@ -248,6 +250,22 @@ def test_lftp(
             assert other.read_bytes() == each.read_bytes(), each
     files = sorted(path.removeprefix("tree/") for path in bucket.names() if "/." not in path)
     assert files == ["a b+%/4", "a-b/3", "a/2", "a/b/1", "empty/x"]
+
+
+def test_the_checks_of_any_server(tmp_path: Path) -> None:
+    """What a server of objects does otherwise than one of files, and nothing is wrong with it."""
+
+    options = ("--store=memory://", tmp_path / "log", 4, "--store-rename")
+    with reference_server(*options) as port:
+        server = ServerUnderTest("127.0.0.1", port, USER, PASSWORD, writable="/", late=10.0)
+        results = asyncio.run(check_server(server))
+    assert [each for each in results if each.result is Outcome.FAIL] == []
+    assert {each.name for each in results if each.result is Outcome.WARNING} <= {
+        # Directories are made by what is put into them, and not renamed.
+        *("mkd-of-what-is-there", "uploads-to-nowhere", "renames"),
+        # Names are UTF-8.
+        "names-of-directories",
+    }
 
 
 def test_a_killed_client_leaves_nothing(store_server: StoreServer, tmp_path: Path) -> None:
