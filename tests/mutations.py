@@ -85,7 +85,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/tls/policy.py",
         check="        if not self.server_side and self.context.check_hostname and not",
         instead="        if False and not",
-        tests="tests/tls/test_policy.py::test_a_clients_context_is_no_servers",
+        tests="tests/tls/test_policy.py::test_a_clients_context_is_not_a_servers",
     ),
     Mutation(
         name="a client that must resume has a session",
@@ -487,7 +487,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/opening/pool.py",
         check="chain(self._resting_for(host, peer, owner), self.ports.shuffled())",
         instead="self.ports.shuffled()",
-        tests="tests/opening/test_pool.py::test_who_asks_again_locks_nobody_out",
+        tests="tests/opening/test_pool.py::test_a_client_that_asks_again_locks_nobody_out",
     ),
     Mutation(
         name="a port rests for the others of an address only",
@@ -767,7 +767,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/opening/_acceptor.py",
         check="        reset_socket(sock)\n",
         instead="        sock.close()\n",
-        tests="tests/opening/test_endpoint.py::test_who_comes_after_a_reservation_sees_a_reset",
+        tests="tests/opening/test_endpoint.py::test_a_peer_that_comes_after_a_reservation_sees_a_reset",
     ),
     Mutation(
         name="a socket that nobody reads is not watched",
@@ -927,7 +927,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="        fd, self._watched_for_room = self._watched_for_room, None\n"
         "        if fd is not None:\n",
         instead="        if False:\n",
-        tests="tests/opening/test_link.py::test_who_waits_for_room_can_be_told_to_stop",
+        tests="tests/opening/test_link.py::test_a_wait_for_room_can_be_aborted",
     ),
     Mutation(
         name="nothing is sent past what waits in the transport",
@@ -1110,7 +1110,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="restart=Restart(told), part_only=True\n",
         instead="restart=Restart(told)\n",
         tests="tests/server/test_resumption.py"
-        "::test_a_part_that_is_gone_since_its_size_was_told",
+        "::test_a_part_that_is_gone_since_its_size_was_replied",
     ),
     Mutation(
         name="server: STOR goes on with the part that was told, or not at all",
@@ -1118,7 +1118,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         check="    part_only = session.told_sizes.pop(path, None) is not None\n",
         instead="    part_only = False\n",
         tests="tests/server/test_resumption.py"
-        "::test_a_part_that_is_gone_since_its_size_was_told",
+        "::test_a_part_that_is_gone_since_its_size_was_replied",
     ),
     Mutation(
         name="server: a size that was told belongs to one login",
@@ -1216,7 +1216,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/transfers/_pending.py",
         check="            await give_up(self._task)\n",
         instead="            pass\n",
-        tests="tests/transfers/test_pending.py::test_nothing_is_opened_for_who_has_gone",
+        tests="tests/transfers/test_pending.py::test_nothing_is_opened_for_a_caller_that_has_gone",
     ),
     Mutation(
         name="a file that was opened by its name is closed",
@@ -1414,7 +1414,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/errors.py",
         check="    if not _OTHER_NUMBERS.isdisjoint(",
         instead="    if False and not _OTHER_NUMBERS.isdisjoint(",
-        tests="tests/test_errors.py::test_a_number_that_is_no_errno_says_nothing",
+        tests="tests/test_errors.py::test_a_number_that_is_not_an_errno_says_nothing",
     ),
     Mutation(
         name="a file is sent as long as it was announced",
@@ -1531,7 +1531,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/listing/mlsx.py",
         check="        if _FACTS_AHEAD.match(name):\n",
         instead="        if False:\n",
-        tests="tests/listing/test_mlsx.py::test_what_is_no_line",
+        tests="tests/listing/test_mlsx.py::test_what_is_not_a_line",
     ),
     Mutation(
         name="listings: a link whose target cannot be had is no link without one",
@@ -1613,7 +1613,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         module="ftpdata/transfers/_judging.py",
         check='        raise LocalError(f"the observer {why}", end=End.VETOED) from error\n',
         instead="        return\n",
-        tests="tests/observers/test_veto.py::test_who_fails_to_decide_keeps_the_upload_hidden",
+        tests="tests/observers/test_veto.py::test_an_observer_that_fails_to_decide_keeps_the_upload_hidden",
     ),
     Mutation(
         name="observers: what is vetoed leaves no part",

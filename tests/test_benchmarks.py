@@ -43,7 +43,7 @@ def test_a_ratio_above_one_is_better(is_better_if_more: bool, expected: float) -
     assert made.ratio("ours", "limit") == expected
 
 
-def test_there_is_no_ratio_to_what_has_no_figure() -> None:
+def test_without_a_figure_there_is_no_ratio() -> None:
     """A server that is missing, failed, or took no time at all has no ratio."""
 
     made = row({"ours": (10.0,), "failed": (), "zero": (0.0,)})

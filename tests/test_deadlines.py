@@ -222,7 +222,7 @@ limits = st.none() | st.floats(0.001, 1000)
     st.floats(0, 1e7),
     st.lists(st.integers(0, 3), max_size=30),
 )
-def test_watching_when_told_never_spins(
+def test_watching_at_the_given_times_never_spins(
     deadlines: Deadlines, started_at: float, progress: list[int]
 ) -> None:
     """A check at the requested moment ends the transfer, or requests a later one."""
@@ -291,7 +291,7 @@ def test_a_transfer_that_stalls_soon_is_seen_in_time(begins_after: float) -> Non
     assert 60 <= now - begins_after <= 60 + max(0.25, begins_after / 4)
 
 
-def test_a_check_when_told_is_never_too_early() -> None:
+def test_a_check_at_the_given_time_is_never_too_early() -> None:
     """The sum of a moment and a limit is rounded once, so that no check is too early."""
     for tenths in range(1, 200):
         watch = ProgressWatch(attrs.evolve(NOTHING, first_byte=tenths / 10), 0.7)

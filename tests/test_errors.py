@@ -167,7 +167,7 @@ def test_class_for_end(end: End, kind: type[FTPDataError]) -> None:
     assert type(error_for_end(end)) is kind
 
 
-def test_clean_end_is_no_error() -> None:
+def test_clean_end_is_not_an_error() -> None:
     """Nobody can raise a success by mistake."""
     with pytest.raises(ValueError, match="clean"):
         error_for_end(End.CLEAN)
@@ -233,7 +233,7 @@ def test_oserror_without_words(error: OSError, message: str) -> None:
         type("StoreError", (socket.gaierror,), {})(13, "unknown service"),
     ],
 )
-def test_a_number_that_is_no_errno_says_nothing(error: OSError) -> None:
+def test_a_number_that_is_not_an_errno_says_nothing(error: OSError) -> None:
     """TLS and the resolver, which a store may use, count their errors from 1: not EPERM."""
     found = local_error(error, End.CONSUMER_FAILED)
     assert (type(found), found.reply) == (LocalError, "451 Local error in processing.")

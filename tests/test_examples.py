@@ -672,7 +672,7 @@ def test_transfer_modes(loop: str) -> None:
     assert cells == [["✓"] * 4] * 16
 
 
-def test_transfer_modes_with_a_server_that_has_none(served: Path) -> None:
+def test_transfer_modes_with_a_server_that_lacks_them(served: Path) -> None:
     """Each combination that does not work is reported, and sets the exit code."""
     with running("server", str(served), "--port", "0", "--anonymous") as (host, port):
         command = [sys.executable, "-m", "examples.transfer_modes", f"ftp://{host}:{port}"]

@@ -23,13 +23,13 @@ from ftpdata.limits import FailedAttempts, Limits, Slot, Usage, address_key
         ("fe80::1%eth0", "fe80::/64"),
     ],
 )
-def test_addresses_are_counted_by_who_has_them(address: str, key: str) -> None:
+def test_addresses_are_counted_by_their_owner(address: str, key: str) -> None:
     """An IPv6 address counts as its network: whoever has one address has them all."""
 
     assert address_key(address) == key
 
 
-def test_what_is_no_address_cannot_be_counted() -> None:
+def test_what_is_not_an_address_cannot_be_counted() -> None:
     """It is a 501, as everywhere."""
 
     with pytest.raises(BadAddress):
@@ -156,7 +156,7 @@ def test_failures_block_an_address_for_a_while() -> None:
     assert len(failed) == 0
 
 
-def test_who_goes_on_failing_is_not_blocked_for_ever() -> None:
+def test_an_address_that_goes_on_failing_is_not_blocked_for_ever() -> None:
     """A thousand failures block no longer than the limit does."""
 
     failed = FailedAttempts(10, window=60.0)
@@ -195,7 +195,7 @@ def test_a_flood_of_addresses_does_not_fill_the_memory() -> None:
 @pytest.mark.parametrize(
     "arguments", [{"limit": 0}, {"window": 0.0}, {"window": math.nan}, {"max_addresses": 0}]
 )
-def test_numbers_that_are_none(arguments: dict[str, float]) -> None:
+def test_numbers_that_are_not_valid(arguments: dict[str, float]) -> None:
     """A limit of zero failures would block everybody."""
 
     with pytest.raises(ValueError, match=r"positive|at least 1"):

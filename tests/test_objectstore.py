@@ -323,7 +323,7 @@ async def test_a_writer_that_has_removed_its_parts_is_not_asked_to() -> None:
     assert getattr(caught.value.__cause__, "__notes__", []) == []
 
 
-async def test_an_upload_that_is_published_meanwhile_is_told_as_clean() -> None:
+async def test_an_upload_that_is_published_meanwhile_is_reported_as_clean() -> None:
     """A commit that had begun decides, also in what the observer is told."""
 
     store, recorder = MemoryStore(), Recorder()
@@ -794,7 +794,7 @@ async def test_a_directory_may_be_marked(
     assert not (await object_status(store, "c.empty")).is_directory
 
 
-async def test_an_empty_object_that_is_gone_is_no_directory(
+async def test_an_empty_object_that_is_gone_is_not_a_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It was deleted after the store had listed it."""

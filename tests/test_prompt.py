@@ -179,7 +179,7 @@ async def test_several_wait() -> None:
     assert seen == ["last", "first"]
 
 
-async def test_who_waits_no_longer_is_not_woken() -> None:
+async def test_a_task_that_waits_no_longer_is_not_woken() -> None:
     """A callback that was removed is not called."""
 
     future: PromptFuture[int] = PromptFuture()

@@ -197,7 +197,7 @@ def test_nothing_is_taken_after_the_end(mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["block", "compressed"])
-def test_markers_are_told_when_all_before_them_was_taken(mode: str) -> None:
+def test_markers_are_reported_when_all_before_them_was_taken(mode: str) -> None:
     """A marker's offset counts the file's bytes before it, all of which the reader has by then."""
 
     encoder = MODES[mode][0](LINES)

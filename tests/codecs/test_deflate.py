@@ -69,7 +69,7 @@ def test_deflate_level(argument: str, level: int) -> None:
 @pytest.mark.parametrize(
     "argument", ["", "MODE Z", "MODE Z LEVEL", "MODE Z LEVEL 10", "Z LEVEL -1", "Z LEVEL \u0663"]
 )
-def test_deflate_levels_that_are_none(argument: str) -> None:
+def test_deflate_levels_that_are_not_valid(argument: str) -> None:
     """Anything else is an invalid argument."""
 
     with pytest.raises(BadArgument) as caught:

@@ -65,7 +65,7 @@ def test_1047_writes_a_line_of_c_as_z_os_has_it() -> None:
 @pytest.mark.parametrize(
     "name", ["", "cp1252", "ascii", "utf-8", "utf-16", "hex", "rot13", "idna", "x\0", "é", "1048"]
 )
-def test_what_is_no_ebcdic_is_refused(name: str) -> None:
+def test_what_is_not_ebcdic_is_refused(name: str) -> None:
     """Other encodings, codecs that do not encode text, and unknown names are refused with 504."""
 
     with pytest.raises(UnsupportedParameter) as caught:

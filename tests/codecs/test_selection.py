@@ -323,7 +323,7 @@ def test_markers_need_nobody_who_listens() -> None:
     assert decoder.suspect_bytes == 1
 
 
-def test_suspect_data_are_told_by_their_place_in_the_file() -> None:
+def test_suspect_data_are_reported_by_their_place_in_the_file() -> None:
     """Suspect data are given out, and their position is reported first."""
 
     parameters = TransferParameters().with_type("A").with_mode("B")
@@ -357,7 +357,7 @@ def test_records_of_a_binary_file(mode: str) -> None:
         assert converted(encoder, [b"abc", b"defg"]) == b"a\xff\1bcde\xff\1fg\xff\3"
 
 
-def test_last_record_is_closed_unless_it_is_told_otherwise() -> None:
+def test_last_record_is_closed_unless_it_is_set_otherwise() -> None:
     """By default a last line without a line end is a whole record, as RFC 959 §3.4 requires."""
 
     parameters = TransferParameters().with_type("A").with_structure("R")

@@ -174,7 +174,7 @@ def test_how_long_a_connection_stays_open_for_the_last_word(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports this")
-def test_what_is_no_connection_is_unknown() -> None:
+def test_what_is_not_a_connection_is_unknown() -> None:
     """No answer is made up."""
 
     assert kernel.sight_of(None) == Sight()

@@ -174,7 +174,7 @@ async def test_finish_is_not_true_before_the_peer_has_it() -> None:
     peer.close()
 
 
-async def test_a_peer_that_takes_it_late_is_waited_for() -> None:
+async def test_the_end_waits_for_a_peer_that_takes_it_late() -> None:
     """finish() returns once a slow peer has read, and not before."""
 
     dtp, peer = await real(receive_buffer=4096)

@@ -106,7 +106,7 @@ async def test_an_end_is_decided_at_once_and_announced_later() -> None:
     assert caught.value is fate.reason
 
 
-async def test_who_asks_late_hears_it_as_well() -> None:
+async def test_a_late_waiter_hears_it_as_well() -> None:
     """This holds for a connection that was made, one that was given up before, and a clean end."""
 
     fate = Fate()

@@ -162,7 +162,7 @@ async def test_a_write_that_fails_ends_the_transfer(
 
 
 @pytest.mark.parametrize("at", ["write", "flush"])
-async def test_what_fails_after_the_end_is_told_by_wait_finished(at: str) -> None:
+async def test_what_fails_after_the_end_is_raised_by_wait_finished(at: str) -> None:
     """All data have arrived, but not all are in the file."""
     file = BrokenFile(OSError(errno.ENOSPC, "No space left"), at=at)
     file.gate.clear()
@@ -212,7 +212,7 @@ async def test_an_offset_after_the_end_is_501(tmp_path: Path) -> None:
         await waiter
 
 
-async def test_a_plain_producer_is_told_a_failure_by_the_next_call() -> None:
+async def test_a_plain_producer_gets_a_failure_from_the_next_call() -> None:
     """A producer without `abort` gets the error from `write`, or from the end."""
     for last in ("write", "unregister_producer"):
         file = BrokenFile(OSError(errno.ENOSPC, "No space left"))
@@ -225,7 +225,7 @@ async def test_a_plain_producer_is_told_a_failure_by_the_next_call() -> None:
             consumer.write(b"more") if last == "write" else consumer.unregister_producer()
 
 
-async def test_a_plain_producer_that_is_paused_is_resumed_to_be_told() -> None:
+async def test_a_plain_producer_that_is_paused_is_resumed_to_get_a_failure() -> None:
     """Otherwise it would never write again."""
     file = BrokenFile(OSError(errno.ENOSPC, "No space left"))
     file.gate.clear()

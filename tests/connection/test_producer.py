@@ -305,7 +305,7 @@ async def test_an_end_of_file_of_somebody_else_is_a_failure() -> None:
     assert transport.was_aborted
 
 
-async def test_a_loss_that_is_about_to_be_told_keeps_its_reason() -> None:
+async def test_a_loss_that_is_about_to_be_reported_keeps_its_reason() -> None:
     """A transport closes one turn before it reports why; a write in between is not a failure."""
     dtp, transport = connect()
     more = asyncio.Event()

@@ -561,7 +561,7 @@ async def test_a_producer_that_raises_ends_the_transfer(producer_class: Any) -> 
     assert producer.violations == []
 
 
-async def test_a_failure_when_told_of_a_loss_does_not_replace_it(
+async def test_a_failure_on_a_loss_does_not_replace_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The reset stays the reason; an error of unregister_producer after it is only reported."""
@@ -719,7 +719,7 @@ async def test_all_kinds_of_buffers_are_taken(buffer: Any) -> None:
 
 @pytest.mark.parametrize("how", [Cut.RESET, Cut.CLOSE])
 @pytest.mark.parametrize("nbytes", [0, 1, 65535, 65536, 100_000])
-async def test_a_download_that_the_peer_cuts_is_no_success(how: Cut, nbytes: int) -> None:
+async def test_a_download_that_the_peer_cuts_is_not_a_success(how: Cut, nbytes: int) -> None:
     """If the peer leaves in the middle, politely or not, the transfer fails.
 
     If the peer closes with data unread or still to come, its kernel answers with a reset.

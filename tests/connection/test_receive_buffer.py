@@ -258,7 +258,7 @@ async def test_a_consumer_that_comes_before_the_connection() -> None:
         await dtp.wait_closed()
 
 
-async def test_a_producer_that_is_no_connection() -> None:
+async def test_a_producer_that_is_not_a_connection() -> None:
     """Such a producer can be paused and resumed; nothing is read directly."""
 
     buffer = ReceiveBuffer()

@@ -39,7 +39,7 @@ async def test_a_queue_gives_all_there_is_then_the_end() -> None:
     await dtp.wait_closed()
 
 
-async def test_a_queue_wakes_who_waits() -> None:
+async def test_a_queue_wakes_the_waiter() -> None:
     """A waiting task is woken by data, and by the end."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp)
@@ -244,7 +244,7 @@ async def test_a_closed_queue_takes_no_more_and_holds_nobody_up() -> None:
     dtp.abort()
 
 
-async def test_closing_a_queue_wakes_who_waits() -> None:
+async def test_closing_a_queue_wakes_the_waiter() -> None:
     """It gets the same exception."""
     dtp, _ = connect()
     queue = ReceiveQueue.attach(dtp)
@@ -256,7 +256,7 @@ async def test_closing_a_queue_wakes_who_waits() -> None:
     dtp.abort()
 
 
-async def test_a_queue_behind_a_decoder_tells_what_the_decoder_says() -> None:
+async def test_a_queue_behind_a_decoder_reports_what_the_decoder_raises() -> None:
     """A missing end mark is not a clean end."""
     dtp, transport = connect()
     queue = ReceiveQueue.attach(dtp, through=lambda queue: DecodingConsumer(queue, Strict()))
@@ -268,7 +268,7 @@ async def test_a_queue_behind_a_decoder_tells_what_the_decoder_says() -> None:
     assert dtp.reason is not None
 
 
-async def test_a_queue_behind_a_decoder_by_hand_tells_it_too() -> None:
+async def test_a_queue_behind_a_decoder_by_hand_reports_it_too() -> None:
     """The decoder reports its reason as a DTP does."""
     dtp, transport = connect()
     queue = ReceiveQueue()

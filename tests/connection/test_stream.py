@@ -254,7 +254,7 @@ async def test_a_cancelled_send_that_has_not_begun_sends_nothing() -> None:
     stream.dtp.abort()
 
 
-async def test_sending_to_who_is_gone_is_broken() -> None:
+async def test_sending_to_a_peer_that_is_gone_is_broken() -> None:
     """It fails at once, or while it waits for room; the reason is the cause."""
     stream, transport = connect(high_water=0)
     sending = asyncio.ensure_future(stream.send(b"x"))
@@ -439,7 +439,7 @@ async def test_closing_drops_what_nobody_receives() -> None:
             await sending
 
 
-async def test_closing_wakes_who_receives_and_who_sends() -> None:
+async def test_closing_wakes_the_receiver_and_the_sender() -> None:
     """Both tasks get `ClosedResourceError`."""
     stream, transport = connect(high_water=0)
     receiving = asyncio.ensure_future(stream.receive())

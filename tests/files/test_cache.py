@@ -99,7 +99,7 @@ def test_a_file_system_that_does_not_know(
     assert is_in_memory(0, 0, SIZE, otherwise=otherwise) is otherwise
 
 
-def test_an_error_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next read, in a thread, meets the error."""
 
     refuse(monkeypatch, errno.EIO)
@@ -257,7 +257,7 @@ def test_a_directory_without_a_disk_is_known(
     assert CachedDirectory(directory).lives_in_memory is expected
 
 
-def test_a_fifo_is_not_waited_for(directory: int) -> None:
+def test_nobody_waits_for_a_fifo(directory: int) -> None:
     """It is opened, like everything that there is; nothing blocks."""
 
     fd = CachedDirectory(directory).open(b"fifo")

@@ -252,7 +252,7 @@ def test_names_that_are_not_wanted_are_not_asked_for(calls: str, directory: Path
     assert {"日本", "caf\udce9"} <= {*seen}
 
 
-def test_links_are_followed_for_who_asks(calls: str, directory: Path) -> None:
+def test_links_are_followed_on_request(calls: str, directory: Path) -> None:
     """Only links are asked about; one that leads nowhere stays a link, without a target."""
 
     asked = []
@@ -611,7 +611,7 @@ async def test_cancelled_while_it_is_opened(many: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-async def test_what_fails_ahead_is_told_in_its_turn(
+async def test_what_fails_ahead_is_reported_in_its_turn(
     many: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lines that come before the failure are given first."""

@@ -51,7 +51,7 @@ async def test_a_file_that_is_taken_away_while_it_is_looked_at(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells why access says no")
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOMEM])
-async def test_a_failure_to_look_is_no_refusal(
+async def test_a_failure_to_look_is_not_a_refusal(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """What is wrong with the system is not said to be wrong with the name."""

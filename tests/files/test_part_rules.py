@@ -105,7 +105,7 @@ def test_a_temporary_name() -> None:
 
 
 @pytest.mark.parametrize(("size", "told"), [(0, 0), (1, 0), (2, 1), (1000, 999)])
-def test_the_size_that_is_told(size: int, told: int) -> None:
+def test_the_size_in_the_reply(size: int, told: int) -> None:
     """A client that has sent all must send something, or the file would never be published."""
 
     assert PartStatus(size, 0).told_size == told

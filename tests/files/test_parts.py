@@ -132,7 +132,7 @@ async def test_an_upload_is_cut_again_and_again(
     assert descriptors() == before
 
 
-async def test_what_is_behind_the_offset_stays_until_bytes_come(
+async def test_what_follows_the_offset_stays_until_bytes_come(
     tmp_path: Path, ann: PartOwner
 ) -> None:
     """A resumption whose data connection does not come takes nothing away."""

@@ -30,7 +30,7 @@ async def test_a_call_runs_in_a_thread() -> None:
 
 
 @pytest.mark.parametrize("calls_back", [False, True])
-async def test_a_call_has_the_context_of_who_waits_for_it(calls_back: bool) -> None:
+async def test_a_call_has_the_context_of_its_caller(calls_back: bool) -> None:
     """Its variables; what it sets stays its own."""
 
     variable = contextvars.ContextVar("variable", default="nobody's")
@@ -147,7 +147,7 @@ async def test_a_call_without_a_thread_is_withdrawn() -> None:
     assert not done
 
 
-async def test_a_thread_that_hangs_cleans_up_behind_itself(impatient: None) -> None:
+async def test_a_thread_that_hangs_cleans_up_after_itself(impatient: None) -> None:
     """Nobody waits for it, and nothing is cleaned up under it. An error there is nobody's."""
 
     calls, gate, order = WorkerCalls(), Gate(), list[object]()

@@ -78,7 +78,7 @@ class _Owl(_Pigeon):
     protections: ClassVar = {Protection.TLS_1_2: True, Protection.TLS_1_3: False}
 
 
-def test_column_tells_who_resumes() -> None:
+def test_a_column_says_who_resumes() -> None:
     """The column says where a client resumes; the server requires it there."""
 
     owl = _Owl()

@@ -72,7 +72,7 @@ def test_parse_time_val(text: str, seconds: float) -> None:
         "\u0662\u0660260131170405",
     ],
 )
-def test_what_is_no_time(text: str) -> None:
+def test_what_is_not_a_time(text: str) -> None:
     """The parser is strict, since these times come from clients, in MFMT and MDTM."""
 
     with pytest.raises(BadArgument) as caught:
@@ -109,7 +109,7 @@ def test_microseconds_are_exact() -> None:
 
 
 @pytest.mark.parametrize("moment", [-3.1e10, 2.6e11, datetime(2026, 1, 1), float("nan")])  # noqa: DTZ001
-def test_times_that_cannot_be_told(moment: datetime | float) -> None:
+def test_times_that_cannot_be_expressed(moment: datetime | float) -> None:
     """Years of three or five digits, dates without a zone and NaN are refused."""
 
     with pytest.raises(ValueError):
@@ -281,7 +281,7 @@ def test_options(argument: str, reply: str) -> None:
 
 
 @pytest.mark.parametrize("argument", ["unique type;", "a;;b;", ";", "type=;", "a\tb;", "é;"])
-def test_options_that_are_none(argument: str) -> None:
+def test_options_that_are_not_valid(argument: str) -> None:
     """A syntax error is refused, and the selection stays."""
 
     with pytest.raises(BadArgument) as caught:

@@ -123,7 +123,7 @@ def test_skip_leaves_out_what_it_must(writer: Writer, name: str | bytes) -> None
         b"2020/01:",
     ],
 )
-def test_noise_is_no_entry(line: bytes) -> None:
+def test_noise_is_not_an_entry(line: bytes) -> None:
     """Known noise gives None."""
 
     assert parse_list_line(line, now=LISTED) is None
@@ -185,7 +185,7 @@ GOOD = b"-rw-r--r--   1 root root 12 Nov 20 10:00 name"
         b"+r,m1234567890123456,\tname",
     ],
 )
-def test_what_is_no_entry(line: bytes) -> None:
+def test_what_is_not_an_entry(line: bytes) -> None:
     """Anything else is an error with its reply code, never a guess."""
 
     with pytest.raises(InvalidData, match="expected") as caught:

@@ -67,7 +67,7 @@ def test_values_are_those_of_the_rfc() -> None:
     assert line == b"unique=100%;unix.owner=%C3%A9%FF%2A%7E; x"
 
 
-def test_times_that_cannot_be_told_are_not() -> None:
+def test_times_that_cannot_be_expressed_are_left_out() -> None:
     """A broken time stamp breaks no listing."""
 
     for modify in (1e15, -1e15, float("nan"), float("inf")):
@@ -106,7 +106,7 @@ def test_any_byte_in_a_name_leaves_one_line() -> None:
     assert format_mlsx_line("a\nb", Facts(), name_policy=NamePolicy.REPLACE) == b" a?b"
 
 
-def test_selection_decides_what_is_told() -> None:
+def test_selection_decides_what_is_shown() -> None:
     """The default facts, those of OPTS, and local ones can be selected."""
 
     line = format_mlsx_line("x", FULL, selection=FactSelection())
@@ -231,7 +231,7 @@ def test_lines_of_servers(line: bytes, name: str, facts: Facts, end: bytes) -> N
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"\r\n"])
-def test_an_empty_line_is_no_entry(line: bytes) -> None:
+def test_an_empty_line_is_not_an_entry(line: bytes) -> None:
     """An empty line is not an entry, as in LIST."""
 
     assert parse_mlsx_line(line) is None
@@ -269,7 +269,7 @@ def test_an_empty_line_is_no_entry(line: bytes) -> None:
         b"\ttype=file; name",
     ],
 )
-def test_what_is_no_line(line: bytes) -> None:
+def test_what_is_not_a_line(line: bytes) -> None:
     """A line without facts and a space has no name, and a wrong name is worse than none."""
 
     with pytest.raises(InvalidData, match="expected") as caught:
@@ -444,7 +444,7 @@ def test_a_block_is_its_lines(
 
 
 @pytest.mark.parametrize("moment", [float("nan"), float("inf"), -float("inf"), 2**63, -(2**63)])
-def test_a_time_that_cannot_be_told_is_not(moment: float) -> None:
+def test_a_time_that_cannot_be_expressed_is_left_out(moment: float) -> None:
     """The fact is left out, and the line is written."""
 
     entry = ListingEntry(name="a", size=1, modified=moment)

@@ -140,7 +140,7 @@ def test_members() -> None:
         b"A.B",
     ],
 )
-def test_what_is_no_member(line: bytes) -> None:
+def test_what_is_not_a_member(line: bytes) -> None:
     """A heading makes no member of anything."""
 
     reader = ListReader(now=LISTED)

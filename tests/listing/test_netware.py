@@ -61,7 +61,7 @@ def test_lines_of_netware(
     ],
 )
 @pytest.mark.parametrize("hints", [ListingHints(), ListingHints(format=ListFormat.NETWARE)])
-def test_what_is_no_line_of_netware(line: bytes, hints: ListingHints) -> None:
+def test_what_is_not_a_line_of_netware(line: bytes, hints: ListingHints) -> None:
     """What could have two meanings is an error."""
 
     with pytest.raises(InvalidData, match="expected"):

@@ -59,7 +59,7 @@ def test_a_heading_says_what_follows() -> None:
         reader.read(b"-rw-r--r--   1 root root 12 Nov 20 10:00 x")
 
 
-def test_the_heading_is_no_entry() -> None:
+def test_the_heading_is_not_an_entry() -> None:
     """It is known not to be one."""
 
     assert parse_list_line(HEADING, now=LISTED) is None
@@ -78,7 +78,7 @@ def test_the_heading_is_no_entry() -> None:
         b'STOCK         101             27-Aug-02 13:57:10 155,106 "nunu"',
     ],
 )
-def test_what_is_no_line_of_nonstop(line: bytes) -> None:
+def test_what_is_not_a_line_of_nonstop(line: bytes) -> None:
     """What is not whole is an error."""
 
     with pytest.raises(InvalidData, match="expected"):

@@ -121,7 +121,7 @@ def test_the_order_of_other_formats(order: DateOrder | None, line: bytes) -> Non
     ],
 )
 @pytest.mark.parametrize("hints", [ListingHints(), ListingHints(format=ListFormat.OS400)])
-def test_what_is_no_line_of_os400(line: bytes, hints: ListingHints) -> None:
+def test_what_is_not_a_line_of_os400(line: bytes, hints: ListingHints) -> None:
     """What could have two meanings is an error."""
 
     with pytest.raises(InvalidData, match="expected"):

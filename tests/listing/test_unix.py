@@ -129,7 +129,7 @@ def test_six_month_rule(seconds_from_now: float, date: bytes) -> None:
     assert line[-14:-2] == date
 
 
-def test_the_new_year_is_no_change() -> None:
+def test_the_new_year_changes_nothing() -> None:
     """Yesterday's file has its time on 1 January, unlike with Twisted's rules."""
 
     entry = ListingEntry(name="x", modified=epoch(2025, 12, 31, 23, 59))

@@ -118,7 +118,7 @@ def test_what_the_server_may_not_see_has_a_name_only(line: bytes, error: str) ->
         b"Grand total of 2 directories, 7 files, 25/42 blocks",
     ],
 )
-def test_headings_and_totals_are_no_entries(line: bytes) -> None:
+def test_headings_and_totals_are_not_entries(line: bytes) -> None:
     """They are known not to be entries."""
 
     assert parse_list_line(line, now=LISTED) is None
@@ -141,7 +141,7 @@ def test_headings_and_totals_are_no_entries(line: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("hints", [ListingHints(), ListingHints(format=ListFormat.VMS)])
-def test_what_is_no_line_of_vms(line: bytes, hints: ListingHints) -> None:
+def test_what_is_not_a_line_of_vms(line: bytes, hints: ListingHints) -> None:
     """What is not whole is an error."""
 
     with pytest.raises(InvalidData, match="expected"):

@@ -118,7 +118,7 @@ def check_one(recorder: Recorder, result: TransferResult, direction: Direction) 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("way", SENDING)
-async def test_a_download_is_told(way: str, data: bytes, tmp_path: Path) -> None:
+async def test_a_download_is_reported(way: str, data: bytes, tmp_path: Path) -> None:
     """Each way to send tells the start, and the end with the result that it returns."""
 
     recorder = Recorder()
@@ -131,7 +131,7 @@ async def test_a_download_is_told(way: str, data: bytes, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("way", RECEIVING)
-async def test_an_upload_is_told(way: str, data: bytes, tmp_path: Path) -> None:
+async def test_an_upload_is_reported(way: str, data: bytes, tmp_path: Path) -> None:
     """So does each way to receive."""
 
     recorder = Recorder()
@@ -144,7 +144,7 @@ async def test_an_upload_is_told(way: str, data: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opens_itself", [False, True])
 @pytest.mark.parametrize("way", SENDING)
-async def test_a_download_that_is_cut_is_told(
+async def test_a_download_that_is_cut_is_reported(
     way: str, opens_itself: bool, tmp_path: Path
 ) -> None:
     """The end comes with the error that is raised, whoever opens the connection."""
@@ -164,7 +164,7 @@ async def test_a_download_that_is_cut_is_told(
 
 
 @pytest.mark.parametrize("way", RECEIVING)
-async def test_an_upload_that_is_cut_is_told(way: str, tmp_path: Path) -> None:
+async def test_an_upload_that_is_cut_is_reported(way: str, tmp_path: Path) -> None:
     """The end comes with the error that is raised."""
 
     recorder = Recorder()
@@ -181,7 +181,7 @@ async def test_an_upload_that_is_cut_is_told(way: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("turns", range(12))
 @pytest.mark.parametrize("way", SENDING)
-async def test_a_download_that_is_cancelled_is_told(
+async def test_a_download_that_is_cancelled_is_reported(
     way: str, turns: int, tmp_path: Path
 ) -> None:
     """A cancellation at any turn of the loop is an end, too."""
@@ -204,7 +204,7 @@ async def test_a_download_that_is_cancelled_is_told(
 
 
 @pytest.mark.parametrize("way", RECEIVING)
-async def test_an_upload_that_is_cancelled_is_told_with_its_bytes(
+async def test_an_upload_that_is_cancelled_is_reported_with_its_bytes(
     way: str, tmp_path: Path
 ) -> None:
     """The result counts what had come by then."""
@@ -221,7 +221,7 @@ async def test_an_upload_that_is_cancelled_is_told_with_its_bytes(
     assert recorder.results[0].bytes == recorder.results[0].file_bytes == len(SMALL)
 
 
-async def test_a_stream_that_is_left_is_told() -> None:
+async def test_a_stream_that_is_left_is_reported() -> None:
     """Who leaves the loop early aborts the transfer."""
 
     recorder = Recorder()
@@ -237,7 +237,7 @@ async def test_a_stream_that_is_left_is_told() -> None:
     assert stream.result.end is End.ABORTED
 
 
-async def test_a_relay_is_told_to_the_observer_of_either_side() -> None:
+async def test_a_relay_is_reported_to_the_observer_of_either_side() -> None:
     """A relay is one transfer, for one observer."""
 
     for has_source, has_destination in [(True, False), (False, True), (True, True)]:
@@ -256,7 +256,7 @@ async def test_a_relay_is_told_to_the_observer_of_either_side() -> None:
             assert source.events == []
 
 
-async def test_each_file_over_one_connection_is_told(tmp_path: Path) -> None:
+async def test_each_file_over_one_connection_is_reported(tmp_path: Path) -> None:
     """Every file is a transfer with a number of its own."""
 
     recorder, file = Recorder(), tmp_path / "file"
@@ -274,7 +274,7 @@ async def test_each_file_over_one_connection_is_told(tmp_path: Path) -> None:
     assert recorder.transfers[0].number < recorder.transfers[1].number
 
 
-async def test_progress_is_told_at_most_so_often(tmp_path: Path) -> None:
+async def test_progress_is_reported_at_most_ten_times_a_second(tmp_path: Path) -> None:
     """Progress comes at most ten times a second."""
 
     recorder, file = Recorder(), tmp_path / "file"
@@ -286,7 +286,7 @@ async def test_progress_is_told_at_most_so_often(tmp_path: Path) -> None:
     assert 1 <= told <= 2 + 10 * (result.seconds + 1)
 
 
-async def test_a_transfer_that_is_refused_at_its_call_is_told(tmp_path: Path) -> None:
+async def test_a_transfer_that_is_refused_at_its_call_is_reported(tmp_path: Path) -> None:
     """Arguments that a client may have chosen end a transfer."""
 
     recorder = Recorder()
@@ -298,7 +298,7 @@ async def test_a_transfer_that_is_refused_at_its_call_is_told(tmp_path: Path) ->
     assert recorder.results == [caught.value.result]
 
 
-async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     """The transfer knows the path that it was given."""
 
     recorder = Recorder()
@@ -310,7 +310,7 @@ async def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert recorder.transfers[0].path == str(tmp_path / "nothing")
 
 
-async def test_a_passive_endpoint_is_told_from_listening_to_its_connection(
+async def test_a_passive_endpoint_is_reported_from_listening_to_its_connection(
     tmp_path: Path,
 ) -> None:
     """An endpoint is released as soon as its connection has come."""
@@ -356,7 +356,7 @@ async def test_an_endpoint_that_is_forgotten_is_released() -> None:
 
 
 @pytest.mark.parametrize("kind", ["single", "session", "pool"])
-async def test_strangers_are_told(kind: str) -> None:
+async def test_strangers_are_reported(kind: str) -> None:
     """Every kind of listener tells who was refused, where, and why."""
 
     recorder = Recorder()
@@ -388,7 +388,7 @@ async def test_strangers_are_told(kind: str) -> None:
     assert reason
 
 
-async def test_what_cannot_be_made_is_told() -> None:
+async def test_what_cannot_be_made_is_reported() -> None:
     """A refusal comes with the error that is raised."""
 
     recorder = Recorder()

@@ -213,7 +213,7 @@ async def test_a_task_group_that_is_over_does_not_use_up_the_limit(
 
 @pytest.mark.parametrize("data", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
 @pytest.mark.parametrize("opens_itself", [False, True])
-async def test_an_upload_that_has_its_name_is_told_as_clean(
+async def test_an_upload_that_has_its_name_is_reported_as_clean(
     data: bytes, opens_itself: bool, tmp_path: Path
 ) -> None:
     """Wherever it was cancelled: what observers are told is what is in the directory."""
@@ -236,7 +236,7 @@ async def test_an_upload_that_has_its_name_is_told_as_clean(
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_a_stream_whose_closing_is_cancelled_is_told(turns: int) -> None:
+async def test_a_stream_whose_closing_is_cancelled_is_reported(turns: int) -> None:
     """A second cancellation does not conceal the end."""
 
     recorder = Recorder()
@@ -254,7 +254,7 @@ async def test_a_stream_whose_closing_is_cancelled_is_told(turns: int) -> None:
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_a_stream_that_is_cancelled_twice_is_told(turns: int) -> None:
+async def test_a_stream_that_is_cancelled_twice_is_reported(turns: int) -> None:
     """Nor does it where the loop waits for data."""
 
     recorder = Recorder()
@@ -274,7 +274,7 @@ async def test_a_stream_that_is_cancelled_twice_is_told(turns: int) -> None:
     assert recorder.results[0].end is End.CANCELLED
 
 
-async def test_a_relay_that_is_refused_is_told_to_its_observer() -> None:
+async def test_a_relay_that_is_refused_is_reported_to_its_observer() -> None:
     """To that of the source, if the destination has none."""
 
     recorder = Recorder()

@@ -36,7 +36,7 @@ async def test_it_is_awaited_once_the_file_is_there(data: bytes, tmp_path: Path)
     assert seen == [(str(tmp_path / "file"), True, result)]
 
 
-async def test_what_is_not_published_is_no_event(tmp_path: Path) -> None:
+async def test_what_is_not_published_is_not_an_event(tmp_path: Path) -> None:
     """An upload that was cut has no name."""
 
     async def act(*_: object) -> None:
@@ -49,7 +49,7 @@ async def test_what_is_not_published_is_no_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])
-async def test_who_fails_or_hangs_changes_nothing(
+async def test_a_callback_that_fails_or_hangs_changes_nothing(
     how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged, others are told, and the file stays."""

@@ -201,7 +201,7 @@ async def test_a_good_transfer_is_logged_with_the_observer_only(
 # In a thread
 
 
-def test_a_queued_observer_is_told_in_order_in_a_thread_of_its_own() -> None:
+def test_a_queued_observer_is_called_in_order_in_a_thread_of_its_own() -> None:
     """The end of the block waits until everything was told."""
 
     class Threaded(Recorder):
@@ -278,7 +278,7 @@ def test_an_observer_that_hangs_does_not_hold_up_the_end(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_an_observer_that_ends_its_thread_was_not_told_is_counted(
+def test_events_that_an_observer_misses_by_ending_its_thread_are_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nothing is lost without a word."""
@@ -383,7 +383,7 @@ def test_the_file_is_opened_again_once_it_was_rotated(tmp_path: Path) -> None:
     assert "/3" in log.read_text()
 
 
-def test_a_file_that_cannot_be_opened_is_told_at_the_door(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_is_reported_at_the_door(tmp_path: Path) -> None:
     """The host learns at the start that there will be no log."""
 
     with pytest.raises(FileNotFoundError), XferlogObserver(tmp_path / "no" / "xferlog"):

@@ -165,7 +165,9 @@ async def test_a_spooled_upload_is_shown_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
-async def test_who_fails_to_decide_keeps_the_upload_hidden(data: bytes, tmp_path: Path) -> None:
+async def test_an_observer_that_fails_to_decide_keeps_the_upload_hidden(
+    data: bytes, tmp_path: Path
+) -> None:
     """A scanner that is broken lets nothing pass; the client may try again."""
 
     async def fail() -> None:
@@ -179,7 +181,7 @@ async def test_who_fails_to_decide_keeps_the_upload_hidden(data: bytes, tmp_path
 
 
 @pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
-async def test_who_does_not_decide_in_time_keeps_the_upload_hidden(
+async def test_an_observer_that_decides_too_late_keeps_the_upload_hidden(
     data: bytes, tmp_path: Path
 ) -> None:
     """So does one that hangs."""

@@ -305,7 +305,7 @@ def test_address_with_a_scope(scope: str) -> None:
         assert sock.getsockname()[0] == "::1"
 
 
-def test_scope_that_is_none() -> None:
+def test_scope_that_is_not_valid() -> None:
     """The system reports an interface that does not exist."""
 
     with pytest.raises(OSError, match="interface"):
@@ -366,7 +366,7 @@ async def test_a_loop_without_add_reader(kind: str, monkeypatch: pytest.MonkeyPa
         await abandon(peer, dtp)
 
 
-async def test_the_policy_judges_who_is_behind_the_proxy() -> None:
+async def test_the_policy_judges_the_client_behind_the_proxy() -> None:
     """The policy judges the client: allowing the network of the proxy does not let it in."""
 
     endpoint = await listen_passive(
@@ -392,7 +392,7 @@ async def test_the_policy_judges_who_is_behind_the_proxy() -> None:
         ([PROXY], {"size_limit": 2049}, ValueError),
     ],
 )
-def test_what_are_no_trusted_proxies(
+def test_what_are_not_trusted_proxies(
     networks: Any, options: dict[str, Any], error: type[Exception]
 ) -> None:
     """Wrong arguments are refused when the proxies are configured."""
@@ -401,7 +401,7 @@ def test_what_are_no_trusted_proxies(
         TrustedProxies(networks, **options)
 
 
-def test_whom_trusted_proxies_trust() -> None:
+def test_which_proxies_are_trusted() -> None:
     """They trust networks and addresses, and IPv4 addresses mapped into IPv6, too."""
 
     proxies = TrustedProxies(["10.0.0.0/8", "2001:db8::1"])

@@ -145,7 +145,7 @@ async def test_nobody_answers() -> None:
     unanswered.close()
 
 
-async def test_an_abort_wakes_who_waits() -> None:
+async def test_an_abort_wakes_the_waiter() -> None:
     """If ABOR comes while the server connects, `open` raises the reason at once."""
 
     unanswered = Unanswered()

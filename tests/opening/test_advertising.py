@@ -51,7 +51,7 @@ def test_a_table_has_a_default() -> None:
 
 
 @pytest.mark.parametrize("entries", [{"10.0.0.1/8": "10.0.0.1"}, {"x": "y"}, {"10.0.0.0/8": ""}])
-def test_what_is_no_table(entries: dict[str, str]) -> None:
+def test_what_is_not_a_table(entries: dict[str, str]) -> None:
     """A wrong table is refused when the server starts, not when a client comes."""
 
     with pytest.raises(ValueError, match=r"host bits|IPv4|address or a name"):
@@ -83,7 +83,7 @@ def test_a_mapping_that_gives_no_port(mapping: PortMapping) -> None:
         advertise(BOUND, "10.1.1.1", exposed_port=mapping)
 
 
-def test_a_name_is_no_address() -> None:
+def test_a_name_is_not_an_address() -> None:
     """A name must be resolved before."""
 
     with pytest.raises(BadAddress):

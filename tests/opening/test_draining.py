@@ -145,7 +145,7 @@ async def test_a_commit_that_has_begun_decides(tmp_path: Path) -> None:
     await drain
 
 
-async def test_a_connection_that_was_given_away_is_waited_for() -> None:
+async def test_a_drain_waits_for_a_connection_that_was_given_away() -> None:
     """It is the host's own, and may end, or is cut."""
     sock, peer = await tcp_pair()
     endpoint = AcceptedEndpoint(sock)
@@ -195,7 +195,7 @@ async def test_a_drain_that_is_cancelled_cuts_nothing() -> None:
 
 
 @pytest.mark.parametrize("within", [-1, float("nan"), float("inf")])
-async def test_a_time_that_is_none(within: float) -> None:
+async def test_a_time_that_is_not_valid(within: float) -> None:
     """A drain needs a deadline."""
     async with await listen_passive(HOST, control_peer=HOST) as endpoint:
         with pytest.raises(ValueError, match="within"):

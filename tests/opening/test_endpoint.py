@@ -102,7 +102,7 @@ async def test_a_socket_that_is_not_connected_is_refused() -> None:
     assert caught.value.reply_code == 425
 
 
-async def test_a_number_that_is_no_descriptor_is_refused() -> None:
+async def test_a_number_that_is_not_a_descriptor_is_refused() -> None:
     """It is refused like a socket that is not connected."""
 
     with pytest.raises(DataConnectionError, match="connected socket"):
@@ -200,7 +200,7 @@ async def test_a_peer_that_has_come_in_vain_sees_a_reset(kind: str, how: str) ->
             await asyncio.get_running_loop().sock_recv(peer, 1)
 
 
-async def test_who_comes_after_a_reservation_sees_a_reset() -> None:
+async def test_a_peer_that_comes_after_a_reservation_sees_a_reset() -> None:
     """A late peer may be the client of the reservation, and must not see an empty file."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
@@ -673,7 +673,7 @@ async def test_what_negotiates_is_given_up(when: str, how: str) -> None:
                 await peer.handshake() if when == "connected" else await peer.receive()
 
 
-async def test_an_early_handshake_that_fails_is_told_when_it_is_called_for() -> None:
+async def test_an_early_handshake_that_fails_is_reported_when_it_is_called_for() -> None:
     """`open` raises the error, with reply 522, and nothing raises it before."""
 
     async with negotiating() as (endpoint, context), protected_peer(endpoint, context) as peer:

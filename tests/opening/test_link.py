@@ -42,7 +42,7 @@ async def full() -> AsyncIterator[tuple[AcceptedEndpoint, Link, socket.socket]]:
 
 
 @pytest.mark.parametrize("can_watch", [True, False])
-async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_waits_for_room(can_watch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait ends when there is room or after its limit; the socket is then no longer watched."""
 
     if not can_watch:
@@ -66,7 +66,7 @@ async def test_room_is_waited_for(can_watch: bool, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("way", ["abort", "close", "cancel"])
-async def test_who_waits_for_room_can_be_told_to_stop(way: str) -> None:
+async def test_a_wait_for_room_can_be_aborted(way: str) -> None:
     """The wait ends at once, because the socket's number may soon belong to another socket."""
 
     loop = asyncio.get_running_loop()

@@ -348,7 +348,7 @@ async def test_without_a_deadline_it_waits_on() -> None:
     await turns()
 
 
-async def test_an_abort_wakes_who_waits() -> None:
+async def test_an_abort_wakes_the_waiter() -> None:
     """If ABOR comes while the server waits for the client, `open` raises the reason at once."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)
@@ -693,7 +693,7 @@ async def test_one_connection_at_a_time() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"control_peer": HOST, "lifetime": 0}, {"control_peer": HOST, "lifetime": -1}]
 )
-async def test_what_is_no_listener(options: dict[str, Any]) -> None:
+async def test_what_is_not_a_listener(options: dict[str, Any]) -> None:
     """The policy needs a control peer to compare with, and the lifetime must be positive."""
 
     with pytest.raises(ValueError, match=r"control_peer|positive"):
@@ -841,7 +841,7 @@ async def test_an_endpoint_that_is_over_may_be_forgotten(how: str) -> None:
     gc.collect()
 
 
-async def test_who_waits_keeps_the_endpoint() -> None:
+async def test_a_waiter_keeps_the_endpoint() -> None:
     """The task in `open` alone keeps its endpoint alive."""
 
     endpoint = await listen_passive(HOST, control_peer=HOST)

@@ -369,7 +369,7 @@ async def test_a_port_rests_after_a_reservation_without_a_connection() -> None:
         pool.reserve(control_peer=ME).abort()
 
 
-async def test_who_asks_again_locks_nobody_out() -> None:
+async def test_a_client_that_asks_again_locks_nobody_out() -> None:
     """A session that asks again gets its own port again; others of its address have the rest."""
 
     one, another = object(), object()
@@ -443,7 +443,7 @@ async def test_a_reservation_that_is_being_opened_does_not_expire() -> None:
         await abandon(await opening, peer)
 
 
-async def test_an_abort_wakes_who_waits() -> None:
+async def test_an_abort_wakes_the_waiter() -> None:
     """If ABOR comes while the server waits for the client, `open` raises the reason at once."""
 
     async with ListenerPool(HOST, free_ports(1)) as pool:
@@ -595,7 +595,7 @@ async def test_an_address_that_is_not_ours() -> None:
         {"rest": float("nan")},
     ],
 )
-def test_what_is_no_pool(wrong: dict[str, Any]) -> None:
+def test_what_is_not_a_pool(wrong: dict[str, Any]) -> None:
     """Wrong arguments are refused before anything is bound."""
 
     arguments: dict[str, Any] = {"hosts": HOST, "ports": PortRange(50000, 50001)}

@@ -44,7 +44,7 @@ def test_slices_are_disjoint_and_complete(first: int, size: int, data: st.DataOb
 @pytest.mark.parametrize(
     ("first", "last"), [(0, 10), (1, 65536), (-1, 5), (10, 9), (70000, 70001)]
 )
-def test_what_is_no_range_of_ports(first: int, last: int) -> None:
+def test_what_is_not_a_range_of_ports(first: int, last: int) -> None:
     """Ports are 1 to 65535, in order. The error has reply 501, and is a `ValueError`."""
 
     with pytest.raises(BadAddress) as caught:
@@ -54,7 +54,7 @@ def test_what_is_no_range_of_ports(first: int, last: int) -> None:
 
 
 @pytest.mark.parametrize(("worker", "workers"), [(0, 0), (-1, 2), (2, 2), (0, 11)])
-def test_what_is_no_slice(worker: int, workers: int) -> None:
+def test_what_is_not_a_slice(worker: int, workers: int) -> None:
     """A worker's number is less than the count of workers, and each gets at least one port."""
 
     with pytest.raises(BadAddress):
@@ -84,7 +84,7 @@ def test_the_next_port_does_not_follow_from_the_last() -> None:
     assert chi_square < 72
 
 
-def test_the_last_ports_are_no_sequence_either() -> None:
+def test_the_last_ports_are_not_a_sequence_either() -> None:
     """The last ports of a range are not tried in order."""
 
     ports = PortRange(1000, 1100)

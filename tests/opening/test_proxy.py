@@ -96,7 +96,7 @@ def test_what_is_allowed_and_ignored(data: bytes, source: HostPort | None) -> No
         SIGNATURE[:-1] + b"x",
     ],
 )
-def test_what_is_no_header_is_refused(data: bytes) -> None:
+def test_what_is_not_a_header_is_refused(data: bytes) -> None:
     """Any other command, family, transport, size, or number is `InvalidData`."""
     with pytest.raises(InvalidData):
         parse_proxy_header(data)

@@ -230,7 +230,7 @@ async def test_a_client_that_never_stops_is_cut_off(monkeypatch: pytest.MonkeyPa
                 await flooding
 
 
-async def test_a_client_that_resets_after_the_last_reply_is_no_error() -> None:
+async def test_a_client_that_resets_after_the_last_reply_is_not_an_error() -> None:
     """The connection is lost before anybody has noticed."""
 
     async with _connected(max_waiting=5) as (watched, client):

@@ -68,7 +68,7 @@ async def test_reading_goes_chunk_by_chunk(
         assert [data async for data in file.chunks()] == [b"con", b"ten", b"t"]
 
 
-async def test_what_is_no_file_is_not_opened(store: DiskStore, served_directory: Path) -> None:
+async def test_what_is_not_a_file_is_not_opened(store: DiskStore, served_directory: Path) -> None:
     """That is a directory, a FIFO without a writer, a path through a file, or a name with NUL."""
 
     os.mkfifo(served_directory / "fifo")

@@ -170,7 +170,7 @@ def test_port_that_is_taken(served_directory: Path, capsys: pytest.CaptureFixtur
         assert said.out == ""
 
 
-def test_a_socket_of_the_one_who_starts_it(served_directory: Path) -> None:
+def test_a_socket_of_the_parent_process(served_directory: Path) -> None:
     """As systemd gives it: the server listens there, and the next one as well."""
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -576,7 +576,7 @@ async def test_a_large_directory_is_listed_in_bounded_memory(
     assert peak - before < 8 * 1024 * 1024
 
 
-async def test_a_listing_that_fails_midway_is_no_whole_one(
+async def test_a_listing_that_fails_midway_is_not_taken_for_whole(
     bucket: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reset and 451; over the control connection, a reply that ends as it began."""

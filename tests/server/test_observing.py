@@ -242,7 +242,7 @@ def test_a_server_whose_uploads_are_seen_cannot_veto_them() -> None:
         Settings(observer=Refusing(), uploads=Uploads.IN_PLACE)
 
 
-def test_nobody_watches_unless_told() -> None:
+def test_nobody_watches_unless_asked() -> None:
     """Without options there is no observer."""
 
     options = argparse.Namespace(xferlog=None, metrics=None, trace=False, live=False)

@@ -199,7 +199,7 @@ async def test_health_check(version: int, served_directory: Path) -> None:
             assert await data.was_reset() or data.reader.at_eof()
 
 
-async def test_limits_are_for_who_is_behind_the_proxy(served_directory: Path) -> None:
+async def test_limits_apply_to_clients_behind_the_proxy(served_directory: Path) -> None:
     """The proxy, from which all connections come, is not limited."""
 
     async with (
@@ -221,7 +221,7 @@ async def test_limits_are_for_who_is_behind_the_proxy(served_directory: Path) ->
             pass
 
 
-async def test_active_connections_go_to_who_is_behind_the_proxy(served_directory: Path) -> None:
+async def test_active_connections_go_to_the_client_behind_the_proxy(served_directory: Path) -> None:
     """PORT is for the client's address; that of the proxy, or of this machine, is refused."""
 
     async with (

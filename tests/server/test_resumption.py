@@ -271,7 +271,7 @@ async def test_appe_after_size(served_directory: Path) -> None:
     forget_parts(served_directory)
 
 
-async def test_a_part_that_is_gone_since_its_size_was_told(served_directory: Path) -> None:
+async def test_a_part_that_is_gone_since_its_size_was_replied(served_directory: Path) -> None:
     """The upload is refused: the client would send only the end of a file."""
 
     path = served_directory / "file"

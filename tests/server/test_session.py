@@ -188,7 +188,7 @@ async def test_log_has_one_line_per_record_and_no_passwords(
     assert any("logged in as ann" in record.getMessage() for record in records)
 
 
-async def test_urgent_data_are_no_harm_between_commands(served_directory: Path) -> None:
+async def test_urgent_data_between_commands_do_no_harm(served_directory: Path) -> None:
     """A Telnet Synch with nothing to abort is just dropped."""
 
     async with serving(served_directory) as server, server.logged_in() as client:

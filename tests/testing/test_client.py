@@ -96,7 +96,7 @@ async def test_a_reply_is_read(said: bytes, code: int, lines: list[str]) -> None
         (b"200-Fine.\r\n", "closed the control connection"),
     ],
 )
-async def test_what_is_no_reply_is_a_failure(said: bytes, why: str) -> None:
+async def test_what_is_not_a_reply_is_a_failure(said: bytes, why: str) -> None:
     """The failure says what came instead."""
 
     async with connected(saying_all(said, stays=False)) as client:
@@ -213,7 +213,7 @@ async def end_well(link: Link) -> None:
 @pytest.mark.parametrize(
     ("end", "error"), [(end_by_reset, OSError), (end_by_fin, Truncated), (end_well, None)]
 )
-async def test_the_end_of_tls_is_told(
+async def test_the_end_of_tls_is_reported(
     end: Callable[[Link], Awaitable[None]], error: type[Exception] | None
 ) -> None:
     """A reset, a truncation and a clean end are three things."""
@@ -242,7 +242,7 @@ async def test_the_end_of_tls_is_told(
 
 
 @pytest.mark.parametrize("is_clean", [True, False])
-async def test_a_client_ends_tls_as_it_is_told(is_clean: bool) -> None:
+async def test_a_client_ends_tls_as_asked(is_clean: bool) -> None:
     """`end` sends close_notify, and `fin` does not."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -352,7 +352,7 @@ async def test_a_port_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.parametrize("how", testing.Cut)
-async def test_a_peer_cuts_as_it_is_told(how: testing.Cut) -> None:
+async def test_a_peer_cuts_as_asked(how: testing.Cut) -> None:
     """With a reset, or with an end of file; in the middle of what it gets, or of what it sends."""
 
     seen: list[bytes | int | None] = []

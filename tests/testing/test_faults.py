@@ -39,7 +39,7 @@ async def test_each_cut_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("nbytes", [0, 3, 10])
-async def test_a_peer_cuts_after_exactly_so_many_bytes(nbytes: int) -> None:
+async def test_a_peer_cuts_after_exactly_that_many_bytes(nbytes: int) -> None:
     """The cut comes within the data, or at the end of file if that is first."""
 
     ours, peer = await tcp_pair("::1", send_buffer=8192, receive_buffer=8192)

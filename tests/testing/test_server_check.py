@@ -113,7 +113,7 @@ async def test_each_ending_has_its_result(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 9])
-async def test_results_are_told_in_the_order_of_the_checks(
+async def test_results_are_reported_in_the_order_of_the_checks(
     at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check that ends early waits for those before it; no more run at once than allowed."""

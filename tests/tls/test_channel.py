@@ -79,7 +79,7 @@ def test_data_are_read_into_memory_of_any_size(version: ssl.TLSVersion, size: in
     assert read_all(client, size) == (b"", True)
 
 
-def test_the_end_is_told_with_the_data_before_it() -> None:
+def test_the_end_is_reported_with_the_data_before_it() -> None:
     """One read returns the last data and the end, if there is room for all of the data."""
 
     server, client = channels()
@@ -100,7 +100,7 @@ def test_memory_without_room_takes_nothing() -> None:
 
 
 @VERSIONS
-def test_garbage_is_told_after_the_good_data_before_it(version: ssl.TLSVersion) -> None:
+def test_garbage_is_reported_after_the_good_data_before_it(version: ssl.TLSVersion) -> None:
     """After the good data, each further read raises the true reason."""
 
     server, client = channels(version)
@@ -303,7 +303,7 @@ def test_what_cannot_be_encrypted_never_arrives(monkeypatch: pytest.MonkeyPatch)
     assert server.undelivered(1 << 20)
 
 
-def test_an_end_that_cannot_be_announced_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_that_cannot_be_announced_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that gets an end of file without it takes what it has for cut."""
 
     server, _ = channels(TLS_1_3)

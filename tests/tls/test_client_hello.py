@@ -121,7 +121,7 @@ def record(message: bytes) -> bytes:
         record(b"\x01\x00\x00\x27" + bytes(34) + b"\x00\x00\x00\x00\x05"),
     ],
 )
-def test_what_is_no_hello_is_refused(data: bytes) -> None:
+def test_what_is_not_a_hello_is_refused(data: bytes) -> None:
     """Plain text, other records, other messages, and parts that do not fit are `InvalidData`."""
     with pytest.raises(InvalidData):
         parse_client_hello(data)

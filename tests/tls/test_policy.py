@@ -271,7 +271,7 @@ def test_a_name_need_not_be_given_where_none_is_checked() -> None:
     assert DataTLS(context=without_name_check(), server_side=False).server_hostname is None
 
 
-def test_a_clients_context_is_no_servers() -> None:
+def test_a_clients_context_is_not_a_servers() -> None:
     """A context for the wrong side is refused at the call, not at the first connection."""
 
     with pytest.raises(ValueError, match="server"):

@@ -851,7 +851,7 @@ async def test_a_protocol_that_aborts_when_it_is_connected() -> None:
             assert await protocol.lost is None
 
 
-async def test_an_end_that_is_lost_in_the_transport_below_is_no_delivery(
+async def test_an_end_that_is_lost_in_the_transport_below_is_not_delivered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The peer has acknowledged all before it; without it, it takes the file for cut."""

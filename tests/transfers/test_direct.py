@@ -760,7 +760,7 @@ async def test_a_file_by_its_name_that_cannot_be_sent(
 
 @pytest.mark.parametrize("way", ["abort", "deadline", "cancel"])
 @pytest.mark.parametrize("receiving", [False, True])
-async def test_a_store_that_hangs_is_not_waited_for(
+async def test_the_direct_way_does_not_wait_for_a_store_that_hangs(
     receiving: bool, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The transfer ends as if the file were open; a file that opens later is closed."""
@@ -1473,7 +1473,7 @@ async def test_a_larger_download_can_be_cancelled_anywhere(large_file: int) -> N
 @pytest.mark.usefixtures("no_hurry")
 @ONLY_LINUX
 @pytest.mark.usefixtures("no_hurry")
-async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
+async def test_nobody_waits_for_a_peer_that_closes_after_the_reply(
     large_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The transfer checks repeatedly until the peer's kernel has everything."""
@@ -1495,7 +1495,7 @@ async def test_a_peer_that_closes_after_the_reply_is_not_waited_for(
 
 
 @pytest.mark.usefixtures("no_hurry")
-async def test_an_answer_is_not_waited_for(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_an_answer(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transfer is over once the peer has everything, whether it ever ends TLS or not."""
 
     monkeypatch.setattr(_delivery, "ANSWER_PATIENCE", 3600.0)

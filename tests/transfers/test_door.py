@@ -208,7 +208,7 @@ async def test_what_nobody_can_do_waits_for_no_peer(call: Call, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("wrong", [None, "127.0.0.1:20", 9999])
-async def test_what_is_no_connection_is_refused(wrong: object, tmp_path: Path) -> None:
+async def test_what_is_not_a_connection_is_refused(wrong: object, tmp_path: Path) -> None:
     """Every function checks its connection before anything else."""
 
     anything: Any = wrong

@@ -392,7 +392,7 @@ async def test_markers_of_an_appended_file_are_places_in_it(tmp_path: Path) -> N
     assert markers == [RestartMarker("3", 9), RestartMarker("6", 12)]
 
 
-async def test_a_marker_that_cannot_be_told_ends_the_upload() -> None:
+async def test_a_marker_that_cannot_be_reported_ends_the_upload() -> None:
     """The transfer fails with the exception of the handler."""
 
     async def fail(_: RestartMarker) -> None:
@@ -406,7 +406,7 @@ async def test_a_marker_that_cannot_be_told_ends_the_upload() -> None:
         assert target.log == [10, "discard"]
 
 
-async def test_suspect_data_are_stored_and_told_of() -> None:
+async def test_suspect_data_are_stored_and_reported() -> None:
     """Data that their sender marked as suspect are reported to the host, and are not an error."""
 
     told: list[SuspectData] = []

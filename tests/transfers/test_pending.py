@@ -48,7 +48,7 @@ async def test_it_is_opened_once_by_whoever_is_first() -> None:
         assert (pending.file, store.calls, store.cancelled) == ("file", 1, 0)
 
 
-async def test_what_takes_long_is_waited_for_by_who_can_wait() -> None:
+async def test_only_the_plain_way_waits_for_what_takes_long() -> None:
     """A caller that cannot wait gets nothing, and the opening goes on meanwhile."""
 
     store = Store()
@@ -60,7 +60,7 @@ async def test_what_takes_long_is_waited_for_by_who_can_wait() -> None:
 
 
 @pytest.mark.parametrize("is_got", [True, False])
-async def test_what_fails_is_told_to_who_can_tell(is_got: bool) -> None:
+async def test_a_failure_goes_to_the_way_that_can_report_it(is_got: bool) -> None:
     """A failure that no caller asks for any more is not reported as an error of its own."""
 
     error = OSError("no")
@@ -77,7 +77,7 @@ async def test_what_fails_is_told_to_who_can_tell(is_got: bool) -> None:
 
 
 @pytest.mark.parametrize("waits", ["soon", "get", "soon and get", "not"])
-async def test_nothing_is_opened_for_who_has_gone(waits: str) -> None:
+async def test_nothing_is_opened_for_a_caller_that_has_gone(waits: str) -> None:
     """The opening is cancelled and waited for, however often its owner is cancelled."""
 
     store = Store()

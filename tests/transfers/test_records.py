@@ -267,7 +267,7 @@ async def test_records_that_fail_cut_the_transfer(
 
 
 @pytest.mark.parametrize("records", [b"one", "one", 5, None])
-async def test_what_is_no_iterable_of_records_is_refused(records: object) -> None:
+async def test_what_is_not_an_iterable_of_records_is_refused(records: object) -> None:
     """Bytes would be an iterable of numbers."""
 
     async with connection() as (dtp, _):

@@ -342,7 +342,9 @@ async def test_a_file_is_done_once_the_peer_has_it(tls: bool) -> None:
         assert not reusable.is_open
 
 
-async def test_a_peer_that_takes_its_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transfer_waits_for_a_peer_that_takes_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The transfer waits as long as the bytes in flight become fewer; then it fails with 426."""
 
     async with connection() as (dtp, _):

@@ -74,7 +74,7 @@ def own_task() -> asyncio.Task[Any]:
 # Interruptions
 
 
-async def test_an_abort_interrupts_whatever_is_waited_for() -> None:
+async def test_an_abort_interrupts_any_wait() -> None:
     """The reason itself is raised, with its cause; the task is not left cancelled."""
 
     transfer = supervised()
@@ -709,7 +709,7 @@ async def test_pieces_are_a_tenth_of_a_second(rates: list[float | None], size: i
     assert supervised(throttle=bucket).pace.piece_size == size
 
 
-async def test_who_never_waits_lets_others_run() -> None:
+async def test_a_transfer_that_never_waits_lets_others_run() -> None:
     """It gives up a turn of the loop after a fixed number of bytes."""
 
     transfer = supervised()

@@ -388,7 +388,7 @@ async def test_one_huge_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
         assert most <= dtp.high_water + _pace.LARGEST_PIECE
 
 
-async def test_a_stream_of_what_is_no_generator() -> None:
+async def test_a_stream_of_what_is_not_a_generator() -> None:
     """It may have a generator as `__aiter__`, or an `aclose` that is not ftpdata's to call."""
 
     closed: list[str] = []

@@ -156,7 +156,7 @@ async def test_wrong_password_is_answered_late(served_directory: Path) -> None:
         await server.all_left()
 
 
-async def test_who_does_not_log_in_is_sent_away(served_directory: Path) -> None:
+async def test_a_client_that_does_not_log_in_is_sent_away(served_directory: Path) -> None:
     """Commands now and then do not help; a client that has logged in has the usual time."""
 
     async with serving(served_directory, login_timeout=2.0) as server, server.logged_in() as inside:

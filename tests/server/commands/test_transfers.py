@@ -391,7 +391,7 @@ async def test_listings_of_files(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("options", ["-a", "-l", "-al", "-la", "-L", "-1", "-aL", "-l -a", "-ltr"])
-async def test_list_options_are_no_paths(options: str, directory: Path) -> None:
+async def test_list_options_are_not_paths(options: str, directory: Path) -> None:
     """This holds even if there is such a file: the client can give its path."""
 
     async with serving(directory) as server, server.logged_in() as client:
