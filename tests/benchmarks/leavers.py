@@ -29,7 +29,7 @@ __all__ = ["main"]
 PORTS = 10
 AT_ONCE = 100
 ASKING_AT_ONCE = 4
-"""So few, that what is measured is the server's answer and not the way there."""
+"""So few that the server's answer is measured and not the way there."""
 
 PATIENCE = 60.0
 QUIET_LOOKS = 10

@@ -497,7 +497,7 @@ async def test_a_large_directory_is_not_all_there(many: Path) -> None:
 
 
 async def test_a_function_finds_the_directory(many: Path) -> None:
-    """In the worker thread; what it gives is closed, also where it is no directory."""
+    """It is called in the worker thread; what it gives is closed, even if it is not a directory."""
 
     before = descriptors()
     found_in: list[threading.Thread] = []

@@ -54,7 +54,7 @@ async def test_a_file_that_is_taken_away_while_it_is_looked_at(
 async def test_a_failure_to_look_is_not_a_refusal(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    """What is wrong with the system is not said to be wrong with the name."""
+    """A failure of the system is not taken for one of the name."""
 
     class Library:
         def faccessat(self, *_: object) -> int:

@@ -212,7 +212,7 @@ def test_what_goes_first(limits: PartLimits, expected: list[str]) -> None:
 def test_what_stays_keeps_to_the_limits(
     sizes: list[tuple[int, int]], count: int, size: int
 ) -> None:
-    """And nothing goes that is younger than what stays, unless it is too large by itself."""
+    """Nothing goes that is younger than what stays, unless it is too large by itself."""
 
     parts = {number: kept(*part) for number, part in enumerate(sizes)}
     goes = too_many(parts.items(), PartLimits(count=count, size=size))

@@ -344,7 +344,7 @@ async def test_a_file_that_is_removed_before_the_copy(fixed: Path) -> None:
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EBUSY, errno.EACCES])
 async def test_a_rename_that_is_refused(served_directory: Path, seams: Seams, code: int) -> None:
-    """A mount point, say: the upload is copied then, unless it is to be atomic."""
+    """Such a file is a mount point: the upload is copied, unless it must be atomic."""
 
     path = served_directory / "file"
     path.write_bytes(OTHER)

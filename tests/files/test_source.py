@@ -179,7 +179,7 @@ async def test_objects_without_a_file_behind_them(tmp_path: Path) -> None:
 
 
 async def test_a_subclass_is_read_through_its_own_read(tmp_path: Path) -> None:
-    """A FileIO that decrypts, say, is not passed by."""
+    """A FileIO that decrypts, for instance, is not bypassed."""
 
     class Upper(io.FileIO):
         def read(self, size: int | None = -1, /) -> bytes:

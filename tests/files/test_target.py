@@ -71,7 +71,7 @@ async def upload(path: Any, *pieces: bytes, **options: Any) -> None:
 
 
 async def test_an_atomic_upload_appears_at_once_and_whole(served_directory: Path) -> None:
-    """Until the commit the old file is there, unchanged; then the new one."""
+    """Until the commit the old file is there, unchanged; then the new one is."""
 
     path = served_directory / "file"
     path.write_bytes(OLD)
@@ -103,7 +103,7 @@ async def test_two_uploads_of_one_name_do_not_disturb_each_other(served_director
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("durable", [False, True])
 async def test_what_each_mode_makes(served_directory: Path, mode: WriteMode, durable: bool) -> None:
-    """Of a file that is new, and of one that is there."""
+    """This holds for a file that is new, and for one that is there."""
 
     new, old = served_directory / "new", served_directory / "old"
     old.write_bytes(OLD)

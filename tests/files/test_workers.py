@@ -31,7 +31,7 @@ async def test_a_call_runs_in_a_thread() -> None:
 
 @pytest.mark.parametrize("calls_back", [False, True])
 async def test_a_call_has_the_context_of_its_caller(calls_back: bool) -> None:
-    """Its variables; what it sets stays its own."""
+    """It sees the variables of its caller; what it sets stays its own."""
 
     variable = contextvars.ContextVar("variable", default="nobody's")
     variable.set("caller's")
@@ -46,7 +46,7 @@ async def test_a_call_has_the_context_of_its_caller(calls_back: bool) -> None:
 
 
 async def test_code_of_the_caller_may_call_back_into_the_event_loop() -> None:
-    """From a file object above all, whose other side may be anything asynchronous."""
+    """This is for file objects above all, whose other side may be anything asynchronous."""
 
     loop = asyncio.get_running_loop()
 

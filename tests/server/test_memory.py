@@ -50,7 +50,7 @@ async def test_targets_in_memory_are_found_at_once(
 def test_a_file_whose_status_fails_is_closed(
     served_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The usual way says what is wrong; no descriptor stays."""
+    """The usual way finds the reason; no descriptor stays open."""
 
     (served_directory / "file").write_bytes(b"content")
     fd = os.open(served_directory, os.O_RDONLY)

@@ -198,7 +198,7 @@ async def test_a_directory_of_another_program_is_not_removed(
 
 
 async def test_what_an_object_store_cannot_do(bucket: MemoryStore) -> None:
-    """It is said plainly, and what is there stays."""
+    """The reply says so plainly, and what is there stays."""
 
     async with serving(ObjectStore(bucket)) as server, server.logged_in() as client:
         for lines, code in (

@@ -76,7 +76,7 @@ async def test_an_address_has_its_places_and_no_more(fd: int, kind: str) -> None
 
 
 async def test_what_is_refused_has_taken_nothing(fd: int) -> None:
-    """An address that asks in vain takes no place from the others."""
+    """An address that is refused takes no place from the others."""
 
     places = HostPlaces(HostLocks(fd), 4, 2)
     for _ in range(2):
