@@ -17,8 +17,9 @@ import ssl
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 import pytest
@@ -46,13 +47,22 @@ CONTENT = os.urandom(300_001)
 
 
 @contextlib.contextmanager
-def running(module: str, *arguments: str, log: Path | None = None) -> Iterator[tuple[str, str]]:
+def running(
+    module: str,
+    *arguments: str,
+    log: Path | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[tuple[str, str]]:
     """Run an example that serves, with its warnings in the log; yield its host and port."""
 
     command = [sys.executable, "-W", "always", "-m", f"examples.{module}", *arguments]
     with Path(log or os.devnull).open("w") as errors:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, env=ENVIRONMENT, text=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**ENVIRONMENT, **environment},
+            text=True,
         )
     try:
         assert process.stdout is not None
@@ -65,12 +75,19 @@ def running(module: str, *arguments: str, log: Path | None = None) -> Iterator[t
         process.communicate(timeout=60)
 
 
-def run(module: str, *arguments: str) -> str:
+def run(
+    module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Run an example to its end; return what it printed."""
 
     command = [sys.executable, "-m", f"examples.{module}", *arguments]
     done = subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=250, check=False
+        command,
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -53,12 +53,16 @@ class StoreServer:
         url: Where it listens.
         store: The bucket.
         unfinished: Returns the names of objects of which there are parts that are in no object.
+        address: The bucket as a URL.
+        environment: What lets obstore find that URL.
     """
 
     name: str
     url: str
     store: ObjectStore
     unfinished: Callable[[], list[str]]
+    address: str
+    environment: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -131,7 +135,14 @@ def _running_s3(
         return _found(_ask("GET", f"{url}/{BUCKET}?uploads"), "Key")
 
     with _running(command, directory, make_bucket):
-        yield StoreServer(name, url, store, unfinished)
+        environment = {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
+        }
+        yield StoreServer(name, url, store, unfinished, f"s3://{BUCKET}", environment)
 
 
 @contextlib.contextmanager
@@ -169,7 +180,13 @@ def _azurite(directory: Path) -> Iterator[StoreServer]:
         _ask_azure("PUT", url, "", {"restype": "container"})
 
     with _running(command, directory, make_container):
-        yield StoreServer("azurite", url, store, unfinished)
+        environment = {
+            "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
+            "AZURE_STORAGE_ACCOUNT_KEY": KEY,
+            "AZURE_ENDPOINT": url,
+            "AZURE_ALLOW_HTTP": "true",
+        }
+        yield StoreServer("azurite", url, store, unfinished, f"az://{BUCKET}", environment)
 
 
 STORES: dict[str, Callable[[Path], contextlib.AbstractContextManager[StoreServer]]] = {

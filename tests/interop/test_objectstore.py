@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ftplib
+import io
+import os
 import random
 import time
+from pathlib import Path
 
 import obstore
 import pytest
@@ -23,6 +27,7 @@ from tests.harness.connections import peer_task, receive_all, send_all
 from tests.harness.waiting import until
 from tests.interop.stores import StoreServer
 from tests.observers.test_events import accepted
+from tests.test_examples import run, running
 
 pytestmark = [
     pytest.mark.interop,
@@ -165,4 +170,43 @@ async def test_nothing_is_left_of_uploads_that_end_at_any_instant(
         await upload(store_server, "file", data, part_size)
     else:
         assert with_parts == 0
+    assert store_server.unfinished() == []
+
+
+def test_the_examples(store_server: StoreServer, tmp_path: Path) -> None:
+    """A picture and a server's files become objects, with credentials of the environment."""
+
+    name, files = "dir/für alle", {"small": b"small", "dir/für alle": DATA, "empty": b""}
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+        # An object must be younger than its file, and stores tell whole seconds.
+        os.utime(tmp_path / path, (1_700_000_000, 1_700_000_000))
+    with (
+        running(
+            *("camera_gateway", f"{store_server.address}/cameras", "--port", "0"),
+            *("--user", "gate:p"),
+            environment=store_server.environment,
+        ) as (host, port),
+        ftplib.FTP(timeout=60, encoding="utf-8") as ftp,
+    ):
+        ftp.connect(host, int(port))
+        ftp.login("gate", "p")
+        ftp.storbinary(f"STOR /{name}", io.BytesIO(DATA))
+        assert ftp.size(f"/{name}") == len(DATA)
+    with running("server", str(tmp_path), "--port", "0", "--anonymous") as address:
+        for copied in (len(files), 0):
+            target = f"{store_server.address}/mirror"
+            printed = run(
+                *("mirror_to_store", *address, "/", target), environment=store_server.environment
+            )
+            assert printed.splitlines()[-1] == f"{copied} files copied"
+    found = {
+        meta["path"]: bytes(obstore.get(store_server.store, meta["path"]).bytes())
+        for prefix in ("cameras", "mirror")
+        for page in obstore.list(store_server.store, prefix)
+        for meta in page
+    }
+    expected = {f"mirror/{path}": content for path, content in files.items()}
+    assert found == {f"cameras/gate/{name}": DATA, **expected}
     assert store_server.unfinished() == []
