@@ -1,14 +1,17 @@
-"""Waits for tasks to end before their owner goes on, however often the owner is cancelled."""
+"""Waits for tasks to end before their owner goes on, however often the owner is cancelled.
+
+And calls for objects that are deleted.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
 
-__all__ = ["finish_despite_cancellation", "give_up", "whole"]
+__all__ = ["call_in_loop", "finish_despite_cancellation", "give_up", "whole"]
 
 T = TypeVar("T")
 
@@ -59,6 +62,23 @@ async def whole(work: Awaitable[T]) -> T:
         raise cancelled
 
     return task.result()
+
+
+def call_in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Call this in the event loop's thread, where nothing else is at work meanwhile.
+
+    Objects are deleted in any thread. The loop may be closed as well by then: it calls
+    nobody any more.
+    """
+
+    try:
+        is_here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        is_here = False
+    if is_here or loop.is_closed():
+        callback()
+    else:
+        loop.call_soon_threadsafe(callback)
 
 
 async def _end(

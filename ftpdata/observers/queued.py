@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import collections
+import copy
 import logging
 import threading
+import traceback
 from typing import Self
 
 import attrs
 
 from .._checks import check_call, check_range, check_seconds
 from ..addresses import HostPort
-from ..errors import FTPDataError
+from ..errors import FTPDataError, in_words
 from ..outcome import Direction, TransferResult
 from ._telling import Event, tell
 from .contract import Observer, Subject, Transfer
@@ -52,6 +54,32 @@ class _Snapshot:
         )
 
 
+class _Raised:
+    """An exception that waits: without its frames, which hold the buffers of a transfer."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._text = traceback.TracebackException.from_exception(error, lookup_lines=False)
+        self._like = _like(error)
+
+    def told(self) -> BaseException:
+        """Return one like it; its traceback is a note."""
+
+        self._like.add_note("".join(self._text.format()).rstrip())
+        return self._like
+
+
+def _like(error: BaseException) -> BaseException:
+    """Return an exception of the same class and with the same facts, which nobody has raised."""
+
+    try:
+        like = copy.copy(error)
+    except Exception:  # noqa: BLE001 - an exception of the host's may be made in any way
+        return RuntimeError(in_words(repr, error))
+    # The notes are in the text already.
+    vars(like).pop("__notes__", None)
+    return like
+
+
 class QueuedObserver(Observer):
     """Tells an observer in a thread of its own, so that it may write to a file or a network.
 
@@ -59,7 +87,8 @@ class QueuedObserver(Observer):
     waits is still delivered. Events wait in the order in which they happened, up to `limit` of
     them; those that find no room are counted in `dropped`, and the first of them is logged
     (logger ``ftpdata.observers``). What the observer reads of a transfer is as it was when
-    the event happened.
+    the event happened. An exception comes without its traceback, which is a note of it: its frames
+    would keep what a transfer had in memory.
 
     Args:
         observer: The observer; only this thread calls it from now on.
@@ -153,7 +182,9 @@ class QueuedObserver(Observer):
                     self._changed.wait()
                 if not self._events:
                     return
-                event, about = self._events.popleft()
+                event, waiting = self._events.popleft()
+            about = [each.told() if isinstance(each, _Raised) else each for each in waiting]
+            del waiting
             tell(self.observer, event, *about)
 
     # The events
@@ -176,7 +207,7 @@ class QueuedObserver(Observer):
     def refused(self, error: FTPDataError) -> None:
         """Pass it on."""
 
-        self._put("refused", error)
+        self._put("refused", _Raised(error))
 
     def started(self, transfer: Transfer) -> None:
         """Pass it on."""
@@ -193,4 +224,5 @@ class QueuedObserver(Observer):
     ) -> None:
         """Pass it on."""
 
-        self._put("ended", _Snapshot.of(transfer), result, error)
+        raised = None if error is None else _Raised(error)
+        self._put("ended", _Snapshot.of(transfer), result, raised)

@@ -20,6 +20,7 @@ from typing import Unpack
 
 from .._checks import check_call, check_seconds
 from .._kernel import close_socket
+from .._tasks import call_in_loop
 from ..addresses import HostPort, PeerPolicy, check_host
 from ..deadlines import Deadlines
 from ..errors import DataConnectionError, PortsExhausted
@@ -232,20 +233,9 @@ class _Listener:
                 self.close()
 
     def run_in_loop(self, callback: Callable[[], object]) -> None:
-        """Call this in the event loop's thread, where nothing else is at work meanwhile.
+        """See `call_in_loop`."""
 
-        Objects are deleted in any thread. The loop may be closed as well by then: it calls
-        nobody any more.
-        """
-
-        try:
-            is_here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            is_here = False
-        if is_here or self._loop.is_closed():
-            callback()
-        else:
-            self._loop.call_soon_threadsafe(callback)
+        call_in_loop(self._loop, callback)
 
     def close(self) -> None:
         """Listen no more. Idempotent."""

@@ -7,13 +7,14 @@ import contextlib
 import functools
 import inspect
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import BinaryIO, Self, cast
 
 import anyio
 import attrs
 
-from .._tasks import finish_despite_cancellation
+from .._tasks import call_in_loop, finish_despite_cancellation
 from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
 from ..codecs.transfer import TransferDecoder
 from ..connection.protocol import DTP
@@ -597,7 +598,8 @@ def received_stream(
 class ReceivedStream:
     """An asynchronous iterator over received data, with the result of the transfer.
 
-    Leaving its ``async with`` before the end resets the connection.
+    Leaving its ``async with`` before the end resets the connection. One that has begun, and is
+    forgotten without `aclose`, does so as well, with a `ResourceWarning`.
 
     Attributes:
         result: The result, once the transfer has ended in any way.
@@ -618,6 +620,19 @@ class ReceivedStream:
         self._transfer: Supervisor | None = None
         self._incoming: Incoming | None = None
         self._failure: FTPDataError | None = None
+        self._loop = asyncio.get_running_loop()
+        self._has_begun = False
+
+    def __del__(self, _warn: Callable[..., None] = warnings.warn) -> None:
+        if not self._has_begun or self.result is not None:
+            return
+
+        _warn(f"unclosed stream {self!r}", ResourceWarning, source=self)
+        # Not a method of this object, which is being deleted.
+        end = functools.partial(
+            _end_forgotten, self._loop, self._connection, self._transfer, self._report
+        )
+        call_in_loop(self._loop, end)
 
     async def __aenter__(self) -> Self:
         return self
@@ -639,6 +654,7 @@ class ReceivedStream:
                 raise error_for_end(self.result.end, result=self.result)
             raise StopAsyncIteration
 
+        self._has_begun = True
         self._report.start()
         try:
             data = await self._advance()
@@ -713,3 +729,20 @@ class ReceivedStream:
         else:
             self.result = self._transfer.result(end)
             await self._transfer.close(end, None)
+
+
+def _end_forgotten(
+    loop: asyncio.AbstractEventLoop,
+    connection: Connection,
+    transfer: Supervisor | None,
+    report: Report,
+) -> None:
+    """Reset the connection of a stream that nobody reads any more, and tell its observer."""
+
+    if transfer is None:
+        report.result(End.ABORTED, 0)
+    else:
+        transfer.result(End.ABORTED)
+    if not loop.is_closed():
+        abort_connection(connection, End.ABORTED)
+    report.end(None)

@@ -237,6 +237,49 @@ async def test_a_stream_that_is_left_is_reported() -> None:
     assert stream.result.end is End.ABORTED
 
 
+async def test_a_stream_that_is_forgotten_is_reported() -> None:
+    """The connection is reset, and a warning says that nobody has closed the stream."""
+
+    recorder = Recorder()
+    async with (
+        accepted(recorder) as (endpoint, peer),
+        # More than buffers of the system hold.
+        peer_task(send_all(peer, LARGE * 32)) as sent,
+    ):
+        kept = [receive_stream(endpoint)]
+        assert await anext(kept[0])
+        with pytest.warns(ResourceWarning, match="unclosed stream"):
+            kept.clear()
+        check_one(recorder, recorder.results[0], Direction.RECEIVED)
+        with pytest.raises(ConnectionError):
+            await sent
+    assert recorder.results[0].end is End.ABORTED
+    assert recorder.results[0].file_bytes > 0
+
+
+async def test_a_stream_that_is_forgotten_in_another_thread_is_reported() -> None:
+    """The garbage collector runs in any."""
+
+    recorder = Recorder()
+    async with accepted(recorder) as (endpoint, peer), peer_task(send_all(peer, LARGE)):
+        kept: list[Any] = [receive_stream(endpoint)]
+        assert await anext(kept[0])
+        with pytest.warns(ResourceWarning, match="unclosed stream"):
+            await asyncio.to_thread(kept.clear)
+        await until(lambda: bool(recorder.results))
+    assert recorder.results[0].end is End.ABORTED
+
+
+async def test_a_stream_that_was_never_asked_is_no_transfer() -> None:
+    """Nothing is told of it, and nobody is warned."""
+
+    recorder = Recorder()
+    async with accepted(recorder) as (endpoint, _):
+        receive_stream(endpoint)
+        gc.collect()
+    assert recorder.events == []
+
+
 async def test_a_relay_is_reported_to_the_observer_of_either_side() -> None:
     """A relay is one transfer, for one observer."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from io import FileIO
@@ -235,6 +237,59 @@ def test_what_is_read_of_a_transfer_is_as_it_was() -> None:
         pass
     assert recorder.events == ["started", "progressed"]
     assert recorder.transfers[0].file_bytes == 1
+
+
+class Unmakeable(Exception):
+    """Cannot be made from its own arguments."""
+
+    def __init__(self, text: str, more: object) -> None:
+        super().__init__(text)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LocalError("no room", reply_text="sorry"),
+        lambda: OSError(28, "no space", "file"),
+        lambda: Unmakeable("text", 5),
+        asyncio.CancelledError,
+    ],
+)
+def test_an_error_that_waits_holds_no_buffer(make: Callable[[], BaseException]) -> None:
+    """Its traceback would hold the frames of the transfer; it becomes a note."""
+
+    class Buffer:
+        pass
+
+    buffers: list[weakref.ref[Buffer]] = []
+
+    def fail_here() -> None:
+        buffer = Buffer()
+        buffers.append(weakref.ref(buffer))
+        raise make()
+
+    recorder, transfer = Recorder(), Told()
+    queued = QueuedObserver(recorder)
+    queued.started(transfer)
+    try:
+        fail_here()
+    except BaseException as error:  # noqa: BLE001 - all kinds
+        original, words = type(error), str(error)
+        queued.ended(transfer, result_of(End.CONSUMER_FAILED), error)
+    gc.collect()
+    assert buffers[0]() is None
+    with queued:
+        pass
+    (told,) = recorder.errors
+    assert told is not None
+    assert told.__traceback__ is None
+    assert "fail_here" in told.__notes__[0]
+    if original is Unmakeable:
+        assert (type(told), str(told)) == (RuntimeError, "Unmakeable('text')")
+    else:
+        assert (type(told), str(told)) == (original, words)
+    if isinstance(told, LocalError):
+        assert told.reply == "451 Sorry."
 
 
 def test_what_finds_no_room_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
