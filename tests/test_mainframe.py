@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from examples.control import ReplyError, Server
 from examples.mainframe import forms, get, put
 from ftpdata.errors import FTPDataError, TruncatedTransfer
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 # z/OS Communications Server: IP User's Guide and Commands, "MODE B" and "TYPE E": X'80' and two
 # bytes of length before each record, X'40' on the last one (RFC 959 §3.4.2 has the codes). The
@@ -193,3 +199,20 @@ async def test_a_last_line_without_an_end_is_refused(tmp_path: Path) -> None:
     async with playing(Peer()) as server:
         with pytest.raises(FTPDataError, match="the last line has no end"):
             await put(local, server, "TEXT", forms("lines", "cp1047")[1])
+
+
+async def test_the_command_line(tmp_path: Path) -> None:
+    """As a user runs it: down, and up again."""
+
+    peer, local = Peer(), tmp_path / "sales"
+    async with playing(peer) as server:
+        url = f"ftp://ANNA:secret@{server.host}:{server.port}"
+        for arguments, said in (
+            (("get", url, "'SALES.DATA'", str(local)), b"4 records"),
+            (("put", str(local), url, "'SALES.DATA'"), b"'SALES.DATA': 24 bytes"),
+        ):
+            command = [sys.executable, "-m", "examples.mainframe", *arguments, "--as", "bdw"]
+            done = await anyio.run_process(command, cwd=ROOT, env=ENVIRONMENT)
+            assert said in done.stdout
+
+    assert peer.received.endswith(b"\x40\x00\x00")

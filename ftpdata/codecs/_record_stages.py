@@ -64,7 +64,7 @@ class RecordsToFile:
         writer: Writes the file.
     """
 
-    suspect_bytes = 0
+    suspect_bytes: int = 0
 
     def __init__(self, decoder: RecordDecoder, writer: RecordWriter) -> None:
         self.on_marker: MarkerCallback | None = None

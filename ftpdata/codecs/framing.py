@@ -156,7 +156,7 @@ class RecordDecoder(abc.ABC):
         limits: What the peer may ask.
     """
 
-    several_files = False
+    several_files: bool = False
     _name = ""
 
     def __init__(self, limits: CodecLimits) -> None:
@@ -249,7 +249,7 @@ class RecordDecoder(abc.ABC):
 class _BlockDecoder(RecordDecoder):
     """MODE B (RFC 959 §3.4.2)."""
 
-    several_files = True
+    several_files: bool = True
     _name = "block mode"
 
     def __init__(self, limits: CodecLimits) -> None:

@@ -193,7 +193,7 @@ class _Sink:
         records: Those that have arrived and were not taken yet.
     """
 
-    suspect_bytes = 0
+    suspect_bytes: int = 0
 
     def __init__(self, decoder: RecordDecoder) -> None:
         self.records: deque[bytes] = deque()

@@ -223,7 +223,7 @@ def test_a_cut_says_where_it_is(parameters: TransferParameters, sent: bytes, whe
         (STREAM, b"A\xff\x03B", "data after the end of the file"),
     ],
 )
-def test_what_no_peer_can_mean(
+def test_what_a_peer_cannot_mean(
     parameters: TransferParameters, sent: bytes, message: str
 ) -> None:
     """It is an error, after the record that precedes it."""
