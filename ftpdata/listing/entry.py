@@ -195,7 +195,7 @@ class ListingEntry:
             and (it.unique is None or isinstance(it.unique, str))
             and (it.uid is None or (isinstance(it.uid, int) and it.uid >= 0))
             and (it.gid is None or (isinstance(it.gid, int) and it.gid >= 0))
-            and (it.details is _NO_DETAILS or isinstance(it.details, Mapping))
+            and (it.details.__class__ is dict or isinstance(it.details, Mapping))
             and it.size >= 0
             and it.links >= 0
             and not (it.size is True or it.links is True or it.uid is True or it.gid is True)

@@ -52,10 +52,11 @@ class ListingHints:
         format: The format of all its lines. With it, lines are read that mean nothing by
             themselves: a member of z/OS without statistics is one word, and a total of
             ``ls -l`` may begin with a word of any language.
-        date_order: The order in dates of digits, for MS-DOS, OS/400 and ``02-03-2026`` in
-            ``ls -l``. Without it, MS-DOS is read with the month first, as Windows' IIS
-            writes, ``ls -l`` with the day first, and a date of OS/400 only if a single
-            order makes a date of it that is not in the future.
+        date_order: The order in dates of digits, for MS-DOS, OS/400, and ``02-03-2026`` and
+            ``02/03/2026`` in ``ls -l``. Without it, MS-DOS is read with the month first, as
+            Windows' IIS writes, ``02-03-2026`` with the day first; ``02/03/2026`` only if a
+            single order makes a date of it, and a date of OS/400 only if a single one makes a
+            date that is not in the future.
         lower_case: Whether names of systems that have no lower case (VMS, z/OS, NonStop) are
             returned in it. Their commands take either.
     """

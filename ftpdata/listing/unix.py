@@ -345,6 +345,8 @@ def _pattern() -> re.Pattern[str]:
         | # the same, day first
           (?P<day_4>\d{{2}})[-.](?P<month_4>\d{{2}})[-.](?P<year_4>{year})
           [ ]++(?P<clock_4>\d{{1,2}}:\d{{2}})
+        | # with strokes, in either order
+          (?P<either>\d{{2}}/\d{{2}}/{year}[ ]++\d{{1,2}}:\d{{2}})
         | # Korean, year first
           (?P<year_5>{year})[年년][ ]++(?P<month_5>\d{{1,2}}[月월])[ ]++(?P<day_5>{day})[일日]
         )
@@ -377,7 +379,9 @@ def parse_unix_line(
         The entry, or None for a line that is known not to be one: an empty one, the total
         of a directory (``total 12``, in many languages), or the name of a directory in a
         recursive listing (``/pub:``). The type is OTHER if the server leaves it out. A size
-        such as ``33.5k`` is in units of 1024 bytes, and as exact as the server's rounding.
+        such as ``33.5k`` is in units of 1024 bytes, and as exact as the server's rounding. A
+        date such as ``03/04/2026``, which can be read in two orders, is not guessed: `modified`
+        is None, and `details` has it.
 
     Raises:
         InvalidData: The line is not in this format. Reply 451.
@@ -405,7 +409,16 @@ def read_unix_line(
         refuse("a line of ls -l, or of another known format", text)
 
     present = datetime.fromtimestamp(epoch_seconds(now), UTC)
-    moment = _moment(match, present, as_zone(tz), order)
+    zone = as_zone(tz)
+    details: dict[str, str] = {}
+    if match["either"]:
+        found = _moments(match["either"], zone, order)
+        moment = found[0] if found else None
+        if len(found) > 1:
+            details["date"] = match["either"]
+    else:
+        moment = _moment(match, present, zone, order)
+
     if moment is None:
         refuse("a date that exists", text)
 
@@ -423,10 +436,11 @@ def read_unix_line(
         type=kind,
         permissions=_permissions(match["letters"]),
         links=number(match["links"] or "1", text),
-        modified=epoch_seconds(moment),
+        modified=None if details else epoch_seconds(moment),
         owner=owner or "-",
         group=group.strip(" ") or "-",
         target=target,
+        details=details,
     )
 
 
@@ -495,6 +509,19 @@ def _moment(
         zone = offset
 
     return date_time((int(year), month, int(day), hour, minute, second, microsecond), zone)
+
+
+def _moments(text: str, zone: tzinfo, order: DateOrder | None) -> list[datetime]:
+    """Return the moments that ``03/04/2026 10:00`` can mean, each once."""
+
+    one, two, year, hour, minute = map(int, re.split("[/: ]+", text))
+    found = []
+    if order is not DateOrder.DAY_FIRST:
+        found.append(date_time((year, one, two, hour, minute, 0, 0), zone))
+    if order is not DateOrder.MONTH_FIRST:
+        found.append(date_time((year, two, one, hour, minute, 0, 0), zone))
+
+    return [*dict.fromkeys(moment for moment in found if moment)]
 
 
 def _offset(text: str) -> tzinfo | None:

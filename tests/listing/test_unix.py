@@ -20,6 +20,7 @@ from ftpdata.listing import unix
 from ftpdata.listing._names import NamePolicy, field_word, safe_name
 from ftpdata.listing.entry import EntryType, ListingEntry, Permissions
 from ftpdata.listing.formats import parse_list_line
+from ftpdata.listing.hints import DateOrder, ListingHints
 from ftpdata.listing.unix import ListFormatter, ListingRules, format_list_line
 from tests.harness.entries import EVIL, LISTED, NOW, entries, entry, epoch, zones
 
@@ -743,3 +744,35 @@ def test_unix_round_trip(entry: ListingEntry, tz: timezone) -> None:
         group=field_word(entry.group),
         modified=shown_moment(entry.modified, tz),
     )
+
+
+@pytest.mark.parametrize(
+    ("date", "order", "expected"),
+    [
+        (b"29/01/2003 03:26", None, (2003, 1, 29, 3, 26)),
+        (b"01/29/2003 03:26", None, (2003, 1, 29, 3, 26)),
+        (b"03/03/2003 03:26", None, (2003, 3, 3, 3, 26)),
+        (b"03/04/2003 03:26", DateOrder.DAY_FIRST, (2003, 4, 3, 3, 26)),
+        (b"03/04/2003 03:26", DateOrder.MONTH_FIRST, (2003, 3, 4, 3, 26)),
+        (b"03/04/2003 03:26", None, None),
+    ],
+)
+def test_a_date_with_strokes(
+    date: bytes, order: DateOrder | None, expected: tuple[int, ...] | None
+) -> None:
+    """Its order is that of the hint, or the only one that makes a date; else there is no date."""
+
+    line = b"-rw-r--r-- 1 root other 531 %s 03:27 x" % date
+    found = parse_list_line(line, now=LISTED, hints=ListingHints(date_order=order))
+    assert found is not None
+    assert found.name == "03:27 x"
+    assert found.modified == (None if expected is None else epoch(*expected))
+    assert found.details == ({"date": date.decode()} if expected is None else {})
+
+
+@pytest.mark.parametrize("date", [b"31/02/2003 03:26", b"13/13/2003 03:26", b"03/04/2003 24:00"])
+def test_a_date_with_strokes_that_does_not_exist(date: bytes) -> None:
+    """It is an error in either order."""
+
+    with pytest.raises(InvalidData, match="a date that exists"):
+        parse_list_line(b"-rw-r--r-- 1 root other 531 %s x" % date, now=LISTED)
