@@ -37,7 +37,7 @@ from ftpdata import (
     parse_mlsx_line,
 )
 from ftpdata.addresses import parse_port
-from ftpdata.codecs import decoder_for, encoder_for
+from ftpdata.codecs import decoder_for, encoder_for, record_decoder_for, record_encoder_for
 from ftpdata.listing import EntryTable, StatusRow, TableFormatter, facts_for_entry, parse_eplf_line
 from ftpdata.listing.table import StatusColumns
 from tests.benchmarks.report import format_number
@@ -219,6 +219,36 @@ def codecs() -> Iterator[Timing]:
     structures = (Structure.FILE, Structure.RECORD)
     for kind, structure, mode in itertools.product(kinds, structures, TransmissionMode):
         yield from _codec(TransferParameters(type=kind, structure=structure, mode=mode), text)
+
+    for parameters in (
+        TransferParameters(mode=TransmissionMode.BLOCK),
+        TransferParameters(structure=Structure.RECORD),
+    ):
+        yield from _records(parameters)
+
+
+def _records(parameters: TransferParameters) -> Iterator[Timing]:
+    """Encode and decode records of 80 bytes, without a byte that must be escaped."""
+
+    records = [b"\xc1" * 80] * 100_000
+    mode = f"MODE {parameters.mode.value}"
+
+    def encode() -> bytes:
+        encoder = record_encoder_for(parameters)
+        batches = [records[at : at + 500] for at in range(0, len(records), 500)]
+        return b"".join([*map(encoder.feed, batches), encoder.finish()])
+
+    def decode() -> None:
+        decoder = record_decoder_for(parameters)
+        for piece in received:
+            for _ in decoder.feed(piece):
+                pass
+        decoder.finish()
+
+    wire = encode()
+    received = [wire[at : at + 64 * 1024] for at in range(0, len(wire), 64 * 1024)]
+    yield Timing(f"{mode}: encoded", "records", len(records) / best_of(encode, attempts=3))
+    yield Timing(f"{mode}: decoded", "records", len(records) / best_of(decode, attempts=3))
 
 
 def _codec(parameters: TransferParameters, text: bytes) -> Iterator[Timing]:
