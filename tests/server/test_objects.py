@@ -562,8 +562,8 @@ async def test_a_large_directory_is_listed_in_bounded_memory(
 
     async with serving(ObjectStore(bucket)) as server, server.logged_in() as client:
         monkeypatch.setattr(obstore, "list", pages(MANY))
-        data = await begin(client, "MLSD")
         before = peak = resident()
+        data = await begin(client, "MLSD")
         lines = 0
         while piece := await data.reader.read(65536):
             lines += piece.count(b"\n")
