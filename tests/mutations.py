@@ -67,6 +67,43 @@ class Mutation:
 
 MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
+        name="objects: what is left of a download is of the same version",
+        module="ftpdata/objectstore.py",
+        check='        etag = found.meta["e_tag"]\n',
+        instead="        pass\n",
+        tests=(
+            "tests/test_objectstore.py"
+            "::test_what_is_left_of_a_download_is_of_the_same_version"
+        ),
+    ),
+    Mutation(
+        name="objects: a version that is newer than the copy is not deleted",
+        module="ftpdata/objectstore.py",
+        check="_version(await _asked(obstore.head_async(store, old))) != _version(before)",
+        instead="False",
+        tests=(
+            "tests/test_objectstore.py"
+            "::test_an_object_that_is_replaced_while_it_is_moved_stays"
+        ),
+    ),
+    Mutation(
+        name="objects: the version that was promised is sent, or none",
+        module="examples/server/objects.py",
+        check="length=max(0, length), etag=self._etag\n",
+        instead="length=max(0, length)\n",
+        tests=(
+            "tests/server/test_objects.py"
+            "::test_an_object_that_changes_before_it_is_sent_is_not_sent"
+        ),
+    ),
+    Mutation(
+        name="objects: no upload hides in a file",
+        module="examples/server/objects.py",
+        check="        if any(files):\n",
+        instead="        if False:\n",
+        tests="tests/server/test_objects.py::test_what_an_object_store_cannot_do",
+    ),
+    Mutation(
         name="resumption is required",
         module="ftpdata/tls/policy.py",
         check="if self.reuse is SessionReuse.REQUIRED and not tls.session_reused:",
