@@ -18,7 +18,10 @@ accounts, files) is here. Read it in this order:
 * `store`: what commands want of a store. `disk`: the served directory, with `memory`
   as its fast way. `objects`: the bucket that is served in its place. `paths`: virtual paths.
   `accounts`: who may log in.
-* `server`: listening, limits, and how it all ends. `settings`: what can be set.
+* `server`: accepting clients, limits, and how it all ends. `listening`: the sockets that
+  clients connect to. `places`: how many sessions there may be. `settings`: what can be set,
+  and `command_line` what of that has an option.
+* `gunicorn_worker`: several processes on one host.
 """
 
 from __future__ import annotations

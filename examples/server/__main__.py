@@ -5,132 +5,45 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import ipaddress
-import logging
-import re
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Sequence
 
 import anyio
-import attrs
 
-from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
-from ftpdata.codecs import RecordFile, ebcdic_code_page
-from ftpdata.observers import Observer
+from ftpdata import FTPDataError
 
-from .accounts import Accounts
-from .disk import DiskStore
-from .observing import observing
+from .command_line import CommandLine
 from .server import Server
-from .settings import GRACE, Settings, Uploads
+from .settings import Settings
 from .store import Store
 
 __all__ = ["main"]
 
 
-_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-"""What `--tls-max` may say."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
 
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if not options.anonymous and not options.user:
-        parser.error("nobody could log in: give --anonymous or --user NAME:PASSWORD")
-    if (options.directory is None) == (options.store is None):
-        parser.error("expected one thing to serve: DIRECTORY, or --store URL")
-    if options.store is None and options.store_rename:
-        parser.error("--store-rename is for --store: a directory renames by itself")
-    if options.store is not None and options.uploads not in (None, Uploads.ATOMIC.value):
-        parser.error("an object is written as a whole: --store leaves --uploads atomic")
-
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO, format="%(asctime)s %(message)s"
-    )
-    with contextlib.ExitStack() as stack:
-        try:
-            observer = observing(options, stack)
-        except (OSError, ImportError, UnicodeError) as error:
-            parser.error(f"cannot watch the transfers: {error}")
-        return _run(parser, options, observer)
-
-
-def _run(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, observer: Observer | None
-) -> int:
-    settings = Settings(
-        observer=observer,
-        accounts=Accounts(options.user, anonymous=options.anonymous),
-        writable=options.writable,
-        uploads=_uploads(options),
-        passive_ports=options.passive_ports,
-        advertise=options.advertise,
-        trusted_proxies=TrustedProxies(options.trust_proxy) if options.trust_proxy else None,
-        allow_fxp=options.allow_fxp,
-        rate=options.rate,
-        code_page=options.code_page,
-        codec_options=attrs.evolve(Settings().codec_options, record_file=options.records),
-        keep_data_connection=options.keep_data_connection,
-        cut_with_control=options.cut_with_control,
-        certificate=_certificate(parser, options),
-        implicit_tls=options.implicit_tls,
-        require_tls=options.require_tls,
-        require_session_reuse=options.require_session_reuse,
-        grace=options.grace,
-    )
-    store = _open_store(parser, options)
+    line = CommandLine.parse(arguments)
+    line.set_up_logging()
     code = 0
-    try:
-        anyio.run(
-            _serve,
-            store,
-            settings,
-            options,
-            backend_options={"use_uvloop": options.loop == "uvloop"},
-        )
-    except* (OSError, ValueError, FTPDataError) as errors:
-        print(f"cannot listen: {errors.exceptions[0]}", file=sys.stderr)
-        code = 1
-    finally:
-        store.close()
+    with contextlib.ExitStack() as stack:
+        settings = line.settings(line.observer(stack))
+        store = stack.enter_context(contextlib.closing(line.open_store()))
+        try:
+            anyio.run(
+                _serve,
+                store,
+                settings,
+                line.options,
+                backend_options={"use_uvloop": line.options.loop == "uvloop"},
+            )
+        except* (OSError, ValueError, FTPDataError) as errors:
+            print(f"cannot listen: {errors.exceptions[0]}", file=sys.stderr)
+            code = 1
 
     return code
-
-
-def _record_file(text: str) -> RecordFile | None:
-    return None if text == "lines" else RecordFile.parse(text)
-
-
-def _uploads(options: argparse.Namespace) -> Uploads:
-    if options.uploads is None:
-        return Uploads.RESUMABLE if options.store is None else Uploads.ATOMIC
-    return Uploads(options.uploads)
-
-
-def _open_store(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Store:
-    """Open what is served; end the program if it cannot be."""
-
-    if options.store is None:
-        try:
-            return DiskStore(options.directory)
-        except OSError as error:
-            parser.error(f"cannot serve {options.directory}: {error.strerror}")
-
-    try:
-        # It needs a package of its own.
-        from .objects import open_object_store  # noqa: PLC0415
-
-        return open_object_store(options.store, renames=options.store_rename)
-    except Exception as error:  # noqa: BLE001 - whatever obstore says
-        # The settings may be what is wrong with the URL, and somebody may have put a password
-        # there.
-        url, said = options.store.partition("?")[0], str(error).partition("\n")[0]
-        parser.error(f"cannot serve {url}: {said}")
 
 
 async def _serve(store: Store, settings: Settings, options: argparse.Namespace) -> None:
@@ -147,205 +60,6 @@ async def _serve(store: Store, settings: Settings, options: argparse.Namespace) 
             async for _ in signals:
                 break
             server.stop()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.server", description="Serve a directory or a bucket over FTP."
-    )
-    parser.add_argument("directory", metavar="DIRECTORY", nargs="?")
-    parser.add_argument(
-        "--store",
-        metavar="URL",
-        help="serve an object store in place of a directory: s3://bucket/prefix?endpoint=URL, "
-        "gs://bucket, az://container, or memory://; credentials come from the environment",
-    )
-    parser.add_argument(
-        "--store-rename",
-        action="store_true",
-        help="rename objects by copying them: for a moment there are both names",
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=_port, default=2121, help="0 for any")
-    parser.add_argument(
-        "--fd",
-        type=int,
-        metavar="NUMBER",
-        help="descriptor of a socket that listens already, instead of --host and --port; "
-        "systemd gives 3",
-    )
-    parser.add_argument("--anonymous", action="store_true", help="let anybody log in")
-    parser.add_argument(
-        "--user", type=Accounts.parse, action="append", default=[], metavar="NAME:PASSWORD"
-    )
-    parser.add_argument("--writable", action="store_true", help="let users change things")
-    parser.add_argument(
-        "--uploads",
-        choices=[uploads.value for uploads in Uploads],
-        help="what becomes of an upload that is cut: hidden, and its user can resume it "
-        "(resumable, of a directory); gone (atomic, of a store); or left as far as it came, under "
-        "its name (in-place)",
-    )
-    parser.add_argument("--passive-ports", type=_port_range, metavar="FIRST-LAST")
-    parser.add_argument(
-        "--advertise",
-        type=_ipv4_or_name,
-        metavar="ADDRESS",
-        help="IPv4 address that PASV tells, or a name, which is looked up again each minute",
-    )
-    parser.add_argument(
-        "--trust-proxy",
-        type=ipaddress.ip_network,
-        action="append",
-        default=[],
-        metavar="NETWORK",
-        help="let in only who comes through these proxies, with a PROXY header",
-    )
-    parser.add_argument(
-        "--allow-fxp", action="store_true", help="let data go to and come from third parties"
-    )
-    parser.add_argument(
-        "--rate", type=_rate, metavar="BYTES_PER_SECOND", help="limit of each session"
-    )
-    parser.add_argument(
-        "--code-page", type=_code_page, default="cp037", help="EBCDIC code page of TYPE E"
-    )
-    parser.add_argument(
-        "--records",
-        type=_record_file,
-        metavar="FORM",
-        help="what a file is in MODE B, or in MODE S and STRU R, but for TYPE A: lines (as in "
-        "STRU R, the default), rdw or bdw (a mainframe's variable records behind descriptor "
-        "words, and in blocks), or fixed:LENGTH",
-    )
-    parser.add_argument(
-        "--keep-data-connection",
-        action="store_true",
-        help="let several files follow one another in block and compressed mode",
-    )
-    parser.add_argument(
-        "--cut-with-control",
-        action="store_true",
-        help="cut uploads whose control connection ends, to the letter of RFC 959",
-    )
-    parser.add_argument("--tls-cert", metavar="FILE", help="certificate, in PEM, for AUTH TLS")
-    parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
-    parser.add_argument(
-        "--tls-max",
-        choices=_VERSIONS,
-        help="the newest version of TLS that is spoken: with --require-session-reuse, 1.2 "
-        "serves clients such as Perl's Net::FTP, whose uploads soon run out of tickets in 1.3",
-    )
-    parser.add_argument(
-        "--implicit-tls", action="store_true", help="begin TLS with the connection"
-    )
-    parser.add_argument("--require-tls", action="store_true", help="let nobody in without TLS")
-    parser.add_argument(
-        "--require-session-reuse",
-        action="store_true",
-        help="let data connections resume the TLS session of the control connection, or fail",
-    )
-    parser.add_argument(
-        "--xferlog", metavar="FILE", help="append a line for each file, as wu-ftpd did"
-    )
-    parser.add_argument(
-        "--metrics",
-        type=_address,
-        metavar="[HOST:]PORT",
-        help="serve metrics for Prometheus there; on this machine only unless there is a host",
-    )
-    parser.add_argument(
-        "--trace",
-        action="store_true",
-        help="log what goes over each connection: sizes and times, never content or passwords",
-    )
-    parser.add_argument("--live", action="store_true", help="show the transfers as they run")
-    parser.add_argument(
-        "--grace",
-        type=_grace,
-        default=GRACE,
-        metavar="SECONDS",
-        help="time for running transfers to end after SIGTERM; then they are cut",
-    )
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
-    parser.add_argument("--quiet", action="store_true", help="log warnings only, no transfers")
-    return parser
-
-
-def _certificate(
-    parser: argparse.ArgumentParser, options: argparse.Namespace
-) -> ServerCertificate | None:
-    """Return the certificate, if one is given; end the program if it cannot be used."""
-
-    if options.tls_cert is None:
-        if (
-            options.tls_key
-            or options.tls_max
-            or options.implicit_tls
-            or options.require_tls
-            or options.require_session_reuse
-        ):
-            parser.error("TLS needs a certificate: give --tls-cert FILE")
-        return None
-
-    certificate = ServerCertificate(
-        certificate=options.tls_cert,
-        key=options.tls_key,
-        maximum_version=_VERSIONS.get(options.tls_max, ssl.TLSVersion.MAXIMUM_SUPPORTED),
-    )
-    try:
-        certificate.session_context()
-    except OSError as error:
-        # An ssl.SSLError is one.
-        parser.error(f"cannot use the certificate {options.tls_cert}: {error}")
-
-    return certificate
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:  # noqa: PLR2004 - RFC 9293 §3.1: 16 bits
-        raise ValueError(text)
-    return port
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return host.strip("[]") or "127.0.0.1", _port(port)
-
-
-def _port_range(text: str) -> PortRange:
-    first, _, last = text.partition("-")
-    return PortRange(int(first), int(last))
-
-
-def _ipv4_or_name(text: str) -> str:
-    # What ends with a number is no name (RFC 1123 §2.1), but an address with a mistake.
-    if re.fullmatch(r"([\w-]+\.)*[\w-]*[^\W\d][\w-]*\.?", text, re.ASCII):
-        return text
-
-    return str(ipaddress.IPv4Address(text))
-
-
-def _code_page(text: str) -> str:
-    try:
-        return ebcdic_code_page(text).name
-    except FTPDataError as error:
-        raise argparse.ArgumentTypeError(error.message) from error
-
-
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 < rate < float("inf"):
-        raise ValueError(text)
-    return rate
-
-
-def _grace(text: str) -> float:
-    grace = float(text)
-    if not 0 <= grace < float("inf"):
-        raise ValueError(text)
-    return grace
 
 
 if __name__ == "__main__":

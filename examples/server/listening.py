@@ -12,7 +12,7 @@ from anyio.abc import SocketAttribute
 
 __all__ = ["Listener", "check_listener", "listening"]
 
-Listener = socket.socket | anyio.abc.Listener[anyio.abc.SocketStream]
+Listener = socket.socket | list[socket.socket] | anyio.abc.Listener[anyio.abc.SocketStream]
 """Where clients come from, if that was made elsewhere (by systemd, gunicorn, a test)."""
 
 
@@ -71,8 +71,8 @@ def _sockets_of(listener: object) -> Sequence[socket.socket]:
         sock: socket.socket = listener.extra(SocketAttribute.raw_socket)
         return [sock]
 
-    several = getattr(listener, "listeners", None)
+    several = listener if isinstance(listener, list) else getattr(listener, "listeners", None)
     if not several:
-        raise TypeError(f"expected a socket or a listener of anyio, not {listener!r:.80}")
+        raise TypeError(f"expected sockets or a listener of anyio, not {listener!r:.80}")
 
     return [sock for each in several for sock in _sockets_of(each)]

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import threading
-from socketserver import BaseServer
 
 from ftpdata import FTPDataError, HostPort, TransferResult
 from ftpdata.observers import Observer, ObserverGroup, QueuedObserver, Transfer, XferlogObserver
@@ -58,26 +56,19 @@ def _metrics(options: argparse.Namespace, stack: contextlib.ExitStack) -> Observ
     """Count for Prometheus, and serve the page that it reads, in a thread."""
 
     # They need a package of their own.
-    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+    from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
     from ftpdata.observers.prometheus import PrometheusObserver  # noqa: PLC0415
+
+    from .metrics import metrics_page  # noqa: PLC0415
 
     registry, ports = CollectorRegistry(), options.passive_ports
     observer = PrometheusObserver(
         registry=registry, listeners_limit=None if ports is None else len(ports)
     )
     host, port = options.metrics
-    page, thread = start_http_server(port, host, registry)
-    stack.callback(_stop, page, thread)
-    shown = f"[{host}]" if ":" in host else host
-    logger.info("metrics on http://%s:%d/metrics", shown, page.server_port)
+    stack.enter_context(metrics_page(host, port, registry))
     return observer
-
-
-def _stop(page: BaseServer, thread: threading.Thread) -> None:
-    page.shutdown()
-    page.server_close()
-    thread.join()
 
 
 class TraceObserver(Observer):

@@ -102,8 +102,8 @@ class Server:
         Args:
             host: Address to listen on; ``::`` for all of this machine, IPv4 included.
             port: Port to listen on; 0 for any.
-            listener: Instead of an address: a socket that listens already, or a listener of
-                anyio. It stays the caller's, open after the end.
+            listener: Instead of an address: a socket that listens already, a list of them, or
+                a listener of anyio. It stays the caller's, open after the end.
             task_status: Gets the address and port once clients can connect
                 (``await task_group.start(server.run, host, port)``).
 

@@ -327,7 +327,7 @@ class Session:
         self._control.expect_tls(context)
 
     def shut_down(self) -> None:
-        """End the session with 421: at once if it is idle, else after what runs."""
+        """End the session with 421: after what runs, and `Settings.shutdown_idle`."""
 
         self._queue.is_shut_down = True
         self._control.wake()
@@ -445,13 +445,19 @@ class Session:
         """Wait for the next command; False if none will come."""
 
         control, login = self._control, self.login
-        while not self._queue.is_shut_down:
+        while True:
             patience = self.settings.idle_timeout
             if login.user is None:
                 # Even if the client speaks: one that says NOOP all the time has not logged in.
                 patience = min(patience, login.until - self._clock())
                 if patience <= 0:
                     raise EndSession(Reply(421, "Nobody has logged in."))
+            if self._queue.is_shut_down:
+                # Who is in the middle of a login, or between two files, may go on.
+                quiet = self._clock() - self._began_at
+                patience = min(patience, self.settings.shutdown_idle - quiet)
+                if quiet >= self.settings.shutdown_idle:
+                    raise EndSession(Reply(421, "The server shuts down."))
             if control.has_line:
                 return True
             if control.has_ended:
@@ -460,9 +466,8 @@ class Session:
             try:
                 await control.wait(patience)
             except TimeoutError:
-                raise EndSession(Reply(421, "Nothing said for too long.")) from None
-
-        raise EndSession(Reply(421, "The server shuts down."))
+                if not self._queue.is_shut_down:
+                    raise EndSession(Reply(421, "Nothing said for too long.")) from None
 
     # One command
 

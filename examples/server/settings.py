@@ -82,6 +82,8 @@ class Settings:
         idle_timeout: Seconds between two commands, while nothing runs.
         reply_timeout: Seconds for a client to take a reply.
         grace: Seconds for running transfers to end when the server stops.
+        shutdown_idle: Seconds after its last command in which a client may go on with another
+            when the server stops, within `grace`; then its session ends.
         certificate: For TLS (RFC 4217); None for none.
         implicit_tls: Whether TLS begins with the connection, as on port 990,
             rather than with AUTH TLS.
@@ -135,6 +137,7 @@ class Settings:
     idle_timeout: float = 300.0
     reply_timeout: float = 30.0
     grace: float = GRACE
+    shutdown_idle: float = 1.0
     certificate: ServerCertificate | None = None
     implicit_tls: bool = False
     require_tls: bool = False

@@ -279,6 +279,7 @@ async def serving(
     settings.setdefault("accounts", Accounts([("ann", "secret")], anonymous=True))
     settings.setdefault("grace", 0.2)
     settings.setdefault("login_delay", 0.0)
+    settings.setdefault("shutdown_idle", 0.0)
     store: Store
     if isinstance(served, Path):
         store = await anyio.to_thread.run_sync(DiskStore, served)

@@ -78,6 +78,22 @@ async def test_idle_sessions_end_at_once_when_the_server_stops(served_directory:
                 await client.connect(number)
 
 
+async def test_who_is_at_work_may_go_on_when_the_server_stops(served_directory: Path) -> None:
+    """A login in the middle is finished, and its files are sent; then the client gets 421."""
+
+    (served_directory / "file").write_bytes(b"content")
+    async with (
+        serving(served_directory, grace=PATIENCE, shutdown_idle=1.0) as server,
+        server.connected() as client,
+    ):
+        assert await client.code("USER ann") == 331
+        server.server.stop()
+        assert await client.code("PASS secret") == 230
+        assert await client.download("RETR file") == b"content"
+        assert await client.codes(1) == [421]
+        assert await client.is_closed()
+
+
 async def test_running_transfer_may_end_when_the_server_stops(served_directory: Path) -> None:
     """The client gets 226, then 421: the upload is whole."""
 
