@@ -42,7 +42,7 @@ class Running:
     def __init__(self) -> None:
         self._active: set[Activity] = set()
         self._is_idle = anyio.Event()
-        self._seen = 0
+        self._begun = 0
 
     def __len__(self) -> int:
         """How many there are."""
@@ -53,7 +53,7 @@ class Running:
         """Take note that an activity has begun."""
 
         self._active.add(activity)
-        self._seen += 1
+        self._begun += 1
 
     def note_idle(self, activity: Activity) -> None:
         """Take note that an activity has ended."""
@@ -65,7 +65,7 @@ class Running:
     async def drain(self, within: float) -> Drained:
         """Wait until all activities have ended; cut those that have not after `within` seconds."""
 
-        self._seen = len(self._active)
+        begun_before = self._begun - len(self._active)
         await self._wait(within)
         late = list(self._active)
         is_over = [activity.is_lingering for activity in late]
@@ -77,12 +77,14 @@ class Running:
         for activity in self._active:
             logger.error("has not ended %g s after it was cut: %s", PATIENCE, str(activity))
         cut = is_over.count(False)
-        return Drained(ended=self._seen - cut, cut=cut)
+        return Drained(ended=self._begun - begun_before - cut, cut=cut)
 
     async def _wait(self, limit: float) -> None:
         with anyio.move_on_after(limit):
             while self._active:
-                self._is_idle = anyio.Event()
+                if self._is_idle.is_set():
+                    # Others may wait for the one that there is.
+                    self._is_idle = anyio.Event()
                 await self._is_idle.wait()
 
 

@@ -83,7 +83,7 @@ async def test_who_is_at_work_may_go_on_when_the_server_stops(served_directory: 
 
     (served_directory / "file").write_bytes(b"content")
     async with (
-        serving(served_directory, grace=PATIENCE, shutdown_idle=1.0) as server,
+        serving(served_directory, grace=PATIENCE, shutdown_idle=3.0) as server,
         server.connected() as client,
     ):
         assert await client.code("USER ann") == 331
