@@ -172,7 +172,11 @@ class MarkedDecoder(abc.ABC):
                 break
 
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame.
+                del error
 
     def _check_output(self, size: int) -> None:
         limits = self._limits

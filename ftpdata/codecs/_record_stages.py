@@ -6,7 +6,7 @@ file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..contracts import Buffer
 from ..errors import FTPDataError, InvalidData, TruncatedTransfer
@@ -15,7 +15,7 @@ from .framing import RecordDecoder, RecordEncoder
 from .rdw import RecordReader, RecordWriter
 from .restart import MarkerCallback, SuspectCallback
 
-__all__ = ["FileToRecords", "RecordsToFile"]
+__all__ = ["FileToRecords", "RecordStage", "RecordsToFile"]
 
 
 class FileToRecords:
@@ -56,21 +56,19 @@ class FileToRecords:
         yield self._encoder.finish()
 
 
-class RecordsToFile:
-    """Makes a file of the records that arrive: the decoder of a mode.
+class RecordStage:
+    """The part of a mode's decoder that is its decoder of records.
 
     Args:
         decoder: Decodes the records.
-        writer: Writes the file.
     """
 
     suspect_bytes: int = 0
 
-    def __init__(self, decoder: RecordDecoder, writer: RecordWriter) -> None:
+    def __init__(self, decoder: RecordDecoder) -> None:
         self.on_marker: MarkerCallback | None = None
         self.on_suspect: SuspectCallback | None = None
         self._decoder = decoder
-        self._writer = writer
 
     @property
     def complete(self) -> bool:
@@ -95,6 +93,32 @@ class RecordsToFile:
 
         return self._decoder.take_remainder()
 
+    def _decode(
+        self, data: Buffer, take: Callable[[bytes], object]
+    ) -> FTPDataError | None:
+        """Take the records that end in the data; return the error that follows them, if any."""
+
+        try:
+            for record in self._decoder.feed(data):
+                take(record)
+        except FTPDataError as error:
+            return error
+
+        return None
+
+
+class RecordsToFile(RecordStage):
+    """Makes a file of the records that arrive: the decoder of a mode.
+
+    Args:
+        decoder: Decodes the records.
+        writer: Writes the file.
+    """
+
+    def __init__(self, decoder: RecordDecoder, writer: RecordWriter) -> None:
+        super().__init__(decoder)
+        self._writer = writer
+
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Yield the bytes of the file for the records that end in the data.
 
@@ -103,16 +127,14 @@ class RecordsToFile:
         """
 
         records: list[bytes] = []
-        error: FTPDataError | None = None
-        try:
-            for record in self._decoder.feed(data):
-                records.append(record)  # noqa: PERF402 - those before an error count
-        except FTPDataError as raised:
-            error = raised
-
+        error = self._decode(data, records.append)
         yield from cut_pieces(self._writer.feed(records), MAX_PIECE)
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame.
+                del error
 
     def finish(self) -> Iterator[bytes]:
         """Yield what is still held. Raises what the decoder raises."""

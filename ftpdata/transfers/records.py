@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from itertools import islice
 from typing import Final, Self, cast
 
+from ..codecs._record_stages import RecordStage
 from ..codecs.framing import (
     RecordDecoder,
     RecordEncoder,
@@ -21,7 +22,6 @@ from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
 from ..codecs.transfer import ModeDecoder, TransferDecoder
 from ..contracts import Buffer
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
-from ..errors import FTPDataError
 from ..outcome import Direction, TransferResult
 from ..parameters import TransferParameters
 from ..throttle import TokenBucket
@@ -180,7 +180,7 @@ def receive_records(
     return ReceivedRecords(stream, sink)
 
 
-class _Sink:
+class _Sink(RecordStage):
     """Takes the records out of the data that pass.
 
     To the transfer it is the decoder of a mode that gives all data as they come, which counts
@@ -193,43 +193,22 @@ class _Sink:
         records: Those that have arrived and were not taken yet.
     """
 
-    suspect_bytes: int = 0
-
     def __init__(self, decoder: RecordDecoder) -> None:
+        super().__init__(decoder)
         self.records: deque[bytes] = deque()
-        self.on_marker: object = None
-        self.on_suspect: object = None
-        self._decoder = decoder
-
-    @property
-    def complete(self) -> bool:
-        return self._decoder.complete
-
-    @property
-    def several_files(self) -> bool:
-        return self._decoder.several_files
-
-    @property
-    def remainder(self) -> bytes:
-        return self._decoder.remainder
-
-    def take_remainder(self) -> bytes:
-        return self._decoder.take_remainder()
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
-        error: FTPDataError | None = None
-        try:
-            for record in self._decoder.feed(data):
-                self.records.append(record)
-        except FTPDataError as raised:
-            error = raised
-
+        error = self._decode(data, self.records.append)
         # What precedes an error is given before it.
         if piece := bytes(data)[: len(data) - len(self._decoder.remainder)]:
             yield piece
 
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame.
+                del error
 
     def finish(self) -> Iterator[bytes]:
         self._decoder.finish()

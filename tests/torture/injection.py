@@ -8,6 +8,7 @@ import mmap
 import os
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -197,6 +198,10 @@ HOPELESS: dict[str, str] = {
     # The memory of a new thread's stack.
     "mmap:other:*": "memory of the C library",
 }
+if sys.version_info >= (3, 14):
+    # A new thread that has no memory for its first frame ends, and who has started it waits for it
+    # for ever (python/cpython#140746). 3.11 to 3.13 try these calls.
+    HOPELESS["mmap:python:*"] = "Thread.start() waits for a thread that has failed"
 """Calls that are not failed: by function, caller and kind; and why."""
 
 
