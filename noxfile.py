@@ -154,7 +154,7 @@ def interop(session: nox.Session) -> None:
     object stores.
     """
 
-    _install(session, "test", "stores")
+    _install(session, "test", "stores", "deploy")
     files = any(argument.startswith("tests/interop") for argument in session.posargs)
     where = () if files else ("tests/interop",)
     session.run("pytest", *where, "-n", "auto", *session.posargs)
