@@ -1199,10 +1199,14 @@ async def test_a_peer_that_has_all_may_leave_before_the_way_on_begins(
 async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
     version: ssl.TLSVersion, goodbye: str, file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This holds even if it announces its end before the plain way begins."""
+    """This holds even if it announces its end before the plain way begins.
+
+    Who has only ended its own direction may still read, so it is a stall that ends the transfer.
+    """
 
     buffers: dict[str, Any] = {"send_buffer": 1 << 20, "receive_buffer": 4096}
-    async with protected(version, deadlines=Deadlines(close=0.2), **buffers) as (endpoint, peer):
+    deadlines = Deadlines(close=0.2, stall=0.3)
+    async with protected(version, deadlines=deadlines, **buffers) as (endpoint, peer):
 
         async def leave() -> None:
             await handshake
@@ -1216,9 +1220,9 @@ async def test_a_peer_that_leaves_before_it_has_all_has_no_whole_file(
         look_that_waits_for(monkeypatch, leave)
         async with peer_task(peer.handshake()) as handshake:
             with pytest.raises(FTPDataError) as caught:
-                await send_file(endpoint, file, length=DIRECT_LIMIT, deadlines=Deadlines(close=0.2))
+                await send_file(endpoint, file, length=DIRECT_LIMIT, deadlines=deadlines)
     assert caught.value.reply_code == 426
-    assert caught.value.end is (End.RESET if goodbye == "reset" else End.LOST)
+    assert caught.value.end is (End.RESET if goodbye == "reset" else End.STALLED)
 
 
 @pytest.mark.usefixtures("no_hurry")
