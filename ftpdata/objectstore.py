@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
@@ -45,6 +45,7 @@ from obstore.store import LocalStore, MemoryStore
 
 from ._checks import check_range, check_type
 from ._tasks import whole
+from .contracts import Buffer
 from .errors import (
     BadArgument,
     FileNameNotAllowed,
@@ -258,23 +259,26 @@ async def object_chunks(
         if found is None:
             return
         etag = found.meta["e_tag"]
-        stream = found.stream(min_chunk_size=chunk_size)
+        ahead = _ReadAhead(found.stream(min_chunk_size=chunk_size))
         is_first = True
-        while True:
-            try:
-                piece = await _asked(anext(stream))
-            except StopAsyncIteration:
-                return
-            except LocalError:
-                if is_first or etag is None:
-                    raise
-                break
-            is_first = False
-            view = memoryview(piece)
-            # What a store sends at a time may be much more.
-            for start in range(0, len(view), 2 * chunk_size):
-                yield bytes(view[start : start + 2 * chunk_size])
-            offset += len(view)
+        try:
+            while True:
+                try:
+                    piece = await ahead.next()
+                except StopAsyncIteration:
+                    return
+                except LocalError:
+                    if is_first or etag is None:
+                        raise
+                    break
+                is_first = False
+                view = memoryview(piece)
+                # What a store sends at a time may be much more.
+                for start in range(0, len(view), 2 * chunk_size):
+                    yield bytes(view[start : start + 2 * chunk_size])
+                offset += len(view)
+        finally:
+            await ahead.aclose()
 
 
 async def object_status(store: ObjectStore, path: str) -> ListingEntry:
@@ -669,6 +673,37 @@ def _check_path(path: str, *, may_be_root: bool = False) -> None:
 def _is_never_in_a_name(character: str) -> bool:
     # Control characters of ASCII, and what stands for bytes that are not UTF-8.
     return character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff"
+
+
+class _ReadAhead:
+    """Asks the store for a piece while the peer takes the one before.
+
+    Args:
+        pieces: The answer of the store.
+    """
+
+    def __init__(self, pieces: AsyncIterator[Buffer]) -> None:
+        self._pieces = pieces
+        self._asked: asyncio.Future[Buffer] | None = None
+
+    async def next(self) -> Buffer:
+        """Return the next piece. Raises as `_asked`."""
+
+        asked, self._asked = self._asked or self._ask(), None
+        piece = await _asked(asked)
+        self._asked = self._ask()
+        return piece
+
+    async def aclose(self) -> None:
+        """Let what was asked for last come to its end: nothing of a store's is cancelled midway."""
+
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            with contextlib.suppress(FTPDataError, StopAsyncIteration):
+                await _asked(asked)
+
+    def _ask(self) -> asyncio.Future[Buffer]:
+        return asyncio.ensure_future(anext(self._pieces))
 
 
 async def _asked(work: Awaitable[T]) -> T:

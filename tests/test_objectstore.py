@@ -37,6 +37,7 @@ from ftpdata.objectstore import (
 from ftpdata.testing import check_upload_target, reset
 from tests.harness.connections import peer_task, receive_all, send_all
 from tests.harness.obstores import start_runtime
+from tests.harness.waiting import turns
 from tests.observers.recorder import Recorder
 from tests.observers.test_events import LARGE, SMALL, accepted
 
@@ -447,6 +448,64 @@ async def test_a_slow_reader_outlives_the_time_out_of_a_request(breaking: list[i
     assert bytes(read) == LARGE[5:405]
     # In memory, the first piece is all there is.
     assert breaking == [1, 1, 2]
+
+
+class Gated:
+    """A stream whose pieces come as the test lets them."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.asked = 0
+        self.gates = [asyncio.Event() for _ in range(len(pieces) + 1)]
+        self._pieces = pieces
+
+    async def __anext__(self) -> bytes:
+        number, self.asked = self.asked, self.asked + 1
+        await self.gates[number].wait()
+        if number == len(self._pieces):
+            raise StopAsyncIteration
+        return self._pieces[number]
+
+
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> Gated:
+    """Answer each download with these pieces."""
+
+    stream = Gated([b"one", b"two", b"three"])
+
+    async def get(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(meta={"e_tag": "1", "size": 11}, stream=lambda **_: stream)
+
+    monkeypatch.setattr(obstore, "get_async", get)
+    return stream
+
+
+async def test_one_piece_is_asked_for_ahead(gated: Gated) -> None:
+    """While the peer takes a piece, the store sends the next one, and no more."""
+
+    chunks = object_chunks(MemoryStore(), "file")
+    gated.gates[0].set()
+    assert await anext(chunks) == b"one"
+    await turns()
+    assert gated.asked == 2
+    for gate in gated.gates:
+        gate.set()
+    await turns()
+    assert gated.asked == 2
+    assert [piece async for piece in chunks] == [b"two", b"three"]
+
+
+async def test_what_was_asked_for_is_not_cancelled(gated: Gated) -> None:
+    """Who leaves in the middle waits for it, and leaves no task."""
+
+    chunks = object_chunks(MemoryStore(), "file")
+    gated.gates[0].set()
+    assert await anext(chunks) == b"one"
+    leaving = asyncio.create_task(chunks.aclose())
+    await turns()
+    assert not leaving.done()
+    gated.gates[1].set()
+    await leaving
+    assert gated.asked == 2
 
 
 async def test_what_is_left_of_a_download_is_of_the_same_version(breaking: list[int]) -> None:
