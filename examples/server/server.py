@@ -118,8 +118,7 @@ class Server:
 
         async with contextlib.AsyncExitStack() as doors:
             sockets = await doors.enter_async_context(listening(host, port, listener))
-            addresses = [sock.getsockname()[:2] for sock in sockets]
-            hosts = [address for address, _ in addresses]
+            hosts = [_local_address(sock) for sock in sockets]
             async with (
                 self._shared.ports.listening(hosts),
                 anyio.create_task_group() as sessions,
@@ -130,7 +129,7 @@ class Server:
                         prepare_socket(sock)
                         accepting.start_soon(self._accept, sock, sessions)
 
-                    task_status.started(addresses[0])
+                    task_status.started((hosts[0], sockets[0].getsockname()[1]))
                     accepting.start_soon(self._clean_now_and_then)
                     await self._stop.wait()
                     accepting.cancel_scope.cancel()
