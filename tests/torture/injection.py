@@ -198,9 +198,9 @@ HOPELESS: dict[str, str] = {
     # The memory of a new thread's stack.
     "mmap:other:*": "memory of the C library",
 }
-if sys.version_info >= (3, 14):
+if sys.version_info >= (3, 12):
     # A new thread that has no memory for its first frame ends, and who has started it waits for it
-    # for ever (python/cpython#140746). 3.11 to 3.13 try these calls.
+    # for ever (python/cpython#140746): seen on 3.13 to 3.15. 3.11 tries these calls.
     HOPELESS["mmap:python:*"] = "Thread.start() waits for a thread that has failed"
 """Calls that are not failed: by function, caller and kind; and why."""
 
