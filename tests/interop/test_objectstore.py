@@ -209,4 +209,6 @@ def test_the_examples(store_server: StoreServer, tmp_path: Path) -> None:
     }
     expected = {f"mirror/{path}": content for path, content in files.items()}
     assert found == {f"cameras/gate/{name}": DATA, **expected}
-    assert store_server.unfinished() == []
+    # Azurite keeps what others have left.
+    mine = [path for path in store_server.unfinished() if path.startswith(("cameras", "mirror"))]
+    assert mine == []
