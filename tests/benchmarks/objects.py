@@ -1,8 +1,10 @@
 """An object store behind ftpdata costs little memory, and little of its speed.
 
 ``python -m tests.benchmarks.objects [ROUNDS]`` starts SeaweedFS and moves objects of 256 MiB
-through data connections of this machine, beside obstore's own put and get of the same objects.
-ROUNDS, by default 9, is how often each is done, in turn. What it takes of memory is measured in
+through data connections of this machine, beside obstore's own put and get of the same objects: a
+put with as many parts at a time, and a get whose pieces go to a peer through a socket, since the
+peer takes its share of the machine, too. A get that drops its pieces is shown beside them.
+ROUNDS, by default 7, is how often each is done, in turn. What it takes of memory is measured in
 a process for each kind of transfer, in which only a small one has run before. Peers are processes
 of their own: what they do is not counted.
 """
@@ -26,7 +28,13 @@ import obstore
 from obstore.store import ObjectStore
 
 from ftpdata import AcceptedEndpoint, ListFormatter, receive_file, send_listing, send_stream
-from ftpdata.objectstore import ObjectTarget, object_chunks, object_entries
+from ftpdata.objectstore import (
+    CHUNK_SIZE,
+    PART_SIZE,
+    ObjectTarget,
+    object_chunks,
+    object_entries,
+)
 from tests.benchmarks.figures import Figures
 from tests.interop.stores import StoreServer, running_store, s3_store
 
@@ -83,7 +91,7 @@ class Peer:
         self,
         program: Callable[[tuple[str, int], Any], None],
         argument: float,
-        move: Callable[[AcceptedEndpoint], Awaitable[object]],
+        move: Callable[[socket.socket], Awaitable[object]],
     ) -> float:
         """Let a peer connect, and move something; return the seconds that this took."""
 
@@ -92,8 +100,8 @@ class Peer:
             done = self._pool.apply_async(program, (listener.getsockname(), argument))
             accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
         started = time.perf_counter()
-        async with AcceptedEndpoint(accepted) as endpoint:
-            await move(endpoint)
+        accepted.setblocking(False)
+        await move(accepted)
         taken = time.perf_counter() - started
         await asyncio.to_thread(done.get, 60)
         return taken
@@ -126,10 +134,24 @@ def _status(name: str) -> int:
 # Transfers
 
 
-def up(store: ObjectStore, endpoint: AcceptedEndpoint) -> Awaitable[object]:
+def over(
+    move: Callable[[ObjectStore, AcceptedEndpoint], Awaitable[object]], store: ObjectStore
+) -> Callable[[socket.socket], Awaitable[None]]:
+    """Return what moves something over an accepted socket."""
+
+    async def run(accepted: socket.socket) -> None:
+        async with AcceptedEndpoint(accepted) as endpoint:
+            await move(store, endpoint)
+
+    return run
+
+
+def up(
+    store: ObjectStore, endpoint: AcceptedEndpoint, *, concurrency: int = 1
+) -> Awaitable[object]:
     """Receive a file into an object."""
 
-    return receive_file(endpoint, ObjectTarget(store, "up"))
+    return receive_file(endpoint, ObjectTarget(store, "up", concurrency=concurrency))
 
 
 def down(
@@ -157,11 +179,13 @@ async def lines(store: ObjectStore) -> AsyncIterator[bytes]:
             yield line
 
 
-async def put(store: ObjectStore) -> float:
-    """Put an object as obstore does; return the seconds that this took."""
+async def put(store: ObjectStore, *, concurrency: int) -> float:
+    """Put an object as obstore does, in as large parts; return the seconds that this took."""
 
     started = time.perf_counter()
-    await obstore.put_async(store, "up", bytes(SIZE))
+    await obstore.put_async(
+        store, "up", bytes(SIZE), chunk_size=PART_SIZE, max_concurrency=concurrency
+    )
     return time.perf_counter() - started
 
 
@@ -194,22 +218,22 @@ async def memory_of(kind: str, store: ObjectStore) -> float:
 
     peer = Peer()
     try:
-        await peer.meet(send_to, 0, functools.partial(up, store))
-        await peer.meet(read_from, 0.0, functools.partial(down, store, path="up"))
+        await peer.meet(send_to, 0, over(up, store))
+        await peer.meet(read_from, 0.0, over(functools.partial(down, path="up"), store))
         memory = Memory()
         if kind == "up":
-            await peer.meet(send_to, SIZE, functools.partial(up, store))
+            await peer.meet(send_to, SIZE, over(up, store))
         elif kind == "down":
-            await peer.meet(read_from, 0.0, functools.partial(down, store))
+            await peer.meet(read_from, 0.0, over(down, store))
         elif kind == "stalled":
-            moving = peer.meet(read_from, 2 * SETTLING, functools.partial(down, store))
+            moving = peer.meet(read_from, 2 * SETTLING, over(down, store))
             task = asyncio.ensure_future(moving)
             await asyncio.sleep(SETTLING)
             stalled = memory.peak
             await task
             return stalled
         else:
-            await peer.meet(read_from, 0.0, functools.partial(show, store))
+            await peer.meet(read_from, 0.0, over(show, store))
         return memory.peak
     finally:
         peer.close()
@@ -222,26 +246,57 @@ def measured_memory(kind: str, url: str) -> float:
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
+async def get_to_socket(store: ObjectStore, accepted: socket.socket) -> None:
+    """Send what obstore gets, in the pieces of a download, until the peer has it."""
+
+    loop = asyncio.get_running_loop()
+    with accepted:
+        got = await obstore.get_async(store, "down")
+        async for piece in got.stream(min_chunk_size=CHUNK_SIZE):
+            await loop.sock_sendall(accepted, memoryview(piece))
+        accepted.shutdown(socket.SHUT_WR)
+        assert await loop.sock_recv(accepted, 1) == b""
+
+
 async def measure_speed(store: ObjectStore, figures: Figures, rounds: int) -> None:
     """Measure uploads and downloads, and obstore's own, in turn."""
 
-    found: dict[str, list[float]] = {"put": [], "upload": [], "get": [], "download": []}
     peer = Peer()
+
+    def sent(concurrency: int) -> Callable[[], Awaitable[float]]:
+        move = functools.partial(up, concurrency=concurrency)
+        return functools.partial(peer.meet, send_to, SIZE, over(move, store))
+
+    def read(
+        move: Callable[[socket.socket], Awaitable[object]],
+    ) -> Callable[[], Awaitable[float]]:
+        return functools.partial(peer.meet, read_from, 0.0, move)
+
+    ways: dict[str, Callable[[], Awaitable[float]]] = {
+        "put, a part at a time": functools.partial(put, store, concurrency=1),
+        "upload, a part at a time": sent(1),
+        "put, 12 parts at a time": functools.partial(put, store, concurrency=12),
+        "upload, 12 parts at a time": sent(12),
+        "get": functools.partial(get, store),
+        "get to a socket": read(functools.partial(get_to_socket, store)),
+        "download": read(over(down, store)),
+    }
+    found: dict[str, list[float]] = {what: [] for what in ways}
     try:
         for _ in range(rounds):
-            found["put"].append(await put(store))
-            found["upload"].append(await peer.meet(send_to, SIZE, functools.partial(up, store)))
-            found["get"].append(await get(store))
-            found["download"].append(
-                await peer.meet(read_from, 0.0, functools.partial(down, store))
-            )
+            for what, way in ways.items():
+                found[what].append(await way())
     finally:
         peer.close()
     rates = {what: SIZE / MIB / statistics.median(taken) for what, taken in found.items()}
     for what, rate in rates.items():
         figures.note(f"MiB a second, {what}", rate)
-    figures.at_least("upload, to obstore's put", rates["upload"] / rates["put"], 0.9)
-    figures.at_least("download, to obstore's get", rates["download"] / rates["get"], 0.9)
+    for how in ("a part at a time", "12 parts at a time"):
+        ratio = rates[f"upload, {how}"] / rates[f"put, {how}"]
+        figures.at_least(f"upload to put, {how}", ratio, 0.9)
+    figures.note("download to get", rates["download"] / rates["get"])
+    ratio = rates["download"] / rates["get to a socket"]
+    figures.at_least("download to get to a socket", ratio, 0.8)
 
 
 def measure(server: StoreServer, rounds: int) -> int:
@@ -272,7 +327,7 @@ def main(arguments: list[str]) -> int:
         print(asyncio.run(memory_of(kind, s3_store(url))))
         return 0
 
-    rounds = int(arguments[0]) if arguments else 9
+    rounds = int(arguments[0]) if arguments else 7
     shared = "/dev/shm"
     with (
         tempfile.TemporaryDirectory(dir=shared if Path(shared).is_dir() else None) as directory,

@@ -88,7 +88,7 @@ def _seaweedfs(directory: Path) -> Iterator[StoreServer]:
     )
     command = [
         *(str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory}"),
-        *("-s3", "-volume.max=50", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
+        *("-s3", "-volume.max=150", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
         *(f"-{option}={port}" for option, port in zip(options, others, strict=True)),
     ]
     with _running_s3("seaweedfs", [*command, f"-s3.port={s3}"], s3, directory) as server:
