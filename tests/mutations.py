@@ -1102,8 +1102,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="parts: what is older than the file is not gone on with",
         module="ftpdata/files/_part_rules.py",
-        check="    return part.modified_ns < changed_ns\n",
-        instead="    return False\n",
+        check="    return part.modified_ns < changed_ns or (",
+        instead="    return False and (",
         tests="tests/files/test_parts.py::test_a_part_that_is_older_than_the_file_goes",
     ),
     Mutation(

@@ -227,16 +227,18 @@ class Resumption(enum.Enum):
     IN_PLACE = "in place"
 
 
-def is_stale(part: PartStatus, changed_ns: int) -> bool:
+def is_stale(part: PartStatus, changed_ns: int, *, in_doubt: bool = False) -> bool:
     """Whether a part is older than the file that has its name.
 
     Args:
         part: The part.
         changed_ns: When the file was made, renamed or changed last (st_ctime_ns). Not when it
             was modified: a client may set that time to any value (MFMT).
+        in_doubt: The answer for a part of the same time: the clock of a file system ticks every
+            few milliseconds.
     """
 
-    return part.modified_ns < changed_ns
+    return part.modified_ns < changed_ns or (in_doubt and part.modified_ns == changed_ns)
 
 
 def how_to_resume(

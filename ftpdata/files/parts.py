@@ -582,4 +582,7 @@ def _is_stale(part: os.stat_result, path: FilePath, dir_fd: int | None) -> bool:
     except FileNotFoundError:
         return False
 
-    return rules.is_stale(PartStatus(part.st_size, part.st_mtime_ns), file.st_ctime_ns)
+    # The file goes: to lose a part is better than to keep one that is of an older upload.
+    return rules.is_stale(
+        PartStatus(part.st_size, part.st_mtime_ns), file.st_ctime_ns, in_doubt=True
+    )

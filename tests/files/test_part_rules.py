@@ -165,6 +165,16 @@ def test_old_and_new_are_never_mixed(
     assert how is Resumption.IN_PLACE or offset <= size
 
 
+@pytest.mark.parametrize(
+    ("modified_ns", "expected"), [(9, (True, True)), (10, (False, True)), (11, (False, False))]
+)
+def test_a_part_of_the_same_time(modified_ns: int, expected: tuple[bool, bool]) -> None:
+    """It is as old as the file, and who asks says what that means."""
+
+    part = PartStatus(1, modified_ns)
+    assert (is_stale(part, 10), is_stale(part, 10, in_doubt=True)) == expected
+
+
 @pytest.mark.parametrize(("now", "expected"), [(9.0, False), (14.9, False), (15.0, True)])
 def test_when_a_part_is_too_old(now: float, expected: bool) -> None:
     """It is too old once it has reached the age; a clock that was set back removes nothing."""
