@@ -94,14 +94,14 @@ class Activity:
     These overlap, and each may be what the others end with: an upload is stored after its
     connection has ended.
 
-    Args:
-        running: Notified when it begins and ends.
+    It reports its beginning and its end to each `Running` that it has joined: that of a pool,
+    and those of drains.
     """
 
-    __slots__ = ("_parts", "_running")
+    __slots__ = ("_joined", "_parts")
 
-    def __init__(self, running: Running | None = None) -> None:
-        self._running = running
+    def __init__(self) -> None:
+        self._joined: tuple[Running, ...] = ()
         # The circle with what is active ends with it.
         self._parts: list[Abort] = []
 
@@ -122,25 +122,32 @@ class Activity:
         return all(getattr(owner, "is_lingering", False) for owner in owners)
 
     def join(self, running: Running) -> None:
-        """Let `running` know from now on."""
+        """Let `running` know from now on, besides those that know already."""
 
-        self._running = running
+        self._joined += (running,)
         if self._parts:
             running.note_active(self)
+
+    def leave(self, running: Running) -> None:
+        """Let `running` know no longer."""
+
+        self._joined = tuple(each for each in self._joined if each is not running)
 
     def begin(self, abort: Abort) -> None:
         """Take note that something has begun, which `abort` cuts."""
 
         self._parts.append(abort)
-        if self._running is not None and len(self._parts) == 1:
-            self._running.note_active(self)
+        if len(self._parts) == 1:
+            for running in self._joined:
+                running.note_active(self)
 
     def end(self, abort: Abort) -> None:
         """Take note that it has ended."""
 
         self._parts.remove(abort)
-        if self._running is not None and not self._parts:
-            self._running.note_idle(self)
+        if not self._parts:
+            for running in self._joined:
+                running.note_idle(self)
 
     def cut(self) -> None:
         """Cut all that goes on."""

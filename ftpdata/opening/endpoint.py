@@ -282,7 +282,10 @@ class Endpoint(abc.ABC):
 
         running = Running()
         self.activity.join(running)
-        return await running.drain(within)
+        try:
+            return await running.drain(within)
+        finally:
+            self.activity.leave(running)
 
     def on_release(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the endpoint listens, or tries to connect, no more."""

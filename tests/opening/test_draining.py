@@ -252,6 +252,25 @@ async def test_an_endpoint_that_waits_for_its_client_is_cut() -> None:
             await opening
 
 
+async def test_a_drained_endpoint_is_still_its_pools() -> None:
+    """Both drains learn that the connection has ended, and so does a second drain of its own."""
+
+    async with pooled() as (pool, [endpoint]):
+        peer = await arrived(endpoint)
+        dtp = await endpoint.open()
+        drains = [
+            asyncio.create_task(drain)
+            for drain in (endpoint.drain(LONG), pool.drain(LONG), endpoint.drain(LONG))
+        ]
+        for drain in drains:
+            await waiting(drain)
+        dtp.abort()
+        async with asyncio.timeout(LONG / 2):
+            assert await asyncio.gather(*drains) == [Drained(ended=1, cut=0)] * 3
+        assert pool.metrics.running == 0
+        peer.close()
+
+
 async def test_nothing_is_kept_of_what_has_ended(tmp_path: Path) -> None:
     """A pool that serves for months keeps nothing of its transfers."""
     (tmp_path / "file").write_bytes(b"data")
