@@ -373,3 +373,13 @@ def served_directory(tmp_path: Path) -> Iterator[Path]:
     if left:
         names = "\n".join(f"  {path.relative_to(directory)}" for path in left)
         pytest.fail(f"partial uploads left in the served directory:\n{names}", pytrace=False)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """Give a directory beside the served one, with a secret in it."""
+
+    directory = tmp_path / "outside"
+    directory.mkdir()
+    (directory / "secret").write_bytes(b"secret")
+    return directory

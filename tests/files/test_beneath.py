@@ -32,16 +32,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Path:
-    """Give a directory beside the served one, with a secret in it."""
-
-    directory = tmp_path / "outside"
-    directory.mkdir()
-    (directory / "secret").write_bytes(b"secret")
-    return directory
-
-
-@pytest.fixture
 def root(tmp_path: Path, outside: Path) -> Path:
     """Give a directory with files, directories and links."""
 

@@ -21,16 +21,6 @@ from tests.server.client import make_file, names
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Path:
-    """Give a directory beside the served one, with a secret in it."""
-
-    directory = tmp_path / "outside"
-    directory.mkdir()
-    (directory / "secret").write_bytes(b"secret")
-    return directory
-
-
-@pytest.fixture
 def store(served_directory: Path, outside: Path) -> Iterator[DiskStore]:
     """Give the store of the served directory."""
 

@@ -43,15 +43,9 @@ class Gunicorn:
     log: Path
 
     def workers(self) -> set[int]:
-        """Return the processes of the workers that have begun to accept."""
+        """Return the processes of the workers that have taken their passive ports."""
 
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return {int(pid) for pid in children.read_text().split() if self.serves(int(pid))}
-
-    def serves(self, pid: int) -> bool:
-        """Return whether a worker has taken its passive ports."""
-
-        return pid in self.listening()
+        return set(self.listening())
 
     def listening(self) -> dict[int, set[int]]:
         """Return the ports that each process listens on, but for the shared one."""
