@@ -284,6 +284,27 @@ class FailedAttempts:
         over = remembered - (self._window - self._interval)
         return over if over > self._interval * 1e-3 else 0.0
 
+    def withdraw(self, address: str, *, now: float) -> None:
+        """Take back one failure that was recorded, as an attempt that might fail and did not.
+
+        To record an attempt before it is judged, unless its address is blocked, is how many at
+        the same moment have no more guesses than one after the other.
+
+        Args:
+            address: The client's.
+            now: The time, on the clock of `record`.
+
+        Raises:
+            BadAddress: Not an address. Reply 501.
+        """
+
+        key = self._key(address)
+        forgotten_at = self._forgotten_at.get(key, now) - self._interval
+        if forgotten_at > now:
+            self._forgotten_at[key] = forgotten_at
+        else:
+            self._forgotten_at.pop(key, None)
+
     def forgive(self, address: str) -> None:
         """Forget the failures of an address, which has succeeded."""
 

@@ -628,8 +628,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="the server refuses addresses that fail too often",
         module="examples/server/server.py",
-        check="        if blocked_for:\n",
-        instead="        if False:\n",
+        check="            await self._shared.attempts.check(peer)\n",
+        instead="",
         tests="tests/server",
     ),
     Mutation(
@@ -973,9 +973,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="wrong passwords in sessions that are there",
-        module="examples/server/commands/access.py",
-        check="    if failures.blocked_for(session.peer, now=anyio.current_time()):\n",
-        instead="    if False:\n",
+        module="examples/server/attempts.py",
+        check="                if not await self._counter.take(address):\n",
+        instead="                if await self._counter.take(address) >= 0:\n",
         tests="tests/server/commands/test_access.py::test_guessing_in_parallel",
     ),
     Mutation(

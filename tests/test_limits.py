@@ -156,6 +156,26 @@ def test_failures_block_an_address_for_a_while() -> None:
     assert len(failed) == 0
 
 
+def test_a_failure_that_was_recorded_in_advance_is_taken_back() -> None:
+    """One, not all; and what is not there cannot be taken back."""
+
+    failed = FailedAttempts(3, window=30.0)
+    for _ in range(3):
+        failed.record("192.0.2.1", now=100.0)
+    failed.withdraw("192.0.2.1", now=100.0)
+    assert failed.blocked_for("192.0.2.1", now=100.0) == 0.0
+    failed.record("192.0.2.1", now=100.0)
+    assert failed.blocked_for("192.0.2.1", now=100.0) == pytest.approx(10.0)
+    for _ in range(5):
+        failed.withdraw("192.0.2.1", now=100.0)
+    assert len(failed) == 0
+    for _ in range(2):
+        failed.record("192.0.2.1", now=100.0)
+    assert failed.blocked_for("192.0.2.1", now=100.0) == 0.0
+    failed.record("192.0.2.1", now=100.0)
+    assert failed.blocked_for("192.0.2.1", now=100.0) == pytest.approx(10.0)
+
+
 def test_an_address_that_goes_on_failing_is_not_blocked_for_ever() -> None:
     """A thousand failures block no longer than the limit does."""
 

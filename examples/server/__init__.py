@@ -19,8 +19,8 @@ accounts, files) is here. Read it in this order:
   as its fast way. `objects`: the bucket that is served in its place. `paths`: virtual paths.
   `accounts`: who may log in.
 * `server`: accepting clients, limits, and how it all ends. `listening`: the sockets that
-  clients connect to. `places`: how many sessions there may be. `settings`: what can be set,
-  and `command_line` what of that has an option.
+  clients connect to. `places`: how many sessions there may be, and `attempts` how many
+  wrong passwords. `settings`: what can be set, and `command_line` what of that has an option.
 * `gunicorn_worker`: several processes on one host.
 """
 

@@ -20,6 +20,7 @@ from ftpdata.errors import InvalidData
 from ftpdata.limits import Usage, address_key
 from ftpdata.opening import PoolMetrics, ProxyHeader, parse_proxy_header
 
+from .attempts import Blocked
 from .control import prepare_socket
 from .listening import Listener, listening
 from .places import Full, LocalPlaces
@@ -245,14 +246,10 @@ class Server:
         """Run a session, if this client may have one."""
 
         peer = addresses.peer
-        blocked_for = self._shared.failures.blocked_for(peer, now=anyio.current_time())
-        if blocked_for:
-            self._refuse(sock, peer, "Too many wrong passwords, try later.")
-            return
-
         try:
+            await self._shared.attempts.check(peer)
             place = await self._places.take(address_key(peer))
-        except Full as error:
+        except (Blocked, Full) as error:
             self._refuse(sock, peer, str(error))
             return
 

@@ -21,6 +21,7 @@ from ftpdata.observers import Observer
 from ftpdata.opening import AddressCallable, PortMapping
 
 from .accounts import Accounts
+from .attempts import FailureCounter
 from .places import Places
 
 __all__ = ["GRACE", "Settings", "Uploads"]
@@ -107,6 +108,8 @@ class Settings:
             `failure_window`, over all its sessions. It is refused then, until
             some are forgotten.
         failure_window: Seconds.
+        failures: Counts the wrong passwords of all processes, if there are several; by default
+            this one counts its own.
         max_unknown_commands: Unknown commands one after the other. A browser
             that was lured to this port says nothing else (cross-protocol attacks).
         max_line: Bytes of a command line.
@@ -154,6 +157,7 @@ class Settings:
     max_login_failures: int = 3
     max_failures_per_address: int = 20
     failure_window: float = 60.0
+    failures: FailureCounter | None = None
     max_unknown_commands: int = 10
     max_line: int = 4096
     max_waiting: int = 64

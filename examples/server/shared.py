@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from ftpdata.limits import FailedAttempts, Usage
+from ftpdata.limits import Usage
 
+from .attempts import LocalFailures, LoginAttempts
 from .passive import PassivePorts
 from .settings import Settings
 from .store import Store
@@ -21,14 +22,14 @@ class Shared:
         settings: Of the server.
         store: What is served.
         usage: Counts listeners, data connections and transfers.
-        failures: Counts wrong passwords by address.
+        attempts: To log in; limits those that fail.
         ports: Where passive data connections come in.
     """
 
     settings: Settings
     store: Store
     usage: Usage
-    failures: FailedAttempts
+    attempts: LoginAttempts
     ports: PassivePorts
 
     @classmethod
@@ -40,8 +41,9 @@ class Shared:
             settings=settings,
             store=store,
             usage=usage,
-            failures=FailedAttempts(
-                settings.max_failures_per_address, window=settings.failure_window
+            attempts=LoginAttempts(
+                settings.failures
+                or LocalFailures(settings.max_failures_per_address, settings.failure_window)
             ),
             ports=PassivePorts(settings, usage),
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ..attempts import Blocked
 from ..paths import is_allowed, parent, show
 from ..reply import Reply
 from ..store import is_directory
@@ -37,12 +38,15 @@ async def password(session: Session, argument: str) -> Reply:
     if name is None:
         return Reply(503, "USER comes first.")
 
-    settings, failures = session.settings, session.shared.failures
-    # Again, not only at the greeting: other sessions of this address may have failed since.
-    if failures.blocked_for(session.peer, now=anyio.current_time()):
-        raise EndSession(Reply(421, "Too many wrong passwords, try later."))
+    settings = session.settings
+    try:
+        # Again, not only at the greeting: other sessions of this address may have failed since.
+        async with session.shared.attempts.of(session.peer) as attempt:
+            user = settings.accounts.check(name, argument)
+            attempt.is_right = user is not None
+    except Blocked as error:
+        raise EndSession(Reply(421, str(error))) from error
 
-    user = settings.accounts.check(name, argument)
     if user is not None:
         # Wrong passwords still count: whoever guesses may have an account, too.
         session.login.succeed(user)
@@ -50,7 +54,6 @@ async def password(session: Session, argument: str) -> Reply:
         return Reply(230, "Logged in.")
 
     session.log("wrong password for %s", name)
-    failures.record(session.peer, now=anyio.current_time())
     session.login.failures += 1
     await anyio.sleep(settings.login_delay)
     if session.login.failures >= settings.max_login_failures:
