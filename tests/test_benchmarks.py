@@ -7,6 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.benchmarks.client_role import Case
+from tests.benchmarks.client_role import table as client_table
 from tests.benchmarks.plot import bars, lines
 from tests.benchmarks.report import Figure, Row, format_number, format_table
 
@@ -127,3 +129,19 @@ def test_lines_begin_at_zero() -> None:
     bottom = max(float(text.get("y", 0)) for text in elements(svg, "text") if text.text == "0")
     assert upper[0] == upper[1]
     assert math.isclose(bottom - upper[0], 2 * (bottom - lower[0]))
+
+
+def test_the_table_of_clients_has_medians_and_ratios() -> None:
+    """Small files are counted in microseconds, and large ones in seconds."""
+
+    small, large = Case("1 KiB", True, False), Case("1 GiB", False, True)
+    found = {
+        small: {"ftplib": [100e-6, 300e-6, 200e-6], "ftpdata": [300e-6]},
+        large: {"ftplib": [2.0], "ftpdata": [1.0]},
+    }
+    head, _, *rows = client_table(found, ["ftplib", "ftpdata"]).splitlines()
+    assert head == "| CPU of a transfer | ftplib | ftpdata | ftpdata / ftplib |"
+    assert rows == [
+        "| 1 KiB download | 200 µs | 300 µs | 1.50 |",
+        "| 1 GiB upload TLS | 2.000 s | 1.000 s | 0.50 |",
+    ]
