@@ -279,7 +279,8 @@ def serve(session: nox.Session) -> None:
 
     _install(session, "examples")
     arguments = list(session.posargs) or ["."]
-    if not {"--anonymous", "--user"} & {argument.partition("=")[0] for argument in arguments}:
+    said = {argument.partition("=")[0] for argument in arguments}
+    if not said & {"--accounts", "--anonymous", "--user"}:
         arguments.append("--anonymous")
 
     def option(name: str, default: str) -> str:

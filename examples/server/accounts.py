@@ -1,34 +1,137 @@
-"""Who may log in (RFC 959 §4.1.1, USER and PASS).
+"""Who may log in (RFC 959 §4.1.1, USER and PASS), and what they may do then.
 
-Passwords are held as digests and compared in constant time, and a name that
-does not exist costs the same as one that does: neither the reply nor the time
-it takes tells an attacker which names are worth trying.
+`Accounts` is what the server asks. `PasswordTable` is the one that the command line fills;
+`examples.accounts_sqlite` and `examples.accounts_ldap` ask a database and a directory.
 """
 
 from __future__ import annotations
 
+import asyncio
+import enum
+import functools
 import hashlib
 import hmac
+import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+import anyio.to_thread
 import attrs
 
-__all__ = ["ANONYMOUS_NAMES", "Accounts", "User"]
+from .paths import join
+
+__all__ = ["ANONYMOUS_NAMES", "Account", "Accounts", "PasswordTable", "Rights", "Waiting"]
 
 ANONYMOUS_NAMES = frozenset({"anonymous", "ftp"})
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Rights(enum.Flag):
+    """What a user may do. A server that is not writable allows nobody to change anything."""
+
+    NONE = 0
+    LIST = enum.auto()
+    """See which files there are, and their facts."""
+    READ = enum.auto()
+    """Read files, and have digests of them."""
+    WRITE = enum.auto()
+    """Make files, and replace them."""
+    APPEND = enum.auto()
+    """Append to files."""
+    DELETE = enum.auto()
+    """Delete files and directories."""
+    RENAME = enum.auto()
+    """Rename and move files and directories; a file of the new name is replaced."""
+    MKDIR = enum.auto()
+    """Make directories."""
+    CHANGE = enum.auto()
+    """Set the time and the mode of files."""
+
+    READ_ONLY = LIST | READ
+    ALL = LIST | READ | WRITE | APPEND | DELETE | RENAME | MKDIR | CHANGE
+
+    @classmethod
+    def parse(cls, text: str) -> Rights:
+        """Parse names of rights between blanks or commas: ``list, read`` or ``all``.
+
+        Raises:
+            ValueError: There is no such right.
+        """
+
+        rights = cls.NONE
+        for name in text.replace(",", " ").split():
+            try:
+                rights |= cls[name.upper().replace("-", "_")]
+            except KeyError:
+                known = ", ".join(right.lower() for right in cls.__members__)
+                raise ValueError(f"expected rights ({known}), not {name!r}") from None
+
+        return rights
+
+
+def _absolute(path: str) -> str:
+    return join("/", path)
+
+
+def _positive(_: object, attribute: Any, value: float | None) -> None:
+    # Written so that NaN is refused, too.
+    if value is not None and not 0 < value < math.inf:
+        raise ValueError(f"expected a positive {attribute.name}, or None, not {value!r}")
+
 
 @attrs.frozen
-class User:
-    """A user that has logged in."""
+class Account:
+    """A user that has logged in.
+
+    Attributes:
+        name: Of the user.
+        is_anonymous: Whether anybody may have said this name.
+        home: The directory of the store that the user sees as ``/``.
+        rights: What the user may do there.
+        rate: Bytes per second of all sessions of the user, both directions together; None for
+            no limit.
+
+    Raises:
+        ValueError: A value makes no sense.
+    """
 
     name: str
     is_anonymous: bool = False
+    home: str = attrs.field(default="/", converter=_absolute)
+    rights: Rights = Rights.ALL
+    rate: float | None = attrs.field(default=None, validator=_positive)
 
 
-class Accounts:
-    """The users of a server.
+class Accounts(Protocol):
+    """The accounts of a server.
+
+    A wrong password and a name that does not exist cost the same time: otherwise an attacker
+    learns which names are worth trying. What blocks runs in a thread (`Waiting`).
+    """
+
+    async def check(self, name: str, password: str, *, peer: str) -> Account | None:
+        """Return the account if the password is right, None if it is not.
+
+        It is cancelled after `Settings.check_timeout`. The client then gets the same answer as
+        after an exception: that nobody can be asked at this time. Neither counts as a wrong
+        password.
+
+        Args:
+            name: What USER said, with surrogate escapes for what is not UTF-8.
+            password: What PASS said.
+            peer: The address of the client.
+        """
+
+
+class PasswordTable:
+    """Accounts that are known when the server starts; their users may do everything.
+
+    Passwords are held as digests and compared in constant time, and a name that does not exist
+    costs the same as one that does: neither the reply nor the time it takes tells an attacker
+    which names are worth trying.
 
     Args:
         users: Pairs of name and password.
@@ -56,15 +159,15 @@ class Accounts:
 
         return name, password
 
-    def check(self, name: str, password: str) -> User | None:
-        """Return the user if the password is right, None if it is not."""
+    async def check(self, name: str, password: str, *, peer: str) -> Account | None:
+        """See `Accounts`."""
 
         if self.anonymous and name.lower() in ANONYMOUS_NAMES:
-            return User(name.lower(), is_anonymous=True)
+            return Account(name.lower(), is_anonymous=True)
 
         expected = self._digests.get(name, self._nobody)
         if hmac.compare_digest(expected, self._digest(password)):
-            return User(name)
+            return Account(name)
 
         return None
 
@@ -74,3 +177,44 @@ class Accounts:
         # so a slow password hash would protect nothing.
         data = password.encode("utf-8", "surrogateescape")
         return hmac.digest(self._key, data, hashlib.sha256)
+
+
+class Waiting:
+    """Waits for what cannot be cancelled, in a way that can be.
+
+    Whoever is cancelled leaves at once; the call goes on to its own end, and keeps its place
+    until then: however many clients come and go, no more calls run than there are places.
+
+    Args:
+        places: Calls that may run at one time.
+    """
+
+    def __init__(self, places: int = 4) -> None:
+        self._places = asyncio.Semaphore(places)
+        self._running: set[asyncio.Future[Any]] = set()
+
+    async def run(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Await what a call returns."""
+
+        await self._places.acquire()
+        # No wait between this and the place.
+        task = asyncio.ensure_future(call())
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait({task})
+        return task.result()
+
+    async def run_in_thread(
+        self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """Run a call that blocks in a thread."""
+
+        work = functools.partial(call, *args, **kwargs)
+        return await self.run(functools.partial(anyio.to_thread.run_sync, work))
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        self._places.release()
+        if not task.cancelled():
+            # Nobody may be left who wants to know.
+            task.exception()

@@ -17,7 +17,7 @@ from ftpdata import FTPDataError, PortRange, ServerCertificate, TrustedProxies
 from ftpdata.codecs import RecordFile, ebcdic_code_page
 from ftpdata.observers import Observer
 
-from .accounts import Accounts
+from .accounts import Accounts, PasswordTable
 from .disk import DiskStore
 from .observing import observing
 from .settings import GRACE, Settings, Uploads
@@ -48,7 +48,9 @@ class CommandLine:
 
         parser = _parser()
         options = parser.parse_args(arguments)
-        if not options.anonymous and not options.user:
+        if options.accounts is not None and (options.anonymous or options.user):
+            parser.error("--accounts says who may log in: give no --anonymous and no --user")
+        if options.accounts is None and not options.anonymous and not options.user:
             parser.error("nobody could log in: give --anonymous or --user NAME:PASSWORD")
         if (options.directory is None) == (options.store is None):
             parser.error("expected one thing to serve: DIRECTORY, or --store URL")
@@ -79,7 +81,7 @@ class CommandLine:
         options = self.options
         return Settings(
             observer=observer,
-            accounts=Accounts(options.user, anonymous=options.anonymous),
+            accounts=self._accounts(),
             writable=options.writable,
             uploads=self._uploads(),
             passive_ports=options.passive_ports,
@@ -118,6 +120,16 @@ class CommandLine:
             # password there.
             url, said = options.store.partition("?")[0], str(error).partition("\n")[0]
             self.fail(f"cannot serve {url}: {said}")
+
+    def _accounts(self) -> Accounts:
+        options = self.options
+        if options.accounts is None:
+            return PasswordTable(options.user, anonymous=options.anonymous)
+
+        try:
+            return _open_accounts(options.accounts)
+        except Exception as error:  # noqa: BLE001 - whatever their package says
+            self.fail(f"cannot use the accounts: {error}")
 
     def _uploads(self) -> Uploads:
         if self.options.uploads is None:
@@ -183,7 +195,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--anonymous", action="store_true", help="let anybody log in")
     parser.add_argument(
-        "--user", type=Accounts.parse, action="append", default=[], metavar="NAME:PASSWORD"
+        "--user", type=PasswordTable.parse, action="append", default=[], metavar="NAME:PASSWORD"
+    )
+    parser.add_argument(
+        "--accounts",
+        metavar="URL",
+        help="instead of --user: sqlite:FILE, with the accounts that "
+        "`python -m examples.accounts_sqlite` makes",
     )
     parser.add_argument("--writable", action="store_true", help="let users change things")
     parser.add_argument(
@@ -277,6 +295,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     parser.add_argument("--quiet", action="store_true", help="log warnings only, no transfers")
     return parser
+
+
+def _open_accounts(url: str) -> Accounts:
+    """Open accounts that need a package of their own. Blocks."""
+
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite":
+        from ..accounts_sqlite import SQLiteAccounts  # noqa: PLC0415
+
+        return SQLiteAccounts(rest)
+
+    raise ValueError(f"expected sqlite:FILE, not {scheme}:")
 
 
 def _record_file(text: str) -> RecordFile | None:

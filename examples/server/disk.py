@@ -116,24 +116,42 @@ class DiskStore:
     A cancelled call waits for its worker thread.
 
     Args:
-        root: The served directory.
+        root: The served directory; or a descriptor of it, which then belongs to the store.
         part_limits: How much is kept of the uploads of one user that were cut.
+        above: The store that the directory is in, which does what is done for all of it.
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], *, part_limits: PartLimits | None = None
+        self,
+        root: str | os.PathLike[str] | int,
+        *,
+        part_limits: PartLimits | None = None,
+        above: DiskStore | None = None,
     ) -> None:
         self.refused: Mapping[str, Reply] = {}
-        self._root = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-        self._parts = PartStore(self._root, limits=part_limits)
+        self._root = (
+            root
+            if isinstance(root, int)
+            else os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        )
+        self._above = above
+        self._parts: PartStore = (
+            PartStore(self._root, limits=part_limits) if above is None else above._parts  # noqa: SLF001 - of the same class
+        )
         self._memory = Memory(self._root)
         self._limiter: anyio.CapacityLimiter | None = None
 
     def close(self) -> None:
         """Release the served directory. Calls that run keep what they have open."""
 
-        self._parts.close()
+        if self._above is None:
+            self._parts.close()
         os.close(self._root)
+
+    async def at(self, directory: str) -> DiskStore:
+        """Return a store of what is beneath a directory, from which no path leads out."""
+
+        return await self.run(self._at_directory, directory)
 
     # Looking
 
@@ -270,6 +288,8 @@ class DiskStore:
         )
 
     def _threads(self) -> anyio.CapacityLimiter:
+        if self._above is not None:
+            return self._above._threads()  # noqa: SLF001 - of the same class
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(MAX_THREADS)
 
@@ -311,6 +331,14 @@ class DiskStore:
 
     def _open_directory(self, path: str) -> int:
         return open_beneath(self._root, _to_disk(path), is_directory=True, follow=True)
+
+    def _at_directory(self, path: str) -> DiskStore:
+        fd = self._open_directory(path)
+        try:
+            return DiskStore(fd, above=self)
+        except BaseException:
+            _close(fd)
+            raise
 
     def _linked(self, directory: str, name: str) -> os.stat_result | None:
         """Return the status of what a link leads to; None if it leads nowhere or out."""

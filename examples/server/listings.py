@@ -23,6 +23,7 @@ from ftpdata import (
 )
 from ftpdata.listing import EntryTable, TableFormatter, perm_letters
 
+from .accounts import Rights
 from .failures import Refused
 from .paths import parent
 from .store import Listing as StoreListing
@@ -38,6 +39,12 @@ FACTS = ("type", "size", "modify", "perm", "unique", "unix.mode", "unix.uid", "u
 
 _LETTERS = {"APPE": "a", "RNFR": "f"}
 """What says that a command may be used on an entry (RFC 3659 §7.5.5)."""
+
+_RIGHTS = {
+    "a": Rights.APPEND, "c": Rights.WRITE, "d": Rights.DELETE, "f": Rights.RENAME,
+    "l": Rights.LIST, "m": Rights.MKDIR, "p": Rights.DELETE, "r": Rights.READ, "w": Rights.WRITE,
+}
+"""What a user needs for it."""
 
 _options = re.compile(r"-[a-zA-Z1]+(?: +|$)")
 
@@ -195,6 +202,7 @@ def _permissions(session: Session) -> Callable[[ListingEntry], str]:
 
     writable = session.settings.writable
     refused = {letter for verb, letter in _LETTERS.items() if verb in session.store.refused}
+    refused |= {letter for letter, right in _RIGHTS.items() if not right & session.login.rights}
 
     def permissions(entry: ListingEntry) -> str:
         letters = perm_letters(

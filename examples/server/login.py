@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-from .accounts import User
+from .accounts import Account, Rights
 
 __all__ = ["Login"]
 
@@ -24,7 +24,7 @@ class Login:
     """
 
     until: float
-    user: User | None = None
+    user: Account | None = None
     pending_user: str | None = None
     failures: int = 0
 
@@ -33,7 +33,13 @@ class Login:
 
         self.user = self.pending_user = None
 
-    def succeed(self, user: User) -> None:
+    @property
+    def rights(self) -> Rights:
+        """What the user may do; nothing before the login."""
+
+        return Rights.NONE if self.user is None else self.user.rights
+
+    def succeed(self, user: Account) -> None:
         """Take note of a right password; the time to log in is over."""
 
         self.user = user

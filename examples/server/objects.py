@@ -31,7 +31,7 @@ import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError
 from obstore.store import MemoryStore, from_url
 
-from ftpdata import ListingBlock, ListingEntry, WriteMode
+from ftpdata import EntryType, ListingBlock, ListingEntry, WriteMode
 from ftpdata.errors import FileNameNotAllowed, FileUnavailable, LocalError
 from ftpdata.files import PartStatus, RemovedPart, SpooledTarget, is_reserved
 from ftpdata.listing import TableFormatter
@@ -246,6 +246,7 @@ class ObjectStore:
         renames: Whether renaming is allowed. It copies, then deletes; see
             `ftpdata.objectstore.move_object` for what may happen between.
         part_size: Bytes that an upload has in memory, twice. There may be 10,000 parts.
+        home: What comes before each name, with a slash at its end, if not all are served.
     """
 
     def __init__(
@@ -254,16 +255,31 @@ class ObjectStore:
         *,
         renames: bool = False,
         part_size: int = PART_SIZE,
+        home: str = "",
     ) -> None:
         self._store = store
         self._part_size = part_size
         self._prefix = getattr(store, "prefix", None) or ""
+        self._home = home
+        self._renames = renames
         self.refused: Mapping[str, Reply] = {
             verb: reply for verb, reply in REFUSED.items() if not (renames and reply is _NO_RENAMES)
         }
 
+    async def at(self, directory: str) -> ObjectStore:
+        """Return a store of the objects beneath a prefix, whether there are any or not."""
+
+        home = f"{self._key(directory)}/"
+        return ObjectStore(
+            self._store, renames=self._renames, part_size=self._part_size, home=home
+        )
+
     def close(self) -> None:
         """Let the store go."""
+
+        if self._home:
+            # The one above does.
+            return
 
         # A thread of obstore's that lets go of an answer while the interpreter ends aborts the
         # process.
@@ -275,7 +291,10 @@ class ObjectStore:
         """Return what is known about a file or directory; there are no links to follow."""
 
         del follow
-        return await _asked(object_status(self._store, _key(path)))
+        if self._home and not path.strip("/"):
+            # It is there, whether anything is in it or not.
+            return ListingEntry(name="/", type=EntryType.DIRECTORY)
+        return await _asked(object_status(self._store, self._key(path)))
 
     async def open_reader(self, path: str) -> ObjectReader:
         """Look at a file that is to be read."""
@@ -283,7 +302,7 @@ class ObjectStore:
         entry = await self.status(path)
         if entry.is_directory:
             raise _error(errno.EISDIR)
-        return ObjectReader(entry.size, self._store, _key(path), entry.unique)
+        return ObjectReader(entry.size, self._store, self._key(path), entry.unique)
 
     @contextlib.asynccontextmanager
     async def open_listing(
@@ -297,7 +316,7 @@ class ObjectStore:
         """Open a directory for listing, as a context manager."""
 
         del follow
-        pages = object_entries(self._store, _key(path), page_size=PAGE)
+        pages = object_entries(self._store, self._key(path), page_size=PAGE)
         async with contextlib.aclosing(pages):
             first = await _asked(_next(pages))
             if not first and not (await self.status(path)).is_directory:
@@ -331,7 +350,7 @@ class ObjectStore:
         if mode is WriteMode.EXCLUSIVE and status is not None:
             raise _error(errno.EEXIST)
 
-        upload = ObjectUpload(self._store, _key(path), part_size=self._part_size)
+        upload = ObjectUpload(self._store, self._key(path), part_size=self._part_size)
         return JudgedUpload(upload) if is_judged else upload
 
     async def part_status(self, path: str, owner: str) -> PartStatus | None:
@@ -357,30 +376,32 @@ class ObjectStore:
         if await self._free_for_file(path, may_be_directory=True) is not None:
             raise _error(errno.EEXIST)
 
-        await _asked(ObjectTarget(self._store, _key(f"{path}/{MARK}")).commit())
+        await _asked(ObjectTarget(self._store, self._key(f"{path}/{MARK}")).commit())
 
     async def remove_directory(self, path: str) -> None:
         """Remove a directory that is empty."""
 
+        if not path.strip("/"):
+            raise _error(errno.EPERM)
         if not (await self.status(path)).is_directory:
             raise _error(errno.ENOTDIR)
 
         async with contextlib.aclosing(
-            object_entries(self._store, _key(path), page_size=2)
+            object_entries(self._store, self._key(path), page_size=2)
         ) as pages:
             first = await _asked(_next(pages))
         if any(entry.name != MARK for entry in first):
             raise _error(errno.ENOTEMPTY)
         if not first:
-            # The root, or another program has marked it, with a name that we cannot say.
+            # Another program has marked it, with a name that we cannot say.
             raise _error(errno.EPERM)
 
-        await _asked(delete_object(self._store, _key(f"{path}/{MARK}")))
+        await _asked(delete_object(self._store, self._key(f"{path}/{MARK}")))
 
     async def remove_file(self, path: str) -> None:
         """Remove a file."""
 
-        await _asked(delete_object(self._store, _key(path)))
+        await _asked(delete_object(self._store, self._key(path)))
 
     async def rename(self, old: str, new: str) -> None:
         """Rename a file, by copying it; what has the new name is replaced."""
@@ -389,7 +410,7 @@ class ObjectStore:
             raise Refused(553, "Directories of an object store cannot be renamed.")
 
         await self._free_for_file(new)
-        await _asked(move_object(self._store, _key(old), _key(new)))
+        await _asked(move_object(self._store, self._key(old), self._key(new)))
 
     async def set_modified(self, path: str, seconds: float) -> None:
         """Refuse it."""
@@ -403,6 +424,9 @@ class ObjectStore:
         del path, mode
         raise _error(errno.ENOTSUP)
 
+    def _key(self, path: str) -> str:
+        return f"{self._home}{path.strip('/')}".rstrip("/")
+
     async def _free_for_file(
         self, path: str, *, may_be_directory: bool = False
     ) -> ListingEntry | None:
@@ -414,11 +438,11 @@ class ObjectStore:
             FileNameNotAllowed: No object can have that name. Reply 553.
         """
 
-        if len(f"{self._prefix}{path}".encode(errors="replace")) > LONGEST_NAME:
+        if len(f"{self._prefix}/{self._key(path)}".encode(errors="replace")) > LONGEST_NAME:
             raise _error(errno.ENAMETOOLONG)
 
         names = path.strip("/").split("/")
-        above = ["/".join(names[:depth]) for depth in range(1, len(names))]
+        above = [self._key("/".join(names[:depth])) for depth in range(1, len(names))]
         # All of them come to their end, whichever fails.
         found, *files = await asyncio.gather(
             self._status_of_new(path),
@@ -437,7 +461,9 @@ class ObjectStore:
 
     async def _status_of_new(self, path: str) -> ListingEntry | None:
         try:
-            return await _asked(object_status(self._store, _key(path)), may_be_new=True)
+            if self._home and not path.strip("/"):
+                return await self.status(path)
+            return await _asked(object_status(self._store, self._key(path)), may_be_new=True)
         except FileNotFoundError:
             return None
 
@@ -450,10 +476,6 @@ class ObjectStore:
         except BaseError as error:
             raise _error(errno.EIO) from error
         return True
-
-
-def _key(path: str) -> str:
-    return path.strip("/")
 
 
 async def _next(pages: AsyncIterator[list[ListingEntry]]) -> list[ListingEntry]:

@@ -32,6 +32,7 @@ import attrs
 from ftpdata import End, FTPDataError, RepresentationType, TokenBucket
 from ftpdata.observers import Subject
 
+from .accounts import Account
 from .choices import Choices
 from .commands import COMMANDS, Command, EndSession, find_command
 from .control import ControlConnection
@@ -95,6 +96,7 @@ class Session:
 
     Attributes:
         name: What it is called in the log: the client's address, and a number.
+        store: What the client sees: from a login on, the user's home.
         login: Who the client is.
         protection: TLS.
         choices: What the client has chosen for the transfers that follow.
@@ -140,14 +142,31 @@ class Session:
             on_end=self._ended,
         )
 
+    async def enter(self, user: Account) -> None:
+        """Let a user in, who sees his home.
+
+        Raises:
+            OSError: There is no such directory.
+        """
+
+        if user.home != "/":
+            self.store = await self.shared.store.at(user.home)
+        self.login.succeed(user)
+
     def forget(self) -> None:
         """Make everything as it was before the login (USER, AUTH)."""
 
+        self._leave_home()
         self.login.forget()
         self.choices = Choices.defaults(self.settings)
         self.directory = "/"
         self.rename_from = None
         self.told_sizes.clear()
+
+    def _leave_home(self) -> None:
+        home, self.store = self.store, self.shared.store
+        if home is not self.store:
+            home.close()
 
     @property
     def part_owner(self) -> str | None:
@@ -292,6 +311,11 @@ class Session:
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s: %s", self.peer, printable(message % arguments))
 
+    def warn(self, message: str, *arguments: object) -> None:
+        """Log one line that the host should read."""
+
+        logger.warning("%s: %s", self.peer, printable(message % arguments))
+
     # The life of a session
 
     async def run(self) -> None:
@@ -314,6 +338,7 @@ class Session:
             try:
                 await self.data.close_all()
             finally:
+                self._leave_home()
                 await self._control.aclose()
                 self.log("left")
 

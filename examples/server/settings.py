@@ -20,7 +20,7 @@ from ftpdata.limits import Limits
 from ftpdata.observers import Observer
 from ftpdata.opening import AddressCallable, PortMapping
 
-from .accounts import Accounts
+from .accounts import Accounts, PasswordTable
 from .attempts import FailureCounter
 from .places import Places
 
@@ -102,6 +102,7 @@ class Settings:
             one of each at a time, so these are for what is to be lower than
             the limits of sessions.
         login_timeout: Seconds from the connection to the right password.
+        check_timeout: Seconds for `accounts` to say whether a password is right.
         login_delay: Seconds until a wrong password is answered.
         max_login_failures: Wrong passwords in one session.
         max_failures_per_address: Wrong passwords from one address within
@@ -117,7 +118,7 @@ class Settings:
             meanwhile, so an ABOR after that many commands is not noticed.
     """
 
-    accounts: Accounts = attrs.field(factory=Accounts)
+    accounts: Accounts = attrs.field(factory=PasswordTable)
     writable: bool = False
     uploads: Uploads = Uploads.RESUMABLE
     clean_interval: float = 3600.0
@@ -153,6 +154,7 @@ class Settings:
     )
     limits: Limits = attrs.field(factory=Limits)
     login_timeout: float = 60.0
+    check_timeout: float = 10.0
     login_delay: float = 1.0
     max_login_failures: int = 3
     max_failures_per_address: int = 20

@@ -103,6 +103,15 @@ class Store(Protocol):
     def close(self) -> None:
         """Release what it has open. Calls that run keep what they use."""
 
+    async def at(self, directory: str) -> Store:
+        """Return a store of what is beneath a directory, from which no path leads out.
+
+        It is closed on its own, before this one. `clean` of this one looks there, too.
+
+        Raises:
+            OSError: There is no such directory.
+        """
+
     async def status(self, path: str, *, follow: bool = True) -> ListingEntry:
         """Return what is known about a file or directory.
 

@@ -82,7 +82,7 @@ def _ftpdata_uvloop(options: Options) -> None:
 def _reference_server(options: Options, *, uvloop: bool) -> None:
     import anyio
 
-    from examples.server.accounts import Accounts
+    from examples.server.accounts import PasswordTable
     from examples.server.disk import DiskStore
     from examples.server.server import Server
     from examples.server.settings import Settings
@@ -90,7 +90,7 @@ def _reference_server(options: Options, *, uvloop: bool) -> None:
 
     certificate = options.certificate
     settings = Settings(
-        accounts=Accounts([(NAME, PASSWORD)]),
+        accounts=PasswordTable([(NAME, PASSWORD)]),
         writable=True,
         max_sessions=CLIENTS,
         rate=RATE if options.throttled else None,

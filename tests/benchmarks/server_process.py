@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import anyio
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings
@@ -128,7 +128,7 @@ class ServerProcess:
 
 async def _run(told: dict[str, Any]) -> None:
     settings = Settings(
-        accounts=Accounts([("ann", "secret")], anonymous=True),
+        accounts=PasswordTable([("ann", "secret")], anonymous=True),
         writable=True,
         passive_ports=PortRange(*told["ports"]) if told["ports"] else None,
         **told["settings"],

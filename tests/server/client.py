@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings
@@ -276,7 +276,7 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Run a server of a directory or a store; stop it at the end."""
 
-    settings.setdefault("accounts", Accounts([("ann", "secret")], anonymous=True))
+    settings.setdefault("accounts", PasswordTable([("ann", "secret")], anonymous=True))
     settings.setdefault("grace", 0.2)
     settings.setdefault("login_delay", 0.0)
     settings.setdefault("shutdown_idle", 0.0)

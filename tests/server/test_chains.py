@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from ftpdata.deadlines import Deadlines
 from tests.harness.leaks import hidden_files
 from tests.harness.seams import Seams
@@ -365,7 +365,7 @@ async def test_chains(
     monkeypatch.setattr("ftpdata.transfers._plain.can_splice", lambda *_: False)
     async with serving(
         served_directory,
-        accounts=Accounts([("ann", "secret"), ("bob", "secret")]),
+        accounts=PasswordTable([("ann", "secret"), ("bob", "secret")]),
         certificate=server_certificate(),
         deadlines=Deadlines(first_byte=STALL, stall=STALL),
         max_sessions=500,

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.disk import DiskStore
 from examples.server.listening import Listener
 from examples.server.server import Server
@@ -25,7 +25,7 @@ async def serving_on(listener: Listener, directory: Path) -> AsyncIterator[Servi
     """Run a server on this listener."""
 
     store = await anyio.to_thread.run_sync(DiskStore, directory)
-    server = Server(store, Settings(accounts=Accounts(anonymous=True), grace=0.2))
+    server = Server(store, Settings(accounts=PasswordTable(anonymous=True), grace=0.2))
     try:
         async with anyio.create_task_group() as tasks:
             host, port = await tasks.start(lambda **given: server.run(listener=listener, **given))

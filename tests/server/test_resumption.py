@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.settings import Uploads
 from ftpdata.deadlines import Deadlines
 from ftpdata.files import is_reserved
@@ -22,7 +22,7 @@ from tests.server.client import Client, Data, Serving, names, reset, serving
 OLD = b"what was there before"
 NEW = bytes(i * 7 % 251 for i in range(900_000))
 SENT = 700_000
-TWO_USERS = Accounts([("ann", "secret"), ("bob", "secret")], anonymous=True)
+TWO_USERS = PasswordTable([("ann", "secret"), ("bob", "secret")], anonymous=True)
 
 
 def part_in(directory: Path) -> bytes | None:

@@ -15,7 +15,7 @@ import anyio.abc
 import anyio.to_thread
 import pytest
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.session import Session
@@ -132,7 +132,7 @@ async def test_cancelled_server_leaves_nothing(served_directory: Path) -> None:
     clients: list[Client] = []
     datas: list[Data] = []
     store = await anyio.to_thread.run_sync(DiskStore, served_directory)
-    settings = Settings(accounts=Accounts(anonymous=True), writable=True)
+    settings = Settings(accounts=PasswordTable(anonymous=True), writable=True)
     async with anyio.create_task_group() as tasks:
         host, port = await tasks.start(Server(store, settings).run, "127.0.0.1", 0)
         for line in ("RETR file", "STOR new", "NOOP"):
@@ -271,7 +271,7 @@ async def test_a_server_can_be_cancelled_anywhere_in_a_session(tmp_path: Path) -
     (tmp_path / "file").write_bytes(b"x" * 100_000)
 
     async def scenario() -> None:
-        settings = Settings(accounts=Accounts([("ann", "secret")]), grace=0.2)
+        settings = Settings(accounts=PasswordTable([("ann", "secret")]), grace=0.2)
         with contextlib.closing(DiskStore(tmp_path)) as store:
             server = Server(store, settings)
             async with anyio.create_task_group() as tasks:

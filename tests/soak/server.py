@@ -23,7 +23,7 @@ from typing import IO, Any, Self
 import anyio
 import attrs
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings
@@ -177,7 +177,7 @@ def _report(server: Server) -> None:
 
 async def _serve(told: dict[str, Any], store: DiskStore) -> None:
     settings = Settings(
-        accounts=Accounts([("ann", "secret"), ("bob", "secret")], anonymous=True),
+        accounts=PasswordTable([("ann", "secret"), ("bob", "secret")], anonymous=True),
         writable=True,
         certificate=ServerCertificate(certificate=told["certificate"], key=told["key"]),
         max_sessions=500,

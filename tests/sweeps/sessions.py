@@ -21,7 +21,7 @@ from typing import Any
 import anyio.to_thread
 import attrs
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings, Uploads
@@ -308,7 +308,7 @@ async def staged(case: Case, directory: Path) -> AsyncIterator[Stage]:
     """Make a server for a case."""
 
     options: dict[str, Any] = {
-        "accounts": Accounts([("ann", "secret")]),
+        "accounts": PasswordTable([("ann", "secret")]),
         "writable": True,
         "uploads": Uploads.RESUMABLE,
         "login_delay": 0.0,

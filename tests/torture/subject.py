@@ -33,7 +33,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, ClassVar
 
-from examples.server.accounts import Accounts
+from examples.server.accounts import PasswordTable
 from examples.server.disk import DiskStore
 from examples.server.server import Server
 from examples.server.settings import Settings, Uploads
@@ -151,7 +151,7 @@ class Subject:
         ports = self._options["ports"]
         store = DiskStore(self._options["directory"])
         settings = Settings(
-            accounts=Accounts([("ann", "secret")]),
+            accounts=PasswordTable([("ann", "secret")]),
             writable=True,
             uploads=Uploads(self._options["uploads"]),
             passive_ports=PortRange(*ports) if ports else None,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 import anyio
 
+from ..accounts import Account, Rights
 from ..attempts import Blocked
 from ..paths import is_allowed, parent, show
 from ..reply import Reply
-from ..store import is_directory
+from ..store import is_about_name, is_directory
 from .table import EndSession, command
 
 if TYPE_CHECKING:
     from ..session import Session
 
 __all__: list[str] = []
+
+logger = logging.getLogger("ftpdata.examples.server")
 
 
 @command("USER name", needs_login=False)
@@ -42,16 +47,14 @@ async def password(session: Session, argument: str) -> Reply:
     try:
         # Again, not only at the greeting: other sessions of this address may have failed since.
         async with session.shared.attempts.of(session.peer) as attempt:
-            user = settings.accounts.check(name, argument)
+            user = await _check(session, name, argument)
             attempt.is_right = user is not None
     except Blocked as error:
         raise EndSession(Reply(421, str(error))) from error
 
     if user is not None:
         # Wrong passwords still count: whoever guesses may have an account, too.
-        session.login.succeed(user)
-        session.log("logged in as %s", name)
-        return Reply(230, "Logged in.")
+        return await _let_in(session, user)
 
     session.log("wrong password for %s", name)
     session.login.failures += 1
@@ -59,6 +62,39 @@ async def password(session: Session, argument: str) -> Reply:
     if session.login.failures >= settings.max_login_failures:
         raise EndSession(Reply(421, "Too many wrong passwords."))
     return Reply(530, "Wrong name or password.")
+
+
+async def _check(session: Session, name: str, password: str) -> Account | None:
+    """Ask whether the password is right.
+
+    Raises:
+        EndSession: Nobody can say. It is no wrong password, and none that is to be said again:
+            421 lets clients try later.
+    """
+
+    settings = session.settings
+    try:
+        async with asyncio.timeout(settings.check_timeout):
+            return await settings.accounts.check(name, password, peer=session.peer)
+    except TimeoutError:
+        session.warn("nobody said within %g s whether %s may log in", settings.check_timeout, name)
+    except Exception:
+        logger.exception("%s: nobody can say whether a user may log in", session.peer)
+
+    raise EndSession(Reply(421, "Nobody can log in at this time, try later."))
+
+
+async def _let_in(session: Session, user: Account) -> Reply:
+    try:
+        await session.enter(user)
+    except OSError as error:
+        if not is_about_name(error):
+            raise
+        session.warn("%s has no home %s: %s", user.name, user.home, error.strerror)
+        return Reply(530, "Your directory is not there.")
+
+    session.log("logged in as %s", user.name)
+    return Reply(230, "Logged in.")
 
 
 @command("REIN", needs_login=False)
@@ -117,7 +153,7 @@ async def _change(session: Session, path: str) -> Reply:
     return Reply(250, f"{quoted(path)} is the current directory.")
 
 
-@command("MKD path", "XMKD", read_only_code=550)
+@command("MKD path", "XMKD", rights=Rights.MKDIR, read_only_code=550)
 async def make_directory(session: Session, argument: str) -> Reply:
     """Make a directory."""
 
@@ -129,7 +165,7 @@ async def make_directory(session: Session, argument: str) -> Reply:
     return Reply(257, f"{quoted(path)} was created.")
 
 
-@command("RMD path", "XRMD", read_only_code=550)
+@command("RMD path", "XRMD", rights=Rights.DELETE, read_only_code=550)
 async def remove_directory(session: Session, argument: str) -> Reply:
     """Remove an empty directory."""
 

@@ -19,6 +19,7 @@ from ftpdata.codecs import SizeCounter, encoder_for
 from ftpdata.digests import Digest
 from ftpdata.listing import format_time_val, parse_time_val
 
+from ..accounts import Rights
 from ..failures import Refused, not_written
 from ..listings import fact_line
 from ..paths import is_allowed
@@ -35,6 +36,9 @@ __all__ = ["HASH_NAMES"]
 HASH_NAMES = ("SHA-256", "SHA-512", "SHA-1", "MD5", "CRC32")
 """Algorithms of HASH; the first one is what a session starts with."""
 
+SEES_SIZE = Rights.LIST | Rights.READ | Rights.WRITE
+"""One of these is enough for SIZE: whoever uploads asks how much has come."""
+
 MAX_TOLD = 64
 """Parts whose size a session remembers; the one that was asked for first is forgotten first."""
 
@@ -43,7 +47,7 @@ MAX_COUNTED = 1024 * 1024
 mode take a second of work for each mebibyte, and the command is short."""
 
 
-@command("DELE path", read_only_code=550)
+@command("DELE path", rights=Rights.DELETE, read_only_code=550)
 async def delete(session: Session, argument: str) -> Reply:
     """Delete a file, and what came of an upload of that name that was cut."""
 
@@ -60,7 +64,7 @@ async def delete(session: Session, argument: str) -> Reply:
     return Reply(250, "Deleted.")
 
 
-@command("RNFR path", read_only_code=550)
+@command("RNFR path", rights=Rights.RENAME, read_only_code=550)
 async def rename_from(session: Session, argument: str) -> Reply:
     """Name the file to be renamed; RNTO must come next."""
 
@@ -70,7 +74,7 @@ async def rename_from(session: Session, argument: str) -> Reply:
     return Reply(350, "RNTO comes next.")
 
 
-@command("RNTO path", read_only_code=553)
+@command("RNTO path", rights=Rights.RENAME, read_only_code=553)
 async def rename_to(session: Session, argument: str) -> Reply:
     """Rename what RNFR named."""
 
@@ -95,7 +99,7 @@ async def rename_to(session: Session, argument: str) -> Reply:
     return Reply(250, "Renamed.")
 
 
-@command("SIZE path", is_abortable=True)
+@command("SIZE path", rights=SEES_SIZE, is_abortable=True)
 async def size(session: Session, argument: str) -> Reply:
     """Tell how many bytes RETR would send, in the type, structure and mode set (RFC 3659 §4).
 
@@ -147,7 +151,7 @@ async def _size_of_part(session: Session, path: str) -> int | None:
     return part.told_size
 
 
-@command("MDTM path")
+@command("MDTM path", rights=Rights.LIST | Rights.READ)
 async def modification_time(session: Session, argument: str) -> Reply:
     """Tell when a file was modified (RFC 3659 §3)."""
 
@@ -155,7 +159,7 @@ async def modification_time(session: Session, argument: str) -> Reply:
     return Reply(213, format_time_val(status.modified or 0))
 
 
-@command("MFMT time path", read_only_code=550)
+@command("MFMT time path", rights=Rights.CHANGE, read_only_code=550)
 async def modify_time(session: Session, argument: str) -> Reply:
     """Set when a file was modified (draft-somers-ftp-mfxx §3)."""
 
@@ -167,7 +171,7 @@ async def modify_time(session: Session, argument: str) -> Reply:
     return Reply(213, f"Modify={time}; {path}")
 
 
-@command("MLST [path]")
+@command("MLST [path]", rights=Rights.LIST)
 async def facts(session: Session, argument: str) -> Reply:
     """Tell the facts of a file or directory (RFC 3659 §7)."""
 
@@ -176,7 +180,7 @@ async def facts(session: Session, argument: str) -> Reply:
     return Reply(250, "End", ("Facts:", line))
 
 
-@command("HASH path", is_abortable=True)
+@command("HASH path", rights=Rights.READ, is_abortable=True)
 async def digest(session: Session, argument: str) -> Reply:
     """Tell the digest of a file, or of the range that RANG named."""
 
@@ -191,7 +195,7 @@ async def digest(session: Session, argument: str) -> Reply:
 
 
 def _add_digest_command(verb: str, name: str) -> None:
-    @command(f"{verb} path [start [end]]", is_abortable=True)
+    @command(f"{verb} path [start [end]]", rights=Rights.READ, is_abortable=True)
     async def handler(session: Session, argument: str) -> Reply:
         path, start, end = await _find_range(session, argument)
         if start is None:

@@ -13,11 +13,12 @@ from ftpdata import ListFormatter
 from ftpdata.codecs import parse_deflate_level
 from ftpdata.listing import parse_time_val
 
+from ..accounts import Rights
 from ..failures import reply_to
 from ..listings import open_listing
 from ..reply import Reply, printable
 from .files import HASH_NAMES
-from .table import COMMANDS, check_store, command
+from .table import COMMANDS, check_right, check_store, command
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -143,6 +144,7 @@ def _passive_ports(session: Session) -> list[str]:
 async def _list_here(session: Session, argument: str) -> Reply:
     """Send a listing over the control connection, block by block."""
 
+    check_right(session, Rights.LIST)
     async with open_listing(session, argument, ListFormatter(now=time.time())) as listing:
         code = 212 if listing.is_directory else 213
         await session.send_all(b"%d-Status:\r\n" % code)
@@ -163,8 +165,10 @@ async def site(session: Session, argument: str) -> Reply:
     """Run a command of this server's own."""
 
     name, _, rest = argument.partition(" ")
-    if name.upper() in ("CHMOD", "UTIME") and not session.settings.writable:
-        return Reply(550, "Nothing can be changed here.")
+    if name.upper() in ("CHMOD", "UTIME"):
+        if not session.settings.writable:
+            return Reply(550, "Nothing can be changed here.")
+        check_right(session, Rights.CHANGE)
 
     check_store(session, f"SITE {name.upper()}")
     match name.upper():

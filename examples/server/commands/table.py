@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..accounts import Rights
 from ..failures import Refused
 from ..reply import Reply
 
@@ -25,6 +26,7 @@ __all__ = [
     "Command",
     "EndSession",
     "Handler",
+    "check_right",
     "check_store",
     "command",
     "find_command",
@@ -37,6 +39,10 @@ NOT_IMPLEMENTED = frozenset({
     *("AUTH", "ADAT", "PBSZ", "PROT", "CCC", "MIC", "CONF", "ENC"),
 })
 """Commands of the standards that are known here and not implemented: 502, not 500."""
+
+
+TAKES_RESTART = frozenset({"RETR", "STOR", "APPE", "STOU", "LIST", "NLST", "MLSD", "HASH"})
+"""Commands that REST and RANG are for, or that make them forgotten."""
 
 
 class EndSession(Exception):
@@ -64,6 +70,7 @@ class Command:
         syntax: How it is written, for HELP.
         argument: Whether it takes an argument.
         needs_login: Whether the user must have logged in.
+        rights: What the user may do, of which one is enough; none if everybody may.
         is_abortable: Whether it may take long: ABOR ends it, and other
             commands wait for its end.
         is_upload: Whether it is an upload, which goes on after the end of the
@@ -80,6 +87,7 @@ class Command:
     syntax: str
     argument: Argument
     needs_login: bool = True
+    rights: Rights = Rights.NONE
     is_abortable: bool = False
     is_upload: bool = False
     is_protection: bool = False
@@ -94,6 +102,7 @@ def command(
     syntax: str,
     *aliases: str,
     needs_login: bool = True,
+    rights: Rights = Rights.NONE,
     is_abortable: bool = False,
     is_upload: bool = False,
     is_protection: bool = False,
@@ -107,6 +116,7 @@ def command(
             that is optional: ``LIST [path]``.
         aliases: Other names of the command.
         needs_login: See `Command`.
+        rights: See `Command`.
         is_abortable: See `Command`.
         is_upload: See `Command`.
         is_protection: See `Command`.
@@ -126,6 +136,7 @@ def command(
                 syntax=f"{verb} {argument}".rstrip(),
                 argument=kind,
                 needs_login=needs_login,
+                rights=rights,
                 is_abortable=is_abortable,
                 is_upload=is_upload,
                 is_protection=is_protection,
@@ -156,14 +167,37 @@ def find_command(session: Session, verb: str, argument: str) -> Command:
         raise Refused(501, f"Syntax: {found.syntax}")
     if found.argument is Argument.NONE and argument:
         raise Refused(501, f"Syntax: {found.syntax}")
-    if found.is_upload and (verb in session.store.refused or not session.settings.writable):
-        # It is good for one command, also for one that is refused.
-        session.choices.take_restart()
+    try:
+        _check_writable(session, found)
+        check_right(session, found.rights)
+        check_store(session, verb)
+    except Refused:
+        if verb in TAKES_RESTART:
+            # It is good for one command, also for one that is refused.
+            session.choices.take_restart()
+        raise
+
+    return found
+
+
+def _check_writable(session: Session, found: Command) -> None:
     if found.read_only_code is not None and not session.settings.writable:
         raise Refused(found.read_only_code, "Nothing can be changed here.")
 
-    check_store(session, verb)
-    return found
+
+def check_right(session: Session, rights: Rights) -> None:
+    """Refuse what the user may not do; every command is asked here.
+
+    Args:
+        session: The session.
+        rights: One of these is needed; if there are none, everybody may.
+
+    Raises:
+        Refused: The user has none of them. Reply 550.
+    """
+
+    if rights and not rights & session.login.rights:
+        raise Refused(550, "You may not do that here.")
 
 
 def check_store(session: Session, name: str) -> None:

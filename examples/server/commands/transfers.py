@@ -34,6 +34,7 @@ from ftpdata.codecs import RestartMarker, format_mark_reply
 from ftpdata.contracts import ResumableTarget
 from ftpdata.limits import address_key
 
+from ..accounts import Rights
 from ..choices import WHOLE, Restart
 from ..failures import Refused, not_written
 from ..listings import Listing, open_facts, open_listing
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 
-@command("RETR path", is_abortable=True)
+@command("RETR path", rights=Rights.READ, is_abortable=True)
 async def retrieve(session: Session, argument: str) -> Reply:
     """Send a file."""
 
@@ -93,7 +94,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
     return _complete(session, operation, result)
 
 
-@command("STOR path", is_abortable=True, is_upload=True, read_only_code=553)
+@command("STOR path", rights=Rights.WRITE, is_abortable=True, is_upload=True, read_only_code=553)
 async def store(session: Session, argument: str) -> Reply:
     """Receive a file, which takes its name when it is whole.
 
@@ -117,7 +118,7 @@ async def store(session: Session, argument: str) -> Reply:
     return await _receive(session, operation, path, mode, restart=restart, part_only=part_only)
 
 
-@command("APPE path", is_abortable=True, is_upload=True, read_only_code=553)
+@command("APPE path", rights=Rights.APPEND, is_abortable=True, is_upload=True, read_only_code=553)
 async def append(session: Session, argument: str) -> Reply:
     """Receive bytes that are appended to a file.
 
@@ -142,7 +143,9 @@ async def append(session: Session, argument: str) -> Reply:
     )
 
 
-@command("STOU [prefix]", is_abortable=True, is_upload=True, read_only_code=553)
+@command(
+    "STOU [prefix]", rights=Rights.WRITE, is_abortable=True, is_upload=True, read_only_code=553
+)
 async def store_unique(session: Session, argument: str) -> Reply:
     """Receive a file under a name that nothing else has (RFC 1123 §4.1.2.9)."""
 
@@ -163,21 +166,21 @@ async def store_unique(session: Session, argument: str) -> Reply:
     return Reply(reply.code, f"{reply.text} FILE: {name}")
 
 
-@command("LIST [path]", is_abortable=True)
+@command("LIST [path]", rights=Rights.LIST, is_abortable=True)
 async def list_long(session: Session, argument: str) -> Reply:
     """Send a listing as ``ls -l`` prints it."""
 
     return await _list(session, open_listing(session, argument, ListFormatter(now=time.time())))
 
 
-@command("NLST [path]", is_abortable=True)
+@command("NLST [path]", rights=Rights.LIST, is_abortable=True)
 async def list_names(session: Session, argument: str) -> Reply:
     """Send names."""
 
     return await _list(session, open_listing(session, argument, NlstFormatter()))
 
 
-@command("MLSD [path]", is_abortable=True)
+@command("MLSD [path]", rights=Rights.LIST, is_abortable=True)
 async def list_facts(session: Session, argument: str) -> Reply:
     """Send the names and facts of a directory (RFC 3659 §7)."""
 

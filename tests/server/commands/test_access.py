@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.server.accounts import Accounts, User
+from examples.server.accounts import Account, PasswordTable
 from tests.server.client import PATIENCE, names, reset, serving
 
 
@@ -118,11 +118,11 @@ async def test_guessing_in_parallel(served_directory: Path) -> None:
 
     tried = 0
 
-    class Counting(Accounts):
-        def check(self, name: str, password: str) -> User | None:
+    class Counting(PasswordTable):
+        async def check(self, name: str, password: str, *, peer: str) -> Account | None:
             nonlocal tried
             tried += 1
-            return super().check(name, password)
+            return await super().check(name, password, peer=peer)
 
     accounts = Counting([("ann", "secret")])
     async with (
