@@ -1,0 +1,133 @@
+"""The program, against the reference server."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from examples.client.command_line import main, printable
+from tests.harness.tls import authority_file, certificate_files
+from tests.server.launched import started
+
+CONTENT = os.urandom(300_001)
+
+
+@attrs.frozen
+class Site:
+    """A server that runs, the directory that it serves, and an empty one."""
+
+    address: str
+    served: Path
+    here: Path
+
+    def url(self, path: str, scheme: str = "ftp", user: str = "u:p@") -> str:
+        """Return the URL of a path."""
+
+        return f"{scheme}://{user}{self.address}/{path}"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Run the reference server, in clear and TLS; nobody's netrc is read."""
+
+    served, here = tmp_path / "served", tmp_path / "here"
+    (served / "below").mkdir(parents=True)
+    here.mkdir()
+    (served / "file").write_bytes(CONTENT)
+    certificate, key = certificate_files()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    options = ["--tls-cert", str(certificate), "--tls-key", str(key), "--require-session-reuse"]
+    arguments = [str(served), "--writable", "--port", "0", "--user", "u:p", "--anonymous"]
+    with started(*arguments, *options) as (_, host, port):
+        yield Site(f"{host}:{port}", served, here)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--tls",),
+        ("--tls", "--tls-max", "1.2"),
+        ("--tls", "--active"),
+        ("--compress",),
+        ("--quiet",),
+    ],
+)
+def test_file_goes_up_and_comes_down(
+    site: Site, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In each way; the result is told."""
+
+    common = ["--ca", str(authority_file()), *options]
+    assert main([*common, "get", site.url("file")]) == 0
+    assert (site.here / "file").read_bytes() == CONTENT
+    assert main([*common, "put", "file", site.url("below/")]) == 0
+    assert (site.served / "below" / "file").read_bytes() == CONTENT
+    assert main([*common, "get", site.url("below/file"), "copy"]) == 0
+    assert (site.here / "copy").read_bytes() == CONTENT
+    output, errors = capsys.readouterr()
+    assert re.match(rf"file: {len(CONTENT)} bytes in [0-9.]+ s, [0-9.]+ MB/s\n", output)
+    assert ("100" in errors or "300" in errors) == ("--quiet" not in options)
+
+
+def test_directory_is_shown(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing that a name has in it reaches the terminal."""
+
+    (site.served / "red\x1b[31m").write_bytes(b"12345")
+    os.utime(site.served / "red\x1b[31m", (86400, 86400))
+    assert main(["ls", site.url("", user="")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines] == ["below", "file", "red\\033[31m"]
+    assert lines[2].split()[:4] == ["-", "5", "1970-01-02", "00:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["get", "ftp://u:p@{}/nothing"], "550 "),
+        (["get", "ftp://u:wrong@{}/file"], "530 "),
+        (["put", "nothing", "ftp://u:p@{}/up"], "No such file"),
+        (["ls", "ftp://u:p@{}/nothing"], "550 "),
+        (["get", "ftp://u:p@{}/"], "names no file"),
+        (["get", "ftpes://u:p@{}/file"], "certificate verify failed"),
+        (["get", "ftp://u:p@127.0.0.1:1/file"], "connect"),
+    ],
+)
+def test_failure_is_told(
+    site: Site, arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, with the exit status; nothing stays."""
+
+    assert main(["--quiet", *(argument.format(site.address) for argument in arguments)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert error in line
+    assert "wrong" not in line.removeprefix("python -m examples.client: 530 Wrong").lower()
+    assert list(site.here.iterdir()) == []
+
+
+def test_any_certificate_is_taken_if_that_is_wanted(site: Site) -> None:
+    """--insecure is for servers with certificates of their own."""
+
+    assert main(["--insecure", "get", site.url("file", "ftpes")]) == 0
+
+
+def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the exit status 2; no password is shown."""
+
+    for arguments in ([], ["get"], ["get", "http://u:secret@h/x"], ["ls", "/tmp"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+    assert "secret" not in capsys.readouterr().err
+
+
+def test_what_is_shown_is_printable() -> None:
+    """What a server says is not sent to the terminal as it is."""
+
+    assert printable("a\x1b[31m\nb\udce9é") == "a\\x1b[31m\\nb\\udce9é"
