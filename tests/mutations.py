@@ -979,6 +979,20 @@ MUTATIONS: tuple[Mutation, ...] = (
         tests="tests/server/commands/test_access.py::test_guessing_in_parallel",
     ),
     Mutation(
+        name="a call of the cluster's counters has a deadline",
+        module="examples/server/cluster.py",
+        check="            async with asyncio.timeout(DEADLINE):\n",
+        instead="            async with asyncio.timeout(50 * DEADLINE):\n",
+        tests="tests/server/test_cluster.py::test_without_its_counters_a_node_counts_alone",
+    ),
+    Mutation(
+        name="who does not answer is asked beside the sessions only",
+        module="examples/server/cluster.py",
+        check="(script, keys, arguments) if self._answers else None\n",
+        instead="(script, keys, arguments)\n",
+        tests="tests/server/test_cluster.py",
+    ),
+    Mutation(
         name="the server counts transfers and data connections",
         module="examples/server/commands/transfers.py",
         check="    _take_slots(session, session.operation)\n",

@@ -21,7 +21,7 @@ accounts, files) is here. Read it in this order:
 * `server`: accepting clients, limits, and how it all ends. `listening`: the sockets that
   clients connect to. `places`: how many sessions there may be, and `attempts` how many
   wrong passwords. `settings`: what can be set, and `command_line` what of that has an option.
-* `gunicorn_worker`: several processes on one host.
+* `gunicorn_worker`: several processes on one host. `cluster`: what several hosts count together.
 """
 
 from __future__ import annotations

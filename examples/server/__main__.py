@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _serve,
                 store,
                 settings,
-                line.options,
+                line,
                 backend_options={"use_uvloop": line.options.loop == "uvloop"},
             )
         except* (OSError, ValueError, FTPDataError) as errors:
@@ -46,8 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-async def _serve(store: Store, settings: Settings, options: argparse.Namespace) -> None:
-    server = Server(store, settings)
+async def _serve(store: Store, settings: Settings, line: CommandLine) -> None:
+    async with line.joined(settings) as of_all_nodes:
+        await _run(Server(store, of_all_nodes), line.options)
+
+
+async def _run(server: Server, options: argparse.Namespace) -> None:
     if options.fd is None:
         run = functools.partial(server.run, options.host, options.port)
     else:

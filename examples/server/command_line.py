@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NoReturn
 
 import attrs
@@ -56,6 +56,15 @@ class CommandLine:
             parser.error("expected one thing to serve: DIRECTORY, or --store URL")
         if options.store is None and options.store_rename:
             parser.error("--store-rename is for --store: a directory renames by itself")
+        if options.cluster is not None:
+            try:
+                # It needs a package of its own.
+                from .cluster import ValkeyCounters  # noqa: PLC0415
+
+                ValkeyCounters(options.cluster)
+            except (ImportError, ValueError) as error:
+                # Not with the URL, in which there may be a password.
+                parser.error(f"cannot use --cluster: {error}")
         if options.store is not None and options.uploads not in (None, Uploads.ATOMIC.value):
             parser.error("an object is written as a whole: --store leaves --uploads atomic")
 
@@ -79,7 +88,7 @@ class CommandLine:
         """Return the settings of the server."""
 
         options = self.options
-        return Settings(
+        settings = Settings(
             observer=observer,
             accounts=self._accounts(),
             writable=options.writable,
@@ -98,7 +107,12 @@ class CommandLine:
             require_tls=options.require_tls,
             require_session_reuse=options.require_session_reuse,
             grace=options.grace,
+            max_sessions=options.max_sessions,
         )
+        of_address = options.max_sessions_per_address
+        if of_address is not None:
+            settings = attrs.evolve(settings, max_sessions_per_address=of_address)
+        return settings
 
     def open_store(self) -> Store:
         """Open what is served."""
@@ -130,6 +144,21 @@ class CommandLine:
             return _open_accounts(options.accounts)
         except Exception as error:  # noqa: BLE001 - whatever their package says
             self.fail(f"cannot use the accounts: {error}")
+
+    @contextlib.asynccontextmanager
+    async def joined(self, settings: Settings) -> AsyncIterator[Settings]:
+        """Let the limits hold over all nodes of the cluster, if there is one, in this context."""
+
+        options = self.options
+        if options.cluster is None:
+            yield settings
+            return
+
+        from .cluster import Cluster, ValkeyCounters, joined  # noqa: PLC0415 - of an extra
+
+        cluster = Cluster(ValkeyCounters(options.cluster), lease=options.cluster_lease)
+        async with joined(settings, cluster) as of_all_nodes:
+            yield of_all_nodes
 
     def _uploads(self) -> Uploads:
         if self.options.uploads is None:
@@ -228,6 +257,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--allow-fxp", action="store_true", help="let data go to and come from third parties"
+    )
+    parser.add_argument(
+        "--max-sessions",
+        type=_count,
+        default=Settings().max_sessions,
+        metavar="NUMBER",
+        help="of this process, or of all that share them (gunicorn's workers, --cluster)",
+    )
+    parser.add_argument(
+        "--max-sessions-per-address",
+        type=_count,
+        metavar="NUMBER",
+        help="those of one client address; by default, half of all",
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="URL",
+        help="valkey://HOST:PORT[/DATABASE], or valkeys:// with TLS: a server of Valkey or Redis, "
+        "over which all nodes count sessions and wrong passwords together",
+    )
+    parser.add_argument(
+        "--cluster-lease",
+        type=_lease,
+        default=30.0,
+        metavar="SECONDS",
+        help="until the sessions of a node that was killed count no more",
     )
     parser.add_argument(
         "--rate", type=_rate, metavar="BYTES_PER_SECOND", help="limit of each session"
@@ -350,6 +405,20 @@ def _rate(text: str) -> float:
     if not 0 < rate < float("inf"):
         raise ValueError(text)
     return rate
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError(text)
+    return count
+
+
+def _lease(text: str) -> float:
+    lease = float(text)
+    if not 1 <= lease <= 3600:  # noqa: PLR2004 - from a call three times a second to an hour
+        raise ValueError(text)
+    return lease
 
 
 def _grace(text: str) -> float:

@@ -15,7 +15,8 @@ reloads; each worker is a whole server that shares the listening socket with the
   nobody is refused meanwhile. A worker that is killed breaks its own transfers only.
 - Passive ports are of one worker. While gunicorn reloads there are twice as many workers, so
   the range is divided by twice their number; a worker gives its slice back when it has ended.
-- The limits of sessions hold over all workers. Wrong passwords are counted by each worker.
+- The limits of sessions hold over all workers. Wrong passwords are counted by each worker, unless
+  ``--cluster`` counts both over all nodes.
 - With ``--metrics``, set ``PROMETHEUS_MULTIPROC_DIR``: the page is of all workers then.
 - gunicorn's USR2 (a second gunicorn beside the first) would use the same passive ports: let
   systemd hold the listening socket instead, and start anew.
@@ -133,17 +134,16 @@ class FTPWorker(Worker):  # type: ignore[misc]
         locks = HostLocks(self._shared.fileno())
         slot = await self._slot(locks)
         ports = settings.passive_ports
-        server = Server(
-            store,
-            attrs.evolve(
-                settings,
-                grace=self.cfg.graceful_timeout * ENDING,
-                passive_ports=None if ports is None else slice_of(ports, slot, self._slots),
-                places=HostPlaces(
-                    locks, settings.max_sessions, settings.max_sessions_per_address
-                ),
-            ),
+        settings = attrs.evolve(
+            settings,
+            grace=self.cfg.graceful_timeout * ENDING,
+            passive_ports=None if ports is None else slice_of(ports, slot, self._slots),
+            places=HostPlaces(locks, settings.max_sessions, settings.max_sessions_per_address),
         )
+        async with self._line.joined(settings) as of_all_nodes:
+            await self._run(Server(store, of_all_nodes))
+
+    async def _run(self, server: Server) -> None:
         async with anyio.create_task_group() as tasks:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, server.stop)

@@ -1,7 +1,7 @@
 """Places for sessions: how many there may be, in all and of one address.
 
-They are counted in this process (`LocalPlaces`), or in all processes of this host that share a
-file (`HostPlaces`).
+They are counted in this process (`LocalPlaces`), in all processes of this host that share a file
+(`HostPlaces`), or over all nodes of a cluster (`cluster.ClusterPlaces`).
 """
 
 from __future__ import annotations

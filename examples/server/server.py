@@ -218,9 +218,12 @@ class Server:
             header = await self._header(sock, peer, self._settings.trusted_proxies)
             if header is None:
                 return
-            if header.source is not None and header.destination is not None:
-                # Else it is the proxy itself, which looks whether we are there.
-                peer, reached = header.source.host, header.destination.host
+            if header.source is None or header.destination is None:
+                # It is the proxy itself, which looks whether we are there, and learns it also
+                # when there is no place for another client.
+                await self._run_session(sock, Addresses(local, peer))
+                return
+            peer, reached = header.source.host, header.destination.host
 
         await self._greet(sock, Addresses(local, peer, reached))
 

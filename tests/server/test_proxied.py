@@ -199,6 +199,18 @@ async def test_health_check(version: int, served_directory: Path) -> None:
             assert await data.was_reset() or data.reader.at_eof()
 
 
+async def test_health_checks_take_no_place(served_directory: Path) -> None:
+    """A proxy that took a full server for a dead one would end what its clients have."""
+
+    own = format_proxy_header(None, None, version=2)
+    async with (
+        behind_proxy(served_directory, max_sessions_per_address=1) as server,
+        server.arrived(header=own) as one,
+        server.arrived(header=own) as other,
+    ):
+        assert (await one.codes(1), await other.codes(1)) == ([220], [220])
+
+
 async def test_limits_apply_to_clients_behind_the_proxy(served_directory: Path) -> None:
     """The proxy, from which all connections come, is not limited."""
 
