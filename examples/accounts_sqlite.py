@@ -29,9 +29,11 @@ __all__ = ["SQLiteAccounts", "add_account"]
 TABLE = """
 CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY, salt BLOB NOT NULL, digest BLOB NOT NULL,
-    home TEXT NOT NULL, rights TEXT NOT NULL, rate REAL
+    home TEXT NOT NULL, rights TEXT NOT NULL, rate REAL, quota INTEGER
 )
 """
+
+QUERY = "SELECT salt, digest, home, rights, rate, quota FROM accounts"
 
 SALT = 16
 """Bytes."""
@@ -51,9 +53,9 @@ class SQLiteAccounts:
     def __init__(self, file: str | os.PathLike[str]) -> None:
         self._uri = f"{Path(file).resolve(strict=True).as_uri()}?mode=ro"
         self._waiting = Waiting()
-        self._nobody = os.urandom(SALT), b"", "/", "", None
+        self._nobody = os.urandom(SALT), b"", "/", "", None, None
         with contextlib.closing(sqlite3.connect(self._uri, uri=True)) as database:
-            database.execute("SELECT name, salt, digest, home, rights, rate FROM accounts LIMIT 0")
+            database.execute(f"{QUERY} LIMIT 0")
 
     async def check(self, name: str, password: str, *, peer: str) -> Account | None:
         """See `examples.server.accounts.Accounts`."""
@@ -61,21 +63,22 @@ class SQLiteAccounts:
         # SQLite takes no surrogates, and no account has such a name.
         found = await self._waiting.run(lambda: self._find(name)) if name.isprintable() else None
         # Somebody's password or nobody's: it takes the same time.
-        salt, digest, home, rights, rate = found or self._nobody
+        salt, digest, home, rights, rate, quota = found or self._nobody
         computed = await self._waiting.run_in_thread(digest_of, password, salt)
         if not hmac.compare_digest(computed, digest):
             return None
 
-        return Account(name, home=home, rights=Rights.parse(rights), rate=rate)
+        return Account(name, home=home, rights=Rights.parse(rights), rate=rate, quota=quota)
 
-    async def _find(self, name: str) -> tuple[bytes, bytes, str, str, float | None] | None:
-        query = "SELECT salt, digest, home, rights, rate FROM accounts WHERE name = ?"
+    async def _find(
+        self, name: str
+    ) -> tuple[bytes, bytes, str, str, float | None, int | None] | None:
         async with (
             aiosqlite.connect(self._uri, uri=True) as database,
-            database.execute(query, (name,)) as rows,
+            database.execute(f"{QUERY} WHERE name = ?", (name,)) as rows,
         ):
             row = await rows.fetchone()
-        return None if row is None else (row[0], row[1], row[2], row[3], row[4])
+        return None if row is None else (row[0], row[1], row[2], row[3], row[4], row[5])
 
 
 def digest_of(password: str, salt: bytes) -> bytes:
@@ -93,6 +96,7 @@ def add_account(
     home: str = "/",
     rights: str = "all",
     rate: float | None = None,
+    quota: int | None = None,
 ) -> None:
     """Make an account, or replace it.
 
@@ -101,12 +105,12 @@ def add_account(
         sqlite3.Error: The file cannot be written.
     """
 
-    account = Account(name, home=home, rights=Rights.parse(rights), rate=rate)
+    account = Account(name, home=home, rights=Rights.parse(rights), rate=rate, quota=quota)
     salt = os.urandom(SALT)
-    row = name, salt, digest_of(password, salt), account.home, rights, rate
+    row = name, salt, digest_of(password, salt), account.home, rights, rate, quota
     with contextlib.closing(sqlite3.connect(file)) as database, database:
         database.execute(TABLE)
-        database.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?, ?, ?)", row)
+        database.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def main() -> None:
@@ -118,6 +122,7 @@ def main() -> None:
     parser.add_argument("--home", default="/")
     parser.add_argument("--rights", default="all")
     parser.add_argument("--rate", type=float, metavar="BYTES_PER_SECOND")
+    parser.add_argument("--quota", type=int, metavar="BYTES")
     options = vars(parser.parse_args())
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     try:

@@ -17,7 +17,8 @@ accounts, files) is here. Read it in this order:
   LIST and its relatives show. `failures`: how an error becomes a reply.
 * `store`: what commands want of a store. `disk`: the served directory, with `memory`
   as its fast way. `objects`: the bucket that is served in its place. `paths`: virtual paths.
-  `accounts`: who may log in, and what a user may do then.
+  `accounts`: who may log in, and what a user may do then. `rates` and `quota`: how fast, and how
+  much.
 * `server`: accepting clients, limits, and how it all ends. `listening`: the sockets that
   clients connect to. `places`: how many sessions there may be, and `attempts` how many
   wrong passwords. `settings`: what can be set, and `command_line` what of that has an option.

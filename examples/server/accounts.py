@@ -93,6 +93,8 @@ class Account:
         rights: What the user may do there.
         rate: Bytes per second of all sessions of the user, both directions together; None for
             no limit.
+        quota: Bytes that there may be in his home; None for no limit. Uploads of who has one
+            take none of ftpdata's faster ways.
 
     Raises:
         ValueError: A value makes no sense.
@@ -103,6 +105,7 @@ class Account:
     home: str = attrs.field(default="/", converter=_absolute)
     rights: Rights = Rights.ALL
     rate: float | None = attrs.field(default=None, validator=_positive)
+    quota: int | None = attrs.field(default=None, validator=_positive)
 
 
 class Accounts(Protocol):

@@ -18,11 +18,13 @@ macOS, the BSDs.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import functools
 import os
 import stat
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import ParamSpec, Self, TypeVar
@@ -203,6 +205,20 @@ class DiskStore:
         status = await self.run(os.fstatvfs, self._root)
         return status.f_bavail * status.f_frsize
 
+    async def used_space(self, most: int) -> int:
+        """Return the bytes of all files, those of parts included. Cancellation stops it soon."""
+
+        is_over = threading.Event()
+        task = asyncio.ensure_future(self.run(self._used_space, most, is_over))
+        try:
+            await asyncio.wait({task})
+        finally:
+            is_over.set()
+            if not task.done():
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait({task})
+        return task.result()
+
     # Changing
 
     async def open_target(
@@ -332,6 +348,41 @@ class DiskStore:
     def _open_directory(self, path: str) -> int:
         return open_beneath(self._root, _to_disk(path), is_directory=True, follow=True)
 
+    def _used_space(self, most: int, is_over: threading.Event) -> int:
+        used = seen = 0
+        # Names only: whole paths of many directories would take much memory.
+        stack: list[tuple[bytes, list[bytes]]] = [(b"", [b"."])]
+        while stack and not is_over.is_set():
+            above, names = stack[-1]
+            if not names:
+                stack.pop()
+                continue
+
+            path = above + b"/" + names.pop()
+            inner: list[bytes] = []
+            try:
+                fd = open_beneath(self._root, path, is_directory=True)
+            except OSError as error:
+                if is_about_name(error):
+                    # It has gone, or is nobody's to look at.
+                    continue
+                raise
+            try:
+                with os.scandir(fd) as entries:
+                    for entry in entries:
+                        seen += 1
+                        if entry.is_dir(follow_symlinks=False):
+                            inner.append(os.fsencode(entry.name))
+                        elif entry.is_file(follow_symlinks=False):
+                            used += _size(entry)
+            finally:
+                _close(fd)
+            if seen > most:
+                raise _error(errno.E2BIG)
+            stack.append((path, inner))
+
+        return used
+
     def _at_directory(self, path: str) -> DiskStore:
         fd = self._open_directory(path)
         try:
@@ -417,6 +468,13 @@ def _close(fd: int) -> None:
 
     with contextlib.suppress(OSError):
         os.close(fd)
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _require_file(status: os.stat_result) -> None:

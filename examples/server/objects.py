@@ -328,6 +328,21 @@ class ObjectStore:
 
         return 10_000 * self._part_size
 
+    async def used_space(self, most: int) -> int:
+        """Return the bytes of all objects."""
+
+        used = seen = 0
+        with _system_errors():
+            try:
+                async for page in obstore.list(self._store, self._home or None, chunk_size=PAGE):
+                    used += sum(meta["size"] for meta in page)
+                    seen += len(page)
+                    if seen > most:
+                        raise _error(errno.E2BIG)
+            except BaseError as error:
+                raise _error(errno.EIO) from error
+        return used
+
     # Changing
 
     async def open_target(

@@ -21,6 +21,7 @@ deviate in the same way. `Settings.cut_with_control` keeps to the letter.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -30,6 +31,7 @@ import anyio.to_thread
 import attrs
 
 from ftpdata import End, FTPDataError, RepresentationType, TokenBucket
+from ftpdata.limits import address_key
 from ftpdata.observers import Subject
 
 from .accounts import Account
@@ -40,6 +42,7 @@ from .failures import Refused, reply_to
 from .login import Login
 from .paths import has_reserved_name, join
 from .protection import Protection
+from .quota import Quota
 from .reply import Reply, printable
 from .settings import Uploads
 from .shared import Shared
@@ -107,6 +110,7 @@ class Session:
         unknown_commands: How many unknown commands came one after the other.
         operation: What runs, if it is something that takes long.
         throttle: Bounds the rate of this session; None for no bound.
+        quota: Bounds what may be in the user's home; None for no bound.
     """
 
     def __init__(self, sock: socket.socket, *, addresses: Addresses, shared: Shared) -> None:
@@ -128,9 +132,12 @@ class Session:
         self.told_sizes: dict[str, int] = {}
         self.unknown_commands = 0
         self.operation: Operation | None = None
-        self.throttle: TokenBucket | None = None
+        self._throttle: TokenBucket | None = None
         if settings.rate is not None:
-            self.throttle = TokenBucket(settings.rate, now=anyio.current_time())
+            self._throttle = TokenBucket(settings.rate, now=anyio.current_time())
+        self.throttle = self._throttle
+        self.quota: Quota | None = None
+        self._leaving = contextlib.ExitStack()
 
         self._sock = sock
         self._queue = Queue()
@@ -152,21 +159,48 @@ class Session:
         if user.home != "/":
             self.store = await self.shared.store.at(user.home)
         self.login.succeed(user)
+        if user.rate is not None:
+            bucket = self.shared.rates.enter(self.user_key, user.rate, now=self._clock())
+            self._leaving.callback(self.shared.rates.leave, self.user_key)
+            self.throttle = TokenBucket(self.settings.rate, parent=bucket, now=self._clock())
+        if user.quota is not None:
+            usage = self.shared.homes.enter(user.home)
+            self._leaving.callback(self.shared.homes.leave, usage)
+            self.quota = Quota(user.quota, usage, self.store)
 
     def forget(self) -> None:
         """Make everything as it was before the login (USER, AUTH)."""
 
-        self._leave_home()
+        self._leave()
         self.login.forget()
         self.choices = Choices.defaults(self.settings)
         self.directory = "/"
         self.rename_from = None
         self.told_sizes.clear()
 
-    def _leave_home(self) -> None:
+    def _leave(self) -> None:
+        self._leaving.close()
         home, self.store = self.store, self.shared.store
+        self.throttle, self.quota = self._throttle, None
         if home is not self.store:
             home.close()
+
+    def freeing(
+        self, path: str, *, unless: str | None = None
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """Count a file that is removed or replaced within this context; see `Quota.freeing`."""
+
+        if self.quota is None:
+            return contextlib.nullcontext()
+        return self.quota.freeing(path, unless=unless)
+
+    @property
+    def user_key(self) -> tuple[str, str]:
+        """Stands for the user. Anybody can be anonymous: each address is a user of its own."""
+
+        user = self.login.user
+        assert user is not None
+        return user.name, address_key(self.peer) if user.is_anonymous else ""
 
     @property
     def part_owner(self) -> str | None:
@@ -338,7 +372,7 @@ class Session:
             try:
                 await self.data.close_all()
             finally:
-                self._leave_home()
+                self._leave()
                 await self._control.aclose()
                 self.log("left")
 

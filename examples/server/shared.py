@@ -8,6 +8,8 @@ from ftpdata.limits import Usage
 
 from .attempts import LocalFailures, LoginAttempts
 from .passive import PassivePorts
+from .quota import HomeUsages
+from .rates import UserRates
 from .settings import Settings
 from .store import Store
 
@@ -24,6 +26,8 @@ class Shared:
         usage: Counts listeners, data connections and transfers.
         attempts: To log in; limits those that fail.
         ports: Where passive data connections come in.
+        rates: Of users.
+        homes: How much is in them.
     """
 
     settings: Settings
@@ -31,6 +35,8 @@ class Shared:
     usage: Usage
     attempts: LoginAttempts
     ports: PassivePorts
+    rates: UserRates
+    homes: HomeUsages
 
     @classmethod
     def of(cls, store: Store, settings: Settings) -> Shared:
@@ -46,4 +52,6 @@ class Shared:
                 or LocalFailures(settings.max_failures_per_address, settings.failure_window)
             ),
             ports=PassivePorts(settings, usage),
+            rates=UserRates(),
+            homes=HomeUsages(),
         )

@@ -199,6 +199,16 @@ class Store(Protocol):
     async def free_space(self) -> int:
         """Return the bytes that may still be written."""
 
+    async def used_space(self, most: int) -> int:
+        """Return the bytes of all files, those of parts included.
+
+        Args:
+            most: Files and directories to count.
+
+        Raises:
+            OSError: E2BIG: there are more.
+        """
+
     async def make_directory(self, path: str) -> None:
         """Make a directory."""
 

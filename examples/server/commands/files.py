@@ -54,14 +54,26 @@ async def delete(session: Session, argument: str) -> Reply:
     path, owner = await session.find(argument), session.part_owner
     session.told_sizes.pop(path, None)
     try:
-        await session.store.remove_file(path)
+        async with session.freeing(path):
+            await session.store.remove_file(path)
     except FileNotFoundError:
-        if owner is None or not await session.store.remove_part(path, owner):
+        if owner is None or not await _remove_part(session, path, owner):
             raise
     else:
         if owner is not None:
-            await session.store.remove_part(path, owner)
+            await _remove_part(session, path, owner)
     return Reply(250, "Deleted.")
+
+
+async def _remove_part(session: Session, path: str, owner: str) -> bool:
+    if session.quota is None:
+        return await session.store.remove_part(path, owner)
+
+    async with session.quota.freeing_part(path, owner) as free:
+        is_removed = await session.store.remove_part(path, owner)
+        if is_removed:
+            free()
+    return is_removed
 
 
 @command("RNFR path", rights=Rights.RENAME, read_only_code=550)
@@ -90,7 +102,8 @@ async def rename_to(session: Session, argument: str) -> Reply:
         if owner is not None:
             # Without the file, what is older than it would seem to be of an upload that was cut.
             await session.store.remove_part(old, owner, only_stale=True)
-        await session.store.rename(old, new)
+        async with session.freeing(new, unless=old):
+            await session.store.rename(old, new)
     except OSError as error:
         if error.errno == errno.EINVAL:
             # rename(2): it would become a part of itself. Trying again does not help.

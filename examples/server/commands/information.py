@@ -17,6 +17,7 @@ from ..accounts import Rights
 from ..failures import reply_to
 from ..listings import open_listing
 from ..reply import Reply, printable
+from ..store import is_directory
 from .files import HASH_NAMES
 from .table import COMMANDS, check_right, check_store, command
 
@@ -50,7 +51,7 @@ async def features(session: Session, _: str) -> Reply:
 
     hashes = "".join(f"{name}{'*' * (name == session.choices.hash_name)};" for name in HASH_NAMES)
     lines = [
-        *("EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", session.choices.facts.feature),
+        *("AVBL", "EPRT", "EPSV", f"HASH {hashes}", "MDTM", "MFMT", session.choices.facts.feature),
         *("MODE Z", "RANG STREAM", "REST STREAM", "SIZE", "TVFS", "UTF8"),
         *("XCRC", "XMD5", "XSHA1", "XSHA256"),
     ]
@@ -105,6 +106,22 @@ async def show_help(session: Session, argument: str) -> Reply:
     )
     rows = [" ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
     return Reply(214, "End", ("Commands:", *rows))
+
+
+@command("AVBL [path]")
+async def available(session: Session, argument: str) -> Reply:
+    """Tell how many bytes may still be written.
+
+    draft-peterson-streamlined-ftp-command-extensions, AVBL.
+    """
+
+    if argument and not await is_directory(session.store, await session.find(argument)):
+        return Reply(550, "No such directory.")
+
+    free = await session.store.free_space()
+    if session.quota is not None:
+        free = min(free, await session.quota.left())
+    return Reply(213, str(free))
 
 
 def _state(session: Session) -> Reply:

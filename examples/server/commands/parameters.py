@@ -209,6 +209,8 @@ async def allocate(session: Session, argument: str) -> Reply:
     size = parse_offset(argument.partition(" ")[0])
     if size is None:
         return Reply(501, "ALLO takes a number of bytes.")
+    if session.quota is not None:
+        await session.quota.check(size)
     if size > await session.store.free_space():
         return Reply(452, "Not enough space.")
 

@@ -32,7 +32,6 @@ from ftpdata import (
 )
 from ftpdata.codecs import RestartMarker, format_mark_reply
 from ftpdata.contracts import ResumableTarget
-from ftpdata.limits import address_key
 
 from ..accounts import Rights
 from ..choices import WHOLE, Restart
@@ -215,13 +214,9 @@ def _begin(session: Session) -> tuple[Operation, Restart]:
 def _take_slots(session: Session, operation: Operation) -> None:
     """Count the transfer and its data connection; both are given back when it is over."""
 
-    user = session.login.user
-    assert user is not None
-    # Anybody can be anonymous: each address counts as a user of its own.
-    key = (user.name, address_key(session.peer) if user.is_anonymous else "")
     usage = session.shared.usage
     try:
-        operation.keep(usage.take_transfer(key))
+        operation.keep(usage.take_transfer(session.user_key))
     except DataConnectionError as error:
         # Nothing is wrong with the data connection: there are too many transfers.
         raise Refused(450, "Too many transfers at this time.") from error
@@ -290,6 +285,8 @@ async def _receive(
         target,
         parameters=session.choices.parameters,
         options=session.choices.options,
+        # Where it goes on: a target of which something may stay says so.
+        offset=getattr(target, "position", 0),
         # Acknowledging a marker promises that everything before it stays.
         on_marker=acknowledge if stays else None,
         expected_size=None if restart.end is None else restart.end - restart.offset,
@@ -327,15 +324,20 @@ async def _open_target(
     if session.settings.may_veto and mode in (WriteMode.IN_PLACE, WriteMode.APPEND):
         raise Refused(550, "Files are checked before they appear here: send the whole file.")
 
+    owner = _part_owner(session)
+    opening = functools.partial(
+        session.store.open_target,
+        path,
+        mode,
+        offset,
+        owner=owner,
+        part_only=part_only,
+        is_judged=session.settings.may_veto,
+    )
     try:
-        return await session.store.open_target(
-            path,
-            mode,
-            offset,
-            owner=_part_owner(session),
-            part_only=part_only,
-            is_judged=session.settings.may_veto,
-        )
+        if session.quota is None:
+            return await opening()
+        return await session.quota.open(path, owner, opening)
     except BadArgument as error:
         # 501 is for what does not parse; this is an offset beyond the end of the file.
         raise Refused(554, error.message) from error

@@ -327,6 +327,7 @@ async def features_that_are_listed(trial: Trial) -> None:
             *(("XCRC", "XCRC missing"), ("XMD5", "XMD5 missing"), ("XSHA1", "XSHA1 missing")),
             *(("XSHA256", "XSHA256 missing"), ("PBSZ", "PBSZ 0"), ("PROT", "PROT")),
             *(("AUTH", "AUTH XYZZY"), ("LANG", "LANG"), ("UTF8", "OPTS UTF8 ON")),
+            *(("AVBL", "AVBL"), ("HOST", "HOST")),
         ):
             if feature not in listed:
                 continue
