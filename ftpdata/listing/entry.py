@@ -70,7 +70,12 @@ class Permissions(int):
 
 
 class StatResult(Protocol):
-    """The fields of `os.stat_result` that a listing shows."""
+    """The fields of `os.stat_result` that a listing needs.
+
+    `ListingEntry.from_stat` uses others where they are there: ``st_uid`` and ``st_gid``, and
+    ``st_dev`` and ``st_ino``, which together tell files apart. What is no file of this system, such
+    as an entry of an archive, has none of them.
+    """
 
     @property
     def st_mode(self) -> int:
@@ -87,22 +92,6 @@ class StatResult(Protocol):
     @property
     def st_mtime(self) -> float:
         """Seconds since the epoch."""
-
-    @property
-    def st_uid(self) -> int:
-        """User id of the owner."""
-
-    @property
-    def st_gid(self) -> int:
-        """Group id."""
-
-    @property
-    def st_dev(self) -> int:
-        """Number of the device, for `unique`."""
-
-    @property
-    def st_ino(self) -> int:
-        """Number of the inode, for `unique`."""
 
 
 _NAME: Final = (str, bytes)
@@ -225,13 +214,16 @@ class ListingEntry:
 
         Args:
             name: Name, not a path.
-            status: An `os.stat_result`.
-            owner: Name of the owner; its number by default.
-            group: Name of the group; its number by default.
+            status: An `os.stat_result`, or what has its fields as far as `StatResult` says.
+            owner: Name of the owner; its number by default, or ``ftp`` without one.
+            group: Name of the group; its number by default, or ``ftp`` without one.
             target: Where a symbolic link leads.
         """
 
         mode = status.st_mode
+        uid, gid = getattr(status, "st_uid", None), getattr(status, "st_gid", None)
+        device, inode = getattr(status, "st_dev", None), getattr(status, "st_ino", None)
+        is_unique = device is not None and inode is not None
         return cls(
             name=name,
             size=status.st_size,
@@ -239,12 +231,12 @@ class ListingEntry:
             permissions=permissions_of(mode & 0o7777),
             links=status.st_nlink,
             modified=status.st_mtime,
-            owner=str(status.st_uid) if owner is None else owner,
-            group=str(status.st_gid) if group is None else group,
+            owner=_owner(uid) if owner is None else owner,
+            group=_owner(gid) if group is None else group,
             target=target,
-            unique=f"{status.st_dev:x}g{status.st_ino:x}",
-            uid=status.st_uid,
-            gid=status.st_gid,
+            unique=f"{device:x}g{inode:x}" if is_unique else None,
+            uid=uid,
+            gid=gid,
         )
 
     @property
@@ -300,6 +292,10 @@ _TYPES: Final = {
 
 permissions_of: Callable[[int], Permissions] = lru_cache(maxsize=4096)(Permissions)
 """The permission bits of a mode. There are few modes, so the objects are kept."""
+
+
+def _owner(number: int | None) -> str:
+    return "ftp" if number is None else str(number)
 
 
 def entry_type(mode: int) -> EntryType:

@@ -8,6 +8,7 @@ import socket
 import stat
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import NamedTuple
 
 import attrs
 import pytest
@@ -116,3 +117,25 @@ def test_from_stat(tmp_path: Path) -> None:
     named = ListingEntry.from_stat("x", (tmp_path / "file").lstat(), owner="joe", group=b"users")
     assert (named.owner, named.group) == ("joe", b"users")
     assert ListingEntry.from_stat("x", Path("/dev/null").lstat()).type is EntryType.CHAR
+
+
+def test_from_what_is_no_file_of_a_system() -> None:
+    """What no system reports is left out: an owner, and what tells two files apart."""
+
+    class Status(NamedTuple):
+        st_mode: int
+        st_size: int
+        st_nlink: int
+        st_mtime: float
+
+    status = Status(stat.S_IFDIR | 0o750, 0, 2, 1.5)
+    entry = ListingEntry.from_stat("x", status)
+    assert entry == ListingEntry(
+        name="x",
+        type=EntryType.DIRECTORY,
+        permissions=Permissions(0o750),
+        links=2,
+        modified=1.5,
+    )
+    assert (entry.unique, entry.uid, entry.gid) == (None, None, None)
+    assert ListingEntry.from_stat("x", status, owner="joe").owner == "joe"
