@@ -139,7 +139,8 @@ def _size(scale: Scale) -> int:
 
 
 REFERENCE = ("ftpdata", "ftpdata-uvloop")
-WITHOUT_LIMIT = (*REFERENCE, "pyftpdlib", "aioftp", "twisted", "vsftpd", "pure-ftpd")
+AIOFTP = ("aioftp", "aioftp-ftpdata")
+WITHOUT_LIMIT = (*REFERENCE, "pyftpdlib", *AIOFTP, "twisted", "vsftpd", "pure-ftpd")
 MANY_CLIENTS = 100
 
 MEASURES: tuple[Measure, ...] = (
@@ -262,7 +263,7 @@ MEASURES: tuple[Measure, ...] = (
         job="listing",
         arguments=lambda _: {"command": "MLSD /d10k", "entries": DIRECTORIES["d10k"], "times": 2},
         directory=lambda _: "d10k",
-        servers=(*REFERENCE, "pyftpdlib", "aioftp", "pure-ftpd"),
+        servers=(*REFERENCE, "pyftpdlib", *AIOFTP, "pure-ftpd"),
     ),
     Measure(
         name="first-line",
@@ -299,7 +300,7 @@ MEASURES: tuple[Measure, ...] = (
         reading=Reading.KIB,
         job="stalled",
         arguments=lambda scale: {"name": "/big", "clients": scale.stalled},
-        servers=(*REFERENCE, "pyftpdlib", "aioftp", "twisted"),
+        servers=(*REFERENCE, "pyftpdlib", *AIOFTP, "twisted"),
         holds=True,
         is_once=True,
     ),
@@ -309,7 +310,7 @@ MEASURES: tuple[Measure, ...] = (
         reading=Reading.SHARE,
         job="beside_stalled",
         arguments=lambda scale: {**_retr(scale), "clients": scale.stalled, "rounds": 7},
-        servers=(*REFERENCE, "pyftpdlib", "aioftp", "twisted"),
+        servers=(*REFERENCE, "pyftpdlib", *AIOFTP, "twisted"),
     ),
     Measure(
         name="slow-noop",
@@ -324,7 +325,7 @@ MEASURES: tuple[Measure, ...] = (
             "rounds": 7,
         },
         # What shares of a core a process for each transfer would leave.
-        servers=("limit", *REFERENCE, "pyftpdlib", "aioftp", "twisted"),
+        servers=("limit", *REFERENCE, "pyftpdlib", *AIOFTP, "twisted"),
         is_slow=True,
         is_once=True,
     ),

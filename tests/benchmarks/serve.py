@@ -140,6 +140,20 @@ def _aioftp(options: Options) -> None:
 
     import aioftp
 
+    _serve_aioftp(aioftp.Server, options)
+
+
+def _aioftp_ftpdata(options: Options) -> None:
+    """Serve with aioftp on ftpdata's data connections, as the example has it."""
+
+    from examples.aioftp_server import Server
+
+    _serve_aioftp(Server, options)
+
+
+def _serve_aioftp(server_class: Any, options: Options) -> None:
+    import aioftp
+
     context = None
     if options.certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -149,7 +163,7 @@ def _aioftp(options: Options) -> None:
     user = aioftp.User(NAME, PASSWORD, base_path=options.directory)
 
     async def run() -> None:
-        server = aioftp.Server([user], ssl=context)
+        server = server_class([user], ssl=context)
         await server.start("127.0.0.1", options.port)
         _ready()
         await server.serve_forever()
@@ -190,6 +204,7 @@ SERVERS: dict[str, Callable[[Options], None]] = {
     "ftpdata-uvloop": _ftpdata_uvloop,
     "pyftpdlib": _pyftpdlib,
     "aioftp": _aioftp,
+    "aioftp-ftpdata": _aioftp_ftpdata,
     "twisted": _twisted,
 }
 

@@ -89,6 +89,7 @@ def kinds() -> dict[str, ServerKind]:
         ServerKind("ftpdata-uvloop"),
         ServerKind("pyftpdlib"),
         ServerKind("aioftp", tls="implicit"),
+        ServerKind("aioftp-ftpdata", tls="implicit"),
         ServerKind("twisted", tls=""),
         ServerKind("vsftpd", user="anonymous", is_forking=True, missing=missing("vsftpd")),
         ServerKind("pure-ftpd", is_forking=True, missing=pure_ftpd),
