@@ -4,8 +4,12 @@
 what their names say. What ftpdata does (the data connection, listings, files that appear only
 when they are whole) is imported; what every client does for itself is here:
 
-* `client`: the client itself, in one file that needs nothing else of this package: login, TLS, the
-  way to a data connection, files and listings. Copy this one.
+* `client`, with `replies`: the core, to be copied: login, TLS, commands, and the way to a data
+  connection. At most 500 lines, which need nothing else of this package.
+* `files`: what the commands about files and directories are; parts, and files that get their name
+  when they are whole.
+* `persistent`: a session that is made anew when it is lost, and looks before it sends again.
+* `mirror`: a directory and all below it, in either direction; `plan` decides what it does.
 * `location`: URLs and ``~/.netrc``.
 * `command_line`: the program.
 """

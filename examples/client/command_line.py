@@ -5,6 +5,8 @@
     python -m examples.client get URL [LOCAL]
     python -m examples.client put LOCAL URL
     python -m examples.client ls URL
+    python -m examples.client mirror URL DIRECTORY
+    python -m examples.client mirror DIRECTORY URL
 
 A URL is ``ftp://``, ``ftpes://`` (TLS by AUTH TLS) or ``ftps://`` (TLS from the first byte on),
 with USER:PASSWORD@ or an entry in ``~/.netrc``. The exit status is 1 if something was not
@@ -22,21 +24,25 @@ import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC
+from functools import partial
 
 import attrs
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from examples.client.client import Client, Security
-from examples.client.files import get, list_directory, put
-from examples.client.location import Location, with_netrc
+from examples.client.files import list_directory, verify
+from examples.client.location import Location, is_url, with_netrc
+from examples.client.mirror import Mirror
+from examples.client.persistent import OutcomeUnknown, Persistent
 from examples.client.replies import Aborted, ReplyError
 from ftpdata import FTPDataError, ListingEntry, TransferResult
 from ftpdata.contracts import ProgressCallback
 
 __all__ = ["main"]
 
-FAILURES = (FTPDataError, ReplyError, OSError, ValueError, Aborted)
+FAILURES = (FTPDataError, ReplyError, OSError, ValueError, OutcomeUnknown, Aborted)
+MOST_CONNECTIONS = 64
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--netrc", metavar="FILE", help="in place of ~/.netrc")
     parser.add_argument("--patience", metavar="SECONDS", type=float, default=60.0)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--verify", action="store_true", help="compare digests afterwards (HASH)")
     commands = parser.add_subparsers(dest="command", required=True)
 
     command = commands.add_parser("get", help="fetch a file")
@@ -74,11 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("put", help="send a file")
     command.add_argument("local", metavar="LOCAL")
     command.add_argument("url", metavar="URL", type=_url)
+    command.add_argument(
+        "-c", "--continue", dest="resume", action="store_true", help="send what is missing"
+    )
     command.set_defaults(run=_put)
 
     command = commands.add_parser("ls", help="list a directory")
     command.add_argument("url", metavar="URL", type=_url)
     command.set_defaults(run=_ls)
+
+    command = commands.add_parser("mirror", help="copy a directory and all below it")
+    command.add_argument("source", metavar="URL|DIRECTORY")
+    command.add_argument("target", metavar="DIRECTORY|URL")
+    command.add_argument("--connections", metavar="N", type=_count, default=4)
+    command.set_defaults(run=_mirror)
     return parser
 
 
@@ -89,7 +105,19 @@ def _url(text: str) -> Location:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= MOST_CONNECTIONS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_CONNECTIONS}, not {number}")
+    return number
+
+
 async def _run(options: argparse.Namespace) -> int:
+    if options.command == "mirror":
+        urls = [text for text in (options.source, options.target) if is_url(text)]
+        if len(urls) != 1:
+            raise ValueError("a mirror has one URL and one directory")
+        options.url = Location.parse(urls[0])
     location: Location = options.url
     server = await asyncio.to_thread(with_netrc, location, options.netrc)
     if options.tls and server.security is Security.CLEAR:
@@ -114,8 +142,10 @@ async def _get(options: argparse.Namespace) -> int:
     if not local:
         raise ValueError("the URL names no file")
     with shown(path, quiet=options.quiet) as progress:
-        async with await Client.connect(options.server) as client:
-            result = await get(client, path, local, progress=progress)
+        async with Persistent(options.server) as session:
+            result = await session.get(path, local, progress=progress)
+            if options.verify:
+                await session.run(partial(_check, local=local, remote=path))
     _tell(result, local)
     return 0
 
@@ -125,10 +155,22 @@ async def _put(options: argparse.Namespace) -> int:
     if not path or path.endswith("/"):
         path += os.path.basename(options.local)  # noqa: PTH119
     with shown(path, quiet=options.quiet) as progress:
-        async with await Client.connect(options.server) as client:
-            result = await put(client, options.local, path, progress=progress)
-    _tell(result, path)
+        async with Persistent(options.server) as session:
+            sent = await session.put(options.local, path, resume=options.resume, progress=progress)
+            if options.verify:
+                await session.run(partial(_check, local=options.local, remote=path))
+    print(printable(f"{path}: {sent} bytes"))
     return 0
+
+
+async def _check(client: Client, *, local: str, remote: str) -> None:
+    """Compare the digests of both files, if the server can (HASH)."""
+
+    match await verify(client, local, remote):
+        case None:
+            raise ValueError("the server has no digests of its files (HASH)")
+        case False:
+            raise ValueError("the files differ: the server has another digest")
 
 
 async def _ls(options: argparse.Namespace) -> int:
@@ -139,6 +181,21 @@ async def _ls(options: argparse.Namespace) -> int:
     for line in listing.unreadable:
         print(f"this line cannot be read: {line!r}", file=sys.stderr)
     return 1 if listing.unreadable else 0
+
+
+async def _mirror(options: argparse.Namespace) -> int:
+    is_upload = not is_url(options.source)
+    with shown("mirror", quiet=options.quiet) as progress:
+        mirror = Mirror(options.server, connections=options.connections, on_progress=progress)
+        if is_upload:
+            await mirror.upload(options.source, options.url.path)
+        else:
+            await mirror.download(options.url.path, options.target)
+
+    print(f"{mirror.transferred} files transferred, {mirror.same} were there already")
+    for failure in mirror.failures:
+        print(printable(failure), file=sys.stderr)
+    return 1 if mirror.failures else 0
 
 
 def line_of(entry: ListingEntry) -> str:

@@ -43,6 +43,7 @@ __all__ = [
     "ask",
     "facts_of",
     "get",
+    "is_unknown",
     "list_directory",
     "put",
     "read_list",
@@ -84,8 +85,13 @@ def is_unknown(error: ReplyError) -> bool:
     return str(error)[:3] in {"500", "502", "504"}
 
 
-async def facts_of(client: Client, path: str) -> Facts | None:
+async def facts_of(client: Client, path: str, *, by_size: bool = False) -> Facts | None:
     """Ask for the facts about a file (MLST, or SIZE and MDTM; RFC 3659).
+
+    Args:
+        client: The session.
+        path: The path of the file.
+        by_size: Whether to prefer SIZE to MLST: some servers count a part of an upload there.
 
     Returns:
         What the server tells, which may be nothing; None if it says that there is no such file.
@@ -96,6 +102,8 @@ async def facts_of(client: Client, path: str) -> Facts | None:
     """
 
     try:
+        if by_size and (size := await ask(client, f"SIZE {path}")):
+            return Facts(size=_number(size), modify=await _time_of(client, path))
         if "MLST" in client.features and (reply := await ask(client, f"MLST {path}")):
             return _facts_in(reply)
         size = await ask(client, f"SIZE {path}")
@@ -104,11 +112,14 @@ async def facts_of(client: Client, path: str) -> Facts | None:
             raise
         return None
 
-    facts = Facts(size=_number(size))
+    return Facts(size=_number(size), modify=await _time_of(client, path))
+
+
+async def _time_of(client: Client, path: str) -> float | None:
     with contextlib.suppress(ReplyError, FTPDataError):
         if reply := await ask(client, f"MDTM {path}"):
-            facts = attrs.evolve(facts, modify=parse_time_val(reply[4:].strip()))
-    return facts
+            return parse_time_val(reply[4:].strip())
+    return None
 
 
 def _number(reply: str | None) -> int | None:

@@ -131,3 +131,44 @@ def test_what_is_shown_is_printable() -> None:
     """What a server says is not sent to the terminal as it is."""
 
     assert printable("a\x1b[31m\nb\udce9é") == "a\\x1b[31m\\nb\\udce9é"
+
+
+def test_directory_is_mirrored_both_ways(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is there is left alone; a failure sets the status, and is told in a line."""
+
+    common = ["--ca", str(authority_file()), "--tls", "--quiet"]
+    assert main([*common, "mirror", site.url(""), "copy"]) == 0
+    assert (site.here / "copy" / "file").read_bytes() == CONTENT
+    (site.here / "copy" / "more").write_bytes(b"more")
+    assert main([*common, "mirror", "copy", site.url(""), "--connections", "2"]) == 0
+    assert (site.served / "more").read_bytes() == b"more"
+    assert capsys.readouterr().out.splitlines() == [
+        "1 files transferred, 0 were there already",
+        "1 files transferred, 1 were there already",
+    ]
+    (site.here / "copy" / "link").symlink_to("more")
+    assert main([*common, "mirror", "copy", site.url("")]) == 1
+    assert capsys.readouterr().err == "'link': it is neither a file nor a directory\n"
+    assert main(["mirror", "copy", "copy"]) == 1
+
+
+@pytest.mark.parametrize("there", [0, 1000, len(CONTENT)])
+def test_upload_goes_on(site: Site, there: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what is there; the digests agree afterwards."""
+
+    (site.here / "file").write_bytes(CONTENT)
+    (site.served / "up").write_bytes(CONTENT[:there])
+    assert main(["--quiet", "--verify", "put", "-c", "file", site.url("up")]) == 0
+    assert (site.served / "up").read_bytes() == CONTENT
+    assert int(capsys.readouterr().out.split()[1]) <= len(CONTENT) - max(0, there - 1)
+
+
+def test_digest_that_differs_is_told(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a download, too; a file of which the server shows another one does not pass."""
+
+    assert main(["--quiet", "--verify", "get", site.url("file")]) == 0
+    (site.here / "file").write_bytes(b"")
+    (site.served / "up").write_bytes(CONTENT)
+    (site.here / "other").write_bytes(CONTENT[::-1])
+    assert main(["--quiet", "--verify", "put", "-c", "other", site.url("up")]) == 1
+    assert "another digest" in capsys.readouterr().err
