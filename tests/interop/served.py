@@ -33,6 +33,7 @@ __all__ = [
     "Site",
     "clean_environment",
     "has_family",
+    "lacking",
     "missing",
     "reference_server",
 ]
@@ -50,7 +51,12 @@ _PATIENCE = 60.0
 def missing(program: str, *, is_optional: bool = False) -> NoReturn:
     """Skip the test if a program is missing; fail it where every program is required."""
 
-    reason = f"{program} is not installed"
+    lacking(f"{program} is not installed", is_optional=is_optional)
+
+
+def lacking(reason: str, *, is_optional: bool = False) -> NoReturn:
+    """Skip the test for a reason; fail it where everything is required."""
+
     wanted = bool(os.environ.get("FTPDATA_REQUIRE_CLIENTS")) or os.environ.get("CI") == "true"
     if wanted and not is_optional:
         pytest.fail(reason, pytrace=False)

@@ -26,7 +26,16 @@ from obstore.store import AzureStore, ObjectStore, S3Store
 
 from tests.interop.served import missing
 
-__all__ = ["STORES", "StoreServer", "running_store", "s3_store"]
+__all__ = [
+    "BUCKET",
+    "STORES",
+    "StoreServer",
+    "fetch",
+    "found",
+    "running_seaweedfs",
+    "running_store",
+    "s3_store",
+]
 
 PATIENCE = 60.0
 """Seconds for a store to start."""
@@ -77,7 +86,9 @@ def running_store(name: str, directory: Path) -> Iterator[StoreServer]:
 
 
 @contextlib.contextmanager
-def _seaweedfs(directory: Path) -> Iterator[StoreServer]:
+def running_seaweedfs(directory: Path, host: str = "127.0.0.1") -> Iterator[StoreServer]:
+    """Run SeaweedFS, at an address of the network that this thread is in; see `running_store`."""
+
     weed = Path(sys.executable).with_name("weed")
     if not weed.exists():
         missing("weed")
@@ -87,11 +98,12 @@ def _seaweedfs(directory: Path) -> Iterator[StoreServer]:
         *("master.port", "master.port.grpc", "volume.port", "volume.port.grpc"),
     )
     command = [
-        *(str(weed), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={directory}"),
+        *(str(weed), "server", f"-ip={host}", f"-ip.bind={host}", f"-dir={directory}"),
         *("-s3", "-volume.max=150", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
         *(f"-{option}={port}" for option, port in zip(options, others, strict=True)),
     ]
-    with _running_s3("seaweedfs", [*command, f"-s3.port={s3}"], s3, directory) as server:
+    url = f"http://{host}:{s3}"
+    with _running_s3("seaweedfs", [*command, f"-s3.port={s3}"], url, directory) as server:
         yield server
 
 
@@ -101,7 +113,8 @@ def _moto(directory: Path) -> Iterator[StoreServer]:
         missing("moto")
     (port,) = _free_ports(1)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running_s3("moto", command, port, directory) as server:
+    url = f"http://127.0.0.1:{port}"
+    with _running_s3("moto", command, url, directory, wants_signatures=True) as server:
         yield server
 
 
@@ -121,18 +134,22 @@ def s3_store(url: str) -> S3Store:
 
 @contextlib.contextmanager
 def _running_s3(
-    name: str, command: list[str], port: int, directory: Path
+    name: str, command: list[str], url: str, directory: Path, *, wants_signatures: bool = False
 ) -> Iterator[StoreServer]:
-    url = f"http://127.0.0.1:{port}"
     store = s3_store(url)
 
     def make_bucket() -> None:
         _ask("PUT", f"{url}/{BUCKET}")
-        obstore.put(store, "ready", b"")
-        obstore.delete(store, "ready")
+        if wants_signatures:
+            obstore.put(store, "ready", b"")
+            obstore.delete(store, "ready")
+        else:
+            # Not by obstore, whose threads would stay in the network that this one is in.
+            _ask("PUT", f"{url}/{BUCKET}/ready", data=b"content")
+            _ask("DELETE", f"{url}/{BUCKET}/ready")
 
     def unfinished() -> list[str]:
-        return _found(_ask("GET", f"{url}/{BUCKET}?uploads"), "Key")
+        return found(_ask("GET", f"{url}/{BUCKET}?uploads"), "Key")
 
     with _running(command, directory, make_bucket):
         environment = {
@@ -172,8 +189,8 @@ def _azurite(directory: Path) -> Iterator[StoreServer]:
         blocks = {"comp": "blocklist", "blocklisttype": "uncommitted"}
         return [
             name
-            for name in _found(_ask_azure("GET", url, "", every), "Name")
-            if _found(_ask_azure("GET", url, f"/{urllib.parse.quote(name)}", blocks), "Block")
+            for name in found(_ask_azure("GET", url, "", every), "Name")
+            if found(_ask_azure("GET", url, f"/{urllib.parse.quote(name)}", blocks), "Block")
         ]
 
     def make_container() -> None:
@@ -190,7 +207,7 @@ def _azurite(directory: Path) -> Iterator[StoreServer]:
 
 
 STORES: dict[str, Callable[[Path], contextlib.AbstractContextManager[StoreServer]]] = {
-    "seaweedfs": _seaweedfs,
+    "seaweedfs": running_seaweedfs,
     "moto": _moto,
     "azurite": _azurite,
 }
@@ -240,8 +257,16 @@ def _node_module(path: str) -> Path | None:
     return next((file for file in found if file.exists()), None)
 
 
-def _ask(method: str, url: str, headers: dict[str, str] | None = None) -> bytes:
-    request = urllib.request.Request(url, method=method, headers=headers or {})
+def fetch(url: str) -> bytes:
+    """Return what a store of the kind of S3 answers, without obstore."""
+
+    return _ask("GET", url)
+
+
+def _ask(
+    method: str, url: str, headers: dict[str, str] | None = None, data: bytes | None = None
+) -> bytes:
+    request = urllib.request.Request(url, data, headers or {}, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
         content: bytes = answer.read()
         return content
@@ -263,7 +288,7 @@ def _ask_azure(method: str, url: str, path: str, query: dict[str, str]) -> bytes
     return _ask(method, f"{url}/{BUCKET}{path}?{urllib.parse.urlencode(query)}", headers)
 
 
-def _found(answer: bytes, tag: str) -> list[str]:
+def found(answer: bytes, tag: str) -> list[str]:
     """Return the texts of all elements of that name, whatever its namespace."""
 
     tree = ET.fromstring(answer.removeprefix(b"\xef\xbb\xbf"))

@@ -29,24 +29,32 @@ class ValkeyServer:
     Args:
         directory: An empty directory for it.
         options: More options of its command line; those of TLS replace the clear port.
+        host: Its address.
         client: Options for the client that looks into it.
 
     Attributes:
-        port: Where it listens on 127.0.0.1.
+        port: Where it listens.
         url: That, as `--cluster` takes it.
     """
 
-    def __init__(self, directory: Path, options: Sequence[str] = (), **client: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        options: Sequence[str] = (),
+        *,
+        host: str = "127.0.0.1",
+        **client: Any,
+    ) -> None:
         self.port = free_ports(1).first
-        self.url = f"valkey://127.0.0.1:{self.port}"
+        self.url = f"valkey://{host}:{self.port}"
         secure = any(option.startswith("--tls") for option in options)
         ports = ("--port", "0", "--tls-port") if secure else ("--port",)
         self._command = [
-            *(str(PROGRAM), *ports, str(self.port), "--bind", "127.0.0.1"),
+            *(str(PROGRAM), *ports, str(self.port), "--bind", host, "--protected-mode", "no"),
             *("--dir", str(directory), "--save", "", "--appendonly", "no", *options),
         ]
         self._log = directory / "log"
-        self._client = valkey.Valkey(port=self.port, socket_timeout=PATIENCE, **client)
+        self._client = valkey.Valkey(host, self.port, socket_timeout=PATIENCE, **client)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -108,13 +116,13 @@ class ValkeyServer:
 
 @contextlib.contextmanager
 def running_valkey(
-    directory: Path, options: Sequence[str] = (), **client: Any
+    directory: Path, options: Sequence[str] = (), **keywords: Any
 ) -> Iterator[ValkeyServer]:
-    """Run a server."""
+    """Run a server; for the arguments see `ValkeyServer`."""
 
     if PROGRAM is None:
         missing("valkey-server or redis-server")
-    server = ValkeyServer(directory, options, **client)
+    server = ValkeyServer(directory, options, **keywords)
     try:
         server.start()
         yield server
