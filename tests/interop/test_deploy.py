@@ -111,6 +111,8 @@ def test_the_server_takes_the_arguments(manifest: list[dict[str, Any]]) -> None:
         options = CommandLine.parse(shlex.split(printed)).options
         slices.append((options.passive_ports.first, options.passive_ports.last))
         assert pod["terminationGracePeriodSeconds"] > 2 * options.grace
+        valkey = found(manifest, "Service", "ftp-valkey")
+        assert options.cluster == f"valkey://{valkey['metadata']['name']}:6379"
     assert slices == [(50000, 50009), (50010, 50019)]
 
     service = found(manifest, "Service", "ftp")["spec"]["ports"]
@@ -124,7 +126,7 @@ def test_kubernetes_takes_the_manifest(manifest: list[dict[str, Any]]) -> None:
         import kubernetes_validate
     except ImportError:
         missing("kubernetes-validate")
-    assert len(manifest) == 5
+    assert len(manifest) == 8
     for document in manifest:
         kubernetes_validate.validate(document, "1.31", strict=True)
     found(manifest, "Deployment", "ftp-haproxy")["spec"]["replicas"] = "one"
