@@ -1651,8 +1651,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="transfers: a number that is negative is refused",
         module="ftpdata/transfers/_door.py",
-        check="            if value < 0:\n",
-        instead="            if False:\n",
+        check="    if value < 0:\n        raise error_for_peer(BadArgument, f\"expected {name}",
+        instead="    if False:\n        raise error_for_peer(BadArgument, f\"expected {name}",
         tests="tests/transfers/test_door.py::test_what_cannot_be_meant_is_refused",
     ),
     Mutation(

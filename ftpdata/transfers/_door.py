@@ -12,7 +12,7 @@ import contextlib
 import inspect
 import io
 import os
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 
 import anyio
 
@@ -103,30 +103,45 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
     """
 
     for name, value in arguments.items():
-        if value is None and name not in _NEVER_NONE:
-            continue
-        if name in _NUMBERS:
-            if not isinstance(value, int) or value is True or value is False:
-                raise _wrong(f"a number of bytes as {name}", value)
-            if value < 0:
-                raise error_for_peer(BadArgument, f"expected {name} to be 0 or more, not {value}")
-        elif name in _CALLABLES:
-            if not callable(value):
-                raise _wrong(f"a callable as {name}", value)
-        elif name in _TYPES:
-            _check_kind(name, value, _TYPES[name])
+        check = _CHECKS.get(name)
+        if check is not None and (value is not None or name in _NEVER_NONE):
+            check(name, value)
 
 
-def _check_kind(name: str, value: object, kind: type) -> None:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, int) or value is True or value is False:
+        raise _wrong(f"a number of bytes as {name}", value)
+    if value < 0:
+        raise error_for_peer(BadArgument, f"expected {name} to be 0 or more, not {value}")
+
+
+def _check_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise _wrong(f"a callable as {name}", value)
+
+
+def _check_kind(name: str, value: object) -> None:
+    kind = _TYPES[name]
+    if value.__class__ is not kind and (not isinstance(value, kind) or value.__class__ is bool):
         raise _wrong(f"{kind.__name__} as {name}", value)
-    if isinstance(value, int) and value < 0:
-        raise BadArgument(f"expected a descriptor as {name}, not {value}")
 
-    if isinstance(value, TransferParameters):
+    if name == "parameters":
+        assert isinstance(value, TransferParameters)
         check_supported(value)
-    elif name == "digest" and isinstance(value, str):
+    elif name == "digest":
+        assert isinstance(value, str)
         Digest(value)
+    elif name == "dir_fd":
+        assert isinstance(value, int)
+        if value < 0:
+            raise BadArgument(f"expected a descriptor as {name}, not {value}")
+
+
+_CHECKS: dict[str, Callable[[str, object], None]] = {
+    **dict.fromkeys(_TYPES, _check_kind),
+    **dict.fromkeys(_CALLABLES, _check_callable),
+    **dict.fromkeys(_NUMBERS, _check_number),
+}
 
 
 def check_source(file: object) -> None:
@@ -167,6 +182,8 @@ def check_target(
         raise error_for_peer(
             BadArgument, "expected resume with a path only: an open target knows its owner"
         )
+    if target.__class__ is FileTarget:
+        return
     if is_upload_target(target):
         for name in _TARGET_METHODS:
             _check_target_method(target, name)
