@@ -34,10 +34,36 @@ from .limits import CodecLimits
 from .records import Records
 from .restart import MarkerCallback, RestartMarker, SuspectCallback, SuspectData, marker_text
 
-__all__ = ["MarkedDecoder", "RecordingDecoder"]
+__all__ = ["EndMark", "MarkedDecoder", "RecordingDecoder"]
 
 
-class MarkedDecoder(abc.ABC):
+class EndMark:
+    """The end mark of a file, and what followed it."""
+
+    def __init__(self) -> None:
+        self._complete = False
+        self._remainder = b""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end mark of the file has been seen."""
+
+        return self._complete
+
+    @property
+    def remainder(self) -> bytes:
+        """The data after the end of the file: the beginning of the next one."""
+
+        return self._remainder
+
+    def take_remainder(self) -> bytes:
+        """Return the data after the end of the file, to be fed to the decoder of the next one."""
+
+        remainder, self._remainder = self._remainder, b""
+        return remainder
+
+
+class MarkedDecoder(EndMark, abc.ABC):
     """What the decoders of all modes with an end mark have in common.
 
     Args:
@@ -53,20 +79,13 @@ class MarkedDecoder(abc.ABC):
     _INPUT = MAX_PIECE
 
     def __init__(self, limits: CodecLimits) -> None:
+        super().__init__()
         self.on_marker: MarkerCallback | None = None
         self.on_suspect: SuspectCallback | None = None
         self._limits = limits
-        self._complete = False
-        self._remainder = b""
         self._input = 0
         self._output = 0
         self._suspect = 0
-
-    @property
-    def complete(self) -> bool:
-        """Whether the end mark of the file has been seen."""
-
-        return self._complete
 
     @property
     def several_files(self) -> bool:
@@ -79,18 +98,6 @@ class MarkedDecoder(abc.ABC):
         """Bytes so far that their sender marked as suspect."""
 
         return self._suspect
-
-    @property
-    def remainder(self) -> bytes:
-        """The data after the end of the file: the beginning of the next one."""
-
-        return self._remainder
-
-    def take_remainder(self) -> bytes:
-        """Return the data after the end of the file, to be fed to the decoder of the next one."""
-
-        remainder, self._remainder = self._remainder, b""
-        return remainder
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Decode data; yield pieces of at most `MAX_PIECE` bytes.

@@ -30,6 +30,7 @@ from .._checks import check_call, check_type
 from ..contracts import Buffer
 from ..errors import InvalidData, TruncatedTransfer, UnsupportedParameter, error_for_peer
 from ..parameters import Structure, TransferParameters, TransmissionMode
+from ._decoding import EndMark
 from ._descriptors import END_OF_FILE, END_OF_RECORD, MARKER, UNASSIGNED
 from .limits import DEFAULT_LIMITS, CodecLimits
 
@@ -149,7 +150,7 @@ def _check_supported(parameters: TransferParameters) -> None:
 # Receiving
 
 
-class RecordDecoder(abc.ABC):
+class RecordDecoder(EndMark, abc.ABC):
     """Decodes the records of one transfer; made by `record_decoder_for`.
 
     Args:
@@ -160,29 +161,10 @@ class RecordDecoder(abc.ABC):
     _name = ""
 
     def __init__(self, limits: CodecLimits) -> None:
+        super().__init__()
         self._limits = limits
         self._most = limits.record
         self._open = bytearray()
-        self._complete = False
-        self._remainder = b""
-
-    @property
-    def complete(self) -> bool:
-        """Whether the end of the file has been seen."""
-
-        return self._complete
-
-    @property
-    def remainder(self) -> bytes:
-        """The data after the end of the file: in MODE B, the beginning of the next one."""
-
-        return self._remainder
-
-    def take_remainder(self) -> bytes:
-        """Return the data after the end of the file, to be fed to the decoder of the next one."""
-
-        remainder, self._remainder = self._remainder, b""
-        return remainder
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Decode data; yield the records that end in them, lazily.
