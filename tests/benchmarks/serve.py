@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import logging
+import os
 import ssl
 import sys
 import warnings
@@ -110,11 +112,19 @@ def _reference_server(options: Options, *, uvloop: bool) -> None:
 def _pyftpdlib(options: Options) -> None:
     """Serve with pyftpdlib."""
 
+    server = _pyftpdlib_server(options, "FTPServer")
+    _ready()
+    server.serve_forever(handle_exit=False)
+
+
+def _pyftpdlib_server(options: Options, name: str) -> Any:
+    """Return one of pyftpdlib's servers, which listens."""
+
     # asyncore, on Python 3.11
     warnings.simplefilter("ignore", DeprecationWarning)
+    from pyftpdlib import servers
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import FTPHandler, ThrottledDTPHandler, TLS_FTPHandler
-    from pyftpdlib.servers import FTPServer
 
     authorizer = DummyAuthorizer()
     authorizer.add_user(NAME, PASSWORD, str(options.directory), perm="elradfmwMT")
@@ -129,10 +139,9 @@ def _pyftpdlib(options: Options) -> None:
 
     handler.authorizer = authorizer
     handler.timeout = PATIENCE
-    FTPServer.max_cons = CLIENTS
-    server = FTPServer(("127.0.0.1", options.port), handler, backlog=1024)
-    _ready()
-    server.serve_forever(handle_exit=False)
+    server = getattr(servers, name)
+    server.max_cons = CLIENTS
+    return server(("127.0.0.1", options.port), handler, backlog=1024)
 
 
 def _aioftp(options: Options) -> None:
@@ -171,6 +180,31 @@ def _serve_aioftp(server_class: Any, options: Options) -> None:
     asyncio.run(run())
 
 
+def _ftpdata_workers(options: Options, *, count: int) -> None:
+    """Serve with that many processes of the reference server, run by gunicorn."""
+
+    arguments = (str(options.directory), "--writable", "--user", f"{NAME}:{PASSWORD}")
+    serving = f"examples.server.gunicorn_worker:serving{arguments!r}"
+    worker = "examples.server.gunicorn_worker.FTPWorker"
+    command = [sys.executable, "-m", "gunicorn", "--workers", str(count), "--worker-class", worker]
+    command += ["--bind", f"127.0.0.1:{options.port}", "--log-level", "error", serving]
+    os.execv(sys.executable, command)
+
+
+def _pyftpdlib_workers(options: Options, *, count: int) -> None:
+    """Serve with that many processes of pyftpdlib, which share a listener from before the fork."""
+
+    server = _pyftpdlib_server(options, "FTPServer")
+    server.serve_forever(handle_exit=False, worker_processes=count)
+
+
+def _pyftpdlib_processes(options: Options) -> None:
+    """Serve with pyftpdlib, and a process for each session."""
+
+    server = _pyftpdlib_server(options, "MultiprocessFTPServer")
+    server.serve_forever(handle_exit=False)
+
+
 def _twisted(options: Options) -> None:
     """Serve with Twisted, which has no TLS for FTP."""
 
@@ -206,6 +240,11 @@ SERVERS: dict[str, Callable[[Options], None]] = {
     "aioftp": _aioftp,
     "aioftp-ftpdata": _aioftp_ftpdata,
     "twisted": _twisted,
+    "ftpdata × 1": functools.partial(_ftpdata_workers, count=1),
+    "ftpdata × 2": functools.partial(_ftpdata_workers, count=2),
+    "pyftpdlib × 1": functools.partial(_pyftpdlib_workers, count=1),
+    "pyftpdlib × 2": functools.partial(_pyftpdlib_workers, count=2),
+    "pyftpdlib, processes": _pyftpdlib_processes,
 }
 
 

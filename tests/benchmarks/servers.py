@@ -161,6 +161,8 @@ class RunningServer:
         preload: Library to load before all others.
         is_isolated: Whether it has a network of its own, with no socket of
             another one in TIME_WAIT; its client joins that.
+        is_pinned: Whether it is kept on the core of servers; else it may use
+            all cores.
     """
 
     def __init__(
@@ -173,6 +175,7 @@ class RunningServer:
         throttled: bool = False,
         preload: Path | None = None,
         is_isolated: bool = False,
+        is_pinned: bool = True,
     ) -> None:
         self.kind = kind
         self.is_isolated = is_isolated
@@ -198,7 +201,8 @@ class RunningServer:
             environment["LD_PRELOAD"] = str(preload)
 
         def prepare() -> None:
-            pinned(SERVER_CORE)
+            if is_pinned:
+                pinned(SERVER_CORE)
             if is_isolated:
                 own_network()
 
