@@ -226,7 +226,7 @@ async def object_chunks(
     length: int | None = None,
     etag: str | None = None,
     chunk_size: int = CHUNK_SIZE,
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[memoryview, None]:
     """Yield the bytes of an object, for `ftpdata.send_stream`.
 
     Args:
@@ -275,7 +275,7 @@ async def object_chunks(
                 view = memoryview(piece)
                 # What a store sends at a time may be much more.
                 for start in range(0, len(view), 2 * chunk_size):
-                    yield bytes(view[start : start + 2 * chunk_size])
+                    yield view[start : start + 2 * chunk_size]
                 offset += len(view)
         finally:
             await ahead.aclose()

@@ -156,7 +156,7 @@ class ObjectReader:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[memoryview, None]:
         """Yield the bytes from `start` to `end`, of the version that was opened."""
 
         length = (self.size if end is None else min(end, self.size)) - start

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
 from ftpdata import ListingBlock, ListingEntry, UploadTarget, WriteMode
+from ftpdata.contracts import Buffer
 from ftpdata.errors import errno_of
 from ftpdata.files import PartStatus, RemovedPart
 from ftpdata.listing import TableFormatter, unescape_name
@@ -44,7 +45,7 @@ class Reader(Protocol):
     fd: int | None
     size: int
 
-    def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    def chunks(self, start: int = 0, end: int | None = None) -> AsyncGenerator[Buffer, None]:
         """Yield the bytes from `start` to `end`, or to where the file ends."""
 
     def release(self) -> None:

@@ -81,16 +81,29 @@ def shrunk(transfer: Supervisor) -> SizeMismatch:
 
 
 async def send_chunks(
-    transfer: Supervisor, chunks: AsyncIterable[bytes], outgoing: Outgoing
+    transfer: Supervisor, chunks: AsyncIterable[Buffer], outgoing: Outgoing
 ) -> None:
     """Send the items of an iterable, then the end of the file."""
 
     async with contextlib.aclosing(each(chunks)) as pieces:
         async for data in pieces:
+            if data.__class__ is not bytes:
+                data = _lasting(data)  # noqa: PLW2901 - the same bytes
             await outgoing.send(data)
             await transfer.note_file_bytes(data)
 
     await outgoing.finish()
+
+
+def _lasting(data: Buffer) -> Buffer:
+    """Return bytes that stay as they are, although the transport keeps them for a while.
+
+    Hosts read again and again into one buffer.
+    """
+
+    if isinstance(data, memoryview) and data.readonly:
+        return data.cast("B")
+    return bytes(data) if isinstance(data, (bytearray, memoryview)) else data
 
 
 async def store(

@@ -12,7 +12,7 @@ import anyio
 from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
 from ..codecs.selection import encoder_for, listing_encoder_for
 from ..connection.protocol import DTP
-from ..contracts import Encoder, ProgressCallback
+from ..contracts import Buffer, Encoder, ProgressCallback
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..files._names import FilePath
 from ..files.directories import DirectoryLines
@@ -315,7 +315,7 @@ async def _send_lines(
 
 async def send_stream(
     connection: Connection,
-    chunks: AsyncIterable[bytes],
+    chunks: AsyncIterable[Buffer],
     *,
     parameters: TransferParameters = DEFAULT_PARAMETERS,
     options: CodecOptions = DEFAULT_OPTIONS,
@@ -332,8 +332,8 @@ async def send_stream(
         connection: A connected `DTP`, or an endpoint that is opened here; it is
             closed in any case. A `ReusableConnection` stays open after a clean
             end in MODE B and C.
-        chunks: The bytes of the file. An asynchronous generator is closed in
-            any case.
+        chunks: The bytes of the file. What can be changed, such as a `bytearray`, is
+            copied. An asynchronous generator is closed in any case.
         parameters: TYPE, STRU and MODE.
         options: The host's choices about them.
         offset: Where in the file its first byte belongs, in bytes (REST).

@@ -388,6 +388,34 @@ async def test_one_huge_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
         assert most <= dtp.high_water + _pace.LARGEST_PIECE
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+async def test_a_buffer_that_is_filled_again(kind: Callable[[bytearray], Any]) -> None:
+    """What the system has no room for yet is as it was given, whatever the host does with it."""
+
+    buffer = bytearray(100_000)
+
+    async def chunks() -> AsyncIterator[Any]:
+        for number in range(50):
+            buffer[:] = bytes([number]) * len(buffer)
+            yield kind(buffer)
+
+    async with connection(send_buffer=1 << 14) as (dtp, peer):
+        data = await finished(send_stream(dtp, chunks()), peer)
+    assert data == b"".join(bytes([number]) * len(buffer) for number in range(50))
+
+
+async def test_items_of_several_bytes() -> None:
+    """A view of them counts as the bytes that it has."""
+
+    async def chunks() -> AsyncIterator[Any]:
+        yield memoryview(b"1234" * 1000).cast("I")
+
+    async with connection() as (dtp, peer), peer_task(receive_all(peer)) as received:
+        result = await send_stream(dtp, chunks())
+        assert await received == b"1234" * 1000
+    assert result.bytes == result.file_bytes == 4000
+
+
 async def test_a_stream_of_what_is_not_a_generator() -> None:
     """It may have a generator as `__aiter__`, or an `aclose` that is not ftpdata's to call."""
 
