@@ -135,17 +135,17 @@ class EndsAtNul(Session):
 
 
 DEFECTS = [
-    Defect("pipelined-commands", TakesOneOfASegment, "no reply", patience=0.3),
+    Defect("pipelined-commands", TakesOneOfASegment, "no reply", patience=2.0),
     Defect("commands-in-pieces", TakesSegmentsForLines, "answered by '50"),
     Defect("line-ends-in-pieces", TakesTheReturn, "answered by '500"),
     Defect("carriage-returns-alone", EndsLinesAtReturns, "TYPE I was answered by '257"),
-    Defect("commands-behind-a-download", ForgetsWhatWaits, "no reply", patience=0.3),
-    Defect("commands-behind-an-upload", ForgetsWhatWaits, "no reply", patience=0.3),
-    Defect("trailing-blanks", IsSilent, "no reply to 'PWD '", patience=0.3),
+    Defect("commands-behind-a-download", ForgetsWhatWaits, "no reply", patience=2.0),
+    Defect("commands-behind-an-upload", ForgetsWhatWaits, "no reply", patience=2.0),
+    Defect("trailing-blanks", IsSilent, "no reply to 'PWD '", patience=2.0),
     Defect("empty-lines", AnswersNothing, "answered by '250 Done.'"),
     Defect("line-feeds-alone", EchoesLines, "what is no reply"),
     Defect("lines-that-are-too-long", CutsLines, "500 Unknown command."),
-    Defect("long-arguments", IsSilent, "a name of 2048 bytes: no reply", patience=0.3),
+    Defect("long-arguments", IsSilent, "a name of 2048 bytes: no reply", patience=2.0),
     Defect("telnet-escapes-in-names", KnowsNoTelnet, "two bytes 255", Outcome.WARNING),
     Defect("telnet-escapes-in-names", DropsEveryEscape, "is told as"),
     Defect("telnet-commands-in-lines", KnowsNoTelnet, "with IP and DM", Outcome.WARNING),

@@ -134,7 +134,7 @@ DEFECTS = [
         WaitsForEver,
         "no reply",
         Outcome.WARNING,
-        patience=0.3,
+        patience=2.0,
     ),
     Defect(
         "download-without-a-data-connection",

@@ -176,7 +176,7 @@ DEFECTS = [
     Defect("empty-directories", TalksOfNothing, "b'No files found"),
     Defect("what-is-not-there", ListsNoFile, "is an empty listing", Outcome.WARNING),
     Defect("what-is-not-there", ListsTheParent, "LIST of a missing path sent"),
-    Defect("refused-listing-lets-go", KeepsConnections, "nothing happened", patience=0.3),
+    Defect("refused-listing-lets-go", KeepsConnections, "nothing happened", patience=2.0),
     Defect("list-with-options", TakesOptionsForPaths, "LIST -a was", Outcome.WARNING),
     Defect("list-with-options", ListsNothingForOptions, "does not show the directory"),
     Defect("line-ends-of-listings", EndsLinesItsOwnWay, "in TYPE A, LIST sent"),

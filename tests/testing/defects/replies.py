@@ -98,7 +98,7 @@ DEFECTS = [
     Defect("wrong-password", saying("PASS", "550 No.", instead_of="530"), "'550 No.'"),
     Defect("mistaken-user", KeepsTheLogin, "the old login still works", Outcome.WARNING),
     Defect("quit-ends-the-session", saying("QUIT", "200 Bye."), "answered by '200 Bye.'"),
-    Defect("quit-ends-the-session", StaysAfterQuit, "nothing happened", patience=0.3),
+    Defect("quit-ends-the-session", StaysAfterQuit, "nothing happened", patience=2.0),
     Defect("reinitialization", saying("REIN", "230 Again."), "answered by '230 Again.'"),
     Defect("account-command", saying("ACCT", "250 Good."), "answered by '250 Good.'"),
     Defect("case-of-commands", KnowsCapitals, "'pwd' was answered by '500"),
