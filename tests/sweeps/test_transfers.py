@@ -41,8 +41,7 @@ from tests.harness.waiting import turns
 from tests.sweeps.ways import Way, ways
 
 HOST = "127.0.0.1"
-# uvloop keeps a descriptor in reserve, for each loop that has had a transport.
-LEFT = ["descriptor *: /dev/null", "file */file"]
+LEFT = ["file */file"]
 PART = "file *.ftpdata-part.*"
 PATIENCE = 60.0
 OLD, NEW = b"old content\n" * 10, bytes(range(256)) * 1024

@@ -39,6 +39,25 @@ async def test_a_sweep_counts_the_suspensions() -> None:
     assert ended.count(True) == runs
 
 
+async def test_what_a_loop_opens_with_its_first_stream_is_not_left_by_a_scenario() -> None:
+    """Which run has the first one depends on the moment; uvloop then opens a reserve."""
+
+    runs = 0
+
+    async def scenario() -> None:
+        nonlocal runs
+        runs += 1
+        if runs > 1:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                _, writer = await asyncio.open_connection(sock=ours)
+                writer.close()
+                await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    await sweep(scenario, patience=2.0)
+
+
 async def _leaves_a_task(left: list[Any]) -> None:
     left.append(asyncio.ensure_future(asyncio.sleep(3600)))
     await asyncio.sleep(0.001)
