@@ -22,10 +22,12 @@ from tests.fuzz.tracing import Tracing
 CORPUS = Path(__file__).parent / "fuzz" / "corpus"
 MOST_BYTES = 256 * 1024
 
-SPLIT_AT = 4
-"""Where the inputs for decoders choose how they are split: after TYPE, STRU, MODE, options."""
-
-DECODERS = ["stream", "block", "compressed", "deflate", "round_trip"]
+SPLIT_AT = {
+    **dict.fromkeys(("stream", "block", "compressed", "deflate", "round_trip"), 4),
+    **dict.fromkeys(("records", "rdw"), 1),
+}
+"""Where the inputs of decoders choose how they are split: after TYPE, STRU, MODE and options, or
+after what kind of records they are."""
 
 
 def test_every_harness_has_a_corpus() -> None:
@@ -73,7 +75,7 @@ def ways_of(name: str, size: int) -> range:
             return range(len(LOOKS))
         case "mlsx":
             return range(2)
-        case _ if name in DECODERS:
+        case _ if name in SPLIT_AT:
             return range(min(SIZES + size, 256))
         case _:
             return range(1)
@@ -82,9 +84,8 @@ def ways_of(name: str, size: int) -> range:
 def with_split(name: str, data: bytes, way: int) -> bytes:
     """Replace the split in an input of a decoder."""
 
-    if name not in DECODERS or len(data) <= SPLIT_AT:
-        return data
-    return data[:SPLIT_AT] + bytes([way]) + data[SPLIT_AT + 1 :]
+    at = SPLIT_AT.get(name)
+    return data if at is None or len(data) <= at else data[:at] + bytes([way]) + data[at + 1 :]
 
 
 def test_harnesses_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:

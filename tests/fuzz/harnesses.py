@@ -35,8 +35,11 @@ from ftpdata.addresses import (
 )
 from ftpdata.codecs._pieces import MAX_PIECE
 from ftpdata.codecs.deflate import parse_deflate_level
+from ftpdata.codecs.framing import RecordDecoder, record_decoder_for, record_encoder_for
 from ftpdata.codecs.limits import DEFAULT_LIMITS, CodecLimits
 from ftpdata.codecs.options import CodecOptions
+from ftpdata.codecs.rdw import RecordReader, record_reader, record_writer
+from ftpdata.codecs.recordfile import RecordFile
 from ftpdata.codecs.representation import ExistingCRLF
 from ftpdata.codecs.restart import RestartMarker, SuspectData, format_mark_reply, parse_mark_reply
 from ftpdata.codecs.selection import decoder_for, encoder_for
@@ -482,6 +485,68 @@ def fuzz_round_trip(data: bytes) -> None:
     received = parts_of(sent, chosen(data, 256))
     out, error, _, following = decode(parameters, options, received)
     assert (out, error, following) == (file, None, b"")
+
+
+# Records
+
+FRAMINGS = [parameters_of(2, structure, mode) for structure, mode in ((0, "B"), (1, "B"), (1, "S"))]
+RECORD_FILES = [RecordFile(), RecordFile(block_size=64), RecordFile(length=3)]
+
+
+def read_records(
+    reader: RecordDecoder | RecordReader, parts: Iterable[bytes]
+) -> tuple[list[bytes], type[FTPDataError] | None]:
+    """Read parts; return the records, and the error."""
+
+    records: list[bytes] = []
+    try:
+        for part in parts:
+            # One by one: those before an error count.
+            for record in reader.feed(part):
+                records.append(record)  # noqa: PERF402
+        reader.finish()
+    except FTPDataError as error:
+        check_error(error)
+        return records, type(error)
+
+    return records, None
+
+
+def fuzz_records(data: bytes) -> None:
+    """Records of a connection: the same however the data are split, bounded, and sent again."""
+
+    choices = Choices(data)
+    parameters = FRAMINGS[choices.number(len(FRAMINGS))]
+    split = choices.number(256)
+
+    def read(parts: Iterable[bytes]) -> tuple[list[bytes], type[FTPDataError] | None]:
+        return read_records(record_decoder_for(parameters, limits=LIMITS), parts)
+
+    whole = records, _ = read([choices.rest])
+    assert read(parts_of(choices.rest, split)) == whole
+    assert all(len(record) <= 64 for record in records)
+    encoder = record_encoder_for(parameters)
+    sent = encoder.feed(records) + encoder.finish()
+    assert read([sent]) == (records, None)
+
+
+def fuzz_rdw(data: bytes) -> None:
+    """Files of records: the same however the data are split, and written as they were read."""
+
+    choices = Choices(data)
+    file = RECORD_FILES[choices.number(len(RECORD_FILES))]
+    split = choices.number(256)
+    whole = records, error = read_records(record_reader(file), [choices.rest])
+    assert read_records(record_reader(file), parts_of(choices.rest, split)) == whole
+    if file.block_size is not None:
+        # A block of the file may be larger than this side makes them.
+        records = [record for record in records if len(record) <= file.block_size - 8]
+    writer = record_writer(file)
+    written = writer.feed(records) + writer.finish()
+    assert read_records(record_reader(file), [written]) == (records, None)
+    if file.block_size is None:
+        assert choices.rest.startswith(written)
+        assert error is not None or written == choices.rest
 
 
 HARNESSES: dict[str, Callable[[bytes], None]] = {
