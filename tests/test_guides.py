@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the sub-packages run as they are."""
+"""The examples in docstrings that are guides run as they are: of sub-packages, and of others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import ftpdata
 
 MODULES = pkgutil.iter_modules(ftpdata.__path__)
 PACKAGES = ["ftpdata", *sorted(f"ftpdata.{module.name}" for module in MODULES if module.ispkg)]
+GUIDES = [*PACKAGES, "ftpdata.connection.twisted"]
 
 BLOCK = re.compile(r"::\n\n((?:[ ]{4}.*\n|\n)+)")
 """A literal block: the indented text after two colons at the end of a line."""
@@ -32,7 +33,7 @@ def examples(package: str) -> list[str]:
     return [block for block in blocks if block.startswith(("import ", "from "))]
 
 
-@pytest.mark.parametrize("package", [package for package in PACKAGES if examples(package)])
+@pytest.mark.parametrize("package", [package for package in GUIDES if examples(package)])
 def test_the_examples_of_a_guide_run(package: str) -> None:
     """They run in order and may await; a later one may use the names of an earlier one."""
 
@@ -48,5 +49,5 @@ def test_the_examples_of_a_guide_run(package: str) -> None:
 def test_a_guide_has_an_example() -> None:
     """Each sub-package shows a program; the guide of the transfers continues one of a server."""
 
-    shown = {package for package in PACKAGES if examples(package)}
-    assert {*PACKAGES} - {"ftpdata", "ftpdata.transfers"} <= shown
+    shown = {package for package in GUIDES if examples(package)}
+    assert {*GUIDES} - {"ftpdata", "ftpdata.transfers"} <= shown

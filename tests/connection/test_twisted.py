@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer
 from twisted.protocols.basic import FileSender as _FileSender
+from twisted.protocols.ftp import DTP as _TwistedDTP  # noqa: N811 - a class
 from twisted.protocols.ftp import FileConsumer as _FileConsumer
 from zope.interface.verify import verifyObject
 
+import ftpdata.connection.twisted as guide
 from ftpdata.codecs.representation import AsciiEncoder
 from ftpdata.connection import BytesProducer, EncodedProducer
 from ftpdata.connection.protocol import DTP
@@ -35,6 +38,7 @@ from tests.harness.waiting import turns
 # Twisted's types are narrower than its documentation.
 FileSender: Any = _FileSender
 FileConsumer: Any = _FileConsumer
+TwistedDTP: Any = _TwistedDTP
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = bytes(range(256)) * 400
@@ -322,13 +326,68 @@ async def test_a_twisted_consumer_pauses_and_stops() -> None:
 
 
 def test_the_adapters_are_what_twisted_and_ftpdata_want() -> None:
-    """They have every method that zope.interface and ftpdata's contracts require."""
+    """They declare the interfaces, and have every method that these require."""
     consumer, producer = TwistedConsumer(DTP()), TwistedProducer(DTP())
-    assert verifyObject(IConsumer, consumer, tentative=True)
-    assert verifyObject(IPushProducer, producer, tentative=True)
-    assert verifyObject(IPullProducer, producer, tentative=True)
+    assert verifyObject(IConsumer, consumer)
+    assert verifyObject(IPushProducer, producer)
+    assert verifyObject(IPullProducer, producer)
     assert isinstance(ConsumerAdapter(TwistedRecorder()), Consumer)
     assert isinstance(ProducerAdapter(FileSender()), PushProducer)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "IConsumer.providedBy(TwistedConsumer(DTP()))",
+        "IConsumer.implementedBy(TwistedConsumer)",
+        "IConsumer.providedBy(type('Sub', (TwistedConsumer,), {})(DTP()))",
+        "IConsumer(TwistedConsumer(DTP())) is not None",
+        "IPushProducer.providedBy(TwistedProducer(DTP()))",
+        "IPullProducer.implementedBy(TwistedProducer)",
+        "not IConsumer.providedBy(TwistedProducer(DTP()))",
+        "not IPullProducer.providedBy(TwistedConsumer(DTP()))",
+    ],
+)
+def test_whoever_asks_first_learns_the_interfaces(question: str) -> None:
+    """Of an instance, of the class or of one beneath it; in a process where nobody has asked."""
+    program = (
+        "import sys\n"
+        "from ftpdata.connection import DTP\n"
+        "from ftpdata.connection.twisted import TwistedConsumer, TwistedProducer\n"
+        "assert 'zope' not in sys.modules\n"
+        "from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer\n"
+        f"assert {question}\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
+
+
+def test_without_twisted_nothing_is_declared() -> None:
+    """Even if somebody asks zope.interface, which may be there for something else."""
+    program = (
+        "import sys\n"
+        "sys.modules['twisted'] = sys.modules['twisted.internet'] = None\n"
+        "from zope.interface import implementedBy\n"
+        "from ftpdata.connection.twisted import TwistedConsumer\n"
+        "assert not list(implementedBy(TwistedConsumer))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("isConnected", "connectionMade", "connectionLost", "sendLine", "sendListResponse"),
+        *("registerProducer", "unregisterProducer", "write", "dataReceived", "registerConsumer"),
+        *("resumeProducing", "pauseProducing", "stopProducing", "_cons", "_onConnLost", "_buffer"),
+        *("_encoding", "_formatOneListResponse", "_conswrite", "_unregConsumer", "factory"),
+        *("logPrefix", "connected", "transport", "makeConnection"),
+    ],
+)
+def test_the_guide_tells_of_every_member_of_twisteds_dtp(name: str) -> None:
+    """Each has an entry, or a place in one, and is one that Twisted's class has."""
+    terms = re.findall(r"^(``.*``)$", guide.__doc__ or "", re.MULTILINE)
+    assert f"``{name}``" in ", ".join(terms).split(", ")
+    assert hasattr(TwistedDTP(), name)
 
 
 @pytest.mark.parametrize(
