@@ -18,7 +18,7 @@ accounts, files) is here. Read it in this order:
 * `store`: what commands want of a store. `disk`: the served directory, with `memory`
   as its fast way. `objects`: the bucket that is served in its place. `paths`: virtual paths.
   `accounts`: who may log in, and what a user may do then. `rates` and `quota`: how fast, and how
-  much.
+  much. `hosts`: what several names of one server stand for. `certificates`: theirs, renewed.
 * `server`: accepting clients, limits, and how it all ends. `listening`: the sockets that
   clients connect to. `places`: how many sessions there may be, and `attempts` how many
   wrong passwords. `settings`: what can be set, and `command_line` what of that has an option.

@@ -56,13 +56,18 @@ async def _run(server: Server, options: argparse.Namespace) -> None:
         run = functools.partial(server.run, options.host, options.port)
     else:
         run = functools.partial(server.run, listener=socket.socket(fileno=options.fd))
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    ends = (signal.SIGTERM, signal.SIGINT)
+    # Without a certificate, who hangs up ends the server.
+    signs = ends if options.tls_cert is None else (*ends, signal.SIGHUP)
+    with anyio.open_signal_receiver(*signs) as signals:
         async with anyio.create_task_group() as tasks:
             address, number = await tasks.start(run)
             shown = f"[{address}]" if ":" in address else address
             print(f"listening on {shown}:{number}", flush=True)
-            async for _ in signals:
-                break
+            async for sign in signals:
+                if sign in ends:
+                    break
+                server.renew_certificates()
             server.stop()
 
 

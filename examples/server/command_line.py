@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NoReturn
 
 import attrs
@@ -19,6 +19,7 @@ from ftpdata.observers import Observer
 
 from .accounts import Accounts, PasswordTable
 from .disk import DiskStore
+from .hosts import VirtualHost, host_name
 from .observing import observing
 from .settings import GRACE, Settings, Uploads
 from .store import Store
@@ -103,6 +104,7 @@ class CommandLine:
             keep_data_connection=options.keep_data_connection,
             cut_with_control=options.cut_with_control,
             certificate=self._certificate(),
+            hosts=self._hosts(),
             implicit_tls=options.implicit_tls,
             require_tls=options.require_tls,
             require_session_reuse=options.require_session_reuse,
@@ -139,9 +141,11 @@ class CommandLine:
         options = self.options
         if options.accounts is None:
             return PasswordTable(options.user, anonymous=options.anonymous)
+        return self._open_accounts(options.accounts)
 
+    def _open_accounts(self, url: str) -> Accounts:
         try:
-            return _open_accounts(options.accounts)
+            return _open_accounts(url)
         except Exception as error:  # noqa: BLE001 - whatever their package says
             self.fail(f"cannot use the accounts: {error}")
 
@@ -165,6 +169,18 @@ class CommandLine:
             return Uploads.RESUMABLE if self.options.store is None else Uploads.ATOMIC
         return Uploads(self.options.uploads)
 
+    def _hosts(self) -> Mapping[str, VirtualHost]:
+        hosts = {}
+        for name, said in self.options.virtual_host:
+            if "cert" in said and self.options.tls_cert is None:
+                self.fail("clients that name no host need a certificate, too: give --tls-cert FILE")
+            hosts[name] = VirtualHost(
+                accounts=self._open_accounts(said["accounts"]) if "accounts" in said else None,
+                certificate=self._usable(said["cert"], said.get("key")) if "cert" in said else None,
+                directory=said.get("directory", "/"),
+            )
+        return hosts
+
     def _certificate(self) -> ServerCertificate | None:
         options = self.options
         if options.tls_cert is None:
@@ -178,16 +194,19 @@ class CommandLine:
                 self.fail("TLS needs a certificate: give --tls-cert FILE")
             return None
 
+        return self._usable(options.tls_cert, options.tls_key)
+
+    def _usable(self, file: str, key: str | None) -> ServerCertificate:
         certificate = ServerCertificate(
-            certificate=options.tls_cert,
-            key=options.tls_key,
-            maximum_version=_VERSIONS.get(options.tls_max, ssl.TLSVersion.MAXIMUM_SUPPORTED),
+            certificate=file,
+            key=key,
+            maximum_version=_VERSIONS.get(self.options.tls_max, ssl.TLSVersion.MAXIMUM_SUPPORTED),
         )
         try:
             certificate.session_context()
         except OSError as error:
             # An ssl.SSLError is one.
-            self.fail(f"cannot use the certificate {options.tls_cert}: {error}")
+            self.fail(f"cannot use the certificate {file}: {error}")
 
         return certificate
 
@@ -317,6 +336,14 @@ def _parser() -> argparse.ArgumentParser:
         "serves clients such as Perl's Net::FTP, whose uploads soon run out of tickets in 1.3",
     )
     parser.add_argument(
+        "--virtual-host",
+        type=_virtual_host,
+        action="append",
+        default=[],
+        metavar="NAME[,cert=FILE][,key=FILE][,accounts=URL][,directory=PATH]",
+        help="what HOST, or a name in the TLS handshake, may choose in place of the server's own",
+    )
+    parser.add_argument(
         "--implicit-tls", action="store_true", help="begin TLS with the connection"
     )
     parser.add_argument("--require-tls", action="store_true", help="let nobody in without TLS")
@@ -362,6 +389,14 @@ def _open_accounts(url: str) -> Accounts:
         return SQLiteAccounts(rest)
 
     raise ValueError(f"expected sqlite:FILE, not {scheme}:")
+
+
+def _virtual_host(text: str) -> tuple[str, dict[str, str]]:
+    name, *settings = text.split(",")
+    said = dict(setting.split("=", 1) for setting in settings)
+    if host_name(name) is None or said.keys() - {"cert", "key", "accounts", "directory"}:
+        raise ValueError(text)
+    return name, said
 
 
 def _record_file(text: str) -> RecordFile | None:

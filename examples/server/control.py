@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from ftpdata import SocketOptions
 from ftpdata.lowlevel import PromptFuture
 
 from .control_tls import ControlTLS
@@ -28,14 +29,13 @@ GOODBYE = 1.0
 """Seconds for a client to take the last reply, and to answer the end of TLS. It need not."""
 
 
-def prepare_socket(sock: socket.socket) -> None:
+def prepare_socket(sock: socket.socket, options: SocketOptions) -> None:
     """Set the options of a control connection, before its first byte is read."""
 
+    options.set_on(sock)
     # Urgent data stay in their place: without this the last byte of an urgent
     # "ABOR\r\n" is lost, and with it the line.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-    # A reply is small, and the client waits for it.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class ControlConnection(asyncio.BufferedProtocol):

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 import socket
+from collections.abc import AsyncIterator
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from ftpdata import FTPDataError, HostPort, TrustedProxies
 from ftpdata.errors import InvalidData
@@ -70,6 +73,7 @@ class Server:
         self._arriving = 0
         self._quiet_until = 0.0
         self._stop = anyio.Event()
+        self._renewal = anyio.Event()
         self._has_ended = anyio.Event()
 
     @property
@@ -122,12 +126,13 @@ class Server:
             hosts = [_local_address(sock) for sock in sockets]
             async with (
                 self._shared.ports.listening(hosts),
+                self._certificates(),
                 anyio.create_task_group() as sessions,
             ):
                 async with anyio.create_task_group() as accepting:
                     for sock in sockets:
                         # Before the first connection, which inherits it.
-                        prepare_socket(sock)
+                        prepare_socket(sock, self._settings.control_options)
                         accepting.start_soon(self._accept, sock, sessions)
 
                     task_status.started((hosts[0], sockets[0].getsockname()[1]))
@@ -156,6 +161,38 @@ class Server:
                     name = printable(os.fsdecode(part.path))
                     logger.info("removed %s, %d bytes: %s", name, part.size, part.reason)
             await anyio.sleep(self._settings.clean_interval)
+
+    @contextlib.asynccontextmanager
+    async def _certificates(self) -> AsyncIterator[None]:
+        """Hold the certificates, and look at their files now and then, as a context manager."""
+
+        certificates = self._shared.certificates
+        if not certificates:
+            yield
+            return
+
+        try:
+            await anyio.to_thread.run_sync(certificates.renew)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._renew_certificates)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            certificates.close()
+
+    async def _renew_certificates(self) -> None:
+        while True:
+            at_once = False
+            with anyio.move_on_after(self._settings.certificate_interval):
+                await self._renewal.wait()
+                self._renewal, at_once = anyio.Event(), True
+            renew = functools.partial(self._shared.certificates.renew, at_once=at_once)
+            await anyio.to_thread.run_sync(renew)
+
+    def renew_certificates(self) -> None:
+        """Look at the files of the certificates now, whether they seem to have changed or not."""
+
+        self._renewal.set()
 
     def stop(self) -> None:
         """Make `run` come to its end."""
@@ -200,7 +237,7 @@ class Server:
     async def _serve_on(self, sock: socket.socket) -> None:
         try:
             sock.setblocking(False)
-            prepare_socket(sock)
+            prepare_socket(sock, self._settings.control_options)
             local = _local_address(sock)
             peer = _unmapped(str(sock.getpeername()[0]))
         except OSError:

@@ -25,6 +25,7 @@ import contextlib
 import itertools
 import logging
 import socket
+import ssl
 
 import anyio
 import anyio.to_thread
@@ -34,11 +35,12 @@ from ftpdata import End, FTPDataError, RepresentationType, TokenBucket
 from ftpdata.limits import address_key
 from ftpdata.observers import Subject
 
-from .accounts import Account
+from .accounts import Account, Accounts
 from .choices import Choices
 from .commands import COMMANDS, Command, EndSession, find_command
 from .control import ControlConnection
 from .failures import Refused, reply_to
+from .hosts import VirtualHost, host_name
 from .login import Login
 from .paths import has_reserved_name, join
 from .protection import Protection
@@ -62,6 +64,9 @@ KEEPS_RENAME = frozenset({"RNTO", "NOOP", "STAT"})
 """What may stand between RNFR and its RNTO."""
 
 _numbers = itertools.count(1)
+
+DEFAULT_HOST = VirtualHost()
+"""What a client gets that names none."""
 
 ABORTED = "Aborted."
 GONE = "The client is gone."
@@ -138,6 +143,9 @@ class Session:
         self.throttle = self._throttle
         self.quota: Quota | None = None
         self._leaving = contextlib.ExitStack()
+        self._host = DEFAULT_HOST
+        self._named: VirtualHost | None = None
+        self._context: ssl.SSLContext | None = None
 
         self._sock = sock
         self._queue = Queue()
@@ -156,15 +164,16 @@ class Session:
             OSError: There is no such directory.
         """
 
-        if user.home != "/":
-            self.store = await self.shared.store.at(user.home)
+        home = join(self._host.directory, user.home.lstrip("/"))
+        if home != "/":
+            self.store = await self.shared.store.at(home)
         self.login.succeed(user)
         if user.rate is not None:
             bucket = self.shared.rates.enter(self.user_key, user.rate, now=self._clock())
             self._leaving.callback(self.shared.rates.leave, self.user_key)
             self.throttle = TokenBucket(self.settings.rate, parent=bucket, now=self._clock())
         if user.quota is not None:
-            usage = self.shared.homes.enter(user.home)
+            usage = self.shared.homes.enter(home)
             self._leaving.callback(self.shared.homes.leave, usage)
             self.quota = Quota(user.quota, usage, self.store)
 
@@ -177,6 +186,13 @@ class Session:
         self.directory = "/"
         self.rename_from = None
         self.told_sizes.clear()
+
+    def forget_host(self) -> None:
+        """Make the host what it was at the greeting (REIN)."""
+
+        if not self.settings.implicit_tls:
+            self._named = self._context = None
+        self._host = self._named or DEFAULT_HOST
 
     def _leave(self) -> None:
         self._leaving.close()
@@ -200,7 +216,16 @@ class Session:
 
         user = self.login.user
         assert user is not None
-        return user.name, address_key(self.peer) if user.is_anonymous else ""
+        return self._whole_name(user), address_key(self.peer) if user.is_anonymous else ""
+
+    def _whole_name(self, user: Account) -> str:
+        """Return a name that no user of another host has."""
+
+        if self._host.accounts is None:
+            return user.name
+        names = (name for name, host in self.settings.hosts.items() if host is self._host)
+        # NUL is in no name of a host, and in none that the server's own accounts have.
+        return f"{user.name}\0{next(names)}"
 
     @property
     def part_owner(self) -> str | None:
@@ -212,7 +237,7 @@ class Session:
         user = self.login.user
         if user is None or user.is_anonymous or self.settings.uploads is not Uploads.RESUMABLE:
             return None
-        return user.name
+        return self._whole_name(user)
 
     def subject(self, operation: Operation, path: str) -> Subject:
         """Say for observers what a transfer is about.
@@ -379,11 +404,71 @@ class Session:
     async def _expect_tls(self) -> None:
         """Let TLS begin with the connection."""
 
-        assert self.settings.certificate is not None
-        make_context = self.settings.certificate.session_context
-        context = await anyio.to_thread.run_sync(make_context)
+        context = await self.make_context()
         self.protection.begin_after_reply(context)
         self._control.expect_tls(context)
+
+    async def make_context(self) -> ssl.SSLContext:
+        """Make what TLS is to begin with: for this session alone.
+
+        A resumed TLS session then tells whose it is.
+
+        Raises:
+            OSError: The certificate cannot be read.
+        """
+
+        files = self._host.certificate or self.settings.certificate
+        assert files is not None
+        certificate = self.shared.certificates.of(files)
+        context = await anyio.to_thread.run_sync(certificate.session_context)
+        if self.settings.hosts:
+            context.sni_callback = self._meet
+        return context
+
+    def _meet(self, tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> int | None:
+        """Choose the host that a client names in its handshake, unless it did by HOST."""
+
+        named = self.settings.hosts.get(host_name(name or "") or "")
+        if named is None or named is self._host:
+            # A name that nobody knows says no more than none.
+            self._named = named
+            return None
+        if self._host is not DEFAULT_HOST:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+        self._host = self._named = named
+        if named.certificate is not None:
+            donor = self.shared.certificates.of(named.certificate).donor
+            if donor is None:
+                return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
+            tls.context = donor
+        return None
+
+    async def choose_host(self, name: str) -> Reply:
+        """Be the host of this name from now on (RFC 7151 §3)."""
+
+        host = self.settings.hosts.get(name)
+        if host is None or (self._named is not None and host is not self._named):
+            return Reply(504, "There is no such host here.")
+
+        self._host = host
+        if self._context is not None:
+            await self._take_certificate(self._context)
+        return Reply(220, f"This is {name}.")
+
+    async def _take_certificate(self, context: ssl.SSLContext) -> None:
+        """Let data connections have the certificate of the host."""
+
+        files = self._host.certificate
+        if files is not None:
+            load = self.shared.certificates.of(files).load_into
+            await anyio.to_thread.run_sync(load, context)
+
+    @property
+    def accounts(self) -> Accounts:
+        """Who may log in, at the host that was chosen."""
+
+        return self.settings.accounts if self._host.accounts is None else self._host.accounts
 
     def shut_down(self) -> None:
         """End the session with 421: after what runs, and `Settings.shutdown_idle`."""
@@ -497,6 +582,10 @@ class Session:
         if context is not None:
             # Whoever logged in did so in clear, and may have been somebody else (RFC 2228 §3).
             self.forget()
+            context.sni_callback = None
+            self._context = context
+            if self._named is not None:
+                await self._take_certificate(context)
             self.protection.began(context)
         return True
 

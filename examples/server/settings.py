@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -22,6 +24,7 @@ from ftpdata.opening import AddressCallable, PortMapping
 
 from .accounts import Accounts, PasswordTable
 from .attempts import FailureCounter
+from .hosts import VirtualHost, host_name
 from .places import Places
 
 __all__ = ["GRACE", "Settings", "Uploads"]
@@ -38,6 +41,16 @@ class Uploads(enum.Enum):
 
     IN_PLACE = "in-place"
     """It is written to the file itself, whatever was in it. If it is cut, what came is there."""
+
+
+def _by_name(hosts: Mapping[str, VirtualHost]) -> Mapping[str, VirtualHost]:
+    named: dict[str, VirtualHost] = {}
+    for text, host in hosts.items():
+        name = host_name(text)
+        if name is None:
+            raise ValueError(f"expected the name of a host, not {text!r}")
+        named[name] = host
+    return MappingProxyType(named)
 
 
 GRACE = 5.0
@@ -85,7 +98,12 @@ class Settings:
         grace: Seconds for running transfers to end when the server stops.
         shutdown_idle: Seconds after its last command in which a client may go on with another
             when the server stops, within `grace`; then its session ends.
-        certificate: For TLS (RFC 4217); None for none.
+        certificate: For TLS (RFC 4217); None for none. It is read again when its files change.
+        certificate_interval: Seconds from one look at the files of certificates to the next.
+        hosts: What HOST (RFC 7151) and the name in a TLS handshake choose from, by name; a
+            client that says neither has `accounts` and `certificate`.
+        control_options: Of the sockets of control connections. A connection over which nothing
+            goes while a transfer runs is probed, so that no NAT on the way forgets it.
         implicit_tls: Whether TLS begins with the connection, as on port 990,
             rather than with AUTH TLS.
         require_tls: Whether nobody logs in, and nothing is transferred, in clear.
@@ -143,6 +161,9 @@ class Settings:
     grace: float = GRACE
     shutdown_idle: float = 1.0
     certificate: ServerCertificate | None = None
+    certificate_interval: float = 10.0
+    hosts: Mapping[str, VirtualHost] = attrs.field(factory=dict, converter=_by_name)
+    control_options: SocketOptions = attrs.field(factory=SocketOptions)
     implicit_tls: bool = False
     require_tls: bool = False
     require_session_reuse: bool = False
@@ -167,6 +188,8 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         if self.may_veto and self.uploads is Uploads.IN_PLACE:
             raise ValueError("expected uploads that are hidden until they are whole, to be vetoed")
+        if self.certificate is None and any(host.certificate for host in self.hosts.values()):
+            raise ValueError("expected a certificate for clients that name no host")
 
     @property
     def may_veto(self) -> bool:

@@ -7,6 +7,7 @@ import attrs
 from ftpdata.limits import Usage
 
 from .attempts import LocalFailures, LoginAttempts
+from .certificates import Certificates
 from .passive import PassivePorts
 from .quota import HomeUsages
 from .rates import UserRates
@@ -26,6 +27,7 @@ class Shared:
         usage: Counts listeners, data connections and transfers.
         attempts: To log in; limits those that fail.
         ports: Where passive data connections come in.
+        certificates: For TLS.
         rates: Of users.
         homes: How much is in them.
     """
@@ -35,6 +37,7 @@ class Shared:
     usage: Usage
     attempts: LoginAttempts
     ports: PassivePorts
+    certificates: Certificates
     rates: UserRates
     homes: HomeUsages
 
@@ -52,6 +55,9 @@ class Shared:
                 or LocalFailures(settings.max_failures_per_address, settings.failure_window)
             ),
             ports=PassivePorts(settings, usage),
+            certificates=Certificates(
+                [settings.certificate, *(host.certificate for host in settings.hosts.values())]
+            ),
             rates=UserRates(),
             homes=HomeUsages(),
         )

@@ -10,6 +10,7 @@ import anyio
 
 from ..accounts import Account, Rights
 from ..attempts import Blocked
+from ..hosts import host_name
 from ..paths import is_allowed, parent, show
 from ..reply import Reply
 from ..store import is_about_name, is_directory
@@ -33,6 +34,20 @@ async def take_user(session: Session, argument: str) -> Reply:
     session.forget()
     session.login.pending_user = argument
     return Reply(331, "Password, please.")
+
+
+@command("HOST name", needs_login=False, is_hosting=True)
+async def choose_host(session: Session, argument: str) -> Reply:
+    """Choose one of several hosts, before the login (RFC 7151)."""
+
+    if session.login.user is not None or session.login.pending_user is not None:
+        return Reply(503, "HOST comes before USER.")
+
+    name = host_name(argument)
+    if name is None:
+        return Reply(501, "HOST takes a name, or an address.")
+
+    return await session.choose_host(name)
 
 
 @command("PASS [password]", needs_login=False)
@@ -75,7 +90,7 @@ async def _check(session: Session, name: str, password: str) -> Account | None:
     settings = session.settings
     try:
         async with asyncio.timeout(settings.check_timeout):
-            return await settings.accounts.check(name, password, peer=session.peer)
+            return await session.accounts.check(name, password, peer=session.peer)
     except TimeoutError:
         session.warn("nobody said within %g s whether %s may log in", settings.check_timeout, name)
     except Exception:
@@ -110,6 +125,7 @@ async def reinitialize(session: Session, _: str) -> Reply:
     await session.data.aclose()
     session.data.epsv_only = False
     session.forget()
+    session.forget_host()
     session.protection.forget()
     return Reply(220, "Ready for a new user.")
 

@@ -19,7 +19,7 @@ from ..listings import open_listing
 from ..reply import Reply, printable
 from ..store import is_directory
 from .files import HASH_NAMES
-from .table import COMMANDS, check_right, check_store, command
+from .table import COMMANDS, check_right, check_store, command, is_there
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -57,6 +57,8 @@ async def features(session: Session, _: str) -> Reply:
     ]
     if session.settings.certificate is not None:
         lines = sorted([*lines, "AUTH TLS", "CCC", "PBSZ", "PROT"])
+    if session.settings.hosts:
+        lines = sorted([*lines, "HOST"])
     lines = [line for line in lines if line.partition(" ")[0] not in session.store.refused]
     return Reply(211, "End", ("Features:", *lines))
 
@@ -98,11 +100,10 @@ async def show_help(session: Session, argument: str) -> Reply:
         found = COMMANDS.get(argument.upper())
         return Reply(214, f"Syntax: {found.syntax}") if found else Reply(501, "Unknown command.")
 
-    has_tls = session.settings.certificate is not None
     names = sorted(
         name
         for name in COMMANDS
-        if (has_tls or not COMMANDS[name].is_protection) and name not in session.store.refused
+        if is_there(session, name) and name not in session.store.refused
     )
     rows = [" ".join(names[i : i + 8]) for i in range(0, len(names), 8)]
     return Reply(214, "End", ("Commands:", *rows))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
-
 from ..reply import Reply
 from .table import command
 
@@ -30,11 +28,8 @@ async def authenticate(session: Session, argument: str) -> Reply:
         # Nor again after CCC: what goes in clear can be changed on its way.
         return Reply(534, "This connection has had its TLS.")
 
-    assert session.settings.certificate is not None
-    make_context = session.settings.certificate.session_context
     try:
-        # For this session alone: a resumed TLS session then tells whose it is.
-        context = await anyio.to_thread.run_sync(make_context)
+        context = await session.make_context()
     except (OSError, ssl.SSLError) as error:
         session.log("no TLS: %s", error)
         return Reply(431, "The certificate cannot be used now.")

@@ -30,6 +30,7 @@ __all__ = [
     "check_store",
     "command",
     "find_command",
+    "is_there",
 ]
 
 Handler = Callable[["Session", str], Awaitable[Reply]]
@@ -77,6 +78,8 @@ class Command:
             control connection.
         is_protection: Whether it is about TLS: a server without a certificate
             has no such command.
+        is_hosting: Whether it is about virtual hosts: a server without them has no
+            such command.
         read_only_code: Code of the reply on a server that is not writable,
             None for a command that changes nothing.
         at_once: Answers the command without an argument while a transfer
@@ -91,6 +94,7 @@ class Command:
     is_abortable: bool = False
     is_upload: bool = False
     is_protection: bool = False
+    is_hosting: bool = False
     read_only_code: int | None = None
     at_once: Callable[[Session], Reply] | None = None
 
@@ -106,6 +110,7 @@ def command(
     is_abortable: bool = False,
     is_upload: bool = False,
     is_protection: bool = False,
+    is_hosting: bool = False,
     read_only_code: int | None = None,
     at_once: Callable[[Session], Reply] | None = None,
 ) -> Callable[[Handler], Handler]:
@@ -120,6 +125,7 @@ def command(
         is_abortable: See `Command`.
         is_upload: See `Command`.
         is_protection: See `Command`.
+        is_hosting: See `Command`.
         read_only_code: See `Command`.
         at_once: See `Command`.
     """
@@ -140,6 +146,7 @@ def command(
                 is_abortable=is_abortable,
                 is_upload=is_upload,
                 is_protection=is_protection,
+                is_hosting=is_hosting,
                 read_only_code=read_only_code,
                 at_once=at_once,
             )
@@ -157,7 +164,7 @@ def find_command(session: Session, verb: str, argument: str) -> Command:
     """
 
     found = COMMANDS.get(verb)
-    if found is None or (found.is_protection and session.settings.certificate is None):
+    if found is None or not is_there(session, verb):
         raise _unknown(session, verb)
 
     session.unknown_commands = 0
@@ -198,6 +205,15 @@ def check_right(session: Session, rights: Rights) -> None:
 
     if rights and not rights & session.login.rights:
         raise Refused(550, "You may not do that here.")
+
+
+def is_there(session: Session, verb: str) -> bool:
+    """Whether a command of the table is one of this server, with its settings."""
+
+    settings, found = session.settings, COMMANDS[verb]
+    if found.is_protection and settings.certificate is None:
+        return False
+    return bool(settings.hosts) or not found.is_hosting
 
 
 def check_store(session: Session, name: str) -> None:

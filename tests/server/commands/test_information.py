@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from examples.server.commands import COMMANDS
+from examples.server.hosts import VirtualHost
 from tests.harness.tls import server_certificate
 from tests.server.client import serving
 
@@ -15,7 +16,7 @@ WANTED = """
 USER PASS REIN QUIT NOOP SYST FEAT OPTS HELP STAT SITE PWD CWD CDUP MKD RMD TYPE STRU MODE PORT
 EPRT PASV EPSV RETR STOR APPE STOU REST RANG ALLO ABOR LIST NLST MLSD MLST SIZE MDTM MFMT DELE RNFR
 RNTO HASH AVBL XCRC XMD5 XSHA1 XSHA256 XPWD XCWD XCUP XMKD XRMD
-AUTH PBSZ PROT CCC
+AUTH PBSZ PROT CCC HOST
 """
 
 
@@ -29,14 +30,18 @@ async def test_help_names_every_command(served_directory: Path) -> None:
     """It does so before the login, too, and has the syntax of each; TLS commands need TLS."""
 
     async with (
-        serving(served_directory, certificate=server_certificate()) as server,
+        serving(
+            served_directory,
+            certificate=server_certificate(),
+            hosts={"ftp.example": VirtualHost()},
+        ) as server,
         server.connected() as client,
     ):
         listed = (await client.command("HELP")).split("\n")
         assert {word for line in listed[1:-1] for word in line.split()} == set(COMMANDS)
 
     async with serving(served_directory) as server, server.connected() as client:
-        assert not {"AUTH", "CCC"} & set((await client.command("HELP")).split())
+        assert not {"AUTH", "CCC", "HOST"} & set((await client.command("HELP")).split())
         assert await client.command("HELP retr") == "214 Syntax: RETR path"
         assert await client.command("HELP LIST") == "214 Syntax: LIST [path]"
         assert await client.code("HELP XYZ") == 501
