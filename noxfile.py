@@ -155,6 +155,9 @@ def interop(session: nox.Session) -> None:
     """
 
     _install(session, "test", "stores", "deploy")
+    # It has to be compiled. Without it, the tests of LDAP are skipped, or fail where every client
+    # and server is required.
+    session.install(*nox.project.dependency_groups(PROJECT, "ldap"), success_codes=[0, 1])
     files = any(argument.startswith("tests/interop") for argument in session.posargs)
     where = () if files else ("tests/interop",)
     session.run("pytest", *where, "-n", "auto", *session.posargs)

@@ -249,7 +249,8 @@ def _parser() -> argparse.ArgumentParser:
         "--accounts",
         metavar="URL",
         help="instead of --user: sqlite:FILE, with the accounts that "
-        "`python -m examples.accounts_sqlite` makes",
+        "`python -m examples.accounts_sqlite` makes; or ldaps://HOST/BASE, as "
+        "examples/accounts_ldap.py explains it",
     )
     parser.add_argument("--writable", action="store_true", help="let users change things")
     parser.add_argument(
@@ -388,7 +389,12 @@ def _open_accounts(url: str) -> Accounts:
 
         return SQLiteAccounts(rest)
 
-    raise ValueError(f"expected sqlite:FILE, not {scheme}:")
+    if scheme in ("ldap", "ldaps", "ldapi"):
+        from ..accounts_ldap import LDAPAccounts  # noqa: PLC0415
+
+        return LDAPAccounts.from_environment(url)
+
+    raise ValueError(f"expected sqlite:FILE or an LDAP URL, not {scheme}:")
 
 
 def _virtual_host(text: str) -> tuple[str, dict[str, str]]:

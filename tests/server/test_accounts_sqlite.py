@@ -139,7 +139,7 @@ def test_command_line(tmp_path: Path) -> None:
     ("url", "message"),
     [
         ("sqlite:/nowhere/accounts.db", "cannot use the accounts: .*No such file"),
-        ("oracle:x", "expected sqlite:FILE"),
+        ("oracle:x", "expected sqlite:FILE or an LDAP URL"),
     ],
 )
 def test_wrong_url_is_refused(url: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
