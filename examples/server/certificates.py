@@ -46,6 +46,12 @@ class _Copy:
     source: ServerCertificate
     donor: ssl.SSLContext
 
+    def rewind(self) -> None:
+        """Let OpenSSL read from the beginning, also where opening it again does not."""
+
+        for fd in self.descriptors:
+            os.lseek(fd, 0, os.SEEK_SET)
+
     def close(self) -> None:
         for fd in self.descriptors:
             with contextlib.suppress(OSError):
@@ -82,6 +88,7 @@ class Certificate:
             if self._copy is None:
                 self._read()
             assert self._copy is not None
+            self._copy.rewind()
             return self._copy.source.session_context()
 
     def load_into(self, context: ssl.SSLContext) -> None:
@@ -90,6 +97,7 @@ class Certificate:
         with self._lock:
             assert self._copy is not None
             source = self._copy.source
+            self._copy.rewind()
             context.load_cert_chain(source.certificate, source.key, source.password)
 
     def renew(self, *, at_once: bool = False) -> None:
@@ -130,8 +138,7 @@ class Certificate:
 
     def _paths(self) -> list[Path]:
         files = self._files
-        paths = (files.certificate, files.key)
-        return [Path(path) for path in paths if path is not None]
+        return [Path(files.certificate), Path(files.key or files.certificate)]
 
     def _stamps(self) -> list[_Stamp]:
         """Return what changes whenever a file does, as far as the system says."""
@@ -155,9 +162,7 @@ class Certificate:
                 descriptors.append(_copy_of(path.read_bytes()))
                 stack.callback(os.close, descriptors[-1])
             names = [f"/dev/fd/{fd}" for fd in descriptors]
-            source = attrs.evolve(
-                self._files, certificate=names[0], key=names[1] if names[1:] else None
-            )
+            source = attrs.evolve(self._files, certificate=names[0], key=names[1])
             new = _Copy(descriptors, source, source.session_context())
             stack.pop_all()
         before, self._copy = self._copy, new

@@ -459,7 +459,7 @@ class Session:
     async def _take_certificate(self, context: ssl.SSLContext) -> None:
         """Let data connections have the certificate of the host."""
 
-        files = self._host.certificate
+        files = self._host.certificate or self.settings.certificate
         if files is not None:
             load = self.shared.certificates.of(files).load_into
             await anyio.to_thread.run_sync(load, context)

@@ -462,6 +462,34 @@ async def test_host_that_is_not_that_of_the_handshake_is_refused(
             await client.login("ann")
             async with data_of(client, A) as of_data:
                 assert of_data == of_a
+            assert await client.code("REIN") == 220
+        async with protected(server, None) as (client, of_server):
+            for name in (A, "alias.example"):
+                assert await client.code(f"HOST {name}") == 220
+            await client.login("ann")
+            async with data_of(client, SERVER) as of_data:
+                assert of_data == of_server
+
+
+@pytest.fixture
+def one_file(files: ServerCertificate, tmp_path: Path) -> ServerCertificate:
+    """Return a certificate whose key is in the same file."""
+
+    assert files.key is not None
+    both = tmp_path / "both.pem"
+    both.write_bytes(Path(files.certificate).read_bytes() + Path(files.key).read_bytes())
+    return ServerCertificate(certificate=both)
+
+
+async def test_certificate_and_key_may_be_in_one_file(
+    one_file: ServerCertificate, served: Path
+) -> None:
+    """As many tools write them."""
+
+    async with serving(served, certificate=one_file) as server:
+        for _ in range(2):
+            async with protected(server):
+                pass
 
 
 async def test_implicit_tls_keeps_the_host_of_its_handshake(
