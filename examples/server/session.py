@@ -580,12 +580,12 @@ class Session:
             return False
 
         if context is not None:
-            # Whoever logged in did so in clear, and may have been somebody else (RFC 2228 §3).
-            self.forget()
             context.sni_callback = None
             self._context = context
             if self._named is not None:
                 await self._take_certificate(context)
+            # Whoever logged in did so in clear, and may have been somebody else (RFC 2228 §3).
+            self.forget()
             self.protection.began(context)
         return True
 
