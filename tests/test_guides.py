@@ -12,6 +12,9 @@ import textwrap
 
 import pytest
 
+# Its descriptors last as long as the process: no test is to be the first to use it.
+import twisted.internet.reactor  # noqa: F401
+
 import ftpdata
 
 MODULES = pkgutil.iter_modules(ftpdata.__path__)
