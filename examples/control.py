@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from ftpdata import DTP, HostPort, connect_active
+from ftpdata import DTP, HostPort, SocketOptions, connect_active
 from ftpdata.addresses import parse_epsv_reply, parse_pasv_reply
 
 TIMEOUT = 60.0
@@ -92,6 +92,8 @@ class Control:
 
         async with asyncio.timeout(TIMEOUT):
             control = cls(*await asyncio.open_connection(host, port))
+        # Nothing goes over it while a file is transferred: a NAT between would forget it.
+        SocketOptions().set_on(control._writer.get_extra_info("socket"))
         try:
             await control.reply("2")
         except BaseException:

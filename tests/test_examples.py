@@ -723,3 +723,17 @@ async def test_a_command_is_one_line(name: str) -> None:
     assert await loop.sock_recv(peer, 100) == b""
     peer.close()
     listener.close()
+
+
+async def test_control_connection_of_a_client_is_kept_alive() -> None:
+    """A NAT does not forget it while a file is transferred."""
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 Ready.\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        control = await Control.connect("127.0.0.1", server.sockets[0].getsockname()[1])
+        sock = control._writer.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        control.close()

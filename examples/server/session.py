@@ -143,6 +143,7 @@ class Session:
         self.throttle = self._throttle
         self.quota: Quota | None = None
         self._leaving = contextlib.ExitStack()
+        self._home = "/"
         self._host = DEFAULT_HOST
         self._named: VirtualHost | None = None
         self._context: ssl.SSLContext | None = None
@@ -167,6 +168,7 @@ class Session:
         home = join(self._host.directory, user.home.lstrip("/"))
         if home != "/":
             self.store = await self.shared.store.at(home)
+        self._home = home
         self.login.succeed(user)
         if user.rate is not None:
             bucket = self.shared.rates.enter(self.user_key, user.rate, now=self._clock())
@@ -197,6 +199,7 @@ class Session:
     def _leave(self) -> None:
         self._leaving.close()
         home, self.store = self.store, self.shared.store
+        self._home = "/"
         self.throttle, self.quota = self._throttle, None
         if home is not self.store:
             home.close()
@@ -244,14 +247,15 @@ class Session:
 
         Args:
             operation: The transfer.
-            path: The virtual path of its file or directory.
+            path: The virtual path of its file or directory, as the user sees it. Observers get
+                the one in the store.
         """
 
         user = self.login.user
         assert user is not None
         return Subject(
             command=operation.verb,
-            name=path,
+            name=join(self._home, path.lstrip("/")),
             user=user.name,
             is_anonymous=user.is_anonymous,
             is_text=self.choices.parameters.type is RepresentationType.ASCII,

@@ -30,6 +30,9 @@ def _optional(default: int | None = None) -> int | None:
 class SocketOptions:
     """What is set on the socket of every data connection.
 
+    The same is good for a control connection, over which nothing goes while a file is
+    transferred, until a NAT forgets it: ``SocketOptions().set_on(sock)``.
+
     Attributes:
         no_delay: TCP_NODELAY. On: a listing's last short line must not wait
             for the peer's delayed acknowledgement of the one before.

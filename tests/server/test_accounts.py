@@ -178,11 +178,17 @@ async def test_accounts_that_block_let_others_work(served_directory: Path) -> No
 
     hanging, waiting = threading.Event(), Waiting(1)
     table = PasswordTable([("ann", "secret")])
+    begun = 0
+
+    def hang() -> None:
+        nonlocal begun
+        begun += 1
+        hanging.wait()
 
     class Blocking:
         async def check(self, name: str, password: str, *, peer: str) -> Account | None:
             if name == "bob":
-                await waiting.run_in_thread(hanging.wait)
+                await waiting.run_in_thread(hang)
             return await table.check(name, password, peer=peer)
 
     try:
@@ -193,6 +199,8 @@ async def test_accounts_that_block_let_others_work(served_directory: Path) -> No
                     assert await client.code("PASS secret") == 421
             async with server.logged_in():
                 pass
+        # The others never had a thread.
+        assert begun == 1
     finally:
         hanging.set()
     # The place is free again.

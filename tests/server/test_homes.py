@@ -11,6 +11,8 @@ from obstore.store import MemoryStore
 
 from examples.server.accounts import Account, Rights
 from examples.server.objects import ObjectStore
+from ftpdata import TransferResult
+from ftpdata.observers import Observer, Transfer
 from tests.harness.obstores import start_runtime
 from tests.server.client import PATIENCE, names, serving
 
@@ -135,6 +137,32 @@ async def test_parts_are_resumed_at_home(homes: Path) -> None:
             reply = await client.upload("STOR file", b"half and half"[size:])
             assert reply[:3] == "226"
     assert (homes / "ann" / "file").read_bytes() == b"half and half"
+
+
+async def test_observers_are_told_which_file_of_the_store_it_is(homes: Path) -> None:
+    """Two users' files of one name are two files."""
+
+    told: list[tuple[str | None, str | None]] = []
+
+    class Told(Observer):
+        def ended(
+            self, transfer: Transfer, result: TransferResult, error: BaseException | None
+        ) -> None:
+            assert transfer.subject is not None
+            told.append((transfer.subject.user, transfer.subject.name))
+
+    async with (
+        serving(homes, accounts=HOMES, observer=Told()) as server,
+        server.connected() as client,
+    ):
+        for name in ("ann", "bob", "host"):
+            await client.login(name)
+            await client.upload("STOR new", b"")
+            await client.download("NLST")
+    assert told == [
+        ("ann", "/ann/new"), ("ann", "/ann"), ("bob", "/bob/new"), ("bob", "/bob"),
+        ("host", "/new"), ("host", "/"),
+    ]
 
 
 async def test_homes_leave_no_descriptors(homes: Path) -> None:
