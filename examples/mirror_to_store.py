@@ -29,8 +29,7 @@ from obstore.store import ObjectStore, from_url
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from examples.control import Control, ReplyError, Server
-from examples.mirror import Found, found_by_mlsd, leads_elsewhere
-from ftpdata import FTPDataError, ListingEntry, receive_stream
+from ftpdata import FTPDataError, ListingEntry, parse_mlsx_line, receive_stream
 from ftpdata.objectstore import ObjectTarget, object_entries
 
 LARGEST_LISTING = 1 << 28  # bytes
@@ -38,6 +37,27 @@ TRIES = 5
 """How often a file is asked for without a byte of it coming."""
 
 FAILURES = (FTPDataError, ReplyError, OSError, ValueError)
+
+
+@attrs.frozen
+class Found:
+    """An entry of a directory of the server; None stands for what is not known."""
+
+    name: str
+    type: str
+    size: int | None = None  # bytes
+    modified: float | None = None  # seconds since the epoch
+
+    @classmethod
+    def by_mlsd(cls, line: bytes) -> Found:
+        """Make sense of a line of MLSD (RFC 3659 §7)."""
+
+        parsed = parse_mlsx_line(line)
+        if parsed is None:
+            raise ValueError("the server sends an empty line for an entry")
+
+        name, facts = parsed
+        return cls(name, (facts.type or "").lower(), facts.size, facts.modify)
 
 
 @attrs.frozen
@@ -98,7 +118,7 @@ class StoreMirror:
 
                 for entry in entries:
                     name = posixpath.join(directory, entry.name)
-                    if leads_elsewhere(entry.name):
+                    if not ListingEntry(name=entry.name).is_plain_name:
                         self.failures.append(f"{name!r}: the name leads elsewhere")
                     elif entry.type == "dir":
                         waiting.append(name)
@@ -169,7 +189,7 @@ class Connection:
         ):
             async for data in stream:
                 listing += data
-        entries = [found_by_mlsd(bytes(line)) for line in listing.splitlines() if line]
+        entries = [Found.by_mlsd(bytes(line)) for line in listing.splitlines() if line]
         return [entry for entry in entries if entry.type in ("file", "dir")]
 
     async def content(self, file: File) -> AsyncGenerator[bytes, None]:

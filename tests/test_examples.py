@@ -26,20 +26,12 @@ import pytest
 import trustme
 from anyio.abc import SocketAttribute
 
-import ftpdata
 from examples import (
     control as control_module,
 )
-from examples import (
-    download_with_progress,
-    minimal_server,
-    mirror,
-    transfer_modes,
-    upload_with_resume,
-)
+from examples import minimal_server, transfer_modes
 from examples.control import Control, ReplyError, Server
 from examples.demo import ExtendedFTP
-from ftpdata.files import FileTarget, PartStore
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
@@ -75,9 +67,7 @@ def running(
         process.communicate(timeout=60)
 
 
-def run(
-    module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
-) -> str:
+def run(module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> str:
     """Run an example to its end; return what it printed."""
 
     command = [sys.executable, "-m", f"examples.{module}", *arguments]
@@ -105,64 +95,6 @@ def served(tmp_path: Path) -> Path:
     return directory
 
 
-def test_download_with_progress(served: Path, tmp_path: Path) -> None:
-    """The file arrives whole, and the bar is shown."""
-    local = tmp_path / "copy"
-    with running("server", str(served), "--port", "0", "--anonymous") as address:
-        printed = run("download_with_progress", *address, "file.bin", str(local))
-    assert local.read_bytes() == CONTENT
-    assert f"{len(CONTENT)} bytes in" in printed
-
-
-@pytest.mark.parametrize("present", [None, 0, 100_000])
-def test_upload_with_resume(served: Path, tmp_path: Path, present: int | None) -> None:
-    """Only what the server lacks is sent, and the file is whole."""
-    local, remote = tmp_path / "local", served / "upload"
-    local.write_bytes(CONTENT)
-    if present is not None:
-        remote.write_bytes(CONTENT[:present])
-    arguments = str(served), "--port", "0", "--user", "u:p", "--writable"
-    with running("server", *arguments) as address:
-        printed = run("upload_with_resume", *address, "u", "p", str(local), "upload")
-    assert remote.read_bytes() == CONTENT
-    assert printed == f"{len(CONTENT) - (present or 0)} bytes from offset {present or 0}\n"
-
-
-@pytest.mark.parametrize("old", [None, 150_000])
-def test_upload_that_was_cut(served: Path, tmp_path: Path, old: int | None) -> None:
-    """It goes on after the stored bytes, or begins anew if an old file is larger than that."""
-
-    async def cut() -> None:
-        with await asyncio.to_thread(PartStore, served) as store:
-            target = await FileTarget.open(served / "upload", parts=store.owner("u"))
-            await target.write(CONTENT[:100_000])
-            await target.keep()
-
-    local, remote = tmp_path / "local", served / "upload"
-    local.write_bytes(CONTENT)
-    if old is not None:
-        remote.write_bytes(bytes(old))
-    asyncio.run(cut())
-    arguments = str(served), "--port", "0", "--user", "u:p", "--writable"
-    with running("server", *arguments) as address:
-        printed = run("upload_with_resume", *address, "u", "p", str(local), "upload")
-    assert remote.read_bytes() == CONTENT
-    offset = 99_999 if old is None else 0
-    assert printed == f"{len(CONTENT) - offset} bytes from offset {offset}\n"
-
-
-def test_mirror(served: Path, tmp_path: Path) -> None:
-    """The tree is copied; the second time, only changed files are."""
-    local = tmp_path / "mirror"
-    with running("server", str(served), "--port", "0", "--user", "u:p") as address:
-        arguments = *address, "/", str(local), "--user", "u:p"
-        assert run("mirror", *arguments) == "3 files transferred\n"
-        (served / "below" / "text").write_bytes(b"changed")
-        assert run("mirror", *arguments) == "1 files transferred\n"
-
-    assert_same_trees(served, local)
-
-
 def assert_same_trees(original: Path, copy: Path) -> None:
     """Assert that everything in a tree is in its copy."""
 
@@ -177,8 +109,6 @@ def assert_same_trees(original: Path, copy: Path) -> None:
 class OddSession(minimal_server.Session):
     """A session without EPSV, SIZE and MLSD, which uses other codes of the same kind."""
 
-    hostile_lines: tuple[bytes, ...] = ()
-
     async def answer(self, command: str, argument: str) -> str:
         """Carry out a command, or refuse it."""
 
@@ -191,9 +121,6 @@ class OddSession(minimal_server.Session):
                 return "202 As you like."
             case "RETR" if argument.endswith("/refused"):
                 return "550 Not this one."
-            case "MLSD" if self.hostile_lines:
-                move = functools.partial(ftpdata.send_listing, lines=self.hostile_lines)
-                return await self.transfer(move)
             case _:
                 reply = await super().answer(command, argument)
                 return re.sub("^(2[0-5])[0-9]", r"\g<1>9", reply) if command != "PASV" else reply
@@ -213,78 +140,6 @@ async def odd_server(served: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         sessions.start_soon(listener.serve, handle)
         yield Server("127.0.0.1", listener.extra(SocketAttribute.local_port), "u", "p")
         sessions.cancel_scope.cancel()
-
-
-async def test_mirror_of_an_odd_server(
-    served: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """It does without EPSV and MLSD; what is refused is reported, and everything else is copied."""
-
-    async with odd_server(served, monkeypatch) as server:
-        assert await mirror.main(server, "/", str(tmp_path / "mirror")) == 0
-        await asyncio.to_thread(assert_same_trees, served, tmp_path / "mirror")
-        await asyncio.to_thread((served / "below" / "refused").write_bytes, b"")
-        assert await mirror.main(server, "/", str(tmp_path / "again")) == 1
-
-    assert sorted(path.name for path in await asyncio.to_thread(files_in, tmp_path / "again")) == [
-        *("Grüße", "file.bin", "text")
-    ]
-    output, errors = capsys.readouterr()
-    assert output == "3 files transferred\n" * 2
-    assert errors == "'/below/refused': 550 Not this one.\n"
-
-
-def files_in(directory: Path) -> list[Path]:
-    """Return the files below a directory."""
-
-    return [path for path in directory.rglob("*") if not path.is_dir()]
-
-
-async def test_mirror_keeps_to_its_directory(
-    served: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """A name that would lead elsewhere is reported, and the rest is transferred."""
-
-    lines = b"type=file; ../evil", b"type=dir; ..", b"type=file; /evil", b"type=file; file.bin"
-    monkeypatch.setattr(OddSession, "hostile_lines", lines)
-    async with odd_server(served, monkeypatch) as server:
-        assert await mirror.main(server, "/", str(tmp_path / "mirror" / "here")) == 1
-
-    (copied,) = await asyncio.to_thread(files_in, tmp_path / "mirror")
-    assert copied == tmp_path / "mirror" / "here" / "file.bin"
-    assert capsys.readouterr().err.count("leads elsewhere") == 3
-
-
-async def test_download_without_size(
-    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file is whole, although its length was not known in advance."""
-
-    async with odd_server(served, monkeypatch) as server:
-        result = await download_with_progress.download(server, "file.bin", f"{tmp_path}/copy")
-
-    assert result.file_bytes == len(CONTENT)
-    assert await asyncio.to_thread((tmp_path / "copy").read_bytes) == CONTENT
-
-
-async def test_upload_without_size(
-    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All of the file is sent; what is refused for good is not tried again."""
-
-    local = tmp_path / "local"
-    await asyncio.to_thread(local.write_bytes, CONTENT)
-    async with odd_server(served, monkeypatch) as server:
-        assert await upload_with_resume.main(server, str(local), "upload") == 0
-        assert await upload_with_resume.main(server, str(local), "nowhere/upload") == 1
-
-    assert await asyncio.to_thread((served / "upload").read_bytes) == CONTENT
 
 
 async def test_transfer_modes_of_an_odd_server(

@@ -185,7 +185,7 @@ class Client:
         if reply.startswith("332"):
             await self.command(f"ACCT {self.server.account or ''}")
         with contextlib.suppress(ReplyError):
-            for line in (await self.command("FEAT")).splitlines()[1:]:
+            for line in (await self.command("FEAT")).splitlines()[1:-1]:
                 name, _, parameters = line.strip().partition(" ")
                 self.features[name.upper()] = parameters
         if self._context is not None:

@@ -22,6 +22,7 @@ import os
 import posixpath
 import ssl
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC
 from functools import partial
@@ -36,7 +37,8 @@ from examples.client.location import Location, is_url, with_netrc
 from examples.client.mirror import Mirror
 from examples.client.persistent import OutcomeUnknown, Persistent
 from examples.client.replies import Aborted, ReplyError
-from ftpdata import FTPDataError, ListingEntry, TransferResult
+from examples.client.segments import get_in_segments
+from ftpdata import FTPDataError, ListingEntry
 from ftpdata.contracts import ProgressCallback
 
 __all__ = ["main"]
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("get", help="fetch a file")
     command.add_argument("url", metavar="URL", type=_url)
     command.add_argument("local", metavar="LOCAL", nargs="?")
+    command.add_argument("--segments", metavar="N", type=_count, default=1)
     command.set_defaults(run=_get)
 
     command = commands.add_parser("put", help="send a file")
@@ -142,11 +145,18 @@ async def _get(options: argparse.Namespace) -> int:
     if not local:
         raise ValueError("the URL names no file")
     with shown(path, quiet=options.quiet) as progress:
+        started = time.monotonic()
         async with Persistent(options.server) as session:
-            result = await session.get(path, local, progress=progress)
+            if options.segments == 1:
+                size = (await session.get(path, local, progress=progress)).file_bytes
+            else:
+                size = await get_in_segments(
+                    options.server, path, local, segments=options.segments, progress=progress
+                )
             if options.verify:
                 await session.run(partial(_check, local=local, remote=path))
-    _tell(result, local)
+    seconds = time.monotonic() - started
+    print(printable(f"{local}: {size} bytes in {seconds:.2f} s, {size / seconds / 1e6:.1f} MB/s"))
     return 0
 
 
@@ -211,13 +221,6 @@ def printable(text: object) -> str:
     """Escape what is not printable: what a server says must not reach the terminal as it is."""
 
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
-
-
-def _tell(result: TransferResult, name: str) -> None:
-    rate = result.rate / 1_000_000
-    print(
-        printable(f"{name}: {result.file_bytes} bytes in {result.seconds:.2f} s, {rate:.1f} MB/s")
-    )
 
 
 @contextlib.contextmanager

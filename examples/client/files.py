@@ -26,6 +26,7 @@ from ftpdata import (
     FileTarget,
     FTPDataError,
     ListingEntry,
+    TransferAborted,
     TransferResult,
     WriteMode,
     parse_mlsx_line,
@@ -45,6 +46,7 @@ __all__ = [
     "get",
     "is_unknown",
     "list_directory",
+    "may_have",
     "put",
     "read_list",
     "read_mlsd",
@@ -85,6 +87,12 @@ def is_unknown(error: ReplyError) -> bool:
     return str(error)[:3] in {"500", "502", "504"}
 
 
+def may_have(client: Client, feature: str) -> bool:
+    """Tell whether the server may have something: FEAT lists it, or the server has no FEAT."""
+
+    return feature not in client.refused and (feature in client.features or not client.features)
+
+
 async def facts_of(client: Client, path: str, *, by_size: bool = False) -> Facts | None:
     """Ask for the facts about a file (MLST, or SIZE and MDTM; RFC 3659).
 
@@ -104,7 +112,7 @@ async def facts_of(client: Client, path: str, *, by_size: bool = False) -> Facts
     try:
         if by_size and (size := await ask(client, f"SIZE {path}")):
             return Facts(size=_number(size), modify=await _time_of(client, path))
-        if "MLST" in client.features and (reply := await ask(client, f"MLST {path}")):
+        if may_have(client, "MLST") and (reply := await ask(client, f"MLST {path}")):
             return _facts_in(reply)
         size = await ask(client, f"SIZE {path}")
     except ReplyError as error:
@@ -161,7 +169,8 @@ async def list_directory(client: Client, path: str = "") -> Listing:
 
     # To many servers, what begins with a hyphen is an option.
     argument = f" ./{path}" if path.startswith("-") else f" {path}" if path else ""
-    if {"MLST", "MLSD"} & client.features.keys() and "MLSD" not in client.refused:
+    # FEAT lists MLST alone (RFC 3659 §7.8), but some list MLSD.
+    if "MLSD" not in client.refused and (may_have(client, "MLST") or may_have(client, "MLSD")):
         try:
             return read_mlsd(await _lines(client, f"MLSD{argument}"))
         except ReplyError as error:
@@ -258,6 +267,9 @@ class ConfirmedFile(FileTarget):
                     if last:
                         await self.write(last)
                     await self.keep()
+                if isinstance(error, ReplyError):
+                    # The client raises the reply itself; the log needs no traceback of it.
+                    raise TransferAborted(f"the server says {error}") from error
                 raise
         await super().commit(last, timeout=timeout)
 
@@ -290,7 +302,8 @@ async def get(
         facts = await facts_of(client, remote) or Facts()
     async with _parts(client, remote, local, dir_fd, facts) as (owner, came):
         try:
-            offset = 0 if "REST" in client.refused else came
+            # A server that has REST lists it (RFC 3659 §5.4).
+            offset = came if may_have(client, "REST") else 0
             result = await _get(client, remote, local, dir_fd, owner, offset, facts, progress)
         except RestRefused as error:
             if not error.is_permanent:

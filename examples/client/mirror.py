@@ -242,6 +242,9 @@ class Mirror:
             # The listing was not exact.
             asked = await session.run(partial(facts_of, path=place.there))
             facts = Facts() if asked is None else asked
+            if facts.size is None and copy is not None and facts.modify is not None:
+                # ftp-srv tells no size of an empty file.
+                facts = attrs.evolve(facts, size=seen.size)
             told = Seen(Kind.FILE, facts.size, facts.modify)
             if copy is not None and is_same(told, copy, is_upload=False):
                 self.same += 1
@@ -275,14 +278,20 @@ class Mirror:
             self._add(inner.there, partial(self._upload_file, inner, here[name], target.get(name)))
 
     async def _remote_entries(self, place: Place, session: Persistent) -> dict[str, Seen]:
+        make = partial(Client.command, line=f"MKD {place.there}")
+        is_root = not place.path and bool(place.there.strip("/"))
         try:
             listing = await session.run(partial(list_directory, path=place.there))
-        except ReplyError as error:
-            if not error.is_permanent or place.path or not place.there.strip("/"):
+        except ReplyError:
+            if not is_root:
                 raise
             # It is the directory into which all goes, and is not there yet.
-            await session.run(partial(Client.command, line=f"MKD {place.there}"))
+            await session.run(make)
             return {}
+        if is_root and not listing.entries and not listing.is_exact:
+            # To many servers, LIST of what is not there is empty.
+            with contextlib.suppress(ReplyError):
+                await session.run(make)
         found, _ = seen_in_listing(listing.entries, is_exact=listing.is_exact)
         return found
 
@@ -292,8 +301,9 @@ class Mirror:
         before: Facts | None = None
         if old is not None:
             before = await session.run(partial(facts_of, path=place.there, by_size=True))
+            size = old.size if before is None or before.size is None else before.size
             if before is not None and is_same(
-                seen, Seen(Kind.FILE, before.size, before.modify), is_upload=True
+                seen, Seen(Kind.FILE, size, before.modify), is_upload=True
             ):
                 self.same += 1
                 return

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from examples.client.client import Client, Server
-from examples.client.files import facts_of, get, put
+from examples.client.files import facts_of, get, may_have, put
 from examples.client.replies import Lost, ReplyError, RestRefused
 from ftpdata import DataConnectionError, FTPDataError, TransferAborted, TransferResult
 from ftpdata.contracts import ProgressCallback
@@ -221,9 +221,13 @@ class Persistent:
         while not (resume and 0 < offset == size):
             try:
                 client = await self.open()
+                if not may_have(client, "REST"):
+                    offset = 0
                 sent = await put(client, local, remote, dir_fd=dir_fd, offset=offset, progress=note)
             except Exception as error:
                 if offset and _cannot_go_on(error):
+                    if isinstance(error, RestRefused):
+                        self._refused.add("REST")
                     offset = 0
                     continue
                 await self._wait_after(error)

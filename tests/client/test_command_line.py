@@ -133,6 +133,16 @@ def test_what_is_shown_is_printable() -> None:
     assert printable("a\x1b[31m\nb\udce9é") == "a\\x1b[31m\\nb\\udce9é"
 
 
+def test_file_comes_in_segments(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Over several connections."""
+
+    content = CONTENT * 12
+    (site.served / "large").write_bytes(content)
+    assert main(["--quiet", "get", "--segments", "3", site.url("large")]) == 0
+    assert (site.here / "large").read_bytes() == content
+    assert capsys.readouterr().out.startswith(f"large: {len(content)} bytes in ")
+
+
 def test_directory_is_mirrored_both_ways(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     """What is there is left alone; a failure sets the status, and is told in a line."""
 

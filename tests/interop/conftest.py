@@ -22,7 +22,9 @@ import trustme
 
 from ftpdata.testing import Outcome
 from ftpdata.testing._checks._frame import CHECKS
-from tests.interop import server_table, table
+from tests.interop import client_table, server_table, table
+from tests.interop.client_peers import PEERS, TRIED
+from tests.interop.client_steps import STEPS
 from tests.interop.clients import CLIENTS
 from tests.interop.daemons import CHECKED, DAEMONS
 from tests.interop.names import NASTY
@@ -341,11 +343,13 @@ class Results:
     Attributes:
         found: Of the clients.
         runs: Of the servers: the outcome of each check, for each run, by the server's name.
+        trials: Of the example client: the mark of each step, for each run, by the server's name.
     """
 
     def __init__(self) -> None:
         self.found: table.Results = {}
         self.runs: dict[str, list[dict[str, Outcome]]] = {}
+        self.trials: dict[str, list[dict[str, str]]] = {}
         self._cases = {str(case): case for client in CLIENTS for case in table.cases_of(client)}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -356,6 +360,10 @@ class Results:
             server, outcomes = cast("tuple[str, dict[str, str]]", run)
             found = {name: Outcome(outcome) for name, outcome in outcomes.items()}
             self.runs.setdefault(server, []).append(found)
+
+        if report.when == "call" and (trial := properties.get(TRIED)):
+            server, marks = cast("tuple[str, dict[str, str]]", trial)
+            self.trials.setdefault(server, []).append(marks)
 
         name = properties.get(_CASE)
         if name is None:
@@ -401,7 +409,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
 
     verdicts = []
-    for what, settle in (("clients", _settle_table), ("servers", _settle_servers)):
+    tables = (
+        ("clients", _settle_table),
+        ("servers", _settle_servers),
+        ("the example client", _settle_trials),
+    )
+    for what, settle in tables:
         try:
             verdict = settle(config, has_failures=session.testsfailed > 0)
         except table.BadTable as error:
@@ -423,7 +436,8 @@ def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
     if target := config.getoption("interop_table"):
         target.write_text(table.format_table(columns), encoding="utf-8")
 
-    if config.getoption("write_table") and not (config.stash[_results].runs and not results):
+    others = config.stash[_results].runs or config.stash[_results].trials
+    if config.getoption("write_table") and not (others and not results):
         if has_failures or len(complete) < len(clients):
             raise table.BadTable("README.md wants a table of every client, without a failure")
 
@@ -477,6 +491,44 @@ def _settle_servers(config: pytest.Config, *, has_failures: bool) -> str:
     text = README.read_text(encoding="utf-8")
     differences = server_table.compare_servers(text, sources, columns)
     if ours := [line for line in differences if line.startswith(f"{DAEMONS[0].name}, ")]:
+        raise table.BadTable("\n".join([*ours, f"to write README.md anew: {UPDATE}"]))
+
+    return "\n".join(["README.md agrees, for the reference server", *differences])
+
+
+def _settle_trials(config: pytest.Config, *, has_failures: bool) -> str:
+    """Do with the table of the example client what the options say; return the outcome.
+
+    What the client does with other servers may change with their versions: it is told.
+    """
+
+    trials = config.stash[_results].trials
+    complete = [peer for peer in PEERS if len(trials.get(peer.name, ())) == len(peer.protections)]
+    columns = [
+        client_table.TriedServer(
+            peer.name,
+            peer.version or "?",
+            ", ".join(how.value for how in peer.protections),
+            client_table.worst_of(trials[peer.name]),
+        )
+        for peer in complete
+    ]
+    text = README.read_text(encoding="utf-8")
+    if config.getoption("write_table") and trials:
+        if has_failures or len(complete) < len(PEERS):
+            raise table.BadTable("README.md wants a table of every server, without a failure")
+
+        made = client_table.format_trials(columns, [*STEPS])
+        README.write_text(
+            table.replace_section(text, made, client_table.MARKERS), encoding="utf-8"
+        )
+        return "README.md has the table now"
+
+    if not columns:
+        return "no server was tried: the table in README.md was not looked at"
+
+    differences = client_table.compare_trials(text, columns, [*STEPS])
+    if ours := [line for line in differences if line.startswith(f"{PEERS[0].name}, ")]:
         raise table.BadTable("\n".join([*ours, f"to write README.md anew: {UPDATE}"]))
 
     return "\n".join(["README.md agrees, for the reference server", *differences])

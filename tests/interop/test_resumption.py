@@ -173,8 +173,8 @@ RESUMERS = {
     "our own": Resumer(
         program="python",
         arguments=(
-            *("-m", "examples.upload_with_resume", "{host}", "{port}"),
-            *("{user}", "{password}", "{local}", "file"),
+            *("-m", "examples.client", "put", "--continue", "{local}"),
+            "ftp://{user}:{password}@{host}:{port}/file",
         ),
     ),
 }
