@@ -17,6 +17,9 @@ import twisted.internet.reactor  # noqa: F401
 
 import ftpdata
 
+# The first import of the reactor makes it, for good: it must not look like what a test has left.
+importlib.import_module("twisted.internet.reactor")
+
 MODULES = pkgutil.iter_modules(ftpdata.__path__)
 PACKAGES = ["ftpdata", *sorted(f"ftpdata.{module.name}" for module in MODULES if module.ispkg)]
 GUIDES = [*PACKAGES, "ftpdata.connection.twisted"]

@@ -245,7 +245,12 @@ class FtpSrv(InTLS):
         """Write a program that serves the directory."""
 
         certificate, key = certificate_files()
-        options = {"url": f"ftp://{HOST}:{port}", "pasv_url": HOST, "pasv_min": 20000}
+        options = {
+            "url": f"ftp://{HOST}:{port}",
+            "pasv_url": HOST,
+            "pasv_min": 61000,
+            "pasv_max": 65000,
+        }
         tls = (
             ""
             if self.protection is CLEAR
