@@ -23,6 +23,8 @@ _NEW_NETWORK = 0x40000000
 
 _library = ctypes.CDLL(None, use_errno=True)
 _HERE = Path("/proc/thread-self/ns/net")
+_RESERVED = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
+"""Of the network of the thread that looks."""
 
 
 class Namespace:
@@ -61,6 +63,12 @@ class Namespace:
                 _enter(before)
         finally:
             os.close(before)
+
+    def reserve(self, first: int, last: int) -> None:
+        """Keep ports for listeners: no connection that begins here gets one of them."""
+
+        with self.entered():
+            _RESERVED.write_text(f"{first}-{last}")
 
 
 def connect(one: Namespace, other: Namespace, network: str, *, name: str) -> tuple[str, str]:

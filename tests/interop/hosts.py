@@ -325,6 +325,9 @@ def running_cluster(kind: type[Files], tmp_path: Path) -> Iterator[Cluster]:
         (tmp_path / place).mkdir()
     with contextlib.ExitStack() as stack:
         front, *networks = (stack.enter_context(Namespace()) for _ in range(3))
+        for network in (front, *networks):
+            # As the examples say.
+            network.reserve(50000, 50199)
         cables = [
             connect(front, network, f"10.71.{number}", name=f"node{number}")
             for number, network in enumerate(networks, 1)
