@@ -244,7 +244,7 @@ class Cluster:
         self._node = secrets.token_hex(8)
         self._numbers = itertools.count(1)
         self._live: dict[str, _Lease] = {}
-        self._left: list[_Lease] = []
+        self._left: dict[str, _Lease] = {}
         self._wake = asyncio.Event()
         self._answers: bool | None = None
         self._stack = contextlib.AsyncExitStack()
@@ -272,7 +272,7 @@ class Cluster:
     async def _close(self) -> None:
         try:
             if self.answers:
-                self._left += self._live.values()
+                self._left |= self._live
                 await self._give_back()
         finally:
             with anyio.move_on_after(DEADLINE):
@@ -315,7 +315,7 @@ class Cluster:
 
         self._live.pop(lease.member, None)
         if self._answers:
-            self._left.append(lease)
+            self._left[lease.member] = lease
             self._wake.set()
 
     # Keeping the leases
@@ -328,14 +328,15 @@ class Cluster:
         renewal = loop.time() + pause
         while True:
             until = renewal if self._answers else loop.time() + min(RETRY, pause)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._wake.wait()
-            except TimeoutError:
+            if self._wake.is_set():
+                await self._give_back()
+            # Also where somebody leaves all the time.
+            if loop.time() >= until:
                 await self._keep()
                 renewal = loop.time() + pause
-            else:
-                await self._give_back()
 
     @property
     def _milliseconds(self) -> str:
@@ -350,10 +351,12 @@ class Cluster:
 
     async def _give_back(self) -> None:
         self._wake.clear()
-        left, self._left = self._left, []
-        for some in _some_at_a_time(left):
-            if self._answers:
-                await self._try_to_keep([], some)
+        while self._left and self._answers:
+            some = list(self._left.values())[:AT_A_TIME]
+            await self._try_to_keep([], some)
+            # Not before: whoever closes the cluster meanwhile gives them back.
+            for lease in some:
+                self._left.pop(lease.member, None)
 
     async def _try_to_keep(
         self, alive: Sequence[_Lease], left: Sequence[_Lease]
