@@ -132,10 +132,10 @@ async def test_at_the_same_moment_there_are_no_more(server: ValkeyServer) -> Non
 async def test_leases_are_renewed_and_those_of_a_dead_node_end(server: ValkeyServer) -> None:
     """A session lives for as long as its node does, and one lease more."""
 
-    async with node(server, 1.0) as alive:
+    async with node(server, 5.0) as alive:
         lasting = places(alive)
         assert len(await taken(lasting, ADDRESS, 1)) == 1
-        async with node(server, 1.0) as dying:
+        async with node(server, 5.0) as dying:
             assert len(await taken(places(dying), ADDRESS)) == 2
             # A node that is killed gives nothing back.
             dying._live.clear()
@@ -148,7 +148,7 @@ async def test_leases_are_renewed_and_those_of_a_dead_node_end(server: ValkeySer
                     await lasting.take(ADDRESS)
                     break
                 await asyncio.sleep(0.02)
-        assert time.monotonic() - began_at > 0.4
+        assert time.monotonic() - began_at > 1.0
         # Its own session has outlived several leases, and is counted still.
         assert len(await taken(lasting, ADDRESS)) == 1
         assert server.sessions(ADDRESS) == 3
@@ -296,7 +296,7 @@ def serving(tmp_path: Path, name: str, url: str) -> Iterator[Node]:
     log = tmp_path / f"{name}.log"
     command = [
         *(sys.executable, "-m", "examples.server", str(tmp_path), "--port", "0"),
-        *("--user", f"{USER}:{PASSWORD}", "--cluster", url, "--cluster-lease", "2"),
+        *("--user", f"{USER}:{PASSWORD}", "--cluster", url, "--cluster-lease", "5"),
         *("--max-sessions", "5", "--max-sessions-per-address", "3"),
     ]
     with (
@@ -412,7 +412,7 @@ def test_workers_of_gunicorn_and_a_node(
 ) -> None:
     """Two workers of one host, and one of another, have the places of one."""
 
-    options = ("--cluster", server.url, "--cluster-lease", "2", "--max-sessions-per-address", "3")
+    options = ("--cluster", server.url, "--cluster-lease", "5", "--max-sessions-per-address", "3")
     with (
         serving(tmp_path, "other", server.url) as other,
         gunicorn(served_directory, tmp_path, *options) as workers,
