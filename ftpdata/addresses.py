@@ -137,7 +137,7 @@ def check_host(name: str, host: object) -> None:
     check_type(name, host, str, "an address as text")
     assert isinstance(host, str)
     try:
-        HostPort(host.partition("%")[0], 1)
+        _host(host.partition("%")[0])
     except BadAddress:
         raise BadAddress(f"{name} must be an address, not {host!r:.60}") from None
 
@@ -333,7 +333,13 @@ def parse_epsv_reply(text: str) -> int:
     if found is None or found[1] in found[2]:
         _refuse("229 and (|||port|)", text)
 
-    return _from_peer("127.0.0.1", _parse_number(found[2])).port
+    port = _parse_number(found[2])
+    try:
+        _check_port(port)
+    except BadAddress as error:
+        raise error_for_peer(BadAddress, error.message) from None
+
+    return port
 
 
 def parse_epsv(
@@ -653,7 +659,7 @@ class PeerPolicy:
         if candidate is None:
             return f"{str(candidate_ip)!r:.60} is not an address"
 
-        if candidate_ip == control_ip or self._naming(candidate.ip):
+        if candidate_ip == control_ip or _naming(self, candidate.ip):
             return None
 
         control = None if control_ip is None else _Peer.parse(control_ip)
@@ -687,40 +693,51 @@ class PeerPolicy:
             None if the target is accepted, else the reason in words.
         """
 
-        control = None if control_ip is None else _Peer.parse(control_ip)
-        special = self._special(_Peer(target.ip), control)
+        special = _forbidden_range(self, target.host, control_ip)
         if special is not None:
             return f"{target.host} is a {special} address"
 
         return self.check(target.host, control_ip, port=target.port)
 
-    def _special(self, target: _Peer, control: _Peer | None) -> str | None:
-        """Name the special range that forbids this target, if one does."""
 
-        never, _ = _range_of(target.ip, _NEVER)
-        if never or self.special_targets:
-            return never
+EXACT_POLICY: PeerPolicy = PeerPolicy.exact()
+"""The policy where none is given."""
 
-        inside, ranges = _range_of(target.ip, _INSIDE)
-        if inside:
-            if control and any(control.ip in network for network in ranges):
-                return None
-        else:
-            inside, ranges = _range_of(target.ip, _ONLY_ITSELF)
-            if control and target.is_in_network_of(control, target.ip.max_prefixlen):
-                return None
 
-        named = any(
-            network.version == special.version and network.subnet_of(special)  # type: ignore[arg-type]
-            for network in self._naming(target.ip)
-            for special in ranges
-        )
-        return None if named else inside
+# All arguments are values, and a session asks about the same ones before each of its transfers.
+@functools.lru_cache(maxsize=1024)
+def _forbidden_range(
+    policy: PeerPolicy, host: str, control_ip: str | IPAddress | None
+) -> str | None:
+    """Name the special range that forbids the target at this address, if one does."""
 
-    def _naming(self, ip: IPAddress) -> list[IPNetwork]:
-        """Return the networks of the policy that contain an address."""
+    target = _Peer(_parse_ip(host))
+    control = None if control_ip is None else _Peer.parse(control_ip)
+    never, _ = _range_of(target.ip, _NEVER)
+    if never or policy.special_targets:
+        return never
 
-        return [network for network in self.networks if ip in network]
+    inside, ranges = _range_of(target.ip, _INSIDE)
+    if inside:
+        if control and any(control.ip in network for network in ranges):
+            return None
+    else:
+        inside, ranges = _range_of(target.ip, _ONLY_ITSELF)
+        if control and target.is_in_network_of(control, target.ip.max_prefixlen):
+            return None
+
+    named = any(
+        network.version == special.version and network.subnet_of(special)  # type: ignore[arg-type]
+        for network in _naming(policy, target.ip)
+        for special in ranges
+    )
+    return None if named else inside
+
+
+def _naming(policy: PeerPolicy, ip: IPAddress) -> list[IPNetwork]:
+    """Return the networks of a policy that contain an address."""
+
+    return [network for network in policy.networks if ip in network]
 
 
 def _range_of(

@@ -451,15 +451,15 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="special targets of a wider network",
         module="ftpdata/addresses.py",
-        check="        if never or self.special_targets:\n",
-        instead="        if True:\n",
+        check="    if never or policy.special_targets:\n",
+        instead="    if True:\n",
         tests="tests/test_addresses.py::test_check_of_a_target",
     ),
     Mutation(
         name="what leads nowhere is never a target",
         module="ftpdata/addresses.py",
-        check="        never, _ = _range_of(target.ip, _NEVER)\n",
-        instead="        never = None\n",
+        check="    never, _ = _range_of(target.ip, _NEVER)\n",
+        instead="    never = None\n",
         tests="tests/test_addresses.py::test_check_of_a_target",
     ),
     Mutation(
@@ -837,8 +837,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="deadline of connecting",
         module="ftpdata/opening/active.py",
-        check="                    connecting, self.deadlines.open, End.CONNECT_TIMEOUT\n",
-        instead="                    connecting, None, End.CONNECT_TIMEOUT\n",
+        check="(connecting, self.deadlines.open, End.CONNECT_TIMEOUT)",
+        instead="(connecting, None, End.CONNECT_TIMEOUT)",
         tests="tests/opening/test_active.py::test_nobody_answers",
     ),
     Mutation(

@@ -8,15 +8,17 @@ party or a privileged port (the bounce attack).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import encodings.idna  # noqa: F401 - uvloop uses it to connect: the first time in its event loop
 import os
 import socket
+import sys
 from typing import Unpack
 
 from .._checks import check_call, check_range, check_type
 from .._kernel import reset_socket
-from ..addresses import HostPort, PeerPolicy, check_host
-from ..deadlines import Deadlines
+from ..addresses import EXACT_POLICY, HostPort, PeerPolicy, check_host
+from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import DataConnectionError, PeerRejected
 from ..observers._telling import telling_refusals
 from ..observers.contract import Observer
@@ -68,7 +70,7 @@ def connect_active(
     check_call(connect_active, locals())
     check_host("control_peer", control_peer)
     _check_local(local_address)
-    policy = policy if policy is not None else PeerPolicy.exact()
+    policy = policy if policy is not None else EXACT_POLICY
     if control_peer is None and not policy.accepts_any:
         raise ValueError("control_peer is needed: the peer policy compares with it")
 
@@ -79,7 +81,7 @@ def connect_active(
 
     return ActiveEndpoint(
         target,
-        deadlines=deadlines or Deadlines(),
+        deadlines=deadlines or DEFAULT_DEADLINES,
         local_address=local_address,
         tls=tls,
         socket_options=socket_options,
@@ -107,6 +109,26 @@ def _check_local(local_address: tuple[str, int] | None) -> None:
     check_host("host of local_address", host)
     check_type("port of local_address", port, int, "a whole number")
     check_range("port of local_address", port, 0, 65535)
+
+
+def _connects_at_once(sock: socket.socket, address: tuple[str, int]) -> bool:
+    """Begin to connect; tell whether the connection is made, as it is within one machine.
+
+    Raises:
+        OSError: The peer refuses, or the system does.
+    """
+
+    if sys.platform != "linux":
+        # Windows connects in its own way, and others do not say the same when asked twice.
+        return False
+
+    for _ in range(2):
+        # The first time the system answers before it has looked at what the peer has answered.
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(address)
+            return True
+
+    return False
 
 
 def _in_words(error: OSError) -> str:
@@ -143,7 +165,6 @@ class ActiveEndpoint(Endpoint):
         return False
 
     async def _obtain_link(self) -> Link:
-        loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if self.target.is_ipv6 else socket.AF_INET
         sock: socket.socket | None = None
         try:
@@ -154,17 +175,8 @@ class ActiveEndpoint(Endpoint):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(self._local_address)
 
-            connecting = asyncio.ensure_future(
-                loop.sock_connect(sock, (self.target.host, self.target.port))
-            )
-            try:
-                await self._wait.until_done(
-                    connecting, self.deadlines.open, End.CONNECT_TIMEOUT
-                )
-            except BaseException:
-                # The task must have let go of the socket before it is closed.
-                await asyncio.wait((connecting,))
-                raise
+            if not _connects_at_once(sock, (self.target.host, self.target.port)):
+                await self._wait_for_answer(sock)
         except BaseException as error:
             if sock is not None:
                 # The peer may have accepted it by now.
@@ -177,6 +189,20 @@ class ActiveEndpoint(Endpoint):
             raise
 
         return Link(sock, self._wait, peername=(self.target.host, self.target.port))
+
+    async def _wait_for_answer(self, sock: socket.socket) -> None:
+        """Go on connecting until the peer has answered."""
+
+        loop = asyncio.get_running_loop()
+        connecting = asyncio.ensure_future(
+            loop.sock_connect(sock, (self.target.host, self.target.port))
+        )
+        try:
+            await self._wait.until_done(connecting, self.deadlines.open, End.CONNECT_TIMEOUT)
+        except BaseException:
+            # The task must have let go of the socket before it is closed.
+            await asyncio.wait((connecting,))
+            raise
 
     def _release(self) -> None:
         """Hold nothing between `open` calls: the socket lives within `open`."""

@@ -28,7 +28,7 @@ from .._kernel import acknowledge_at_once, has_end_of_peer, reset_socket
 from .._running import DRAINING, Activity, Drained, Running
 from ..addresses import HostPort
 from ..connection.protocol import DTP
-from ..deadlines import Deadlines
+from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import DataConnectionError, TransferAborted, error_for_end
 from ..observers._telling import tell
 from ..observers.contract import Observer, Subject
@@ -583,7 +583,7 @@ class AcceptedEndpoint(Endpoint):
     ) -> None:
         check_call(AcceptedEndpoint.__init__, locals())
         super().__init__(
-            deadlines=deadlines or Deadlines(),
+            deadlines=deadlines or DEFAULT_DEADLINES,
             tls=tls,
             socket_options=socket_options,
             dtp_factory=dtp_factory,

@@ -21,8 +21,8 @@ from typing import Unpack
 from .._checks import check_call, check_seconds
 from .._kernel import close_socket
 from .._tasks import call_in_loop
-from ..addresses import HostPort, PeerPolicy, check_host
-from ..deadlines import Deadlines
+from ..addresses import EXACT_POLICY, HostPort, PeerPolicy, check_host
+from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import DataConnectionError, PortsExhausted
 from ..observers._telling import tell, telling_refusals
 from ..observers.contract import Observer
@@ -95,7 +95,7 @@ async def listen_passive(
     check_call(listen_passive, locals())
     check_host("host", host)
     check_host("control_peer", control_peer)
-    policy = policy if policy is not None else PeerPolicy.exact()
+    policy = policy if policy is not None else EXACT_POLICY
     if control_peer is None and not policy.accepts_any:
         raise ValueError("control_peer is needed: the peer policy compares with it")
     key: tuple[str, int] | None = None
@@ -115,7 +115,7 @@ async def listen_passive(
             _Listener(listener, key, trusted_proxies, observer=observer),
             control_peer=control_peer,
             policy=policy,
-            deadlines=deadlines or Deadlines(),
+            deadlines=deadlines or DEFAULT_DEADLINES,
             tls=tls,
             socket_options=socket_options,
             dtp_factory=dtp_factory,
@@ -299,7 +299,7 @@ class PassiveListener:
         check_host("host", host)
         check_host("control_peer", control_peer)
         check_seconds("lifetime", lifetime)
-        self._policy = policy if policy is not None else PeerPolicy.exact()
+        self._policy = policy if policy is not None else EXACT_POLICY
         if control_peer is None and not self._policy.accepts_any:
             raise ValueError("control_peer is needed: the peer policy compares with it")
 
@@ -352,7 +352,7 @@ class PassiveListener:
             listener,
             control_peer=self._control_peer,
             policy=self._policy,
-            deadlines=deadlines or Deadlines(),
+            deadlines=deadlines or DEFAULT_DEADLINES,
             tls=tls,
             socket_options=self._socket_options,
             dtp_factory=dtp_factory,

@@ -36,7 +36,7 @@ import attrs
 from .._checks import check_call, check_seconds
 from .._running import DRAINING, Drained, Running
 from ..addresses import HostPort, check_host
-from ..deadlines import Deadlines
+from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import DataConnectionError, OpenTimeout, PortsExhausted
 from ..observers._telling import telling_refusals
 from ..observers.contract import Observer
@@ -332,7 +332,7 @@ class ListenerPool:
             peer,
             owner=owner,
             expiry=self._expiry,
-            deadlines=deadlines or Deadlines(),
+            deadlines=deadlines or DEFAULT_DEADLINES,
             tls=tls,
             socket_options=self._socket_options,
             dtp_factory=dtp_factory,

@@ -7,7 +7,7 @@ is slower or dies later, and that is all.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import socket
 import sys
 
@@ -83,20 +83,7 @@ class SocketOptions:
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             return
 
-        self.set_on_listener(sock)
-        _set(sock, socket.IPPROTO_TCP, "TCP_NODELAY", int(self.no_delay))
-        _set(sock, socket.SOL_SOCKET, "SO_KEEPALIVE", int(self.keepalive))
-        if self.keepalive:
-            idle = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
-            _set(sock, socket.IPPROTO_TCP, idle, self.keepalive_idle)
-            _set(sock, socket.IPPROTO_TCP, "TCP_KEEPINTVL", self.keepalive_interval)
-            _set(sock, socket.IPPROTO_TCP, "TCP_KEEPCNT", self.keepalive_count)
-
-        if self.user_timeout is not None:
-            milliseconds = max(1, round(self.user_timeout * 1000))
-            _set(sock, socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", milliseconds)
-
-        _set(sock, socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", self.not_sent_low_water)
+        _set(sock, _for_connection(self, sock.family))
 
     def set_on_listener(self, sock: socket.socket) -> None:
         """Set what a connection needs from its start, on a socket that listens or will connect.
@@ -106,21 +93,47 @@ class SocketOptions:
         inherit it from their listener.
         """
 
-        _set(sock, socket.SOL_SOCKET, "SO_SNDBUF", self.send_buffer)
-        _set(sock, socket.SOL_SOCKET, "SO_RCVBUF", self.receive_buffer)
-        if self.dscp is None:
-            return
-
-        # The two low bits belong to congestion notification (RFC 3168).
-        if sock.family == socket.AF_INET6:
-            _set(sock, socket.IPPROTO_IPV6, "IPV6_TCLASS", self.dscp << 2)
-
-        # Also on an IPv6 socket: its peer may be one of IPv4.
-        _set(sock, socket.IPPROTO_IP, "IP_TOS", self.dscp << 2)
+        _set(sock, _from_the_start(self, sock.family))
 
 
 DEFAULT_SOCKET_OPTIONS: SocketOptions = SocketOptions()
 """The options that are set by default."""
+
+_Calls = tuple[tuple[int, int, int], ...]
+"""The arguments of ``setsockopt``, for one call after the other."""
+
+
+# Each connection needs these.
+@functools.lru_cache(maxsize=64)
+def _for_connection(options: SocketOptions, family: int) -> _Calls:
+    idle = "TCP_KEEPALIVE" if sys.platform == "darwin" else "TCP_KEEPIDLE"
+    keepalive = (
+        (socket.IPPROTO_TCP, idle, options.keepalive_idle),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", options.keepalive_interval),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", options.keepalive_count),
+    )
+    timeout = options.user_timeout
+    milliseconds = None if timeout is None else max(1, round(timeout * 1000))
+    return _from_the_start(options, family) + _calls(
+        (socket.IPPROTO_TCP, "TCP_NODELAY", int(options.no_delay)),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", int(options.keepalive)),
+        *(keepalive if options.keepalive else ()),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", milliseconds),
+        (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", options.not_sent_low_water),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _from_the_start(options: SocketOptions, family: int) -> _Calls:
+    # The two low bits belong to congestion notification (RFC 3168).
+    mark = None if options.dscp is None else options.dscp << 2
+    return _calls(
+        (socket.SOL_SOCKET, "SO_SNDBUF", options.send_buffer),
+        (socket.SOL_SOCKET, "SO_RCVBUF", options.receive_buffer),
+        *([(socket.IPPROTO_IPV6, "IPV6_TCLASS", mark)] if family == socket.AF_INET6 else ()),
+        # Also on an IPv6 socket: its peer may be one of IPv4.
+        (socket.IPPROTO_IP, "IP_TOS", mark),
+    )
 
 
 # Python's socket module has this only since 3.12.
@@ -130,10 +143,21 @@ _NUMBERS = {
 }
 
 
-def _set(sock: socket.socket, level: int, name: str, value: int | None) -> None:
-    number = getattr(socket, name, None) or _NUMBERS.get((sys.platform, name))
-    if number is None or value is None:
-        return
+def _calls(*options: tuple[int, str, int | None]) -> _Calls:
+    """Return the calls for those options that are given, and that the system knows."""
 
-    with contextlib.suppress(OSError):
-        sock.setsockopt(level, number, value)
+    found = []
+    for level, name, value in options:
+        number = getattr(socket, name, None) or _NUMBERS.get((sys.platform, name))
+        if number is not None and value is not None:
+            found.append((level, number, value))
+
+    return tuple(found)
+
+
+def _set(sock: socket.socket, calls: _Calls) -> None:
+    for call in calls:
+        try:
+            sock.setsockopt(*call)
+        except OSError:
+            continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from ftpdata.addresses import HostPort, PeerPolicy
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
-from ftpdata.errors import DataConnectionError, OpenTimeout, PeerRejected
+from ftpdata.errors import DataConnectionError, OpenTimeout, PeerRejected, TransferAborted
 from ftpdata.opening.active import connect_active
+from ftpdata.opening.endpoint import link_of
 from ftpdata.outcome import End
 from ftpdata.testing import RecordingConsumer, sweep
 from tests.benchmarks.targets import attempts
@@ -170,6 +172,19 @@ async def test_opening_can_be_cancelled_while_nobody_answers() -> None:
     unanswered.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux answers at once")
+async def test_within_one_machine_no_turn_is_needed() -> None:
+    """The connection is there before the task waits for anything."""
+
+    listener, target = listening()
+    endpoint = connect_active(target, control_peer=HOST)
+    connecting = link_of(endpoint)
+    with listener, pytest.raises(StopIteration) as ended:
+        connecting.send(None)
+    assert ended.value.value.peer == target
+    await endpoint.aclose()
+
+
 @pytest.mark.parametrize("how", ["cancel", "abort", "aclose"])
 async def test_a_client_that_has_accepted_sees_a_reset(how: str) -> None:
     """The client would take an end of file for an empty file."""
@@ -191,7 +206,7 @@ async def test_a_client_that_has_accepted_sees_a_reset(how: str) -> None:
     else:
         await endpoint.aclose()
     with listener, peer:
-        with pytest.raises((asyncio.CancelledError, DataConnectionError)):
+        with pytest.raises((asyncio.CancelledError, DataConnectionError, TransferAborted)):
             await opening
         peer.setblocking(False)
         with pytest.raises(ConnectionResetError):
