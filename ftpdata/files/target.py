@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -87,30 +88,22 @@ class FileTarget:
 
     def __init__(
         self,
-        place: Place,
+        way: _Way,
+        wish: _Wish,
         *,
-        mode: WriteMode,
         durable: bool,
         calls: WorkerCalls,
-        keeping: Keeping | None,
     ) -> None:
-        self._place = place
+        self._way = way
+        self._wish = wish
+        self._place: Place | None = None
         self._is_settled = False
-        self._mode = mode
         self._durable = durable
         self._calls = calls
-        self._keeping = keeping
-        # A spooled upload is copied, however long that takes.
-        calls.lives_in_memory &= not place.is_spooled
-        # In a directory in memory there may be a single file that is mounted from elsewhere.
-        self._is_store_known = place.is_spooled or (
-            calls.lives_in_memory and isinstance(place, HiddenPlace)
-        )
-        if not self._is_store_known and place.fd is not None:
-            self._look_at_store(place.fd)
-        self.position: int = place.position
+        self._is_store_known = False
+        self.position: int = 0
         # What is opened to append has none (splice(2), EINVAL).
-        self.can_splice: bool = mode is not WriteMode.APPEND
+        self.can_splice: bool = wish.mode is not WriteMode.APPEND
         self.is_published: bool = False
 
     @classmethod
@@ -190,45 +183,29 @@ class FileTarget:
         )
         calls = WorkerCalls(limiter)
         calls.lives_in_memory = lives_in_memory
-        opened: list[FileTarget] = []
+        target = cls(_Way(path, dir_fd), wish, durable=durable, calls=calls)
+        await target._find_place(parts)
+        return target
 
-        way = _Way(path, dir_fd)
-
-        def work() -> FileTarget:
-            found, directory = way.take()
-            try:
-                place = wish.place(Location(found, directory), is_taken_over=is_taken_over)
-            except LockHeld:
-                way.give_back(found, directory)
-                raise
-            except BaseException:
-                let_go(directory)
-                raise
-
-            target = cls(place, mode=mode, durable=durable, calls=calls, keeping=keeping)
-            opened.append(target)
-            return target
-
-        def let_go_of_target() -> None:
-            for target in opened:
-                target.keep_now()
+    async def _find_place(self, parts: PartOwner | None) -> None:
+        """Open the target; wait for another upload to give up the part that it wants."""
 
         is_taken_over = False
         until = asyncio.get_running_loop().time() + TAKEOVER_PATIENCE
         try:
-            while True:
+            while self._place is None:
+                find = functools.partial(self._find, is_taken_over=is_taken_over)
                 try:
-                    with ERRORS_OF_NAMES:
-                        return await calls.run(work, is_short=True)
+                    await self._calls.run(find, is_short=True)
                 except LockHeld as held:
                     assert parts is not None
                     is_taken_over = True
                     await parts.take_over(held, until)
         except asyncio.CancelledError:
-            await calls.clean_up(let_go_of_target, at_once=True)
+            await self._calls.clean_up(self.keep_now, at_once=True)
             raise
         finally:
-            way.close()
+            self._way.close()
 
     @property
     def is_spooled(self) -> bool:
@@ -238,7 +215,7 @@ class FileTarget:
         have been possible: then it is known after `commit`.
         """
 
-        return self._place.is_spooled
+        return self._place is not None and self._place.is_spooled
 
     @property
     def keeps_what_came(self) -> bool:
@@ -266,8 +243,8 @@ class FileTarget:
                 this by itself.
         """
 
-        if self._keeping is not None:
-            self._keeping.holding.watch(on_takeover)
+        if self._wish.keeping is not None:
+            self._wish.keeping.holding.watch(on_takeover)
 
     def begin_in_memory(self) -> bool:
         """Make the hidden file now, if that cannot wait for a disk.
@@ -282,8 +259,8 @@ class FileTarget:
         if (
             not self._calls.lives_in_memory
             or self._is_settled
-            or place.fd is not None
             or not isinstance(place, HiddenPlace)
+            or place.fd is not None
         ):
             return False
 
@@ -346,6 +323,7 @@ class FileTarget:
 
         def work() -> int:
             self._open()
+            assert self._place is not None
             opened.append(self._place.open_to_read())
             return opened[0]
 
@@ -384,19 +362,22 @@ class FileTarget:
 
         def work() -> None:
             self._is_settled = True
+            place = self._find()
             try:
-                self._place.publish(
+                place.publish(
                     last, is_durable=self._durable, before=lambda: _check_in_time(until)
                 )
                 self.is_published = True
                 if self._durable:
-                    self._place.sync_directory()
+                    place.sync_directory()
             finally:
-                self._place.close()
+                place.close()
 
-        # Replacing a file frees its memory, page by page.
-        size = self.position - self._place.position + len(last)
-        is_short = max(size, self._place.replaced_size) <= SHORT
+        is_short = False
+        if self._place is not None:
+            # Replacing a file frees its memory, page by page.
+            size = self.position - self._place.position + len(last)
+            is_short = max(size, self._place.replaced_size) <= SHORT
         try:
             async with asyncio.timeout(None if self._calls.lives_in_memory else timeout):
                 await self._settle(work, is_short=is_short)
@@ -451,22 +432,29 @@ class FileTarget:
     def discard_now(self) -> None:
         """Do what `discard` does, in the calling thread. Idempotent."""
 
-        self._settle_place(self._place.discard)
+        self._settle_place(is_kept=False)
 
     def keep_now(self) -> None:
         """Do what `keep` does, in the calling thread. Idempotent."""
 
-        self._settle_place(self._place.keep)
+        self._settle_place(is_kept=True)
 
-    def _settle_place(self, end: Callable[[], None]) -> None:
+    def _settle_place(self, *, is_kept: bool) -> None:
         if self._is_settled:
             return
 
         self._is_settled = True
+        place = self._place
+        if place is None:
+            return
+
         try:
-            end()
+            if is_kept:
+                place.keep()
+            else:
+                place.discard()
         finally:
-            self._place.close()
+            place.close()
 
     def _check_unsettled(self) -> None:
         if self._is_settled:
@@ -474,8 +462,28 @@ class FileTarget:
 
     # In a worker thread
 
+    def _find(self, *, is_taken_over: bool = False) -> Place:
+        """Return the place of the upload; find it first, if nobody has."""
+
+        place = self._place
+        if place is not None:
+            return place
+
+        with ERRORS_OF_NAMES:
+            place = self._place = self._way.find(self._wish, is_taken_over=is_taken_over)
+        # A spooled upload is copied, however long that takes.
+        self._calls.lives_in_memory &= not place.is_spooled
+        # In a directory in memory there may be a single file that is mounted from elsewhere.
+        self._is_store_known = place.is_spooled or (
+            self._calls.lives_in_memory and isinstance(place, HiddenPlace)
+        )
+        if not self._is_store_known and place.fd is not None:
+            self._look_at_store(place.fd)
+        self.position = place.position
+        return place
+
     def _open(self) -> int:
-        fd = self._place.open()
+        fd = self._find().open()
         if not self._is_store_known:
             self._look_at_store(fd)
         return fd
@@ -502,7 +510,7 @@ class _Way:
         self._dir_fd = dir_fd
         self._found: tuple[FilePath, int | None] | None = None
 
-    def take(self) -> tuple[FilePath, int | None]:
+    def _take(self) -> tuple[FilePath, int | None]:
         """Return the path and the descriptor that it starts from, which is the caller's."""
 
         found, self._found = self._found, None
@@ -513,13 +521,25 @@ class _Way:
 
         return self._path, None if self._dir_fd is None else os.dup(self._dir_fd)
 
-    def give_back(self, path: FilePath, directory: int | None) -> None:
-        """Keep what `take` returned, for another try."""
+    def find(self, wish: _Wish, *, is_taken_over: bool) -> Place:
+        """Find the place at its end; see `_Wish.place`.
 
-        self._found = path, directory
+        Raises:
+            LockHeld: Another upload writes to the part. The way stays found.
+        """
+
+        found, directory = self._take()
+        try:
+            return wish.place(Location(found, directory), is_taken_over=is_taken_over)
+        except LockHeld:
+            self._found = found, directory
+            raise
+        except BaseException:
+            let_go(directory)
+            raise
 
     def close(self) -> None:
-        """Let go of what was given back."""
+        """Let go of what was found and is not used."""
 
         found, self._found = self._found, None
         if found is not None:
@@ -587,6 +607,35 @@ class _Wish:
             appends=self.mode is WriteMode.APPEND,
             offset=self.offset,
         )
+
+
+_ATOMIC = _Wish(
+    mode=WriteMode.ATOMIC,
+    offset=0,
+    permissions=0o666,
+    atomic_only=False,
+    spool_directory=None,
+    part_only=False,
+    keeping=None,
+)
+
+
+def unopened(
+    path: FilePath, *, dir_fd: int | None = None, limiter: anyio.CapacityLimiter | None = None
+) -> FileTarget:
+    """Make the target of an atomic upload that is opened when its first bytes are written.
+
+    If they are its last as well, `FileTarget.commit` opens, writes and publishes it in one visit to
+    a worker thread. What `FileTarget.open` raises is raised by that call.
+
+    Args:
+        path: See `FileTarget.open`, as for all that follows.
+        dir_fd: Directory that a relative path starts from; it must stay open until then.
+        limiter: Bounds the threads.
+    """
+
+    calls = WorkerCalls(limiter)
+    return FileTarget(_Way(path, dir_fd), _ATOMIC, durable=False, calls=calls)
 
 
 def _check_in_time(until: float | None) -> None:

@@ -422,12 +422,21 @@ async def receive_directly(
         FTPDataError: The connection was not made, see `Endpoint.open`.
     """
 
+    is_kept_whole = pending is not None and pending.may_be_unopened
+    if pending is not None and is_kept_whole:
+        # What arrives whole by then is opened, written and published in one step.
+        pending.begin_after(MOMENT)
     link = await link_of(endpoint)
-    file = None if pending is None else await pending.get_soon(MOMENT)
-    target = file if isinstance(file, FileTarget) else None
+    target: FileTarget | None = None
+    if pending is not None and not is_kept_whole:
+        file = await pending.get_soon(MOMENT)
+        target = file if isinstance(file, FileTarget) else None
+        is_kept_whole = target is not None
     report.restart_clock()
-    data, ending = await _take(link, target, early)
-    if ending is True and target is not None:
+    # Data that are throttled or converted must not arrive in large pieces.
+    most = UPLOAD_LIMIT if is_kept_whole else DIRECT_LIMIT
+    data, ending = await _take(link, target, early, most)
+    if ending is True and is_kept_whole:
         report.note_direct(link, len(data))
         link.finish()
         return Arrived(data)
@@ -437,7 +446,7 @@ async def receive_directly(
 
 
 async def _take(
-    link: Link, target: FileTarget | None, pieces: list[bytes]
+    link: Link, target: FileTarget | None, pieces: list[bytes], most: int
 ) -> tuple[bytes, OSError | bool]:
     """Receive the bytes that arrive soon; return whether they ended cleanly, or the error."""
 
@@ -447,8 +456,6 @@ async def _take(
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     deadline = started_at + MOMENT
-    # Data that are throttled or converted must not arrive in large pieces.
-    most = DIRECT_LIMIT if target is None else UPLOAD_LIMIT
     size = 0
     while size < most:
         try:

@@ -24,7 +24,7 @@ from ..errors import FTPDataError, error_for_end, in_words
 from ..files._names import FilePath
 from ..files._object_target import FileObjectTarget
 from ..files.parts import PartOwner
-from ..files.target import FileTarget, WriteMode
+from ..files.target import FileTarget, WriteMode, unopened
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, TransferResult
 from ..parameters import DEFAULT_PARAMETERS, Structure, TransferParameters, TransmissionMode
@@ -140,6 +140,7 @@ async def receive_file(
     with report_on(connection, Direction.RECEIVED, offset=offset, digest=digest) as report:
         report.total = expected_size
         report.name_path(target)
+        is_judged = observer is not None and observer.wants_uploads
         pending = PendingFile(
             functools.partial(
                 _open_target,
@@ -149,9 +150,16 @@ async def receive_file(
                 dir_fd=dir_fd,
                 offset=offset,
                 parts=resume,
-                part_only=observer is not None and observer.wants_uploads,
+                part_only=is_judged,
                 limiter=limiter,
-            )
+            ),
+            unopened=_unopened_target(
+                target,
+                dir_fd=dir_fd,
+                limiter=limiter,
+                # What is judged or leaves a part is open before its first bytes come.
+                may_be=not (offset or append or resume is not None or is_judged),
+            ),
         )
         keeps_what_came = bool(offset or append)
         came_before = offset if resume is not None else 0
@@ -186,7 +194,7 @@ async def receive_file(
                 if isinstance(way, Arrived):
                     return await _store_whole(
                         way.data,
-                        cast("FileTarget", pending.file),
+                        pending,
                         report,
                         check_size,
                         early,
@@ -265,6 +273,21 @@ async def _open_target(
     return opened
 
 
+def _unopened_target(
+    target: FilePath | BinaryIO | UploadTarget,
+    *,
+    dir_fd: int | None,
+    limiter: anyio.CapacityLimiter | None,
+    may_be: bool,
+) -> Callable[[], UploadTarget] | None:
+    """Return a function that makes the target of an upload which its first use will open."""
+
+    if not may_be or not isinstance(target, (str, bytes, os.PathLike)):
+        return None
+
+    return functools.partial(unopened, target, dir_fd=dir_fd, limiter=limiter)
+
+
 @contextlib.contextmanager
 def _failing(transfer: Supervisor) -> Iterator[None]:
     """Let what is raised here be the failure of a transfer whose bytes have all arrived."""
@@ -318,13 +341,14 @@ async def _open_for_upload(
 
     lost: OSError | None = None
     with opening(endpoint, report, pending):
-        if pending.file is None:
+        if not (may_be_direct and is_plain and pending.may_be_unopened):
             pending.begin()
         if may_be_direct:
             way = await receive_directly(endpoint, pending if is_plain else None, report, early)
             if isinstance(way, Arrived):
                 return way
             lost = way.failure
+            pending.begin()
 
         dtp = await endpoint.open(keep=True)
 
@@ -339,7 +363,7 @@ async def _open_for_upload(
 
 async def _store_whole(
     data: bytes,
-    file: FileTarget,
+    pending: PendingFile[UploadTarget],
     report: Report,
     check_size: SizeCheck,
     early: list[bytes],
@@ -351,7 +375,7 @@ async def _store_whole(
 
     Args:
         data: All bytes of the upload.
-        file: The file to write them to.
+        pending: The file to write them to, a `FileTarget`.
         report: The report of its transfer.
         check_size: Checks whether its size is acceptable.
         early: The same bytes in pieces, as long as the file does not have them.
@@ -365,6 +389,7 @@ async def _store_whole(
         check_size(len(data), is_last=True)
         if progress is not None:
             progress(len(data), check_size.expected)
+        file = cast("FileTarget", await pending.get_unopened())
         if report.observer is not None and report.observer.wants_uploads:
             await file.write(data)
             early.clear()
@@ -372,7 +397,8 @@ async def _store_whole(
             data = b""
         await file.commit(data, timeout=timeout)
     except asyncio.CancelledError:
-        _note_if_published(report, result, file)
+        if pending.file is not None:
+            _note_if_published(report, result, pending.file)
         raise
     except Exception as error:
         failure = report.failure(error, result.bytes)

@@ -409,7 +409,7 @@ async def test_a_takeover_before_anybody_watches(tmp_path: Path, ann: PartOwner)
     await cut(path, ann)
     first = await resume(path, ann, 1)
     waiting = asyncio.ensure_future(resume(path, ann, 2))
-    holding = first._keeping
+    holding = first._wish.keeping
     assert holding is not None
     await until(lambda: holding.holding._is_taken)
     ends: list[asyncio.Task[None]] = []
@@ -524,8 +524,8 @@ async def test_an_older_upload_that_ends_while_it_is_made_void(
     def late(owner: PartOwner, *arguments: Any) -> None:
         monkeypatch.undo()
         one._is_settled = True
-        one._place.publish(b"", is_durable=False, before=lambda: None)
-        one._place.close()
+        one._find().publish(b"", is_durable=False, before=lambda: None)
+        one._find().close()
         real(owner, *arguments)
 
     monkeypatch.setattr(PartOwner, "_make_void", late)

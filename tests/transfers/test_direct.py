@@ -24,6 +24,7 @@ from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import FTPDataError, LocalError, QuotaExceeded, SizeMismatch
 from ftpdata.files import _workers as workers
+from ftpdata.files._threads import Job, WorkerThreads
 from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
 from ftpdata.opening import _link
@@ -41,7 +42,7 @@ from ftpdata.transfers import receive_file, send_file, send_listing, send_stream
 from ftpdata.transfers._direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
 from ftpdata.transfers._pending import PendingFile
 from tests.harness.connections import peer_task, read_until_cut, receive_all, send_all
-from tests.harness.seams import Hang, Seams, opened_below
+from tests.harness.seams import Hang, Seams, descriptors, opened_below
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
 from tests.harness.waiting import turns, until
 
@@ -452,6 +453,71 @@ async def test_a_small_upload_that_is_not_to_be(
     assert (caught.value.result.bytes, caught.value.result.file_bytes) == (10, 10)
     assert caught.value.result.direction is Direction.RECEIVED
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.usefixtures("no_hurry")
+async def test_a_small_upload_by_its_name_visits_a_thread_once(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is opened, written and published there."""
+
+    jobs: list[Job] = []
+    start = WorkerThreads.start
+
+    def counted(threads: WorkerThreads, job: Job) -> None:
+        jobs.append(job)
+        start(threads, job)
+
+    monkeypatch.setattr(WorkerThreads, "start", counted)
+    (tmp_path / "new").write_bytes(b"old")
+    async with pair() as (endpoint, peer):
+        peer.sendall(content(size))
+        peer.shutdown(socket.SHUT_WR)
+        result = await receive_file(endpoint, tmp_path / "new")
+    assert (result.end, result.fast_path) == (End.CLEAN, FastPath.DIRECT)
+    assert (tmp_path / "new").read_bytes() == content(size)
+    assert len(jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("hindrance", "code"), [("too few", 451), ("directory", 550), ("write", 452)]
+)
+@pytest.mark.usefixtures("no_hurry")
+async def test_a_small_upload_by_its_name_that_is_not_to_be(
+    hindrance: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it cannot be opened or not be written: nothing is left, the directory included."""
+
+    if hindrance == "write":
+        Seams(monkeypatch).fail("write", 1, errno.ENOSPC)
+    name = "missing/new" if hindrance == "directory" else "new"
+    directory = os.open(tmp_path, os.O_RDONLY)
+    before = descriptors()
+    async with pair() as (endpoint, peer):
+        peer.send(content(10))
+        peer.shutdown(socket.SHUT_WR)
+        with pytest.raises(FTPDataError) as caught:
+            await receive_file(
+                endpoint,
+                name,
+                dir_fd=directory,
+                expected_size=11 if hindrance == "too few" else None,
+            )
+    assert caught.value.reply_code == code
+    assert caught.value.result is not None
+    assert names(tmp_path) == []
+    await until(lambda: descriptors() <= before)
+    os.close(directory)
+
+
+async def test_a_name_that_cannot_be_had_does_not_wait_for_a_peer(tmp_path: Path) -> None:
+    """The endpoint is given up although nobody has connected."""
+
+    endpoint = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+    with pytest.raises(FTPDataError) as caught:
+        await receive_file(endpoint, tmp_path / "missing" / "new")
+    assert caught.value.reply_code == 550
 
 
 async def test_a_small_upload_with_a_digest(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ftpdata.transfers._pending import PendingFile
-from tests.harness.waiting import turns
+from tests.harness.waiting import turns, until
 
 
 class Store:
@@ -98,3 +98,53 @@ async def test_nothing_is_opened_for_a_caller_that_has_gone(waits: str) -> None:
     await asyncio.wait((task,))
     assert task.cancelled() or waits == "not"
     assert (pending.file, store.cancelled) == (None, store.calls)
+
+
+async def test_what_is_had_in_time_need_not_be_opened() -> None:
+    """A file that is taken unopened is not opened by the timer, either."""
+
+    store = Store()
+    pending = PendingFile(store.open, unopened=lambda: "unopened")
+    pending.begin_after(0.001)
+    assert await pending.get_unopened() == "unopened"
+    assert await pending.get() == "unopened"
+    await asyncio.sleep(0.01)
+    await pending.settle()
+    assert (pending.file, store.calls) == ("unopened", 0)
+
+
+async def test_what_takes_longer_is_opened_once() -> None:
+    """The timer begins to open it, and everybody gets that file."""
+
+    store = Store()
+    pending = PendingFile(store.open, unopened=lambda: "unopened")
+    pending.begin_after(0.0)
+    await until(lambda: store.calls == 1)
+    store.answers.set()
+    assert await pending.get_unopened() == "file"
+    pending.begin()
+    assert await pending.get() == "file"
+    await pending.settle()
+    assert store.calls == 1
+
+
+@pytest.mark.parametrize("how", ["get", "begin", "settle"])
+async def test_the_timer_opens_nothing_a_second_time(how: str) -> None:
+    """Whoever opens the file, or needs it no more, stops the timer."""
+
+    store = Store()
+    pending = PendingFile(store.open, unopened=lambda: "unopened")
+    pending.begin_after(0.001)
+    if how == "get":
+        waiting = asyncio.ensure_future(pending.get())
+        await turns()
+    elif how == "begin":
+        pending.begin()
+    else:
+        await pending.settle()
+    await asyncio.sleep(0.01)
+    assert store.calls == (how != "settle")
+    store.answers.set()
+    if how == "get":
+        assert await waiting == "file"
+    await pending.settle()
