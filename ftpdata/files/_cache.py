@@ -9,16 +9,22 @@ cannot. Other systems do not say.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import stat
+import struct
 import sys
 
-from ._libc import BENEATH, file_system, open_resolved
+from .._descriptors import let_go
+from ._libc import BENEATH, file_system, libc, open_resolved
+from ._names import FilePath
 
 __all__ = [
     "CachedDirectory",
     "is_in_memory",
     "lives_in_memory",
+    "open_cached",
     "read_cached",
     "read_from_memory",
 ]
@@ -129,6 +135,8 @@ class Store:
 
     def __init__(self, fd: int) -> None:
         kind = file_system(fd)
+        if kind in _LOCAL:
+            _local_devices.add(os.fstat(fd).st_dev)
         self.is_memory: bool = kind in _IN_MEMORY
         self.is_local: bool = kind in _LOCAL
         self.has_sizes: bool = kind not in _WITHOUT_SIZES
@@ -187,6 +195,80 @@ class CachedDirectory:
                 self.is_available = False
 
         return None
+
+
+_local_devices: set[int] = set()
+"""The devices of local file systems that worker threads have met.
+
+A network file system may take long to say what it is. Which device a path leads to is known without
+asking anybody (AT_STATX_DONT_SYNC)."""
+
+_RESOLVE_CACHED = 0x20
+_AT_FDCWD = -100
+_STATX_FLAGS = 0x1000 | 0x800 | 0x4000
+"""AT_EMPTY_PATH, AT_NO_AUTOMOUNT and AT_STATX_DONT_SYNC."""
+
+_STATX_MASK = 0x01 | 0x200
+"""STATX_TYPE and STATX_SIZE."""
+
+_STATX_SIZE = 256
+_STATX_FIELDS = struct.Struct("=28xH10xQ88xII")
+"""``stx_mode``, ``stx_size``, ``stx_dev_major``, ``stx_dev_minor`` (linux/stat.h)."""
+
+
+def _is_local_file(fd: int) -> bool:
+    """Whether an O_PATH descriptor is of a file with a size, on a device known to be local.
+
+    An empty file may be made for its reader: only a read can tell.
+    """
+
+    statx = libc().statx
+    status = ctypes.create_string_buffer(_STATX_SIZE)
+    if statx is None or statx(fd, b"", _STATX_FLAGS, _STATX_MASK, status) != 0:
+        return False
+
+    mode, size, major, minor = _STATX_FIELDS.unpack_from(status)
+    return stat.S_ISREG(mode) and size > 0 and os.makedev(major, minor) in _local_devices
+
+
+def open_cached(path: FilePath, dir_fd: int | None, flags: int) -> int | None:
+    """Open a regular file with bytes in it for reading, if that waits for nothing.
+
+    Args:
+        path: Its path.
+        dir_fd: Directory that a relative path starts from.
+        flags: Those of open(2).
+
+    Returns:
+        A descriptor that belongs to the caller; None where a thread is to open it, or to find
+        out why it cannot be opened.
+    """
+
+    if sys.platform != "linux" or not _local_devices:
+        return None
+
+    here = _AT_FDCWD if dir_fd is None else dir_fd
+    found: int | None = None
+    try:
+        # This asks no file system to open anything; a NUL ends no name here.
+        found = open_resolved(here, _without_nul(path), os.O_PATH | os.O_CLOEXEC, _RESOLVE_CACHED)
+        if _is_local_file(found):
+            return open_resolved(_AT_FDCWD, b"/proc/self/fd/%d" % found, flags, 0)
+    except (OSError, ValueError):
+        # A thread will meet the reason.
+        pass
+    finally:
+        let_go(found)
+
+    return None
+
+
+def _without_nul(path: FilePath) -> bytes:
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("embedded null byte")
+
+    return name
 
 
 def read_cached(fd: int, count: int, position: int) -> bytes | None:

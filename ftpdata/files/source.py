@@ -22,8 +22,8 @@ from .._checks import check_call, check_range
 from .._descriptors import let_go
 from .._memory import is_viewed, new_block
 from ..contracts import require_methods
-from ..errors import BadArgument, error_for_oserror, error_for_peer
-from ._cache import Store, is_in_memory, read_from_memory
+from ..errors import BadArgument, FTPDataError, error_for_oserror, error_for_peer
+from ._cache import Store, is_in_memory, open_cached, read_from_memory
 from ._location import require_file
 from ._names import ERRORS_OF_NAMES, FilePath
 from ._pipe import PipeReader
@@ -310,6 +310,35 @@ def _read_at(fd: int, count: int, position: int) -> bytes:
         return os.read(fd, count)
     finally:
         os.lseek(fd, here, os.SEEK_SET)
+
+
+def source_at_once(
+    path: FilePath,
+    *,
+    dir_fd: int | None = None,
+    offset: int = 0,
+    limiter: anyio.CapacityLimiter | None = None,
+) -> FileSource | None:
+    """Do what `FileSource.open` does with the path of a file, if that waits for nothing.
+
+    Returns:
+        None if `FileSource.open` is to do it, or to say why nobody can.
+    """
+
+    try:
+        fd = open_cached(path, dir_fd, _READ)
+        if fd is None:
+            return None
+        try:
+            # No method, so that users do not see it.
+            return FileSource._from_descriptor(  # noqa: SLF001
+                fd, offset, WorkerCalls(limiter), is_owned=True
+            )
+        except BaseException:
+            let_go(fd)
+            raise
+    except (OSError, ValueError, FTPDataError):
+        return None
 
 
 _BUFFERED = (io.BufferedReader, io.BufferedRandom)

@@ -20,6 +20,7 @@ class PendingFile(Generic[T]):
 
     Args:
         opening: Opens the file. Called at most once.
+        at_once: Opens the file without a wait, if it can; otherwise `opening` does it.
         unopened: Makes the file so that its first use opens it; None if that is not possible.
 
     Attributes:
@@ -33,12 +34,14 @@ class PendingFile(Generic[T]):
         self,
         opening: Callable[[], Coroutine[Any, Any, T]],
         *,
+        at_once: Callable[[], T | None] = lambda: None,
         unopened: Callable[[], T] | None = None,
     ) -> None:
         self.file: T | None = None
         self.failure: Exception | None = None
         self.on_failure: Callable[[], None] | None = None
         self._opening = opening
+        self._at_once = at_once
         self._unopened = unopened
         self._task: asyncio.Task[T] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -58,6 +61,10 @@ class PendingFile(Generic[T]):
         """Start to open the file while the caller waits for something else. Idempotent."""
 
         if not self._is_untouched():
+            return
+
+        self.file = self._at_once()
+        if self.file is not None:
             return
 
         def done(task: asyncio.Task[T]) -> None:

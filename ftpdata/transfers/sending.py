@@ -14,9 +14,10 @@ from ..codecs.selection import encoder_for, listing_encoder_for
 from ..connection.protocol import DTP
 from ..contracts import Buffer, Encoder, ProgressCallback
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
+from ..errors import FTPDataError
 from ..files._names import FilePath
 from ..files.directories import DirectoryLines
-from ..files.source import FileSource
+from ..files.source import FileSource, source_at_once
 from ..listing.table import ListingBlock
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, TransferResult
@@ -97,19 +98,15 @@ async def send_file(
 
     with report_on(connection, Direction.SENT, offset=offset, digest=digest) as report:
 
-        async def open_source() -> FileSource:
-            source = await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
-            try:
-                # A file that cannot keep the promise does not wait for its peer.
-                check_promise(expected_size, total_of(source, length))
-            except BaseException:
-                source.close()
-                raise
-
-            return source
-
         report.name_path(file)
-        pending = PendingFile(open_source)
+        pending = _pending_source(
+            file,
+            dir_fd=dir_fd,
+            offset=offset,
+            length=length,
+            expected_size=expected_size,
+            limiter=limiter,
+        )
         try:
             sent = NOTHING_SENT
             if isinstance(connection, Endpoint):
@@ -161,6 +158,46 @@ async def send_file(
             await pending.settle()
             if pending.file is not None:
                 pending.file.close()
+
+
+def _pending_source(
+    file: FilePath | int | BinaryIO,
+    *,
+    dir_fd: int | None,
+    offset: int,
+    length: int | None,
+    expected_size: int | None,
+    limiter: anyio.CapacityLimiter | None,
+) -> PendingFile[FileSource]:
+    """Return the source of a download, which is opened while its connection is made."""
+
+    def promising(source: FileSource) -> FileSource:
+        try:
+            # A file that cannot keep the promise does not wait for its peer.
+            check_promise(expected_size, total_of(source, length))
+        except BaseException:
+            source.close()
+            raise
+
+        return source
+
+    async def open_source() -> FileSource:
+        return promising(
+            await FileSource.open(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
+        )
+
+    def open_at_once() -> FileSource | None:
+        if not isinstance(file, (str, bytes, os.PathLike)):
+            return None
+
+        source = source_at_once(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
+        try:
+            return None if source is None else promising(source)
+        except FTPDataError:
+            # The opening will say so.
+            return None
+
+    return PendingFile(open_source, at_once=open_at_once)
 
 
 async def _send_rest(

@@ -24,7 +24,10 @@ from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.errors import FTPDataError, LocalError, QuotaExceeded, SizeMismatch
 from ftpdata.files import _workers as workers
+from ftpdata.files import source as sources
+from ftpdata.files._cache import open_cached
 from ftpdata.files._threads import Job, WorkerThreads
+from ftpdata.files.source import FileSource
 from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
 from ftpdata.opening import _link
@@ -744,6 +747,9 @@ async def test_the_way_on_of_a_file_by_its_name(
 ) -> None:
     """Every byte is sent once, and the file is opened once."""
 
+    # As where nothing is known of the device yet.
+    monkeypatch.setattr(sources, "open_cached", lambda *_: None)
+
     size = 1024
     options: dict[str, Any] = {}
     path: Any = tmp_path / "file"
@@ -778,6 +784,42 @@ async def test_the_way_on_of_a_file_by_its_name(
     assert result.fast_path is not FastPath.DIRECT
     assert (result.bytes, result.file_bytes) == (size, size)
     assert opened == ([] if hindrance == "no size" else [path])
+
+
+@ONLY_LINUX
+async def test_a_file_on_a_known_device_is_opened_without_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also from a directory; an empty file, and what is none, need a thread."""
+
+    jobs: list[Job] = []
+    start = WorkerThreads.start
+
+    def counted(threads: WorkerThreads, job: Job) -> None:
+        jobs.append(job)
+        start(threads, job)
+
+    path = tmp_path / "file"
+    path.write_bytes(content(1024))
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (await FileSource.open(path)).close()
+    monkeypatch.setattr(WorkerThreads, "start", counted)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    files: list[tuple[Path | str, int | None, int]] = [
+        (path, None, 0), ("file", directory, 0), (tmp_path / "empty", None, 1),
+    ]
+    for name, dir_fd, visits in files:
+        jobs.clear()
+        async with pair() as (endpoint, peer), asyncio.TaskGroup() as group:
+            reading = group.create_task(receive_all(peer))
+            await send_file(endpoint, name, dir_fd=dir_fd)
+        assert reading.result() == (b"" if visits else content(1024))
+        assert len(jobs) == visits
+    os.close(directory)
+    for other in (tmp_path / "pipe", tmp_path, tmp_path / "missing", b"/proc/version", b"/x\0"):
+        assert open_cached(other, None, os.O_RDONLY) is None
+    assert opened_below(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -833,6 +875,7 @@ async def test_the_direct_way_does_not_wait_for_a_store_that_hangs(
 
     monkeypatch.setattr(workers, "ABANDON_AFTER", 0.01)
     (tmp_path / "file").write_bytes(b"content")
+    monkeypatch.setattr(sources, "open_cached", lambda *_: None)
     # The first thing that is asked of a file to send, and of a file to replace.
     hang = Hang(Seams(monkeypatch), "stat" if receiving else "open")
     move: Callable[..., Any] = receive_file if receiving else send_file
@@ -862,9 +905,12 @@ async def test_the_direct_way_does_not_wait_for_a_store_that_hangs(
     assert (tmp_path / "file").read_bytes() == b"content"
 
 
-async def test_a_download_by_name_can_be_cancelled_anywhere(tmp_path: Path) -> None:
+async def test_a_download_by_name_can_be_cancelled_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A download cancelled at any suspension leaves nothing."""
 
+    monkeypatch.setattr(sources, "open_cached", lambda *_: None)
     (tmp_path / "file").write_bytes(content(1024))
 
     async def scenario() -> None:
