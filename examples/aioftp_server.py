@@ -301,27 +301,29 @@ class Server(aioftp.Server):
         self, connection: Connection, *, extended: bool = False
     ) -> ftpdata.HostPort:
         self._forget(connection, extended=extended)
-        listen = functools.partial(
-            ftpdata.listen_passive,
-            connection.server_host,
-            control_peer=connection.client_host,
-            deadlines=self._deadlines(),
-            tls=connection.session.tls,
-        )
+        how: dict[str, Any] = {"deadlines": self._deadlines(), "tls": connection.session.tls}
+        here, client = connection.server_host, connection.client_host
         if self.available_data_ports is None:
-            endpoint = await listen()
+            # Transfers in quick succession share a port. aioftp closes it with the session.
+            if not connection.future.passive_server.done():
+                listener = ftpdata.PassiveListener(here, control_peer=client)
+                connection.passive_server = listener
+            endpoint = connection.passive_server.reserve(**how)
         else:
             if self.available_data_ports.empty():
                 raise ftpdata.DataConnectionError("no port is free", reply_text="no port is free")
             port = self.available_data_ports.get_nowait()[1]
             try:
-                endpoint = await listen(ports=ftpdata.PortRange(port, port))
+                endpoint = await ftpdata.listen_passive(
+                    here, control_peer=client, ports=ftpdata.PortRange(port, port), **how
+                )
             except BaseException:
                 self._give_back(port)
                 raise
             endpoint.on_release(functools.partial(self._give_back, port))
         connection.data_connection = Prepared(endpoint)
-        return endpoint.address
+        address: ftpdata.HostPort = endpoint.address
+        return address
 
     def _give_back(self, port: int) -> None:
         assert self.available_data_ports is not None
@@ -367,16 +369,13 @@ class Server(aioftp.Server):
     async def _retr(self, connection: Connection, rest: Rest, offset: int) -> bool:
         path, _ = self.get_paths(connection, rest)
 
-        async def blocks() -> AsyncIterator[bytes]:
+        async def move(endpoint: ftpdata.Endpoint, **options: Any) -> ftpdata.TransferResult:
             async with connection.path_io.open(path, mode="rb") as file:
+                if self._is_on_disk(connection):
+                    return await ftpdata.send_file(endpoint, file.file, offset=offset, **options)
                 await file.seek(offset)
-                async for block in file.iter_by_block(connection.block_size):
-                    yield block
-
-        def move(endpoint: ftpdata.Endpoint, **options: Any) -> Any:
-            if self._is_on_disk(connection):
-                return ftpdata.send_file(endpoint, path, offset=offset, **options)
-            return ftpdata.send_stream(endpoint, blocks(), offset=offset, **options)
+                blocks = file.iter_by_block(connection.block_size)
+                return await ftpdata.send_stream(endpoint, blocks, offset=offset, **options)
 
         return self._begin(connection, move, "write")
 
