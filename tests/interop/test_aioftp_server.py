@@ -228,10 +228,15 @@ LEFT = {
 
 
 def test_what_is_gained(tmp_path: Path) -> None:
-    """Every check about data connections passes."""
+    """Every check about data connections passes.
+
+    On a busy machine an answer may come too late for a check, which then warns: it has a second
+    chance.
+    """
 
     served = tmp_path / "served"
     (served / "files").mkdir(parents=True)
+    passed = set()
     with serving(served, 4) as port:
         server = ServerUnderTest(
             *(LOOPBACK[4], port, USER, PASSWORD, Protection.CLEAR),
@@ -240,8 +245,11 @@ def test_what_is_gained(tmp_path: Path) -> None:
             late=10.0,
             patience=8.0,
         )
-        results = asyncio.run(check_server(server, at_once=6))
-    outcomes = {done.name: done.result for done in results}
-    assert [name for name in GAINED if outcomes[name] is not Outcome.PASS] == []
-    failed = [done for done in results if done.result is Outcome.FAIL and done.name not in LEFT]
-    assert failed == []
+        for _ in range(2):
+            results = asyncio.run(check_server(server, at_once=6))
+            failed = [done for done in results if done.result is Outcome.FAIL]
+            assert [done for done in failed if done.name not in LEFT] == []
+            passed |= {done.name for done in results if done.result is Outcome.PASS}
+            if passed >= set(GAINED):
+                break
+    assert set(GAINED) - passed == set()
