@@ -9,6 +9,7 @@ when they are whole) is imported; what every client does for itself is here:
 * `files`: what the commands about files and directories are; parts, and files that get their name
   when they are whole.
 * `persistent`: a session that is made anew when it is lost, and looks before it sends again.
+* `pipelining`: sessions that ask for the next data connection early, for mirrors.
 * `segments`: one file over several connections.
 * `mirror`: a directory and all below it, in either direction; `plan` decides what it does.
 * `location`: URLs and ``~/.netrc``.

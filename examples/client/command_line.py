@@ -97,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("source", metavar="URL|DIRECTORY")
     command.add_argument("target", metavar="DIRECTORY|URL")
     command.add_argument("--connections", metavar="N", type=_count, default=4)
+    command.add_argument(
+        "--pipeline", action="store_true", help="ask early for data connections; most servers can"
+    )
     command.set_defaults(run=_mirror)
     return parser
 
@@ -196,7 +199,12 @@ async def _ls(options: argparse.Namespace) -> int:
 async def _mirror(options: argparse.Namespace) -> int:
     is_upload = not is_url(options.source)
     with shown("mirror", quiet=options.quiet) as progress:
-        mirror = Mirror(options.server, connections=options.connections, on_progress=progress)
+        mirror = Mirror(
+            options.server,
+            connections=options.connections,
+            pipelines=options.pipeline,
+            on_progress=progress,
+        )
         if is_upload:
             await mirror.upload(options.source, options.url.path)
         else:

@@ -21,6 +21,7 @@ import anyio.to_thread
 import attrs
 
 from examples.client.client import Client
+from examples.client.pipelining import PipeliningClient
 from examples.client.replies import Lost, ReplyError, RestRefused
 from ftpdata import (
     FileTarget,
@@ -248,20 +249,24 @@ class ConfirmedFile(FileTarget):
 
     Attributes:
         confirm: Waits until the server has said so.
+        on_whole: Called before that, if all promised bytes are there.
         promised: The bytes of the file on the server; None if they are not known.
     """
 
     confirm: Callable[[], Awaitable[object]]
+    on_whole: Callable[[], Awaitable[None]] | None = None
     promised: int | None = None
 
     async def commit(self, last: bytes = b"", *, timeout: float | None = None) -> None:
         """Publish the file, if it is what the server has sent."""
 
+        is_whole = self.position + len(last) == self.promised
         try:
+            if is_whole and self.on_whole is not None:
+                await self.on_whole()
             await self.confirm()
         except BaseException as error:
             # If only the reply is lost, the bytes are there all the same.
-            is_whole = self.position + len(last) == self.promised
             if not (isinstance(error, Lost) and is_whole):
                 with anyio.CancelScope(shield=True):
                     if last:
@@ -359,6 +364,8 @@ async def _get(  # noqa: PLR0917 - what `get` has found out
     opened = await ConfirmedFile.open(local, dir_fd=dir_fd, mode=mode, offset=offset, parts=owner)
     file = cast("ConfirmedFile", opened)
     file.promised = facts.size
+    if isinstance(client, PipeliningClient):
+        file.on_whole = client.ask_early
     try:
         async with client.transfer(f"RETR {remote}", offset=offset) as transfer:
             file.confirm = transfer.confirm

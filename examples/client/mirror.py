@@ -28,6 +28,7 @@ from examples.client.persistent import (
     is_worth_another_try,
     pause_before,
 )
+from examples.client.pipelining import PipeliningClient
 from examples.client.plan import Kind, Plan, Seen, is_same, plan_directory, seen_in_listing
 from examples.client.replies import ReplyError
 from ftpdata import FTPDataError
@@ -80,6 +81,8 @@ class Mirror:
         connections: How many files are transferred at the same time.
         on_progress: Called with the bytes that were moved, and those that are known to be moved.
         pause: See `Persistent`.
+        pipelines: Whether a download asks for the next data connection early. Most servers bear
+            that (all of `tests/interop/client_peers.py` but Twisted).
         transferred: How many files were transferred.
         same: How many were left alone.
         failures: What was not transferred, and why.
@@ -89,6 +92,7 @@ class Mirror:
     connections: int = attrs.field(default=4, validator=attrs.validators.ge(1))
     on_progress: ByteCounter | None = None
     pause: Callable[[int], float] = pause_before
+    pipelines: bool = False
     transferred: int = attrs.field(default=0, init=False)
     same: int = attrs.field(default=0, init=False)
     failures: list[str] = attrs.field(factory=list, init=False)
@@ -152,7 +156,8 @@ class Mirror:
                     task.result()
 
     def _session(self) -> Persistent:
-        return Persistent(self.server, refused=self._refused, pause=self.pause)
+        kind = PipeliningClient if self.pipelines else Client
+        return Persistent(self.server, refused=self._refused, pause=self.pause, kind=kind)
 
     async def _help(self) -> None:
         """Do jobs over one more connection, if the server takes so many."""

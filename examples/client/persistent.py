@@ -61,6 +61,7 @@ class Persistent:
         refused: See `Client`; may be shared.
         tries: How often something is tried without any progress.
         pause: Returns the seconds before an attempt.
+        kind: The class of the sessions.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Persistent:
         refused: set[str] | None = None,
         tries: int = TRIES,
         pause: Callable[[int], float] = pause_before,
+        kind: type[Client] = Client,
     ) -> None:
+        self._kind = kind
         self._server = server
         self._refused: set[str] = set() if refused is None else refused
         self._tries = tries
@@ -98,11 +101,11 @@ class Persistent:
         """
 
         if self._client is None:
-            self._client = await Client.connect(self._server, self._refused)
+            self._client = await self._kind.connect(self._server, self._refused)
         elif self._client.is_lost:
             try:
-                self._client = await Client.connect(self._server, self._refused)
-            except ssl.SSLError:
+                self._client = await self._kind.connect(self._server, self._refused)
+            except ssl.SSLCertVerificationError:
                 raise
             except OSError as error:
                 # It was there before, and may come back.

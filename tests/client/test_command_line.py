@@ -147,7 +147,7 @@ def test_directory_is_mirrored_both_ways(site: Site, capsys: pytest.CaptureFixtu
     """What is there is left alone; a failure sets the status, and is told in a line."""
 
     common = ["--ca", str(authority_file()), "--tls", "--quiet"]
-    assert main([*common, "mirror", site.url(""), "copy"]) == 0
+    assert main([*common, "mirror", "--pipeline", site.url(""), "copy"]) == 0
     assert (site.here / "copy" / "file").read_bytes() == CONTENT
     (site.here / "copy" / "more").write_bytes(b"more")
     assert main([*common, "mirror", "copy", site.url(""), "--connections", "2"]) == 0
