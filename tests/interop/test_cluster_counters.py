@@ -245,8 +245,9 @@ async def test_tls_with_a_password(certificate: Certificate, tmp_path: Path) -> 
     options = [
         *("--tls-cert-file", str(certificate.server), "--tls-key-file", str(certificate.server)),
         *("--tls-ca-cert-file", str(certificate.authority), "--tls-auth-clients", "no"),
-        *("--requirepass", "secret"),
+        *("--requirepass", "secret", "--bind", "127.0.0.1", "127.0.0.2"),
     ]
+    # It is for 127.0.0.1 and localhost.
     look = {"ssl": True, "ssl_ca_certs": str(certificate.authority), "password": "secret"}
     with running_valkey(tmp_path, options, **look) as server:
         end = f"{server.port}/0?ssl_ca_certs={certificate.authority}"
