@@ -323,7 +323,7 @@ async def staged(case: Case, directory: Path) -> AsyncIterator[Stage]:
     try:
         server = Server(store, Settings(**options))
         ports = server._shared.ports
-        async with ports.listening(["127.0.0.1"]):
+        async with ports.listening(["127.0.0.1"]), server._certificates():
             if ports._pool is not None:
                 # A port rests for a while after nobody came: one client cannot cut a hundred
                 # sessions short in a second.
