@@ -1,21 +1,15 @@
-"""The control connection of a client, as far as the examples need it.
+"""The control connection of a client in its shortest form, for `examples.proxy`.
 
-ftpdata is the data connection; this is the other half in its shortest form: log
-in, send a command, read its reply (RFC 959 §4.2). Any reply of the kind that
-ends a command well (2yz) is taken as such, whatever its exact code is.
+A proxy hands on what others say: it sends a command, reads its reply (RFC 959 §4.2), and tells
+its client when the server begins. For a client of your own, take `examples.client`. Any reply of
+the kind that ends a command well (2yz) is taken as such, whatever its exact code is.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
-from urllib.parse import unquote, urlsplit
-
-import attrs
 
 from ftpdata import DTP, HostPort, SocketOptions, connect_active
 from ftpdata.addresses import parse_epsv_reply, parse_pasv_reply
@@ -34,48 +28,8 @@ class ReplyError(Exception):
         return str(self).startswith("5")
 
 
-@attrs.frozen
-class Server:
-    """Where a server is, and who logs in there."""
-
-    host: str
-    port: int
-    user: str = "anonymous"
-    password: str = attrs.field(default="guest@", repr=False)
-
-    @classmethod
-    def of_url(cls, url: str) -> Server:
-        """Read ``ftp://USER:PASSWORD@HOST:PORT``; all but the host may be missing."""
-
-        parts = urlsplit(url)
-        if parts.scheme != "ftp" or not parts.hostname:
-            raise ValueError(f"expected ftp://HOST, not {url!r}")
-
-        server = cls(parts.hostname, parts.port or 21)
-        if parts.username is None:
-            return server
-
-        user, password = unquote(parts.username), unquote(parts.password or "")
-        return attrs.evolve(server, user=user, password=password)
-
-    @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Let a program's user say which server is meant."""
-
-        parser.add_argument("host", metavar="HOST")
-        parser.add_argument("port", metavar="PORT", type=int)
-        parser.add_argument("--user", metavar="NAME:PASSWORD", default="anonymous:guest@")
-
-    @classmethod
-    def of_arguments(cls, options: argparse.Namespace) -> Server:
-        """Return the server that was meant."""
-
-        user, _, password = options.user.partition(":")
-        return cls(options.host, options.port, user, password)
-
-
 class Control:
-    """A control connection. Made by `connect` or `login`."""
+    """A control connection. Made by `connect`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -96,21 +50,6 @@ class Control:
         SocketOptions().set_on(control._writer.get_extra_info("socket"))
         try:
             await control.reply("2")
-        except BaseException:
-            control.close()
-            raise
-
-        return control
-
-    @classmethod
-    async def login(cls, server: Server) -> Control:
-        """Connect and log in; files are then moved as they are (TYPE I)."""
-
-        control = await cls.connect(server.host, server.port)
-        try:
-            if (await control.command(f"USER {server.user}", "2", "331")).startswith("3"):
-                await control.command(f"PASS {server.password}")
-            await control.command("TYPE I")
         except BaseException:
             control.close()
             raise
@@ -172,50 +111,15 @@ class Control:
 
         return text
 
-    async def size(self, path: str) -> int | None:
-        """Ask how long a file is; None where the server does not say (RFC 3659 §4)."""
-
-        try:
-            return int((await self.command(f"SIZE {path}")).split()[1])
-        except (ReplyError, ValueError, LookupError):
-            return None
-
-    @contextlib.asynccontextmanager
-    async def transfer(self, command: str) -> AsyncIterator[DTP]:
-        """Open a data connection for a command, and read the reply that ends the command.
-
-        ::
-
-            async with control.transfer("RETR file") as dtp:
-                await receive_file(dtp, "copy")
-
-        Where the transfer fails, the connection is reset and the reply is read
-        as well, so that the next command gets the reply that is its own.
-
-        Raises:
-            ReplyError: The server has refused the command, or says afterwards
-                that the transfer failed.
-            FTPDataError: The data connection could not be opened.
-        """
-
-        dtp = await self.open(command)
-        try:
-            yield dtp
-        except Exception:
-            dtp.abort()
-            await self.reply()
-            raise
-        except BaseException:
-            dtp.abort()
-            raise
-
-        await self.reply("2")
-
     async def open(self, command: str) -> DTP:
         """Open a data connection and send the command that uses it.
 
-        They go out together, which saves a round trip. `transfer` does this,
-        and reads the reply that comes after the transfer as well.
+        They go out together, which saves a round trip. The reply that ends the command comes
+        after the transfer.
+
+        Raises:
+            ReplyError: The server has refused the command.
+            FTPDataError: The data connection could not be opened.
         """
 
         endpoint = connect_active(await self._passive_address(), control_peer=self.peer)

@@ -21,8 +21,9 @@ from typing import Protocol
 
 import anyio
 
-from examples.control import Control, Server
-from ftpdata import TransferParameters, TransferResult
+from examples.client.client import Client, Server
+from examples.client.location import Location
+from ftpdata import FTPDataError, TransferParameters, TransferResult
 from ftpdata.codecs import (
     EbcdicCodePage,
     FixedDecoder,
@@ -136,9 +137,9 @@ async def get(server: Server, data_set: str, local: Path, writer: Writer) -> int
     file = await FileTarget.open(local)
     try:
         async with (
-            await login(server) as control,
-            control.transfer(f"RETR {data_set}") as dtp,
-            receive_records(dtp, parameters=PARAMETERS) as records,
+            await login(server) as client,
+            client.transfer(f"RETR {data_set}") as transfer,
+            receive_records(transfer.endpoint, parameters=PARAMETERS) as records,
         ):
             async for record in records:
                 count += 1
@@ -161,8 +162,9 @@ async def get(server: Server, data_set: str, local: Path, writer: Writer) -> int
 async def put(local: Path, server: Server, data_set: str, reader: Reader) -> TransferResult:
     """Send a file as the records of a data set."""
 
-    async with await login(server) as control, control.transfer(f"STOR {data_set}") as dtp:
-        return await send_records(dtp, records_of(local, reader), parameters=PARAMETERS)
+    async with await login(server) as client, client.transfer(f"STOR {data_set}") as transfer:
+        records = records_of(local, reader)
+        return await send_records(transfer.endpoint, records, parameters=PARAMETERS)
 
 
 async def records_of(local: Path, reader: Reader) -> AsyncIterator[bytes]:
@@ -173,21 +175,25 @@ async def records_of(local: Path, reader: Reader) -> AsyncIterator[bytes]:
             for record in reader.feed(data):
                 yield record
 
-    reader.finish()
+    try:
+        reader.finish()
+    except FTPDataError as error:
+        # That is no failure of the connection, which the server would have to explain.
+        raise ValueError(f"{local}: {error}") from error
 
 
-async def login(server: Server) -> Control:
+async def login(server: Server) -> Client:
     """Log in, and choose what keeps the boundaries of records."""
 
-    control = await Control.login(server)
+    client = await Client.connect(server)
     try:
         for line in ("TYPE E", "STRU F", "MODE B"):
-            await control.command(line)
+            await client.command(line)
     except BaseException:
-        control.close()
+        await client.aclose()
         raise
 
-    return control
+    return client
 
 
 async def main() -> None:
@@ -202,11 +208,11 @@ async def main() -> None:
     writer, reader = forms(options.form, options.code_page)
     if options.what == "get":
         url, data_set, local = options.names
-        count = await get(Server.of_url(url), data_set, Path(local), writer)
+        count = await get(Location.parse(url).server, data_set, Path(local), writer)
         print(f"{local}: {count} records")
     else:
         local, url, data_set = options.names
-        result = await put(Path(local), Server.of_url(url), data_set, reader)
+        result = await put(Path(local), Location.parse(url).server, data_set, reader)
         print(f"{data_set}: {result.bytes} bytes in {result.seconds:.1f} s")
 
 

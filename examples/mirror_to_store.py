@@ -1,15 +1,17 @@
 """Mirror a directory of a server, and all below it, into an object store.
 
-python -m examples.mirror_to_store HOST PORT REMOTE STORE [--user NAME:PASSWORD] [--connections 4]
+python -m examples.mirror_to_store URL STORE [--connections 4]
 
-STORE is a URL as obstore has it: s3://bucket/prefix, gs://…, az://…, memory://. Credentials come
-from the environment, as for the store's own tools.
+URL is that of a directory, ftp://USER:PASSWORD@HOST/PATH, or ftpes:// for TLS. STORE is one as
+obstore has it: s3://bucket/prefix, gs://…, az://…, memory://. The store's credentials come from
+the environment, as for its own tools.
 
-Each directory is listed once, by MLSD (RFC 3659), and several connections fetch files at the same
-time. If one is lost, its file goes on after the last byte that came (REST), unless the file was
-changed meanwhile. An object appears when it is whole, so the program can be ended at any
-moment and started again: objects that are as large as their file, and younger, are left alone. What
-could not be copied is reported at the end; the exit status is 1 then.
+Each directory is listed once, and several connections fetch files at the same time. If one is
+lost, its file goes on after the last byte that came (REST), unless the file was changed meanwhile.
+An object appears when it is whole, so the program can be ended at any moment and started again:
+objects that are as large as their file, and younger, are left alone, where the server has MLSD
+(RFC 3659) and so tells sizes and times exactly. What could not be copied is reported at the end;
+the exit status is 1 then.
 """
 
 from __future__ import annotations
@@ -28,11 +30,14 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from obstore.store import ObjectStore, from_url
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from examples.control import Control, ReplyError, Server
-from ftpdata import FTPDataError, ListingEntry, parse_mlsx_line, receive_stream
+from examples.client.client import Client, Server
+from examples.client.files import Listing, facts_of, list_directory
+from examples.client.location import Location
+from examples.client.replies import ReplyError
+from ftpdata import EntryType, FTPDataError, ListingEntry, receive_stream
+from ftpdata.listing import Facts
 from ftpdata.objectstore import ObjectTarget, object_entries
 
-LARGEST_LISTING = 1 << 28  # bytes
 TRIES = 5
 """How often a file is asked for without a byte of it coming."""
 
@@ -40,33 +45,12 @@ FAILURES = (FTPDataError, ReplyError, OSError, ValueError)
 
 
 @attrs.frozen
-class Found:
-    """An entry of a directory of the server; None stands for what is not known."""
-
-    name: str
-    type: str
-    size: int | None = None  # bytes
-    modified: float | None = None  # seconds since the epoch
-
-    @classmethod
-    def by_mlsd(cls, line: bytes) -> Found:
-        """Make sense of a line of MLSD (RFC 3659 §7)."""
-
-        parsed = parse_mlsx_line(line)
-        if parsed is None:
-            raise ValueError("the server sends an empty line for an entry")
-
-        name, facts = parsed
-        return cls(name, (facts.type or "").lower(), facts.size, facts.modify)
-
-
-@attrs.frozen
 class File:
-    """A file of the server, and the name of its object."""
+    """A file of the server, and the name of its object; None is a size that is not known."""
 
     path: str
     name: str
-    facts: Found
+    size: int | None
 
 
 class StoreMirror:
@@ -106,7 +90,7 @@ class StoreMirror:
                 directory = waiting.pop()
                 path = f"{remote}/{directory}"
                 try:
-                    entries = await connection.directory(path)
+                    listing = await connection.directory(path)
                     stored = {
                         entry.text_name: entry
                         async for page in object_entries(self._store, directory)
@@ -116,16 +100,20 @@ class StoreMirror:
                     self.failures.append(f"{path!r}: {error}")
                     continue
 
-                for entry in entries:
-                    name = posixpath.join(directory, entry.name)
-                    if not ListingEntry(name=entry.name).is_plain_name:
+                self.failures += [f"{path!r}: cannot read {line!r}" for line in listing.unreadable]
+                for entry in listing.entries:
+                    name = posixpath.join(directory, entry.text_name)
+                    size = entry.size if listing.is_exact else None
+                    if not entry.is_plain_name:
                         self.failures.append(f"{name!r}: the name leads elsewhere")
-                    elif entry.type == "dir":
+                    elif entry.type is EntryType.DIRECTORY:
                         waiting.append(name)
-                    elif not is_same(stored.get(entry.name), entry):
-                        self._bytes += entry.size or 0
+                    elif entry.type is EntryType.FILE and not (
+                        listing.is_exact and is_same(stored.get(entry.text_name), entry)
+                    ):
+                        self._bytes += entry.size
                         self._progress.update(self._bar, total=self._bytes)
-                        await found.send(File(f"{remote}/{name}", name, entry))
+                        await found.send(File(f"{remote}/{name}", name, size))
 
     async def _copy_all(self, files: MemoryObjectReceiveStream[File]) -> None:
         async with files, Connection(self._server) as connection:
@@ -139,7 +127,7 @@ class StoreMirror:
 
     async def _copy(self, file: File, connection: Connection) -> None:
         async with (
-            ObjectTarget(self._store, file.name, expected_size=file.facts.size) as target,
+            ObjectTarget(self._store, file.name, expected_size=file.size) as target,
             contextlib.aclosing(connection.content(file)) as content,
         ):
             async for data in content:
@@ -153,44 +141,36 @@ class Connection:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._control: Control | None = None
+        self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *reason: object) -> None:
-        self._close()
+        await self._close()
 
     @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[Control]:
-        """Yield the control connection; after a failure, nobody knows what it would say next."""
+    async def _session(self) -> AsyncIterator[Client]:
+        """Yield the session; after a failure, nobody knows what the server would say next."""
 
         try:
-            if self._control is None:
-                self._control = await Control.login(self._server)
-            yield self._control
+            if self._client is None:
+                self._client = await Client.connect(self._server)
+            yield self._client
         except BaseException:
-            self._close()
+            await self._close()
             raise
 
-    def _close(self) -> None:
-        if self._control is not None:
-            self._control.close()
-        self._control = None
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
-    async def directory(self, path: str) -> list[Found]:
-        """Return the files and directories in a directory (MLSD)."""
+    async def directory(self, path: str) -> Listing:
+        """Return what is in a directory."""
 
-        listing = bytearray()
-        async with (
-            self._session() as control,
-            control.transfer(f"MLSD {path}") as dtp,
-            receive_stream(dtp, size_limit=LARGEST_LISTING) as stream,
-        ):
-            async for data in stream:
-                listing += data
-        entries = [Found.by_mlsd(bytes(line)) for line in listing.splitlines() if line]
-        return [entry for entry in entries if entry.type in ("file", "dir")]
+        async with self._session() as client:
+            return await list_directory(client, path)
 
     async def content(self, file: File) -> AsyncGenerator[bytes, None]:
         """Yield a file; if the connection is lost, go on after the last byte (REST).
@@ -201,20 +181,21 @@ class Connection:
         """
 
         done = tries = 0
-        before: str | None = None
+        version: Facts | None = None
         while True:
             try:
-                async with self._session() as control:
-                    version = await version_of(control, file.path)
-                    if before not in (None, version):
+                async with self._session() as client:
+                    now = await facts_of(client, file.path, by_size=True)
+                    if done and now != version:
                         raise ValueError("the file was changed while it was copied")
-                    before = version
-                    if done:
-                        await control.command(f"REST {done}", "350")
-                    left = None if file.facts.size is None else file.facts.size - done
+                    version = now
                     async with (
-                        control.transfer(f"RETR {file.path}") as dtp,
-                        receive_stream(dtp, offset=done, expected_size=left) as stream,
+                        client.transfer(f"RETR {file.path}", offset=done) as transfer,
+                        receive_stream(
+                            transfer.endpoint,
+                            offset=done,
+                            expected_size=None if file.size is None else file.size - done,
+                        ) as stream,
                     ):
                         async for data in stream:
                             yield data
@@ -229,22 +210,12 @@ class Connection:
                 return
 
 
-async def version_of(control: Control, path: str) -> str:
-    """Return what changes when a file does: its size, and its time if the server tells it."""
-
-    size = await control.size(path)
-    try:
-        return f"{size} {await control.command(f'MDTM {path}')}"
-    except ReplyError:
-        return f"{size}"
-
-
-def is_same(stored: ListingEntry | None, found: Found) -> bool:
+def is_same(stored: ListingEntry | None, found: ListingEntry) -> bool:
     """Tell whether an object is what the server has, as far as size and time can say."""
 
-    if stored is None or stored.modified_at is None or found.modified is None:
+    if stored is None or stored.modified_at is None or found.modified_at is None:
         return False
-    return stored.size == found.size and stored.modified_at.timestamp() > found.modified
+    return stored.size == found.size and stored.modified_at > found.modified_at
 
 
 async def main(server: Server, remote: str, store: ObjectStore, connections: int = 4) -> int:
@@ -262,10 +233,10 @@ async def main(server: Server, remote: str, store: ObjectStore, connections: int
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m examples.mirror_to_store")
-    Server.add_arguments(parser)
-    parser.add_argument("remote", metavar="REMOTE")
+    parser.add_argument("url", metavar="URL", type=Location.parse)
     parser.add_argument("store", metavar="STORE", type=from_url)
     parser.add_argument("--connections", type=int, default=4)
     options = parser.parse_args()
-    arguments = Server.of_arguments(options), options.remote, options.store, options.connections
+    where = options.url
+    arguments = where.server, where.path, options.store, options.connections
     sys.exit(asyncio.run(main(*arguments)))

@@ -23,7 +23,9 @@ from collections.abc import Iterator
 
 import anyio
 
-from examples.control import Control, ReplyError, Server
+from examples.client.client import Client, Server
+from examples.client.location import Location
+from examples.client.replies import ReplyError
 from ftpdata import FTPDataError, TransferParameters, receive_file, send_file
 
 TYPES = ("A N", "A T", "A C", "E N", "E T", "E C", "I", "L 8")
@@ -53,34 +55,34 @@ async def check(server: Server, kind: str, structure: str, mode: str) -> None:
     """
 
     content = TEXT if kind[0] in "AE" else BINARY
-    async with await Control.login(server) as control:
-        parameters = await choose(control, kind, structure, mode)
-        async with control.transfer(f"STOR {NAME}") as dtp:
-            await send_file(dtp, io.BytesIO(content), parameters=parameters)
+    async with await Client.connect(server) as client:
+        parameters = await choose(client, kind, structure, mode)
+        async with client.transfer(f"STOR {NAME}") as transfer:
+            await send_file(transfer.endpoint, io.BytesIO(content), parameters=parameters)
 
-        if await download(control, await choose(control, "I", "F", "S")) != content:
+        if await download(client, await choose(client, "I", "F", "S")) != content:
             raise Changed("on its way up")
-        if await download(control, await choose(control, kind, structure, mode)) != content:
+        if await download(client, await choose(client, kind, structure, mode)) != content:
             raise Changed("on its way down")
-        await control.command(f"DELE {NAME}")
+        await client.command(f"DELE {NAME}")
 
 
-async def choose(control: Control, kind: str, structure: str, mode: str) -> TransferParameters:
+async def choose(client: Client, kind: str, structure: str, mode: str) -> TransferParameters:
     """Agree with the server on the parameters."""
 
     # Non-print is what TYPE A and TYPE E mean; not every server reads the N.
     for line in (f"TYPE {kind.removesuffix(' N')}", f"STRU {structure}", f"MODE {mode}"):
-        await control.command(line)
+        await client.command(line)
 
     return TransferParameters().with_type(kind).with_structure(structure).with_mode(mode)
 
 
-async def download(control: Control, parameters: TransferParameters) -> bytes:
+async def download(client: Client, parameters: TransferParameters) -> bytes:
     """Return the file as it comes."""
 
     received = io.BytesIO()
-    async with control.transfer(f"RETR {NAME}") as dtp:
-        await receive_file(dtp, received, parameters=parameters)
+    async with client.transfer(f"RETR {NAME}") as transfer:
+        await receive_file(transfer.endpoint, received, parameters=parameters)
 
     return received.getvalue()
 
@@ -108,18 +110,18 @@ async def main(server: Server) -> bool:
 
 @contextlib.contextmanager
 def reference_server() -> Iterator[Server]:
-    """Run the reference server on a temporary directory; yield where it is, and a user of it."""
+    """Run the reference server on a temporary directory; yield where it is."""
 
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "examples.server", directory, "--writable"]
-        command += ["--port", "0", "--user", "demo:demo"]
+        command += ["--port", "0", "--user", "anonymous:guest@"]
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as process:
             try:
                 assert process.stdout is not None
                 host, _, port = process.stdout.readline().split()[-1].rpartition(":")
-                yield Server(host, int(port), "demo", "demo")
+                yield Server(host, port=int(port))
             finally:
                 process.terminate()
 
@@ -133,7 +135,7 @@ if __name__ == "__main__":
         if options.url is None:
             server = stack.enter_context(reference_server())
         else:
-            server = Server.of_url(options.url)
+            server = Location.parse(options.url).server
         right = anyio.run(main, server, backend_options={"use_uvloop": options.loop == "uvloop"})
 
     sys.exit(not right)

@@ -12,7 +12,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from examples.control import ReplyError, Server
+from examples.client.client import Server
+from examples.client.replies import ReplyError
 from examples.mainframe import forms, get, put
 from ftpdata.errors import FTPDataError, TruncatedTransfer
 
@@ -69,6 +70,10 @@ class Peer:
                 return b"230 ANNA is logged on.  Working directory is \"ANNA.\".\r\n"
             case "EPSV":
                 return b"229 Entering Extended Passive Mode (|||%d|)\r\n" % port
+            case "FEAT":
+                return b"500 Unknown command FEAT\r\n"
+            case "QUIT":
+                return b"221 Quit command received. Goodbye.\r\n"
             case "TYPE" | "MODE" | "STRU":
                 return b"200 Representation is changed.\r\n"
             case "RETR" if "MISSING" in line:
@@ -100,7 +105,7 @@ async def playing(peer: Peer) -> AsyncIterator[Server]:
 
     async with await asyncio.start_server(peer.control, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()[:2]
-        yield Server(host, port, "ANNA", "secret")
+        yield Server(host, port=port, user="ANNA", password="secret")
 
 
 def names_in(path: Path) -> list[str]:

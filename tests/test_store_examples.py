@@ -25,7 +25,7 @@ from anyio.abc import SocketAttribute
 from obstore.store import MemoryStore
 
 from examples import camera_gateway, minimal_server, mirror_to_store
-from examples.control import Server
+from examples.client.client import Server
 from ftpdata import (
     MlsxFormatter,
     TransferResult,
@@ -244,7 +244,7 @@ def test_mirror_to_a_store(served: Path, capsys: pytest.CaptureFixture[str]) -> 
         for content in (b"one\ntwo\n", b"changed"):
             (served / "below" / "text").write_bytes(content)
             os.utime(served / "below" / "text", (old, old))
-            server = Server(host, int(port), "u", "p")
+            server = Server(host, port=int(port), user="u", password="p")
             assert asyncio.run(mirror_to_store.main(server, "/", store)) == 0
             assert objects(store) == files_of(served)
     copied = [line for line in capsys.readouterr().out.splitlines() if "copied" in line]
@@ -254,10 +254,10 @@ def test_mirror_to_a_store(served: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_the_mirror_is_a_program(served: Path) -> None:
     """It runs from the command line; a store in memory ends with it."""
 
-    with running("server", str(served), "--port", "0", "--user", "u:p") as address:
-        command = [sys.executable, "-m", "examples.mirror_to_store", *address, "/", "memory://"]
+    with running("server", str(served), "--port", "0", "--user", "u:p") as (host, port):
+        command = [sys.executable, "-m", "examples.mirror_to_store", f"ftp://u:p@{host}:{port}/"]
         done = subprocess.run(
-            [*command, "--user", "u:p", "--connections", "2"],
+            [*command, "memory://", "--connections", "2"],
             env=ENVIRONMENT,
             capture_output=True,
             text=True,
@@ -335,7 +335,8 @@ async def cutting_server(
         anyio.create_task_group() as sessions,
     ):
         sessions.start_soon(listener.serve, handle)
-        yield Server("127.0.0.1", listener.extra(SocketAttribute.local_port), "u", "p")
+        port = listener.extra(SocketAttribute.local_port)
+        yield Server("127.0.0.1", port=port, user="u", password="p")
         sessions.cancel_scope.cancel()
 
 
@@ -395,5 +396,5 @@ async def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str]) ->
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert await mirror_to_store.main(Server("127.0.0.1", port), "/", MemoryStore()) == 1
+    assert await mirror_to_store.main(Server("127.0.0.1", port=port), "/", MemoryStore()) == 1
     assert "'/':" in capsys.readouterr().err

@@ -338,14 +338,15 @@ async def _parts(
     version = f"{where.host}:{where.port} {where.user} {remote} {facts.size} {facts.modify}"
     directory = dir_fd if dir_fd is not None else os.path.dirname(local) or "."  # noqa: PTH120
 
-    def look() -> tuple[PartStore, PartOwner, int]:
-        store = PartStore(directory)
-        owner = store.owner(version)
-        part = owner.look(local, dir_fd=dir_fd)
-        return store, owner, 0 if part is None else part.size
+    with contextlib.ExitStack() as stack:
 
-    store, owner, size = await anyio.to_thread.run_sync(look)
-    with store:
+        def look() -> tuple[PartOwner, int]:
+            # It is closed also where nobody waits any more for what this returns.
+            owner = stack.enter_context(PartStore(directory)).owner(version)
+            part = owner.look(local, dir_fd=dir_fd)
+            return owner, 0 if part is None else part.size
+
+        owner, size = await anyio.to_thread.run_sync(look)
         # Some servers do not begin at the end of a file.
         yield owner, max(0, min(size, facts.size - 1))
 

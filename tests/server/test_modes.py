@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from examples.control import Server
+from examples.client.client import Server
 from examples.server.settings import Uploads
 from examples.transfer_modes import COMBINATIONS, MODES, STRUCTURES, TEXT, TYPES, check
 from ftpdata import CodecOptions, TransferParameters
@@ -63,7 +63,8 @@ async def test_round_trip(kind: str, structure: str, mode: str, served_directory
     """What the client example sends up is stored as it was, and comes down as it was."""
 
     async with serving(served_directory) as server:
-        await check(Server(server.host, server.port, "ann", "secret"), kind, structure, mode)
+        where = Server(server.host, port=server.port, user="ann", password="secret")
+        await check(where, kind, structure, mode)
 
 
 def test_readme_has_each_combination() -> None:
