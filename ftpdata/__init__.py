@@ -82,10 +82,11 @@ if TYPE_CHECKING:
     )
     from .throttle import TokenBucket
     from .tls.policy import DataTLS, ServerCertificate, SessionReuse
-    from .transfers.receiving import receive_file, receive_stream
+    from .transfers.receiving import receive_file
     from .transfers.relaying import relay
     from .transfers.reuse import ReusableConnection
     from .transfers.sending import send_file, send_listing, send_stream
+    from .transfers.streaming import receive_stream
 
 __all__ = [
     "DTP",
@@ -202,8 +203,9 @@ if not TYPE_CHECKING:
             "throttle": ("TokenBucket",),
             "tls.policy": ("DataTLS", "ServerCertificate", "SessionReuse"),
             "transfers.reuse": ("ReusableConnection",),
-            "transfers.receiving": ("receive_file", "receive_stream"),
+            "transfers.receiving": ("receive_file",),
             "transfers.relaying": ("relay",),
             "transfers.sending": ("send_file", "send_listing", "send_stream"),
+            "transfers.streaming": ("receive_stream",),
         },
     )

@@ -187,7 +187,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="a stream that was cut here does not end quietly",
-        module="ftpdata/transfers/receiving.py",
+        module="ftpdata/transfers/streaming.py",
         check="            if self.result.end is not End.CLEAN:\n",
         instead="            if False:\n",
         tests="tests/transfers/test_transfers.py"

@@ -119,7 +119,7 @@ def _permissions(protection: str | None) -> Permissions:
 
     mode = 0
     for letters in protection.split(",")[1:]:
-        bits = ((("R", 4), ("W", 2), ("E", 1)))
+        bits = (("R", 4), ("W", 2), ("E", 1))
         mode = mode << 3 | sum(bit for letter, bit in bits if letter in letters)
 
     return Permissions(mode)

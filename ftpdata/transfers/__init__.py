@@ -17,8 +17,8 @@ no task, socket, file, thread or temporary file behind.
 
 The pieces:
 
-- `send_file`, `send_listing`, `send_stream` (in `sending`), `receive_file`,
-  `receive_stream` (in `receiving`) and `relay` (in `relaying`);
+- `send_file`, `send_listing`, `send_stream` (in `sending`), `receive_file` (in `receiving`),
+  `receive_stream` (in `streaming`) and `relay` (in `relaying`);
 - `send_records`, `receive_records` (in `records`): a mainframe's records, with their
   boundaries;
 - `ReusableConnection`: several files over one connection, in MODE B and C.
@@ -77,11 +77,12 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .receiving import ReceivedStream, receive_file, receive_stream
+    from .receiving import receive_file
     from .records import ReceivedRecords, receive_records, send_records
     from .relaying import relay
     from .reuse import ReusableConnection
     from .sending import send_file, send_listing, send_stream
+    from .streaming import ReceivedStream, receive_stream
 
 __all__ = [
     "ReceivedRecords",
@@ -101,10 +102,11 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
-            "receiving": ("ReceivedStream", "receive_file", "receive_stream"),
+            "receiving": ("receive_file",),
             "records": ("ReceivedRecords", "receive_records", "send_records"),
             "relaying": ("relay",),
             "reuse": ("ReusableConnection",),
             "sending": ("send_file", "send_listing", "send_stream"),
+            "streaming": ("ReceivedStream", "receive_stream"),
         },
     )

@@ -31,7 +31,7 @@ from ._opened import Connection, dtp_of, opened, report_on
 from ._outgoing import Outgoing
 from ._plain import send_chunks
 from ._supervisor import Supervisor
-from .receiving import ReceivedStream, received_stream
+from .streaming import ReceivedStream, received_stream
 
 __all__ = ["ReceivedRecords", "receive_records", "send_records"]
 
