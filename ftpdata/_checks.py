@@ -132,10 +132,10 @@ class _Wanted:
     words: str
 
     def check(self, name: str, value: object) -> None:
-        kinds = self.kinds
-        if kinds is None or value.__class__ in kinds:
-            return
-        if not isinstance(value, kinds) or value.__class__ is bool:
+        """Check a value whose class is none of the types, but may be derived from one."""
+
+        assert self.kinds is not None
+        if not isinstance(value, self.kinds) or value.__class__ is bool:
             raise wrong_type(name, self.words, value)
 
 
