@@ -63,11 +63,11 @@ class Security(enum.Enum):
     IMPLICIT = "implicit"  # from the first byte on
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Server:
     """Where a server is, who logs in there, and how."""
 
-    host: str = attrs.field(kw_only=False)
+    host: str
     security: Security = Security.CLEAR
     port: int = attrs.field()
     user: str = "anonymous"
