@@ -261,7 +261,8 @@ async def test_cancelling_a_transfer(served_directory: Path, name: str, way: Way
     for endpoint in endpoints:
         await endpoint.aclose()
     await turns()
-    assert suspensions >= 2
+    # With eager tasks, a small upload waits once: for the thread that has it.
+    assert suspensions >= 1
     if function in SENDS:
         assert peer.received == peer.expected
 
