@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import posixpath
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -239,4 +240,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     where = options.url
     arguments = where.server, where.path, options.store, options.connections
-    sys.exit(asyncio.run(main(*arguments)))
+    status = asyncio.run(main(*arguments))
+    sys.stdout.flush()
+    # A thread of obstore's that lets go of an answer while the interpreter ends aborts the process.
+    os._exit(status)

@@ -194,11 +194,12 @@ def test_the_examples(store_server: StoreServer, tmp_path: Path) -> None:
         ftp.login("gate", "p")
         ftp.storbinary(f"STOR /{name}", io.BytesIO(DATA))
         assert ftp.size(f"/{name}") == len(DATA)
-    with running("server", str(tmp_path), "--port", "0", "--anonymous") as address:
+    with running("server", str(tmp_path), "--port", "0", "--anonymous") as (host, port):
         for copied in (len(files), 0):
             target = f"{store_server.address}/mirror"
             printed = run(
-                *("mirror_to_store", *address, "/", target), environment=store_server.environment
+                *("mirror_to_store", f"ftp://{host}:{port}/", target),
+                environment=store_server.environment,
             )
             assert printed.splitlines()[-1] == f"{copied} files copied"
     found = {
