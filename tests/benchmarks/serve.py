@@ -183,7 +183,7 @@ def _serve_aioftp(server_class: Any, options: Options) -> None:
 def _ftpdata_workers(options: Options, *, count: int) -> None:
     """Serve with that many processes of the reference server, run by gunicorn."""
 
-    arguments = (str(options.directory), "--writable", "--user", f"{NAME}:{PASSWORD}")
+    arguments = str(options.directory), "--quiet", "--writable", "--user", f"{NAME}:{PASSWORD}"
     serving = f"examples.server.gunicorn_worker:serving{arguments!r}"
     worker = "examples.server.gunicorn_worker.FTPWorker"
     command = [sys.executable, "-m", "gunicorn", "--workers", str(count), "--worker-class", worker]
