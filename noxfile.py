@@ -58,13 +58,13 @@ def _test(session: nox.Session, *options: str) -> None:
 
 
 def _share(part: int) -> str:
-    """Name one of 47 parts of the tests, each with tests of every file.
+    """Name one of 95 parts of the tests, each with tests of every file.
 
     An odd number, since the tests of one loop alternate with those of the other; and one that
-    leaves less than a minute of them for each Python.
+    leaves half a minute of them for each Python.
     """
 
-    return f"--share={part}/47"
+    return f"--share={part}/95"
 
 
 @nox.session
