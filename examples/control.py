@@ -11,21 +11,12 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from examples.client.replies import ReplyError
 from ftpdata import DTP, HostPort, SocketOptions, connect_active
 from ftpdata.addresses import parse_epsv_reply, parse_pasv_reply
 
 TIMEOUT = 60.0
 """Seconds that a server may take to accept a connection, or to reply."""
-
-
-class ReplyError(Exception):
-    """The server has refused a command; its text is the reply."""
-
-    @property
-    def is_permanent(self) -> bool:
-        """Whether the same command would be refused again (5yz)."""
-
-        return str(self).startswith("5")
 
 
 class Control:

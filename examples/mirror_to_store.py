@@ -22,8 +22,7 @@ import contextlib
 import os
 import posixpath
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Self
+from collections.abc import AsyncGenerator
 
 import anyio
 import attrs
@@ -31,9 +30,10 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from obstore.store import ObjectStore, from_url
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from examples.client.client import Client, Server
-from examples.client.files import Listing, facts_of, list_directory
+from examples.client.client import Server
+from examples.client.files import facts_of, list_directory
 from examples.client.location import Location
+from examples.client.persistent import Persistent
 from examples.client.replies import ReplyError
 from ftpdata import EntryType, FTPDataError, ListingEntry, receive_stream
 from ftpdata.listing import Facts
@@ -85,13 +85,13 @@ class StoreMirror:
     async def _find_all(self, found: MemoryObjectSendStream[File], remote: str) -> None:
         """Walk through the directories."""
 
-        async with found, Connection(self._server) as connection:
+        async with found, Persistent(self._server) as sessions:
             waiting = [""]
             while waiting:
                 directory = waiting.pop()
                 path = f"{remote}/{directory}"
                 try:
-                    listing = await connection.directory(path)
+                    listing = await list_directory(await sessions.open(), path)
                     stored = {
                         entry.text_name: entry
                         async for page in object_entries(self._store, directory)
@@ -117,98 +117,62 @@ class StoreMirror:
                         await found.send(File(f"{remote}/{name}", name, size))
 
     async def _copy_all(self, files: MemoryObjectReceiveStream[File]) -> None:
-        async with files, Connection(self._server) as connection:
+        async with files, Persistent(self._server) as sessions:
             async for file in files:
                 try:
-                    await self._copy(file, connection)
+                    await self._copy(file, sessions)
                 except FAILURES as error:
                     self.failures.append(f"{file.path!r}: {error}")
                 else:
                     self.copied += 1
 
-    async def _copy(self, file: File, connection: Connection) -> None:
+    async def _copy(self, file: File, sessions: Persistent) -> None:
         async with (
             ObjectTarget(self._store, file.name, expected_size=file.size) as target,
-            contextlib.aclosing(connection.content(file)) as content,
+            contextlib.aclosing(content(sessions, file)) as pieces,
         ):
-            async for data in content:
+            async for data in pieces:
                 await target.write(data)
                 self._progress.advance(self._bar, len(data))
             await target.commit()
 
 
-class Connection:
-    """A control connection that is opened when it is needed, and again if it is lost."""
+async def content(sessions: Persistent, file: File) -> AsyncGenerator[bytes, None]:
+    """Yield a file; if the connection is lost, go on after the last byte (REST).
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._client: Client | None = None
+    Raises:
+        FTPDataError, ReplyError, OSError: The server refuses it, or fails again and again.
+        ValueError: The file was changed meanwhile.
+    """
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *reason: object) -> None:
-        await self._close()
-
-    @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[Client]:
-        """Yield the session; after a failure, nobody knows what the server would say next."""
-
+    done = tries = 0
+    version: Facts | None = None
+    while True:
         try:
-            if self._client is None:
-                self._client = await Client.connect(self._server)
-            yield self._client
-        except BaseException:
-            await self._close()
-            raise
-
-    async def _close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-
-    async def directory(self, path: str) -> Listing:
-        """Return what is in a directory."""
-
-        async with self._session() as client:
-            return await list_directory(client, path)
-
-    async def content(self, file: File) -> AsyncGenerator[bytes, None]:
-        """Yield a file; if the connection is lost, go on after the last byte (REST).
-
-        Raises:
-            FTPDataError, ReplyError, OSError: The server refuses it, or fails again and again.
-            ValueError: The file was changed meanwhile.
-        """
-
-        done = tries = 0
-        version: Facts | None = None
-        while True:
-            try:
-                async with self._session() as client:
-                    now = await facts_of(client, file.path, by_size=True)
-                    if done and now != version:
-                        raise ValueError("the file was changed while it was copied")
-                    version = now
-                    async with (
-                        client.transfer(f"RETR {file.path}", offset=done) as transfer,
-                        receive_stream(
-                            transfer.endpoint,
-                            offset=done,
-                            expected_size=None if file.size is None else file.size - done,
-                        ) as stream,
-                    ):
-                        async for data in stream:
-                            yield data
-                            done += len(data)
-                            tries = 0
-            except (FTPDataError, ReplyError, OSError) as error:
-                tries += 1
-                if tries == TRIES or getattr(error, "is_permanent", False):
-                    raise
-                await asyncio.sleep(tries)
-            else:
-                return
+            client = await sessions.open()
+            now = await facts_of(client, file.path, by_size=True)
+            if done and now != version:
+                raise ValueError("the file was changed while it was copied")
+            version = now
+            async with (
+                client.transfer(f"RETR {file.path}", offset=done) as transfer,
+                receive_stream(
+                    transfer.endpoint,
+                    offset=done,
+                    expected_size=None if file.size is None else file.size - done,
+                ) as stream,
+            ):
+                async for data in stream:
+                    yield data
+                    done += len(data)
+                    tries = 0
+        except (FTPDataError, ReplyError, OSError) as error:
+            tries += 1
+            if tries == TRIES or getattr(error, "is_permanent", False):
+                raise
+            await asyncio.sleep(tries)
+        else:
+            return
 
 
 def is_same(stored: ListingEntry | None, found: ListingEntry) -> bool:

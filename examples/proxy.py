@@ -13,7 +13,8 @@ import contextlib
 import logging
 import sys
 
-from examples.control import Control, ReplyError
+from examples.client.replies import ReplyError
+from examples.control import Control
 from ftpdata import FTPDataError, format_epsv_reply, format_pasv_reply, listen_passive, relay
 from ftpdata.opening import PassiveEndpoint
 
