@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from tests.interop import table
 from tests.interop.table import BadTable, Markers, rows_of
 
 __all__ = [
@@ -51,11 +52,7 @@ class TriedServer:
 def worst_of(runs: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """Return the worst mark of each step in several runs; what is not offered counts last."""
 
-    worst: dict[str, str] = {}
-    for run in runs:
-        for name, mark in run.items():
-            worst[name] = min(worst.get(name, mark), mark, key=_WORST_FIRST.index)
-    return worst
+    return table.worst_of(runs, _WORST_FIRST)
 
 
 def format_trials(servers: Sequence[TriedServer], steps: Sequence[str]) -> str:
@@ -67,7 +64,7 @@ def format_trials(servers: Sequence[TriedServer], steps: Sequence[str]) -> str:
         ["protection", *(server.protections for server in servers)],
         *([step, *(server.marks[step] for server in servers)] for step in steps),
     ]
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _LEGEND])
+    return table.text_of(rows, _LEGEND)
 
 
 def compare_trials(text: str, servers: Sequence[TriedServer], steps: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ import functools
 import itertools
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -187,6 +189,21 @@ def servers(
 
     left = [path for path in root.rglob(".*") if path.parent.name != "nasty"]
     assert not left, f"partial uploads were left: {left}"
+
+
+# Other servers
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Return a directory that every user can reach, as those of pytest cannot be."""
+
+    made = Path(tempfile.mkdtemp(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")))
+    try:
+        made.chmod(0o755)
+        yield made
+    finally:
+        shutil.rmtree(made)
 
 
 # Stores
@@ -441,10 +458,7 @@ def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
         if has_failures or len(complete) < len(clients):
             raise table.BadTable("README.md wants a table of every client, without a failure")
 
-        text = README.read_text(encoding="utf-8")
-        text = table.replace_section(text, table.format_table(columns))
-        README.write_text(text, encoding="utf-8")
-        return "README.md has the table now"
+        return _written(table.format_table(columns), table.CLIENTS_TABLE)
 
     if not columns:
         return "no client has done all its tests: the table in README.md was not looked at"
@@ -478,22 +492,13 @@ def _settle_servers(config: pytest.Config, *, has_failures: bool) -> str:
         if has_failures or len(complete) < len(DAEMONS):
             raise table.BadTable("README.md wants a table of every server, without a failure")
 
-        text = README.read_text(encoding="utf-8")
-        made = server_table.format_servers(sources, columns)
-        README.write_text(
-            table.replace_section(text, made, server_table.MARKERS), encoding="utf-8"
-        )
-        return "README.md has the table now"
+        return _written(server_table.format_servers(sources, columns), server_table.MARKERS)
 
     if not columns:
         return "no server has had all its checks: the table in README.md was not looked at"
 
     text = README.read_text(encoding="utf-8")
-    differences = server_table.compare_servers(text, sources, columns)
-    if ours := [line for line in differences if line.startswith(f"{DAEMONS[0].name}, ")]:
-        raise table.BadTable("\n".join([*ours, f"to write README.md anew: {UPDATE}"]))
-
-    return "\n".join(["README.md agrees, for the reference server", *differences])
+    return _told(server_table.compare_servers(text, sources, columns), DAEMONS[0].name)
 
 
 def _settle_trials(config: pytest.Config, *, has_failures: bool) -> str:
@@ -513,22 +518,36 @@ def _settle_trials(config: pytest.Config, *, has_failures: bool) -> str:
         )
         for peer in complete
     ]
-    text = README.read_text(encoding="utf-8")
     if config.getoption("write_table") and trials:
         if has_failures or len(complete) < len(PEERS):
             raise table.BadTable("README.md wants a table of every server, without a failure")
 
-        made = client_table.format_trials(columns, [*STEPS])
-        README.write_text(
-            table.replace_section(text, made, client_table.MARKERS), encoding="utf-8"
-        )
-        return "README.md has the table now"
+        return _written(client_table.format_trials(columns, [*STEPS]), client_table.MARKERS)
 
     if not columns:
         return "no server was tried: the table in README.md was not looked at"
 
-    differences = client_table.compare_trials(text, columns, [*STEPS])
-    if ours := [line for line in differences if line.startswith(f"{PEERS[0].name}, ")]:
+    text = README.read_text(encoding="utf-8")
+    return _told(client_table.compare_trials(text, columns, [*STEPS]), PEERS[0].name)
+
+
+def _written(made: str, markers: table.Markers) -> str:
+    """Write a table into README.md; return the outcome."""
+
+    text = README.read_text(encoding="utf-8")
+    README.write_text(table.replace_section(text, made, markers), encoding="utf-8")
+    return "README.md has the table now"
+
+
+def _told(differences: list[str], name: str) -> str:
+    """Return the outcome of a comparison with README.md; only a server of ours must agree.
+
+    Args:
+        differences: A line for each.
+        name: Of our server.
+    """
+
+    if ours := [line for line in differences if line.startswith(f"{name}, ")]:
         raise table.BadTable("\n".join([*ours, f"to write README.md anew: {UPDATE}"]))
 
     return "\n".join(["README.md agrees, for the reference server", *differences])

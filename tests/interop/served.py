@@ -36,6 +36,7 @@ __all__ = [
     "lacking",
     "missing",
     "reference_server",
+    "running_example",
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -92,8 +93,28 @@ def reference_server(
         AssertionError: It did not start, it did not end cleanly, or it logged a traceback.
     """
 
+    command = [sys.executable, "-m", "examples.server", str(directory), "--writable"]
+    with running_example(command, log, family, *options) as port:
+        yield port
+    assert "Traceback" not in (logged := log.read_text(errors="replace")), logged
+
+
+@contextlib.contextmanager
+def running_example(command: list[str], log: Path, family: int, *options: str) -> Iterator[int]:
+    """Run a server of the examples within the context; yield its port.
+
+    Args:
+        command: The command that runs it.
+        log: The file to which it logs.
+        family: 4 or 6.
+        options: More command-line options, beside those for the address and the user.
+
+    Raises:
+        AssertionError: It did not start, or it did not end cleanly.
+    """
+
     command = [
-        *(sys.executable, "-m", "examples.server", str(directory), "--writable"),
+        *command,
         *("--host", LOOPBACK[family], "--port", "0", "--user", f"{USER}:{PASSWORD}", *options),
     ]
     with (
@@ -116,7 +137,6 @@ def reference_server(
                 raise
 
     assert process.returncode == 0, f"the server ended with {process.returncode}"
-    assert "Traceback" not in (logged := log.read_text(errors="replace")), logged
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from ftpdata.testing import Outcome
+from tests.interop import table
 from tests.interop.table import BadTable, Markers, rows_of
 
 __all__ = ["MARKERS", "CheckedServer", "compare_servers", "format_servers", "merge"]
@@ -46,11 +47,7 @@ class CheckedServer:
 def merge(runs: Iterable[Mapping[str, Outcome]]) -> dict[str, Outcome]:
     """Return the worst outcome of each check in several runs; what is not offered counts last."""
 
-    merged: dict[str, Outcome] = {}
-    for run in runs:
-        for name, outcome in run.items():
-            merged[name] = min(merged.get(name, outcome), outcome, key=WORST_FIRST.index)
-    return merged
+    return table.worst_of(runs, WORST_FIRST)
 
 
 def format_servers(sources: Mapping[str, str], servers: Sequence[CheckedServer]) -> str:
@@ -77,7 +74,7 @@ def format_servers(sources: Mapping[str, str], servers: Sequence[CheckedServer])
         for server in servers
     ]
     rows.append(["**all**", "", *counts])
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _LEGEND])
+    return table.text_of(rows, _LEGEND)
 
 
 def compare_servers(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 
@@ -11,6 +12,7 @@ from tests.interop.ways import Capability, Protection, Way
 
 __all__ = [
     "BEGIN",
+    "CLIENTS_TABLE",
     "END",
     "BadTable",
     "Case",
@@ -24,7 +26,11 @@ __all__ = [
     "parse_table",
     "replace_section",
     "rows_of",
+    "text_of",
+    "worst_of",
 ]
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -180,8 +186,23 @@ def format_table(columns: Sequence[Column]) -> str:
         ["---", *("---" for _ in columns)],
         *([name, *(column.cells[name] for column in columns)] for name in names),
     ]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", _LEGEND])
+    return text_of(rows, _LEGEND)
+
+
+def text_of(rows: Iterable[Sequence[str]], legend: str) -> str:
+    """Return a table of these rows, with its legend."""
+
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", legend])
+
+
+def worst_of(runs: Iterable[Mapping[str, T]], worst_first: Sequence[T]) -> dict[str, T]:
+    """Return the worst that each row has in several runs."""
+
+    worst: dict[str, T] = {}
+    for run in runs:
+        for name, found in run.items():
+            worst[name] = min(worst.get(name, found), found, key=worst_first.index)
+    return worst
 
 
 def _section(text: str, markers: Markers) -> tuple[int, int]:

@@ -8,9 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import select
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +19,15 @@ from ftpdata.testing import Outcome, Protection, ServerUnderTest, check_server
 from tests.interop.clients import CLIENTS
 from tests.interop.clients.base import Client
 from tests.interop.conftest import Certificate
-from tests.interop.served import LOOPBACK, PASSWORD, ROOT, USER, Recorder, Site, missing
+from tests.interop.served import (
+    LOOPBACK,
+    PASSWORD,
+    USER,
+    Recorder,
+    Site,
+    missing,
+    running_example,
+)
 from tests.interop.ways import Abort, Capability, Get, Listing, Put, Step, Way
 from tests.interop.ways import Protection as Protected
 
@@ -32,7 +37,6 @@ CONTENT = random.Random(2389).randbytes(1_500_007)
 HALF = 131_071
 LINES = b"first\nsecond\n\nfourth, without an end"
 NAMES = ["a file", "file -l", "Grüße"]
-PATIENCE = 60.0
 
 USED = [client for client in CLIENTS if client.name in {"curl", "lftp", "aioftp"}]
 CASES = [(client, way) for client in USED for way in Way if way in client.ways]
@@ -46,25 +50,10 @@ PROTECTED = [client for client in USED if client.name != "aioftp"]
 def serving(directory: Path, family: int, *options: str) -> Iterator[int]:
     """Run the example within the context; yield its port."""
 
-    command = [
-        *(sys.executable, "-W", "error", "-m", "examples.aioftp_server", str(directory)),
-        *("--host", LOOPBACK[family], "--port", "0", "--user", f"{USER}:{PASSWORD}", *options),
-    ]
+    command = [sys.executable, "-W", "error", "-m", "examples.aioftp_server", str(directory)]
     log = directory.with_suffix(".log")
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=output) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
-            said = process.stdout.readline().decode() if ready else ""
-            assert said.startswith("listening on "), log.read_text()
-            yield int(said.rpartition(":")[2])
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
-    assert process.returncode == 0
+    with running_example(command, log, family, *options) as port:
+        yield port
     # aioftp logs an error whenever a client leaves without QUIT.
     assert "Exception ignored" not in log.read_text()
     assert "Warning" not in log.read_text()

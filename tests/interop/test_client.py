@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,18 +36,6 @@ KNOWN = {
     ("twisted", "odd names, both ways"): "it does not find names that are not ASCII",
 }
 """What servers do wrong, and no client could help."""
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """Return a directory that every user can reach, as those of pytest cannot be."""
-
-    made = Path(tempfile.mkdtemp(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")))
-    try:
-        made.chmod(0o755)
-        yield made
-    finally:
-        shutil.rmtree(made)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,7 @@ stands in the table of README.md.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -22,18 +19,6 @@ from tests.interop.daemons import CHECKED, DAEMONS, Daemon, ReferenceServer
 from tests.interop.served import missing
 
 RUNS = [(daemon, protection) for daemon in DAEMONS for protection in daemon.protections]
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """Return a directory that every user can reach, as those of pytest cannot be."""
-
-    made = Path(tempfile.mkdtemp(dir=os.environ.get("PYTEST_DEBUG_TEMPROOT", "/tmp")))
-    try:
-        made.chmod(0o755)
-        yield made
-    finally:
-        shutil.rmtree(made)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,21 @@ def content(size: int) -> bytes:
 
 
 @pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Return what worker threads are given from now on."""
+
+    given: list[Job] = []
+    start = WorkerThreads.start
+
+    def counted(threads: WorkerThreads, job: Job) -> None:
+        given.append(job)
+        start(threads, job)
+
+    monkeypatch.setattr(WorkerThreads, "start", counted)
+    return given
+
+
+@pytest.fixture
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the shortest way all the time it needs, however busy the machine is."""
 
@@ -461,18 +476,10 @@ async def test_a_small_upload_that_is_not_to_be(
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.usefixtures("no_hurry")
 async def test_a_small_upload_by_its_name_visits_a_thread_once(
-    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    size: int, tmp_path: Path, jobs: list[Job]
 ) -> None:
     """It is opened, written and published there."""
 
-    jobs: list[Job] = []
-    start = WorkerThreads.start
-
-    def counted(threads: WorkerThreads, job: Job) -> None:
-        jobs.append(job)
-        start(threads, job)
-
-    monkeypatch.setattr(WorkerThreads, "start", counted)
     (tmp_path / "new").write_bytes(b"old")
     async with pair() as (endpoint, peer):
         peer.sendall(content(size))
@@ -788,23 +795,15 @@ async def test_the_way_on_of_a_file_by_its_name(
 
 @ONLY_LINUX
 async def test_a_file_on_a_known_device_is_opened_without_a_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, jobs: list[Job]
 ) -> None:
     """Also from a directory; an empty file, and what is none, need a thread."""
-
-    jobs: list[Job] = []
-    start = WorkerThreads.start
-
-    def counted(threads: WorkerThreads, job: Job) -> None:
-        jobs.append(job)
-        start(threads, job)
 
     path = tmp_path / "file"
     path.write_bytes(content(1024))
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "pipe")
     (await FileSource.open(path)).close()
-    monkeypatch.setattr(WorkerThreads, "start", counted)
     directory = os.open(tmp_path, os.O_RDONLY)
     files: list[tuple[Path | str, int | None, int]] = [
         (path, None, 0), ("file", directory, 0), (tmp_path / "empty", None, 1),
