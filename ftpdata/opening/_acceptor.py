@@ -117,7 +117,12 @@ def _spelled_out(host: str, port: int) -> tuple[str, int] | tuple[str, int, int,
     if not scope:
         return host, port
 
-    return bare, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+    try:
+        index = int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+    except OSError:
+        # Python says in some versions what is missing, and in others an error number.
+        raise OSError(errno.ENODEV, f"no network interface is named {scope!r}") from None
+    return bare, port, 0, index
 
 
 class Acceptor:

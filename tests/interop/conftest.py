@@ -230,7 +230,9 @@ def store_server(
 ) -> StoreServer:
     """Return an object store that runs, of each kind in turn."""
 
-    return store_servers(request.param)
+    server = store_servers(request.param)
+    server.clear()
+    return server
 
 
 # Sites

@@ -50,12 +50,6 @@ def small_upload(server: StoreServer) -> tuple[bytes, int]:
     return DATA[: 12 * size + 12345], size
 
 
-def keeps_parts(server: StoreServer) -> bool:
-    """Return whether a store has no way to remove parts: Azure does it after a week."""
-
-    return server.name == "azurite"
-
-
 async def upload(server: StoreServer, path: str, data: bytes, part_size: int) -> None:
     """Upload data, in parts."""
 
@@ -112,7 +106,7 @@ async def test_what_is_left_can_be_seen(store_server: StoreServer) -> None:
     await writer.write(bytes(2 * PART + 1))
     await until(lambda: store_server.unfinished() == ["left"])
     await writer.__aexit__(RuntimeError, RuntimeError(), None)
-    if keeps_parts(store_server):
+    if store_server.keeps_parts:
         assert store_server.unfinished() == ["left"]
         await upload(store_server, "left", DATA, PART)
     assert store_server.unfinished() == []
@@ -166,7 +160,7 @@ async def test_nothing_is_left_of_uploads_that_end_at_any_instant(
     assert completed < attempts
     if how == "reset":
         assert (completed, published) == (0, 0)
-    if keeps_parts(store_server):
+    if store_server.keeps_parts:
         await upload(store_server, "file", data, part_size)
     else:
         assert with_parts == 0
@@ -210,6 +204,4 @@ def test_the_examples(store_server: StoreServer, tmp_path: Path) -> None:
     }
     expected = {f"mirror/{path}": content for path, content in files.items()}
     assert found == {f"cameras/gate/{name}": DATA, **expected}
-    # Azurite keeps what others have left.
-    mine = [path for path in store_server.unfinished() if path.startswith(("cameras", "mirror"))]
-    assert mine == []
+    assert store_server.unfinished() == []

@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
 
-from ftpdata.testing import Outcome, Protection, ServerUnderTest, check_server
+from ftpdata.testing import Outcome, Protection, ScriptedStream, ServerUnderTest, check_server
 from ftpdata.testing._checks import endings, strangers
 from ftpdata.testing._checks._frame import CHECKS
+from ftpdata.testing._checks._steps import is_open
 from tests.testing.proofs import Defect, all_defects, try_check
 from tests.testing.scripted_server import PASSWORD, USER, Session, scripted_server
 
@@ -62,6 +65,29 @@ async def test_a_check_passes_a_server_without_a_defect(name: str, tmp_path: Pat
         if result.result is not Outcome.NOT_OFFERED:
             break
     assert result.result is Outcome.PASS, result
+
+
+async def test_a_connection_that_nobody_owns_is_not_open() -> None:
+    """The system answers with a reset only what it is sent."""
+
+    async def reset_once_asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.transport.abort()
+
+    async with (
+        await asyncio.start_server(reset_once_asked, "127.0.0.1", 0) as server,
+        await ScriptedStream.connect(*server.sockets[0].getsockname()) as data,
+    ):
+        assert not await is_open(data, 0.1)
+
+
+async def test_a_connection_that_takes_data_is_open() -> None:
+    """Whoever leaks a connection reads from it, or not."""
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener:
+        async with await ScriptedStream.connect(*listener.getsockname()) as data:
+            assert await is_open(data, 0.1)
 
 
 async def test_nothing_is_written_without_permission(tmp_path: Path) -> None:
