@@ -76,7 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--all-sweeps", action="store_true", help="cancel every session in every way"
     )
     parser.addoption(
-        "--kills", type=int, default=20, help="how often a server is killed while it receives"
+        "--kills", type=int, default=12, help="how often a server is killed while it receives"
     )
 
 

@@ -35,6 +35,7 @@ from examples.client.replies import ReplyError
 from examples.control import Control
 from examples.demo import ExtendedFTP
 from ftpdata import receive_file
+from tests.client.peers import fail_with_a_connection
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
@@ -168,8 +169,8 @@ async def test_the_next_command_has_the_next_reply(
                 await receive_file(transfer.endpoint, io.BytesIO())
         assert (await client.command("PWD")).startswith("25")
         with pytest.raises(LookupError):
-            async with client.transfer("RETR file.bin"):
-                raise LookupError
+            async with client.transfer("RETR file.bin") as transfer:
+                await fail_with_a_connection(transfer)
         assert (await client.command("PWD")).startswith("25")
 
 

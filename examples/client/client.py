@@ -287,7 +287,6 @@ class Client:
                 yield transfer
                 await transfer.confirm()
             except Exception as error:
-                endpoint.abort()
                 is_far = isinstance(error, DataConnectionError) and error.end in UNREACHABLE
                 failure = await transfer.settle(error, PATIENCE_WITH_REFUSAL if is_far else None)
                 if (is_far and failure is error) or str(failure).startswith("425"):
@@ -354,8 +353,7 @@ class Client:
         if self._context is None:
             return None
         session = self._stream.extra(TLSAttribute.ssl_object).session
-        host = self.server.host
-        return DataTLS.for_client(self._context, session=session, server_hostname=host)
+        return DataTLS.for_client(self._context, session=session, server_hostname=self.server.host)
 
 
 class Transfer:
@@ -388,10 +386,7 @@ class Transfer:
         return reply
 
     async def confirm(self, patience: float | None = None) -> str:
-        """Wait for the final reply, and return it. Can be called again.
-
-        Raises what `Client.transfer` does.
-        """
+        """Wait for the final reply and return it; raise as `Client.transfer` does. Idempotent."""
 
         await asyncio.wait((self._watching,), timeout=patience or self._client.server.patience)
         if not self._watching.done():
@@ -405,12 +400,17 @@ class Transfer:
         return self._watching.result()
 
     async def settle(self, error: Exception, patience: float | None) -> BaseException:
-        """Return why a transfer has failed in which this side has raised an error."""
+        """Reset the data connection; return why a transfer failed in which an error was raised."""
 
+        is_own = not isinstance(error, OF_THE_CONNECTION)
+        was_made = self.endpoint.is_open or self.endpoint.peer_has_ended
+        self.endpoint.abort()
         if self._failure is None:
             with contextlib.suppress(OSError, ReplyError):
+                if is_own and not was_made:
+                    await self._client.abort()  # or the server waits for a connection in vain
                 await self.confirm(patience)
-            if not isinstance(error, OF_THE_CONNECTION):
+            if is_own:
                 return error
         return Aborted("the transfer was aborted") if self.is_aborted else self._failure or error
 

@@ -66,7 +66,6 @@ class ReplyParser:
             if first[3:4] != "-" or (last[:3] == first[:3] and last[3:4] in ("", " ")):
                 reply, self._lines, self._size = "\n".join(self._lines), [], 0
                 return reply
-
         if self._size + len(self._buffer) > LONGEST_REPLY:
             raise Lost("a reply of the server does not end")
         return None

@@ -168,17 +168,22 @@ class Quota:
 
         can_stay = upload.keeps_what_came or upload.leaves_part
         counted = _ResumableUpload if can_stay else _CountedUpload
-        return cast("Upload", counted(self, upload, path, there))
+        return cast("Upload", counted(self, upload, path, owner, there))
 
     async def _size_below(self, path: str, owner: str | None, upload: Upload) -> int:
         """Return how far an upload writes over bytes that are counted already."""
 
-        if upload.keeps_what_came:
-            return await self._size(path)
-        if owner is None or not getattr(upload, "position", 0):
+        if not upload.keeps_what_came and not getattr(upload, "position", 0):
             return 0
         # It may go on before the end of the part, of which the rest is dropped then.
-        part = await self._store.part_status(path, owner)
+        return await self.size_kept(path, owner, upload)
+
+    async def size_kept(self, path: str, owner: str | None, upload: Upload) -> int:
+        """Return the size of the file that keeps what came of an upload, or of its part."""
+
+        if upload.keeps_what_came:
+            return await self._size(path)
+        part = None if owner is None else await self._store.part_status(path, owner)
         return 0 if part is None else part.size
 
     @contextlib.asynccontextmanager
@@ -289,16 +294,20 @@ class _CountedUpload:
         quota: Of its session.
         upload: The upload.
         path: Where it goes.
+        owner: Whose part it may leave.
         there: Bytes from the beginning of the file that are counted already.
     """
 
-    def __init__(self, quota: Quota, upload: Upload, path: str, there: int) -> None:
+    def __init__(
+        self, quota: Quota, upload: Upload, path: str, owner: str | None, there: int
+    ) -> None:
         self.keeps_what_came: bool = upload.keeps_what_came
         self.leaves_part: bool = upload.leaves_part
         self.watch_takeover = upload.watch_takeover
         self._quota = quota
         self._upload = upload
         self._path = path
+        self._owner = owner
         self._there = there
         self._held = 0
         self._at: int = getattr(upload, "position", 0)
@@ -351,7 +360,13 @@ class _ResumableUpload(_CountedUpload):
     async def keep(self) -> None:
         """Keep what came."""
 
+        stays = self._held
         try:
             await cast("ResumableTarget", self._upload).keep()
+            if self._at < self._there + self._held:
+                # The last write was cut, perhaps before it began.
+                with contextlib.suppress(OSError):
+                    size = await self._quota.size_kept(self._path, self._owner, self._upload)
+                    stays = min(max(0, size - self._there), self._held)
         finally:
-            self._quota.end(self._held, stays=self._held)
+            self._quota.end(self._held, stays=stays)

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from examples.client.client import Client, Security, Server
+from examples.client.client import Client, Security, Server, Transfer
 from tests.harness.tls import authority_file, certificate_files
 from tests.testing.scripted_server import PASSWORD, USER, Session, scripted_server
 
@@ -51,6 +51,13 @@ async def connected(
 
     async with serving(root, session, **options) as server, await Client.connect(server) as client:
         yield client
+
+
+async def fail_with_a_connection(transfer: Transfer) -> None:
+    """Raise a LookupError once the data connection is there."""
+
+    await transfer.endpoint.open(keep=True)
+    raise LookupError
 
 
 def lacking(*verbs: str, features: tuple[str, ...] = ()) -> type[Session]:

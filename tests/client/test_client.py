@@ -13,7 +13,7 @@ import pytest
 from examples.client.client import Client, Security, Server
 from examples.client.replies import Aborted, Lost, ReplyError, RestRefused
 from ftpdata import FTPDataError, receive_file, receive_stream, send_file
-from tests.client.peers import Session, connected, final, lacking, serving
+from tests.client.peers import Session, connected, fail_with_a_connection, final, lacking, serving
 
 CONTENT = bytes(range(256)) * 400
 
@@ -245,6 +245,19 @@ async def test_own_error_is_what_the_caller_gets(root: Path) -> None:
     """The reply to the transfer that it has cut is read as well."""
 
     async with connected(root) as client:
+        with pytest.raises(LookupError):
+            async with client.transfer("RETR file") as transfer:
+                await fail_with_a_connection(transfer)
+        await assert_in_step(client)
+
+
+async def test_own_error_before_the_connection_is_there_ends_the_server_s_wait(root: Path) -> None:
+    """The server would wait for it as long as it likes."""
+
+    class Patient(Session):
+        patience = 3600.0
+
+    async with connected(root, Patient) as client:
         with pytest.raises(LookupError):
             async with client.transfer("RETR file"):
                 raise LookupError

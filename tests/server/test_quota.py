@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import obstore
 import pytest
@@ -15,8 +16,11 @@ from examples.server import quota as module
 from examples.server.accounts import Account, Rights
 from examples.server.objects import ObjectStore
 from examples.server.settings import Uploads
+from examples.server.store import Store
+from ftpdata.files import PartStatus
 from ftpdata.observers import Observer, Transfer, Upload
 from tests.harness.obstores import start_runtime
+from tests.harness.waiting import until
 from tests.server.client import PATIENCE, Client, Data, serving
 from tests.server.test_homes import Anybody
 
@@ -149,6 +153,8 @@ async def test_part_is_resumed_within_the_quota(home: Path) -> None:
         await login(client)
         data = await begin(client, "STOR new")
         await send(client, data, 500)
+        # They are counted before they are written.
+        await until(lambda: files_in(home) == 600)
         client.send("ABOR")
         assert await client.codes(2) == [426, 226]
         await data.close()
@@ -158,6 +164,41 @@ async def test_part_is_resumed_within_the_quota(home: Path) -> None:
         assert (await client.upload("STOR new", bytes(600 - size)))[:3] == "226"
         assert await left(client) == 0
     assert (home / "new").stat().st_size == 600
+
+
+@pytest.mark.parametrize("written", [0, 50])
+async def test_write_that_was_cut_counts_as_far_as_it_went(written: int) -> None:
+    """It may have been cut before a thread had begun with it."""
+
+    class CutUpload:
+        keeps_what_came, leaves_part, position = False, True, 0
+
+        def watch_takeover(self, on_takeover: object) -> None:
+            pass
+
+        async def write(self, data: bytes) -> None:
+            raise asyncio.CancelledError
+
+        async def keep(self) -> None:
+            pass
+
+    class Home:
+        async def used_space(self, most: int) -> int:
+            return 0
+
+        async def part_status(self, path: str, owner: str) -> PartStatus | None:
+            return PartStatus(written, 0) if written else None
+
+    async def opening() -> Any:
+        return CutUpload()
+
+    quota = module.Quota(1000, module.HomeUsage(), cast("Store", Home()))
+    upload: Any = await quota.open("/new", "ann", opening)
+    with pytest.raises(asyncio.CancelledError):
+        await upload.write(bytes(500))
+    assert await quota.left() == 500
+    await upload.keep()
+    assert await quota.left() == 1000 - written
 
 
 async def test_several_sessions_cannot_exceed_it_together(home: Path) -> None:
