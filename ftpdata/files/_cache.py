@@ -9,6 +9,7 @@ cannot. Other systems do not say.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -136,7 +137,9 @@ class Store:
     def __init__(self, fd: int) -> None:
         kind = file_system(fd)
         if kind in _LOCAL:
-            _local_devices.add(os.fstat(fd).st_dev)
+            # Whoever asks has a file to use, or to close: this remembers only how to be faster.
+            with contextlib.suppress(OSError):
+                _local_devices.add(os.fstat(fd).st_dev)
         self.is_memory: bool = kind in _IN_MEMORY
         self.is_local: bool = kind in _LOCAL
         self.has_sizes: bool = kind not in _WITHOUT_SIZES

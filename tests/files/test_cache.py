@@ -371,3 +371,16 @@ def test_half_a_file_is_not_a_file(directory: int, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(os, "preadv", lambda *_: 4)
     assert read_cached(directory, 10, 0) is None
+
+
+def test_a_store_is_known_without_its_number(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is remembered to be faster, and whoever asks has a file to close."""
+
+    def fstat(_: int) -> os.stat_result:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fstat)
+        patch.setattr(page_cache, "file_system", lambda _: 0xEF53)
+        store = page_cache.Store(fd)
+    assert (store.is_local, store.is_memory) == (True, False)
