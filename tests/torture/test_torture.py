@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCENARIO_SHARES = 6
-FAULT_SHARES = {"preload": 12, "python": 2, "descriptors": 2, "disk": 8}
+FAULT_SHARES = {"preload": 24, "python": 4, "descriptors": 4, "disk": 8}
 """In how many commits, about, each scenario and each of its faults has its turn."""
 
 
