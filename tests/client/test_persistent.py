@@ -13,6 +13,7 @@ import pytest
 
 from examples.client.files import WORTH_RESUMING
 from examples.client.persistent import (
+    TRIES,
     LONGEST_PAUSE,
     OutcomeUnknown,
     Persistent,
@@ -166,7 +167,8 @@ async def test_tries_are_counted_anew_after_progress(root: Path) -> None:
     async with persistent(root, session) as client:
         with pytest.raises(ReplyError, match="451"):
             await client.get("file", root.parent / "again")
-    assert 5 <= sum(line.startswith("RETR") for line in session.said) <= 7
+    # More if the reply that cuts the data comes before the last of them, now and then.
+    assert sum(line.startswith("RETR") for line in session.said) >= TRIES
 
 
 async def test_session_that_is_lost_is_made_anew(root: Path) -> None:
