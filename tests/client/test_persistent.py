@@ -13,8 +13,8 @@ import pytest
 
 from examples.client.files import WORTH_RESUMING
 from examples.client.persistent import (
-    TRIES,
     LONGEST_PAUSE,
+    TRIES,
     OutcomeUnknown,
     Persistent,
     is_worth_another_try,
