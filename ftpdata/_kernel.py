@@ -73,9 +73,10 @@ FIN_RECEIVED = frozenset({6, 7, 8, 9, 11})
 file is not acknowledged; TIME-WAIT, CLOSE, CLOSE-WAIT, LAST-ACK and CLOSING, in which the peer's
 has arrived."""
 
-TCP_INFO_LENGTH = 128
+TCP_INFO_LENGTH = 148
 TCP_INFO_RTT = slice(68, 72)
 TCP_INFO_BYTES_ACKED = slice(120, 128)
+TCP_INFO_NOTSENT_BYTES = slice(144, 148)
 """Where ``tcpi_rtt``, in microseconds, and ``tcpi_bytes_acked`` lie in ``struct tcp_info``
 (linux/tcp.h, since 4.1)."""
 
@@ -229,6 +230,7 @@ def sight_of(sock: socket.socket | None) -> Sight:
         state == CLOSED,
         OSError(code, os.strerror(code)) if code else None,
         int.from_bytes(info[TCP_INFO_RTT], sys.byteorder) / 1e6,
+        _unsent_in(info),
     )
 
 
@@ -421,6 +423,11 @@ def _watch(
 def _acknowledged_in(info: bytes) -> int | None:
     field = info[TCP_INFO_BYTES_ACKED]
     return int.from_bytes(field, sys.byteorder) if len(field) == 8 else None  # noqa: PLR2004
+
+
+def _unsent_in(info: bytes) -> int | None:
+    field = info[TCP_INFO_NOTSENT_BYTES]
+    return int.from_bytes(field, sys.byteorder) if len(field) == 4 else None  # noqa: PLR2004
 
 
 def _is_tcp(sock: socket.socket | None) -> bool:

@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
-from .outcome import End
+from .outcome import End, TransferResult
 
 __all__ = [
     "Buffer",
@@ -28,6 +28,7 @@ __all__ = [
     "PushProducer",
     "ReadableTarget",
     "ResumableTarget",
+    "SentCallback",
     "StartableProducer",
     "UploadTarget",
     "require_binary_file",
@@ -185,6 +186,17 @@ class ProgressCallback(Protocol):
 
     def __call__(self, transferred: int, total: int | None, /) -> None:
         """Note the progress: `transferred` bytes of the file so far, of `total` if known."""
+
+
+class SentCallback(Protocol):
+    """Learns that all of a download has left this system. Called on the event loop; no blocking.
+
+    A server that says 226 now, and not when the peer has everything, saves a round trip. What it
+    says may turn out to be wrong: the transfer function still returns, or raises, what is true.
+    """
+
+    def __call__(self, result: TransferResult, /) -> None:
+        """Note it: `result` is what the transfer will return if nothing is lost on the way."""
 
 
 class UploadTarget(Protocol):

@@ -21,7 +21,7 @@ from .accounts import Accounts, PasswordTable
 from .disk import DiskStore
 from .hosts import VirtualHost, host_name
 from .observing import observing
-from .settings import GRACE, Settings, Uploads
+from .settings import GRACE, Replies, Settings, Uploads
 from .store import Store
 
 __all__ = ["CommandLine"]
@@ -103,6 +103,7 @@ class CommandLine:
             codec_options=attrs.evolve(Settings().codec_options, record_file=options.records),
             keep_data_connection=options.keep_data_connection,
             cut_with_control=options.cut_with_control,
+            replies=Replies(options.reply),
             certificate=self._certificate(),
             hosts=self._hosts(),
             implicit_tls=options.implicit_tls,
@@ -327,6 +328,13 @@ def _parser() -> argparse.ArgumentParser:
         "--cut-with-control",
         action="store_true",
         help="cut uploads whose control connection ends, to the letter of RFC 959",
+    )
+    parser.add_argument(
+        "--reply",
+        choices=[each.value for each in Replies],
+        default=Replies.DELIVERED.value,
+        help="when a download is said to be complete: when the client's system has everything, or "
+        "when all has left this one, a round trip earlier, whether it arrives or not",
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate, in PEM, for AUTH TLS")
     parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")

@@ -319,6 +319,12 @@ class Session:
         self._log_reply(reply)
         self._control.write(reply.encode())
 
+    def answer_early(self, operation: Operation, reply: Reply) -> None:
+        """Send the final reply of a transfer that is not over."""
+
+        operation.is_answered = True
+        self._answer(reply)
+
     async def announce(self, reply: Reply, *, hold: bool) -> None:
         """Send the preliminary reply of a transfer.
 
@@ -676,14 +682,22 @@ class Session:
         )
         self.operation = operation
         try:
-            # A client that waits for the end waits no longer than for the reply.
-            self._answer(await command.handler(self, argument))
+            reply = await command.handler(self, argument)
+            if not operation.is_answered:
+                # A client that waits for the end waits no longer than for the reply.
+                self._answer(reply)
         except FTPDataError as error:
             self._log_failure(operation.name, error)
+            if operation.is_answered:
+                return
             if operation.reason and error.end is End.ABORTED:
                 # RFC 959 §4.1.3, whether there was a data connection or not.
                 raise Refused(426, "Aborted by this side.") from error
             raise
+        except Exception:
+            if not operation.is_answered:
+                raise
+            logger.exception("%s: %s failed after its reply", self.peer, operation.name)
         finally:
             self.operation = None
             self._queue.aborted = operation.name, operation.reason

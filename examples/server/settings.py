@@ -27,7 +27,7 @@ from .attempts import FailureCounter
 from .hosts import VirtualHost, host_name
 from .places import Places
 
-__all__ = ["GRACE", "Settings", "Uploads"]
+__all__ = ["GRACE", "Replies", "Settings", "Uploads"]
 
 
 class Uploads(enum.Enum):
@@ -41,6 +41,17 @@ class Uploads(enum.Enum):
 
     IN_PLACE = "in-place"
     """It is written to the file itself, whatever was in it. If it is cut, what came is there."""
+
+
+class Replies(enum.Enum):
+    """When a download is said to be complete (226)."""
+
+    DELIVERED = "delivered"
+    """When the client's system has everything: what is said is true."""
+
+    SENT = "sent"
+    """When everything has left this system: a round trip earlier, and before anybody knows whether
+    it arrives. The log tells. A connection that stays open is not concerned."""
 
 
 def _by_name(hosts: Mapping[str, VirtualHost]) -> Mapping[str, VirtualHost]:
@@ -90,6 +101,7 @@ class Settings:
         cut_with_control: Whether an upload is cut when its control connection
             ends (RFC 959 §4.1.1), unless all of it has come by then. Otherwise
             it goes on to its own end.
+        replies: When a download is said to be complete.
         observer: Notified of transfers and passive ports. If it may veto uploads, they are
             all hidden until they are whole: nothing is appended to, or written in place.
         deadlines: Of data connections.
@@ -154,6 +166,7 @@ class Settings:
     code_page: str = "cp037"
     keep_data_connection: bool = False
     cut_with_control: bool = False
+    replies: Replies = Replies.DELIVERED
     observer: Observer | None = None
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     idle_timeout: float = 300.0

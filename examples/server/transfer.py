@@ -8,7 +8,8 @@ RFC 959 §3.2, §5.4. The states, and what ends each of them:
 * waiting for the data connection, then transferring, then finishing (the
   peer has not acknowledged all yet): a transfer runs. It says 125 or 150
   first, and ends with exactly one reply, which `Session` sends: 226, the
-  error's own, or 426 if ABOR came in time.
+  error's own, or 426 if ABOR came in time. If the settings say so, a download
+  has its 226 when everything has left this system; what follows is only logged.
 
 A prepared connection serves one transfer, and is closed after it. If the settings
 say so, it stays open after a file in block or compressed mode, for the next one
@@ -67,6 +68,7 @@ class Operation:
         is_upload: See above.
         connection: The data connection, as far as it is open.
         reason: Why it was aborted.
+        is_answered: Whether its final reply was sent already.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Operation:
         self.is_upload = is_upload
         self.connection: Endpoint | DTP | None = None
         self.reason = ""
+        self.is_answered = False
         self._scope = scope
         self._kept: list[Releasable] = []
         self._started_at = now

@@ -27,6 +27,7 @@ class DeliveryWatch:
         is_protected: Whether there is any TLS.
         stall: See `Delivery`.
         close: See `Delivery`.
+        hurries: See `Delivery`.
     """
 
     def __init__(
@@ -37,13 +38,18 @@ class DeliveryWatch:
         is_protected: bool,
         stall: float | None,
         close: float = math.inf,
+        hurries: bool = False,
     ) -> None:
         self._transport = transport
         self._channel = channel
         self._is_protected = is_protected
         self._loop = asyncio.get_running_loop()
         self._delivery = Delivery(
-            self._loop.time(), is_protected=is_protected, stall=stall, close=close
+            self._loop.time(),
+            is_protected=is_protected,
+            stall=stall,
+            close=close,
+            hurries=hurries,
         )
         self._timer: asyncio.TimerHandle | None = None
         self._kept_socket: socket.socket | None = None
@@ -98,6 +104,13 @@ class DeliveryWatch:
             and bool(self._channel.has_announced_end)
             and self.undelivered == 0
         )
+
+    @property
+    def has_left(self) -> bool:
+        """Whether everything had left this system at the last look; see `Delivery`."""
+
+        is_ended = self._channel is None or bool(self._channel.has_announced_end)
+        return is_ended and self._delivery.has_left
 
     def judge(self, *, is_answered: bool = False) -> tuple[Verdict, Sight]:
         """Look, and say what that means.

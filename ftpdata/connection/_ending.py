@@ -29,9 +29,13 @@ class Ending:
         conclude: Called if the peer has everything and the transport stays open for its last word.
         timeout: See `DTP.finish`.
         stall: See `DTP.finish`.
+        on_sent: See `DTP.finish`.
+
+    Attributes:
+        on_sent: As above, until it is called.
     """
 
-    __slots__ = ("_conclude", "_delivery", "_dtp", "_fate", "_wire")
+    __slots__ = ("_conclude", "_delivery", "_dtp", "_fate", "_wire", "on_sent")
 
     def __init__(
         self,
@@ -42,13 +46,17 @@ class Ending:
         *,
         timeout: float | None,
         stall: float | None,
+        on_sent: Callable[[], object] | None,
     ) -> None:
         self._dtp = dtp
         self._wire = wire
         self._fate = fate
         self._conclude = conclude
+        self.on_sent = on_sent
         stall, close = self._limits(timeout, stall)
-        self._delivery = wire.delivery = wire.watch_delivery(stall=stall, close=close)
+        self._delivery = wire.delivery = wire.watch_delivery(
+            stall=stall, close=close, hurries=on_sent is not None
+        )
 
     def limit(self, timeout: float | None, stall: float | None) -> None:
         """Change the limits. They begin to run now."""
@@ -96,6 +104,10 @@ class Ending:
         self._delivery.rest()
         is_answered = self._wire.eof_received and self._wire.tls is None
         verdict, sight = self._delivery.judge(is_answered=is_answered)
+        if verdict is Verdict.DELIVERED or (
+            verdict is Verdict.PENDING and self._delivery.has_left
+        ):
+            self._tell_sent()
         if verdict is Verdict.DELIVERED:
             self._say_farewell(sight)
         elif verdict is Verdict.PENDING:
@@ -105,6 +117,11 @@ class Ending:
             self._delivery.look_again(self.check)
         else:
             give_up(verdict, sight, self._dtp, self._wire)
+
+    def _tell_sent(self) -> None:
+        on_sent, self.on_sent = self.on_sent, None
+        if on_sent is not None:
+            on_sent()
 
     def _say_farewell(self, sight: Sight) -> None:
         """End a transfer whose peer has everything.

@@ -168,8 +168,10 @@ class Wire:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def watch_delivery(self, *, stall: float | None, close: float = math.inf) -> DeliveryWatch:
-        """Make a watch on whether the peer has what was sent; see `Delivery` for its limits."""
+    def watch_delivery(
+        self, *, stall: float | None, close: float = math.inf, hurries: bool = False
+    ) -> DeliveryWatch:
+        """Make a watch on whether the peer has what was sent; see `Delivery` for the arguments."""
 
         assert self.transport is not None
         return DeliveryWatch(
@@ -178,6 +180,7 @@ class Wire:
             is_protected=self.tls is not None,
             stall=stall,
             close=close,
+            hurries=hurries,
         )
 
     def shut_down(self) -> None:

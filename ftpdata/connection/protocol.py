@@ -489,7 +489,13 @@ class DTP(asyncio.Protocol):
 
     # Ending
 
-    async def finish(self, timeout: float | None = None, *, stall: float | None = None) -> None:
+    async def finish(
+        self,
+        timeout: float | None = None,
+        *,
+        stall: float | None = None,
+        on_sent: Callable[[], object] | None = None,
+    ) -> None:
         """End gracefully: flush, send the end of file, wait until the peer has everything.
 
         The peer has everything when its kernel has acknowledged every byte (Linux), or when it has
@@ -501,6 +507,9 @@ class DTP(asyncio.Protocol):
                 `close_timeout`.
             stall: Seconds without progress while data are on their way. None takes `timeout`, or
                 `stall_timeout` if that is None, too.
+            on_sent: Called once, when everything has left this system, the end of file included,
+                though the peer may not have it yet. It must not raise. Where the system does not
+                tell (Linux does), it is called when the peer has everything.
 
         Raises:
             FTPDataError: The connection did not end cleanly; the reason. `End.STALLED` or
@@ -512,7 +521,7 @@ class DTP(asyncio.Protocol):
         if not self.has_been_connected and self._fate.end is None:
             raise self._not_connected()
 
-        self._begin_finish(timeout, stall)
+        self._begin_finish(timeout, stall, on_sent)
         await self.wait_closed()
 
     def abort(
@@ -753,7 +762,12 @@ class DTP(asyncio.Protocol):
 
     # Private: ending
 
-    def _begin_finish(self, timeout: float | None = None, stall: float | None = None) -> None:
+    def _begin_finish(
+        self,
+        timeout: float | None = None,
+        stall: float | None = None,
+        on_sent: Callable[[], object] | None = None,
+    ) -> None:
         """Begin the graceful end; if it has begun, change its limits."""
 
         if not self.is_connected:
@@ -762,11 +776,18 @@ class DTP(asyncio.Protocol):
         ending = self._ending
         if ending is not None:
             ending.limit(timeout, stall)
+            ending.on_sent = on_sent
             ending.check()
             return
 
         self._ending = ending = Ending(
-            self, self._wire, self._fate, self._conclude, timeout=timeout, stall=stall
+            self,
+            self._wire,
+            self._fate,
+            self._conclude,
+            timeout=timeout,
+            stall=stall,
+            on_sent=on_sent,
         )
         try:
             ending.begin()

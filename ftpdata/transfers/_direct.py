@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import ssl
+from collections.abc import Callable
 from typing import BinaryIO
 
 from .._kernel import RESET_ERRNOS, acknowledge_at_once
@@ -167,7 +168,8 @@ async def send_directly(
 
     sending = _Sending(link, started_at + MOMENT)
     try:
-        lingers = await sending.deliver(data, start, length)
+        on_sent = _sent_callback(report, link, length)
+        lingers = await sending.deliver(data, start, length, on_sent)
         if lingers is None:
             return HandOver(sending.sent, end_is_sent=sending.sent == length)
 
@@ -191,6 +193,20 @@ async def send_directly(
         link.finish()
 
     return Done(result)
+
+
+def _sent_callback(report: Report, link: Link, length: int) -> Callable[[], object] | None:
+    """Return what tells the host that a file has left this system; None if it need not know."""
+
+    if report.on_sent is None:
+        return None
+
+    def note_sent() -> None:
+        report.meet(link)
+        report.file_bytes = length
+        report.note_sent(length)
+
+    return note_sent
 
 
 def _at_hand(
@@ -236,8 +252,20 @@ class _Sending:
         self._link = link
         self._until = until
 
-    async def deliver(self, data: int | bytes, offset: int, length: int) -> bool | None:
+    async def deliver(
+        self,
+        data: int | bytes,
+        offset: int,
+        length: int,
+        on_sent: Callable[[], object] | None,
+    ) -> bool | None:
         """Send the data, and wait until the peer has them.
+
+        Args:
+            data: The data, or the descriptor of the file.
+            offset: Where to start in the file, in bytes.
+            length: How many bytes to send.
+            on_sent: Called once everything has left this system.
 
         Returns:
             Whether the peer's end of TLS may still come; None if not everything was
@@ -254,7 +282,7 @@ class _Sending:
             # The peer does not answer while anything is unsent, even if only the announced end is.
             return None
 
-        return await _await_delivery(self._link)
+        return await _await_delivery(self._link, on_sent)
 
     async def _send(self, data: int | bytes, offset: int, length: int) -> None:
         if self._link.channel is not None:
@@ -361,8 +389,12 @@ class _Sending:
         return patience > 0 and await self._link.wait_writable(patience)
 
 
-async def _await_delivery(link: Link) -> bool | None:
+async def _await_delivery(link: Link, on_sent: Callable[[], object] | None) -> bool | None:
     """Wait until the peer has everything.
+
+    Args:
+        link: The connection, on which all was sent.
+        on_sent: Called once everything has left this system.
 
     Returns:
         Whether its end of TLS may still come; None if it does not have everything soon, or
@@ -375,12 +407,20 @@ async def _await_delivery(link: Link) -> bool | None:
     loop = asyncio.get_running_loop()
     is_protected = link.channel is not None
     started_at = loop.time()
-    delivery = Delivery(started_at, is_protected=is_protected)
+    delivery = Delivery(
+        started_at, is_protected=is_protected, hurries=on_sent is not None
+    )
     has_news = False
     while True:
         sight = link.sight()
         now = loop.time()
         verdict = delivery.check(sight, now)
+        has_left = verdict is Verdict.DELIVERED or (
+            verdict is Verdict.PENDING and delivery.has_left
+        )
+        if on_sent is not None and has_left:
+            on_sent()
+            on_sent = None
         if verdict is Verdict.DELIVERED:
             if is_protected:
                 return not sight.has_peer_ended

@@ -54,7 +54,7 @@ _TYPES: dict[str, type] = {
     "resume": PartOwner,
     "throttle": TokenBucket,
 }
-_CALLABLES = frozenset({"formatter", "on_marker", "on_suspect", "progress"})
+_CALLABLES = frozenset({"formatter", "on_marker", "on_sent", "on_suspect", "progress"})
 _NUMBERS = frozenset({"expected_size", "length", "offset", "size_limit"})
 _NEVER_NONE = frozenset({"append", "deadlines", "offset", "options", "parameters"})
 

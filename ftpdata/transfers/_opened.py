@@ -10,6 +10,7 @@ from typing import Any
 
 from .._tasks import give_up
 from ..connection.protocol import DTP
+from ..contracts import SentCallback
 from ..errors import FTPDataError
 from ..observers.contract import Observer
 from ..opening.endpoint import Endpoint
@@ -41,7 +42,12 @@ def dtp_of(connection: DTP | ReusableConnection) -> DTP:
 
 
 def report_on(
-    connection: Connection, direction: Direction, *, offset: int = 0, digest: str | None = None
+    connection: Connection,
+    direction: Direction,
+    *,
+    offset: int = 0,
+    digest: str | None = None,
+    on_sent: SentCallback | None = None,
 ) -> Report:
     """Begin the report of a transfer over this connection, for its observer.
 
@@ -50,6 +56,7 @@ def report_on(
         direction: The direction of the bytes.
         offset: Where in the file the transfer starts, in bytes.
         digest: Name of a digest to compute over the bytes of the file.
+        on_sent: Called when everything has left this system.
     """
 
     known = _observed_part(connection)
@@ -61,6 +68,7 @@ def report_on(
         subject=known.subject,
         activity=known.activity,
         cut=functools.partial(abort_connection, connection),
+        on_sent=on_sent,
     )
 
 

@@ -24,12 +24,12 @@ import anyio.to_thread
 from .._kernel import describe_tls
 from .._running import Abort, Activity
 from ..addresses import HostPort
-from ..contracts import Buffer
+from ..contracts import Buffer, SentCallback
 from ..digests import Digest
 from ..errors import FTPDataError, in_words, local_error
 from ..observers._telling import tell, tell_published
 from ..observers.contract import Observer, Subject
-from ..observers.log import log_end
+from ..observers.log import log_end, logger
 from ..outcome import Direction, End, FastPath, TransferResult
 
 __all__ = ["Report", "Wire"]
@@ -69,6 +69,7 @@ class Report:
         subject: What the host has said of it.
         activity: Knows that the transfer runs; that of its connection.
         cut: Aborts its connection.
+        on_sent: Called when everything has left this system.
 
     Attributes:
         number: Counts the transfers of this process.
@@ -83,6 +84,7 @@ class Report:
         fast_path: Which fast path ran.
         foreign_bytes: Bytes on the connection that belong to other transfers.
         keep_open: Whether the connection stays open after a clean end.
+        on_sent: As above, until it is called.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Report:
         subject: Subject | None = None,
         activity: Activity | None = None,
         cut: Abort | None = None,
+        on_sent: SentCallback | None = None,
     ) -> None:
         self.number: int = next(_numbers)
         self.direction = direction
@@ -108,6 +111,7 @@ class Report:
         self.foreign_bytes: int = 0
         self.keep_open: bool = False
         self.observer = observer
+        self.on_sent = on_sent
         self._activity = activity
         self._abort = cut
         self._has_started = False
@@ -211,6 +215,20 @@ class Report:
         """Whether the observer does anything with `report_progress`."""
 
         return self.observer is not None and self.observer.wants_progress
+
+    def note_sent(self, wire_bytes: int) -> None:
+        """Tell who wants to know that everything has left this system. Idempotent.
+
+        Args:
+            wire_bytes: Bytes that passed over the connection.
+        """
+
+        on_sent, self.on_sent = self.on_sent, None
+        if on_sent is not None:
+            try:
+                on_sent(self.result(End.CLEAN, wire_bytes))
+            except Exception:  # noqa: BLE001 - the transfer has not failed
+                logger.exception("on_sent failed")
 
     def report_progress(self) -> None:
         """Tell the observer that bytes have passed."""

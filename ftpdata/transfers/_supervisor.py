@@ -226,7 +226,9 @@ class Supervisor:
             if not self.report.keep_open:
                 stall = self.deadlines.stall
                 await self.dtp.finish(
-                    self.deadlines.close, stall=math.inf if stall is None else stall
+                    self.deadlines.close,
+                    stall=math.inf if stall is None else stall,
+                    on_sent=self._note_sent if self.report.on_sent is not None else None,
                 )
         except FTPDataError:
             # Everything has arrived; it does not matter what the peer does to the connection.
@@ -235,6 +237,13 @@ class Supervisor:
                 raise
 
         self.report_progress(last=True)
+        if self.report.on_sent is not None:
+            # The connection stays open: only the peer could say that it has everything.
+            self._note_sent()
+
+    def _note_sent(self) -> None:
+        self.report.meet(self.dtp)
+        self.report.note_sent(self._passed())
 
     async def fail(self, error: Exception) -> FTPDataError:
         """Reset what is still open; return the transfer's error, with its result."""

@@ -20,7 +20,7 @@ from ..codecs.framing import (
 )
 from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
 from ..codecs.transfer import ModeDecoder, TransferDecoder
-from ..contracts import Buffer
+from ..contracts import Buffer, SentCallback
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..outcome import Direction, TransferResult
 from ..parameters import TransferParameters
@@ -46,6 +46,7 @@ async def send_records(
     *,
     parameters: TransferParameters,
     throttle: TokenBucket | None = None,
+    on_sent: SentCallback | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> TransferResult:
     """Send records, each with its boundary.
@@ -59,6 +60,8 @@ async def send_records(
         parameters: MODE B, or STRU R in MODE S. The records are sent as they are, whatever
             TYPE is.
         throttle: Limits the rate of bytes on the connection.
+        on_sent: Called once, when everything has left this system, the end of file included:
+            before this function knows that the peer has it. What it raises is logged.
         deadlines: When to give up.
 
     Returns:
@@ -78,7 +81,7 @@ async def send_records(
             check_records(records)
             encoder = record_encoder_for(parameters)
 
-        with report_on(connection, Direction.SENT, offset=0, digest=None) as report:
+        with report_on(connection, Direction.SENT, on_sent=on_sent) as report:
             to_peer = await opened(connection, report)
             transfer = Supervisor(dtp_of(to_peer), report, deadlines=deadlines, throttle=throttle)
 

@@ -12,7 +12,7 @@ import anyio
 from ..codecs.options import DEFAULT_OPTIONS, CodecOptions
 from ..codecs.selection import encoder_for, listing_encoder_for
 from ..connection.protocol import DTP
-from ..contracts import Buffer, Encoder, ProgressCallback
+from ..contracts import Buffer, Encoder, ProgressCallback, SentCallback
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import FTPDataError
 from ..files._names import FilePath
@@ -53,6 +53,7 @@ async def send_file(
     expected_size: int | None = None,
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
+    on_sent: SentCallback | None = None,
     digest: str | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
     limiter: anyio.CapacityLimiter | None = None,
@@ -78,6 +79,8 @@ async def send_file(
             `offset` on.
         throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the file sent so far, and their total.
+        on_sent: Called once, when everything has left this system, the end of file included:
+            before this function knows that the peer has it. What it raises is logged.
         digest: Digest to compute over the bytes of the file: a `hashlib` name
             or ``crc32``.
         deadlines: When to give up.
@@ -96,7 +99,9 @@ async def send_file(
         check_arguments(locals())
         check_source(file)
 
-    with report_on(connection, Direction.SENT, offset=offset, digest=digest) as report:
+    with report_on(
+        connection, Direction.SENT, offset=offset, digest=digest, on_sent=on_sent
+    ) as report:
 
         report.name_path(file)
         pending = _pending_source(
@@ -234,6 +239,7 @@ async def send_listing(
     options: CodecOptions = DEFAULT_OPTIONS,
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
+    on_sent: SentCallback | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> TransferResult:
     """Send the lines of a directory (LIST, NLST, MLSD), each followed by CR LF.
@@ -258,6 +264,8 @@ async def send_listing(
         throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the listing sent so far, before
             encoding; the total is None.
+        on_sent: Called once, when everything has left this system, the end of file included:
+            before this function knows that the peer has it. What it raises is logged.
         deadlines: When to give up.
 
     Raises:
@@ -276,7 +284,7 @@ async def send_listing(
             check_arguments(locals())
             check_lines(lines)
 
-        with report_on(connection, Direction.SENT) as report:
+        with report_on(connection, Direction.SENT, on_sent=on_sent) as report:
             # A directory that cannot be read does not wait for its peer.
             pending = PendingFile(lines.open) if isinstance(lines, DirectoryLines) else None
             try:
@@ -360,6 +368,7 @@ async def send_stream(
     expected_size: int | None = None,
     throttle: TokenBucket | None = None,
     progress: ProgressCallback | None = None,
+    on_sent: SentCallback | None = None,
     digest: str | None = None,
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> TransferResult:
@@ -378,6 +387,8 @@ async def send_stream(
             or fewer are an error.
         throttle: Limits the rate of bytes on the connection.
         progress: Called with the bytes of the file sent so far, and `expected_size`.
+        on_sent: Called once, when everything has left this system, the end of file included:
+            before this function knows that the peer has it. What it raises is logged.
         digest: Digest to compute over the bytes of the file.
         deadlines: When to give up.
 
@@ -394,7 +405,9 @@ async def send_stream(
             check_arguments(locals())
             check_chunks(chunks)
 
-        with report_on(connection, Direction.SENT, offset=offset, digest=digest) as report:
+        with report_on(
+            connection, Direction.SENT, offset=offset, digest=digest, on_sent=on_sent
+        ) as report:
             report.total = expected_size
             to_peer = await opened(connection, report)
             transfer = Supervisor(

@@ -178,3 +178,35 @@ def test_what_is_not_a_connection_is_unknown() -> None:
     """No answer is made up."""
 
     assert kernel.sight_of(None) == Sight()
+
+
+@pytest.mark.parametrize(
+    ("sight", "waiting", "has_left"),
+    [
+        (Sight(9, unsent=0), 0, True),
+        (Sight(0, unsent=0), 0, True),
+        (Sight(9, unsent=1), 0, False),
+        (Sight(9, unsent=0), 1, False),
+        (Sight(9), 0, False),
+    ],
+)
+def test_what_has_left_this_system(sight: Sight, waiting: int, has_left: bool) -> None:
+    """Nothing waits in it, as far as is known, wherever the rest is."""
+
+    found = delivery()
+    found.check(sight, 100.0, waiting=waiting)
+    assert found.has_left is has_left
+
+
+def test_who_waits_for_the_last_byte_to_leave_is_told_within_a_sixteenth_of_a_round_trip() -> None:
+    """For the peer's acknowledgement, a quarter does."""
+
+    waiting, on_its_way = (Sight(9, round_trip=0.16, unsent=unsent) for unsent in (5, 0))
+    for hurries, sight, share in (
+        (True, waiting, 16),
+        (True, on_its_way, 4),
+        (False, waiting, 4),
+    ):
+        found = Delivery(100.0, is_protected=False, stall=300.0, hurries=hurries)
+        found.check(sight, 100.0)
+        assert found.next_look_at - 100.0 == pytest.approx(0.16 / share, rel=0.1)

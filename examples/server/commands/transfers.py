@@ -31,7 +31,7 @@ from ftpdata import (
     send_stream,
 )
 from ftpdata.codecs import RestartMarker, format_mark_reply
-from ftpdata.contracts import ResumableTarget
+from ftpdata.contracts import ResumableTarget, SentCallback
 
 from ..accounts import Rights
 from ..choices import WHOLE, Restart
@@ -39,7 +39,7 @@ from ..failures import Refused, not_written
 from ..listings import Listing, open_facts, open_listing
 from ..paths import is_allowed
 from ..reply import Reply
-from ..settings import Uploads
+from ..settings import Replies, Uploads
 from ..store import Upload
 from ..transfer import Operation
 from .parameters import can_restart
@@ -84,6 +84,7 @@ async def retrieve(session: Session, argument: str) -> Reply:
         expected_size=end - offset,
         throttle=session.throttle,
         progress=operation.progress,
+        on_sent=_on_sent(session, operation),
         deadlines=session.settings.deadlines,
     )
     if file.fd is None:
@@ -355,10 +356,20 @@ async def _list(session: Session, opened: AbstractAsyncContextManager[Listing]) 
             options=session.choices.options,
             throttle=session.throttle,
             progress=operation.progress,
+            on_sent=_on_sent(session, operation),
             deadlines=session.settings.deadlines,
         )
 
     return _complete(session, operation, result)
+
+
+def _on_sent(session: Session, operation: Operation) -> SentCallback | None:
+    """Return what says that a download is complete once it has left; None if that is not wanted."""
+
+    if session.settings.replies is Replies.DELIVERED:
+        return None
+
+    return lambda result: session.answer_early(operation, _reply_to(result))
 
 
 def _complete(session: Session, operation: Operation, result: TransferResult) -> Reply:
@@ -369,6 +380,10 @@ def _complete(session: Session, operation: Operation, result: TransferResult) ->
         "%s: %d bytes in %.3f s, %s%s", operation.name, result.bytes, result.seconds,
         result.end.value, protection,
     )
+    return _reply_to(result)
+
+
+def _reply_to(result: TransferResult) -> Reply:
     # 250 where the data connection stays open.
     text = f"Complete: {result.bytes} bytes in {result.seconds:.3f} seconds."
     return Reply(result.reply_code, text)
