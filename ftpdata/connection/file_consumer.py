@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import BinaryIO
 
 import anyio
 
 from ..contracts import PushProducer, UploadTarget, require_binary_file
 from ..errors import FTPDataError, error_for_end, local_error
-from ..files._names import FilePath
+from ..files._names import PATH_TYPES, FilePath
 from ..files._object_target import FileObjectTarget
 from ..files.target import FileTarget, WriteMode
 from ..outcome import End
@@ -62,7 +61,7 @@ class FileConsumer(OneProducer):
         high_water: int = DEFAULT_HIGH_WATER,
         limiter: anyio.CapacityLimiter | None = None,
     ) -> None:
-        if not isinstance(file, (str, bytes, os.PathLike)):
+        if not isinstance(file, PATH_TYPES):
             require_binary_file(file, "writable")
         if offset < 0:
             raise ValueError(f"an offset is not negative: {offset}")
@@ -154,7 +153,7 @@ class FileConsumer(OneProducer):
         await target.commit()
 
     async def _open(self) -> UploadTarget:
-        if not isinstance(self._file, (str, bytes, os.PathLike)):
+        if not isinstance(self._file, PATH_TYPES):
             return FileObjectTarget(self._file, self._limiter)
 
         return await FileTarget.open(

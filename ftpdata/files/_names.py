@@ -6,9 +6,12 @@ import os
 
 from ..errors import FileNameNotAllowed, FTPDataError, error_for_oserror
 
-__all__ = ["ERRORS_OF_NAMES", "FilePath"]
+__all__ = ["ERRORS_OF_NAMES", "PATH_TYPES", "FilePath"]
 
 FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+PATH_TYPES = (str, bytes, os.PathLike)
+"""The classes of paths, for `isinstance`: what is none of them is a file that is open already."""
 
 
 class _ErrorsOfNames:

@@ -25,7 +25,7 @@ from ..contracts import require_methods
 from ..errors import BadArgument, FTPDataError, error_for_oserror, error_for_peer
 from ._cache import Store, is_in_memory, open_cached, read_from_memory
 from ._location import require_file
-from ._names import ERRORS_OF_NAMES, FilePath
+from ._names import ERRORS_OF_NAMES, PATH_TYPES, FilePath
 from ._pipe import PipeReader
 from ._workers import WorkerCalls
 
@@ -104,7 +104,7 @@ class FileSource:
 
         check_call(FileSource.open, locals())
         check_range("dir_fd", dir_fd, 0)
-        is_callers = not isinstance(file, (int, str, bytes, os.PathLike))
+        is_callers = not isinstance(file, (int, *PATH_TYPES))
         if is_callers or isinstance(file, bool):
             require_methods(file, "a path, a descriptor or a binary file", ("read",))
         elif isinstance(file, int):
@@ -139,7 +139,7 @@ class FileSource:
         if isinstance(file, int):
             return cls._from_descriptor(file, offset, calls)
 
-        if isinstance(file, (str, bytes, os.PathLike)):
+        if isinstance(file, PATH_TYPES):
             fd = os.open(file, _READ, dir_fd=dir_fd)
             try:
                 return cls._from_descriptor(fd, offset, calls, is_owned=True)

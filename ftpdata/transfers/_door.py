@@ -22,6 +22,7 @@ from ..connection.protocol import DTP
 from ..deadlines import Deadlines
 from ..digests import Digest
 from ..errors import BadArgument, FTPDataError, error_for_peer
+from ..files._names import PATH_TYPES
 from ..files.parts import PartOwner
 from ..files.target import FileTarget
 from ..listing.table import ListingBlock
@@ -152,7 +153,7 @@ def check_source(file: object) -> None:
         BadArgument: It is closed, or not open for reading. Reply 501.
     """
 
-    if isinstance(file, bool) or not isinstance(file, (str, bytes, os.PathLike, int)):
+    if isinstance(file, bool) or not isinstance(file, (int, *PATH_TYPES)):
         _check_file_object(file, "read", "readable")
     elif isinstance(file, int):
         _check_descriptor(file)
@@ -172,7 +173,7 @@ def check_target(
 
     if append and offset:
         raise error_for_peer(BadArgument, f"expected an offset or append, not both: {offset}")
-    if isinstance(target, (str, bytes, os.PathLike)):
+    if isinstance(target, PATH_TYPES):
         return
     if append:
         raise error_for_peer(

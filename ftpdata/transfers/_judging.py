@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import cast
 
 from ..contracts import ReadableTarget, UploadTarget
 from ..errors import BadArgument, LocalError, UploadVetoed, error_for_peer, in_words
+from ..files._names import PATH_TYPES
 from ..observers._telling import is_being_cancelled, lent
 from ..observers.contract import Observer, Upload
 from ..outcome import End
@@ -32,7 +32,7 @@ def check_can_be_judged(observer: Observer | None, target: object, *, in_place: 
     if observer is None or not observer.wants_uploads:
         return
 
-    is_path = isinstance(target, (str, bytes, os.PathLike)) and not in_place
+    is_path = isinstance(target, PATH_TYPES) and not in_place
     is_hidden = hasattr(target, "open_to_read") and not getattr(target, "keeps_what_came", False)
     if not is_path and not is_hidden:
         raise error_for_peer(

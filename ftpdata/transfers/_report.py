@@ -27,6 +27,7 @@ from ..addresses import HostPort
 from ..contracts import Buffer, SentCallback
 from ..digests import Digest
 from ..errors import FTPDataError, in_words, local_error
+from ..files._names import PATH_TYPES
 from ..observers._telling import tell, tell_published
 from ..observers.contract import Observer, Subject
 from ..observers.log import log_end, logger
@@ -239,7 +240,7 @@ class Report:
     def name_path(self, file: object) -> None:
         """Record the path of the file, if it is given by one, for the observer and the log."""
 
-        if isinstance(file, (str, bytes, os.PathLike)):
+        if isinstance(file, PATH_TYPES):
             self.path = os.fsdecode(file)
 
     # The connection and the bytes

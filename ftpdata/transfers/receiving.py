@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, cast
 
@@ -19,7 +18,7 @@ from ..connection.protocol import DTP
 from ..contracts import ProgressCallback, ResumableTarget, UploadTarget
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import FTPDataError, in_words
-from ..files._names import FilePath
+from ..files._names import PATH_TYPES, FilePath
 from ..files._object_target import FileObjectTarget
 from ..files.parts import PartOwner
 from ..files.target import FileTarget, WriteMode, unopened
@@ -161,7 +160,7 @@ async def receive_file(
         keeps_what_came = bool(offset or append)
         came_before = offset if resume is not None else 0
         is_part = resume is not None
-        if not isinstance(target, (str, bytes, os.PathLike)):
+        if not isinstance(target, PATH_TYPES):
             # It must be committed or discarded in any case.
             given = await pending.get()
             keeps_what_came = isinstance(given, FileTarget) and given.keeps_what_came
@@ -250,7 +249,7 @@ async def _open_target(
 ) -> UploadTarget:
     """Open the target of an upload; a resumption elsewhere will abort its connection."""
 
-    if not isinstance(target, (str, bytes, os.PathLike)):
+    if not isinstance(target, PATH_TYPES):
         opened = _as_upload_target(target, limiter)
     else:
         opened = await FileTarget.open(
@@ -279,7 +278,7 @@ def _unopened_target(
 ) -> Callable[[], UploadTarget] | None:
     """Return a function that makes the target of an upload which its first use will open."""
 
-    if not may_be or not isinstance(target, (str, bytes, os.PathLike)):
+    if not may_be or not isinstance(target, PATH_TYPES):
         return None
 
     return functools.partial(unopened, target, dir_fd=dir_fd, limiter=limiter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import AsyncIterable
 from typing import BinaryIO
 
@@ -15,7 +14,7 @@ from ..connection.protocol import DTP
 from ..contracts import Buffer, Encoder, ProgressCallback, SentCallback
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import FTPDataError
-from ..files._names import FilePath
+from ..files._names import PATH_TYPES, FilePath
 from ..files.directories import DirectoryLines
 from ..files.source import FileSource, source_at_once
 from ..listing.table import ListingBlock
@@ -116,7 +115,7 @@ async def send_file(
             sent = NOTHING_SENT
             if isinstance(connection, Endpoint):
                 with opening(connection, report, pending):
-                    if isinstance(file, (str, bytes, os.PathLike)):
+                    if isinstance(file, PATH_TYPES):
                         pending.begin()
                     if parameters.is_identity and digest is None:
                         way = await send_file_directly(
@@ -192,7 +191,7 @@ def _pending_source(
         )
 
     def open_at_once() -> FileSource | None:
-        if not isinstance(file, (str, bytes, os.PathLike)):
+        if not isinstance(file, PATH_TYPES):
             return None
 
         source = source_at_once(file, dir_fd=dir_fd, offset=offset, limiter=limiter)
