@@ -700,8 +700,28 @@ class PeerPolicy:
         return self.check(target.host, control_ip, port=target.port)
 
 
-EXACT_POLICY: PeerPolicy = PeerPolicy.exact()
-"""The policy where none is given."""
+_EXACT_POLICY: PeerPolicy = PeerPolicy.exact()
+
+
+def policy_for(control_peer: str | None, policy: PeerPolicy | None) -> PeerPolicy:
+    """Return the policy of a data connection, by default the exact one.
+
+    Args:
+        control_peer: Address of the control connection's peer.
+        policy: What the host has given.
+
+    Raises:
+        TypeError: `control_peer` is not text.
+        BadAddress: It is not an address. Reply 501.
+        ValueError: The policy compares with it, and there is none.
+    """
+
+    check_host("control_peer", control_peer)
+    policy = policy if policy is not None else _EXACT_POLICY
+    if control_peer is None and not policy.accepts_any:
+        raise ValueError("control_peer is needed: the peer policy compares with it")
+
+    return policy
 
 
 # All arguments are values, and a session asks about the same ones before each of its transfers.

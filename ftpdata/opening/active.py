@@ -17,7 +17,7 @@ from typing import Unpack
 
 from .._checks import check_call, check_range, check_type
 from .._kernel import reset_socket
-from ..addresses import EXACT_POLICY, HostPort, PeerPolicy, check_host
+from ..addresses import HostPort, PeerPolicy, check_host, policy_for
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import DataConnectionError, PeerRejected
 from ..observers._telling import telling_refusals
@@ -68,12 +68,8 @@ def connect_active(
     """
 
     check_call(connect_active, locals())
-    check_host("control_peer", control_peer)
+    policy = policy_for(control_peer, policy)
     _check_local(local_address)
-    policy = policy if policy is not None else EXACT_POLICY
-    if control_peer is None and not policy.accepts_any:
-        raise ValueError("control_peer is needed: the peer policy compares with it")
-
     reason = policy.check_target(target, control_peer)
     if reason is not None:
         with telling_refusals(observer):

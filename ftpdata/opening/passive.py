@@ -21,7 +21,7 @@ from typing import Unpack
 from .._checks import check_call, check_seconds
 from .._kernel import close_socket
 from .._tasks import call_in_loop
-from ..addresses import EXACT_POLICY, HostPort, PeerPolicy, check_host
+from ..addresses import HostPort, PeerPolicy, check_host, policy_for
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import DataConnectionError, PortsExhausted
 from ..observers._telling import tell, telling_refusals
@@ -94,10 +94,7 @@ async def listen_passive(
 
     check_call(listen_passive, locals())
     check_host("host", host)
-    check_host("control_peer", control_peer)
-    policy = policy if policy is not None else EXACT_POLICY
-    if control_peer is None and not policy.accepts_any:
-        raise ValueError("control_peer is needed: the peer policy compares with it")
+    policy = policy_for(control_peer, policy)
     key: tuple[str, int] | None = None
     if sock is None:
         with telling_refusals(observer):
@@ -297,12 +294,8 @@ class PassiveListener:
     ) -> None:
         check_call(PassiveListener.__init__, locals())
         check_host("host", host)
-        check_host("control_peer", control_peer)
         check_seconds("lifetime", lifetime)
-        self._policy = policy if policy is not None else EXACT_POLICY
-        if control_peer is None and not self._policy.accepts_any:
-            raise ValueError("control_peer is needed: the peer policy compares with it")
-
+        self._policy = policy_for(control_peer, policy)
         self._host = host
         self._control_peer = control_peer
         self._ports = ports if ports is not None else DYNAMIC_PORTS
