@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
-__all__ = ["turns", "until"]
+__all__ = ["turns", "until", "wait_until"]
 
 PATIENCE = 60.0
 
@@ -23,3 +24,23 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - who brings it about knows nothing of the test
             await asyncio.sleep(0.001)
+
+
+def wait_until(
+    condition: Callable[[], object],
+    what: str = "what the test waits for",
+    *,
+    patience: float = PATIENCE,
+) -> None:
+    """Wait for a condition where no event loop runs, which another process brings about.
+
+    Args:
+        condition: Looks once, and may raise what ends the wait.
+        what: What does not come, for the error.
+        patience: In seconds.
+    """
+
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"it does not come: {what}"
+        time.sleep(0.02)

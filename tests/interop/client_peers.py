@@ -11,7 +11,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,19 +119,9 @@ class InTLS(Program):
         """Remember the protection for `command`."""
 
         self.protection = protection
+        self.greets = protection is not IMPLICIT
         with super().running(directory, state, protection) as server:
             yield server
-
-    def _wait(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-        if self.protection is not IMPLICIT:
-            super()._wait(process, port, log)
-            return
-
-        # It says nothing before the handshake.
-        while process.poll() is None:
-            with contextlib.suppress(OSError):
-                socket.create_connection((HOST, port), timeout=60).close()
-                return
 
 
 class ProtectedVsftpd(InTLS, Vsftpd):

@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from ftpdata.testing import Protection, ServerUnderTest
 from tests.benchmarks import serve
 from tests.harness.proxies import free_ports
 from tests.harness.tls import certificate_files
+from tests.harness.waiting import wait_until
 from tests.interop.served import PASSWORD, USER, reference_server
 
 __all__ = ["CHECKED", "DAEMONS", "Daemon", "ReferenceServer"]
@@ -109,6 +109,8 @@ class Program(Daemon):
 
     user: ClassVar[str] = serve.NAME
     password: ClassVar[str] = serve.PASSWORD
+    greets: bool = True
+    """Whether it says something before the TLS handshake."""
 
     @abstractmethod
     def command(self, port: int, directory: Path, state: Path) -> list[str]:
@@ -149,17 +151,16 @@ class Program(Daemon):
     def _wait(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         """Wait until it greets."""
 
-        deadline = time.monotonic() + _PATIENCE
-        while True:
+        def greets() -> bool:
             assert process.poll() is None, f"{self.name} has ended: {log.read_text()}"
             with (
                 contextlib.suppress(OSError),
                 socket.create_connection((HOST, port), timeout=_PATIENCE) as sock,
             ):
-                if sock.recv(1):
-                    return
-            assert time.monotonic() < deadline, f"{self.name} does not answer: {log.read_text()}"
-            time.sleep(0.02)
+                return not self.greets or bool(sock.recv(1))
+            return False
+
+        wait_until(greets, f"{self.name}, whose log is {log}")
 
 
 class InPython(Program):

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -22,6 +21,7 @@ import attrs
 
 from ftpdata.files._part_rules import owner_tag, part_name
 from tests.harness.namespaces import Namespace, connect, ip
+from tests.harness.waiting import wait_until
 from tests.interop.served import PASSWORD, ROOT, USER
 from tests.interop.stores import BUCKET, StoreServer, fetch, found, running_seaweedfs
 from tests.interop.test_haproxy import HAPROXY
@@ -52,12 +52,9 @@ LEASE = 4
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until this holds."""
+    """Wait until this holds, on a machine that all the processes of a cluster share."""
 
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"it does not come: {what}"
-        time.sleep(0.02)
+    wait_until(condition, what, patience=PATIENCE)
 
 
 # What is shared

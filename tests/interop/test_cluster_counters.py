@@ -32,6 +32,7 @@ from examples.server.cluster import (
 )
 from examples.server.places import Full, LocalPlaces, Place
 from ftpdata.limits import FailedAttempts
+from tests.harness.waiting import wait_until
 from tests.interop.conftest import Certificate
 from tests.interop.served import PASSWORD, ROOT, USER
 from tests.interop.valkeys import PATIENCE, ValkeyServer, running_valkey
@@ -329,15 +330,6 @@ def refusal(server: Node) -> str:
             return ""
     except ftplib.error_temp as error:
         return str(error)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until this holds."""
-
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.05)
 
 
 def test_nodes_that_come_and_go(server: ValkeyServer, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import attrs
 import pytest
 
 from examples.server.accounts import Account
+from tests.harness.waiting import wait_until
 from tests.interop.served import missing
 from tests.server.client import serving
 from tests.server.launched import started
@@ -132,12 +132,13 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Direc
 def until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait for a directory to start."""
 
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and process.poll() is None:
+    def listens() -> bool:
+        assert process.poll() is None, "slapd has ended"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.01)
-    raise AssertionError("slapd does not start")
+            return True
+        return False
+
+    wait_until(listens, "slapd at its port")
 
 
 @pytest.mark.parametrize(
