@@ -37,6 +37,8 @@ NAMES = ("a b+ü", "%2F#?&=;", "日本 😀", "'\"`$(x)", "~-_.!*,@:", " lead", 
 """What URLs, XML and shells make something else of."""
 
 TIMEOUT = 120
+SHOWN = 6000
+"""Characters of the log of a client that failed."""
 
 
 @attrs.frozen
@@ -229,12 +231,14 @@ def test_lftp(
     for path in ("up/a/b/1", "up/a/2", "up/a-b/3", "up/a b+%/4", "up/empty/x", "up/5"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(CONTENT[: len(path) * 50_000])
+    said = tmp_path / "lftp.log"
     commands = [
         f"set ssl:ca-file {certificate.authority}",
         f"set ftp:ssl-force {'true' if context is not None else 'false'}",
         f"set ftp:ssl-allow {'true' if context is not None else 'false'}",
         "set ssl:check-hostname no",
         "set cmd:fail-exit yes",
+        f"debug -T -o {said} 9",
         "set net:max-retries 2",
         f"open -u {USER},{PASSWORD} ftp://127.0.0.1:{bucket.port}",
         "mirror -R up tree",
@@ -243,7 +247,12 @@ def test_lftp(
         "rm tree/6",
         "bye",
     ]
-    run("lftp", "-c", "; ".join(commands), home=tmp_path)
+    try:
+        run("lftp", "-c", "; ".join(commands), home=tmp_path)
+    except AssertionError:
+        # It tells by itself that it has given up, and not why.
+        print(said.read_text(errors="replace")[-SHOWN:])  # noqa: T201 - for the report
+        raise
     for each in (tmp_path / "up").rglob("*"):
         if each.is_file():
             other = tmp_path / "down" / each.relative_to(tmp_path / "up")
