@@ -23,6 +23,7 @@ from ftpdata.opening.endpoint import AcceptedEndpoint
 from ftpdata.outcome import End, FastPath, TransferResult
 from ftpdata.parameters import TransferParameters
 from ftpdata.testing import reset, tcp_pair
+from ftpdata.tls.policy import DataTLS
 from ftpdata.transfers import (
     ReusableConnection,
     send_file,
@@ -31,6 +32,7 @@ from ftpdata.transfers import (
     send_stream,
 )
 from tests.harness.connections import peer_task, receive_all
+from tests.harness.tls import TLSPeer, client_context, server_certificate
 from tests.harness.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -270,3 +272,34 @@ async def test_a_transfer_that_fails_before_is_not_told(path: Path) -> None:
         with pytest.raises(FTPDataError):
             await send_file(endpoint, path, digest="crc32", on_sent=host.on_sent)
     assert host.told == []
+
+
+@pytest.mark.parametrize("size", [1000, 3_000_000])
+@pytest.mark.parametrize("way", [file_plainly, stream, None])
+async def test_it_is_told_once_in_tls(way: Send | None, size: int, path: Path) -> None:
+    """Records and the close_notify are what has to leave."""
+
+    os.truncate(path, size)
+    host = Host()
+    ours, there = await tcp_pair()
+    with there:
+        peer = TLSPeer(there, client_context(None))
+        tls = DataTLS.for_server(server_certificate(None).session_context())
+
+        async def take_all() -> bytes:
+            await peer.handshake()
+            return await peer.receive_all()
+
+        async with (
+            AcceptedEndpoint(ours, tls=tls) as endpoint,
+            peer_task(take_all()) as receiving,
+            asyncio.timeout(60),
+        ):
+            result = await (way or send_file)(endpoint, path, on_sent=host.on_sent)
+            received = await receiving
+    (told,) = host.told
+    assert (told.end, told.file_bytes) == (End.CLEAN, result.file_bytes)
+    assert isinstance(received, bytes)
+    assert len(received) == result.file_bytes
+    assert told.tls_version == result.tls_version
+    assert told.tls_version is not None
