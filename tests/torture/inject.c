@@ -350,12 +350,24 @@ MOVES(ssize_t, splice,
 MOVES(ssize_t, copy_file_range,
       (int from, off64_t *at, int to, off64_t *to_at, size_t size, unsigned flags),
       (from, at, to, to_at, size, flags), from, size)
-FAILS(void *, MAP_FAILED, mmap,
-      (void *address, size_t size, int protection, int flags, int fd, off_t at),
-      (address, size, protection, flags, fd, at), fd)
-FAILS(void *, MAP_FAILED, mmap64,
-      (void *address, size_t size, int protection, int flags, int fd, off64_t at),
-      (address, size, protection, flags, fd, at), fd)
+
+/* The memory of a thread's frames: a new thread that has none ends, and who has started it waits
+ * for it for ever (python/cpython#140746). */
+#define FRAMES (16 * 1024)
+
+#define MAPS(name, offset)                                                                  \
+    void *name(void *address, size_t size, int protection, int flags, int fd, offset at)    \
+    {                                                                                       \
+        NEXT(name, void *, (void *, size_t, int, int, int, offset));                        \
+        int error = size == FRAMES && fd < 0 ? 0 : fault(#name, fd, HERE);                  \
+        if (error > 0) {                                                                    \
+            errno = error;                                                                  \
+            return MAP_FAILED;                                                              \
+        }                                                                                   \
+        return next(address, size, protection, flags, fd, at);                              \
+    }
+MAPS(mmap, off_t)
+MAPS(mmap64, off64_t)
 
 int close(int fd)
 {

@@ -200,7 +200,8 @@ HOPELESS: dict[str, str] = {
 }
 if sys.version_info >= (3, 12):
     # A new thread that has no memory for its first frame ends, and who has started it waits for it
-    # for ever (python/cpython#140746): seen on 3.13 to 3.15. 3.11 tries these calls.
+    # for ever (python/cpython#140746): seen on 3.13 to 3.15. On 3.11 the library spares that memory
+    # alone, by its size.
     HOPELESS["mmap:python:*"] = "Thread.start() waits for a thread that has failed"
 """Calls that are not failed: by function, caller and kind; and why."""
 
