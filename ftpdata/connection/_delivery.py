@@ -107,7 +107,8 @@ class Delivery:
         hurries: Whether somebody waits until everything has left.
 
     Attributes:
-        has_left: Whether everything had left this system at the last look, as far as is known.
+        has_left: Whether everything had left this system at the last look, as far as is known; not
+            where the connection was given up.
         next_look_at: When to look again, on the same clock; infinite where only the peer can
             bring news.
     """
@@ -147,7 +148,7 @@ class Delivery:
             is_answered: Whether the peer's end came after ours, where that is the only news.
         """
 
-        self.has_left = not waiting and sight.unsent == 0
+        self.has_left = False
         outstanding = waiting + (sight.unacknowledged or 0)
         is_known = sight.unacknowledged is not None
         has_all = is_known and not outstanding
@@ -155,6 +156,7 @@ class Delivery:
             return Verdict.LOST
 
         if has_all or (is_answered and not outstanding):
+            self.has_left = True
             return Verdict.DELIVERED
 
         if sight.is_gone:
@@ -169,6 +171,7 @@ class Delivery:
         if now >= deadline:
             return Verdict.STALLED if is_stall else Verdict.CLOSE_TIMEOUT
 
+        self.has_left = not waiting and sight.unsent == 0
         look_at = math.inf
         if is_known:
             idle = now - self._progress_at

@@ -109,6 +109,7 @@ class DeliveryWatch:
     def has_left(self) -> bool:
         """Whether everything had left this system at the last look; see `Delivery`."""
 
+        # In TLS, data may have left, and the end of file not.
         is_ended = self._channel is None or bool(self._channel.has_announced_end)
         return is_ended and self._delivery.has_left
 

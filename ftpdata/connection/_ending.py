@@ -104,10 +104,9 @@ class Ending:
         self._delivery.rest()
         is_answered = self._wire.eof_received and self._wire.tls is None
         verdict, sight = self._delivery.judge(is_answered=is_answered)
-        if verdict is Verdict.DELIVERED or (
-            verdict is Verdict.PENDING and self._delivery.has_left
-        ):
-            self._tell_sent()
+        has_left = verdict is Verdict.DELIVERED or self._delivery.has_left
+        if has_left and self._tell_sent():
+            return
         if verdict is Verdict.DELIVERED:
             self._say_farewell(sight)
         elif verdict is Verdict.PENDING:
@@ -118,10 +117,13 @@ class Ending:
         else:
             give_up(verdict, sight, self._dtp, self._wire)
 
-    def _tell_sent(self) -> None:
+    def _tell_sent(self) -> bool:
+        """Tell once that everything has left; return whether who was told has ended all."""
+
         on_sent, self.on_sent = self.on_sent, None
         if on_sent is not None:
             on_sent()
+        return self._fate.end is not None
 
     def _say_farewell(self, sight: Sight) -> None:
         """End a transfer whose peer has everything.

@@ -415,10 +415,7 @@ async def _await_delivery(link: Link, on_sent: Callable[[], object] | None) -> b
         sight = link.sight()
         now = loop.time()
         verdict = delivery.check(sight, now)
-        has_left = verdict is Verdict.DELIVERED or (
-            verdict is Verdict.PENDING and delivery.has_left
-        )
-        if on_sent is not None and has_left:
+        if on_sent is not None and delivery.has_left:
             on_sent()
             on_sent = None
         if verdict is Verdict.DELIVERED:

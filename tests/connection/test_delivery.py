@@ -188,6 +188,10 @@ def test_what_is_not_a_connection_is_unknown() -> None:
         (Sight(9, unsent=1), 0, False),
         (Sight(9, unsent=0), 1, False),
         (Sight(9), 0, False),
+        (Sight(0), 0, True),
+        # It is given up.
+        (Sight(9, unsent=0, is_gone=True), 0, False),
+        (Sight(9, unsent=0, error=RESET), 0, False),
     ],
 )
 def test_what_has_left_this_system(sight: Sight, waiting: int, has_left: bool) -> None:

@@ -226,6 +226,27 @@ async def test_a_callback_that_fails_is_logged(
     caplog.clear()
 
 
+@pytest.mark.parametrize("sights", [(ON_ITS_WAY, ARRIVED), (ARRIVED,)])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_host_may_abort_from_within(
+    way: Send, sights: tuple[Sight, ...], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The abort counts, unless the peer has everything by then."""
+
+    see(monkeypatch, Host(*sights))
+    async with connected() as (endpoint, receiving), asyncio.timeout(60):
+
+        def abort(_: TransferResult) -> None:
+            endpoint.abort(End.ABORTED, "no more")
+
+        has_arrived = sights == (ARRIVED,)
+        failure = pytest.raises(FTPDataError, match="no more")
+        with contextlib.suppress(FTPDataError) if has_arrived else failure:
+            await way(endpoint, path, on_sent=abort)
+        await asyncio.wait((receiving,))
+        receiving.exception()
+
+
 async def test_a_real_peer_that_reads_nothing_delays_it(path: Path) -> None:
     """What waits for room at the peer has not left this system."""
 
