@@ -11,7 +11,9 @@ Every function ends the connection and reports how it ended. It returns a
 `TransferResult` once the peer has everything (sending), or once the peer has announced
 the end of file and everything is stored (receiving). For any other end it raises an
 `FTPDataError`, which carries the same result, the reply code, and in
-`FTPDataError.reply` the line to send. To end a transfer from elsewhere, with a reason,
+`FTPDataError.reply` the line to send. Those that send can tell earlier, by `on_sent`, that
+everything has left this system, for a host that would rather save a round trip than be
+sure. To end a transfer from elsewhere, with a reason,
 abort its endpoint or its `DTP`. Cancelling a transfer resets the connection and leaves
 no task, socket, file, thread or temporary file behind.
 
