@@ -14,13 +14,13 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 
+from tests.harness.waiting import wait_until
 from tests.interop.conftest import Certificate
 from tests.interop.served import (
     PASSWORD,
@@ -204,10 +204,11 @@ def cut(served: Path, port: int, size: int) -> int:
     with logged_in(port) as client:
         connection = client.transfercmd("STOR file")
         connection.sendall(CONTENT[:size])
-        until = time.monotonic() + PATIENCE
-        while sum(part.stat().st_size for part in served.glob(".ftpdata-part.*")) < size:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until(
+            lambda: sum(part.stat().st_size for part in served.glob(".ftpdata-part.*")) >= size,
+            "the part",
+            patience=PATIENCE,
+        )
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
         with pytest.raises(ftplib.error_temp):

@@ -70,43 +70,36 @@ async def session(served: Path, replies: Replies) -> AsyncIterator[Client]:
         yield client
 
 
-async def download(client: Client, line: str) -> list[int]:
-    """Run a download; return the codes that came once all of it is here."""
+async def fetch(client: Client, line: str) -> None:
+    """Run a download until all of it is here."""
 
     data = await client.passive()
     client.send(line)
     await data.read()
     await data.close()
+
+
+async def download(client: Client, line: str) -> list[int]:
+    """Run a download; return the codes that came once all of it is here."""
+
+    await fetch(client, line)
     return await client.codes(2)
 
 
+@pytest.mark.parametrize("then", [ARRIVED, LOST], ids=["arrived", "lost"])
 @pytest.mark.parametrize("line", COMMANDS)
 async def test_it_is_said_before_the_client_is_known_to_have_it(
-    line: str, served: Path, road: Road, caplog: pytest.LogCaptureFixture
+    line: str, then: Sight, served: Path, road: Road, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The transfer goes on until that is known, and the log says so."""
+    """The transfer goes on until that is known, and the log says so; nothing more is replied."""
 
     caplog.set_level(logging.INFO)
     async with session(served, Replies.SENT) as client:
         assert (await download(client, line))[1] == 226
         assert ", complete" not in caplog.text
-        road.sight = ARRIVED
-        await until(lambda: ", complete" in caplog.text)
-        assert await client.code("NOOP") == 200
-
-
-@pytest.mark.parametrize("line", COMMANDS)
-async def test_what_is_lost_after_the_reply_is_logged(
-    line: str, served: Path, road: Road, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The client has had its one final reply: nothing more is said."""
-
-    caplog.set_level(logging.INFO)
-    async with session(served, Replies.SENT) as client:
-        assert (await download(client, line))[1] == 226
-        road.sight = LOST
+        road.sight = then
         await until(lambda: f"{line}: " in caplog.text)
-        assert ", complete" not in caplog.text
+        assert (", complete" in caplog.text) is (then is ARRIVED)
         assert await client.code("NOOP") == 200
 
 
@@ -126,9 +119,6 @@ async def test_by_default_what_is_said_is_true(line: str, served: Path, road: Ro
     """A loss is an error, since nothing was said before."""
 
     async with session(served, Replies.DELIVERED) as client:
-        data = await client.passive()
-        client.send(line)
-        await data.read()
-        await data.close()
+        await fetch(client, line)
         road.sight = LOST
         assert (await client.codes(2))[1] == 426

@@ -169,18 +169,21 @@ static int fault(const char *name, int fd, void *from)
     if (!next)                                                        \
         next = (result(*) parameters)dlsym(RTLD_NEXT, #name)
 
-/* A function that returns `failure` and sets errno. */
-#define FAILS(result, failure, name, parameters, arguments, fd)       \
+/* A function that returns `failure` and sets errno, in the calls that `may_fail`. */
+#define FAILS_IF(may_fail, result, failure, name, parameters, arguments, fd) \
     result name parameters                                            \
     {                                                                 \
         NEXT(name, result, parameters);                               \
-        int error = fault(#name, fd, HERE);                           \
+        int error = (may_fail) ? fault(#name, fd, HERE) : 0;          \
         if (error > 0) {                                              \
             errno = error;                                            \
             return failure;                                           \
         }                                                             \
         return next arguments;                                        \
     }
+
+#define FAILS(result, failure, name, parameters, arguments, fd) \
+    FAILS_IF(1, result, failure, name, parameters, arguments, fd)
 
 /* One that may also do half of what it is asked for. */
 #define MOVES(result, name, parameters, arguments, fd, size)          \
@@ -355,19 +358,14 @@ MOVES(ssize_t, copy_file_range,
  * for it for ever (python/cpython#140746). */
 #define FRAMES (16 * 1024)
 
-#define MAPS(name, offset)                                                                  \
-    void *name(void *address, size_t size, int protection, int flags, int fd, offset at)    \
-    {                                                                                       \
-        NEXT(name, void *, (void *, size_t, int, int, int, offset));                        \
-        int error = size == FRAMES && fd < 0 ? 0 : fault(#name, fd, HERE);                  \
-        if (error > 0) {                                                                    \
-            errno = error;                                                                  \
-            return MAP_FAILED;                                                              \
-        }                                                                                   \
-        return next(address, size, protection, flags, fd, at);                              \
-    }
-MAPS(mmap, off_t)
-MAPS(mmap64, off64_t)
+#define IS_OF_FRAMES (size == FRAMES && fd < 0)
+
+FAILS_IF(!IS_OF_FRAMES, void *, MAP_FAILED, mmap,
+         (void *address, size_t size, int protection, int flags, int fd, off_t at),
+         (address, size, protection, flags, fd, at), fd)
+FAILS_IF(!IS_OF_FRAMES, void *, MAP_FAILED, mmap64,
+         (void *address, size_t size, int protection, int flags, int fd, off64_t at),
+         (address, size, protection, flags, fd, at), fd)
 
 int close(int fd)
 {

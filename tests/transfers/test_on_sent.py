@@ -174,36 +174,22 @@ async def test_where_the_system_does_not_tell_it_is_told_at_the_end(
     assert (len(host.told), host.told_at) == (1, 3)
 
 
+@pytest.mark.parametrize(("before", "is_told"), [(ON_ITS_WAY, True), (WAITING, False)])
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_gets_lost_on_its_way_is_an_error_all_the_same(
-    way: Send, path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_what_gets_lost_is_an_error_whether_it_was_told_or_not(
+    way: Send, before: Sight, is_told: bool, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The host has said that it was sent, and learns the truth."""
+    """A host that was told learns the truth. What had not left by then is not told at the end."""
 
     error = ConnectionResetError(104, "Connection reset by peer")
-    host = Host(ON_ITS_WAY, Sight(9, is_gone=True, error=error, unsent=0))
+    host = Host(before, Sight(9, is_gone=True, error=error, unsent=0))
     see(monkeypatch, host)
     async with connected() as (endpoint, _), asyncio.timeout(60):
         with pytest.raises(FTPDataError) as caught:
             await way(endpoint, path, on_sent=host.on_sent)
-    assert len(host.told) == 1
+    assert len(host.told) == int(is_told)
     assert caught.value.result is not None
     assert (caught.value.end, caught.value.result.end) == (End.RESET, End.RESET)
-
-
-@pytest.mark.parametrize("way", WAYS)
-async def test_what_never_leaves_is_not_told(
-    way: Send, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A connection that is gone has nothing left to send, and has not sent it."""
-
-    error = ConnectionResetError(104, "Connection reset by peer")
-    host = Host(WAITING, Sight(9, is_gone=True, error=error, unsent=0))
-    see(monkeypatch, host)
-    async with connected() as (endpoint, _), asyncio.timeout(60):
-        with pytest.raises(FTPDataError):
-            await way(endpoint, path, on_sent=host.on_sent)
-    assert host.told == []
 
 
 @pytest.mark.parametrize("way", WAYS)
