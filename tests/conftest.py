@@ -29,6 +29,7 @@ import hypothesis
 import pytest
 
 from ftpdata.files._cache import lives_in_memory
+from ftpdata.files._threads import Job, WorkerThreads
 from tests.harness.blocking import AVAILABLE as CAN_SEE_BLOCKING
 from tests.harness.blocking import detect_blocking_calls, remove_late_wrappers
 from tests.harness.leaks import CAN_SEE_DESCRIPTORS, Holdings, hidden_files
@@ -386,3 +387,18 @@ def outside(tmp_path: Path) -> Path:
     directory.mkdir()
     (directory / "secret").write_bytes(b"secret")
     return directory
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Return what worker threads are given from now on."""
+
+    given: list[Job] = []
+    start = WorkerThreads.start
+
+    def counted(threads: WorkerThreads, job: Job) -> None:
+        given.append(job)
+        start(threads, job)
+
+    monkeypatch.setattr(WorkerThreads, "start", counted)
+    return given

@@ -24,6 +24,7 @@ from ._names import FilePath
 __all__ = [
     "CachedDirectory",
     "is_in_memory",
+    "keeps_in_memory",
     "lives_in_memory",
     "open_cached",
     "read_cached",
@@ -136,11 +137,11 @@ class Store:
 
     def __init__(self, fd: int) -> None:
         kind = file_system(fd)
+        self.is_memory: bool = kind in _IN_MEMORY
         if kind in _LOCAL:
             # Whoever asks has a file to use, or to close: this remembers only how to be faster.
             with contextlib.suppress(OSError):
-                _local_devices.add(os.fstat(fd).st_dev)
-        self.is_memory: bool = kind in _IN_MEMORY
+                _local_devices[os.fstat(fd).st_dev] = self.is_memory
         self.is_local: bool = kind in _LOCAL
         self.has_sizes: bool = kind not in _WITHOUT_SIZES
 
@@ -200,8 +201,8 @@ class CachedDirectory:
         return None
 
 
-_local_devices: set[int] = set()
-"""The devices of local file systems that worker threads have met.
+_local_devices: dict[int, bool] = {}
+"""The devices of local file systems that worker threads have met; whether each is only memory.
 
 A network file system may take long to say what it is. Which device a path leads to is known without
 asking anybody (AT_STATX_DONT_SYNC)."""
@@ -219,19 +220,30 @@ _STATX_FIELDS = struct.Struct("=28xH10xQ88xII")
 """``stx_mode``, ``stx_size``, ``stx_dev_major``, ``stx_dev_minor`` (linux/stat.h)."""
 
 
+def _status(fd: int) -> tuple[int, int, int] | None:
+    """Return the mode, the size and the device of what an O_PATH descriptor names, if known."""
+
+    statx = libc().statx
+    status = ctypes.create_string_buffer(_STATX_SIZE)
+    if statx is None or statx(fd, b"", _STATX_FLAGS, _STATX_MASK, status) != 0:
+        return None
+
+    mode, size, major, minor = _STATX_FIELDS.unpack_from(status)
+    return mode, size, os.makedev(major, minor)
+
+
 def _is_local_file(fd: int) -> bool:
     """Whether an O_PATH descriptor is of a file with a size, on a device known to be local.
 
     An empty file may be made for its reader: only a read can tell.
     """
 
-    statx = libc().statx
-    status = ctypes.create_string_buffer(_STATX_SIZE)
-    if statx is None or statx(fd, b"", _STATX_FLAGS, _STATX_MASK, status) != 0:
+    status = _status(fd)
+    if status is None:
         return False
 
-    mode, size, major, minor = _STATX_FIELDS.unpack_from(status)
-    return stat.S_ISREG(mode) and size > 0 and os.makedev(major, minor) in _local_devices
+    mode, size, device = status
+    return stat.S_ISREG(mode) and size > 0 and device in _local_devices
 
 
 def open_cached(path: FilePath, dir_fd: int | None, flags: int) -> int | None:
@@ -250,11 +262,9 @@ def open_cached(path: FilePath, dir_fd: int | None, flags: int) -> int | None:
     if sys.platform != "linux" or not _local_devices:
         return None
 
-    here = _AT_FDCWD if dir_fd is None else dir_fd
     found: int | None = None
     try:
-        # This asks no file system to open anything; a NUL ends no name here.
-        found = open_resolved(here, _without_nul(path), os.O_PATH | os.O_CLOEXEC, _RESOLVE_CACHED)
+        found = _find(path, dir_fd, 0)
         if _is_local_file(found):
             return open_resolved(_AT_FDCWD, b"/proc/self/fd/%d" % found, flags, 0)
     except (OSError, ValueError):
@@ -264,6 +274,38 @@ def open_cached(path: FilePath, dir_fd: int | None, flags: int) -> int | None:
         let_go(found)
 
     return None
+
+
+def keeps_in_memory(path: FilePath, dir_fd: int | None) -> bool:
+    """Whether the directory of a path is known to have no disk, which is found out at once.
+
+    Args:
+        path: The path of something in it, which need not exist.
+        dir_fd: Directory that a relative path starts from.
+    """
+
+    if sys.platform != "linux" or True not in _local_devices.values():
+        return False
+
+    found: int | None = None
+    try:
+        found = _find(os.path.dirname(path) or os.curdir, dir_fd, os.O_DIRECTORY)  # noqa: PTH120
+        status = _status(found)
+        return status is not None and _local_devices.get(status[2], False)
+    except (OSError, ValueError):
+        return False
+    finally:
+        let_go(found)
+
+
+def _find(path: FilePath, dir_fd: int | None, flags: int) -> int:
+    """Return an O_PATH descriptor of what has a name, if no file system need be asked for it."""
+
+    # A NUL ends no name here.
+    here = _AT_FDCWD if dir_fd is None else dir_fd
+    return open_resolved(
+        here, _without_nul(path), os.O_PATH | os.O_CLOEXEC | flags, _RESOLVE_CACHED
+    )
 
 
 def _without_nul(path: FilePath) -> bytes:

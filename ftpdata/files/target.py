@@ -10,6 +10,7 @@ any longer lets go of the upload when it comes back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import functools
 import os
@@ -23,6 +24,7 @@ from .._checks import check_call, check_range
 from .._descriptors import let_go, write_all
 from ..errors import BadArgument, error_for_end, error_for_oserror, error_for_peer
 from ..outcome import End
+from ._cache import keeps_in_memory
 from ._cache import lives_in_memory as on_memory
 from ._finding import place_for_new, place_for_replacing, place_for_resuming
 from ._location import Location
@@ -364,6 +366,10 @@ class FileTarget:
             self._is_settled = True
             place = self._find()
             try:
+                if not self._is_store_known:
+                    # The next upload to this directory may need no thread.
+                    with contextlib.suppress(OSError):  # publishing meets it again
+                        self._look_at_store(place.begin())
                 place.publish(
                     last, is_durable=self._durable, before=lambda: _check_in_time(until)
                 )
@@ -373,12 +379,8 @@ class FileTarget:
             finally:
                 place.close()
 
-        is_short = False
-        if self._place is not None:
-            # Replacing a file frees its memory, page by page.
-            size = self.position - self._place.position + len(last)
-            is_short = max(size, self._place.replaced_size) <= SHORT
         try:
+            is_short = self._is_short(len(last))
             async with asyncio.timeout(None if self._calls.lives_in_memory else timeout):
                 await self._settle(work, is_short=is_short)
         except OSError as error:
@@ -388,6 +390,16 @@ class FileTarget:
             if not self.is_published:
                 text = f"the store took more than {timeout:g} s to write what came"
                 raise error_for_end(End.STALLED, text) from error
+
+    def _is_short(self, count: int) -> bool:
+        """Whether all that publishing could wait for is a disk, with `count` bytes to write."""
+
+        if self._place is None and not self._calls.lives_in_memory:
+            return False
+
+        place = self._find()
+        # Replacing a file frees its memory, page by page.
+        return max(self.position - place.position + count, place.replaced_size) <= SHORT
 
     async def _settle(self, work: Callable[[], None], *, is_short: bool) -> None:
         try:
@@ -626,7 +638,8 @@ def unopened(
     """Make the target of an atomic upload that is opened when its first bytes are written.
 
     If they are its last as well, `FileTarget.commit` opens, writes and publishes it in one visit to
-    a worker thread. What `FileTarget.open` raises is raised by that call.
+    a worker thread. In a directory that is known to be in memory alone, it takes none. What
+    `FileTarget.open` raises is raised by that call.
 
     Args:
         path: See `FileTarget.open`, as for all that follows.
@@ -635,6 +648,7 @@ def unopened(
     """
 
     calls = WorkerCalls(limiter)
+    calls.lives_in_memory = keeps_in_memory(path, dir_fd)
     return FileTarget(_Way(path, dir_fd), _ATOMIC, durable=False, calls=calls)
 
 

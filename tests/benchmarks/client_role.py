@@ -10,9 +10,11 @@ the rounds; ratios are those of one run.
 ftpdata is a library of data connections. A program brings its control connection along, so there
 are two rows of it: ``ftpdata`` with a plain one on asyncio, as programs have it; and ``ftpdata,
 ftplib's control``, with blocking calls of ftplib's where those of asyncio would be: it differs from
-``ftplib`` in the data connection alone. In TLS, all of them trust any certificate, as ftplib does
-by default. ftpdata and curl resume the control connection's session, as servers want it; ftplib and
-aioftp cannot.
+``ftplib`` in the data connection alone. ``asyncio alone``, in clear, is the floor under the first:
+the same control connection, and for the data only the socket calls of the event loop, in the loop's
+thread, with no deadline, check or progress, and no file that appears only whole. In TLS, all of
+them trust any certificate, as ftplib does by default. ftpdata and curl resume the control
+connection's session, as servers want it; ftplib and aioftp cannot.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import importlib.util
 import json
 import os
 import platform
+import socket
 import ssl
 import statistics
 import subprocess
@@ -272,6 +275,27 @@ async def logged_in(job: Job) -> AsyncIterator[tuple[Control, DataTLS | None]]:
     control.transport.close()
 
 
+async def run_asyncio(job: Job, meter: Meter) -> None:
+    """Transfer with the event loop's own calls, and nothing beside them."""
+
+    loop = asyncio.get_running_loop()
+    async with logged_in(job) as (control, _):
+        for _ in meter:
+            port = parse_epsv_reply(await control.command("EPSV"))
+            with socket.socket() as sock, (target if job.download else source)(job) as file:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, (HOST, port))
+                control.send(f"{_verb(job)} {job.name}")
+                if job.download:
+                    while block := await loop.sock_recv(sock, files.MIB // 4):
+                        file.write(block)
+                else:
+                    while block := file.read(files.MIB // 4):
+                        await loop.sock_sendall(sock, block)
+            await control.reply("1")
+            await control.reply("2")
+
+
 async def run_ftpdata(job: Job, meter: Meter) -> None:
     """Transfer with ftpdata, beside a control connection on asyncio."""
 
@@ -318,6 +342,7 @@ CLIENTS: dict[str, Callable[[Job, Meter], Awaitable[None] | None]] = {
     "ftplib": run_ftplib,
     "aioftp": run_aioftp,
     "pycurl": run_curl,
+    "asyncio alone": run_asyncio,
     "ftpdata": run_ftpdata,
     "ftpdata, ftplib's control": run_ftpdata_alone,
 }
@@ -364,6 +389,12 @@ CASES = tuple(
     for size in SIZES
     for download in (True, False)
 )
+
+
+def can(client: str, case: Case) -> bool:
+    """Whether a client can do this; the event loop's calls for sockets know no TLS."""
+
+    return not (case.protect and client == "asyncio alone")
 
 
 def missing(client: str) -> bool:
@@ -429,8 +460,13 @@ def table(found: dict[Case, dict[str, list[float]]], clients: list[str]) -> str:
     lines = [heads, ["-"] + ["-:"] * (len(heads) - 1)]
     for case, figures in found.items():
         medians = {client: statistics.median(values) for client, values in figures.items()}
-        cells = [formatted(medians[client], case) for client in clients]
-        cells += [f"{medians[ours] / medians[other]:.2f}" for ours, other in ratios]
+        cells = [
+            formatted(medians[client], case) if client in medians else "–" for client in clients
+        ]
+        cells += [
+            f"{medians[ours] / medians[other]:.2f}" if other in medians else "–"
+            for ours, other in ratios
+        ]
         lines.append([str(case), *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -454,7 +490,7 @@ def main() -> int:
     clients = [client for client in options.clients if not missing(client)]
     cases = [case for case in CASES if options.only in str(case)]
     found: dict[Case, dict[str, list[float]]] = {
-        case: {client: [] for client in clients} for case in cases
+        case: {client: [] for client in clients if can(client, case)} for case in cases
     }
     with contextlib.ExitStack() as stack:
         root = stack.enter_context(files.served_directory())
@@ -482,7 +518,7 @@ def main() -> int:
         }
         for _ in range(options.rounds):
             for case in cases:
-                for client in clients:
+                for client in found[case]:
                     figure = measure(
                         case,
                         client,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ftpdata.files._cache import (
     PROBE_STEP,
     CachedDirectory,
     is_in_memory,
+    keeps_in_memory,
     lives_in_memory,
     read_cached,
     read_from_memory,
@@ -117,6 +119,34 @@ def refuse(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
             raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(page_cache, "os", Calls)
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
+def test_a_directory_in_memory_is_known_once_a_file_there_was_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a path, and by a name beneath a directory; never one that is missing, or on a disk."""
+
+    monkeypatch.setattr(page_cache, "_local_devices", {})
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        memory = Path(name)
+        (memory / "link").symlink_to(tmp_path)
+        with (memory / "file").open("wb") as file, (tmp_path / "file").open("wb") as other:
+            assert not keeps_in_memory(memory / "new", None)
+            for known in (file, other):
+                lives_in_memory(known.fileno())
+        assert keeps_in_memory(memory / "new", None)
+        assert not keeps_in_memory(memory / "link" / "new", None)
+        assert not keeps_in_memory(memory / "missing" / "new", None)
+        assert not keeps_in_memory(memory / "file" / "new", None)
+        assert not keeps_in_memory(f"{name}\0/new", None)
+        assert not keeps_in_memory(tmp_path / "new", None)
+        directory = os.open(memory, os.O_RDONLY)
+        try:
+            assert keeps_in_memory("new", directory)
+            assert not keeps_in_memory("link/new", directory)
+        finally:
+            os.close(directory)
 
 
 def test_a_file_system_in_memory_is_known() -> None:

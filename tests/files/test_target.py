@@ -26,10 +26,11 @@ from ftpdata.errors import (
     QuotaExceeded,
     TransferTimeout,
 )
+from ftpdata.files import _cache as page_cache
 from ftpdata.files import _workers as workers
 from ftpdata.files import is_reserved
-from ftpdata.files._threads import Job, WorkerThreads
-from ftpdata.files.target import SHORT, FileTarget, WriteMode
+from ftpdata.files._threads import Job
+from ftpdata.files.target import SHORT, FileTarget, WriteMode, unopened
 from ftpdata.outcome import End
 from ftpdata.testing import sweep
 from tests.harness.seams import Hang, Seams, cancelled, descriptors
@@ -387,41 +388,56 @@ def memory_directory() -> Iterator[Path]:
 @pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
 @pytest.mark.parametrize("is_known", [False, True])
 async def test_a_small_upload_to_memory_needs_no_thread(
-    is_known: bool, memory_directory: Path, monkeypatch: pytest.MonkeyPatch
+    is_known: bool, memory_directory: Path, jobs: list[Job]
 ) -> None:
     """Where that is known before; what is written before the end has one."""
 
-    original = WorkerThreads.start
-    visits = 0
-
-    def start(self: WorkerThreads, job: Job) -> None:
-        nonlocal visits
-        visits += 1
-        original(self, job)
-
-    monkeypatch.setattr(WorkerThreads, "start", start)
     path = memory_directory / "file"
     target = await FileTarget.open(path, lives_in_memory=is_known)
-    assert visits == (0 if is_known else 1)
+    assert len(jobs) == (0 if is_known else 1)
     await target.commit(b"all of it")
-    assert visits == (0 if is_known else 2)
+    assert len(jobs) == (0 if is_known else 2)
     assert path.read_bytes() == b"all of it"
     assert names(memory_directory) == ["file"]
 
     target = await FileTarget.open(path, lives_in_memory=True)
     await target.write(b"some")
     await target.commit(bytes(SHORT + 1))
-    assert visits == (2 if is_known else 4)
+    assert len(jobs) == (2 if is_known else 4)
     assert path.read_bytes() == b"some" + bytes(SHORT + 1)
-    visits = 0
     for expected in (1, 0):
         # Freeing the memory of a large file takes a while.
+        jobs.clear()
         target = await FileTarget.open(path, lives_in_memory=True)
         await target.commit(b"small")
-        assert visits == expected
-        visits = 0
+        assert len(jobs) == expected
     with pytest.raises(FileUnavailable):
         await FileTarget.open(memory_directory, lives_in_memory=True)
+
+
+@pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
+async def test_an_upload_to_memory_that_is_opened_late_needs_no_thread(
+    memory_directory: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the second one on: the first finds out that there is no disk."""
+
+    monkeypatch.setattr(page_cache, "_local_devices", {})
+    path = memory_directory / "file"
+    for expected in (1, 1):
+        await unopened(path).commit(b"all of it")
+        assert len(jobs) == expected
+        assert path.read_bytes() == b"all of it"
+        assert names(memory_directory) == ["file"]
+
+    with pytest.raises(FileUnavailable):
+        await unopened(memory_directory / "file" / "new").commit(b"all of it")
+    (memory_directory / "directory").mkdir()
+    with pytest.raises(FileUnavailable):
+        await unopened(memory_directory / "directory").commit(b"all of it")
+    assert len(jobs) == 2
+    await unopened(memory_directory / "large").commit(bytes(SHORT + 1))
+    assert len(jobs) == 3
+    assert names(memory_directory) == ["directory", "file", "large"]
 
 
 async def test_the_hidden_file_is_made_for_the_first_bytes(served_directory: Path) -> None:

@@ -26,7 +26,7 @@ from ftpdata.errors import FTPDataError, LocalError, QuotaExceeded, SizeMismatch
 from ftpdata.files import _workers as workers
 from ftpdata.files import source as sources
 from ftpdata.files._cache import open_cached
-from ftpdata.files._threads import Job, WorkerThreads
+from ftpdata.files._threads import Job
 from ftpdata.files.source import FileSource
 from ftpdata.files.target import FileTarget, WriteMode
 from ftpdata.listing.table import ListingBlock
@@ -65,21 +65,6 @@ def content(size: int) -> bytes:
     """Return bytes that differ at every place of the file."""
 
     return bytes(i * 7 % 251 for i in range(size))
-
-
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """Return what worker threads are given from now on."""
-
-    given: list[Job] = []
-    start = WorkerThreads.start
-
-    def counted(threads: WorkerThreads, job: Job) -> None:
-        given.append(job)
-        start(threads, job)
-
-    monkeypatch.setattr(WorkerThreads, "start", counted)
-    return given
 
 
 @pytest.fixture
