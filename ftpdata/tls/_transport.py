@@ -20,6 +20,13 @@ MOST_ANSWERS = 16 * 1024
 TLS answers requests for new keys and tickets, and a peer can send such requests for ever."""
 
 
+PIECE = 64 * 1024
+"""Bytes that are encrypted at a time.
+
+OpenSSL keeps the memory for that many as long as the connection lasts. More at a time are no
+faster."""
+
+
 class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """The transport of a protocol whose connection is protected.
 
@@ -144,11 +151,13 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self.is_closing():
             return
 
-        try:
-            self.channel.write(data)
-        except ssl.SSLError as error:
-            self._fail(error)
-        else:
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), PIECE):
+            try:
+                self.channel.write(view[start : start + PIECE])
+            except ssl.SSLError as error:
+                self._fail(error)
+                break
             self._flush()
 
     def can_write_eof(self) -> bool:

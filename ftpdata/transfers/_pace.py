@@ -30,10 +30,12 @@ UNREAD = 128 * 1024
 """Bytes that a peer's system may acknowledge although the peer reads nothing."""
 
 STALLED_PIECE = 8 * 1024
-STALLED_TLS_PIECE = 32 * 1024
-"""Bytes of a piece that the system has no room for: they stay here as long as the peer stalls.
+"""Bytes of a piece that the system has no room for: they stay here as long as the peer stalls."""
 
-In TLS, asyncio keeps 64 KiB of records in any case, which should not be many small pieces."""
+FIRST_TLS_PIECE = 16 * 1024
+"""Bytes of a piece in TLS for a peer that is not known to read: one record (RFC 8446 §5.1).
+
+OpenSSL keeps the memory for the records of the largest piece as long as the connection lasts."""
 
 BYTES_PER_TURN = 1024 * 1024
 """Bytes after which a sender that never had to wait lets other tasks run."""
@@ -64,7 +66,7 @@ class Pace:
         # The room that the system had when it was asked, less the bytes sent since. Bytes from
         # another connection are in memory already: the system may have all of them.
         self._room = sys.maxsize if is_relayed else 0
-        self._least_size = STALLED_PIECE
+        self._largest = LARGEST_PIECE
         # Whether the peer is known to read; until then, the connection's unsent bytes are limited.
         self._moves = False
         self._unsent_limit: int | None = None
@@ -117,10 +119,10 @@ class Pace:
             ready: Bytes that are ready already, and will be sent before.
         """
 
-        if self._room - ready < self._least_size:
+        if self._room - ready < STALLED_PIECE:
             self._find_room()
 
-        return max(self._least_size, min(self._room - ready, LARGEST_PIECE))
+        return max(STALLED_PIECE, min(self._room - ready, self._largest))
 
     def bound_unsent(self) -> bool:
         """Let the system hold little for a peer that is not known to read; return whether it does.
@@ -149,14 +151,15 @@ class Pace:
             self._room = sys.maxsize
             return
 
+        self._largest = LARGEST_PIECE
         if self.bound_unsent():
             moved = dtp.bytes_acknowledged or 0
             room = min(room, FIRST_PIECES - (dtp.bytes_sent - moved))
+            if dtp.tls is not None:
+                self._largest = FIRST_TLS_PIECE
 
         self._room = room
-        if dtp.tls is not None:
-            self._least_size = STALLED_TLS_PIECE
-        dtp.bypass.limit_waiting(self._least_size)
+        dtp.bypass.limit_waiting(STALLED_PIECE)
 
     async def wait_for_turn(self, nbytes: int) -> None:
         """Wait until the throttle lets that many bytes pass, and other tasks have had their turn.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import re
@@ -22,11 +23,12 @@ from ftpdata.connection._delivery import Sight, Verdict
 from ftpdata.connection._delivery_watch import DeliveryWatch
 from ftpdata.connection.memory_consumer import MemoryConsumer
 from ftpdata.connection.protocol import DTP
+from ftpdata.contracts import Buffer
 from ftpdata.errors import FTPDataError
 from ftpdata.outcome import End
 from ftpdata.testing import Cut, MemoryTransport, reset, send_then_cut, tcp_pair
 from ftpdata.tls._channel import TLSChannel
-from ftpdata.tls._transport import TLSTransport
+from ftpdata.tls._transport import PIECE, TLSTransport
 from tests.harness.waiting import turns
 
 from ..harness.channels import BAD_RECORD, channels, for_client, for_server, shake_hands
@@ -780,6 +782,29 @@ async def test_the_protocol_can_be_another() -> None:
         assert first.data == b"first"
         assert second.data == b"second"
         assert not first.lost.done()
+
+
+async def test_what_is_written_at_once_is_encrypted_in_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenSSL keeps the memory for the largest piece; the bytes and their order are the same."""
+
+    content = array.array("I", range(100_000))
+    async with connected(Recorder()) as (transport, peer):
+        sizes: list[int] = []
+        write = transport.channel.write
+
+        def counted(data: Buffer) -> None:
+            sizes.append(len(data))
+            write(data)
+
+        monkeypatch.setattr(transport.channel, "write", counted)
+        async with peer_task(peer.receive_all()) as received:
+            transport.write(memoryview(content))
+            transport.close()
+            assert await received == content.tobytes()
+        assert max(sizes) == PIECE
+        assert sum(sizes) == 400_000
 
 
 async def test_writers_are_paused_and_resumed() -> None:

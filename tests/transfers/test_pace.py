@@ -53,6 +53,24 @@ async def test_little_waits_for_a_peer_that_takes_nothing() -> None:
 
 
 @linux_only
+async def test_the_first_pieces_in_tls_are_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records of a large piece would take memory for as long as the peer stalls."""
+
+    monkeypatch.setattr(DTP, "tls", object())
+    sizes: list[int] = []
+    async with connection() as (dtp, peer):
+        transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+        first = transfer.pace.sending_size()
+        assert first == _pace.FIRST_TLS_PIECE
+        receiving = asyncio.create_task(receive_all(peer))
+        await _send_pieces(transfer, sizes, total=1 << 24)
+        assert sizes[0] == first
+        assert max(sizes) == _pace.LARGEST_PIECE
+        await dtp.finish()
+        assert len(await receiving) == sum(sizes)
+
+
+@linux_only
 async def test_many_small_pieces_wait_as_little() -> None:
     """This holds for a source that chooses the size of its pieces itself."""
 
