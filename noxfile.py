@@ -149,7 +149,7 @@ def docs(session: nox.Session) -> None:
 def interop(session: nox.Session) -> None:
     """Run the installed FTP clients against the reference server.
 
-    Their results must agree with the table in README.md; ``-- --write-table`` rewrites it.
+    Their results must agree with the tables in tests/interop; ``-- --write-table`` rewrites them.
     ``-- tests/interop/test_objectstore.py --attempts 200`` cancels and resets more uploads into
     object stores.
     """

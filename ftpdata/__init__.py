@@ -12,7 +12,9 @@ Where to begin reading:
 - `DTP` is the connection itself, for producers and consumers of your own.
 - `format_list_line`, `format_mlsx_line` and their parsers are pure functions.
 
-The names that most programs need are here. The others are in:
+``examples/server/__init__.py`` leads to a server in an hour, ``examples/client/__init__.py`` to a
+client in ten minutes. The names that most programs need are here. The others are in these
+packages, each of which begins with a guide:
 
 - `ftpdata.addresses`, `ftpdata.errors`, `ftpdata.contracts`, `ftpdata.parameters`,
   `ftpdata.outcome`, `ftpdata.deadlines`, `ftpdata.throttle`, `ftpdata.limits`,
@@ -25,11 +27,49 @@ The names that most programs need are here. The others are in:
 - `ftpdata.opening`: passive, pooled, active and accepted endpoints;
 - `ftpdata.files`: files and directories, read and written in worker threads;
 - `ftpdata.transfers`: the functions that move whole files;
+- `ftpdata.observers`: logs, metrics, traces, and the veto of an upload;
+- `ftpdata.objectstore`: S3, Google Cloud Storage and Azure;
 - `ftpdata.testing`: tools for tests of servers and clients;
 - `ftpdata.lowlevel`: tools that make the reference server fast.
 
-Modules whose names begin with an underscore are not for users. A module imports only
-modules of lower layers; ``pyproject.toml`` lists the order.
+Names are those of RFC 959 and, for producers and consumers, Twisted's in snake case:
+``register_producer``, ``pause_producing``, ``write``. Modules whose names begin with an underscore
+are not for users.
+
+## The house
+
+A module imports only modules of lower layers; ``pyproject.toml`` lists the order, and a test
+enforces it. The pure layer, lowest, has no sockets, threads, files or clocks. One transfer goes
+through these rooms: an *endpoint* (`ftpdata.opening`) waits for the peer or connects to it, and
+makes a *link*, which is a socket with, perhaps, its TLS channel (`ftpdata.tls`). A small file goes
+over the link directly. For any other, the endpoint hands the link to a `DTP`
+(`ftpdata.connection`), and a *supervisor* (`ftpdata.transfers`) lets a source or a target
+(`ftpdata.files`), with encoders or decoders between (`ftpdata.codecs`), move the bytes at the pace
+of both ends. At the end one watch, *delivery*, knows when the peer's kernel has everything, and
+one *report* makes the result, or the error that carries it. `ftpdata.transfers` tells this once
+more, with the names of the modules.
+
+| To change | go to |
+|---|---|
+| the text of the reply to PASV | ``addresses.py``, ``format_pasv_reply`` |
+| who may be a peer | ``addresses.py``, ``PeerPolicy`` |
+| how a connection is accepted | ``opening/_acceptor.py`` |
+| which passive port is chosen | ``opening/ports.py``; of a pool, ``opening/pool.py`` |
+| the order of the facts in MLSD | ``listing/facts.py``, ``SUPPORTED_FACTS`` |
+| the columns of LIST | ``listing/unix.py`` |
+| how a directory is read | ``files/directory_reader.py`` |
+| where an upload is until it is whole | ``files/_places.py`` |
+| which part is resumed, and when one is dropped | ``files/_part_rules.py`` |
+| line ends in TYPE A | ``codecs/representation.py`` |
+| what MODE C does with a filler | ``codecs/compressed.py`` |
+| when a stalled peer is given up, while data move | ``transfers/_watch.py``, ``Watch`` |
+| the same, after the last byte | ``connection/_delivery.py``, ``check`` |
+| how the 226 is decided | ``connection/_delivery.py``, ``check`` |
+| its code | ``transfers/_report.py``; the codes of all other ends, ``outcome.py`` |
+| which error a full disk becomes | ``errors.py``, ``ENOSPC`` |
+| how TLS ends | ``tls/_channel.py``, ``announce_end``; of a `DTP`, ``tls/_transport.py`` |
+| when ``sendfile`` is used | ``transfers/_sendfile.py`` |
+| when ``splice`` is used | ``transfers/_splice.py`` |
 """
 
 from __future__ import annotations

@@ -1,19 +1,60 @@
-"""Object stores as the other end of transfers: S3, Google Cloud Storage, Azure, memory.
+r"""Object stores as the other end of transfers: S3, Google Cloud Storage, Azure, memory.
 
 Needs the package obstore: ``pip install ftpdata[objectstore]``. Its stores know where
-credentials come from (environment, files, instance metadata)::
+credentials come from (environment, files, instance metadata). The first line of `main` would be
+``from_url("s3://bucket", endpoint="https://s3.example.org")`` for a bucket::
+
+    import asyncio
+    import time
 
     from obstore.store import from_url
 
-    store = from_url("s3://bucket", endpoint="https://s3.example.org")
-    async with ObjectTarget(store, "camera/1.jpg") as target:
-        result = await receive_file(endpoint, target)
-    result = await send_stream(endpoint, object_chunks(store, "camera/1.jpg"))
+    from ftpdata import ListFormatter, connect_active, listen_passive
+    from ftpdata import receive_file, receive_stream, send_listing, send_stream
+    from ftpdata.objectstore import ObjectTarget, object_chunks, object_entries
+
+    async def both_ends():
+        server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+        return server, connect_active(server.address, control_peer="127.0.0.1")
+
+    async def picture():
+        yield b"a picture"
+
+    async def download(endpoint):
+        return b"".join([data async for data in receive_stream(endpoint)])
+
+    async def main():
+        store = from_url("memory://")
+
+        server, client = await both_ends()  # STOR
+        async with ObjectTarget(store, "camera/1.jpg") as target:
+            await asyncio.gather(receive_file(server, target), send_stream(client, picture()))
+
+        server, client = await both_ends()  # REST 2, RETR
+        chunks = object_chunks(store, "camera/1.jpg", offset=2)
+        _, data = await asyncio.gather(send_stream(server, chunks, offset=2), download(client))
+        assert data == b"picture"
+
+        server, client = await both_ends()  # LIST
+        lines = ListFormatter(now=time.time()).format
+        entries = object_entries(store, "camera")
+        _, data = await asyncio.gather(
+            send_listing(server, entries, formatter=lines), download(client)
+        )
+        assert data.endswith(b" 1.jpg\r\n")
+
+    asyncio.run(main())
 
 What object stores can and cannot do decides the rest. An upload appears whole, under its
-name, or not at all; what came of one that is cut cannot be gone on with, nor can
-an object be appended to. A download may begin anywhere, and never mixes two versions of
-an object. Directories are the parts of names up to a slash: an empty one does not exist.
+name, or not at all: neither a cancellation nor a reset leaves parts that nobody sees. What came
+of one that is cut cannot be gone on with, nor can an object be appended to. A download may begin
+anywhere, and is refused with 451 rather than mixed of two versions of an object; a client that
+reads slowly outlives the time-outs of a request. Directories are the parts of names up to a slash:
+an empty one does not exist. `ftpdata.files.SpooledTarget` lets an observer read an upload before
+it is an object.
+
+``examples/server/objects.py`` is a whole server of a bucket, ``examples/camera_gateway.py`` a small
+one for uploads, and ``examples/mirror_to_store.py`` copies the files of a server into a bucket.
 
 An await of obstore's that is cancelled midway may leave the parts of an upload in the store,
 which cost money and are seen by nobody. Here, each of them runs in a task of its own,

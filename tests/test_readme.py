@@ -1,9 +1,10 @@
-"""The programs of the README run unchanged; the files and tests that it names exist."""
+"""The programs of the README run unchanged; what it and the other pages name exists."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import functools
 import logging
 import os
 import re
@@ -15,16 +16,30 @@ from typing import Any
 
 import pytest
 
-from ftpdata import TransferParameters, connect_active, listen_passive, receive_file
+import ftpdata.observers
+from ftpdata import connect_active, listen_passive, receive_file
 from ftpdata.opening import PassiveEndpoint
 from ftpdata.testing._checks._frame import CHECKS
-from ftpdata.transfers import send_records
 from tests.interop.server_table import MARKERS
 from tests.interop.table import rows_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-NAMED = sorted(set(re.findall(r"`((?:tests|examples|ftpdata)/[^`\s]*)`", README)))
+PROMISES = (ROOT / "tests" / "promises.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "tests").rglob("*.md"))]
+NAMED = sorted({
+    named
+    for page in PAGES
+    for named in re.findall(
+        r"`((?:tests|examples|ftpdata)/[^`\s]*|test_[a-z0-9_]+)`", page.read_text("utf-8")
+    )
+})
+LINKS = sorted({
+    (page, target)
+    for page in PAGES
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8"))
+})
+HEADING = re.compile(r"(?m)^#+ (.*)$")
 
 
 def names_in(path: Path) -> set[str]:
@@ -34,20 +49,74 @@ def names_in(path: Path) -> set[str]:
     return {item.name for item in body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
+@functools.cache
+def all_tests() -> set[str]:
+    """Return the names of all tests."""
+
+    return {name for path in (ROOT / "tests").rglob("test_*.py") for name in names_in(path)}
+
+
 @pytest.mark.parametrize("named", NAMED)
 def test_what_is_named_is_there(named: str) -> None:
     """A promise names the test that proves it; a test that was renamed proves nothing."""
 
+    if "/" not in named:
+        assert named in all_tests()
+        return
+
     file, _, test = named.partition("::")
     assert (ROOT / file).exists()
     if test:
-        assert test in names_in(ROOT / file)
+        assert test.partition("[")[0] in names_in(ROOT / file)
+
+
+@pytest.mark.parametrize(
+    ("page", "target"), LINKS, ids=[f"{page.name}-{target}" for page, target in LINKS]
+)
+def test_links_lead_somewhere(page: Path, target: str) -> None:
+    """Links between the pages are relative, to files and headings that are there."""
+
+    name, _, heading = target.partition("#")
+    file = page.parent / name
+    assert file.exists()
+    if heading:
+        headings = HEADING.findall(file.read_text("utf-8"))
+        assert heading in {title.lower().replace(" ", "-") for title in headings}
+
+
+def test_every_page_is_linked() -> None:
+    """Who begins with the README finds all pages."""
+
+    linked = {(page.parent / target.partition("#")[0]).resolve() for page, target in LINKS}
+    assert {*PAGES[1:]} <= linked
+
+
+def test_the_map_has_every_guide() -> None:
+    """The README leads to the guide of each sub-package."""
+
+    guides = sorted((ROOT / "ftpdata").glob("*/__init__.py"))
+    assert {str(guide.relative_to(ROOT)) for guide in guides} <= {target for _, target in LINKS}
+
+
+def test_the_rooms_are_there() -> None:
+    """The guide to the package says where to change what: modules that are there, and names."""
+
+    rows = re.findall(r"(?m)^\| .* \| (``.*) \|$", ftpdata.__doc__ or "")
+    assert len(rows) > 10
+    for row in rows:
+        text = ""
+        for name in re.findall(r"``([^`]+)``", row):
+            if name.endswith(".py"):
+                text = (ROOT / "ftpdata" / name).read_text("utf-8")
+            else:
+                assert name in text, row
 
 
 def test_the_table_of_servers_has_every_check() -> None:
     """In the order of the checks, with their sources; ``nox -s interop`` looks at the rest."""
 
-    rows = rows_of(README, MARKERS)[2:-1]
+    page = (ROOT / "tests" / "interop" / MARKERS.page).read_text("utf-8")
+    rows = rows_of(page, MARKERS)[2:-1]
     assert [(name, source) for name, source, *_ in rows] == [
         (check.name, check.source) for check in CHECKS.values()
     ]
@@ -56,18 +125,21 @@ def test_the_table_of_servers_has_every_check() -> None:
 def test_each_promise_is_proved() -> None:
     """Each row of a table of promises names a test."""
 
-    for heading in ("## Promises", "## Security"):
-        section = README.partition(f"{heading}\n")[2].partition("\n## ")[0]
-        rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
-        assert len(rows) > 5
+    proved = 0
+    for table in re.findall(r"(?m)(?:^\|.*\n)+", PROMISES):
+        heading, _, *rows = table.splitlines()
+        if not re.search(r"\| proved (?:in|by) \|$", heading):
+            continue
+        proved += 1
         for row in rows:
-            assert "`tests/" in row or "every test" in row, row
+            assert re.search(r"`tests/|`test_|every test", row.rpartition(" | ")[2]), row
+    assert proved > 5
 
 
 def test_every_attack_is_run_by_nox() -> None:
-    """The long runs that the README names are those of ``nox -s attacks``."""
+    """The long runs that the promises name are those of ``nox -s attacks``."""
 
-    runs = set(re.findall(r"`tests/benchmarks/(\w+)\.py`", README))
+    runs = set(re.findall(r"`tests/benchmarks/(\w+)\.py`", PROMISES))
     session = (ROOT / "noxfile.py").read_text("utf-8").partition("def attacks(")[2]
     listed = re.search(r"runs = \((.*?)\)", session, re.DOTALL)
     assert listed is not None
@@ -75,7 +147,7 @@ def test_every_attack_is_run_by_nox() -> None:
 
 
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-FIRST_PROGRAM, HANDLER, LISTING, RECORDS = PROGRAMS
+FIRST_PROGRAM, HANDLER = PROGRAMS
 
 
 def test_first_program_of_the_readme(tmp_path: Path) -> None:
@@ -94,13 +166,6 @@ def test_first_program_of_the_readme(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.startswith(f"complete {len(content)} ")
     assert (tmp_path / "some.bin.copy").read_bytes() == content
-
-
-def test_listing_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    """The program prints what the listing says."""
-
-    exec(compile(LISTING, "README.md", "exec"), {})
-    assert capsys.readouterr().out == "SALES.Y2024.DATA FB 80\n"
 
 
 Retr = Callable[[PassiveEndpoint, Path, Callable[[str], object]], Awaitable[None]]
@@ -151,24 +216,10 @@ async def test_the_handler_of_the_readme_replies_to_an_error(
     assert record.exc_info is not None
 
 
-async def test_the_records_of_the_readme() -> None:
-    """They become a file with descriptor words."""
-
-    names: dict[str, Any] = {}
-    exec(compile(RECORDS, "README.md", "exec"), names)
-    parameters = TransferParameters().with_type("E").with_mode("B")
-    server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
-    client = connect_active(server.address, control_peer="127.0.0.1")
-    content, _ = await asyncio.gather(
-        names["fetch"](client), send_records(server, [b"one", b""], parameters=parameters)
-    )
-    assert content == b"\0\x07\0\0one\0\x04\0\0"
-
-
 def test_every_logger_is_named() -> None:
-    """Operators find each logger of the package and of the server in the README."""
+    """Operators find each logger of the package and of the server in the guide to observers."""
 
-    named = set(re.findall(r"`(ftpdata\.[a-z_.]+)`", README))
+    named = set(re.findall(r"``(ftpdata\.[a-z_.]+)``", ftpdata.observers.__doc__ or ""))
     used = {
         name
         for folder in ("ftpdata", "examples/server")

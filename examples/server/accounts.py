@@ -1,7 +1,21 @@
 """Who may log in (RFC 959 §4.1.1, USER and PASS), and what they may do then.
 
-`Accounts` is what the server asks. `PasswordTable` is the one that the command line fills;
-`examples.accounts_sqlite` and `examples.accounts_ldap` ask a database and a directory.
+What the server knows of its users it asks an object with one coroutine, ``check(name, password,
+peer=…)`` (`Accounts`): who may log in, which directory he sees as ``/``, and what he may do there
+(list, read, write, append, delete, rename, mkdir, change), how fast all his sessions together may
+be, and how many bytes his home may hold. What is beyond that quota is a 552, at the door or in the
+middle; the part that stays of it counts, what is deleted or replaced gives its bytes back, and AVBL
+tells what is left, of a directory as of a bucket (`examples.server.quota`). A password that nobody
+can judge in time is a 421, and no wrong one.
+
+`PasswordTable` is the one that the command line fills, by ``--user``. ``--accounts sqlite:FILE``
+asks a database, where each guess costs a slow hash (`examples.accounts_sqlite`)::
+
+    echo secret | python -m examples.accounts_sqlite accounts.db ann --home /ann --quota 1000000000
+    python -m examples.server DIRECTORY --writable --accounts sqlite:accounts.db
+
+``--accounts ldaps://ldap.example.org/ou=people,dc=example,dc=org`` asks an LDAP directory, where a
+user is who can bind with the password (`examples.accounts_ldap`, with python-ldap).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A certificate is read when the server starts, again when its files change, and when the server is
 told to (SIGHUP). What is new is tried first: a file that is half written, or whose key belongs to
-another, is logged, and the certificate before it stays in use. A session keeps the certificate
-that its TLS began with, for its data connections too; only new ones see the new one.
+another, is logged, and the certificate before it stays in use. A session, and a transfer that runs,
+keep the certificate that their TLS began with; only new sessions see the new one.
 
 What was read is kept in files without a name, in memory where the system has such: OpenSSL reads
 nothing but files, each session has a context of its own, and the files that somebody is just

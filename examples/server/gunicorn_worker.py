@@ -3,7 +3,7 @@ r"""Several processes of the reference server on one host, run by gunicorn.
 gunicorn (23 or later) listens, starts the workers, starts new ones for those that end, and
 reloads; each worker is a whole server that shares the listening socket with the others::
 
-    gunicorn --workers 4 --bind 0.0.0.0:2121 \
+    gunicorn --workers 2 --bind 0.0.0.0:2121 --graceful-timeout 60 \
         --worker-class examples.server.gunicorn_worker.FTPWorker \
         'examples.server.gunicorn_worker:serving("/srv/ftp", "--anonymous", \
             "--passive-ports", "50000-50199")'
@@ -20,6 +20,8 @@ reloads; each worker is a whole server that shares the listening socket with the
 - With ``--metrics``, set ``PROMETHEUS_MULTIPROC_DIR``: the page is of all workers then.
 - gunicorn's USR2 (a second gunicorn beside the first) would use the same passive ports: let
   systemd hold the listening socket instead, and start anew.
+- What a second worker gives depends on the cores that are left for it:
+  ``tests/benchmarks/results.md`` has figures.
 """
 
 from __future__ import annotations

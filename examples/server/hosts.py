@@ -1,6 +1,10 @@
-"""Virtual hosts: which accounts, certificate and directory a name stands for (RFC 7151).
+r"""Virtual hosts: which accounts, certificate and directory a name stands for (RFC 7151).
 
-A client names a host by HOST, before USER, or in its TLS handshake (SNI, RFC 6066 §3).
+One address serves several names, each with a certificate, accounts and a directory of its own. A
+client names a host by HOST, before USER, or in its TLS handshake (SNI, RFC 6066 §3)::
+
+    python -m examples.server DIRECTORY --accounts sqlite:accounts.db --tls-cert fullchain.pem \
+        --virtual-host b.example,cert=b.pem,accounts=sqlite:b.db,directory=/b
 """
 
 from __future__ import annotations

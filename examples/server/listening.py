@@ -1,4 +1,11 @@
-"""The sockets that clients connect to: the server's own, or made elsewhere and given to it."""
+"""The sockets that clients connect to: the server's own, or made elsewhere and given to it.
+
+A server that ends refuses nobody if another one goes on with its listening socket: ``--fd NUMBER``
+takes one, as systemd hands it over (``examples/deploy/ftpdata.socket``), and who connects between
+two servers waits. After SIGTERM the server lets nobody in and ends idle sessions with 421; running
+transfers have ``--grace SECONDS`` to end, and what is late is cut and logged. In a program,
+``Server.run(listener=…)`` takes a socket or a listener of anyio.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,35 @@
-"""The served bucket: objects of S3, Google Cloud Storage, Azure or memory as files.
+r"""The served bucket: objects of S3, Google Cloud Storage, Azure or memory as files.
+
+The server serves a bucket in place of a directory, with one command::
+
+    pip install -e '.[objectstore]'
+    export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
+    python -m examples.server --user ann:secret --writable \
+        --store 's3://bucket/prefix?endpoint=https://s3.example.org&region=us-east-1'
+
+``gs://bucket/prefix``, ``az://container/prefix`` and ``memory://``, which is gone with the process,
+take the same place. Behind the question mark stand settings of obstore's, and ``part_size`` in
+bytes. Credentials have no place there; they come from the environment:
+
+- S3: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, or the identity of
+  the container or machine; ``AWS_REGION``;
+- Google: ``GOOGLE_APPLICATION_CREDENTIALS`` or ``GOOGLE_SERVICE_ACCOUNT``, paths of files, or the
+  identity of the machine;
+- Azure: ``AZURE_STORAGE_ACCOUNT_NAME`` with ``AZURE_STORAGE_ACCOUNT_KEY`` or
+  ``AZURE_STORAGE_SAS_TOKEN``, or an identity (``AZURE_CLIENT_ID``).
+
+On S3 they need ``s3:ListBucket``, without which nobody learns what is not there, ``s3:GetObject``,
+and, for ``--writable``, ``s3:PutObject``, ``s3:DeleteObject`` and ``s3:AbortMultipartUpload``.
+
+``tests/promises.md`` has a table of what each command does with a bucket, with its tests. A commit
+that has begun decides: if the store's answer to it is lost, the reply is 451, and the object may be
+there nevertheless. Nothing that was acknowledged is lost. A server that is killed leaves the parts
+of its uploads, which cost money and are not seen; on S3, and in the same way on Google's, this rule
+removes them after a day::
+
+    aws s3api put-bucket-lifecycle-configuration --bucket bucket --lifecycle-configuration \
+        '{"Rules": [{"ID": "parts", "Status": "Enabled", "Filter": {},
+          "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}]}'
 
 Rules of this file:
 

@@ -1,7 +1,10 @@
 """The observers of a server's transfers: a log, a page of metrics, a screen.
 
-``--xferlog``, ``--metrics``, ``--trace`` and ``--live`` of the command line, made of the
-observers of `ftpdata.observers`.
+These options of the command line are made of the observers of `ftpdata.observers`:
+``--metrics [HOST:]PORT`` is a page for Prometheus (on this machine only unless there is a host),
+``--xferlog FILE`` the transfer log of wu-ftpd, opened again when it was rotated; ``--trace`` logs
+sizes and times of all that goes over each connection, never content or passwords; and ``--live``
+shows what runs on the screen.
 """
 
 from __future__ import annotations

@@ -1,7 +1,45 @@
 r"""Representation types, structures and transmission modes as encoders and decoders (RFC 959 §3).
 
 Bytes go in and bytes come out, in any pieces; everything here is pure. Transfer functions such
-as `send_file` choose the codecs by themselves, given `TransferParameters`. Without them::
+as `send_file` choose the codecs by themselves, given `TransferParameters`::
+
+    import asyncio
+    import tempfile
+    from pathlib import Path
+
+    from ftpdata import TransferParameters, connect_active, listen_passive
+    from ftpdata import receive_stream, send_file
+
+    async def retr(path, parameters):
+        server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+        client = connect_active(server.address, control_peer="127.0.0.1")
+        sending = asyncio.create_task(send_file(server, path, parameters=parameters))
+        wire = b"".join([data async for data in receive_stream(client)])
+        result = await sending
+        assert (result.bytes, result.file_bytes) == (len(wire), path.stat().st_size)
+        return wire
+
+    async def main(path):
+        parameters = TransferParameters().with_type("A N")  # TYPE A, as each session begins
+        assert await retr(path, parameters) == b"one\r\ntwo\r\n"
+        parameters = parameters.with_type("I")  # each command gives other parameters
+        assert await retr(path, parameters) == b"one\ntwo\n"
+
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "text")
+        path.write_bytes(b"one\ntwo\n")
+        asyncio.run(main(path))
+
+`TransferParameters.with_type`, ``with_structure`` and ``with_mode`` take the arguments of the
+commands, and raise an error with the reply for those that are wrong. TYPE L with byte sizes other
+than 8, and STRU P, get the reply 504, as from all servers today. `CodecOptions` has the choices
+that the RFC leaves open.
+
+In TYPE A, LF in a file is CR LF on the connection, in both directions, in whatever pieces the bytes
+come; what a file has of CR LF already is sent as it is (`ExistingCRLF`). SIZE has to tell the
+number of bytes that RETR would send (RFC 3659 §4): `SizeCounter` counts them.
+
+Without a connection::
 
     from ftpdata.codecs import decoder_for, encoder_for
     from ftpdata.parameters import TransferParameters
@@ -44,6 +82,50 @@ The structure (STRU) and the transmission mode (MODE):
 - `limits`: `CodecLimits`, what a peer may ask of a decoder.
 
 Whatever a peer sends, a decoder gives data in bounded pieces, or raises an error of ftpdata's.
+``tests/promises.md`` has what holds in every combination, with its tests, and
+``examples/transfer_modes.py`` tries each of them on a server.
+
+## Records of a mainframe
+
+`ftpdata.transfers.send_records` and `ftpdata.transfers.receive_records` move records as such, with
+the boundaries that MODE B keeps (under STRU F, as z/OS sends, and STRU R), or STRU R in MODE S, in
+any TYPE: nothing is translated, so packed decimals stay whole::
+
+    from ftpdata.codecs import RdwEncoder
+    from ftpdata.transfers import receive_records, send_records
+
+    PARAMETERS = TransferParameters().with_type("E").with_mode("B")
+
+    async def fetch(endpoint) -> bytes:
+        file = RdwEncoder()  # each record behind its record descriptor word
+        content = []
+        async with receive_records(endpoint, parameters=PARAMETERS) as records:
+            async for record in records:
+                content.append(file.feed([record]))
+
+        return b"".join([*content, file.finish()])
+
+    async def mainframe():
+        server = await listen_passive("127.0.0.1", control_peer="127.0.0.1")
+        client = connect_active(server.address, control_peer="127.0.0.1")
+        content, _ = await asyncio.gather(
+            fetch(client), send_records(server, [b"one", b""], parameters=PARAMETERS)
+        )
+        assert content == b"\0\x07\0\0one\0\x04\0\0"
+
+    asyncio.run(mainframe())
+
+A record may be empty, or span blocks; data that no end of record follows before the end of the file
+are the last one. A transfer that is cut is an error, after the whole records were given. The bounds
+are `CodecLimits.record` for a record, and ``size_limit``. `RdwEncoder` and `RdwDecoder` write and
+read files of variable records, with or without block descriptor words; `FixedEncoder` and
+`FixedDecoder` those of one length. `ebcdic_code_page` knows the pages of Python and 1047, and with
+the extra ``ebcdic`` those of that package, such as 297, 1141 and 1147. With
+`CodecOptions.record_file`, `send_file` and `receive_file` do the same with files of records
+(``--records rdw``, ``bdw`` or ``fixed:80`` of the reference server): MODE B, and STRU R in MODE S,
+keep the boundaries, but for TYPE A, whose records are lines. ``examples/mainframe.py`` fetches and
+sends data sets. All of this was tried against a peer that plays published dumps; no mainframe was
+at hand.
 """
 
 from __future__ import annotations

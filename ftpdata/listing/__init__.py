@@ -24,6 +24,37 @@ For a whole directory, a formatter does the same in blocks, many times faster::
     mlsd = MlsxFormatter(selection=FactSelection(selected=("type", "size")))
     assert mlsd.format_block([entry]) == b"type=file;size=1024; notes.txt\r\n"
 
+A client reads what a server sends. `parse_list_line` reads ``ls -l`` in 36 languages, MS-DOS,
+EPLF, and the lines of OpenVMS, z/OS (data sets, members, jobs of JES), OS/400, NetWare and NonStop.
+`ListReader` reads a whole listing, where a heading says what follows, or a name of VMS goes on in
+the next line::
+
+    import time
+
+    from ftpdata.listing import ListReader
+
+    reader = ListReader(now=time.time())
+    for line in (
+        b"Volume Unit    Referred Ext Used Recfm Lrecl BlkSz Dsorg Dsname",
+        b"WORK01 3390   2024/02/29  1   15  FB      80 27920  PS  SALES.Y2024.DATA",
+    ):
+        entry = reader.read(line)
+        if entry is not None:
+            assert entry.name == "SALES.Y2024.DATA"
+            assert (entry.details["recfm"], entry.details["lrecl"]) == ("FB", "80")
+    reader.finish()
+
+What an entry has no field for stands in its ``details``, in the server's words. What is ambiguous
+is not guessed: OS/400's 03/04/05 gives an entry without a date, unless `ListingHints` tell the
+order, and a line that could hold two names is an error. (The lines in the tests are our own,
+written from published descriptions; none of these systems was at hand.)
+
+A server sends a directory of the disk by ``send_listing(endpoint, list_directory(path,
+formatter))``; see `ftpdata.files`. Any other store yields entries, or lists of them, and
+``send_listing`` makes the lines with ``formatter=ListFormatter(now=now).format``; or it makes
+blocks of lines itself, of an `EntryTable`, which is the fastest way. `select_facts` makes the
+selection of OPTS MLST, and `format_mlsx_line` the line of MLST.
+
 Each format has one module with its writers and its parser, which a round-trip test holds
 together:
 
@@ -38,9 +69,9 @@ Around them:
 
 - `entry`: `ListingEntry`, which all formats share;
 - `table`: `EntryTable`, many entries of one directory as columns: the fastest way;
-- `formats`: `parse_list_line`, which recognises the format of a line of LIST, also those of
-  OpenVMS, z/OS, OS/400, NetWare and NonStop, which have a parser only; and `ListReader`, for
-  listings in which a line depends on those before it;
+- `formats`: `parse_list_line`, which recognises the format of a line of LIST; those of OpenVMS,
+  z/OS, OS/400, NetWare and NonStop have a parser only; and `ListReader`, for listings in which a
+  line depends on those before it;
 - `hints`: `ListingHints`, what a client knows besides: the format, the order of day and month.
 
 No name, owner or link target can forge a second line: `NamePolicy` decides what becomes of

@@ -1,8 +1,7 @@
 """Tools for tests: a transport in memory, conformance checks, faults, a cancellation sweep.
 
 Use them to test servers, clients, producers and consumers that are built on ftpdata;
-ftpdata tests itself with them. They work with any test framework, and import none; for pytest,
-`ftpdata.testing.pytest_plugin` has fixtures, which are there wherever ftpdata is installed. This
+ftpdata tests itself with them. They work with any test framework, and import none. This
 test lets a connection fail in the middle of an upload, without a socket::
 
     import asyncio
@@ -28,13 +27,86 @@ test lets a connection fail in the middle of an upload, without a socket::
 
     asyncio.run(test_a_reset_upload_is_not_complete())
 
-This one checks a whole server, and shows what is wrong with it. From the command line,
-``python -m ftpdata.testing HOST PORT`` does the same::
+## Checking a whole server
 
-    async def test_my_server(host, port):
-        server = ServerUnderTest(host, port, "ann", "secret", writable="/")
-        for result in await check_server(server):
-            assert result.result is not Outcome.FAIL, f"{result.name}: {result.why}"
+``python -m ftpdata.testing`` checks any FTP server, yours or anybody else's, against the standards
+and against what servers are known to get wrong: replies, who may connect to a passive port, what
+becomes of an upload that is cut, ABOR in every phase, hostile names, how TLS ends. It needs only
+what ftpdata needs, and takes two minutes at most::
+
+    python -m ftpdata.testing 127.0.0.1 2121 --user ann:secret --writable / --local /srv/ftp
+
+``--writable`` names a directory of the server in which it may make one of its own, ``--local`` the
+same directory as this machine sees it; without them, checks that need files are not made.
+``--tls explicit`` or ``--tls implicit`` protects all connections, ``--only NAME`` makes one check,
+``--allow-slow`` makes those that take long, too, and ``--list`` shows all with their sources. It
+prints a line for each check, or one JSON object with ``--json``, and ends with status 1 if one
+fails. In a program, `check_server` returns the same results::
+
+    import functools
+    import tempfile
+    from argparse import Namespace
+
+    import anyio
+
+    from examples import minimal_server  # yours
+    from ftpdata.testing import Outcome, ServerUnderTest, check_server
+
+    async def check(directory):
+        options = Namespace(directory=directory, user="ann:secret", certificate=None)
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        serve = functools.partial(minimal_server.serve, options, anyio.Semaphore(100))
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, serve)
+            server = ServerUnderTest("127.0.0.1", port, "ann", "secret")
+            for result in await check_server(server, only=["greeting-and-login", "quit-in-tls"]):
+                print(result.name, result.result.value, result.why)
+                assert result.result is not Outcome.FAIL
+            tasks.cancel_scope.cancel()
+
+    with tempfile.TemporaryDirectory() as directory:
+        anyio.run(check, directory)
+
+## With pytest
+
+An installed ftpdata has fixtures, which do nothing unless a test asks for them:
+``ftpdata_check_server``, ``ftpdata_client`` (a scripted client), ``ftpdata_peers`` (peers that
+reset, truncate, read slowly or steal) and ``ftpdata_leaks`` (descriptors and threads that a test
+leaves behind, with an allow-list). With a fixture `my_server` that starts a server in a thread or a
+process and has its port, this is a whole file of tests::
+
+    import asyncio
+
+    from ftpdata.testing import Cut, ServerUnderTest
+
+    def test_my_server(my_server, ftpdata_check_server):
+        server = ServerUnderTest("127.0.0.1", my_server.port, "ann", "secret", writable="/")
+        asyncio.run(ftpdata_check_server(server, allow={"reset-upload-over-a-file"}))
+
+    def test_a_missing_file(my_server, ftpdata_client):
+        async def session():
+            client = ftpdata_client("127.0.0.1", my_server.port, user="ann", password="secret")
+            async with client as ann:
+                reply, data = await ann.attempt("RETR nothing")
+                assert reply.code == 550
+                assert data is None
+
+        asyncio.run(session())
+
+    def test_an_upload_that_is_reset(my_server, ftpdata_client, ftpdata_peers, ftpdata_leaks):
+        async def session():
+            client = ftpdata_client("127.0.0.1", my_server.port, user="ann", password="secret")
+            async with client as ann:
+                port = await ann.passive_port()
+                await ann.send("STOR file")
+                await ann.expect_reply(125, 150)
+                await ftpdata_peers.send_then_cut(port, b"half a fi", Cut.RESET)
+                await ann.expect_reply(426)
+
+        asyncio.run(session())
+
+From a checkout that is not installed, ``pytest -p ftpdata.testing.pytest_plugin`` has the fixtures.
 
 The pieces:
 

@@ -1,12 +1,8 @@
 """Fixtures of pytest for tests of FTP servers and clients.
 
 They are there wherever ftpdata is installed, do nothing unless a test asks for them, and import
-nothing before. They need no plugin for asynchronous tests, and work with any that runs asyncio::
-
-    import asyncio
-
-    def test_my_server(my_server, ftpdata_check_server):
-        asyncio.run(ftpdata_check_server(my_server, allow={"rest-in-ascii"}))
+nothing before. They need no plugin for asynchronous tests, and work with any that runs asyncio.
+The guide in `ftpdata.testing` shows tests that use them.
 
 - ``ftpdata_check_server``: checks a whole server; the test fails if a check fails;
 - ``ftpdata_client``: connects a scripted client (`ftpdata.testing.scripted_client`);

@@ -8,13 +8,11 @@ sessions, resumption would prove nothing.
 
 Python's `ssl` and asyncio leave three more things to this module:
 
-- Most clients use the ticket of their control connection again and again. A client
-  that uses a ticket of TLS 1.3 only once (RFC 8446 §C.4) needs a further one for
-  each data connection, if resumption is required. It gets one on every data
-  connection, but never while it may still be sending: a client that closes with a
-  ticket unread resets its own upload (`ftpdata.tls._channel.TLSChannel.take`).
-  PHP reads this one. A client that closes its uploads without reading, as curl
-  and Ruby do, gets another one on the control connection (`DataTLS.renew_ticket`).
+- A client that uses a ticket of TLS 1.3 only once needs a further one for each data
+  connection, if resumption is required (`ftpdata.tls` tells which clients do). It gets one
+  on every data connection, but never while it may still be sending
+  (`ftpdata.tls._channel.TLSChannel.take`), or on the control connection
+  (`DataTLS.renew_ticket`).
 - A client that offers only foreign application protocols is refused.
 - A stream that ends without a close_notify was cut (`ftpdata.connection.protocol`).
 """

@@ -20,7 +20,7 @@ __all__ = [
     "worst_of",
 ]
 
-MARKERS = Markers("client")
+MARKERS = Markers("client", "servers.md")
 
 DONE, FAILED, NOT_OFFERED = "✓", "✗", "–"
 _WORST_FIRST = (FAILED, DONE, NOT_OFFERED)
@@ -68,7 +68,7 @@ def format_trials(servers: Sequence[TriedServer], steps: Sequence[str]) -> str:
 
 
 def compare_trials(text: str, servers: Sequence[TriedServer], steps: Sequence[str]) -> list[str]:
-    """Return where the table of a README differs from what servers did now, line by line.
+    """Return where a written table differs from what servers did now, line by line.
 
     Raises:
         BadTable: There is no table, or it has other steps or servers.
@@ -77,7 +77,7 @@ def compare_trials(text: str, servers: Sequence[TriedServer], steps: Sequence[st
     header, _, _, *rows = rows_of(text, MARKERS)
     written = {row[0]: row[1:] for row in rows}
     if [*written] != [*steps]:
-        raise BadTable("the table of the example client in README.md has other rows")
+        raise BadTable("the table of the example client has other rows")
 
     names = [heading.rpartition(" ")[0] for heading in header[1:]]
     differences = []
@@ -87,5 +87,7 @@ def compare_trials(text: str, servers: Sequence[TriedServer], steps: Sequence[st
         for step, mark in server.marks.items():
             there = written[step][names.index(server.name)]
             if there != mark:
-                differences.append(f"{server.name}, {step}: README.md has {there}, now {mark}")
+                differences.append(
+                    f"{server.name}, {step}: {MARKERS.page} has {there}, now {mark}"
+                )
     return differences

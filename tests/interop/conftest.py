@@ -1,7 +1,7 @@
 """Servers, sites and the tables of results for the tests of real clients and servers.
 
-``--write-table`` writes the tables into README.md. Without it, they must agree with the results
-of every client that has done all its tests, and of the reference server.
+``--write-table`` writes the tables into the pages beside this file. Without it, they must agree
+with the results of every client that has done all its tests, and of the reference server.
 ``--interop-table FILE`` writes the table of clients to another file.
 """
 
@@ -42,7 +42,7 @@ from tests.interop.stores import STORES, StoreServer, running_store
 from tests.interop.table import Case
 from tests.interop.ways import Capability, Step
 
-README = Path(__file__).parents[2] / "README.md"
+PAGES = Path(__file__).parent
 UPDATE = "python -m nox -s interop -- --write-table"
 
 SPARSE_SIZE = 2**32 + 4097
@@ -343,7 +343,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
     group = parser.getgroup("interop")
     group.addoption(
-        "--write-table", action="store_true", help="write the table of results into README.md"
+        "--write-table", action="store_true", help="write the tables of results into their pages"
     )
     group.addoption(
         "--interop-table", type=Path, metavar="FILE", help="write the table of results to FILE"
@@ -420,7 +420,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the table, or compare it with the README."""
+    """Write the tables, or compare them with the pages."""
 
     config = session.config
     if hasattr(config, "workerinput"):
@@ -458,25 +458,24 @@ def _settle_table(config: pytest.Config, *, has_failures: bool) -> str:
     others = config.stash[_results].runs or config.stash[_results].trials
     if config.getoption("write_table") and not (others and not results):
         if has_failures or len(complete) < len(clients):
-            raise table.BadTable("README.md wants a table of every client, without a failure")
+            raise table.BadTable("the page wants a table of every client, without a failure")
 
         return _written(table.format_table(columns), table.CLIENTS_TABLE)
 
     if not columns:
-        return "no client has done all its tests: the table in README.md was not looked at"
+        return "no client has done all its tests: the table was not looked at"
 
-    if differences := table.compare(README.read_text(encoding="utf-8"), columns):
-        lines = [*differences, f"to write README.md anew: {UPDATE}"]
-        raise table.BadTable("\n".join(lines))
+    if differences := table.compare(_text(table.CLIENTS_TABLE), columns):
+        raise table.BadTable("\n".join([*differences, f"to write it anew: {UPDATE}"]))
 
-    return f"README.md agrees, for {', '.join(column.name for column in columns)}"
+    return f"it agrees, for {', '.join(column.name for column in columns)}"
 
 
 def _settle_servers(config: pytest.Config, *, has_failures: bool) -> str:
     """Do with the table of servers what the options say; return the outcome.
 
     What other servers do may change with their versions, and with the moment: it is told. What
-    the reference server does, and which checks there are, has to be as the README says.
+    the reference server does, and which checks there are, has to be as the page says.
     """
 
     runs = config.stash[_results].runs
@@ -492,14 +491,14 @@ def _settle_servers(config: pytest.Config, *, has_failures: bool) -> str:
     ]
     if config.getoption("write_table") and runs:
         if has_failures or len(complete) < len(DAEMONS):
-            raise table.BadTable("README.md wants a table of every server, without a failure")
+            raise table.BadTable("the page wants a table of every server, without a failure")
 
         return _written(server_table.format_servers(sources, columns), server_table.MARKERS)
 
     if not columns:
-        return "no server has had all its checks: the table in README.md was not looked at"
+        return "no server has had all its checks: the table was not looked at"
 
-    text = README.read_text(encoding="utf-8")
+    text = _text(server_table.MARKERS)
     return _told(server_table.compare_servers(text, sources, columns), DAEMONS[0].name)
 
 
@@ -522,27 +521,33 @@ def _settle_trials(config: pytest.Config, *, has_failures: bool) -> str:
     ]
     if config.getoption("write_table") and trials:
         if has_failures or len(complete) < len(PEERS):
-            raise table.BadTable("README.md wants a table of every server, without a failure")
+            raise table.BadTable("the page wants a table of every server, without a failure")
 
         return _written(client_table.format_trials(columns, [*STEPS]), client_table.MARKERS)
 
     if not columns:
-        return "no server was tried: the table in README.md was not looked at"
+        return "no server was tried: the table was not looked at"
 
-    text = README.read_text(encoding="utf-8")
+    text = _text(client_table.MARKERS)
     return _told(client_table.compare_trials(text, columns, [*STEPS]), PEERS[0].name)
 
 
 def _written(made: str, markers: table.Markers) -> str:
-    """Write a table into README.md; return the outcome."""
+    """Write a table into its page; return the outcome."""
 
-    text = README.read_text(encoding="utf-8")
-    README.write_text(table.replace_section(text, made, markers), encoding="utf-8")
-    return "README.md has the table now"
+    text = table.replace_section(_text(markers), made, markers)
+    (PAGES / markers.page).write_text(text, encoding="utf-8")
+    return f"{markers.page} has the table now"
+
+
+def _text(markers: table.Markers) -> str:
+    """Return the page that has a table."""
+
+    return (PAGES / markers.page).read_text(encoding="utf-8")
 
 
 def _told(differences: list[str], name: str) -> str:
-    """Return the outcome of a comparison with README.md; only a server of ours must agree.
+    """Return the outcome of a comparison with a page; only a server of ours must agree.
 
     Args:
         differences: A line for each.
@@ -550,9 +555,9 @@ def _told(differences: list[str], name: str) -> str:
     """
 
     if ours := [line for line in differences if line.startswith(f"{name}, ")]:
-        raise table.BadTable("\n".join([*ours, f"to write README.md anew: {UPDATE}"]))
+        raise table.BadTable("\n".join([*ours, f"to write it anew: {UPDATE}"]))
 
-    return "\n".join(["README.md agrees, for the reference server", *differences])
+    return "\n".join(["it agrees, for the reference server", *differences])
 
 
 @pytest.hookimpl(trylast=True)

@@ -12,7 +12,7 @@ from tests.interop.table import BadTable, Markers, rows_of
 
 __all__ = ["MARKERS", "CheckedServer", "compare_servers", "format_servers", "merge"]
 
-MARKERS = Markers("servers")
+MARKERS = Markers("servers", "servers.md")
 
 MARKS = {
     Outcome.PASS: "✓",
@@ -80,7 +80,7 @@ def format_servers(sources: Mapping[str, str], servers: Sequence[CheckedServer])
 def compare_servers(
     text: str, sources: Mapping[str, str], servers: Sequence[CheckedServer]
 ) -> list[str]:
-    """Return where the table of a README differs in the outcomes of servers, line by line.
+    """Return where a written table differs in the outcomes of servers, line by line.
 
     Raises:
         BadTable: There is no table, or it has other checks or other sources.
@@ -89,18 +89,18 @@ def compare_servers(
     header, _, *rows = rows_of(text, MARKERS)
     written = {row[0]: row[1:] for row in rows[:-1]}
     if {name: row[0] for name, row in written.items()} != dict(sources):
-        raise BadTable("the table of servers in README.md has other checks, or other sources")
+        raise BadTable("the table of servers has other checks, or other sources")
 
     names = [heading.rpartition(" ")[0] for heading in header[2:]]
     differences = []
     for server in servers:
         if server.name not in names:
-            raise BadTable(f"the table of servers in README.md has no column for {server.name}")
+            raise BadTable(f"the table of servers has no column for {server.name}")
         column = names.index(server.name) + 1
         for name, outcome in server.outcomes.items():
             if written[name][column] != MARKS[outcome]:
                 differences.append(
-                    f"{server.name}, {name}: README.md has {written[name][column]}, "
+                    f"{server.name}, {name}: {MARKERS.page} has {written[name][column]}, "
                     f"now {MARKS[outcome]}"
                 )
     return differences

@@ -1,4 +1,4 @@
-"""The table of what clients do, in Markdown: made from results, and parsed from a README. Pure."""
+"""The table of what clients do, in Markdown: made from results, and parsed again. Pure."""
 
 from __future__ import annotations
 
@@ -61,9 +61,11 @@ class Markers:
 
     Attributes:
         name: Name of the table in them.
+        page: The file beside this module that has the table.
     """
 
     name: str
+    page: str
 
     @property
     def begin(self) -> str:
@@ -78,7 +80,7 @@ class Markers:
         return f"<!-- {self.name}:end -->"
 
 
-CLIENTS_TABLE = Markers("interop")
+CLIENTS_TABLE = Markers("interop", "clients.md")
 BEGIN, END = CLIENTS_TABLE.begin, CLIENTS_TABLE.end
 
 WORKS = "✓"
@@ -210,7 +212,7 @@ def _section(text: str, markers: Markers) -> tuple[int, int]:
 
     begin, end = markers.begin, markers.end
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise BadTable(f"README.md must have {begin} once, and {end} once after it")
+        raise BadTable(f"{markers.page} must have {begin} once, and {end} once after it")
 
     return text.index(begin) + len(begin), text.index(end)
 
@@ -240,7 +242,7 @@ def rows_of(text: str, markers: Markers) -> list[list[str]]:
         if line.strip().startswith("|")
     ]
     if not rows or any(len(row) != len(rows[0]) for row in rows):
-        raise BadTable("there is no table in README.md, or its rows differ in length")
+        raise BadTable(f"there is no table in {markers.page}, or its rows differ in length")
     return rows
 
 
@@ -259,25 +261,25 @@ def parse_table(text: str) -> dict[str, dict[str, str]]:
 
 
 def compare(text: str, columns: Sequence[Column]) -> list[str]:
-    """Return where the table of a README differs from columns, line by line, except in versions.
+    """Return where a written table differs from columns, line by line, except in versions.
 
-    Columns that only the README has are those of clients that are missing here.
+    Columns that only the page has are those of clients that are missing here.
 
     Raises:
         BadTable: There is no table.
     """
 
-    written = parse_table(text)
+    written, page = parse_table(text), CLIENTS_TABLE.page
     differences = []
     for column in columns:
         cells = written.get(column.name)
         if cells is None:
-            differences.append(f"README.md has no column for {column.name}")
+            differences.append(f"{page} has no column for {column.name}")
             continue
 
         for row in dict.fromkeys([*column.cells, *cells]):
             ours, theirs = column.cells.get(row, "nothing"), cells.get(row, "nothing")
             if ours != theirs:
-                differences.append(f"{column.name}, {row}: README.md has {theirs}, now {ours}")
+                differences.append(f"{column.name}, {row}: {page} has {theirs}, now {ours}")
 
     return differences

@@ -86,7 +86,7 @@ STEP_NAMES = ("get", "put")
 GOOD = TriedServer("good one", "1.2", "clear", dict.fromkeys(STEP_NAMES, DONE))
 
 
-def _readme(*servers: TriedServer) -> str:
+def _page(*servers: TriedServer) -> str:
     empty = f"a\n{MARKERS.begin}\n{MARKERS.end}\nz\n"
     return replace_section(empty, format_trials(servers, STEP_NAMES), MARKERS)
 
@@ -95,9 +95,9 @@ def test_table_agrees_with_itself_in_any_version() -> None:
     """And another mark is a difference."""
 
     newer = TriedServer("good one", "2", "clear", {"get": DONE, "put": FAILED})
-    assert compare_trials(_readme(GOOD), [GOOD], STEP_NAMES) == []
-    assert compare_trials(_readme(GOOD), [newer], STEP_NAMES) == [
-        "good one, put: README.md has ✓, now ✗"
+    assert compare_trials(_page(GOOD), [GOOD], STEP_NAMES) == []
+    assert compare_trials(_page(GOOD), [newer], STEP_NAMES) == [
+        "good one, put: servers.md has ✓, now ✗"
     ]
 
 
@@ -105,10 +105,10 @@ def test_table_must_have_all_rows_and_columns() -> None:
     """Otherwise it is to be written anew."""
 
     with pytest.raises(BadTable, match="other rows"):
-        compare_trials(_readme(GOOD), [GOOD], ("get",))
+        compare_trials(_page(GOOD), [GOOD], ("get",))
     other = TriedServer("other", "1", "clear", GOOD.marks)
     with pytest.raises(BadTable, match="no column for other"):
-        compare_trials(_readme(GOOD), [other], STEP_NAMES)
+        compare_trials(_page(GOOD), [other], STEP_NAMES)
 
 
 def test_worst_mark_counts() -> None:

@@ -159,8 +159,8 @@ def check(
     assert cluster.files.content("steady") == LARGE[:4_000_000]
 
     if isinstance(cluster.files, Objects):
-        # A killed node cannot clean up, and the rule of the bucket does it (README); one that is
-        # drained leaves nothing.
+        # A killed node cannot clean up, and the rule of the bucket does it
+        # (`examples.server.objects`); one that is drained leaves nothing.
         left = cluster.files.unfinished()
         assert "victim" in left
         assert left <= {"victim", *(each.name for each in errors if meets(each, kill))}

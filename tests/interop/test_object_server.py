@@ -69,7 +69,7 @@ class Bucket:
 
 @contextlib.contextmanager
 def serving(store: StoreServer, directory: Path, *options: str) -> Iterator[Bucket]:
-    """Run the server as the README says it, with the credentials in its environment."""
+    """Run the server as its guide says it, with the credentials in its environment."""
 
     prefix = f"pre/fix-{directory.name}"
     scheme, settings = ("az", "") if store.name == "azurite" else ("s3", "&region=us-east-1")

@@ -1,7 +1,7 @@
 """The checks of `ftpdata.testing` against the reference server, and against others.
 
 The reference server passes whole. Of the others, the checks say what they find: what that is
-stands in the table of README.md.
+stands in the table of `servers.md`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ PIGEON = _Pigeon()
 PERFECT = dict.fromkeys(cases_of(PIGEON), True)
 
 
-def _readme(*columns: Column) -> str:
+def _page(*columns: Column) -> str:
     return replace_section(f"before\n{BEGIN}\n{END}\nbehind\n", format_table(columns))
 
 
@@ -118,7 +118,7 @@ def test_a_missing_result_is_not_complete() -> None:
 def test_a_written_table_agrees_whatever_the_version() -> None:
     """A table that was written is parsed again; another version makes no difference."""
 
-    text = _readme(Column.of(PIGEON, "1.2", PERFECT))
+    text = _page(Column.of(PIGEON, "1.2", PERFECT))
     assert text.startswith("before\n")
     assert text.endswith("\nbehind\n")
     assert parse_table(text)["pigeon post"]["PASV"] == "IPv4"
@@ -129,7 +129,7 @@ def test_replacing_twice_is_replacing_once() -> None:
     """The section is replaced, and does not grow."""
 
     column = Column.of(PIGEON, "1.2", PERFECT)
-    once = _readme(column)
+    once = _page(column)
     assert replace_section(once, format_table([column])) == once
 
 
@@ -137,15 +137,15 @@ def test_differences_are_named() -> None:
     """Another cell, a missing row or a missing column is a difference; a spare column is not."""
 
     column = Column.of(PIGEON, "1.2", PERFECT)
-    text = _readme(column)
+    text = _page(column)
     assert compare(text.replace("| get | ✓ |", "| get | ✗ |"), [column]) == [
-        "pigeon post, get: README.md has ✗, now ✓"
+        "pigeon post, get: clients.md has ✗, now ✓"
     ]
     assert compare(text.replace("| get | ✓ |\n", ""), [column]) == [
-        "pigeon post, get: README.md has nothing, now ✓"
+        "pigeon post, get: clients.md has nothing, now ✓"
     ]
     assert compare(text.replace("pigeon post", "owl post"), [column]) == [
-        "README.md has no column for pigeon post"
+        "clients.md has no column for pigeon post"
     ]
     assert compare(text, []) == []
 
@@ -161,7 +161,7 @@ def test_differences_are_named() -> None:
     ],
 )
 def test_markers_must_be_there_once(text: str) -> None:
-    """A README without its markers is not changed."""
+    """A page without its markers is not changed."""
 
     with pytest.raises(BadTable):
         replace_section(text, "table")
@@ -227,7 +227,7 @@ def test_table_of_servers_agrees_with_itself_in_any_version() -> None:
     assert compare_servers(text, SOURCES, [newer]) == []
     worse = CheckedServer(GOOD.name, "2.0", {**GOOD.outcomes, "theft": Outcome.FAIL})
     assert compare_servers(text, SOURCES, [worse, BAD]) == [
-        "good one, theft: README.md has ✓, now ✗"
+        "good one, theft: servers.md has ✓, now ✗"
     ]
 
 
