@@ -16,13 +16,14 @@ import pytest
 import twisted.internet.reactor  # noqa: F401
 
 import ftpdata
+from tests.harness.obstores import start_runtime
 
 # The first import of the reactor makes it, for good: it must not look like what a test has left.
 importlib.import_module("twisted.internet.reactor")
 
 MODULES = pkgutil.iter_modules(ftpdata.__path__)
 PACKAGES = ["ftpdata", *sorted(f"ftpdata.{module.name}" for module in MODULES if module.ispkg)]
-GUIDES = [*PACKAGES, "ftpdata.connection.twisted"]
+GUIDES = [*PACKAGES, "ftpdata.connection.twisted", "ftpdata.objectstore"]
 
 BLOCK = re.compile(r"::\n\n((?:[ ]{4}.*\n|\n)+)")
 """A literal block: the indented text after two colons at the end of a line."""
@@ -37,6 +38,13 @@ def examples(package: str) -> list[str]:
     guide = importlib.import_module(package).__doc__ or ""
     blocks = [textwrap.dedent(block) for block in BLOCK.findall(guide + "\n")]
     return [block for block in blocks if block.startswith(("import ", "from "))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def runtime() -> None:
+    """Let no test be the first to use obstore."""
+
+    start_runtime()
 
 
 @pytest.mark.parametrize("package", [package for package in GUIDES if examples(package)])

@@ -313,9 +313,10 @@ endpoint tells it whose it is. This one has Prometheus' metrics; `start_http_ser
 
 **7. What is left.** Check it: ``python -m ftpdata.testing 127.0.0.1 2121 --user ann:secret`` says
 what a server gets wrong (`ftpdata.testing`). Commands during a transfer (ABOR, STAT, NOOP, QUIT)
-need a session that reads on while a transfer runs: `session`. Few passive ports, NAT and load balancers:
-the guide of `ftpdata.opening`, and `passive`. Ending without cutting anybody: `listening`. Several
-processes and machines: `gunicorn_worker` and `cluster`.
+need a session that reads on while a transfer runs: `session`. Few passive ports, NAT and load
+balancers: the guide of `ftpdata.opening`, and `passive`. Ending without cutting anybody:
+`listening`. Several processes and machines: `gunicorn_worker` and `cluster`. Files that are no
+files of a disk: "Stores of your own" in the guide of `ftpdata.files`.
 
 ## Coming from pyftpdlib
 
@@ -324,8 +325,8 @@ package is a server around it. So most of pyftpdlib's settings are `Settings` he
 the command line; in a server of your own, they are arguments of ftpdata's:
 
 - ``DTPHandler``, ``PassiveDTP``, ``ActiveDTP``: an `ftpdata.Endpoint`, of `ftpdata.listen_passive`
-  or `ftpdata.connect_active`, and a function that moves a file (`ftpdata.send_file`). Nothing has to
-  be derived; an upload that is reset is an error, and never a 226.
+  or `ftpdata.connect_active`, and a function that moves a file (`ftpdata.send_file`). Nothing has
+  to be derived; an upload that is reset is an error, and never a 226.
 - ``DTPHandler.timeout``, ``PassiveDTP.timeout``, ``ActiveDTP.timeout``: `ftpdata.Deadlines`, with
   ``stall`` (300 s as well) and ``open`` (30 s as well), and four more.
 - ``DTPHandler.ac_in_buffer_size``, ``use_sendfile``, ``tcp_no_delay``: nothing to set. ``sendfile``

@@ -2,11 +2,12 @@
 
 Several machines share their files, by ``--store`` or a directory, and count in a server of Valkey
 or Redis: ``--cluster valkey://HOST:PORT`` (``pip install ftpdata[cluster]``). A session has a
-lease, which its node renews while it lives: the sessions of a node that was killed free themselves when
-their leases end, after ``--cluster-lease`` seconds. A process counts its own sessions and failures
-all the time, too, so that no limit is gone when the Valkey server is: each process has the limits
-for itself then, the log says so, and the server is tried again beside the sessions. A session waits
-for it once, two seconds at most, and none waits for a server that is known not to answer.
+lease, which its node renews while it lives: the sessions of a node that was killed free
+themselves when their leases end, after ``--cluster-lease`` seconds. A process counts its own
+sessions and failures all the time, too, so that no limit is gone when the Valkey server is: each
+process has the limits for itself then, the log says so, and the server is tried again beside the
+sessions. A session waits for it once, two seconds at most, and none waits for a server that is
+known not to answer.
 
 Valkey 7.2 or later, or Redis from 5 on. The time is the server's, so the nodes' clocks may differ.
 

@@ -114,7 +114,9 @@ replaced. What a client has sent in the last moment before a cut may have to be 
 
 A file of memory, of a database or of a network takes an upload as an
 `ftpdata.contracts.UploadTarget`: three coroutines, of which one of the last two is called exactly
-once. What is sent comes from any asynchronous iterable, by `ftpdata.send_stream`::
+once. What is sent comes from any asynchronous iterable, by `ftpdata.send_stream`. (For what is not
+there, raise `ftpdata.FileUnavailable`, 550. Entries for a listing are in the guide of
+`ftpdata.listing`.) ::
 
     from ftpdata import send_stream
 
