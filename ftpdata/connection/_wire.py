@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from .._hangup import HangupWatch
 from .._kernel import reset_on_close, sight_of
+from .._loop_end import LastCall
 from ..addresses import HostPort
 from ..errors import BadAddress
 from ._delivery import Sight
@@ -114,8 +115,8 @@ class Wire:
         self._waiters: tuple[asyncio.Future[None], ...] = ()
         # The number of the socket that is watched for a hang-up.
         self._watched: int | None = None
-        # Runs while the transport stays open for the peer's last word.
-        self._farewell: asyncio.TimerHandle | None = None
+        # Waits while the transport stays open for the peer's last word.
+        self._farewell: LastCall | None = None
 
     def connect(self, transport: asyncio.BaseTransport) -> None:
         """Take note of the transport."""
@@ -364,13 +365,13 @@ class Wire:
         """Keep the transport open for the peer's last word: everything has been delivered.
 
         Args:
-            patience: Seconds after which the transport is closed in any case.
+            patience: Seconds after which the transport is closed in any case. It is closed before
+                if the event loop ends.
         """
 
         assert self.transport is not None
         self.sent = self.written
-        loop = asyncio.get_running_loop()
-        self._farewell = loop.call_later(patience, self.transport.abort)
+        self._farewell = LastCall(self.transport.abort, after=patience)
         self.release()
 
     def linger_no_more(self) -> None:

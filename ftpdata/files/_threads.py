@@ -20,9 +20,10 @@ import importlib
 import queue
 import threading
 import weakref
-from collections.abc import AsyncGenerator
 
 import anyio.lowlevel
+
+from .._loop_end import LastCall
 
 __all__ = ["Job", "WorkerThreads"]
 
@@ -66,28 +67,19 @@ class WorkerThreads:
         self._finished: collections.deque[Job] = collections.deque()
         self._is_awaited = False
         self._is_closed = False
-        self._lifetime: AsyncGenerator[None, None] | None = None
+        self._end: LastCall | None = None
 
     @classmethod
-    async def of_running_loop(cls) -> WorkerThreads:
-        """Return the threads of the running event loop. Never waits."""
+    def of_running_loop(cls) -> WorkerThreads:
+        """Return the threads of the running event loop."""
 
         try:
             return _threads.get()
         except LookupError:
             threads = cls()
-            threads._lifetime = threads._live()
-            await anext(threads._lifetime)
+            threads._end = LastCall(threads._close)
             _threads.set(threads)
             return threads
-
-    async def _live(self) -> AsyncGenerator[None, None]:
-        """Live until the event loop closes its asynchronous generators, as its end begins."""
-
-        try:
-            yield
-        finally:
-            self._close()
 
     def start(self, job: Job) -> None:
         """Give a job to a thread that has nothing else to do.
@@ -145,7 +137,7 @@ class WorkerThreads:
         loop = self._loop()
         if loop is None or loop.is_closed():
             self._is_closed = True
-            self._lifetime = None
+            self._end = None
         return self._is_closed
 
     def _withdraw(self, inbox: Inbox) -> bool:
@@ -175,7 +167,7 @@ class WorkerThreads:
 
         self._is_closed = True
         # It holds the event loop.
-        self._lifetime = None
+        self._end = None
         with contextlib.suppress(IndexError):
             while True:
                 self._idle.pop().put(None)

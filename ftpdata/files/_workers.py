@@ -227,7 +227,7 @@ class WorkerCalls:
         return result
 
     async def _run_in_thread(self, call: _Call) -> None:
-        threads = await WorkerThreads.of_running_loop()
+        threads = WorkerThreads.of_running_loop()
         limiter = self._limiter or default_limiter()
         try:
             limiter.acquire_on_behalf_of_nowait(call)
@@ -304,5 +304,5 @@ class WorkerCalls:
             # Nobody can wait any more until the limiter has a thread free.
             if not has_begun:
                 call = self._last = _Call(_reported(cleanup), self._lock, is_alone=True)
-                (await WorkerThreads.of_running_loop()).start(call)
+                WorkerThreads.of_running_loop().start(call)
                 await call.settle()

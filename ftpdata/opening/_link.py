@@ -24,6 +24,7 @@ from .._kernel import (
     watch_readable,
     watch_writable,
 )
+from .._loop_end import LastCall
 from ..addresses import HostPort
 from ..connection._delivery import Sight
 from ..connection._wire import peer_of
@@ -93,7 +94,7 @@ class Link:
     is_over: bool = False
     _watched: int | None = None
     _watched_for_room: int | None = None
-    _farewell: asyncio.TimerHandle | None = None
+    _farewell: LastCall | None = None
     _on_first: Callable[[], None] | None = None
 
     def __init__(
@@ -309,11 +310,11 @@ class Link:
         return self._farewell is not None
 
     def linger(self, patience: float) -> None:
-        """Do as `finish`, but not before `leave_soon`, or this many seconds."""
+        """Do as `finish`, but not before `leave_soon`, this many seconds, or the loop's end."""
 
         self.watch_no_more()
         self.is_over = True
-        self._farewell = asyncio.get_running_loop().call_later(patience, self._leave)
+        self._farewell = LastCall(self._leave, after=patience)
 
     def leave_soon(self) -> None:
         """Linger no longer; see `finish` for when that is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 
 import pytest
 
@@ -22,6 +23,7 @@ from ftpdata.testing import (
 )
 from tests.harness.connections import receive_all
 from tests.harness.dtps import only_linux, real
+from tests.harness.loops import LOOP_FACTORIES, factory_of
 from tests.harness.waiting import turns, until
 
 
@@ -154,6 +156,28 @@ async def test_nothing_lingers_for_long(monkeypatch: pytest.MonkeyPatch) -> None
     assert dtp.is_lingering
     await until(lambda: not dtp.is_lingering)
     peer.close()
+
+
+@only_linux
+@pytest.mark.parametrize("runs_on", LOOP_FACTORIES)
+def test_what_lingers_is_closed_as_the_loop_ends(
+    runs_on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program may end right after its transfer: it leaves no open connection."""
+
+    monkeypatch.setattr(_delivery_watch, "sight_of", lambda _: Sight(0, unread=9))
+
+    async def work() -> tuple[DTP, socket.socket]:
+        dtp, peer = await real()
+        await dtp.finish(timeout=60)
+        assert dtp.is_lingering
+        return dtp, peer
+
+    with asyncio.Runner(loop_factory=factory_of(runs_on)) as runner:
+        dtp, peer = runner.run(work())
+    with peer:
+        assert not dtp.is_lingering
+        assert dtp.end is End.CLEAN
 
 
 @only_linux

@@ -91,15 +91,15 @@ async def done(workers: WorkerThreads) -> threading.Thread:
 async def test_jobs_are_done_in_threads() -> None:
     """The event loop has one set of threads."""
 
-    workers = await WorkerThreads.of_running_loop()
-    assert workers is await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
+    assert workers is WorkerThreads.of_running_loop()
     assert await done(workers) not in (threading.current_thread(), threading.main_thread())
 
 
 async def test_the_thread_that_was_used_last_gets_the_next_job() -> None:
     """A new thread is made only when all are at work."""
 
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     async with held(workers, 3) as jobs:
         busy = {job.thread for job in jobs}
         another = await done(workers)
@@ -111,7 +111,7 @@ async def test_the_thread_that_was_used_last_gets_the_next_job() -> None:
 async def test_threads_that_finish_while_the_loop_is_busy_wake_it_once() -> None:
     """The first thread that finishes wakes it."""
 
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     calls: list[Callable[[], None]] = []
 
     class Busy:
@@ -138,7 +138,7 @@ async def test_threads_that_finish_while_the_loop_is_busy_wake_it_once() -> None
 async def test_a_callback_that_fails_keeps_the_news_from_nobody() -> None:
     """Jobs that end after it are reported in the next turn."""
 
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     loop = asyncio.get_running_loop()
     failures: list[object] = []
 
@@ -164,7 +164,7 @@ async def test_the_end_of_a_job_that_fails_is_reported(monkeypatch: pytest.Monke
 
     failures: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", failures.append)
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
 
     def fail() -> None:
         raise ArithmeticError
@@ -183,7 +183,7 @@ async def test_a_thread_without_work_ends(monkeypatch: pytest.MonkeyPatch) -> No
     """It ends after a while; then another one is made."""
 
     monkeypatch.setattr(threads, "IDLE", 0.01)
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     thread = await done(workers)
     await until(lambda: not thread.is_alive())
     assert await done(workers) is not thread
@@ -195,7 +195,7 @@ async def test_a_thread_that_gives_up_too_late_gets_the_job(
     """It has waited long enough, and was chosen for a job in that moment."""
 
     monkeypatch.setattr(threads, "IDLE", 0.01)
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     async with held(workers, 1) as jobs:
         jobs[0].let_go()
         await until(lambda: bool(workers._idle))
@@ -215,7 +215,7 @@ async def test_all_threads_may_have_given_up_at_the_last_moment() -> None:
         def __bool__(self) -> bool:
             return True
 
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     workers._idle = Emptied()
     await done(workers)
 
@@ -233,7 +233,7 @@ def test_threads_end_with_the_event_loop(
     kept: list[WorkerThreads] = []
 
     async def main() -> None:
-        workers = await WorkerThreads.of_running_loop()
+        workers = WorkerThreads.of_running_loop()
         kept.append(workers)
         for _ in range(2):
             job = Held()
@@ -271,7 +271,7 @@ def test_threads_end_with_the_event_loop(
 async def test_a_job_after_the_end_of_its_loop_is_done() -> None:
     """A thread that ends with the job does it."""
 
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     await asyncio.get_running_loop().shutdown_asyncgens()
     thread = await done(workers)
     await until(lambda: not thread.is_alive())
@@ -286,7 +286,7 @@ def test_threads_of_a_loop_that_is_only_closed_end_by_themselves(
     loop = asyncio.new_event_loop()
 
     async def main() -> Held:
-        workers = await WorkerThreads.of_running_loop()
+        workers = WorkerThreads.of_running_loop()
         job = Held()
         workers.start(job)
         await job.begun()
@@ -309,7 +309,7 @@ def test_an_event_loop_is_not_kept(runs_on: str) -> None:
     """Nothing refers to it once it is over, whatever its threads have done."""
 
     async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
-        await done(await WorkerThreads.of_running_loop())
+        await done(WorkerThreads.of_running_loop())
         return weakref.ref(asyncio.get_running_loop())
 
     with asyncio.Runner(loop_factory=LOOP_FACTORIES[runs_on]) as runner:
@@ -328,7 +328,7 @@ async def test_a_thread_whose_job_never_came_ends(monkeypatch: pytest.MonkeyPatc
     """The code that had taken its inbox was interrupted; the thread ends with the event loop."""
 
     monkeypatch.setattr(threads, "IDLE", 0.01)
-    workers = await WorkerThreads.of_running_loop()
+    workers = WorkerThreads.of_running_loop()
     thread = await done(workers)
     workers._idle.clear()
     await asyncio.sleep(0.05)

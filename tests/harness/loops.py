@@ -18,7 +18,14 @@ except ImportError:  # Windows, and Python implementations other than CPython.
 else:
     UVLOOP_FACTORY = uvloop.new_event_loop
 
-__all__ = ["EAGER_TASKS", "LOOP_FACTORIES", "run_in_new_loop", "start_tasks_eagerly", "warm_up"]
+__all__ = [
+    "EAGER_TASKS",
+    "LOOP_FACTORIES",
+    "factory_of",
+    "run_in_new_loop",
+    "start_tasks_eagerly",
+    "warm_up",
+]
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -27,6 +34,16 @@ LOOP_FACTORIES: dict[str, LoopFactory | None] = {
     "uvloop": UVLOOP_FACTORY,
 }
 """The value is None if a loop is not installed."""
+
+
+def factory_of(name: str) -> LoopFactory:
+    """Return what makes an event loop; skip the test if it is not installed."""
+
+    factory = LOOP_FACTORIES[name]
+    if factory is None:
+        pytest.skip(f"{name} is not installed")
+    return factory
+
 
 EAGER_TASKS = sys.version_info >= (3, 12)
 """Whether this Python has tasks that run until their first wait where they are made."""

@@ -19,6 +19,7 @@ from ftpdata.opening.endpoint import AcceptedEndpoint, link_of
 from ftpdata.outcome import End
 from ftpdata.testing import tcp_pair
 from ftpdata.tls.policy import DataTLS
+from tests.harness.loops import LOOP_FACTORIES, factory_of
 from tests.harness.waiting import turns, until
 
 from ..harness.connections import peer_task
@@ -310,3 +311,21 @@ async def test_why_a_handshake_has_failed_although_the_alert_goes_nowhere() -> N
             with pytest.raises(FTPDataError, match=r"(?i)http.request") as caught:
                 await endpoint.open()
     assert caught.value.reply_code == 522
+
+
+@pytest.mark.parametrize("runs_on", LOOP_FACTORIES)
+def test_what_lingers_is_closed_as_the_loop_ends(runs_on: str) -> None:
+    """A program may end right after its transfer: it leaves no open socket."""
+
+    async def work() -> tuple[Link, socket.socket]:
+        sock, peer = await tcp_pair()
+        link = await link_of(AcceptedEndpoint(sock))
+        link.linger(300)
+        assert link.is_lingering
+        return link, peer
+
+    with asyncio.Runner(loop_factory=factory_of(runs_on)) as runner:
+        link, peer = runner.run(work())
+    with peer:
+        assert not link.is_lingering
+        assert link.sock.fileno() == -1
