@@ -194,16 +194,21 @@ async def test_a_thread_that_gives_up_too_late_gets_the_job(
 ) -> None:
     """It has waited long enough, and was chosen for a job in that moment."""
 
+    class Chosen(list[Any]):
+        def append(self, inbox: Any) -> None:
+            chosen.append(inbox)
+
     monkeypatch.setattr(threads, "IDLE", 0.01)
     workers = WorkerThreads.of_running_loop()
+    chosen: list[Any] = []
+    monkeypatch.setattr(workers, "_idle", Chosen())
     async with held(workers, 1) as jobs:
         jobs[0].let_go()
-        await until(lambda: bool(workers._idle))
-        inbox = workers._idle.pop()
+        await until(lambda: bool(chosen))
         # Long enough for it to find that it is in the list no more.
         await asyncio.sleep(0.05)
         job = Recorded()
-        inbox.put(job)
+        chosen.pop().put(job)
         await job.told.wait()
         assert job.thread is jobs[0].thread
 
