@@ -6,6 +6,7 @@ Versions and dependencies stand in pyproject.toml alone.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -138,11 +139,20 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Make the reference in site/ from the docstrings."""
+    """Make the site of the reference in site/, and look at it: at every link, and in Chromium.
+
+    Without Chromium and its driver, the tests that need them are skipped. ``python -m tests.docs
+    --pictures`` draws the pictures of the design anew.
+    """
 
     _install(session, "docs")
-    session.run("pdoc", "--docformat", "google", "--output-directory", "site", "ftpdata")
-    session.log(f"open {ROOT / 'site' / 'index.html'}")
+    site = ROOT / "site"
+    shutil.rmtree(site, ignore_errors=True)
+    session.run("python", "-m", "tests.docs", str(site))
+    screenshots = Path(session.create_tmp(), "screenshots")
+    where = ("--site", str(site), "--screenshots", str(screenshots))
+    session.run("pytest", "tests/docs", *where, *session.posargs)
+    session.log(f"open {site / 'index.html'}; screenshots are in {screenshots}")
 
 
 @nox.session
