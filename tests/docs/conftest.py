@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.links import Page, read_pages
-
-ROOT = Path(__file__).parents[2]
+from tests.docs.modules import ROOT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

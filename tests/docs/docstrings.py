@@ -10,11 +10,10 @@ import ast
 import re
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
-__all__ = ["LITERAL", "docstring_of", "language_of", "to_markdown"]
+__all__ = ["language_of", "literal_blocks", "to_markdown"]
 
-LITERAL = re.compile(
+_LITERAL = re.compile(
     r"^(?P<indent>[ ]*)(?P<lead>.*)::\n(?:[ ]*\n)+"
     r"(?P<block>(?:(?P=indent)[ ]{2,}\S.*(?:\n|\Z)|[ ]*\n)+)",
     re.MULTILINE,
@@ -35,9 +34,15 @@ def language_of(block: str) -> str:
         compile(block, "", "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError:
         lines = block.splitlines()
-        return "shell" if lines[0].startswith(("python ", "curl ")) else "text"
+        return "shell" if re.match(r"[a-z]+ ", lines[0]) else "text"
 
     return "python"
+
+
+def literal_blocks(docstring: str) -> list[str]:
+    """Return the literal blocks of a docstring, in order, each without its indentation."""
+
+    return [_block(found) for found in _LITERAL.finditer(docstring)]
 
 
 def to_markdown(docstring: str, target_of: Callable[[str], str | None]) -> str:
@@ -53,25 +58,24 @@ def to_markdown(docstring: str, target_of: Callable[[str], str | None]) -> str:
 
     docstring = _USAGE.sub(r"```shell\n\g<0>\n```", docstring)
     docstring = _RAISES.sub(lambda found: _ERROR.sub(r"`\1`:", found[0]), docstring)
-    parts = _FENCED.split(LITERAL.sub(_fenced, docstring))
+    parts = _FENCED.split(_LITERAL.sub(_fenced, docstring))
     # Every second part is a block of code.
     parts[::2] = [_NAME.sub(lambda found: _linked(found, target_of), part) for part in parts[::2]]
     return "".join(parts)
 
 
+def _block(found: re.Match[str]) -> str:
+    return textwrap.dedent(found["block"]).strip("\n")
+
+
 def _fenced(found: re.Match[str]) -> str:
-    block = textwrap.dedent(found["block"]).strip("\n")
-    lead = f"{found['lead']}:\n\n" if found["lead"] else ""
-    fenced = f"{lead}```{language_of(block)}\n{block}\n```\n\n"
-    return textwrap.indent(fenced, found["indent"])
+    block = _block(found)
+    lead = f"{found['indent']}{found['lead']}:\n\n" if found["lead"] else ""
+    # The block is a part of the same item of a list as the text before it.
+    indent = found["block"].partition(block[0])[0].rpartition("\n")[2].removesuffix(" " * 4)
+    return lead + textwrap.indent(f"```{language_of(block)}\n{block}\n```\n\n", indent)
 
 
 def _linked(found: re.Match[str], target_of: Callable[[str], str | None]) -> str:
     target = target_of(found[1])
     return found[0] if target is None else f"[{found[0]}]({target})"
-
-
-def docstring_of(path: Path) -> str:
-    """Return the docstring of a module that is not imported."""
-
-    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""

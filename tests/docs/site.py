@@ -7,10 +7,8 @@ start page that leads to all of them. Nothing is loaded from elsewhere.
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import json
-import pkgutil
 import re
 import types
 from pathlib import Path, PurePosixPath
@@ -27,12 +25,12 @@ from pygments.lexers import PythonLexer
 from tests.docs import docstrings
 from tests.docs.house import draw_house
 from tests.docs.life import draw_life
+from tests.docs.modules import ROOT, docstring_of, example_modules, path_of, public_modules
 from tests.docs.names import Member, Names, members_of
 from tests.docs.start import SECTIONS
 
-__all__ = ["ROOT", "build", "documented"]
+__all__ = ["build"]
 
-ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).with_name("templates")
 
 _FAVICON = (
@@ -49,17 +47,11 @@ _TYPE = re.compile(r'(<a href="[^"]*#[\w.]+">)ftpdata\.(?:[a-z]\w*\.)*([A-Z][\w.
 """A type in a signature, with the modules before its name; the link leads to them."""
 
 
-def documented() -> list[str]:
-    """Return the names of the modules that have a page."""
-
-    return [*_public_modules("ftpdata"), *_examples("examples")]
-
-
 def build(directory: Path) -> None:
     """Write the site into a directory."""
 
-    pages = {name: Module.from_name(name) for name in _public_modules("ftpdata")}
-    pages |= {name: _guide(name) for name in _examples("examples")}
+    pages = {name: Module.from_name(name) for name in public_modules()}
+    pages |= {name: _guide(name) for name in example_modules()}
     names = Names(pages)
     for name, page in pages.items():
         page.submodules = [pages[other] for other in pages if other.rpartition(".")[0] == name]
@@ -125,33 +117,20 @@ def _sections_of(source: Path, html: str) -> Module:
     return page
 
 
-def _public_modules(package: str) -> list[str]:
-    paths = importlib.import_module(package).__path__
-    inside = (info.name for info in pkgutil.walk_packages(paths, f"{package}."))
-    return [package, *sorted(name for name in inside if "._" not in name)]
-
-
-def _examples(package: str) -> list[str]:
-    files = (path.relative_to(ROOT) for path in ROOT.joinpath(package).rglob("*.py"))
-    names = {".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files}
-    return sorted(name for name in names if "._" not in name)
-
-
 def _guide(name: str) -> Module:
     """Return the page of an example: what its docstring says, and the program.
 
     It is not imported: some need packages that not every machine has.
     """
 
-    path = ROOT.joinpath(*name.split("."))
+    path = path_of(name)
     module = types.ModuleType(name)
-    if path.is_dir():
-        module.__path__ = [str(path)]
-        path /= "__init__"
-    module.__file__ = str(path.with_suffix(".py"))
+    module.__file__ = str(path)
+    if path.name == "__init__.py":
+        module.__path__ = [str(path.parent)]
     vars(module)["__all__"] = []
     page = Module(module)
-    page.docstring = inspect.cleandoc(docstrings.docstring_of(path.with_suffix(".py")))
+    page.docstring = docstring_of(name)
     return page
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.links import Page, broken_links, reachable, targets
-from tests.docs.site import documented
+from tests.docs.modules import documented
 
 MOST_BYTES = 300 * 1024
 SURFACE = Path(__file__).parents[1] / "surface.txt"
