@@ -47,7 +47,8 @@ over the link directly. For any other, the endpoint hands the link to a `DTP`
 (`ftpdata.files`), with encoders or decoders between (`ftpdata.codecs`), move the bytes at the pace
 of both ends. At the end one watch, *delivery*, knows when the peer's kernel has everything, and
 one *report* makes the result, or the error that carries it. `ftpdata.transfers` tells this once
-more, with the names of the modules.
+more, with the names of the modules. ``tests/docs/house.svg`` draws the rooms, and
+``tests/docs/life.svg`` the steps of a transfer.
 
 | To change | go to |
 |---|---|

@@ -63,7 +63,7 @@ LIVES: dict[str, dict[str, list[Step]]] = {
         "enter": [
             Step("ftpdata.transfers.sending", "send_file", "gets the endpoint and the file"),
             Step("ftpdata.transfers._door", "check_arguments", "refuses what makes no sense"),
-            Step("ftpdata.transfers._report", "Report.start", "counts bytes; tells the observer"),
+            Step("ftpdata.transfers._report", "Report.start", "the clock runs; the observer knows"),
         ],
         "open": [
             Step("ftpdata.opening.endpoint", "Endpoint.open", "waits for the peer, and for TLS"),
@@ -109,7 +109,7 @@ LIVES: dict[str, dict[str, list[Step]]] = {
         "enter": [
             Step("ftpdata.transfers.receiving", "receive_file", "gets the endpoint and the target"),
             Step("ftpdata.transfers._door", "check_arguments", "refuses what makes no sense"),
-            Step("ftpdata.transfers._report", "Report.start", "counts bytes; tells the observer"),
+            Step("ftpdata.transfers._report", "Report.start", "the clock runs; the observer knows"),
         ],
         "open": [
             Step("ftpdata.opening.endpoint", "Endpoint.open", "waits for the peer, and for TLS"),
@@ -117,8 +117,8 @@ LIVES: dict[str, dict[str, list[Step]]] = {
             Step("ftpdata.transfers._supervisor", "Supervisor.run", "deadlines and aborts hold"),
         ],
         "move": [
-            Step("ftpdata.transfers._incoming", "Incoming.next", "decodes what has arrived"),
-            Step("ftpdata.connection._intake", "Intake.deliver", "pauses the peer of a slow disk"),
+            Step("ftpdata.transfers._incoming", "Incoming.next", "asks for more, and decodes it"),
+            Step("ftpdata.connection._intake", "Intake.deliver", "hands on what has arrived"),
             Step("ftpdata.transfers._splice", "splice_upload", "moves long files in the kernel"),
         ],
         "finish": [
