@@ -1,13 +1,13 @@
 """Makes the site of the reference with pdoc.
 
-It has a page for each public module, for each example, for the README and for the design, and a
-start page that leads to all of them. Nothing is loaded from elsewhere.
+It has a page for each public module, for each example, for README.md and the documents to which
+that leads, and for the design, and a start page that leads to all of them. Nothing is loaded from
+elsewhere.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import re
 import types
@@ -16,16 +16,17 @@ from unittest import mock
 
 import pygments
 from pdoc import render
-from pdoc.doc import Module, Variable
+from pdoc.doc import Module
 from pdoc.docstrings import convert
 from pdoc.render_helpers import to_html
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from tests.docs import docstrings
+from tests.docs.documents import read_documents
 from tests.docs.house import draw_house
 from tests.docs.life import draw_life
-from tests.docs.modules import ROOT, docstring_of, example_modules, path_of, public_modules
+from tests.docs.modules import docstring_of, example_modules, path_of, public_modules
 from tests.docs.names import Member, Names, members_of
 from tests.docs.start import SECTIONS
 
@@ -77,44 +78,24 @@ def build(directory: Path) -> None:
     for name, page in pages.items():
         _write(directory, _path_of_page(name), render.html_module(page, pages))
 
-    source = ROOT / "README.md"
-    # What stands in angle brackets and is no tag is shown.
-    text = re.sub(r"<(?=[A-Z])", "&lt;", source.read_text("utf-8"))
-    readme = to_html(convert(text, "markdown", source))
-    values = {"all_modules": pages, "root_module_name": "", "readme": readme}
-    for template in ("index", "design", "readme"):
-        html = render.env.get_template(f"{template}.html.jinja2").render(values)
-        _write(directory, PurePosixPath(f"{template}.html"), html)
+    documents = read_documents()
+    values = {"all_modules": pages, "root_module_name": "", "documents": documents}
+    for name in ("index", "design"):
+        html = render.env.get_template(f"{name}.html.jinja2").render(values)
+        _write(directory, PurePosixPath(f"{name}.html"), html)
+    template = render.env.get_template("document.html.jinja2")
+    for document in documents:
+        html = template.render(values, document=document)
+        _write(directory, PurePosixPath(f"{document.name}.html"), html)
 
     # A browser makes the index in the time in which it loads one that pdoc makes, of four times the
     # length.
     with mock.patch.object(render, "precompile_index", lambda documents, _: json.dumps(documents)):
-        found = render.search_index({**pages, "readme": _sections_of(source, readme)})
+        sections = {document.name: document.for_search() for document in documents}
+        found = render.search_index(pages | sections)
     # Results are shown on pages in every directory: what is quoted there has no relative links.
     found = re.sub(r'<a href=\\"ref/[^>]*>(.*?)</a>', r"\1", found)
     (directory / "search.js").write_text(found, "utf-8")
-
-
-def _sections_of(source: Path, html: str) -> Module:
-    """Return the sections of a page for the search, as the names of a module are found."""
-
-    module = types.ModuleType(source.stem.lower())
-    vars(module)["__all__"] = []
-    page = Module(module)
-    anchors = re.findall(r'<h2 id="([^"]+)"', html)
-    _, *sections = re.split(r"^## .*\n", source.read_text("utf-8"), flags=re.MULTILINE)
-    page.members = {
-        anchor: Variable(
-            page.modulename,
-            anchor,
-            docstring=section,
-            annotation=inspect.Parameter.empty,
-            default_value=inspect.Parameter.empty,
-            taken_from=(page.modulename, anchor),
-        )
-        for anchor, section in zip(anchors, sections, strict=True)
-    }
-    return page
 
 
 def _guide(name: str) -> Module:

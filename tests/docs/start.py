@@ -14,12 +14,10 @@ class Section:
     Attributes:
         title: Its heading.
         modules: The modules whose docstrings are the guides.
-        pages: Titles of pages that are no module's, and what they have.
     """
 
     title: str
     modules: tuple[str, ...]
-    pages: tuple[tuple[str, str], ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -32,48 +30,29 @@ SECTIONS = (
     Section(
         "For servers",
         (
-            "examples.minimal_server",
             "examples.server",
-            "ftpdata.opening",
-            "ftpdata.transfers",
-            "ftpdata.observers",
-            "ftpdata.lowlevel",
+            "examples.minimal_server",
+            "examples.accounts_sqlite",
+            "examples.accounts_ldap",
             "examples.aioftp_server",
             "examples.twisted_shell",
+            "examples.camera_gateway",
+            "examples.proxy",
         ),
     ),
     Section(
         "For clients",
         (
             "examples.client",
-            "ftpdata.listing",
             "examples.mirror_to_store",
-            "examples.transfer_modes",
             "examples.control",
+            "examples.mainframe",
+            "examples.transfer_modes",
             "examples.demo",
         ),
     ),
-    Section(
-        "How to",
-        (
-            "ftpdata.testing",
-            "ftpdata.testing.pytest_plugin",
-            "ftpdata.objectstore",
-            "examples.accounts_sqlite",
-            "examples.accounts_ldap",
-            "examples.camera_gateway",
-            "examples.mainframe",
-            "examples.proxy",
-            "ftpdata.connection.twisted",
-        ),
-    ),
-    Section(
-        "Design",
-        ("ftpdata.connection", "ftpdata.codecs", "ftpdata.files", "ftpdata.tls"),
-        (
-            ("README", "What ftpdata is, a first program, and what it promises."),
-            ("Design", "The layers and rooms, and one transfer's life, in pictures."),
-        ),
-    ),
 )
-"""The sections before the reference, which has every module."""
+"""The sections for those who write a program.
+
+After them come the tasks of README.md, the design, and the reference, which has every module.
+"""

@@ -20,12 +20,13 @@ def path_of(module: str) -> str:
 
 
 def test_every_module_has_a_page(pages: dict[str, Page]) -> None:
-    """So have the README and the design, and the start page leads to all of them."""
+    """So have the documents and the design, and the start page leads to all of them."""
 
     expected = {path_of(module) for module in documented()}
     assert {"ftpdata/testing/pytest_plugin.html", "examples/server/session.html"} <= expected
     assert {"examples/minimal_server.html", "examples/server.html"} <= expected
-    assert {*pages} == expected | {"index.html", "readme.html", "design.html"}
+    documents = {"readme.html", "promises.html", "clients.html", "servers.html", "results.html"}
+    assert {*pages} == expected | documents | {"index.html", "design.html"}
     assert {*pages} <= reachable(pages, "index.html")
 
 
@@ -100,6 +101,9 @@ def test_no_page_is_large(site: Path) -> None:
         ("examples/server.html", "examples/server/telnet.html"),
         ("examples/minimal_server.html", "ftpdata/deadlines.html#Deadlines"),
         ("design.html", "ftpdata/opening.html"),
+        ("readme.html", "promises.html#security"),
+        ("readme.html", "examples/server/accounts.html"),
+        ("index.html", "ftpdata/tls.html"),
         ("design.html", "examples/server/commands/transfers.html"),
     ],
 )
