@@ -1,6 +1,6 @@
 """The commands of the project; ``nox --list`` lists them.
 
-Versions and dependencies stand in pyproject.toml alone.
+Dependencies, and the Pythons that are supported, stand in pyproject.toml alone.
 """
 
 from __future__ import annotations

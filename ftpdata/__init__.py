@@ -196,6 +196,8 @@ __all__ = [
     "send_stream",
 ]
 
+__version__ = "1.0.0"
+
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,

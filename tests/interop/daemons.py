@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import ftpdata
 from ftpdata.testing import Protection, ServerUnderTest
 from tests.benchmarks import serve
 from tests.harness.proxies import free_ports
@@ -84,7 +85,7 @@ class ReferenceServer(Daemon):
 
     name = "reference server"
     protections = (Protection.CLEAR, Protection.EXPLICIT, Protection.IMPLICIT)
-    version = importlib.metadata.version("ftpdata")
+    version = ftpdata.__version__
 
     @contextlib.contextmanager
     def running(
