@@ -19,10 +19,16 @@ import weakref
 from collections.abc import Callable
 from types import MethodType
 
-__all__ = ["HangupWatch"]
+__all__ = ["HangupWatch", "can_watch_for_hangup"]
 
 AT_A_TIME = 64
 """Events that are handled in one turn of the loop; the rest wakes the loop again."""
+
+
+def can_watch_for_hangup() -> bool:
+    """Whether the system can tell at once that a peer is gone."""
+
+    return hasattr(select, "epoll")
 
 
 class HangupWatch:
@@ -54,7 +60,7 @@ class HangupWatch:
                 the object whose method it is.
         """
 
-        if not hasattr(select, "epoll"):
+        if not can_watch_for_hangup():
             return
 
         # Without a descriptor or memory for this, the next write tells: a connection that

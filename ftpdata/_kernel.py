@@ -34,6 +34,7 @@ __all__ = [
     "duplicate_socket",
     "has_close_notify",
     "has_end_of_peer",
+    "has_sendfile",
     "limit_unsent",
     "look_at",
     "pending_error",
@@ -256,6 +257,12 @@ def room_to_send(transport: asyncio.Transport) -> int | None:
     return max(0, room)
 
 
+def has_sendfile() -> bool:
+    """Whether the system can send bytes of a file over a socket itself (sendfile(2))."""
+
+    return hasattr(os, "sendfile")
+
+
 def sendfile_past(transport: asyncio.Transport, fd: int, offset: int, count: int) -> int:
     """Let the system send bytes of a file over the connection, past the transport (sendfile(2)).
 
@@ -279,7 +286,7 @@ def sendfile_past(transport: asyncio.Transport, fd: int, offset: int, count: int
     """
 
     sock = transport.get_extra_info("socket")
-    if sock is None or not hasattr(os, "sendfile") or not carries_as_is(transport):
+    if sock is None or not has_sendfile() or not carries_as_is(transport):
         raise NotImplementedError
 
     try:

@@ -111,6 +111,7 @@ def _is_in_memory(directory: str) -> bool:
 END_TO_END = frozenset({
     *("client", "server", "soak", "sweeps", "torture", "walk"),
     *("test_benchmarks.py", "test_conftest.py", "test_examples.py", "test_imports.py"),
+    "test_main.py",
 })
 """The files and folders of tests that run programs, or a whole server."""
 
@@ -256,7 +257,13 @@ def pytest_collection_finish() -> None:
     # And writes down ten frames, a quarter of that time: the next ones are enough to find it.
     setattr(asyncio.constants, "DEBUG_STACK_DEPTH", 3)  # noqa: B010 - mypy takes it for final
     gc.collect()
-    gc.freeze()
+    _freeze()
+
+
+def _freeze() -> None:
+    """Hide all that exists from the garbage collector, where Python can: PyPy cannot."""
+
+    getattr(gc, "freeze", int)()
 
 
 def _believe_the_cache(filename: str | None = None) -> None:
@@ -274,7 +281,7 @@ def _spare_the_collector() -> None:
     """
 
     if next(_tests_run) % _FREEZE_EVERY == 0:
-        gc.freeze()
+        _freeze()
 
 
 class _AsyncioErrors(logging.Handler):

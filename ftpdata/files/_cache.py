@@ -16,6 +16,7 @@ import os
 import stat
 import struct
 import sys
+from typing import Final
 
 from .._descriptors import let_go
 from ._libc import BENEATH, file_system, libc, open_resolved
@@ -39,6 +40,9 @@ every page would cost more than to send it.
 """
 
 _DO_NOT_KNOW = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+
+_PATH: Final[int | None] = getattr(os, "O_PATH", None)
+"""The flag of a descriptor that only names a file (open(2)); None if Python has it not: PyPy."""
 
 _RESOLVE = BENEATH | 0x01 | 0x20
 """And RESOLVE_NO_XDEV, which stays on this mount, and RESOLVE_CACHED, which waits for nothing."""
@@ -185,7 +189,8 @@ class CachedDirectory:
     def open_directory(self, path: bytes) -> int | None:
         """Open a directory to walk on from, under the same rules as `open`."""
 
-        return self._open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        flags = _PATH if _PATH is not None else os.O_RDONLY
+        return self._open(path, flags | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def _open(self, path: bytes, flags: int) -> int | None:
         if not self.is_available or b"\0" in path:
@@ -228,7 +233,7 @@ def _status(fd: int) -> tuple[int, int, int] | None:
     if statx is None or statx(fd, b"", _STATX_FLAGS, _STATX_MASK, status) != 0:
         return None
 
-    mode, size, major, minor = _STATX_FIELDS.unpack_from(status)
+    mode, size, major, minor = _STATX_FIELDS.unpack_from(status.raw)
     return mode, size, os.makedev(major, minor)
 
 
@@ -301,10 +306,13 @@ def keeps_in_memory(path: FilePath, dir_fd: int | None) -> bool:
 def _find(path: FilePath, dir_fd: int | None, flags: int) -> int:
     """Return an O_PATH descriptor of what has a name, if no file system need be asked for it."""
 
+    if _PATH is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
     # A NUL ends no name here.
     here = _AT_FDCWD if dir_fd is None else dir_fd
     return open_resolved(
-        here, _without_nul(path), os.O_PATH | os.O_CLOEXEC | flags, _RESOLVE_CACHED
+        here, _without_nul(path), _PATH | os.O_CLOEXEC | flags, _RESOLVE_CACHED
     )
 
 

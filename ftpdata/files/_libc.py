@@ -14,6 +14,7 @@ from typing import Any
 __all__ = [
     "BENEATH",
     "file_system",
+    "has_renameat2",
     "libc",
     "may_write",
     "open_resolved",
@@ -78,12 +79,12 @@ def file_system(fd: int) -> int | None:
     if sys.platform != "linux":
         return None
 
-    status = bytes(_STATFS_SIZE)
+    status = ctypes.create_string_buffer(_STATFS_SIZE)
     if libc().fstatfs(fd, status) != 0:
         return None
 
     # It is signed on some machines, and the constants of linux/magic.h are not.
-    return int(struct.unpack_from("@l", status)[0]) & 0xFFFF_FFFF
+    return int(struct.unpack_from("@l", status.raw)[0]) & 0xFFFF_FFFF
 
 
 def open_resolved(directory: int, path: bytes, flags: int, resolve: int) -> int:
@@ -108,6 +109,12 @@ def open_resolved(directory: int, path: bytes, flags: int, resolve: int) -> int:
     return fd
 
 
+def has_renameat2() -> bool:
+    """Whether the system renames a file only to a name that nothing has (renameat2(2))."""
+
+    return sys.platform == "linux" and libc().renameat2 is not None
+
+
 def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:
     """Rename a file to a name that nothing may have yet.
 
@@ -126,7 +133,7 @@ def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:
         os.rename(old, new)  # noqa: PTH104 - bytes
         return
 
-    if sys.platform == "linux" and libc().renameat2 is not None:
+    if has_renameat2():
         here = _AT_FDCWD if dir_fd is None else dir_fd
         if libc().renameat2(here, old, here, new, _NO_REPLACE) == 0:
             return

@@ -20,7 +20,7 @@ from typing import Final, Literal, cast
 from ..listing.table import StatusColumns, StatusRow
 from ._libc import libc
 
-__all__ = ["LARGEST_BATCH", "StatCalls", "calls_below"]
+__all__ = ["LARGEST_BATCH", "StatCalls", "calls_below", "statx_call"]
 
 LARGEST_BATCH: Final = 256
 """Names that one call can ask about at most."""
@@ -66,11 +66,11 @@ def calls_below(fd: int | None) -> StatCalls:
         fd: The directory; None where the system has no descriptors of directories.
     """
 
-    statx = _statx()
+    statx = statx_call()
     return StatCalls() if fd is None or statx is None else _StatxCalls(fd, statx)
 
 
-def _statx() -> Callable[..., int] | None:
+def statx_call() -> Callable[..., int] | None:
     """Return the statx of the C library; None where there is none."""
 
     return libc().statx if sys.platform == "linux" else None

@@ -15,7 +15,7 @@ import ssl
 from collections.abc import Callable
 from typing import BinaryIO
 
-from .._kernel import RESET_ERRNOS, acknowledge_at_once
+from .._kernel import RESET_ERRNOS, acknowledge_at_once, has_sendfile
 from ..connection._delivery import Delivery, Verdict, answer_patience
 from ..contracts import ProgressCallback, UploadTarget
 from ..errors import error_for_end
@@ -225,7 +225,7 @@ def _at_hand(
         return source
     if length <= DIRECT_LIMIT:
         return read_cached(source, length, offset)
-    if length > most or not hasattr(os, "sendfile"):
+    if length > most or not has_sendfile():
         return None
 
     is_there = is_in_memory(source, offset, length, otherwise=lives_in_memory(source))

@@ -29,7 +29,7 @@ from ._supervisor import Supervisor
 if sys.platform == "linux":
     import fcntl
 
-__all__ = ["ENOUGH_TO_SPLICE", "can_splice", "splice_upload"]
+__all__ = ["ENOUGH_TO_SPLICE", "can_splice", "has_splice", "splice_upload"]
 
 ENOUGH_TO_SPLICE = 128 * 1024
 """Bytes of one piece that show that the socket probably has more than can be read at once."""
@@ -45,11 +45,17 @@ LONGEST_BURST = 0.02
 cancelled."""
 
 
+def has_splice() -> bool:
+    """Whether the system has splice(2), and Python can call it: PyPy cannot."""
+
+    return sys.platform == "linux" and hasattr(os, "splice")
+
+
 def can_splice(dtp: DTP, target: UploadTarget) -> bool:
     """Return whether splice is worth trying."""
 
     return (
-        sys.platform == "linux"
+        has_splice()
         and isinstance(target, FileTarget)
         and target.can_splice
         and dtp.tls is None

@@ -255,6 +255,25 @@ def test_everything_else_is_left_to_a_thread(path: bytes, directory: int) -> Non
     assert CachedDirectory(directory).open(path) is None
 
 
+def test_a_python_without_paths_alone(
+    directory: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PyPy has no O_PATH: directories are opened all the same, and files by a thread."""
+
+    monkeypatch.setattr(page_cache, "_PATH", None)
+    fd = CachedDirectory(directory).open_directory(b"inner")
+    assert fd is not None
+    try:
+        assert os.stat("file", dir_fd=fd).st_size == 5
+    finally:
+        os.close(fd)
+
+    monkeypatch.setattr(page_cache, "_local_devices", {os.fstat(directory).st_dev})
+    monkeypatch.setattr(page_cache, "open_resolved", lambda *_: pytest.fail("it was opened"))
+    assert page_cache.open_cached(tmp_path / "file", None, os.O_RDONLY) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="Python has no O_PATH")
 @pytest.mark.parametrize("path", [b".", b"inner"])
 def test_directories_are_opened_to_walk_on(path: bytes, directory: int) -> None:
     """Under the same rules as files."""

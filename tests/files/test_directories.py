@@ -32,7 +32,7 @@ from tests.harness.seams import Seams, descriptors
 NOW = 1_769_879_045
 PATIENCE = 60.0
 
-on_linux = pytest.mark.skipif(_status._statx() is None, reason="there is no statx")
+on_linux = pytest.mark.skipif(_status.statx_call() is None, reason="there is no statx")
 
 
 @pytest.fixture(params=["statx", "stat"])
@@ -40,8 +40,8 @@ def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     """Run a test with the fast calls, and with the plain ones."""
 
     if request.param == "stat":
-        monkeypatch.setattr(_status, "_statx", lambda: None)
-    elif _status._statx() is None:
+        monkeypatch.setattr(_status, "statx_call", lambda: None)
+    elif _status.statx_call() is None:
         pytest.skip("there is no statx")
 
     return str(request.param)
@@ -124,7 +124,7 @@ def test_devices_are_right(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return {entry.text_name: entry.unique for entry in read_all(DirectoryReader(path), 1000)}
 
     fast = uniques()
-    monkeypatch.setattr(_status, "_statx", lambda: None)
+    monkeypatch.setattr(_status, "statx_call", lambda: None)
     plain = uniques()
     assert {name: fast[name] for name in fast.keys() & plain} == {
         name: plain[name] for name in fast.keys() & plain
@@ -233,7 +233,7 @@ def test_where_statx_is_forbidden(directory: Path, monkeypatch: pytest.MonkeyPat
         asked.append(name)
         return -1
 
-    monkeypatch.setattr(_status, "_statx", lambda: refuse)
+    monkeypatch.setattr(_status, "statx_call", lambda: refuse)
     assert read_all(DirectoryReader(directory)) == expected
     assert len(asked) == len(expected)
 
@@ -273,7 +273,7 @@ def test_links_are_followed_on_request(calls: str, directory: Path) -> None:
 def test_names_alone(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No status call is made for them."""
 
-    monkeypatch.setattr(_status, "_statx", lambda: None)
+    monkeypatch.setattr(_status, "statx_call", lambda: None)
     monkeypatch.setattr(_status.StatCalls, "rows", None)
     entries = read_all(DirectoryReader(directory, with_status=False))
     assert {entry.name for entry in entries} == {path.name for path in directory.iterdir()}
@@ -314,7 +314,7 @@ def test_a_status_that_cannot_be_had(directory: Path, monkeypatch: pytest.Monkey
     def refuse(self: _status.StatCalls, status: os.stat_result) -> None:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr(_status, "_statx", lambda: None)
+    monkeypatch.setattr(_status, "statx_call", lambda: None)
     monkeypatch.setattr(_status.StatCalls, "row", refuse)
     with contextlib.closing(DirectoryReader(directory)) as reader, pytest.raises(OSError):
         reader.read(100)

@@ -7,7 +7,6 @@ import errno
 import os
 import random
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,9 @@ from tests.harness.outcomes import failed
 from tests.harness.seams import Hang, Seams, descriptors
 from tests.harness.waiting import until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice is Linux's")
+pytestmark = pytest.mark.skipif(
+    not splicing.has_splice(), reason="splice is Linux's, and not every Python calls it"
+)
 
 MIB = 1 << 20
 CONTENT = random.Random(959).randbytes(3 * MIB + 17)
@@ -92,6 +93,17 @@ async def stalled_peer(dtp: DTP, peer: socket.socket) -> None:
 
 
 # The same bytes
+
+
+async def test_a_python_without_splice_does_without(
+    served_directory: Path, monkeypatch: pytest.MonkeyPatch, eager: None
+) -> None:
+    """PyPy is one."""
+
+    monkeypatch.delattr(os, "splice")
+    result = await upload(served_directory / "file", CONTENT)
+    assert result.fast_path is FastPath.BUFFERED
+    assert (served_directory / "file").read_bytes() == CONTENT
 
 
 SIZES = [0, 1, 65_536, splicing.ENOUGH_TO_SPLICE, MIB - 1, MIB, MIB + 1, len(CONTENT)]
