@@ -78,6 +78,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._lazy import lazy_names
+from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .addresses import HostPort, PeerPolicy, format_epsv_reply, format_pasv_reply
@@ -195,8 +196,6 @@ __all__ = [
     "send_listing",
     "send_stream",
 ]
-
-__version__ = "1.0.0"
 
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(

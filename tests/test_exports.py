@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ MODULES = sorted(
     )
     for path in PACKAGE.rglob("*.py")
 )
+LOADED_FIRST = ["ftpdata._lazy", "ftpdata._version"]
 SURFACE = Path(__file__).with_name("surface.txt")
 """Every public name of every package, for review: a change of the surface changes this file."""
 
@@ -137,12 +139,12 @@ def test_an_unknown_name_is_an_attribute_error(package: str) -> None:
 
 
 def test_import_waits_for_nothing_that_is_not_asked_for() -> None:
-    """The package alone loads none of its modules; a pure one loads no asyncio, anyio or TLS."""
+    """The package alone loads hardly any module; a pure one loads no asyncio, anyio or TLS."""
     first, then = run_python(
         "import sys, json, ftpdata; first = [*sys.modules]; ftpdata.format_list_line;"
         "json.dump([first, [*sys.modules]], sys.stdout)"
     )
-    assert [name for name in first if name.startswith("ftpdata.")] == ["ftpdata._lazy"]
+    assert [name for name in first if name.startswith("ftpdata.")] == LOADED_FIRST
     assert "ftpdata.listing.unix" in then
     assert not {"asyncio", "anyio", "ssl"} & set(then)
 
@@ -164,3 +166,10 @@ def test_import_brings_in_only_what_is_declared() -> None:
     tops = {name.partition(".")[0] for name in modules}
     assert tops - set(sys.stdlib_module_names) - start - declared == set()
     assert "ftpdata.testing" not in without
+
+
+def test_the_version_is_told() -> None:
+    """By the package itself, not by what an installer knew of it."""
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", ftpdata.__version__)
+    assert "__version__" not in exports("ftpdata")

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -24,6 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._console import make_printable, say
 from ._checks._frame import CHECKS
 from ._words import printable, reason
 from .client import Failure
@@ -106,10 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: The arguments are wrong.
     """
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
+    make_printable()
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.list:
@@ -172,21 +168,10 @@ async def _check(server: ServerUnderTest, only: Sequence[str], *, as_json: bool)
             }
             for result in results
         ]
-        _print(json.dumps({"checks": checks}, indent=2))
+        say(json.dumps({"checks": checks}, indent=2))
     else:
-        _print(f"\n{summary(results)}, in {time.monotonic() - began:.1f} s")
+        say(f"\n{summary(results)}, in {time.monotonic() - began:.1f} s")
     return int(any(result.result is Outcome.FAIL for result in results))
-
-
-def _print(text: str) -> None:
-    """Print; if nobody reads any more, be quiet from then on: what was checked still counts."""
-
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        nobody = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nobody, sys.stdout.fileno())
-        os.close(nobody)
 
 
 def summary(results: Sequence[CheckResult]) -> str:
@@ -219,15 +204,15 @@ class _Table:
             head, indent = f"{head.rstrip()}\n", 4
             head += " " * indent if why else ""
         lines = textwrap.wrap(why, self._width - indent, break_on_hyphens=False)
-        _print((head + f"\n{' ' * indent}".join(lines)).rstrip())
+        say((head + f"\n{' ' * indent}".join(lines)).rstrip())
 
 
 def _print_list() -> None:
     width = max(_NARROWEST, shutil.get_terminal_size((100, 24)).columns)
     for check in CHECKS.values():
         slow = ", slow" if check.is_slow else ""
-        _print(f"{check.name} ({check.source}{slow})")
-        _print(textwrap.indent(textwrap.fill(check.sentence, width - 4), "    "))
+        say(f"{check.name} ({check.source}{slow})")
+        say(textwrap.indent(textwrap.fill(check.sentence, width - 4), "    "))
 
 
 if __name__ == "__main__":
