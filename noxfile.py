@@ -111,6 +111,26 @@ def everything(session: nox.Session) -> None:
     _test(session)
 
 
+@nox.session(python=PYTHONS)
+def package(session: nox.Session) -> None:
+    """Build twice, compare, install the wheel with nothing but its dependencies, and try it.
+
+    The sdist and the wheel stay in the session's directory for temporary files.
+    """
+
+    session.install(*nox.project.dependency_groups(PROJECT, "build"))
+    shutil.rmtree(session.create_tmp())
+    built = Path(session.create_tmp())
+    session.run("python", "-m", "tests.harness.builds", str(built))
+    clean = built / "clean"
+    session.run("python", "-m", "venv", "--without-pip", str(clean))
+    python = str(clean / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    (wheel,) = built.glob("*.whl")
+    session.run("python", "-m", "pip", "--python", python, "install", "--quiet", str(wheel))
+    # Isolated, so that it is not this directory that is tried.
+    session.run(python, "-I", "-m", "ftpdata", external=True)
+
+
 @nox.session
 def oldest(session: nox.Session) -> None:
     """Run the tests with the oldest versions of the dependencies that pyproject.toml allows."""
