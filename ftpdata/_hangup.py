@@ -7,7 +7,8 @@ two events that are always reported: EPOLLERR and EPOLLHUP. It is edge-triggered
 connections whose peers do nothing cost no turn of the loop. A peer that only closes its own
 direction causes neither event, and is not gone.
 
-Without epoll, as on macOS and Windows, nothing is watched: the next write notices the loss.
+Without epoll, as on macOS and Windows, and in an event loop that watches no descriptors, nothing is
+watched: the next write notices the loss.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import select
 import weakref
 from collections.abc import Callable
 from types import MethodType
+
+from ._kernel import watch_readable
 
 __all__ = ["HangupWatch", "can_watch_for_hangup"]
 
@@ -66,8 +69,8 @@ class HangupWatch:
         # Without a descriptor or memory for this, the next write tells: a connection that
         # works must not be lost for want of a watch.
         with contextlib.suppress(OSError):
-            self._watch(fd)
-            self._callbacks[fd] = _weak(callback)
+            if self._watch(fd):
+                self._callbacks[fd] = _weak(callback)
 
     def remove(self, fd: int, callback: Callable[[], None]) -> None:
         """Stop watching the connection. Does nothing if another file has the number by now."""
@@ -83,14 +86,15 @@ class HangupWatch:
         if not self._callbacks:
             self._close()
 
-    def _watch(self, fd: int) -> None:
+    def _watch(self, fd: int) -> bool:
+        """Watch a connection; return whether the event loop can."""
+
         if self._epoll is None:
-            self._epoll = select.epoll()
-            try:
-                asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._notify)
-            except OSError:
-                self._close()
-                raise
+            epoll = select.epoll()
+            if not watch_readable(asyncio.get_running_loop(), epoll, self._notify):
+                _close(epoll)
+                return False
+            self._epoll = epoll
         try:
             self._epoll.register(fd, select.EPOLLET)
         except FileExistsError:
@@ -101,13 +105,13 @@ class HangupWatch:
                 self._close()
             raise
 
+        return True
+
     def _close(self) -> None:
         epoll, self._epoll = self._epoll, None
         assert epoll is not None
         asyncio.get_running_loop().remove_reader(epoll.fileno())
-        # One whose close fails is closed all the same.
-        with contextlib.suppress(OSError):
-            epoll.close()
+        _close(epoll)
 
     def _notify(self) -> None:
         epoll = self._epoll
@@ -120,6 +124,12 @@ class HangupWatch:
     def _callback_for(self, fd: int) -> Callable[[], None] | None:
         reference = self._callbacks.get(fd)
         return None if reference is None else reference()
+
+
+def _close(epoll: select.epoll) -> None:
+    # One whose close fails is closed all the same.
+    with contextlib.suppress(OSError):
+        epoll.close()
 
 
 def _weak(callback: Callable[[], None]) -> weakref.ref[Callable[[], None]]:

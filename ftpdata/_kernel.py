@@ -16,6 +16,7 @@ import ssl
 import struct
 import sys
 from collections.abc import Callable
+from typing import Protocol
 
 from .connection._delivery import Sight
 
@@ -35,9 +36,11 @@ __all__ = [
     "has_close_notify",
     "has_end_of_peer",
     "has_sendfile",
+    "is_proactor",
     "limit_unsent",
     "look_at",
     "pending_error",
+    "reset_at_loss",
     "reset_on_close",
     "reset_socket",
     "reset_socket_on_close",
@@ -138,6 +141,27 @@ def reset_on_close(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None:
         reset_socket_on_close(sock)
+
+
+def is_proactor(transport: asyncio.BaseTransport) -> bool:
+    """Whether a transport is of asyncio's proactor event loop, which is that of Windows."""
+
+    below = getattr(transport, "below", transport)
+    return type(below).__module__ == "asyncio.proactor_events"
+
+
+def reset_at_loss(transport: asyncio.Transport) -> None:
+    """Make the close that follows `connection_lost`, which calls this, send a reset.
+
+    The transports of asyncio's proactor event loop shut a socket down before they close it. Its
+    peer would see an end of file, and take what it has for a whole file: so it is closed first.
+    """
+
+    reset_on_close(transport)
+    if is_proactor(transport):
+        sock = getattr(transport.get_extra_info("socket"), "_sock", None)
+        if sock is not None:
+            close_socket(sock)
 
 
 def reset_socket_on_close(sock: socket.socket) -> None:
@@ -394,8 +418,16 @@ def look_at(sock: socket.socket) -> Callable[[], bool]:
     return look
 
 
+class HasFileno(Protocol):
+    """A socket, or what else has a descriptor that can be watched."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+
 def watch_readable(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], object]
+    loop: asyncio.AbstractEventLoop, sock: HasFileno, callback: Callable[[], object]
 ) -> bool:
     """Watch a socket; return whether the event loop can.
 
@@ -415,7 +447,7 @@ def watch_writable(
 
 
 def _watch(
-    add: Callable[..., None], sock: socket.socket, callback: Callable[[], object]
+    add: Callable[..., None], sock: HasFileno, callback: Callable[[], object]
 ) -> bool:
     try:
         # Pass its number: for a socket asyncio would make a description that it does not use.

@@ -35,7 +35,7 @@ def setting(directory: str) -> Setting:
         _offer("sendfile", has_sendfile(), "files are read into memory and sent from there"),
         _offer("splice", has_splice(), "uploads are received into memory and written from there"),
         _offer("statx", statx_call() is not None, "a listing asks about one file at a time"),
-        _offer("renameat2", has_renameat2(), "a new file gets a second name and loses its first"),
+        _offer("renameat2", has_renameat2(), "a name that must be new is given in another way"),
         _offer("openat2", _opens_cached(directory), "every file is opened in a worker thread"),
         _offer("acknowledgements", _knows_acknowledged(), "nobody can tell what has arrived"),
         _offer("hang-up watch", can_watch_for_hangup(), "the next write notices a lost peer"),

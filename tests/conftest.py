@@ -111,7 +111,7 @@ def _is_in_memory(directory: str) -> bool:
 END_TO_END = frozenset({
     *("client", "server", "soak", "sweeps", "torture", "walk"),
     *("test_benchmarks.py", "test_conftest.py", "test_examples.py", "test_imports.py"),
-    *("test_main.py", "test_packaging.py"),
+    *("test_main.py", "test_packaging.py", "test_systems.py"),
 })
 """The files and folders of tests that run programs, or a whole server."""
 

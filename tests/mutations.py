@@ -180,7 +180,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="an error of the system resets a connection that was sending",
         module="ftpdata/connection/protocol.py",
-        check="            reset_on_close(wire.transport)\n\n        self._conclude()\n",
+        check="            reset_at_loss(wire.transport)\n\n        self._conclude()\n",
         instead="            pass\n\n        self._conclude()\n",
         tests="tests/connection/test_protocol.py"
         "::test_an_error_of_the_system_is_a_reset_for_the_peer",

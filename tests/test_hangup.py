@@ -14,10 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from ftpdata import _hangup
 from ftpdata._hangup import HangupWatch
 from ftpdata.testing import half_close, reset, tcp_pair
 from tests.harness.connections import connection, peer_task, receive_all
 from tests.harness.loops import LOOP_FACTORIES
+from tests.harness.seams import descriptors
 from tests.harness.waiting import turns, until
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux has epoll")
@@ -103,6 +105,19 @@ async def test_where_there_is_no_epoll_nothing_is_watched(monkeypatch: pytest.Mo
     monkeypatch.delattr(select, "epoll")
     watch = HangupWatch.of(asyncio.get_running_loop())
     watch.add(0, turns)  # type: ignore[arg-type]
+    watch.remove(0, turns)  # type: ignore[arg-type]
+
+
+async def test_where_the_loop_watches_no_descriptors_nothing_is_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A connection is not lost for that, and no descriptor is left open."""
+
+    before = descriptors()
+    monkeypatch.setattr(_hangup, "watch_readable", lambda *_: False)
+    watch = HangupWatch()
+    watch.add(0, turns)  # type: ignore[arg-type]
+    assert descriptors() == before
     watch.remove(0, turns)  # type: ignore[arg-type]
 
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 from .._hangup import HangupWatch
 from .._kernel import reset_on_close, sight_of
 from .._loop_end import LastCall
+from .._reading import pause_reading, resume_reading
 from ..addresses import HostPort
 from ..errors import BadAddress
 from ._delivery import Sight
@@ -208,9 +209,9 @@ class Wire:
 
         self.is_reading = wanted
         if wanted:
-            transport.resume_reading()
+            resume_reading(transport)
         else:
-            transport.pause_reading()
+            pause_reading(transport)
 
     @property
     def forgets_pause(self) -> bool:
@@ -225,8 +226,8 @@ class Wire:
         if self.is_open and not (self.is_reading or self.eof_received):
             assert self.transport is not None
             # It would ignore a second pause.
-            self.transport.resume_reading()
-            self.transport.pause_reading()
+            resume_reading(self.transport)
+            pause_reading(self.transport)
 
     def hold(self, data: bytes) -> None:
         """Keep data that nobody wants yet, and let no more come."""
@@ -236,7 +237,7 @@ class Wire:
             assert self.transport is not None
             # Always: uvloop starts to read after connection_made even if that has paused reading.
             self.is_reading = False
-            self.transport.pause_reading()
+            pause_reading(self.transport)
 
     @property
     def holds_too_much(self) -> bool:

@@ -34,7 +34,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from .._checks import check_call, check_range, check_seconds
-from .._kernel import acknowledged_bytes, reset_on_close
+from .._kernel import acknowledged_bytes, reset_at_loss
 from .._running import Activity
 from ..addresses import HostPort
 from ..contracts import Buffer, Consumer, Producer, require_consumer, require_producer
@@ -623,7 +623,7 @@ class DTP(asyncio.Protocol):
         if fate.end is not End.CLEAN and wire.transport is not None:
             # The event loop is about to close the socket, whatever went wrong. Without
             # a reset, the peer of a download would take a cut file for a whole one.
-            reset_on_close(wire.transport)
+            reset_at_loss(wire.transport)
 
         self._conclude()
 
@@ -635,8 +635,12 @@ class DTP(asyncio.Protocol):
         """
 
         wire, ending = self._wire, self._ending
-        if wire.eof_received or self._fate.end is not None:
+        if self._fate.end is not None:
             return False
+
+        if wire.eof_received:
+            # asyncio's proactor event loop tells of an end twice that came while it was paused.
+            return not wire.is_foreign_tls
 
         if is_truncated(wire, strict_close=self.strict_close):
             if ending is None:

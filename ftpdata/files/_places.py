@@ -18,7 +18,6 @@ import abc
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 
 from .._descriptors import let_go, write_all
@@ -27,6 +26,7 @@ from . import _part_locks as locks
 from ._attributes import hand_on_attributes
 from ._libc import rename_to_new, reserve
 from ._location import PRIVATE, Location, require_file
+from ._nameless import open_nameless
 from ._names import FilePath
 
 __all__ = ["HiddenPlace", "NamedPlace", "Place", "SpooledPlace"]
@@ -285,8 +285,7 @@ class SpooledPlace(Place):
             return fd
 
     def _make(self) -> int:
-        directory = tempfile.gettempdir() if self._directory is None else self._directory
-        return _open_nameless(directory)
+        return open_nameless(self._directory)
 
     def _publish(self, *, is_durable: bool, before: Callable[[], None]) -> None:
         assert self.fd is not None
@@ -376,27 +375,6 @@ class NamedPlace(Place):
     def _publish(self, *, is_durable: bool, before: Callable[[], None]) -> None:
         self._finish(is_durable=is_durable)
         before()
-
-
-def _open_nameless(directory: FilePath) -> int:
-    """Open a new file without a name, to write to it and to read it."""
-
-    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
-    if hasattr(os, "O_TMPFILE"):
-        try:
-            return os.open(directory, flags | os.O_TMPFILE, PRIVATE)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
-                raise
-
-    fd, name = tempfile.mkstemp(dir=os.fsencode(directory), prefix=b".", suffix=b".part")
-    try:
-        os.unlink(name)  # noqa: PTH108 - bytes
-    except BaseException:
-        let_go(fd)
-        raise
-
-    return fd
 
 
 def _copy_into(at: Location, source: int, *, is_durable: bool) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -15,7 +13,7 @@ from .._checks import check_call, wrong_type
 from .._descriptors import let_go, write_all
 from ..contracts import UploadTarget
 from ..errors import error_for_oserror
-from ._part_rules import RESERVED
+from ._nameless import open_nameless_twice
 from ._workers import WorkerCalls
 
 __all__ = ["SpooledTarget"]
@@ -127,15 +125,7 @@ class SpooledTarget:
         if self._writing >= 0:
             return
 
-        fd, path = tempfile.mkstemp(prefix=RESERVED, dir=self._directory)
-        try:
-            self._reading = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except OSError:
-            let_go(fd)
-            raise
-        finally:
-            Path(path).unlink()
-        self._writing = fd
+        self._writing, self._reading = open_nameless_twice(self._directory)
 
     def _close(self) -> None:
         fds = [fd for fd in (self._writing, self._reading) if fd >= 0]

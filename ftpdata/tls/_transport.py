@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from typing import Any, cast
 
+from .._reading import pause_reading, resume_reading
 from ..contracts import Buffer
 from ._channel import TLSChannel, scratch
 
@@ -79,6 +80,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._is_kept = False
         self._is_answered = False
 
+    @property
+    def below(self) -> asyncio.Transport | None:
+        """The event loop's transport of the socket; None before the connection is made."""
+
+        return self._below
+
     # What the protocol calls
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -134,7 +141,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if not self._is_paused:
             self._is_paused = True
             if not self.is_closing():
-                self._lower.pause_reading()
+                pause_reading(self._lower)
 
     def resume_reading(self) -> None:
         """Deliver the data that came meanwhile, on the loop's next turn, and go on."""
@@ -142,7 +149,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._is_paused:
             self._is_paused = False
             if not self.is_closing():
-                self._lower.resume_reading()
+                resume_reading(self._lower)
                 self._deliver_soon()
 
     def write(self, data: Buffer) -> None:
@@ -241,7 +248,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._end_sending()
         else:
             # The announcement and the end of file were sent before.
-            self._lower.resume_reading()
+            resume_reading(self._lower)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the loss to the protocol, with its reason."""
@@ -280,7 +287,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._await_end()
         elif self._is_paused:
             # uvloop reads once more although it was paused.
-            self._lower.pause_reading()
+            pause_reading(self._lower)
         else:
             self._deliver()
 
@@ -339,7 +346,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._fail(error)
         else:
             if not self._has_ended:
-                self._lower.resume_reading()
+                resume_reading(self._lower)
 
     def _deliver_soon(self) -> None:
         if self._delivery is None and self._has_more:
