@@ -19,7 +19,6 @@ from ftpdata._hangup import HangupWatch
 from ftpdata.testing import half_close, reset, tcp_pair
 from tests.harness.connections import connection, peer_task, receive_all
 from tests.harness.loops import LOOP_FACTORIES
-from tests.harness.seams import descriptors
 from tests.harness.waiting import turns, until
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="only Linux has epoll")

@@ -45,7 +45,7 @@ _LINUX_ALONE = {
         *("splice", "posix_fadvise", "posix_fallocate", "memfd_create", "pipe2", "eventfd"),
         *("listxattr", "getxattr", "setxattr", "removexattr", "pidfd_open", "copy_file_range"),
         *("O_TMPFILE", "O_PATH", "O_DIRECT", "O_NOATIME", "RWF_NOWAIT", "RWF_HIPRI", "RWF_DSYNC"),
-        *("SPLICE_F_MOVE", "SPLICE_F_NONBLOCK", "SPLICE_F_MORE", "sched_getaffinity"),
+        *("SPLICE_F_MOVE", "SPLICE_F_NONBLOCK", "SPLICE_F_MORE"),
     ),
     select: ("epoll",),
     socket: (
@@ -99,6 +99,9 @@ def _macos() -> None:
 
 
 def _windows() -> None:
+    # asyncio would look for modules of Windows when it first makes a loop.
+    events = vars(asyncio.events)
+    (events.get("_get_event_loop_policy") or events["get_event_loop_policy"])()
     # What stays in use below.
     close_on_exec = os.O_CLOEXEC
     setattr(socket, "socketpair", functools.partial(socket.socketpair, socket.AF_UNIX))  # noqa: B010
@@ -124,7 +127,9 @@ def _windows() -> None:
     setattr(os, "open", _open_as_on_windows(os.open, close_on_exec))  # noqa: B010 - mypy
     # What has a reference of its own.
     tempfile._bin_openflags |= _BINARY  # type: ignore[attr-defined]
-    shutil._use_fd_functions = False  # type: ignore[attr-defined]
+    removing = vars(shutil)
+    removing["_use_fd_functions"] = False
+    removing["_rmtree_impl"] = removing.get("_rmtree_unsafe")
     setattr(asyncio.events, "new_event_loop", StandInLoop)  # noqa: B010
 
 

@@ -217,12 +217,14 @@ class StandInLoop(proactor_events.BaseProactorEventLoop):
                 loop._self_reading_future.cancel()
                 loop._self_reading_future = None
 
-    def _make_socket_transport(
+    def _make_socket_transport(  # noqa: PLR0917 - as asyncio has it
         self,
         sock: socket.socket,
         protocol: Any,
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
         server: Any = None,
+        context: object = None,
     ) -> _Transport:
+        # asyncio's own has no use for a context either.
         return _Transport(self, sock, protocol, waiter, extra, server)
