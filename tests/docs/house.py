@@ -22,6 +22,7 @@ ALONE = {
     "_lazy": "Imports names at their first use.",
     "lowlevel": "Tools that make a server fast.",
     "objectstore": "Files in S3 and other stores.",
+    "_version": "The number of this version.",
 }
 """Modules that are rooms of their own."""
 
@@ -38,6 +39,7 @@ TEXTS = {
     "opening": "Passive, pooled and active.",
     "transfers": "Whole files, listings and streams.",
     "testing": "For tests of servers and clients.",
+    "program": "python -m ftpdata.",
 }
 """What the other rooms are for."""
 
@@ -67,7 +69,7 @@ class Room:
         """Its page; empty for a room without one of its own."""
 
         match self.name:
-            case "_lazy" | "decisions" | "system":
+            case "_lazy" | "_version" | "decisions" | "system" | "program":
                 return ""
             case "values":
                 return "ftpdata"
@@ -92,7 +94,7 @@ def _room_of(layer: str, module: str) -> str:
         return "decisions"
     if dot or module in ALONE:
         return package
-    return "values" if layer == "pure" else "system"
+    return {"pure": "values", "support": "program"}.get(layer, "system")
 
 
 def _packages(layer: str) -> set[str]:
