@@ -44,7 +44,8 @@ class SocketOptions:
             usual two hours help nobody.
         keepalive_interval: Seconds between two probes (TCP_KEEPINTVL). 15.
         keepalive_count: Probes without an answer that end the connection
-            (TCP_KEEPCNT). 4, so that a dead peer is known after two minutes.
+            (TCP_KEEPCNT). 17: a dead peer is known after 315 s, and a line that
+            is out for less than the default of `Deadlines.stall` ends nothing.
         user_timeout: Seconds that sent data may stay unacknowledged, or the
             peer's window closed, until the kernel ends the connection
             (TCP_USER_TIMEOUT). None: `Deadlines` say it, with a reason.
@@ -70,7 +71,7 @@ class SocketOptions:
     keepalive: bool = True
     keepalive_idle: int | None = _optional(60)
     keepalive_interval: int | None = _optional(15)
-    keepalive_count: int | None = _optional(4)
+    keepalive_count: int | None = _optional(17)
     user_timeout: float | None = attrs.field(default=None, validator=seconds)
     not_sent_low_water: int | None = _optional()
     send_buffer: int | None = _optional()

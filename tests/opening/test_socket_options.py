@@ -11,6 +11,7 @@ import pytest
 
 from ftpdata.addresses import HostPort, PeerPolicy
 from ftpdata.errors import FTPDataError
+from ftpdata.deadlines import Deadlines
 from ftpdata.opening import socket_options
 from ftpdata.opening.active import connect_active
 from ftpdata.opening.endpoint import AcceptedEndpoint
@@ -69,7 +70,7 @@ def test_the_defaults_are_those_of_the_documentation(family: int) -> None:
             "keepalive": 1,
             "keepalive_idle": 60,
             "keepalive_interval": 15,
-            "keepalive_count": 4,
+            "keepalive_count": 17,
         }
 
 
@@ -96,6 +97,18 @@ def test_every_option_reaches_the_system(family: int) -> None:
 
 
 @on_linux
+def test_no_probe_gives_up_before_the_deadlines_do() -> None:
+    """An outage that a stalled transfer survives must not end its connections."""
+
+    options, stall = SocketOptions(), Deadlines().stall
+    assert options.keepalive_idle is not None
+    assert options.keepalive_interval is not None
+    assert options.keepalive_count is not None
+    assert stall is not None
+    lasts = options.keepalive_idle + options.keepalive_interval * options.keepalive_count
+    assert stall < lasts < stall + 60
+
+
 def test_keepalive_can_be_switched_off() -> None:
     """Without keepalive its intervals are not set either."""
 

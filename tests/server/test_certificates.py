@@ -606,7 +606,7 @@ async def test_control_connection_is_kept_alive(served: Path) -> None:
                 if hasattr(socket, name)
             }
             assert values == {
-                "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4, "TCP_NODELAY": 1,
+                "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 17, "TCP_NODELAY": 1,
             }
             return await super().check(name, password, peer=peer)
 
