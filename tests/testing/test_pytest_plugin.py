@@ -179,7 +179,8 @@ def test_a_run_of_pytest_that_does_not_use_it_loads_nothing_of_it(tmp_path: Path
     )
     done = run_pytest(tmp_path, f"-p{PLUGIN}", "-q", "-s")
     loaded, fixtures = json.loads(done.stdout[done.stdout.index("[[") :].splitlines()[0])
-    assert loaded == ["ftpdata", "ftpdata._lazy", "ftpdata.testing", PLUGIN]
+    of_the_package = ["ftpdata", "ftpdata._lazy", "ftpdata._version"]
+    assert loaded == [*of_the_package, "ftpdata.testing", PLUGIN]
     assert fixtures == ["request"]
     assert "1 passed" in done.stdout
 
