@@ -32,9 +32,9 @@ try:
     from ._offers import setting
     from ._self_check import trials
     from ._self_report import as_json, lines_of_setting, row_of_trial, verdict
-except ImportError as error:
+except ImportError as _error:
     # A dependency is missing, or this Python was built without TLS.
-    sys.exit(f"ftpdata cannot be loaded: {error}")
+    sys.exit(f"ftpdata cannot be loaded: {_error}")
 
 __all__ = ["main"]
 
