@@ -20,7 +20,10 @@ READ_RETRY = 0.1
 
 
 class HeaderReader:
-    """Reads the PROXY header of one connection, and not a byte more."""
+    """Reads the PROXY header of one connection, and not a byte more.
+
+    Its owner calls `read` once it knows the reader, which may be done then.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,8 @@ class HeaderReader:
         self._retry: asyncio.TimerHandle | None = None
         self._watches = watch_readable(self._loop, sock, self.read)
         if not self._watches:
-            self._read_again()
+            # Not at once: the owner would keep a reader that is done before it knows it.
+            self._read_later()
 
     def read(self) -> None:
         """Take what has come of the header."""
@@ -84,10 +88,13 @@ class HeaderReader:
         self._stop()
         reset_socket(self.sock)
 
+    def _read_later(self) -> None:
+        self._retry = self._loop.call_later(READ_RETRY, self._read_again)
+
     def _read_again(self) -> None:
         self.read()
         if not self._is_over:
-            self._retry = self._loop.call_later(READ_RETRY, self._read_again)
+            self._read_later()
 
     def _stop(self) -> None:
         self._is_over = True

@@ -356,7 +356,9 @@ async def test_a_loop_without_add_reader(kind: str, monkeypatch: pytest.MonkeyPa
     """If a loop cannot watch sockets (Windows), listener and header are polled."""
 
     monkeypatch.setattr(listener_module, "ACCEPT_RETRY", 0.005)
-    monkeypatch.setattr(listener_module, "watch_readable", lambda *args: False)
+    monkeypatch.setattr(header_module, "READ_RETRY", 0.005)
+    for module in (listener_module, header_module):
+        monkeypatch.setattr(module, "watch_readable", lambda *args: False)
     async with expecting(kind) as endpoint:
         opening = asyncio.ensure_future(endpoint.open())
         header = format_proxy_header(SOURCE, SERVER)
@@ -365,6 +367,25 @@ async def test_a_loop_without_add_reader(kind: str, monkeypatch: pytest.MonkeyPa
         await asyncio.get_running_loop().sock_sendall(peer, header[7:])
         dtp = await opening
         assert dtp.peer == SOURCE
+        await abandon(peer, dtp)
+
+
+@kinds
+async def test_a_header_that_is_there_at_once_on_a_loop_without_add_reader(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The acceptor forgets a connection that it has delivered, and cuts it at no later time."""
+
+    for module in (listener_module, header_module):
+        monkeypatch.setattr(module, "watch_readable", lambda *args: False)
+    async with expecting(kind) as endpoint:
+        acceptor = endpoint_acceptor(endpoint)
+        peer = await connect_from(PROXY, endpoint.address, format_proxy_header(SOURCE, SERVER))
+        assert endpoint.is_ready
+        assert not acceptor._headers
+        acceptor.close()
+        dtp = await endpoint.open()
+        assert dtp.is_connected
         await abandon(peer, dtp)
 
 
