@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ftpdata.addresses import HostPort, PeerPolicy
-from ftpdata.errors import FTPDataError
 from ftpdata.deadlines import Deadlines
+from ftpdata.errors import FTPDataError
 from ftpdata.opening import socket_options
 from ftpdata.opening.active import connect_active
 from ftpdata.opening.endpoint import AcceptedEndpoint
