@@ -117,7 +117,8 @@ class KeptPart:
     Attributes:
         size: Bytes of it.
         modified_ns: See `PartStatus`.
-        path: Where it was when it was seen last; None if that is not known.
+        path: Where it was when it was seen last; None if that is not known. A relative path
+            starts from the store's directory.
     """
 
     size: int
@@ -130,7 +131,7 @@ class RemovedPart:
     """A file that was removed.
 
     Attributes:
-        path: Its path, beneath the store's directory.
+        path: Its path. A relative one starts from the store's directory.
         size: Bytes of it.
         reason: Why it was removed, in words.
     """

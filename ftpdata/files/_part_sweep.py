@@ -56,7 +56,8 @@ class Sweep:
         is_over: Whether to stop, asked before each directory.
 
     Attributes:
-        found: The parts that stay, with their real paths.
+        found: The parts that stay, with their real paths, or with paths beneath the directory
+            if the system does not say where that is.
         removed: What was removed, with paths beneath the directory.
     """
 
@@ -218,15 +219,20 @@ def _is_left(directory: int, name: bytes, *, removes: bool) -> bool:
     return is_left
 
 
-def remove_if(path: bytes, key: FileKey) -> bool:
+def remove_if(path: bytes, key: FileKey, dir_fd: int | None) -> bool:
     """Remove the part at a path, if it is still this one.
+
+    Args:
+        path: The path.
+        key: The part.
+        dir_fd: Directory that a relative path starts from.
 
     Raises:
         LockHeld: An upload writes to it.
         OSError: The system refused.
     """
 
-    locked = locks.lock(path, None)
+    locked = locks.lock(path, dir_fd)
     if locked is None:
         return False
 
@@ -234,7 +240,7 @@ def remove_if(path: bytes, key: FileKey) -> bool:
     try:
         if locks.key_of(status) != key:
             return False
-        locks.unlink(path, None)
+        locks.unlink(path, dir_fd)
     finally:
         let_go(fd)
 

@@ -289,7 +289,7 @@ class PartStore:
         for key, part in goes:
             # What cannot be removed now is found again by the next sweep.
             with contextlib.suppress(OSError, LockHeld):
-                if part.path is not None and remove_if(part.path, key):
+                if part.path is not None and remove_if(part.path, key, self._fd):
                     removed.append(RemovedPart(part.path, part.size, "its owner has too many"))
 
         return removed

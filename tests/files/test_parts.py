@@ -26,6 +26,7 @@ from ftpdata.files import (
     PartStore,
     WriteMode,
     _part_locks,
+    _part_sweep,
     is_reserved,
     remove_reserved,
 )
@@ -813,6 +814,22 @@ async def test_what_is_removed(tmp_path: Path, ann: PartOwner) -> None:
     }
     assert {*deep.iterdir()} == {part["young"], part["busy"], alive, fresh, other}
     await busy.commit(b"!")
+
+
+async def test_the_limits_hold_where_the_system_names_no_open_directory(
+    tmp_path: Path, ann: PartOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without /proc, as on macOS or after chroot, what a look has found can be removed as well."""
+
+    (tmp_path / "below").mkdir()
+    for number in range(3):
+        await cut(tmp_path / "below" / f"{number}", ann)
+    monkeypatch.setattr(_part_sweep, "real_path", lambda _: None)
+    store = await asyncio.to_thread(PartStore, tmp_path, limits=PartLimits(count=1))
+    with store:
+        removed = await store.clean()
+    assert [part.reason for part in removed] == ["its owner has too many"] * 2
+    assert len(names(tmp_path / "below")) == 1
 
 
 async def test_a_look_at_everything_has_an_end(
