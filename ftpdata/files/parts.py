@@ -464,8 +464,11 @@ class PartOwner:
                 path = self._path(at)
             self._store.hold(locks.key_of(os.fstat(fd)), holding)
         except BaseException:
-            let_go(fd)
-            locks.unlink(path, at.dir_fd)
+            try:
+                # While it is locked: after that the name may be another upload's.
+                locks.unlink(path, at.dir_fd)
+            finally:
+                let_go(fd)
             raise
 
         return fd, path, has_locks

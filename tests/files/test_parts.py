@@ -356,6 +356,34 @@ async def test_the_order_of_a_durable_upload(
 # One writer
 
 
+async def test_a_part_that_cannot_begin_is_removed_under_its_lock(
+    tmp_path: Path, ann: PartOwner, store: PartStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the lock, another upload could give the name to its own file before that."""
+
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    removed: list[bytes] = []
+    real = _part_locks.unlink
+
+    def unlink(name: bytes, dir_fd: int | None) -> None:
+        if b"-part." in name:
+            with pytest.raises(_part_locks.LockHeld):
+                _part_locks.lock(name, dir_fd)
+            removed.append(name)
+        real(name, dir_fd)
+
+    monkeypatch.setattr(store, "hold", refuse)
+    target = await FileTarget.open(tmp_path / "file", parts=ann)
+    monkeypatch.setattr(_part_locks, "unlink", unlink)
+    with pytest.raises(MemoryError):
+        await target.write(b"first")
+    assert len(removed) == 1
+    assert names(tmp_path) == []
+    await target.discard()
+
+
 async def test_a_resumption_takes_over(tmp_path: Path, ann: PartOwner) -> None:
     """The upload that still runs is asked to end, once, and the resumption waits for that."""
 
