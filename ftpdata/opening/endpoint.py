@@ -560,7 +560,7 @@ class AcceptedEndpoint(Endpoint):
 
     Args:
         sock: A connected stream socket, or the file descriptor of one. It
-            belongs to the endpoint from now on.
+            belongs to the endpoint from now on, unless this raises.
         deadlines: See `Endpoint`.
         tls: See `Endpoint`.
         socket_options: See `Endpoint`.
@@ -589,11 +589,15 @@ class AcceptedEndpoint(Endpoint):
             dtp_factory=dtp_factory,
             observer=observer,
         )
+        connected: socket.socket | None = None
         try:
             connected = socket.socket(fileno=sock) if isinstance(sock, int) else sock
             peername = connected.getpeername()
             connected.setblocking(False)
         except OSError as error:
+            if isinstance(sock, int) and connected is not None:
+                # The caller has only the number, which may be another file's once it is closed.
+                connected.detach()
             raise DataConnectionError(
                 f"expected a connected socket: {error}", end=End.OPEN_FAILED
             ) from error

@@ -87,7 +87,8 @@ async def listen_passive(
 
     Raises:
         PortsExhausted: Every port of the range is in use. At once. Reply 425.
-        DataConnectionError: The address is not one of this machine's. Reply 425.
+        DataConnectionError: The address is not one of this machine's, or `sock` cannot
+            listen. Reply 425.
         ValueError: The policy needs a `control_peer`, or it is not an address.
         TypeError: `control_peer`, `ports` or `tls` is of another type.
     """
@@ -102,7 +103,7 @@ async def listen_passive(
                 host, ports if ports is not None else DYNAMIC_PORTS, socket_options
             )
     else:
-        listener = socket.socket(fileno=sock) if isinstance(sock, int) else sock
+        listener = _given(sock)
 
     try:
         listener.setblocking(False)
@@ -123,10 +124,19 @@ async def listen_passive(
         if key is not None:
             _in_use.discard(key)
         if isinstance(error, OSError):
-            raise DataConnectionError(
-                f"cannot listen: {error.strerror}", end=End.OPEN_FAILED
-            ) from error
+            raise _cannot_listen(error) from error
         raise
+
+
+def _given(sock: socket.socket | int) -> socket.socket:
+    try:
+        return socket.socket(fileno=sock) if isinstance(sock, int) else sock
+    except OSError as error:
+        raise _cannot_listen(error) from error
+
+
+def _cannot_listen(error: OSError) -> DataConnectionError:
+    return DataConnectionError(f"cannot listen: {error.strerror}", end=End.OPEN_FAILED)
 
 
 def _listen(

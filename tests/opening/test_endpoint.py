@@ -102,6 +102,15 @@ async def test_a_socket_that_is_not_connected_is_refused() -> None:
     assert caught.value.reply_code == 425
 
 
+async def test_a_descriptor_that_is_not_connected_is_refused() -> None:
+    """It still belongs to the caller, too: it stays open."""
+
+    with socket.socket() as sock:
+        with pytest.raises(DataConnectionError, match="connected socket"):
+            AcceptedEndpoint(sock.fileno())
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+
+
 async def test_a_number_that_is_not_a_descriptor_is_refused() -> None:
     """It is refused like a socket that is not connected."""
 

@@ -444,6 +444,14 @@ async def test_a_socket_that_cannot_listen() -> None:
     assert sock.fileno() == -1
 
 
+async def test_a_number_that_is_not_a_descriptor() -> None:
+    """It is refused like a socket that cannot listen."""
+
+    with pytest.raises(DataConnectionError, match="cannot listen") as caught:
+        await listen_passive(HOST, control_peer=HOST, sock=9999)
+    assert caught.value.reply_code == 425
+
+
 # Faults of accept
 
 
