@@ -435,7 +435,7 @@ async def _let_go(
     is_cut: bool,
     early: Iterable[bytes] = (),
 ) -> None:
-    """Discard or keep an upload; a failure to do so must not conceal why the upload ended.
+    """Keep or discard an upload; a failure to do so must not conceal why the upload ended.
 
     Args:
         target: The target of the upload.
@@ -457,7 +457,8 @@ async def _let_go(
     try:
         await finish_despite_cancellation(keep() if may_keep else target.discard(), timeout)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is noted
-        failure.add_note(f"the incomplete upload could not be discarded: {in_words(repr, error)}")
+        done = "kept" if may_keep and leaves_part(target) else "discarded"
+        failure.add_note(f"the incomplete upload could not be {done}: {in_words(repr, error)}")
 
 
 async def _let_go_of_refused(target: object, refusal: Exception) -> None:

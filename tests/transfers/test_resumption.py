@@ -284,6 +284,39 @@ async def test_a_resumption_takes_over_a_connection_that_is_half_open(
     assert names(tmp_path) == ["file"]
 
 
+@pytest.mark.parametrize("can_keep", [True, False])
+async def test_a_target_that_cannot_let_go(can_keep: bool) -> None:
+    """A note says what has failed: to keep what came, or to discard it."""
+
+    class Target:
+        position = 0
+        has_begun = False
+
+        async def write(self, _: bytes) -> None:
+            self.has_begun = True
+
+        async def commit(self) -> None:
+            raise AssertionError
+
+        async def discard(self) -> None:
+            raise OSError(errno.EIO, "no disk")
+
+    class KeepingTarget(Target):
+        async def keep(self) -> None:
+            raise OSError(errno.EIO, "no disk")
+
+    target = KeepingTarget() if can_keep else Target()
+    async with pair() as (endpoint, peer):
+        work = asyncio.ensure_future(receive_file(endpoint, target))
+        await asyncio.get_running_loop().sock_sendall(peer, b"some")
+        await until(lambda: target.has_begun)
+        reset(peer)
+        with pytest.raises(FTPDataError) as caught:
+            await work
+    [note] = caught.value.__notes__
+    assert f"could not be {'kept' if can_keep else 'discarded'}: OSError" in note
+
+
 async def test_targets_of_others(ann: PartOwner, tmp_path: Path) -> None:
     """A target that has `keep` is asked to keep a cut upload, and must stand at the offset."""
 
