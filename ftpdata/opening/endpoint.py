@@ -501,17 +501,6 @@ class Endpoint(abc.ABC):
                 self._link = None
 
 
-def check_tls(tls: object) -> None:
-    """Refuse what cannot protect a data connection, such as an `ssl.SSLContext`.
-
-    Raises:
-        TypeError: It is no `DataTLS`.
-    """
-
-    if tls is not None and not isinstance(tls, DataTLS):
-        raise TypeError(f"tls is a DataTLS or None, not {tls!r:.80}")
-
-
 @contextlib.contextmanager
 def _reset_on_failure(sock: socket.socket) -> Iterator[None]:
     """Reset a connection of which the event loop fails to make a transport.
