@@ -24,6 +24,7 @@ Pure. The tree::
     ├── UnsupportedNetworkProtocol     522
     ├── TLSNegotiationFailed           522
     ├── FileUnavailable                550
+    ├── UploadVetoed                   550  by an observer, which may choose another code
     ├── QuotaExceeded                  552
     └── FileNameNotAllowed             553
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -85,10 +86,12 @@ def test_place_and_reply_code(
 
 
 def test_the_tree_is_complete() -> None:
-    """No public class is missing from the table of this test."""
+    """No public class is missing from the table of this test, and none from the tree to read."""
     public = {getattr(errors, name) for name in errors.__all__}
     classes = {thing for thing in public if isinstance(thing, type)}
     assert classes == {kind for kind, _, _ in TREE}
+    drawn = re.findall(r"^    [│├└─ ]*(\w+) +([0-9]{3})", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(drawn) == sorted((kind.__name__, str(code)) for kind, _, code in TREE)
 
 
 def test_bad_input_is_a_value_error() -> None:
