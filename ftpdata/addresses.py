@@ -423,11 +423,7 @@ def _parse_family(text: str, supported: tuple[int, ...]) -> NetworkProtocol:
     if number in supported and number in (NetworkProtocol.IPV4, NetworkProtocol.IPV6):
         return NetworkProtocol(number)
 
-    # These words, as a reply, are the ones of RFC 2428 §2.
-    families = ",".join(f"{family:d}" for family in supported)
-    raise UnsupportedNetworkProtocol(
-        f"Network protocol not supported, use ({families})", supported=supported
-    )
+    raise UnsupportedNetworkProtocol(supported=supported)
 
 
 def _networks(*networks: str) -> tuple[IPNetwork, ...]:

@@ -314,6 +314,8 @@ class ProtectionRequired(FTPDataError):
 class UnsupportedNetworkProtocol(FTPDataError):
     """An address family that is not supported (RFC 2428 §2). Reply 522.
 
+    Both texts are the words of the RFC, unless others are given.
+
     Attributes:
         supported: The numbers of the families that are, for the reply.
     """
@@ -322,17 +324,18 @@ class UnsupportedNetworkProtocol(FTPDataError):
 
     def __init__(
         self,
-        message: str,
+        message: str | None = None,
         *,
         supported: tuple[int, ...] = (1, 2),
         end: End | None = None,
         result: TransferResult | None = None,
         reply_text: str | None = None,
     ) -> None:
-        # These words are the ones of RFC 2428 §2.
         families = ",".join(f"{family:d}" for family in supported)
         phrase = f"Network protocol not supported, use ({families})"
-        super().__init__(message, end=end, result=result, reply_text=reply_text or phrase)
+        super().__init__(
+            message or phrase, end=end, result=result, reply_text=reply_text or phrase
+        )
         self.supported = supported
 
 
