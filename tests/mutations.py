@@ -1293,7 +1293,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="a file that is gone is not one that may not be written",
         module="ftpdata/files/_location.py",
-        check="            if again is not None and _is_same(status, again):\n",
+        check="            if again is not None and key_of(again) == key_of(status):\n",
         instead="            if True:\n",
         tests="tests/files/test_location.py::test_a_file_that_is_taken_away_while_it_is_looked_at",
     ),

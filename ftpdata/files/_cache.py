@@ -19,7 +19,7 @@ import sys
 from typing import Final
 
 from .._descriptors import let_go
-from ._libc import BENEATH, file_system, libc, open_resolved
+from ._libc import AT_FDCWD, BENEATH, STATX_SIZE, file_system, libc, open_resolved
 from ._names import FilePath
 
 __all__ = [
@@ -44,15 +44,18 @@ _DO_NOT_KNOW = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _PATH: Final[int | None] = getattr(os, "O_PATH", None)
 """The flag of a descriptor that only names a file (open(2)); None if Python has it not: PyPy."""
 
-_RESOLVE = BENEATH | 0x01 | 0x20
-"""And RESOLVE_NO_XDEV, which stays on this mount, and RESOLVE_CACHED, which waits for nothing."""
+_RESOLVE_CACHED = 0x20
+"""Wait for nothing (linux/openat2.h)."""
+
+_RESOLVE = BENEATH | 0x01 | _RESOLVE_CACHED
+"""Those of `BENEATH` and the one above, and RESOLVE_NO_XDEV, which stays on this mount."""
 
 # linux/magic.h
 _IN_MEMORY = frozenset({0x01021994, 0x858458F6})
 """tmpfs and ramfs: they have no disk, and do not know RWF_NOWAIT."""
 
 _LOCAL = _IN_MEMORY | {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010}
-"""And ext2 to ext4, xfs, btrfs, f2fs: opening what is cached there asks no other machine."""
+"""Those, and ext2 to ext4, xfs, btrfs, f2fs: opening what is cached there asks no other machine."""
 
 
 _WITHOUT_SIZES = frozenset({
@@ -212,15 +215,12 @@ _local_devices: dict[int, bool] = {}
 A network file system may take long to say what it is. Which device a path leads to is known without
 asking anybody (AT_STATX_DONT_SYNC)."""
 
-_RESOLVE_CACHED = 0x20
-_AT_FDCWD = -100
 _STATX_FLAGS = 0x1000 | 0x800 | 0x4000
 """AT_EMPTY_PATH, AT_NO_AUTOMOUNT and AT_STATX_DONT_SYNC."""
 
 _STATX_MASK = 0x01 | 0x200
 """STATX_TYPE and STATX_SIZE."""
 
-_STATX_SIZE = 256
 _STATX_FIELDS = struct.Struct("=28xH10xQ88xII")
 """``stx_mode``, ``stx_size``, ``stx_dev_major``, ``stx_dev_minor`` (linux/stat.h)."""
 
@@ -229,7 +229,7 @@ def _status(fd: int) -> tuple[int, int, int] | None:
     """Return the mode, the size and the device of what an O_PATH descriptor names, if known."""
 
     statx = libc().statx
-    status = ctypes.create_string_buffer(_STATX_SIZE)
+    status = ctypes.create_string_buffer(STATX_SIZE)
     if statx is None or statx(fd, b"", _STATX_FLAGS, _STATX_MASK, status) != 0:
         return None
 
@@ -271,7 +271,7 @@ def open_cached(path: FilePath, dir_fd: int | None, flags: int) -> int | None:
     try:
         found = _find(path, dir_fd, 0)
         if _is_local_file(found):
-            return open_resolved(_AT_FDCWD, b"/proc/self/fd/%d" % found, flags, 0)
+            return open_resolved(AT_FDCWD, b"/proc/self/fd/%d" % found, flags, 0)
     except (OSError, ValueError):
         # A thread will meet the reason.
         pass
@@ -310,7 +310,7 @@ def _find(path: FilePath, dir_fd: int | None, flags: int) -> int:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     # A NUL ends no name here.
-    here = _AT_FDCWD if dir_fd is None else dir_fd
+    here = AT_FDCWD if dir_fd is None else dir_fd
     return open_resolved(
         here, _without_nul(path), _PATH | os.O_CLOEXEC | flags, _RESOLVE_CACHED
     )

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 __all__ = [
+    "AT_FDCWD",
     "BENEATH",
+    "STATX_SIZE",
     "file_system",
     "has_renameat2",
     "libc",
@@ -21,6 +23,9 @@ __all__ = [
     "rename_to_new",
     "reserve",
 ]
+
+AT_FDCWD = -100
+"""In place of a directory's descriptor: the current directory (linux/fcntl.h)."""
 
 BENEATH = 0x02 | 0x04 | 0x08
 """RESOLVE_NO_MAGICLINKS, _NO_SYMLINKS and _BENEATH (linux/openat2.h)."""
@@ -32,6 +37,9 @@ _OPEN_HOW = struct.Struct("=QQQ")
 
 _STATFS_SIZE = 256
 """Bytes: more than a ``struct statfs`` has. Its first word is the kind of file system."""
+
+STATX_SIZE = 256
+"""Bytes of a ``struct statx``, the same on every machine (linux/stat.h)."""
 
 _NO_REPLACE, _KEEP_SIZE = 0x1, 0x1
 """RENAME_NOREPLACE (linux/fs.h) and FALLOC_FL_KEEP_SIZE (linux/falloc.h)."""
@@ -65,7 +73,7 @@ class _Library:
         self.faccessat: Any = library.faccessat
         self.faccessat.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_int)
         # It has no prototype on purpose: checking and converting its arguments takes as long as the
-        # call itself, and `ftpdata.files._status` passes what is right already.
+        # call itself, and its callers pass what is right already.
         self.statx: Callable[..., int] | None = getattr(library, "statx", None)
 
 
@@ -134,7 +142,7 @@ def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:
         return
 
     if has_renameat2():
-        here = _AT_FDCWD if dir_fd is None else dir_fd
+        here = AT_FDCWD if dir_fd is None else dir_fd
         if libc().renameat2(here, old, here, new, _NO_REPLACE) == 0:
             return
         code = libc().errno()
@@ -146,7 +154,7 @@ def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:
     os.unlink(old, dir_fd=dir_fd)
 
 
-_AT_FDCWD, _AT_EACCESS = -100, 0x200
+_AT_EACCESS = 0x200
 
 _KNOWS_EFFECTIVE = os.access in os.supports_effective_ids
 
@@ -169,7 +177,7 @@ def may_write(path: bytes, dir_fd: int | None) -> bool:
     """
 
     if sys.platform == "linux":
-        here = _AT_FDCWD if dir_fd is None else dir_fd
+        here = AT_FDCWD if dir_fd is None else dir_fd
         if libc().faccessat(here, path, os.W_OK, _AT_EACCESS) == 0:
             return True
         code = libc().errno()

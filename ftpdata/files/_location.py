@@ -9,6 +9,7 @@ from .._descriptors import let_go
 from ..errors import FileUnavailable
 from ._libc import may_write
 from ._names import FilePath
+from ._part_locks import LOOKS, key_of
 from ._part_rules import temporary_name
 
 __all__ = ["PRIVATE", "Location"]
@@ -20,9 +21,6 @@ WRITE = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # This neither follows a link nor waits for a FIFO that was put there just now.
 _WRITE_NAMED = WRITE | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WRITE_NEW = WRITE | getattr(os, "O_NOFOLLOW", 0) | os.O_CREAT | os.O_EXCL
-
-_LOOKS = 100
-"""How often a name is looked at again because another file has it by now."""
 
 
 class Location:
@@ -77,7 +75,7 @@ class Location:
             FileUnavailable: It may not be written, or is neither a file nor a link.
         """
 
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             status = self.status()
             if status is None or stat.S_ISLNK(status.st_mode):
                 return status
@@ -89,7 +87,7 @@ class Location:
 
             # access(2) also says no where there is no file any more.
             again = self.status()
-            if again is not None and _is_same(status, again):
+            if again is not None and key_of(again) == key_of(status):
                 break
 
         raise FileUnavailable("Permission denied")
@@ -187,7 +185,3 @@ def require_file(status: os.stat_result) -> None:
         raise FileUnavailable("is a directory")
     if not stat.S_ISREG(status.st_mode):
         raise FileUnavailable("is not a regular file")
-
-
-def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)

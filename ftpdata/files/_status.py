@@ -18,7 +18,7 @@ from itertools import repeat, starmap
 from typing import Final, Literal, cast
 
 from ..listing.table import StatusColumns, StatusRow
-from ._libc import libc
+from ._libc import STATX_SIZE, libc
 
 __all__ = ["LARGEST_BATCH", "StatCalls", "calls_below", "statx_call"]
 
@@ -76,7 +76,6 @@ def statx_call() -> Callable[..., int] | None:
     return libc().statx if sys.platform == "linux" else None
 
 
-_STATX_SIZE: Final = 256
 _STATX_MASK: Final = 0x35F
 """Type, mode, links, uid, gid, modification, inode, size. Not asking for more saves network file
 systems a round trip."""
@@ -105,7 +104,7 @@ class _StatxCalls(StatCalls):
     def __init__(self, fd: int, statx: Callable[..., int]) -> None:
         self._fd = fd
         self._statx = statx
-        self._memory = bytearray(LARGEST_BATCH * _STATX_SIZE)
+        self._memory = bytearray(LARGEST_BATCH * STATX_SIZE)
         self._places: list[object] = []
 
     def rows(
@@ -124,9 +123,9 @@ class _StatxCalls(StatCalls):
             return super().rows(found, names)
 
         # A copy: a table stays what it is when the next one is read.
-        filled = memoryview(memoryview(self._memory)[: len(names) * _STATX_SIZE].tobytes())
+        filled = memoryview(memoryview(self._memory)[: len(names) * STATX_SIZE].tobytes())
         return StatusColumns([
-            filled.cast(form)[start :: _STATX_SIZE // struct.calcsize(form)]
+            filled.cast(form)[start :: STATX_SIZE // struct.calcsize(form)]
             for form, start in _STATX_COLUMNS
         ]), []
 
@@ -144,4 +143,4 @@ class _StatxCalls(StatCalls):
 
     def _make_places(self, count: int) -> None:
         memory = (ctypes.c_char * len(self._memory)).from_buffer(self._memory)
-        self._places = [ctypes.byref(memory, place * _STATX_SIZE) for place in range(count)]
+        self._places = [ctypes.byref(memory, place * STATX_SIZE) for place in range(count)]
