@@ -14,10 +14,9 @@ for the seconds that `TokenBucket.reserve` returns, and moves them.
 
 from __future__ import annotations
 
-import math
 import sys
 
-from ._checks import check_call, check_range
+from ._checks import check_call, check_range, check_seconds
 
 __all__ = ["TokenBucket"]
 
@@ -61,8 +60,10 @@ class TokenBucket:
     ) -> None:
         check_call(TokenBucket.__init__, locals())
         check_range("now", now, -sys.float_info.max, sys.float_info.max)
-        self._rate = _positive("rate", rate)
-        self._burst = _positive("burst", burst)
+        check_seconds("rate", rate)
+        check_seconds("burst", burst)
+        self._rate = rate
+        self._burst = burst
         self._parent = parent
         # The moment at which it will be full again describes a bucket completely: until
         # then it lacks (full_at - now) * rate bytes, which is more than its burst while
@@ -107,7 +108,8 @@ class TokenBucket:
 
     @rate.setter
     def rate(self, rate: float | None) -> None:
-        old, self._rate = self._rate, _positive("rate", rate)
+        check_seconds("rate", rate)
+        old, self._rate = self._rate, rate
         if self._rate is None:
             self._full_at = self._reserved_at
         elif old is not None and self._rate > old:
@@ -185,11 +187,3 @@ class TokenBucket:
         self._reserved_at = arrival
         self._full_at = max(self._full_at, arrival) + nbytes / self._rate
         return max(arrival, self._full_at - burst / self._rate)
-
-
-def _positive(name: str, value: float | None) -> float | None:
-    # Written so that NaN is refused, too.
-    if value is not None and not 0 < value < math.inf:
-        raise ValueError(f"{name} must be a positive, finite number or None, not {value!r}")
-
-    return value
