@@ -353,7 +353,7 @@ class PartOwner:
             OSError: The system refused.
         """
 
-        name = self._path(Location(path, None))
+        name = self.path_of(Location(path, None))
         try:
             status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -380,7 +380,7 @@ class PartOwner:
             OSError: The system refused.
         """
 
-        name = self._path(Location(path, None))
+        name = self.path_of(Location(path, None))
         try:
             locked = locks.lock(name, dir_fd)
         except LockHeld:
@@ -411,7 +411,7 @@ class PartOwner:
             OSError: The system refused.
         """
 
-        name = self._path(at)
+        name = self.path_of(at)
         locked = locks.lock(name, at.dir_fd)
         if locked is None:
             return None
@@ -431,12 +431,12 @@ class PartOwner:
     def remove_locked(self, at: Location, fd: int, status: os.stat_result) -> None:
         """Remove a part that `lock` has locked, and release the lock."""
 
-        self._remove(self._path(at), at.dir_fd, fd, status)
+        self._remove(self.path_of(at), at.dir_fd, fd, status)
 
     def path_of(self, at: Location) -> bytes:
         """Return the path of the part of a file."""
 
-        return self._path(at)
+        return at.beside(rules.part_name(self._tag, at.base))
 
     def begin(self, at: Location, holding: Holding) -> tuple[int, bytes, bool]:
         """Make the hidden file of a new upload, locked, and give it the name of the part.
@@ -461,7 +461,7 @@ class PartOwner:
         try:
             has_locks = locks.lock_new(fd)
             if has_locks and self.take_name(at, path):
-                path = self._path(at)
+                path = self.path_of(at)
             self._store.hold(locks.key_of(os.fstat(fd)), holding)
         except BaseException:
             try:
@@ -476,7 +476,7 @@ class PartOwner:
     def take_name(self, at: Location, path: bytes) -> bool:
         """Give a locked hidden file the name of the part; tell whether it has it now."""
 
-        part = self._path(at)
+        part = self.path_of(at)
         for _ in range(locks.LOOKS):
             try:
                 rename_to_new(path, part, at.dir_fd)
@@ -506,18 +506,18 @@ class PartOwner:
     def remove_mark(self, at: Location, fd: int) -> None:
         """Remove the mark of a part that is gone."""
 
-        locks.unlink(rules.void_name(self._path(at), os.fstat(fd).st_ino), at.dir_fd)
+        locks.unlink(rules.void_name(self.path_of(at), os.fstat(fd).st_ino), at.dir_fd)
 
     def is_void(self, at: Location, fd: int) -> bool:
         """Whether a newer upload of the same name has begun since this part was."""
 
-        return is_void(self._path(at), at.dir_fd, os.fstat(fd))
+        return is_void(self.path_of(at), at.dir_fd, os.fstat(fd))
 
     def keep(self, at: Location, status: os.stat_result) -> None:
         """Count a part that was cut and is not locked any more; remove what is too much then."""
 
         directory = real_directory(at)
-        name = os.path.basename(self._path(at))  # noqa: PTH119 - bytes
+        name = os.path.basename(self.path_of(at))  # noqa: PTH119 - bytes
         path = None if directory is None else join(directory, name)
         part = KeptPart(status.st_size, status.st_mtime_ns, path)
         self._store.keep(self._tag, locks.key_of(status), part)
@@ -550,9 +550,6 @@ class PartOwner:
             raise error_for_peer(FileBusy, "another upload of this file runs")
 
         await asyncio.sleep(TAKEOVER_STEP)
-
-    def _path(self, at: Location) -> bytes:
-        return at.beside(rules.part_name(self._tag, at.base))
 
     def _remove(self, path: bytes, dir_fd: int | None, fd: int, status: os.stat_result) -> None:
         """Remove a part that is locked, with its mark, and release the lock."""
