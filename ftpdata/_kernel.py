@@ -26,6 +26,7 @@ if sys.platform == "linux":
 
 __all__ = [
     "RESET_ERRNOS",
+    "TCP_NOTSENT_LOWAT",
     "acknowledge_at_once",
     "acknowledged_bytes",
     "acknowledged_on",
@@ -90,7 +91,7 @@ UNKNOWN = Sight()
 """The answer if the system knows nothing."""
 
 TCP_NOTSENT_LOWAT = 25
-"""Python's socket module has it since 3.12."""
+"""Its number on Linux. Python's socket module has it since 3.12."""
 
 SO_MEMINFO = 55
 MEMINFO = struct.Struct("@12xI4xI")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import BinaryIO
 
 import anyio
@@ -10,7 +9,7 @@ import anyio
 from ..codecs.representation import PIECE_SIZE
 from ..contracts import require_binary_file
 from ..errors import SizeMismatch
-from ..files._names import FilePath
+from ..files._names import PATH_TYPES, FilePath
 from ..files.source import FileSource
 from ..outcome import End
 from ._producer import TaskProducer
@@ -50,7 +49,7 @@ class FileProducer(TaskProducer):
         limiter: anyio.CapacityLimiter | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(file, (int, str, bytes, os.PathLike)):
+        if not isinstance(file, (int, *PATH_TYPES)):
             require_binary_file(file, "readable")
         if offset < 0:
             raise ValueError(f"an offset is not negative: {offset}")

@@ -14,6 +14,7 @@ import sys
 import attrs
 
 from .._checks import checked, ranged, seconds
+from .._kernel import TCP_NOTSENT_LOWAT
 from .._repr import repr_of_changes
 
 __all__ = ["SocketOptions"]
@@ -137,9 +138,8 @@ def _from_the_start(options: SocketOptions, family: int) -> _Calls:
     )
 
 
-# Python's socket module has this only since 3.12.
 _NUMBERS = {
-    ("linux", "TCP_NOTSENT_LOWAT"): 25,
+    ("linux", "TCP_NOTSENT_LOWAT"): TCP_NOTSENT_LOWAT,
     ("darwin", "TCP_NOTSENT_LOWAT"): 0x201,
 }
 

@@ -106,7 +106,7 @@ def parse_client_hello(data: Buffer) -> ClientHello | None:
 
     try:
         reader = _Reader(message)
-        reader.take(2 + 32)  # version and random
+        reader.take(VERSION_AND_RANDOM)
         reader.vector(1)  # session id
         reader.vector(2)  # cipher suites
         reader.vector(1)  # compression methods
