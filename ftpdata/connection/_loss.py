@@ -11,7 +11,7 @@ from ._delivery import Sight, Verdict
 from ._owner import Owner
 from ._wire import Wire
 
-__all__ = ["classify_loss", "give_up", "is_truncated", "lose"]
+__all__ = ["classify_loss", "end_of_loss", "give_up", "is_truncated", "lose"]
 
 RESETS = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
@@ -28,6 +28,16 @@ def is_truncated(wire: Wire, *, strict_close: bool) -> bool:
     """
 
     return strict_close and wire.tls is not None and not has_close_notify(wire.tls)
+
+
+def end_of_loss(error: OSError | None) -> End:
+    """Return how a connection has ended that the system says is gone.
+
+    Args:
+        error: The error that the system has reported; None after a reset that it reports no more.
+    """
+
+    return End.RESET if error is None or error.errno in RESET_ERRNOS else End.LOST
 
 
 def classify_loss(

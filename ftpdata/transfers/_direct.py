@@ -15,8 +15,9 @@ import ssl
 from collections.abc import Callable
 from typing import BinaryIO
 
-from .._kernel import RESET_ERRNOS, acknowledge_at_once, has_sendfile
+from .._kernel import acknowledge_at_once, has_sendfile
 from ..connection._delivery import Delivery, Verdict, answer_patience
+from ..connection._loss import end_of_loss
 from ..contracts import ProgressCallback, UploadTarget
 from ..errors import error_for_end
 from ..files._cache import is_in_memory, lives_in_memory, read_cached
@@ -424,9 +425,7 @@ async def _await_delivery(link: Link, on_sent: Callable[[], object] | None) -> b
             return None if sight.unread else False
 
         if verdict is Verdict.LOST:
-            error = sight.error
-            is_reset = error is None or error.errno in RESET_ERRNOS
-            raise error_for_end(End.RESET if is_reset else End.LOST) from error
+            raise error_for_end(end_of_loss(sight.error)) from sight.error
 
         patience = min(delivery.next_look_at, started_at + DELIVERY_MOMENT) - now
         if has_news or patience <= 0:

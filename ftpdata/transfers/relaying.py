@@ -8,14 +8,15 @@ import errno
 from collections.abc import Iterator
 
 from .._hangup import HangupWatch
-from .._kernel import RESET_ERRNOS, sight_of
+from .._kernel import sight_of
+from ..connection._loss import end_of_loss
 from ..connection.protocol import DTP
 from ..connection.receive_queue import ReceiveQueue
 from ..contracts import ProgressCallback
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..errors import FTPDataError
 from ..opening.endpoint import Endpoint
-from ..outcome import Direction, End, TransferResult
+from ..outcome import Direction, TransferResult
 from ..throttle import TokenBucket
 from ._door import at_the_door, check_arguments
 from ._opened import observed_of, opened_together, report_on
@@ -106,8 +107,7 @@ def _noticing_loss(source: DTP) -> Iterator[None]:
         # A peer that has sent its end of file before it left has sent everything (EPIPE).
         has_ended = error is not None and error.errno == errno.EPIPE
         if sight.is_gone and not has_ended:
-            is_reset = error is None or error.errno in RESET_ERRNOS
-            source.abort(End.RESET if is_reset else End.LOST, cause=error)
+            source.abort(end_of_loss(error), cause=error)
 
     watch = HangupWatch.of(asyncio.get_running_loop())
     watch.add(fd, look)
