@@ -1,7 +1,7 @@
 """Facts about a connection that the system and the TLS layer know, and asyncio does not expose.
 
-Each function takes a transport, works with asyncio and with uvloop, and returns None (or
-does nothing) if the system has no answer.
+Each function takes a transport or a socket, works with asyncio and with uvloop, and returns None
+(or does nothing) if the system has no answer.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ TCP_INFO_LENGTH = 148
 TCP_INFO_RTT = slice(68, 72)
 TCP_INFO_BYTES_ACKED = slice(120, 128)
 TCP_INFO_NOTSENT_BYTES = slice(144, 148)
-"""Where ``tcpi_rtt``, in microseconds, and ``tcpi_bytes_acked`` lie in ``struct tcp_info``
-(linux/tcp.h, since 4.1)."""
+"""Where ``tcpi_rtt``, in microseconds, ``tcpi_bytes_acked`` and ``tcpi_notsent_bytes`` lie in
+``struct tcp_info`` (linux/tcp.h, since 4.1 and 4.6)."""
 
 FOUR_BYTES = bytes(4)
 
@@ -166,7 +166,7 @@ def reset_at_loss(transport: asyncio.Transport) -> None:
 
 
 def reset_socket_on_close(sock: socket.socket) -> None:
-    """Do the same for a socket without a transport."""
+    """Do as `reset_on_close` for a socket without a transport."""
 
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)

@@ -83,7 +83,7 @@ class Running:
         with anyio.move_on_after(limit):
             while self._active:
                 if self._is_idle.is_set():
-                    # Others may wait for the one that there is.
+                    # A new one, since others may still wait for this one.
                     self._is_idle = anyio.Event()
                 await self._is_idle.wait()
 

@@ -94,7 +94,7 @@ async def _transfer(
         receiver: Endpoint
         sender, receiver = (client, server) if is_upload else (server, client)
         async with asyncio.timeout(PATIENCE):
-            # Both to their ends: what one says of a failure may be but what the other has done.
+            # Wait for both: the error of one end may only tell what the other has done.
             sent, received = await asyncio.gather(
                 send_file(sender, source), receive_file(receiver, target), return_exceptions=True
             )

@@ -1,6 +1,6 @@
 """Waits for tasks to end before their owner goes on, however often the owner is cancelled.
 
-And calls for objects that are deleted.
+`call_in_loop` makes the calls of objects that are deleted, in any thread.
 """
 
 from __future__ import annotations

@@ -287,8 +287,9 @@ class FailedAttempts:
     def withdraw(self, address: str, *, now: float) -> None:
         """Take back one failure that was recorded, as an attempt that might fail and did not.
 
-        To record an attempt before it is judged, unless its address is blocked, is how many at
-        the same moment have no more guesses than one after the other.
+        A server refuses an attempt of a blocked address. It records any other one before it
+        judges it, and withdraws the failure if the attempt succeeds. Then many attempts at the
+        same moment have no more guesses than they would have one after the other.
 
         Args:
             address: The client's.

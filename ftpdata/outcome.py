@@ -123,10 +123,19 @@ class FastPath(enum.Enum):
     """The path that the bytes took through this process."""
 
     NONE = "none"
+    """Through the transport, as any bytes may."""
+
     SENDFILE = "sendfile"
+    """From file to socket within the kernel (sendfile(2))."""
+
     SPLICE = "splice"
+    """From socket to file within the kernel, as far as possible (splice(2), Linux)."""
+
     BUFFERED = "buffered"
+    """From the socket into memory that is used again and again."""
+
     DIRECT = "direct"
+    """Between memory and socket without a transport: a small file that was moved in a moment."""
 
 
 @attrs.frozen(kw_only=True)

@@ -64,7 +64,7 @@ class Sight(NamedTuple):
         error: Why, if it was not closed in peace. The kernel reports that once only.
         round_trip: Seconds that a round trip takes.
         unsent: Bytes that wait in this system, the end of file counted as one; None where the
-            system does not tell. (Linux since 4.6: tcpi_notsent_bytes.)
+            system does not tell.
     """
 
     unacknowledged: int | None = None

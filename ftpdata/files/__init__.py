@@ -105,9 +105,10 @@ Call `PartStore.clean` now and then, in a thread: it removes parts that are too 
 
 Two clients of one user who send different files under one name at the same time are one client
 to the server: if one of them resumes, it takes over what the other sends. Parts need a file system
-with locks (flock), as local ones on Linux and macOS are. An upload in TYPE A leaves no part, since
-an offset in it is none in the client's file; nor does one into a file that may be written but not
-replaced. What a client has sent in the last moment before a cut may have to be sent again.
+with locks (flock), as local ones on Linux and macOS are. An upload into a file that may be written
+but not replaced leaves none. Let an upload in TYPE A leave none, either, as the reference server
+does: an offset in its part would not be one in the client's file. What a client has sent in the
+last moment before a cut may have to be sent again.
 ``tests/promises.md`` has each rule about parts, with its tests.
 
 ## Stores of your own

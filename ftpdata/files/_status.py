@@ -77,8 +77,8 @@ def statx_call() -> Callable[..., int] | None:
 
 
 _STATX_MASK: Final = 0x35F
-"""Type, mode, links, uid, gid, modification, inode, size. Not asking for more saves network file
-systems a round trip."""
+"""Type, mode, links, uid, gid, modification, inode, size. To ask for no more saves a round trip on
+network file systems."""
 
 _STATX_FLAGS: Final = 0x100 | 0x800
 """AT_SYMLINK_NOFOLLOW; AT_NO_AUTOMOUNT, as in `os.stat`: a listing must not mount what it lists."""

@@ -233,7 +233,7 @@ class FileTarget:
 
     @property
     def resumed_bytes(self) -> int:
-        """The bytes that came before of an upload that was resumed."""
+        """How many bytes earlier transfers brought of an upload that was resumed."""
 
         return self._place.position if isinstance(self._place, HiddenPlace) else 0
 

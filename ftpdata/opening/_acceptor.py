@@ -217,7 +217,7 @@ class Acceptor:
         """Reset and count a connection."""
 
         self.refused += 1
-        # It may be the owner's, who comes too late: he must not see an empty file.
+        # It may be that of an owner who comes too late, and who must not see an empty file.
         reset_socket(sock)
         if self._observer is not None:
             tell(self._observer, "stranger", self.address, host, reason)

@@ -397,7 +397,7 @@ class Link:
                 try:
                     data = data[self.sock.send(data) :]
                 except BlockingIOError:
-                    # More than a socket takes at once: never, but for a tiny buffer.
+                    # Only a socket with a tiny buffer does not take all of it at once.
                     await self._wait_in_handshake(self._wait_a_moment, began_at, limit)
             if is_done:
                 return

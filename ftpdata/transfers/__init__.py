@@ -51,8 +51,8 @@ All of them apply RFC 959's rules for representation and transmission in the sam
 
 The programs below hold both ends of a connection, so that they run by themselves. In a server
 or client one end is the peer's. `progress` is called with the bytes of the file so far and with
-their total, if that is known. It is called in the event loop, as often as bytes pass, so it must
-return at once. `digest` is computed while the bytes pass::
+their total, if that is known: at most ten times a second, and once at the end. It is called in the
+event loop, so it must return at once. `digest` is computed while the bytes pass::
 
     import asyncio
     import hashlib
@@ -132,8 +132,8 @@ loop::
         path.write_bytes(CONTENT * 4)
         asyncio.run(throttled(path))
 
-A server keeps the bucket of a user as long as he has a session, as ``examples/server/rates.py``
-does. A throttled download still goes by ``sendfile``.
+A server keeps the bucket of a user as long as the user has a session, as
+``examples/server/rates.py`` does. A throttled download still goes by ``sendfile``.
 
 ## Aborts and deadlines
 

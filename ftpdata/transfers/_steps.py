@@ -1,8 +1,7 @@
-"""Converts data in steps, so that no step holds the event loop for long.
+"""Converts data in steps, none of which holds the event loop for much longer than `LONGEST_STEP`.
 
-No step holds the loop for much longer than `LONGEST_STEP`, whatever the data are and
-wherever they come from. An encoder gets little at once; a decoder gets less at a time
-when it is slow, and more when it is fast.
+This is so whatever the data are, and wherever they come from. An encoder gets little at once; a
+decoder gets less at a time when it is slow, and more when it is fast.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """The deadlines of one transfer, from its first byte to its last.
+    """The deadlines of one transfer, from its start to its last byte.
 
     Args:
         dtp: The connection whose bytes count; it is aborted when a deadline passes.
