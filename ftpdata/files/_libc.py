@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import functools
@@ -151,7 +152,9 @@ def rename_to_new(old: bytes, new: bytes, dir_fd: int | None) -> None:
 
     # NFS has no such way to rename, but may give a file a second name, if that is new.
     os.link(old, new, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
-    os.unlink(old, dir_fd=dir_fd)
+    # Everybody can see the new name by now. A hidden one that stays takes no room.
+    with contextlib.suppress(OSError):
+        os.unlink(old, dir_fd=dir_fd)
 
 
 _AT_EACCESS = 0x200

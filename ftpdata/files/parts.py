@@ -214,6 +214,9 @@ class PartStore:
         Returns:
             What was removed, also if it was not done in time.
 
+        Raises:
+            ValueError: The store is closed.
+
         Cancellation stops it after the directory that it reads.
         """
 
@@ -301,7 +304,8 @@ class PartStore:
         *,
         temporary_age: float,
     ) -> None:
-        assert self._fd is not None, "the store is closed"
+        if self._fd is None:
+            raise ValueError("the store is closed")
         with self._lock:
             self._kept_meanwhile.clear()
         sweep = Sweep(

@@ -24,7 +24,7 @@ from ..observers._telling import tell
 from ..observers.contract import Observer
 from ._header_reader import HeaderReader
 from .proxy import ProxyHeader, TrustedProxies
-from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions
+from .socket_options import DEFAULT_SOCKET_OPTIONS, SocketOptions, reuse_address
 
 __all__ = ["INHERITS_OPTIONS", "Acceptor", "Arrival", "bind_listener"]
 
@@ -86,11 +86,7 @@ def bind_listener(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if sys.platform != "win32":
-            # The port may still be in TIME_WAIT from the transfer before.
-            # (On Windows the option means that others may take the port over.)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-
+        reuse_address(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(host != "::"))
 

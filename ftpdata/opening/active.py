@@ -26,7 +26,7 @@ from ..outcome import End
 from ..tls.policy import DataTLS
 from ._link import Link
 from .endpoint import DTPFactory, Endpoint, EndpointArguments
-from .socket_options import SocketOptions
+from .socket_options import SocketOptions, reuse_address
 
 __all__ = ["ActiveEndpoint", "connect_active"]
 
@@ -168,7 +168,7 @@ class ActiveEndpoint(Endpoint):
             sock.setblocking(False)
             self._socket_options.set_on_listener(sock)
             if self._local_address is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                reuse_address(sock)
                 sock.bind(self._local_address)
 
             if not _connects_at_once(sock, (self.target.host, self.target.port)):

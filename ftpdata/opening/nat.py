@@ -11,6 +11,7 @@ import inspect
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from .._checks import check_call, check_seconds
 from ..addresses import HostPort, format_epsv_reply, format_pasv_reply
@@ -24,6 +25,12 @@ logger: logging.Logger = logging.getLogger("ftpdata.opening.nat")
 
 MAX_WARNINGS = 1000
 """Different warnings that are logged; nobody reads more, and a log must not fill up."""
+
+MAX_NAMES = 1000
+"""Names whose answers are kept. A server has one or two; a callable may return any number."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 AddressCallable = Callable[[str], str | Awaitable[str | None] | None]
 """From the client's address to the address or name to tell it; None for the bound one."""
@@ -42,8 +49,8 @@ class Advertiser:
             be wrong, and a NAT has nothing to translate.
         resolve_every: Seconds for which the answer about a name is used. If a
             name cannot be resolved again the last answer is.
-        resolve_timeout: Seconds to wait for it, and to ask no more after it
-            has failed: clients get their 425 at once meanwhile.
+        resolve_timeout: Seconds to wait for it, or for an async callable, and to ask
+            no more after a name has failed: clients get their 425 at once meanwhile.
     """
 
     def __init__(
@@ -131,8 +138,9 @@ class Advertiser:
             return self._source.lookup(client)
 
         try:
-            answer = self._source(client)
-            return await answer if inspect.isawaitable(answer) else answer
+            async with asyncio.timeout(self._resolve_timeout):
+                answer = self._source(client)
+                return await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
             raise DataConnectionError(
                 f"there is no address to tell: {type(error).__name__}", end=End.OPEN_FAILED
@@ -158,20 +166,29 @@ class Advertiser:
             except (OSError, UnicodeError, IndexError) as error:
                 # TimeoutError is an OSError.
                 if known is None:
-                    self._failed_at[key] = loop.time()
+                    _remember(self._failed_at, key, loop.time())
                     raise _unresolved(name) from error
 
                 self._warn(f"{name!r:.80} cannot be resolved again, {known} is still advertised")
                 address = known
 
             self._failed_at.pop(key, None)
-            self._answers[key] = (loop.time(), address)
+            _remember(self._answers, key, (loop.time(), address))
             return address
 
     def _warn(self, warning: str) -> None:
         if warning not in self._warned and len(self._warned) < MAX_WARNINGS:
             self._warned.add(warning)
             logger.warning("%s", warning)
+
+
+def _remember(known: dict[K, V], key: K, value: V) -> None:
+    """Keep what is known of one more name, and of no more than `MAX_NAMES`: the latest ones."""
+
+    known.pop(key, None)
+    known[key] = value
+    while len(known) > MAX_NAMES:
+        del known[next(iter(known))]
 
 
 def _unresolved(name: str) -> DataConnectionError:

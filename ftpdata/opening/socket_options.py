@@ -98,6 +98,16 @@ class SocketOptions:
         _set(sock, _from_the_start(self, sock.family))
 
 
+def reuse_address(sock: socket.socket) -> None:
+    """Let a socket have a port that may still be in TIME_WAIT from the transfer before.
+
+    On Windows, where the option means that others may take the port over, it is not set.
+    """
+
+    if sys.platform != "win32":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
 DEFAULT_SOCKET_OPTIONS: SocketOptions = SocketOptions()
 """The options that are set by default."""
 

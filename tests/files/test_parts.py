@@ -953,3 +953,11 @@ async def test_a_part_is_removed_by_its_owner(
     assert await asyncio.to_thread(ann.remove, tmp_path / "file")
     assert not await asyncio.to_thread(ann.remove, tmp_path / "file")
     assert names(tmp_path) == []
+
+
+async def test_a_closed_store_is_not_cleaned(store: PartStore) -> None:
+    """It has let its directory go."""
+
+    store.close()
+    with pytest.raises(ValueError, match="closed"):
+        await store.clean()

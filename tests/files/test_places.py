@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ftpdata.errors import FileNameNotAllowed, FileUnavailable, FTPDataError
-from ftpdata.files import _libc
+from ftpdata.files import _libc, is_reserved
 from ftpdata.files._location import Location
 from ftpdata.files._places import NamedPlace
 from ftpdata.files.parts import PartOwner
@@ -193,6 +193,24 @@ async def test_a_hidden_file_that_another_has_removed(tmp_path: Path) -> None:
 
 
 # Systems that cannot rename to a new name
+
+
+async def test_an_old_name_that_stays_does_not_undo_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upload is published, and is said to be."""
+
+    monkeypatch.setattr(_libc, "has_renameat2", lambda: False)
+    path = tmp_path / "file"
+    target = await FileTarget.open(path, mode=WriteMode.EXCLUSIVE)
+    failed = Seams(monkeypatch, _libc).fail("unlink", 1)
+    await target.commit(CONTENT)
+    assert failed
+    assert target.is_published
+    assert path.read_bytes() == CONTENT
+    [hidden] = {*names(tmp_path)} - {"file"}
+    assert is_reserved(hidden)
+    (tmp_path / hidden).unlink()
 
 
 @pytest.mark.parametrize("why", ["no such function", "not on this file system"])

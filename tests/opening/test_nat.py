@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import Any
@@ -120,6 +121,34 @@ async def test_a_callable_that_fails() -> None:
         await Advertiser(fail).advertisement(BOUND, CLIENT)
     assert isinstance(caught.value.__cause__, LookupError)
     assert "secret" not in str(caught.value)
+
+
+async def test_a_callable_that_hangs() -> None:
+    """It has a deadline, so it blocks no client for ever."""
+
+    async def hang(client: str) -> str:
+        await asyncio.get_running_loop().create_future()
+        return client
+
+    with pytest.raises(DataConnectionError, match="TimeoutError") as caught:
+        await Advertiser(hang, resolve_timeout=0.01).advertisement(BOUND, CLIENT)
+    assert caught.value.reply_code == 425
+
+
+async def test_what_is_known_of_names_is_bounded(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callable may give any number of them; the latest ones are kept."""
+
+    monkeypatch.setattr(nat, "MAX_NAMES", 10)
+    names.addresses |= {f"n{number}": "203.0.113.9" for number in range(0, 100, 2)}
+    given = iter(range(100))
+    advertiser = Advertiser(lambda client: f"n{next(given)}")
+    for number in range(100):
+        with pytest.raises(DataConnectionError) if number % 2 else contextlib.nullcontext():
+            await advertiser.advertisement(BOUND, CLIENT)
+    assert [len(known) for known in (advertiser._answers, advertiser._failed_at)] == [10, 10]
+    assert ("n98", socket.AF_INET) in advertiser._answers
 
 
 async def test_a_mapping_that_gives_no_port() -> None:
