@@ -63,7 +63,8 @@ Most programs need none of them any more: a transfer is one call (`ftpdata.send_
     `DTP.connection_lost`, `DTP.closed` and `DTP.wait_closed`. The reason was ignored: an upload
     that was reset looked like a whole one. Now it is an exception with a reply code; see `DTP.end`.
 ``sendLine``
-    `DTP.send_line`. On a connection that is not open it raises `NotConnected`; the line was lost.
+    `DTP.send_line`. On a connection that is not open it raises `NotConnected`; it was an
+    AttributeError before the connection, and the line was lost after it.
 ``sendListResponse``
     `DTP.send_list_response` takes a `ListingEntry`, which has names instead of places, and the
     present. Today's rules show setuid bits, other types and a year for what is to come; with
@@ -76,8 +77,8 @@ Most programs need none of them any more: a transfer is one call (`ftpdata.send_
     for one transfer, as it was, and now says so.
 ``unregisterProducer``
     `DTP.unregister_producer`. Still the end of the transfer. What was written is sent, then the
-    end of file, and `DTP.wait_closed` returns once the peer has it all; Twisted dropped the
-    connection, and the server said 226 while data were on their way.
+    end of file, and `DTP.wait_closed` returns once the peer has it all; Twisted's server said 226
+    while data were on their way.
 ``write``
     `DTP.write`. Not connected, it raises `NotConnected`, which carries the reason, instead of
     ``Exception("Crap damn crap damn crap damn")``. `DTP.drain` is for those without a producer.
