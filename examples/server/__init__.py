@@ -333,7 +333,7 @@ the command line; in a server of your own, they are arguments of ftpdata's:
   is used wherever it can be, also with a limit of rate; TCP_NODELAY is on
   (`ftpdata.SocketOptions`).
 - ``ThrottledDTPHandler.read_limit`` and ``write_limit``: a `ftpdata.TokenBucket` for each transfer,
-  or one above those of a user, or of all. ``--rate``.
+  or one above those of a user, or of all. ``--rate`` is of a session, both ways together.
 - ``passive_ports``: a `ftpdata.PortRange`, or a `ftpdata.ListenerPool` that shares it.
   ``--passive-ports``.
 - ``masquerade_address``, ``masquerade_address_map``: an `ftpdata.Advertiser`. The map is by local
@@ -357,7 +357,7 @@ the command line; in a server of your own, they are arguments of ftpdata's:
   ``--tls-key``. ``tls_control_required`` and ``tls_data_required`` are ``--require-tls``.
 - ``FTPServer.max_cons`` and ``max_cons_per_ip``, ``max_login_attempts``, ``auth_failed_timeout``:
   ``max_sessions``, ``max_sessions_per_address``, ``max_login_failures`` and ``login_delay`` of
-  `settings`.
+  `settings`. ``max_cons`` counts data connections and listeners, too; here ``limits`` does.
 - ``ThreadedFTPServer``, ``MultiprocessFTPServer``: one event loop serves many clients, and a disk
   never blocks it; for more cores, `gunicorn_worker`.
 
