@@ -333,7 +333,7 @@ def test_bombs_are_stopped_at_the_ratio(mode: str, bomb: bytes, size: int) -> No
         for part in parts:
             for piece in decoder.feed(part):
                 out += len(piece)
-                assert len(piece) <= MAX_PIECE
+                assert len(piece) <= 64 * 1024
     except FTPDataError as raised:
         error = raised
     finally:
@@ -371,6 +371,7 @@ def test_the_default_ratio_stops_a_bomb_and_no_text() -> None:
     bomb = b"".join(deflater.compress(bytes(1 << 20)) for _ in range(80))
     out, error = drain(DeflateDecoder(), [bomb])
     assert isinstance(error, InvalidData)
+    assert "more than 500 times" in error.message
     assert len(out) <= CodecLimits().ratio_from + MAX_PIECE
 
 
@@ -384,6 +385,19 @@ def test_data_of_no_bytes_are_no_hang() -> None:
     ):
         assert list(decoder.feed(data)) == []
         assert not decoder.complete
+
+
+@pytest.mark.parametrize("mode", ["stream", "block", "compressed"])
+def test_a_record_has_16_mebibytes_at_most_by_default(mode: str) -> None:
+    """A line of exactly that length is allowed."""
+
+    make_encoder, make_decoder = MODES[mode]
+    line = bytes(range(33, 97)) * (16 * 1024 * 1024 // 64)
+    good = run(make_encoder(LINES), [line + b"\n"])
+    assert run(make_decoder(LINES), [good]) == line + b"\n"
+    bad = run(make_encoder(LINES), [line + b"x\n"])
+    with pytest.raises(InvalidData, match="a record of more than 16777216 bytes"):
+        run(make_decoder(LINES), [bad])
 
 
 @pytest.mark.parametrize("mode", ["stream", "block", "compressed"])

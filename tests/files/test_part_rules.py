@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -235,6 +236,17 @@ def test_what_stays_keeps_to_the_limits(
             assert all(parts[number].modified_ns <= part.modified_ns for part in stays)
     if len(parts) <= count and sum(part.size for part in parts.values()) <= size:
         assert not goes
+
+
+def test_64_parts_and_64_gibibytes_are_kept_for_a_week_by_default() -> None:
+    """One more part, or one more byte, is too many."""
+
+    limits = PartLimits()
+    parts = {number: kept(2**30, number) for number in range(64)}
+    assert not list(too_many(parts.items(), limits))
+    assert list(too_many({**parts, 64: kept(0, 64)}.items(), limits)) == [0]
+    assert list(too_many({**parts, 63: kept(2**30 + 1, 63)}.items(), limits)) == [0]
+    assert limits.age == timedelta(weeks=1).total_seconds()
 
 
 @pytest.mark.parametrize("name", ["count", "size", "age"])

@@ -687,6 +687,25 @@ async def test_a_port_is_kept_for_a_moment() -> None:
     listener.close()
 
 
+async def test_a_port_is_kept_for_a_second_by_default() -> None:
+    """The second begins when the port begins to listen, and no use makes it longer."""
+
+    listener = PassiveListener(HOST, control_peer=HOST)
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    endpoint = listener.reserve()
+    timer = listener._timer
+    assert timer is not None
+    # The clock of uvloop has milliseconds.
+    assert began_at + 0.999 <= timer.when() <= loop.time() + 1.001
+    peer = await connect(endpoint)
+    dtp = await endpoint.open()
+    assert listener._timer is timer
+    dtp.abort()
+    peer.close()
+    listener.close()
+
+
 async def test_one_connection_at_a_time() -> None:
     """A second reservation while the first one waits is a programming error."""
 
