@@ -11,7 +11,7 @@ import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,14 @@ from ftpdata import (
     FTPDataError,
     ReusableConnection,
     TransferParameters,
+    TransferResult,
     connect_active,
     listen_passive,
     receive_file,
     relay,
     send_file,
+    send_listing,
+    send_stream,
 )
 from ftpdata.codecs import decoder_for
 from ftpdata.codecs.block import BlockDecoder
@@ -43,6 +46,7 @@ from ftpdata.errors import TLSNegotiationFailed
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint, link_of
 from ftpdata.testing import Cut, RecordingConsumer, reset, send_then_cut, sweep, tcp_pair
 from ftpdata.tls.policy import DataTLS, ServerCertificate, SessionReuse
+from ftpdata.transfers import send_records
 
 from ..harness.connections import peer_task
 from ..harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
@@ -1131,6 +1135,40 @@ async def test_every_download_ends_with_a_close_notify(
     assert result.end is End.CLEAN
     assert result.bytes == size
     assert result.tls_resumed is True
+
+
+async def _numbers() -> AsyncIterator[bytes]:
+    yield b"one"
+    yield b"two"
+
+
+BLOCKS = TransferParameters().with_mode("B")
+OTHER_WAYS: dict[str, tuple[Callable[[DTP], Awaitable[TransferResult]], bytes]] = {
+    "stream": (lambda dtp: send_stream(dtp, _numbers()), b"onetwo"),
+    "listing": (lambda dtp: send_listing(dtp, [b"one", b"two"]), b"one\r\ntwo\r\n"),
+    "empty listing": (lambda dtp: send_listing(dtp, []), b""),
+    "records": (
+        lambda dtp: send_records(dtp, [b"one"], parameters=BLOCKS), b"\x80\0\3one\x40\0\0",
+    ),
+    "block mode": (
+        lambda dtp: send_stream(dtp, _numbers(), parameters=BLOCKS),
+        b"\0\0\3one\0\0\3two\x40\0\0",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("way", OTHER_WAYS)
+async def test_whatever_is_sent_ends_with_a_close_notify(version: ssl.TLSVersion, way: str) -> None:
+    """What has an end mark of its own has it, too; an end of file follows."""
+
+    send, expected = OTHER_WAYS[way]
+    async with protected(log_in(version)) as (dtp, peer):
+        sending = asyncio.ensure_future(send(dtp))
+        assert await peer.receive_all() == expected
+        await peer.put(peer.close_notify())
+        assert (await sending).end is End.CLEAN
+        assert await asyncio.get_running_loop().sock_recv(peer.sock, 1) == b""
 
 
 @pytest.mark.parametrize("version", VERSIONS)
