@@ -503,8 +503,9 @@ async def test_another_process_that_writes(
     try:
         assert await process.stdout.readline() == b"locked\n"
         monkeypatch.setattr("ftpdata.files.target.TAKEOVER_PATIENCE", 0.05)
-        with pytest.raises(FileBusy):
+        with pytest.raises(FileBusy) as caught:
             await resume(path, ann, HALF)
+        assert caught.value.reply_code == 450
         assert not await asyncio.to_thread(ann.remove, path)
     finally:
         process.kill()

@@ -20,11 +20,13 @@ from ftpdata.opening._link import Link
 from ftpdata.opening.endpoint import AcceptedEndpoint, Endpoint
 from ftpdata.outcome import End
 from ftpdata.parameters import TransferParameters
-from ftpdata.testing import reset, tcp_pair
+from ftpdata.testing import half_close, reset, tcp_pair
+from ftpdata.tls.policy import DataTLS
 from ftpdata.transfers import _direct as direct
 from ftpdata.transfers import receive_file
 from tests.harness.connections import send_all
 from tests.harness.seams import Seams
+from tests.harness.tls import TLSPeer, client_context, server_certificate
 from tests.harness.waiting import until
 
 OLD = b"what was there before"
@@ -153,6 +155,25 @@ async def test_what_came_is_gone_on_with(
     assert (result.offset, result.file_bytes) == (offset, len(NEW) - offset)
     assert path.read_bytes() == NEW
     assert names(tmp_path) == ["file"]
+
+
+async def test_an_end_that_tls_has_not_announced(tmp_path: Path, ann: PartOwner) -> None:
+    """Without a close_notify the connection was cut, and what came is kept."""
+
+    sock, there = await tcp_pair()
+    tls = DataTLS.for_server(server_certificate().session_context())
+    async with AcceptedEndpoint(sock, tls=tls) as endpoint:
+        task = asyncio.ensure_future(receive_file(endpoint, tmp_path / "file", resume=ann))
+        peer = TLSPeer(there, client_context())
+        await peer.handshake()
+        await peer.send(NEW[:1000])
+        await until(lambda: part_in(tmp_path) == NEW[:1000])
+        half_close(there)
+        with pytest.raises(FTPDataError) as caught:
+            await task
+    there.close()
+    assert caught.value.end is End.TLS_TRUNCATED
+    assert part_in(tmp_path) == NEW[:1000]
 
 
 async def test_what_is_reset_at_once_is_kept(
