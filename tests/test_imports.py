@@ -58,6 +58,7 @@ async def main():
         "deflate": TransferParameters(mode=TransmissionMode.DEFLATE),
         "text": TransferParameters(type=RepresentationType.ASCII),
         "EBCDIC": TransferParameters(type=RepresentationType.EBCDIC),
+        "local": TransferParameters(type=RepresentationType.LOCAL),
         "records": TransferParameters(structure=Structure.RECORD),
     }.get(kind, TransferParameters())
     sent = {
@@ -77,8 +78,8 @@ print(*found, end="")
 """
 
 KINDS = [
-    "download", "digest", "listing", "stream", "text", "EBCDIC", "records", "block", "compressed",
-    "deflate",
+    "download", "digest", "listing", "stream", "text", "EBCDIC", "local", "records", "block",
+    "compressed", "deflate",
 ]
 needs_uvloop = pytest.mark.skipif(
     importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
@@ -103,24 +104,26 @@ def imported(kind: str, directory: Path, channel: str, loop: str) -> str:
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])
+@pytest.mark.parametrize(
+    ("channel", "loop"),
+    [("clear", "asyncio"), pytest.param("TLS", "uvloop", marks=needs_uvloop)],
+)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_first_transfer_imports_nothing(tmp_path: Path, kind: str, size: int) -> None:
+def test_a_first_transfer_imports_nothing(
+    tmp_path: Path, kind: str, channel: str, loop: str, size: int
+) -> None:
     """This holds for both ends, over a passive and an active endpoint, in a new interpreter."""
 
     (tmp_path / "file").write_bytes(b" " * size)
-    assert imported(kind, tmp_path, "clear", "asyncio") == ""
+    assert imported(kind, tmp_path, channel, loop) == ""
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])
 @pytest.mark.parametrize(
     ("channel", "loop"),
-    [
-        ("TLS", "asyncio"),
-        pytest.param("TLS", "uvloop", marks=needs_uvloop),
-        pytest.param("clear", "uvloop", marks=needs_uvloop),
-    ],
+    [("TLS", "asyncio"), pytest.param("clear", "uvloop", marks=needs_uvloop)],
 )
-def test_neither_tls_nor_uvloop_imports_anything(
+def test_neither_tls_nor_uvloop_alone_imports_anything(
     tmp_path: Path, channel: str, loop: str, size: int
 ) -> None:
     """This also holds for what they need: names, certificates, transports."""
