@@ -235,9 +235,14 @@ async def test_a_pool_waits_for_all_and_cuts_the_late(
         await until(lambda: pool.metrics.running == 1)
         await waiting(drain)
         # The deadline of another drain is over first.
-        assert await pool.drain(0) == Drained(ended=0, cut=1)
+        with caplog.at_level(logging.WARNING, "ftpdata.opening.drain"):
+            assert await pool.drain(0) == Drained(ended=0, cut=1)
         assert await drain == Drained(ended=3, cut=0)
-        await failed(transfers[2], TransferAborted, End.ABORTED)
+        result = await failed(transfers[2], TransferAborted, End.ABORTED)
+        assert result.reply_code == 426
+    [message] = [record.getMessage() for record in caplog.records if "drain" in record.name]
+    assert message.startswith("cut after 0 s: ")
+    assert str(tmp_path / "file") in message
     for peer in peers:
         peer.close()
 
