@@ -80,7 +80,7 @@ async def test_size_is_what_is_sent(served_directory: Path) -> None:
 
     (served_directory / "file").write_bytes(TEXT)
     async with serving(served_directory) as server, server.logged_in() as client:
-        for kind, structure, mode in MARKED:
+        for kind, structure, mode in COMBINATIONS:
             await choose(client, kind, structure, mode)
             size = int((await client.command("SIZE file")).split()[1])
             if mode == "Z":
