@@ -86,6 +86,9 @@ KINDS: dict[str, Callable[[DTP, Path, int, Deadlines], Awaitable[object]]] = {
 }
 """How peers stall. "RETR" reads nothing; "STOR" sends a little, and then no more."""
 
+MADE = frozenset({"RETR, TYPE A", "RETR, generated", "LIST"})
+"""Kinds whose data are converted or made, and wait in the process until the peer takes them."""
+
 
 def resident() -> int:
     """Return the bytes of this process that are in memory."""
@@ -284,7 +287,8 @@ def _measure_memory(figures: Figures, count: int, at: Path) -> None:
             half = process.stall(count // 2)
             memory = process.stall(count // 2)
 
-        figures.at_most(f"KiB each, {kind}", (half + memory) / 2 / 1024, 64.0)
+        limit = 64.0 if kind in MADE else 24.0
+        figures.at_most(f"KiB each, {kind}", (half + memory) / 2 / 1024, limit)
         figures.at_most(f"second half to first, {kind}", memory / half, 1.25)
 
 
