@@ -484,7 +484,8 @@ class ObjectStore:
             FileNameNotAllowed: No object can have that name. Reply 553.
         """
 
-        if len(f"{self._prefix}/{self._key(path)}".encode(errors="replace")) > LONGEST_NAME:
+        name = f"{self._prefix}/{self._key(path)}" if self._prefix else self._key(path)
+        if len(name.encode(errors="replace")) > LONGEST_NAME:
             raise _error(errno.ENAMETOOLONG)
 
         names = path.strip("/").split("/")

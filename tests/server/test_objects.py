@@ -242,6 +242,19 @@ async def test_what_an_object_store_cannot_do(bucket: MemoryStore) -> None:
     assert keys(bucket) == ["empty", "file", "sub/inner"]
 
 
+@pytest.mark.parametrize(("prefix", "longest"), [("", 1024), ("pre/fix", 1016)])
+async def test_the_longest_name(prefix: str, longest: int, bucket: MemoryStore) -> None:
+    """A name has 1,024 bytes with the prefix of the store and the slash after that."""
+
+    store = ObjectStore(bucket)
+    store._prefix = prefix
+    async with serving(store) as server, server.logged_in() as client:
+        assert (await client.upload("STOR " + "x" * longest, b"x"))[:3] == "226"
+        assert await client.code("EPSV") == 229
+        assert await client.code("STOR " + "x" * (longest + 1)) == 553
+    assert keys(bucket) == ["empty", "file", "sub/inner", "x" * longest]
+
+
 async def test_renames_by_choice(bucket: MemoryStore) -> None:
     """They copy: directories are not renamed, and nothing is lost by renaming a file to itself."""
 
