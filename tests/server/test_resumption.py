@@ -356,9 +356,10 @@ async def test_names_of_parts_are_reserved(served_directory: Path) -> None:
                 f"SIZE {name}", f"MDTM {name}", f"MLST {name}", f"DELE {name}", f"RNFR {name}",
                 f"MKD {name}", f"RMD {name}", f"CWD {name}", f"HASH {name}", f"XCRC {name}",
                 f"MFMT 20200101000000 {name}", f"SITE CHMOD 644 {name}", f"STAT {name}",
+                f"SITE UTIME 20200101000000 {name}", f"AVBL {name}",
             ):
                 assert await client.code(line) == 553, line
-            for line in ("RETR", "STOR", "APPE", "LIST", "NLST", "MLSD"):
+            for line in ("RETR", "STOR", "APPE", "STOU", "LIST", "NLST", "MLSD"):
                 assert (await refused(client, f"{line} {name}"))[:3] == "553", line
         assert await client.code("RNFR sub") == 350
         assert await client.code(f"RNTO {part}") == 553
