@@ -34,13 +34,27 @@ __all__ = ["Gate", "Hang", "Seams", "cancelled", "descriptors", "opened_below"]
 
 
 class _Calls:
-    """Stands in for the module `os`, with some functions replaced."""
+    """Stands in for the module `os`, with some functions replaced.
+
+    A descriptor that is closed twice fails the test: it could be another file's by then.
+    """
 
     def __init__(self, below: Any) -> None:
         self._below = below
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._below, name)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor that is open."""
+
+        try:
+            self._below.close(fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                # No handler of exceptions catches this.
+                pytest.fail(f"descriptor {fd} is closed twice")
+            raise
 
 
 _FILES = (
@@ -74,7 +88,7 @@ class Seams:
     def replace(self, name: str, wrapper: Callable[..., Any]) -> None:
         """Call ``wrapper(original, *args, **kwargs)`` instead of ``os.name``."""
 
-        original: Any = may_write if name == "access" else getattr(self._below, name)
+        original: Any = may_write if name == "access" else getattr(_Calls(self._below), name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             return wrapper(original, *args, **kwargs)
