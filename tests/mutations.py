@@ -693,10 +693,11 @@ MUTATIONS: tuple[Mutation, ...] = (
     ),
     Mutation(
         name="bombs are stopped at the size",
-        module="ftpdata/codecs/_decoding.py",
-        check="if limits.output is not None and output > limits.output:",
+        module="ftpdata/codecs/limits.py",
+        check="if limits.output is not None and size > limits.output:",
         instead="if False:",
-        tests="tests/codecs/test_decoding.py::test_bombs_are_stopped_at_the_size_limit",
+        tests="tests/codecs/test_decoding.py::test_bombs_are_stopped_at_the_size_limit"
+        " tests/codecs/test_recordfile.py::test_a_file_of_records_has_the_size_limit",
     ),
     Mutation(
         name="deadline of a stall",

@@ -27,10 +27,10 @@ import abc
 from collections.abc import Iterator
 
 from ..contracts import Buffer
-from ..errors import FTPDataError, InvalidData, QuotaExceeded, TruncatedTransfer
+from ..errors import FTPDataError, InvalidData, TruncatedTransfer
 from ._descriptors import END_OF_FILE, END_OF_RECORD, MARKER
 from ._pieces import MAX_PIECE, cut_pieces
-from .limits import CodecLimits
+from .limits import CodecLimits, check_output
 from .records import Records
 from .restart import MarkerCallback, RestartMarker, SuspectCallback, SuspectData, marker_text
 
@@ -188,9 +188,7 @@ class MarkedDecoder(EndMark, abc.ABC):
     def _check_output(self, size: int) -> None:
         limits = self._limits
         output = self._output + size
-        if limits.output is not None and output > limits.output:
-            raise QuotaExceeded(f"{self._name}: more than the {limits.output} bytes allowed")
-
+        check_output(self._name, output, limits)
         if (
             limits.ratio is not None
             and output > limits.ratio_from

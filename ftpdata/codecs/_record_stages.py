@@ -12,6 +12,7 @@ from ..contracts import Buffer
 from ..errors import FTPDataError, InvalidData, TruncatedTransfer
 from ._pieces import MAX_PIECE, cut_pieces
 from .framing import RecordDecoder, RecordEncoder
+from .limits import CodecLimits, check_output
 from .rdw import RecordReader, RecordWriter
 from .restart import MarkerCallback, SuspectCallback
 
@@ -113,22 +114,28 @@ class RecordsToFile(RecordStage):
     Args:
         decoder: Decodes the records.
         writer: Writes the file.
+        limits: What the peer may ask.
     """
 
-    def __init__(self, decoder: RecordDecoder, writer: RecordWriter) -> None:
+    def __init__(
+        self, decoder: RecordDecoder, writer: RecordWriter, limits: CodecLimits
+    ) -> None:
         super().__init__(decoder)
         self._writer = writer
+        self._limits = limits
+        self._output = 0
 
     def feed(self, data: Buffer) -> Iterator[bytes]:
         """Yield the bytes of the file for the records that end in the data.
 
         Raises:
             InvalidData: As the decoder, and for a record that the file cannot hold. Reply 451.
+            QuotaExceeded: The file has more bytes than is allowed. Reply 552.
         """
 
         records: list[bytes] = []
         error = self._decode(data, records.append)
-        yield from cut_pieces(self._writer.feed(records), MAX_PIECE)
+        yield from self._bounded(self._writer.feed(records))
         if error is not None:
             try:
                 raise error
@@ -137,7 +144,19 @@ class RecordsToFile(RecordStage):
                 del error
 
     def finish(self) -> Iterator[bytes]:
-        """Yield what is still held. Raises what the decoder raises."""
+        """Yield what is still held.
+
+        Raises:
+            FTPDataError: As `feed`, and what the decoder raises at the end.
+        """
 
         self._decoder.finish()
-        yield from cut_pieces(self._writer.finish(), MAX_PIECE)
+        yield from self._bounded(self._writer.finish())
+
+    def _bounded(self, data: bytes) -> Iterator[bytes]:
+        """Cut bytes of the file into pieces, as long as it does not become too large."""
+
+        for piece in cut_pieces(data, MAX_PIECE):
+            self._output += len(piece)
+            check_output("records", self._output, self._limits)
+            yield piece

@@ -11,6 +11,7 @@ import attrs
 
 from .._checks import check_range, check_type, checked, ranged
 from .._repr import repr_of_changes
+from ..errors import QuotaExceeded
 
 __all__ = ["CodecLimits"]
 
@@ -36,7 +37,7 @@ class CodecLimits:
     it to None and limits `output` instead.
 
     Attributes:
-        record: Bytes of the longest record of a text; None for no limit.
+        record: Bytes of the longest record, of a text or of a mainframe; None for no limit.
         marker: Bytes of the longest restart marker.
         output: Bytes of the largest file; None for no limit.
         ratio: Most bytes of the file for each byte received; None for no limit.
@@ -54,3 +55,19 @@ class CodecLimits:
 
 
 DEFAULT_LIMITS = CodecLimits()
+
+
+def check_output(name: str, size: int, limits: CodecLimits) -> None:
+    """Check how many bytes of a file a decoder gives out.
+
+    Args:
+        name: What the error calls the decoder.
+        size: The bytes so far, with those that come next.
+        limits: What the peer may ask.
+
+    Raises:
+        QuotaExceeded: They are more than `CodecLimits.output`. Reply 552.
+    """
+
+    if limits.output is not None and size > limits.output:
+        raise QuotaExceeded(f"{name}: more than the {limits.output} bytes allowed")

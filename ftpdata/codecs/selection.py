@@ -154,7 +154,7 @@ def decoder_for(
     match parameters.mode:
         case _ if file is not None:
             decoder = record_decoder_for(parameters, limits=limits)
-            transmission.append(RecordsToFile(decoder, record_writer(file)))
+            transmission.append(RecordsToFile(decoder, record_writer(file), limits))
         case TransmissionMode.BLOCK:
             transmission.append(BlockDecoder(records=records, limits=limits))
         case TransmissionMode.COMPRESSED:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpdata.codecs import (
+    MAX_PIECE,
+    CodecLimits,
     CodecOptions,
     RecordFile,
     decoder_for,
@@ -16,7 +18,7 @@ from ftpdata.codecs import (
     record_encoder_for,
 )
 from ftpdata.codecs.rdw import record_reader, record_writer
-from ftpdata.errors import InvalidData, TruncatedTransfer
+from ftpdata.errors import InvalidData, QuotaExceeded, TruncatedTransfer
 from ftpdata.parameters import TransferParameters
 
 BLOCK = TransferParameters().with_mode("B").with_type("E")
@@ -141,3 +143,21 @@ def test_what_was_whole_is_given_before_an_error() -> None:
     sent = record_encoder_for(BLOCK).feed([bytes(32757)])
     with pytest.raises(InvalidData, match="the longest is of 32756"):
         [*decoder_for(BLOCK, options=CodecOptions(record_file=RecordFile())).feed(sent)]
+
+
+@pytest.mark.parametrize("file", FILES, ids=repr)
+@pytest.mark.parametrize("parameters", [BLOCK, STREAM], ids=["MODE B", "MODE S"])
+def test_a_file_of_records_has_the_size_limit(
+    parameters: TransferParameters, file: RecordFile
+) -> None:
+    """No more than `CodecLimits.output` is given out; the reply is 552, as in the other modes."""
+
+    most = 2 * MAX_PIECE
+    sent = record_encoder_for(parameters).feed([b"abc"] * MAX_PIECE)
+    limits = CodecLimits(output=most)
+    decoder = decoder_for(parameters, options=CodecOptions(record_file=file, limits=limits))
+    found: list[bytes] = []
+    with pytest.raises(QuotaExceeded, match=f"more than the {most} bytes allowed") as caught:
+        found.extend(decoder.feed(sent))
+    assert caught.value.reply_code == 552
+    assert most - MAX_PIECE <= len(b"".join(found)) <= most
