@@ -395,7 +395,6 @@ def select_facts(argument: str, *, supported: tuple[str, ...] = SUPPORTED_FACTS)
     """
 
     check_call(select_facts, locals())
-    check_type("argument", argument, str, "a string")
     names = argument.strip(" ").removesuffix(";").split(";") if argument.strip(" ") else []
     if not all(FACT_NAME.fullmatch(name) for name in names):
         raise error_for_peer(

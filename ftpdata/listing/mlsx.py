@@ -297,8 +297,6 @@ class MlsxFormatter:
         group_name: Callable[[int], str] = str,
     ) -> None:
         check_call(MlsxFormatter.__init__, locals())
-        check_type("selection", selection, FactSelection | None, "a FactSelection or None")
-        check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
         self._selection = selection
         self._wanted = SUPPORTED_FACTS if selection is None else selection.selected
         self._perm = perm

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Final
 
-from .._checks import check_call, check_type
+from .._checks import check_call
 from ._calendar import (
     MINUTES_PER_DAY,
     as_zone,
@@ -58,8 +58,6 @@ def format_msdos_line(
     """
 
     check_call(format_msdos_line, locals())
-    check_type("entry", entry, ListingEntry, "a ListingEntry")
-    check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
     name = safe_name(entry.name, name_policy)
     if name is None:
         return None

@@ -118,8 +118,6 @@ class ListFormatter:
         group_name: Callable[[int], str] = str,
     ) -> None:
         check_call(ListFormatter.__init__, locals())
-        check_type("rules", rules, ListingRules, "a ListingRules")
-        check_type("name_policy", name_policy, NamePolicy, "a NamePolicy")
         zone = as_zone(tz)
         self._owner_name = owner_name
         self._group_name = group_name
