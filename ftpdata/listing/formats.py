@@ -72,13 +72,9 @@ _MATCHES: Final[dict[ListFormat, _Match]] = {
 }
 
 _SELF_EVIDENT: Final[dict[ListFormat, _Match]] = {
-    ListFormat.VMS: match_vms,
+    **{kind: match for kind, match in _MATCHES.items() if kind is not ListFormat.MVS_MODULES},
     ListFormat.MVS_DATA_SETS: _whole_data_set,
     ListFormat.MVS_MEMBERS: _whole_member,
-    ListFormat.MVS_JOBS: match_job,
-    ListFormat.OS400: match_os400,
-    ListFormat.NETWARE: match_netware,
-    ListFormat.NONSTOP: match_nonstop,
 }
 """The formats whose lines show by themselves what they are. No line has two of them."""
 
