@@ -35,7 +35,8 @@ def match_netware(text: str, dates: Dates) -> ListingEntry | None:
     """Return the entry of a line of NetWare; None if it is not one.
 
     Raises:
-        InvalidData: It is one, but its date does not exist. Reply 451.
+        InvalidData: It is one, but its date does not exist, or its size has more than 19 digits.
+            Reply 451.
     """
 
     match = _pattern().fullmatch(text)

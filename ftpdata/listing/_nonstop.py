@@ -45,7 +45,8 @@ def match_nonstop(text: str, dates: Dates) -> ListingEntry | None:
     Its security has no permission bits: ``security`` in the details is what was written.
 
     Raises:
-        InvalidData: It is one, but its date does not exist. Reply 451.
+        InvalidData: It is one, but its date does not exist, or its size has more than 19 digits.
+            Reply 451.
     """
 
     match = _pattern().fullmatch(text)

@@ -54,7 +54,8 @@ def match_os400(text: str, dates: Dates) -> ListingEntry | None:
     and ``date`` in its details is what was written.
 
     Raises:
-        InvalidData: It is one, but it cannot be told where its name begins. Reply 451.
+        InvalidData: It is one, but it cannot be told where its name begins, or its size has more
+            than 19 digits. Reply 451.
     """
 
     match = _pattern().fullmatch(text)

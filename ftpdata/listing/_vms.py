@@ -10,8 +10,8 @@ Rules:
    directory is ``PUB.DIR;1`` and is entered as ``PUB``, so that is its name.
 2. A long name stands in a line of its own, and the rest of the entry in the next one, which
    begins with a blank.
-3. A size is in blocks of 512 bytes; the entry has the bytes of the blocks in use, which is as
-   exact as a block, and ``blocks`` in its details is what was written.
+3. A size is in blocks of 512 bytes. The size of the entry is that of the blocks in use, so the file
+   may be up to a block shorter, and ``blocks`` in its details is what was written.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def match_vms(text: str, dates: Dates) -> ListingEntry | None:
     """Return the entry of a line of OpenVMS; None if it is not one.
 
     Raises:
-        InvalidData: It is one, but its date or its size does not exist. Reply 451.
+        InvalidData: It is one, but its date does not exist, or its size has more than 19 digits.
+            Reply 451.
     """
 
     match = _pattern().fullmatch(text)

@@ -147,7 +147,7 @@ class ListingEntry:
         gid: Number of the group, for MLSx.
         details: What a listing of another system says and nothing above can hold, such as
             the record format of a data set of z/OS, by lower-case names of columns, in the
-            server's words. A size that is in no bytes and a date that can be read in two
+            server's words. A size that is not in bytes and a date that can be read in two
             ways stand here as well, while `size` is 0 and `modified` None. No writer uses it.
 
     Raises:
