@@ -46,8 +46,8 @@ credentials come from (environment, files, instance metadata). The first line of
     asyncio.run(main())
 
 What object stores can and cannot do decides the rest. An upload appears whole, under its
-name, or not at all: neither a cancellation nor a reset leaves parts that nobody sees. What came
-of one that is cut cannot be gone on with, nor can an object be appended to. A download may begin
+name, or not at all: neither a cancellation nor a reset leaves parts that nobody sees. An upload
+that was cut cannot be resumed, and nothing can be appended to an object. A download may begin
 anywhere, and is refused with 451 rather than mixed of two versions of an object; a client that
 reads slowly outlives the time-outs of a request. Directories are the parts of names up to a slash:
 an empty one does not exist. `ftpdata.files.SpooledTarget` lets an observer read an upload before
@@ -277,7 +277,7 @@ async def object_chunks(
         length: Bytes at most; None for up to the end.
         etag: The version that is meant, as `object_status` tells it in
             `ListingEntry.unique`; None for the one that is there. All bytes are of one version.
-        chunk_size: Bytes of each piece, at most twice that.
+        chunk_size: Bytes of each piece; a piece may have up to twice as many.
 
     Raises:
         FileUnavailable: There is no such object, or it may not be read. Reply 550.
@@ -353,10 +353,10 @@ async def object_entries(
 ) -> AsyncGenerator[list[ListingEntry], None]:
     """Yield the entries of a directory, in lists, for `ftpdata.send_listing`.
 
-    In the order of the store. Memory is bounded, however many there are. What is in a directory
-    of it is passed over with one question to the store for each such directory, and one for
-    each empty object tells whether it is the mark of a directory: many programs make one
-    of an empty object whose name ends with a slash.
+    They come in the order of the store. Memory is bounded, however many there are. The store is
+    asked once for each directory in it, to pass over what that directory holds, and once for each
+    empty object, which may be the mark of a directory: many programs mark one with an empty object
+    whose name ends with a slash.
 
     Args:
         store: The store.
@@ -495,9 +495,10 @@ class _Order:
 
 
 class _Progress:
-    """Knows what a listing has passed, for stores that begin anew wherever they are to begin.
+    """Knows what a listing has passed, for stores that begin at the first name each time.
 
-    Azure's emulator is one. What is in a directory comes in one piece in any order.
+    Azure's emulator is such a store. In each order, the names in a directory follow one another
+    without another name between them.
     """
 
     def __init__(self) -> None:
@@ -621,9 +622,10 @@ async def _pages(
 
 
 async def _marks(store: ObjectStore, prefix: str, page: list[ObjectMeta]) -> set[str]:
-    """Return the names that are of directories and not of empty objects.
+    """Return which names of empty objects are the marks of directories.
 
-    Of those before the first object in a directory: a listing goes on elsewhere from there.
+    The names behind the first mark, or the first object in a directory, need not be among them: the
+    listing leaves the page there.
     """
 
     if isinstance(store, _WITHOUT_MARKS):
@@ -662,7 +664,7 @@ async def _is_mark(store: ObjectStore, path: str) -> bool:
     except FileUnavailable as error:
         if isinstance(error.__cause__, PermissionDeniedError):
             raise
-        # Unless it was an object that has been deleted since.
+        # It is a mark, unless it was an object that has been deleted since.
         return await _has_any(store, path)
     return False
 
@@ -725,20 +727,20 @@ class _ReadAhead:
 
     def __init__(self, pieces: AsyncIterator[Buffer]) -> None:
         self._pieces = pieces
-        self._asked: asyncio.Future[Buffer] | None = None
+        self._coming: asyncio.Future[Buffer] | None = None
 
     async def next(self) -> Buffer:
         """Return the next piece. Raises as `_asked`."""
 
-        asked, self._asked = self._asked or self._ask(), None
+        asked, self._coming = self._coming or self._ask(), None
         piece = await _asked(asked)
-        self._asked = self._ask()
+        self._coming = self._ask()
         return piece
 
     async def aclose(self) -> None:
         """Let what was asked for last come to its end: nothing of a store's is cancelled midway."""
 
-        asked, self._asked = self._asked, None
+        asked, self._coming = self._coming, None
         if asked is not None:
             with contextlib.suppress(FTPDataError, StopAsyncIteration):
                 await _asked(asked)
