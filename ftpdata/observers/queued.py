@@ -85,10 +85,10 @@ class QueuedObserver(Observer):
 
     A context manager: the thread runs within the block, and at its end every event that
     waits is still delivered. Events wait in the order in which they happened, up to `limit` of
-    them; those that find no room are counted in `dropped`, and the first of them is logged
-    (logger ``ftpdata.observers``). What the observer reads of a transfer is as it was when
-    the event happened. An exception comes without its traceback, which is a note of it: its frames
-    would keep what a transfer had in memory.
+    them; those that find no room, or come after the block, are counted in `dropped`, and the first
+    of them is logged (logger ``ftpdata.observers``). What the observer reads of a transfer is as it
+    was when the event happened. An exception comes without its traceback, which is a note of it:
+    its frames would keep what a transfer had in memory.
 
     Args:
         observer: The observer; only this thread calls it from now on.
@@ -101,7 +101,7 @@ class QueuedObserver(Observer):
 
     Attributes:
         observer: As above.
-        dropped: Events that found no room, or were not delivered in time at the end.
+        dropped: Events that found no room, were not delivered in time at the end, or came after it.
     """
 
     def __init__(
@@ -162,13 +162,23 @@ class QueuedObserver(Observer):
 
     def _put(self, event: Event, *about: object) -> None:
         with self._changed:
-            if len(self._events) < self._limit and not self._is_closing:
+            is_over = self._is_closing
+            if len(self._events) < self._limit and not is_over:
                 self._events.append((event, about))
                 self._changed.notify()
                 return
 
         self.dropped += 1
-        if self.dropped == 1:
+        if self.dropped > 1:
+            return
+
+        if is_over:
+            logger.error(
+                "%s is told of nothing more, since the block of its queue has ended; what comes "
+                "now is only counted",
+                type(self.observer).__qualname__,
+            )
+        else:
             logger.error(
                 "%s is too slow: %d events wait, and what finds no room is only counted",
                 type(self.observer).__qualname__,

@@ -309,6 +309,25 @@ def test_what_finds_no_room_is_counted_and_logged_once(caplog: pytest.LogCapture
     )
 
 
+def test_what_comes_after_the_block_is_counted_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The log does not say that the observer is too slow."""
+
+    recorder = Recorder()
+    with QueuedObserver(recorder) as queued:
+        pass
+    for _ in range(2):
+        queued.listening(ADDRESS)
+    assert queued.dropped == 2
+    assert recorder.events == []
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Recorder is told of nothing more, since the block of its queue has ended; what comes now "
+        "is only counted"
+    )
+
+
 def test_an_observer_that_hangs_does_not_hold_up_the_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
