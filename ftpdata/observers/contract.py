@@ -179,8 +179,8 @@ class Observer:
             transfer: The transfer.
             result: Its result, which is clean.
 
-        Cancellation cancels the transfer, but `ended` gets the clean result. So it does if
-        the transfer is cancelled while the upload gets its name; then this is not called.
+        Cancellation cancels the transfer, but `ended` gets the clean result. If the transfer is
+        cancelled while the upload gets its name, `ended` gets it as well, and this is not called.
         """
 
     def ended(

@@ -78,9 +78,10 @@ def _extra(result: TransferResult, transfer: Transfer) -> dict[str, Any]:
 class LoggingObserver(Observer):
     """Logs every transfer, once it has ended, to the logger ``ftpdata.transfers``.
 
-    Without any observer only failed transfers are logged. A line is of level INFO, or of
-    level ERROR with a traceback if this side has failed. Names and reasons are printable,
-    so that no client can forge a line. The facts are extras of the log record:
+    Without any observer only failed transfers are logged. A line is of level ERROR if somebody
+    here has to act (`LocalError`, `InsufficientStorage`), of level INFO otherwise, and has a
+    traceback if the consumer or the producer of this side raised the error. Names and reasons are
+    printable, so that no client can forge a line. The facts are extras of the log record:
     ``ftp_transfer`` (a number), ``ftp_direction``, ``ftp_end``, ``ftp_reply_code``,
     ``ftp_bytes`` (on the connection), ``ftp_file_bytes``, ``ftp_seconds``, ``ftp_offset``,
     ``ftp_peer``, ``ftp_tls_version``, ``ftp_fast_path`` and ``ftp_digest``; with a

@@ -31,7 +31,7 @@ DURATIONS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0)
 class PrometheusObserver(Observer):
     """Counts transfers, bytes, listeners and strangers for Prometheus.
 
-    One for each registry. In prometheus-client's multiprocess mode, the gauges are sums over
+    A registry takes one of them. In prometheus-client's multiprocess mode, the gauges are sums over
     the processes that live.
 
     Args:

@@ -24,7 +24,7 @@ class PublishedObserver(Observer):
 
     Args:
         callback: Called with the transfer and its result.
-        tasks: Where the calls run; None for in the transfer.
+        tasks: Where the calls run; None runs them in the transfer.
         limit: Calls that run in the task group at a time.
     """
 
