@@ -198,7 +198,7 @@ async def _run_producer(
             await _report_end(dtp)
     finally:
         dtp.abort()
-        await _finish_task(started, patience)
+        await _finish_task(started, dtp.watch, patience)
 
     return bytes(transport.sent)
 
@@ -222,7 +222,7 @@ async def _lose_producer(
         dtp.watch.demand(dtp.unregistered <= max(unregistered, 1), "unregistered once at most")
     finally:
         dtp.abort()
-        await _finish_task(started, patience, may_fail=True)
+        await _finish_task(started, dtp.watch, patience, may_fail=True)
 
 
 async def _report_end(dtp: _DTPForProducer) -> None:
@@ -412,7 +412,7 @@ def _ensure_task(result: object) -> asyncio.Future[Any] | None:
 
 
 async def _finish_task(
-    task: asyncio.Future[Any] | None, patience: float, *, may_fail: bool = False
+    task: asyncio.Future[Any] | None, watch: _Watch, patience: float, *, may_fail: bool = False
 ) -> None:
     """Wait for the awaitable that `start` returned; cancel it if it does not end."""
 
@@ -422,9 +422,13 @@ async def _finish_task(
     await asyncio.wait((task,), timeout=patience)
     if not task.done():
         task.cancel()
-        await asyncio.wait((task,))
+        await asyncio.wait((task,), timeout=patience)
 
-    if not may_fail and not task.cancelled():
+    if not task.done():
+        watch.demand(
+            False, f"what start has returned ends within {patience:g} s when it is cancelled"
+        )
+    elif not may_fail and not task.cancelled():
         task.result()
     elif not task.cancelled():
         task.exception()

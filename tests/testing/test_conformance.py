@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -152,6 +153,30 @@ async def test_a_bad_producer_is_caught(
     producer = started(producer_class, **options)
     with pytest.raises(ConformanceError, match=complaint):
         await check_producer(producer, expected=WHOLE, patience=patience)
+
+
+async def test_a_producer_that_swallows_its_cancellation_is_caught() -> None:
+    """The check does not wait for it longer than it has patience."""
+
+    is_over = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def start(dtp: DTP) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.append(task)
+        started(RecordingPullProducer)(dtp)
+        while not is_over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await is_over.wait()
+
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(ConformanceError, match=r"ends within 0.1 s when it is cancelled"):
+                await check_producer(start, patience=0.1)
+    finally:
+        is_over.set()
+        await asyncio.wait(tasks)
 
 
 async def test_a_chunk_without_bound_is_caught() -> None:
