@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from ..client import Reply, ScriptedClient, ScriptedStream, Truncated
+from ..client import Reply, ScriptedClient
 from ._asking import (
     difference,
     make_directory,
@@ -21,6 +21,7 @@ from ._asking import (
     without_a_data_connection,
 )
 from ._frame import Trial, check
+from ._steps import LARGE_SIZE, drain
 
 __all__ = [
     "download_of_a_directory",
@@ -33,9 +34,6 @@ __all__ = [
     "file_that_is_replaced",
     "file_that_shrinks",
 ]
-
-LARGE = 8 * 1024 * 1024
-"""Bytes of a file that does not fit into the buffers of both sides."""
 
 HUGE = 2**32 + 7
 """Bytes before the end of a file whose size needs more than 32 bits."""
@@ -103,24 +101,12 @@ async def _begin(trial: Trial, name: str, content: bytes) -> Path:
     return path
 
 
-async def _rest(data: ScriptedStream) -> tuple[bytes, bool]:
-    """Return what comes to the end, and whether that is a clean one."""
-
-    received = bytearray()
-    try:
-        while piece := await data.receive():
-            received += piece
-    except (OSError, Truncated):
-        return bytes(received), False
-    return bytes(received), True
-
-
 async def _while_sent(
     client: ScriptedClient, name: str, change: Callable[[], object]
 ) -> tuple[Reply, bytes]:
     """Download a file that is changed meanwhile; return the first reply, and all that came.
 
-    The last reply is to be read.
+    The caller reads the last reply.
     """
 
     data = await client.passive(receive_buffer=SMALL_BUFFER)
@@ -128,10 +114,10 @@ async def _while_sent(
         first, _ = await client.begin(f"RETR {name}", data)
         received = await data.receive_exactly(100_000)
         await anyio.to_thread.run_sync(change)
-        more, is_clean = await _rest(data)
-        if is_clean:
+        rest = await drain(data)
+        if rest.end == "clean":
             await client.leave(data)
-    return first, received + more
+    return first, received + rest.content
 
 
 def _promised(reply: Reply) -> int | None:
@@ -145,10 +131,10 @@ def _promised(reply: Reply) -> int | None:
 async def file_that_shrinks(trial: Trial) -> None:
     """RETR of a file that becomes shorter while it is sent does not end with 226."""
 
-    name, content = trial.new_name(), pattern(LARGE)
+    name, content = trial.new_name(), pattern(LARGE_SIZE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
-        shrink = functools.partial(os.truncate, path, LARGE - 1_000_000)
+        shrink = functools.partial(os.truncate, path, LARGE_SIZE - 1_000_000)
         first, received = await _while_sent(client, name, shrink)
         last = await client.reply()
         if received == content:
@@ -157,7 +143,7 @@ async def file_that_shrinks(trial: Trial) -> None:
             trial.fail("bytes came that were never in the file")
         if last.kind == 2:
             told = _promised(first)
-            why = f"of {LARGE} bytes {len(received)} came, and '{last}'"
+            why = f"of {LARGE_SIZE} bytes {len(received)} came, and '{last}'"
             if told is not None:
                 trial.fail(f"{why}, after '{first}'")
             trial.warn(why)
@@ -167,13 +153,13 @@ async def file_that_shrinks(trial: Trial) -> None:
 async def file_that_grows(trial: Trial) -> None:
     """RETR of a file that becomes longer while it is sent ends, with nothing mixed."""
 
-    name, content = trial.new_name(), pattern(LARGE)
+    name, content = trial.new_name(), pattern(LARGE_SIZE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
         _, received = await _while_sent(client, name, functools.partial(_append, path))
         await client.expect_reply(226, 250, 426, 451)
         grown = content + b"more" * 250_000
-        if len(received) < LARGE or received != grown[: len(received)]:
+        if len(received) < LARGE_SIZE or received != grown[: len(received)]:
             trial.fail(f"of a file that grew: {difference(received, grown)}")
 
 
@@ -184,7 +170,7 @@ def _append(path: Path) -> None:
 
 def _replace(path: Path) -> None:
     new = path.with_suffix(".new")
-    new.write_bytes(pattern(LARGE, 7))
+    new.write_bytes(pattern(LARGE_SIZE, 7))
     new.replace(path)
 
 
@@ -192,7 +178,7 @@ def _replace(path: Path) -> None:
 async def file_that_is_replaced(trial: Trial) -> None:
     """RETR of a file that is replaced while it is sent gives the old or the new one, not both."""
 
-    name, content = trial.new_name(), pattern(LARGE)
+    name, content = trial.new_name(), pattern(LARGE_SIZE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
         _, received = await _while_sent(client, name, functools.partial(_replace, path))
@@ -205,13 +191,13 @@ async def file_that_is_replaced(trial: Trial) -> None:
 async def file_that_is_deleted(trial: Trial) -> None:
     """RETR of a file that is deleted while it is sent gives all of it, or an error."""
 
-    name, content = trial.new_name(), pattern(LARGE)
+    name, content = trial.new_name(), pattern(LARGE_SIZE)
     path = await _begin(trial, name, content)
     async with trial.client() as client:
         _, received = await _while_sent(client, name, path.unlink)
         last = await client.expect_reply(2, 426, 450, 451, 550)
         if last.kind == 2 and received != content:
-            trial.fail(f"{len(received)} of {LARGE} bytes came, and '{last}'")
+            trial.fail(f"{len(received)} of {LARGE_SIZE} bytes came, and '{last}'")
 
 
 @check("ProFTPD's tests of 2 GiB and 4 GiB; offsets of 32 bits")

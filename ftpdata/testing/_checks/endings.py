@@ -7,6 +7,7 @@ import contextlib
 import time
 
 from ..client import Failure, ScriptedClient, ScriptedStream
+from ._asking import UNKNOWN
 from ._frame import Trial, check
 from ._steps import (
     MOMENT,
@@ -243,7 +244,7 @@ async def _during_a_download(trial: Trial, line: str, *codes: int) -> None:
 
     async with trial.client() as client:
         reply = await client.command(line)
-        if reply.code in (500, 502):
+        if reply.code in UNKNOWN:
             trial.not_offered(f"the server has no {line}")
         client.check(reply, *codes)
         name, content = await large_file(trial, client)

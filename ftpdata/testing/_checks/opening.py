@@ -7,6 +7,7 @@ import contextlib
 import re
 
 from ..client import Failure, Reply, ScriptedClient, ScriptedStream
+from ._asking import UNKNOWN
 from ._frame import Trial, check
 from ._steps import (
     Listener,
@@ -255,7 +256,7 @@ async def pasv_address(trial: Trial) -> None:
             client.check(reply, 4, 5)
             await listing_works(client)
             return
-        if reply.code in (500, 502):
+        if reply.code in UNKNOWN:
             trial.not_offered("the server has no PASV")
         client.check(reply, 227)
         found = re.search(r"(?<!\d)(\d{1,3}(?:,\d{1,3}){5})(?!\d)", reply.text)
@@ -282,7 +283,7 @@ async def epsv_and_its_arguments(trial: Trial) -> None:
 
     async with trial.client() as client:
         reply = await client.command("EPSV")
-        if reply.code in (500, 502):
+        if reply.code in UNKNOWN:
             trial.not_offered("the server has no EPSV")
         client.check(reply, 229)
         await _use(client, reply)
@@ -316,7 +317,7 @@ async def epsv_all(trial: Trial) -> None:
     """After EPSV ALL, PASV, PORT and EPRT are refused, and EPSV works."""
 
     async with trial.client() as client:
-        if (await client.command("EPSV")).code in (500, 502):
+        if (await client.command("EPSV")).code in UNKNOWN:
             trial.not_offered("the server has no EPSV")
         reply = await client.command("EPSV ALL")
         if reply.kind != 2:
@@ -342,7 +343,7 @@ async def _active(trial: Trial, client: ScriptedClient, listener: Listener, line
 
     transfer, expected = await _source(trial, client)
     reply = await client.command(line)
-    if reply.kind == 5 and (line[:4] != "PORT" or reply.code not in (500, 502)):
+    if reply.kind == 5 and (line[:4] != "PORT" or reply.code not in UNKNOWN):
         trial.not_offered(f"the server refuses {line[:4]}: '{reply}'")
     client.check(reply, 2)
     async with running(listener.accept()) as accepted:
