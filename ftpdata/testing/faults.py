@@ -86,7 +86,7 @@ async def send_then_cut(sock: socket.socket, data: bytes, how: Cut) -> None:
     """Send data as a peer, then cut."""
 
     await asyncio.get_running_loop().sock_sendall(sock, data)
-    _cut(sock, how)
+    cut(sock, how)
 
 
 async def receive_then_cut(sock: socket.socket, nbytes: int, how: Cut) -> bytes:
@@ -104,11 +104,13 @@ async def receive_then_cut(sock: socket.socket, nbytes: int, how: Cut) -> bytes:
             break
         received += chunk
 
-    _cut(sock, how)
+    cut(sock, how)
     return received
 
 
-def _cut(sock: socket.socket, how: Cut) -> None:
+def cut(sock: socket.socket, how: Cut) -> None:
+    """Cut a connection in this way."""
+
     if how is Cut.RESET:
         reset(sock)
     elif how is Cut.CLOSE:

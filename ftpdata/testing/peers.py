@@ -13,7 +13,7 @@ from typing import Self
 
 from ._checks._frame import Protection, ServerUnderTest, Trial
 from .client import PATIENCE, ScriptedClient, ScriptedStream
-from .faults import Cut
+from .faults import Cut, cut
 
 __all__ = ["HostilePeers", "scripted_client"]
 
@@ -111,7 +111,7 @@ class HostilePeers:
 
         stream = await self.connect(port)
         await stream.send(data)
-        _cut(stream, how)
+        cut(stream.socket, how)
 
     async def receive_then_cut(self, port: int, nbytes: int, how: Cut) -> bytes:
         """Connect, receive that many bytes, and cut the connection in the middle of the rest.
@@ -122,7 +122,7 @@ class HostilePeers:
 
         stream = await self.connect(port, receive_buffer=4096)
         data = await stream.receive_exactly(nbytes)
-        _cut(stream, how)
+        cut(stream.socket, how)
         return data
 
     @contextlib.asynccontextmanager
@@ -182,12 +182,3 @@ async def _play(
 ) -> None:
     async with stream:
         await script(stream)
-
-
-def _cut(stream: ScriptedStream, how: Cut) -> None:
-    if how is Cut.RESET:
-        stream.reset()
-    elif how is Cut.CLOSE:
-        stream.close()
-    else:
-        stream.fin()
