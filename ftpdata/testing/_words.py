@@ -12,7 +12,7 @@ __all__ = ["printable", "reason"]
 def printable(text: str) -> str:
     r"""Escape all that is no printable character: what a hostile server says is shown, not obeyed.
 
-    A byte that is not UTF-8, which is a surrogate in text, is shown as ``\\xff``.
+    A byte that is not UTF-8, which is a surrogate in text, is shown as ``\xff``.
     """
 
     return "".join(

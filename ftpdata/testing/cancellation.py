@@ -357,9 +357,8 @@ async def poll(condition: Callable[[], bool], patience: float) -> bool:
         if loop.time() >= deadline:
             return False
 
-        # First run the loop for conditions that need only that; then sleep for those that
-        # need a thread.
+        # Most turns only run the loop; now and then one sleeps, for conditions that need a thread.
         turns += 1
-        await asyncio.sleep(0 if turns % 64 else 0.001)
+        await asyncio.sleep(0 if turns % _FAST_TURNS else 0.001)
 
     return True

@@ -138,7 +138,7 @@ async def check_resumable_target(
     data: bytes = DATA,
     patience: float = 5.0,
 ) -> None:
-    """Check that what came of an upload that was cut can be gone on with, and nothing else.
+    """Check that an upload that was cut can be resumed from what came of it, and from nothing else.
 
     Args:
         open_target: Opens a target at an offset, for the same name and owner each time: a new
