@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -18,7 +19,7 @@ from ftpdata.testing._checks import endings, strangers
 from ftpdata.testing._checks._frame import CHECKS
 from ftpdata.testing._checks._steps import is_open
 from tests.testing.proofs import Defect, all_defects, try_check
-from tests.testing.scripted_server import PASSWORD, USER, Session, scripted_server
+from tests.testing.scripted_server import PASSWORD, USER, Link, Session, scripted_server
 
 pytestmark = pytest.mark.asyncio_only("the checks are the same on every loop")
 
@@ -64,6 +65,47 @@ async def test_a_check_passes_a_server_without_a_defect(name: str, tmp_path: Pat
         result = await try_check(name, tmp_path, session, protection=protection)
         if result.result is not Outcome.NOT_OFFERED:
             break
+    assert result.result is Outcome.PASS, result
+
+
+class LeavesUploads(Session):
+    """Does not answer the close_notify of an upload."""
+
+    is_upload = False
+
+    async def receive_file(self, link: Link) -> bytes:
+        self.is_upload = True
+        return await super().receive_file(link)
+
+    async def finish(self, link: Link) -> None:
+        if not self.is_upload:
+            await super().finish(link)
+            return
+
+        self.is_upload = False
+        with contextlib.suppress(OSError):
+            link.sock.shutdown(socket.SHUT_WR)
+        link.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "appending-by-several",
+        "ascii-round-trip",
+        "commands-behind-an-upload",
+        "resumption-of-another-upload",
+        "stor-is-atomic",
+        "stou-command",
+        "uploads-of-one-name",
+    ],
+)
+async def test_an_upload_that_is_not_answered_is_another_checks_matter(
+    name: str, tmp_path: Path
+) -> None:
+    """``close-notify-after-uploads`` warns of it; no check of files fails for it."""
+
+    result = await try_check(name, tmp_path, LeavesUploads, protection=Protection.EXPLICIT)
     assert result.result is Outcome.PASS, result
 
 

@@ -7,6 +7,7 @@ import asyncio
 from ..client import Failure, Reply, ScriptedClient, Truncated
 from ._asking import UNKNOWN, make_directory, still_answers
 from ._frame import Trial, check
+from ._steps import end_upload
 
 __all__ = [
     "carriage_returns_alone",
@@ -122,9 +123,7 @@ async def commands_behind_an_upload(trial: Trial) -> None:
             await client.send(f"STOR {name}", "TYPE I", "PWD")
             await client.secure(data)
             await data.send(content)
-            await data.end()
-            if data.tls is not None:
-                await data.receive_all()
+            await end_upload(data)
         await _check_replies(trial, client)
         trial.require(await trial.content(client, name) == content, "the file is another one")
         await still_answers(client)

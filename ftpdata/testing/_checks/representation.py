@@ -8,6 +8,7 @@ import re
 from ..client import ScriptedClient
 from ._asking import offered, still_answers
 from ._frame import Trial, check
+from ._steps import end_upload
 
 __all__ = [
     "ascii_download",
@@ -131,9 +132,7 @@ async def _there_and_back(
             if len(pieces) > 1:
                 # So that it is a segment, and read alone.
                 await asyncio.sleep(0.02)
-        await data.end()
-        if data.tls is not None:
-            await data.receive_all()
+        await end_upload(data)
     await client.expect_reply(2)
     received = await client.download(f"RETR {name}")
     await client.expect("TYPE I", 200)

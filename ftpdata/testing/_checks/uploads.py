@@ -21,6 +21,7 @@ from ._asking import (
     without_a_data_connection,
 )
 from ._frame import Trial, check
+from ._steps import end_upload, happens_soon, running
 
 __all__ = [
     "allo_command",
@@ -153,7 +154,7 @@ async def stor_is_atomic(trial: Trial) -> None:
             # A server may lock the file: then nobody sees half of it.
             _, seen, last = await _read_meanwhile(reader, name)
             await data.send(new[FLIGHT:])
-            await _end(data)
+            await end_upload(data)
         client.check(await client.reply(), 2)
         if last is not None and last.kind == 2 and seen != old:
             trial.warn(f"while it is written, others see {len(seen)} of {len(new)} bytes")
@@ -169,13 +170,6 @@ async def _read_meanwhile(
             return await try_download(reader, f"RETR {name}")
     except TimeoutError:
         return None, b"", None
-
-
-async def _end(data: ScriptedStream) -> None:
-    await data.end()
-    if data.tls is not None:
-        with contextlib.suppress(OSError):
-            await data.receive_all()
 
 
 @check("RFC 959 §4.1.3: APPE")
@@ -250,7 +244,7 @@ async def _append(
             for event in ready:
                 event.set()
         await data.send(block)
-        await _end(data)
+        await end_upload(data)
     return await client.reply()
 
 
@@ -269,7 +263,7 @@ async def stou_command(trial: Trial) -> None:
                 trial.fail(f"STOU was answered by '{reply}'")
             async with data:
                 await data.send(content)
-                await _end(data)
+                await end_upload(data)
             last = client.check(await client.reply(), 226, 250)
             told = re.match(r"1[25][05] FILE: ?(.+)$", reply.text)
             if told is None:
@@ -299,21 +293,22 @@ async def uploads_of_one_name(trial: Trial) -> None:
     trial.writable()
     contents = pattern(2 * FLIGHT, 1), pattern(2 * FLIGHT - 50_000, 2)
     name = trial.new_name()
-    async with trial.client() as one, trial.client() as two:
+    async with trial.client() as one, trial.client() as two, contextlib.AsyncExitStack() as opened:
         _, first = await one.begin(f"STOR {name}")
-        async with first:
-            await _be_read(first, contents[0][:FLIGHT])
-            # A server may lock the file: then the second begins when the first has ended.
-            begun = asyncio.create_task(_begin_second(two, name, contents[1][:FLIGHT]))
-            await asyncio.wait([begun], timeout=LOCKED)
+        await opened.enter_async_context(first)
+        await _be_read(first, contents[0][:FLIGHT])
+        # A server may lock the file: then the second begins when the first has ended.
+        async with running(_begin_second(two, name, contents[1][:FLIGHT], opened)) as begun:
+            await happens_soon(begun, LOCKED)
             await first.send(contents[0][FLIGHT:])
-            await _end(first)
-        replies = [await one.reply()]
-        reply, second = await begun
+            await end_upload(first)
+            first.close()
+            replies = [await one.reply()]
+            reply, second = await begun
         if second is not None:
-            async with second:
-                await second.send(contents[1][FLIGHT:])
-                await _end(second)
+            await second.send(contents[1][FLIGHT:])
+            await end_upload(second)
+            second.close()
             reply = await two.reply()
         replies.append(reply)
         content = await trial.content(one, name)
@@ -327,10 +322,11 @@ async def uploads_of_one_name(trial: Trial) -> None:
 
 
 async def _begin_second(
-    client: ScriptedClient, name: str, content: bytes
+    client: ScriptedClient, name: str, content: bytes, opened: contextlib.AsyncExitStack
 ) -> tuple[Reply, ScriptedStream | None]:
     reply, data = await client.attempt(f"STOR {name}")
     if data is not None:
+        await opened.enter_async_context(data)
         await _be_read(data, content)
     return reply, data
 
