@@ -121,6 +121,8 @@ class Target:
     async def discard(self) -> None:
         """Discard the data."""
 
+        if "discard hangs" in self.store.faults:
+            await asyncio.Event().wait()
         if "discard publishes" in self.store.faults:
             self.store.published = bytes(self.content)
         if "discard keeps" not in self.store.faults:
@@ -204,3 +206,11 @@ async def test_what_a_resumable_target_does_wrong(fault: str, message: str) -> N
 
     with pytest.raises(ConformanceError, match=re.escape(message)):
         await check(check_resumable_target, fault)
+
+
+async def test_a_wrong_target_that_cannot_be_discarded() -> None:
+    """The verdict names the rule that was broken first, and does not wait for the discard."""
+
+    async with asyncio.timeout(5):
+        with pytest.raises(ConformanceError, match="resuming what was published raises"):
+            await check(check_resumable_target, "any offset", "discard hangs", patience=0.1)
