@@ -11,14 +11,11 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self
 
-from ._checks._frame import Protection, ServerUnderTest, Trial
+from ._checks._frame import STRANGER, Protection, ServerUnderTest, Trial
 from .client import PATIENCE, ScriptedClient, ScriptedStream
 from .faults import Cut, cut
 
 __all__ = ["HostilePeers", "scripted_client"]
-
-STRANGER = "127.0.0.77"
-"""A loopback address that no client of a test has by itself."""
 
 
 @contextlib.asynccontextmanager

@@ -31,6 +31,10 @@ __all__ = [
 ]
 
 
+STRANGER = "127.0.0.77"
+"""A loopback address that no client of a test has by itself."""
+
+
 class Protection(enum.Enum):
     """How a server protects its connections (RFC 4217)."""
 
@@ -214,7 +218,7 @@ class Trial:
         if not self.server.host.startswith("127."):
             self.not_offered("needs a server on 127.0.0.0/8, to come from another address")
 
-        address = "127.0.0.77" if self.server.host != "127.0.0.77" else "127.0.0.78"
+        address = STRANGER if self.server.host != STRANGER else "127.0.0.78"
         try:
             with socket.socket() as sock:
                 sock.bind((address, 0))
