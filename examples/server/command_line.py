@@ -8,8 +8,8 @@ import ipaddress
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import NoReturn
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import NoReturn, TypeVar
 
 import attrs
 
@@ -26,8 +26,12 @@ from .store import Store
 
 __all__ = ["CommandLine"]
 
+_T = TypeVar("_T")
+
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 """What `--tls-max` may say."""
+
+_HOST_FORM = "NAME[,cert=FILE][,key=FILE][,accounts=URL][,directory=PATH]"
 
 
 @attrs.frozen
@@ -234,17 +238,22 @@ def _parser() -> argparse.ArgumentParser:
         help="rename objects by copying them: for a moment there are both names",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=_port, default=2121, help="0 for any")
+    parser.add_argument(
+        "--port",
+        type=_expecting("a port from 0 to 65535", _port),
+        default=2121,
+        help="0 for any",
+    )
     parser.add_argument(
         "--fd",
-        type=int,
+        type=_expecting("a descriptor, which is 0 or more", _descriptor),
         metavar="NUMBER",
         help="descriptor of a socket that listens already, instead of --host and --port; "
         "systemd gives 3",
     )
     parser.add_argument("--anonymous", action="store_true", help="let anybody log in")
     parser.add_argument(
-        "--user", type=PasswordTable.parse, action="append", default=[], metavar="NAME:PASSWORD"
+        "--user", type=_user, action="append", default=[], metavar="NAME:PASSWORD"
     )
     parser.add_argument(
         "--accounts",
@@ -261,16 +270,20 @@ def _parser() -> argparse.ArgumentParser:
         "(resumable, of a directory); gone (atomic, of a store); or left as far as it came, under "
         "its name (in-place)",
     )
-    parser.add_argument("--passive-ports", type=_port_range, metavar="FIRST-LAST")
+    parser.add_argument(
+        "--passive-ports",
+        type=_expecting("ports such as 50000-50099, from 1 to 65535", _port_range),
+        metavar="FIRST-LAST",
+    )
     parser.add_argument(
         "--advertise",
-        type=_ipv4_or_name,
+        type=_expecting("an IPv4 address or a name", _ipv4_or_name),
         metavar="ADDRESS",
         help="IPv4 address that PASV tells, or a name, which is looked up again each minute",
     )
     parser.add_argument(
         "--trust-proxy",
-        type=ipaddress.ip_network,
+        type=_expecting("an address or a network such as 192.0.2.0/24", ipaddress.ip_network),
         action="append",
         default=[],
         metavar="NETWORK",
@@ -281,14 +294,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--max-sessions",
-        type=_count,
+        type=_expecting("a number from 1 on", _count),
         default=Settings().max_sessions,
         metavar="NUMBER",
         help="of this process, or of all that share them (gunicorn's workers, --cluster)",
     )
     parser.add_argument(
         "--max-sessions-per-address",
-        type=_count,
+        type=_expecting("a number from 1 on", _count),
         metavar="NUMBER",
         help="those of one client address; by default, half of all",
     )
@@ -300,20 +313,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cluster-lease",
-        type=_lease,
+        type=_expecting("1 to 3600 seconds", _lease),
         default=30.0,
         metavar="SECONDS",
         help="until the sessions of a node that was killed count no more",
     )
     parser.add_argument(
-        "--rate", type=_rate, metavar="BYTES_PER_SECOND", help="limit of each session"
+        "--rate",
+        type=_expecting("more than 0 bytes per second", _rate),
+        metavar="BYTES_PER_SECOND",
+        help="limit of each session",
     )
     parser.add_argument(
         "--code-page", type=_code_page, default="cp037", help="EBCDIC code page of TYPE E"
     )
     parser.add_argument(
         "--records",
-        type=_record_file,
+        type=_expecting("lines, rdw, bdw or fixed:LENGTH", _record_file),
         metavar="FORM",
         help="what a file is in MODE B, or in MODE S and STRU R, but for TYPE A: lines (as in "
         "STRU R, the default), rdw or bdw (a mainframe's variable records behind descriptor "
@@ -346,10 +362,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--virtual-host",
-        type=_virtual_host,
+        type=_expecting(_HOST_FORM, _virtual_host),
         action="append",
         default=[],
-        metavar="NAME[,cert=FILE][,key=FILE][,accounts=URL][,directory=PATH]",
+        metavar=_HOST_FORM,
         help="what HOST, or a name in the TLS handshake, may choose in place of the server's own",
     )
     parser.add_argument(
@@ -366,7 +382,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--metrics",
-        type=_address,
+        type=_expecting("[HOST:]PORT, with a port from 0 to 65535", _address),
         metavar="[HOST:]PORT",
         help="serve metrics for Prometheus there; on this machine only unless there is a host",
     )
@@ -378,7 +394,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--live", action="store_true", help="show the transfers as they run")
     parser.add_argument(
         "--grace",
-        type=_grace,
+        type=_expecting("seconds from 0 on", _grace),
         default=GRACE,
         metavar="SECONDS",
         help="time for running transfers to end after SIGTERM; then they are cut",
@@ -403,6 +419,33 @@ def _open_accounts(url: str) -> Accounts:
         return LDAPAccounts.from_environment(url)
 
     raise ValueError(f"expected sqlite:FILE or an LDAP URL, not {scheme}:")
+
+
+def _expecting(what: str, read: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a reader of an argument that names what was expected if the argument is another."""
+
+    def read_argument(text: str) -> _T:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}") from None
+
+    return read_argument
+
+
+def _user(text: str) -> tuple[str, str]:
+    try:
+        return PasswordTable.parse(text)
+    except ValueError:
+        # Not with the text, which may be a password.
+        raise argparse.ArgumentTypeError("expected NAME:PASSWORD, with a name") from None
+
+
+def _descriptor(text: str) -> int:
+    fd = int(text)
+    if fd < 0:
+        raise ValueError(text)
+    return fd
 
 
 def _virtual_host(text: str) -> tuple[str, dict[str, str]]:

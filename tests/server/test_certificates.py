@@ -567,8 +567,8 @@ def test_hosts_of_the_command_line(
         assert ftp.nlst() == []
 
     for wrong, reason in {
-        "a b": "invalid _virtual_host", f"{A},x=y": "invalid _virtual_host",
-        f"{A},cert": "invalid _virtual_host", f"{A},cert=/nowhere": "cannot use the certificate",
+        "a b": "expected NAME[,cert", f"{A},x=y": "expected NAME[,cert",
+        f"{A},cert": "expected NAME[,cert", f"{A},cert=/nowhere": "cannot use the certificate",
         f"{A},accounts=sqlite:/nowhere": "cannot use the accounts",
     }.items():
         with pytest.raises(SystemExit):

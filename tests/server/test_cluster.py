@@ -296,8 +296,8 @@ async def test_failures_are_counted_by_both() -> None:
     ("arguments", "said"),
     [
         (["--cluster", "http://u:secret@host"], "cannot use --cluster: Valkey URL must specify"),
-        (["--cluster-lease", "0.5"], "invalid _lease value: '0.5'"),
-        (["--max-sessions", "0"], "invalid _count value: '0'"),
+        (["--cluster-lease", "0.5"], "expected 1 to 3600 seconds, not '0.5'"),
+        (["--max-sessions", "0"], "expected a number from 1 on, not '0'"),
     ],
 )
 def test_what_the_command_line_may_not_say(

@@ -155,6 +155,43 @@ def test_wrong_arguments(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    ("option", "wrong", "expected"),
+    [
+        ("--port", "70000", "a port from 0 to 65535"),
+        ("--fd", "-1", "a descriptor, which is 0 or more"),
+        ("--passive-ports", "9", "ports such as 50000-50099, from 1 to 65535"),
+        ("--advertise", "192.0.2", "an IPv4 address or a name"),
+        ("--trust-proxy", "proxy", "an address or a network such as 192.0.2.0/24"),
+        ("--rate", "nan", "more than 0 bytes per second"),
+        ("--records", "fixed", "lines, rdw, bdw or fixed:LENGTH"),
+        ("--metrics", "x", "[HOST:]PORT, with a port from 0 to 65535"),
+        ("--grace", "-1", "seconds from 0 on"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_was_expected(
+    option: str, wrong: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the words of a user: no name of a function is among them."""
+
+    with pytest.raises(SystemExit):
+        main(["DIRECTORY", "--anonymous", option, wrong])
+    assert f"argument {option}: expected {expected}, not {wrong!r}\n" in capsys.readouterr().err
+
+
+def test_a_user_without_a_name_is_told_without_the_password(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What has no colon may be one, and `:secret` has one."""
+
+    for wrong in (":secret", "secret"):
+        with pytest.raises(SystemExit):
+            main(["DIRECTORY", "--user", wrong])
+        said = capsys.readouterr().err
+        assert "argument --user: expected NAME:PASSWORD, with a name" in said
+        assert "secret" not in said
+
+
 def test_port_that_is_taken(served_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The exit code is 1, and a line says so."""
 
