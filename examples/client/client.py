@@ -122,8 +122,6 @@ class Client:
         self._way = ""
         self._transfer: Transfer | None = None
 
-    # The session
-
     @classmethod
     async def connect(
         cls, server: Server, refused: set[str] | None = None, *, logs_in: bool = True
@@ -135,8 +133,12 @@ class Client:
             ReplyError: The server takes no more clients just now, or not this one.
         """
 
-        async with asyncio.timeout(server.patience):
-            stream = await anyio.connect_tcp(server.host, server.port)
+        try:
+            async with asyncio.timeout(server.patience):
+                stream = await anyio.connect_tcp(server.host, server.port)
+        except OSError as error:
+            why = str(error.__cause__ or error) or f"no answer within {server.patience:g} s"
+            raise type(error)(f"cannot connect to {server.host}:{server.port}: {why}") from error
         self = cls(server, stream, refused)
         async with self._waiting():
             if server.security is Security.IMPLICIT:
@@ -264,7 +266,8 @@ class Client:
     async def transfer(self, command: str, *, offset: int = 0) -> AsyncIterator[Transfer]:
         """Run a command that uses a data connection; leave the context when the data are over.
 
-        The transfer begins `offset` bytes within the file (REST).
+        The transfer begins `offset` bytes within the file (REST). Any error that is raised in the
+        context resets the data connection.
 
         Raises:
             ReplyError: The server has refused the command, or says that the transfer has failed.
@@ -272,8 +275,6 @@ class Client:
             FTPDataError: The data connection could not be opened, or was cut.
             Lost: The control connection is lost; what became of the transfer is not known.
             Aborted: `abort` was called.
-
-        Any error that is raised in the context resets the data connection.
         """
 
         async with await self._endpoint() as endpoint:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import posixpath
 import ssl
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--active", action="store_true", help="let the server connect (EPRT, PORT)")
     parser.add_argument("--compress", action="store_true", help="use MODE Z if the server has it")
     parser.add_argument("--netrc", metavar="FILE", help="in place of ~/.netrc")
-    parser.add_argument("--patience", metavar="SECONDS", type=float, default=60.0)
+    parser.add_argument("--patience", metavar="SECONDS", type=_seconds, default=60.0)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--verify", action="store_true", help="compare digests afterwards (HASH)")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -112,10 +113,19 @@ def _url(text: str) -> Location:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MOST_CONNECTIONS:
-        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_CONNECTIONS}, not {number}")
-    return number
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_CONNECTIONS):
+        raise argparse.ArgumentTypeError(f"expected 1 to {MOST_CONNECTIONS}, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"expected more than 0 seconds, not {text!r}")
+    return seconds
 
 
 async def _run(options: argparse.Namespace) -> int:

@@ -374,6 +374,20 @@ async def test_server_that_speaks_something_else_is_left() -> None:
             await Client.connect(Server("127.0.0.1", port=port))
 
 
+async def test_server_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reason, also where the system gives none; a timeout stays one."""
+
+    with pytest.raises(OSError, match=r"cannot connect to 127\.0\.0\.1:1: .*(failed|refused)"):
+        await Client.connect(Server("127.0.0.1", port=1))
+
+    async def connect_tcp(*_: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
+    with pytest.raises(TimeoutError, match=r"to 192\.0\.2\.1:21: no answer within 0\.01 s"):
+        await Client.connect(Server("192.0.2.1", patience=0.01))
+
+
 @pytest.mark.parametrize("name", ["x\r\nDELE file", "x\nDELE file", "x\rDELE file", "x\0"])
 async def test_command_is_one_line(root: Path, name: str) -> None:
     """A line end in a name begins no second command: nothing of it is sent."""

@@ -127,6 +127,26 @@ def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "secret" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--patience", "0", "ls", "ftp://h/"], "expected more than 0 seconds, not '0'"),
+        (["--patience", "nan", "ls", "ftp://h/"], "expected more than 0 seconds, not 'nan'"),
+        (["--patience", "x", "ls", "ftp://h/"], "expected more than 0 seconds, not 'x'"),
+        (["get", "ftp://h/x", "--segments", "65"], "expected 1 to 64, not '65'"),
+        (["mirror", "ftp://h/", "d", "--connections", "x"], "expected 1 to 64, not 'x'"),
+    ],
+)
+def test_wrong_number_is_told_with_what_was_expected(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is connected."""
+
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().err.endswith(f"{expected}\n")
+
+
 def test_what_is_shown_is_printable() -> None:
     """What a server says is not sent to the terminal as it is."""
 
