@@ -24,11 +24,13 @@ import json
 import logging
 import posixpath
 import signal
+import sys
 
 import anyio
 import attrs
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
+from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
 from ftpdata import (
@@ -268,17 +270,26 @@ def camera(text: str) -> tuple[str, str]:
 
     name, colon, password = text.partition(":")
     if not name or not colon:
-        raise ValueError(text)
+        # Not with the text, which may be a password.
+        raise argparse.ArgumentTypeError("expected CAMERA:PASSWORD, with a name")
     return name, password
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m examples.camera_gateway")
-    parser.add_argument("store", metavar="STORE", type=from_url)
+    parser.add_argument("store", metavar="STORE")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=2121)
     parser.add_argument(
         "--user", metavar="CAMERA:PASSWORD", action="append", required=True, type=camera
     )
     logging.basicConfig(level=logging.INFO)
-    anyio.run(main, parser.parse_args())
+    options = parser.parse_args()
+    try:
+        options.store = from_url(options.store)
+    except (BaseError, ValueError) as error:
+        parser.error(f"cannot use the store: {str(error).partition(chr(10))[0]}")
+    try:
+        anyio.run(main, options)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"{parser.prog}: cannot listen: {error}")

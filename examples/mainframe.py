@@ -15,6 +15,7 @@ stay whole. The local file has one of these forms:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +24,7 @@ import anyio
 
 from examples.client.client import Client, Server
 from examples.client.location import Location
+from examples.client.replies import ReplyError
 from ftpdata import FTPDataError, TransferParameters, TransferResult
 from ftpdata.codecs import (
     EbcdicCodePage,
@@ -118,7 +120,7 @@ def forms(form: str, code_page: str) -> tuple[Writer, Reader]:
             return RdwEncoder(), RdwDecoder()
         case "bdw":
             return RdwEncoder(block_size=BLOCK_SIZE), RdwDecoder(blocked=True)
-        case "fixed":
+        case "fixed" if length.isdecimal():
             return FixedEncoder(int(length)), FixedDecoder(int(length))
         case "lines":
             page = ebcdic_code_page(code_page)
@@ -197,23 +199,38 @@ async def login(server: Server) -> Client:
 
 
 async def main() -> None:
-    """Do what the arguments say."""
+    """Do what the arguments say.
 
-    parser = argparse.ArgumentParser(description="Fetch or send the records of a mainframe.")
+    Raises:
+        SystemExit: They make no sense (2), or it cannot be done (1).
+    """
+
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.mainframe",
+        description="Fetch or send the records of a mainframe.",
+    )
     parser.add_argument("what", choices=("get", "put"))
     parser.add_argument("names", nargs=3, metavar="URL|DATASET|LOCAL")
     parser.add_argument("--as", dest="form", default="rdw", help="rdw, bdw, fixed:LENGTH or lines")
     parser.add_argument("--code-page", default="cp1047", help="of lines; cp1141 needs ebcdic")
     options = parser.parse_args()
-    writer, reader = forms(options.form, options.code_page)
-    if options.what == "get":
-        url, data_set, local = options.names
-        count = await get(Location.parse(url).server, data_set, Path(local), writer)
-        print(f"{local}: {count} records")
-    else:
-        local, url, data_set = options.names
-        result = await put(Path(local), Location.parse(url).server, data_set, reader)
-        print(f"{data_set}: {result.bytes} bytes in {result.seconds:.1f} s")
+    is_get = options.what == "get"
+    url, data_set, local = options.names if is_get else (*options.names[1:], options.names[0])
+    try:
+        writer, reader = forms(options.form, options.code_page)
+        server = Location.parse(url).server
+    except (ValueError, FTPDataError) as error:
+        parser.error(str(error))
+
+    try:
+        if is_get:
+            count = await get(server, data_set, Path(local), writer)
+            print(f"{local}: {count} records")
+        else:
+            result = await put(Path(local), server, data_set, reader)
+            print(f"{data_set}: {result.bytes} bytes in {result.seconds:.1f} s")
+    except (FTPDataError, ReplyError, OSError, ValueError) as error:
+        sys.exit(f"{parser.prog}: {error}")
 
 
 if __name__ == "__main__":

@@ -27,12 +27,14 @@ from collections.abc import AsyncGenerator
 import anyio
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
 from examples.client.client import Server
+from examples.client.command_line import count
 from examples.client.files import facts_of, list_directory
-from examples.client.location import Location
+from examples.client.location import url
 from examples.client.persistent import Persistent
 from examples.client.replies import ReplyError
 from ftpdata import EntryType, FTPDataError, ListingEntry, receive_stream
@@ -198,12 +200,16 @@ async def main(server: Server, remote: str, store: ObjectStore, connections: int
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m examples.mirror_to_store")
-    parser.add_argument("url", metavar="URL", type=Location.parse)
-    parser.add_argument("store", metavar="STORE", type=from_url)
-    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("url", metavar="URL", type=url)
+    parser.add_argument("store", metavar="STORE")
+    parser.add_argument("--connections", type=count, metavar="N", default=4)
     options = parser.parse_args()
+    try:
+        store = from_url(options.store)
+    except (BaseError, ValueError) as error:
+        parser.error(f"cannot use the store: {str(error).partition(chr(10))[0]}")
     where = options.url
-    arguments = where.server, where.path, options.store, options.connections
+    arguments = where.server, where.path, store, options.connections
     status = asyncio.run(main(*arguments))
     sys.stdout.flush()
     # A thread of obstore's that lets go of an answer while the interpreter ends aborts the process.

@@ -8,8 +8,8 @@ that is cut on one side is cut on the other: nobody ever takes a part of a file 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-import contextlib
 import logging
 import sys
 
@@ -140,7 +140,7 @@ async def serve(
         writer.close()
 
 
-async def main(host: str, port: int, listen_port: int = 2122) -> None:
+async def main(host: str, port: int, listen_port: int) -> None:
     """Serve until interrupted."""
 
     server = await asyncio.start_server(
@@ -152,6 +152,14 @@ async def main(host: str, port: int, listen_port: int = 2122) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m examples.proxy")
+    parser.add_argument("host", metavar="UPSTREAM_HOST")
+    parser.add_argument("port", metavar="UPSTREAM_PORT", type=int)
+    parser.add_argument("listen_port", metavar="PORT", type=int, nargs="?", default=2122)
     logging.basicConfig(level=logging.INFO)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:4])))
+    try:
+        asyncio.run(main(**vars(parser.parse_args())))
+    except KeyboardInterrupt:
+        pass
+    except (OSError, OverflowError) as error:
+        sys.exit(f"{parser.prog}: {error}")

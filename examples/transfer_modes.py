@@ -24,7 +24,7 @@ from collections.abc import Iterator
 import anyio
 
 from examples.client.client import Client, Server
-from examples.client.location import Location
+from examples.client.location import url
 from examples.client.replies import ReplyError
 from ftpdata import FTPDataError, TransferParameters, receive_file, send_file
 
@@ -128,14 +128,14 @@ def reference_server() -> Iterator[Server]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m examples.transfer_modes")
-    parser.add_argument("url", nargs="?")
+    parser.add_argument("url", metavar="URL", nargs="?", type=url)
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         if options.url is None:
             server = stack.enter_context(reference_server())
         else:
-            server = Location.parse(options.url).server
+            server = options.url.server
         right = anyio.run(main, server, backend_options={"use_uvloop": options.loop == "uvloop"})
 
     sys.exit(not right)

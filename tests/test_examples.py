@@ -563,6 +563,45 @@ def test_transfer_modes_with_a_server_that_lacks_them(served: Path) -> None:
     assert "TYPE E C, STRU R, MODE Z: ReplyError('553 Nothing can be changed here.')" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("proxy", 2, "required: UPSTREAM_HOST, UPSTREAM_PORT"),
+        ("proxy 127.0.0.1 21 65536", 1, "port must be 0-65535"),
+        ("transfer_modes http://u:secret@h/", 2, "expected a URL such as ftp://HOST/PATH"),
+        ("mainframe get http://h A local", 2, "expected a URL such as ftp://HOST/PATH"),
+        ("mainframe get ftp://h A local --as fixed", 2, "fixed:LENGTH or lines, not 'fixed'"),
+        ("mainframe get ftp://h A local --code-page no --as lines", 2, "no code page 'no'"),
+        ("mainframe put nothing ftp://127.0.0.1:1 A", 1, "cannot connect to 127.0.0.1:1"),
+        ("camera_gateway memory:// --user secret", 2, "expected CAMERA:PASSWORD"),
+        ("camera_gateway no://store --user a:b", 2, "cannot use the store"),
+        ("camera_gateway memory:// --user a:b --port 65536", 1, "cannot listen"),
+        ("mirror_to_store http://u:secret@h/ memory://", 2, "expected a URL such as ftp://"),
+        ("mirror_to_store ftp://h/ nonsense", 2, "cannot use the store"),
+        ("mirror_to_store ftp://h/ memory:// --connections 0", 2, "expected 1 to 64, not '0'"),
+    ],
+)
+def test_wrong_arguments_are_told(command: str, code: int, said: str, tmp_path: Path) -> None:
+    """In a line without a traceback and without a password, where the example begins."""
+
+    module, *arguments = command.split()
+    if module in {"camera_gateway", "mirror_to_store"}:
+        pytest.importorskip("obstore")
+    done = subprocess.run(
+        [sys.executable, "-m", f"examples.{module}", *arguments],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_demo() -> None:
     """The demonstration succeeds."""
     assert "everything arrived as it was sent" in run("demo")

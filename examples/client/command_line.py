@@ -34,7 +34,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from examples.client.client import Client, Security
 from examples.client.files import list_directory, verify
-from examples.client.location import Location, is_url, with_netrc
+from examples.client.location import Location, is_url, url, with_netrc
 from examples.client.mirror import Mirror
 from examples.client.persistent import OutcomeUnknown, Persistent
 from examples.client.replies import Aborted, ReplyError
@@ -42,7 +42,7 @@ from examples.client.segments import get_in_segments
 from ftpdata import FTPDataError, ListingEntry
 from ftpdata.contracts import ProgressCallback
 
-__all__ = ["main"]
+__all__ = ["count", "main"]
 
 FAILURES = (FTPDataError, ReplyError, OSError, ValueError, OutcomeUnknown, Aborted)
 MOST_CONNECTIONS = 64
@@ -77,27 +77,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     command = commands.add_parser("get", help="fetch a file")
-    command.add_argument("url", metavar="URL", type=_url)
+    command.add_argument("url", metavar="URL", type=url)
     command.add_argument("local", metavar="LOCAL", nargs="?")
-    command.add_argument("--segments", metavar="N", type=_count, default=1)
+    command.add_argument("--segments", metavar="N", type=count, default=1)
     command.set_defaults(run=_get)
 
     command = commands.add_parser("put", help="send a file")
     command.add_argument("local", metavar="LOCAL")
-    command.add_argument("url", metavar="URL", type=_url)
+    command.add_argument("url", metavar="URL", type=url)
     command.add_argument(
         "-c", "--continue", dest="resume", action="store_true", help="send what is missing"
     )
     command.set_defaults(run=_put)
 
     command = commands.add_parser("ls", help="list a directory")
-    command.add_argument("url", metavar="URL", type=_url)
+    command.add_argument("url", metavar="URL", type=url)
     command.set_defaults(run=_ls)
 
     command = commands.add_parser("mirror", help="copy a directory and all below it")
     command.add_argument("source", metavar="URL|DIRECTORY")
     command.add_argument("target", metavar="DIRECTORY|URL")
-    command.add_argument("--connections", metavar="N", type=_count, default=4)
+    command.add_argument("--connections", metavar="N", type=count, default=4)
     command.add_argument(
         "--pipeline", action="store_true", help="ask early for data connections; most servers can"
     )
@@ -105,14 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _url(text: str) -> Location:
-    try:
-        return Location.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def count(text: str) -> int:
+    """Read a number of connections that is an argument of a program.
 
+    Raises:
+        argparse.ArgumentTypeError: It is none, or too many.
+    """
 
-def _count(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= MOST_CONNECTIONS):
         raise argparse.ArgumentTypeError(f"expected 1 to {MOST_CONNECTIONS}, not {text!r}")
     return int(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import netrc
 import os
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,7 @@ import attrs
 
 from examples.client.client import Security, Server
 
-__all__ = ["SCHEMES", "Location", "is_url", "with_netrc"]
+__all__ = ["SCHEMES", "Location", "is_url", "url", "with_netrc"]
 
 SCHEMES = {
     "ftp": Security.CLEAR,
@@ -76,6 +77,19 @@ class Location:
         if {"\r", "\n", "\0"} & set(server.user + server.password + path):
             raise ValueError("a name of FTP has no line end")
         return cls(server, path, parts.username is not None)
+
+
+def url(text: str) -> Location:
+    """Read a URL that is an argument of a program.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no such URL; see `Location.parse`.
+    """
+
+    try:
+        return Location.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _unquoted(text: str) -> str:
