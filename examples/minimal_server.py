@@ -147,9 +147,8 @@ class Session:
                 async with opened_beneath(self.root, directory, is_directory=True) as parent:
                     return await self.transfer(ftpdata.receive_file, target=name, dir_fd=parent)
             case "LIST" | "NLST", _:
-                formatter: TableFormatter = ftpdata.NlstFormatter()
-                if command == "LIST":
-                    formatter = ftpdata.ListFormatter(now=time.time())
+                long, short = ftpdata.ListFormatter(now=time.time()), ftpdata.NlstFormatter()
+                formatter: TableFormatter = long if command == "LIST" else short
                 async with opened_beneath(self.root, path, is_directory=True) as listed:
                     lines = ftpdata.list_directory(listed, formatter)
                     return await self.transfer(ftpdata.send_listing, lines=lines)
@@ -162,7 +161,6 @@ class Session:
         if self.lines.buffer:
             # It came in clear, from whoever is on the way (CVE-2011-0411).
             raise ConnectionAbortedError("something was said between AUTH and TLS")
-
         # A context for each client, so that no other client can resume its TLS sessions.
         certificate = ftpdata.ServerCertificate(certificate=self.options.certificate)
         context = await anyio.to_thread.run_sync(certificate.session_context)
@@ -179,12 +177,10 @@ class Session:
 
         if self.options.certificate and self.tls is None:
             return "530 Say AUTH TLS first."
-
         given = f"{self.name}:{password}".encode(errors="surrogateescape")
         if self.options.user is None or hmac.compare_digest(given, self.options.user.encode()):
             self.is_logged_in = True
             return "230 Welcome."
-
         await anyio.sleep(GUESS_DELAY)
         return "530 No."
 
@@ -201,11 +197,9 @@ class Session:
         endpoint, self.endpoint = self.endpoint, None
         if endpoint is None:
             return "425 Say PASV or EPSV first."
-
         async with endpoint:
             await self.reply("125 Go." if endpoint.is_ready else "150 Connect.")
             result = await move(endpoint, parameters=self.parameters, **what)
-
         return f"226 {result.bytes} bytes in {result.seconds:.2f} seconds."
 
 
@@ -228,6 +222,9 @@ async def serve(options: argparse.Namespace, places: anyio.Semaphore, client: So
 async def main(options: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM."""
 
+    os.scandir(options.directory).close()  # what cannot be served is told at once
+    if options.certificate:
+        ftpdata.ServerCertificate(certificate=options.certificate).session_context()
     listener = await anyio.create_tcp_listener(local_host=options.host, local_port=options.port)
     handle = functools.partial(serve, options, anyio.Semaphore(MOST_SESSIONS))
     async with listener, anyio.create_task_group() as sessions:
@@ -247,4 +244,7 @@ if __name__ == "__main__":
     parser.add_argument("--user", metavar="NAME:PASSWORD")
     parser.add_argument("--certificate", metavar="FILE")
     logging.basicConfig(level=logging.INFO)
-    anyio.run(main, parser.parse_args())
+    try:
+        anyio.run(main, parser.parse_args())
+    except (OSError, OverflowError) as error:
+        parser.error(str(error))

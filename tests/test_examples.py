@@ -566,6 +566,9 @@ def test_transfer_modes_with_a_server_that_lacks_them(served: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
+        ("minimal_server nowhere", 2, "No such file or directory: 'nowhere'"),
+        ("minimal_server . --certificate nowhere", 2, "No such file or directory"),
+        ("minimal_server . --port 65536", 2, "port must be 0-65535"),
         ("proxy", 2, "required: UPSTREAM_HOST, UPSTREAM_PORT"),
         ("proxy 127.0.0.1 21 65536", 1, "port must be 0-65535"),
         ("transfer_modes http://u:secret@h/", 2, "expected a URL such as ftp://HOST/PATH"),
