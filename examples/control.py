@@ -11,7 +11,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from examples.client.replies import ReplyError
+from examples.client.replies import LONGEST_REPLY, Lost, ReplyError
 from ftpdata import DTP, HostPort, SocketOptions, connect_active
 from ftpdata.addresses import parse_epsv_reply, parse_pasv_reply
 
@@ -95,6 +95,8 @@ class Control:
         async with asyncio.timeout(TIMEOUT):
             text = line = await self._line()
             while line[3:4] == "-" or line[:3] != text[:3]:
+                if len(text) > LONGEST_REPLY:
+                    raise Lost("a reply of the server does not end")
                 line = await self._line()
                 text = f"{text}\n{line}"
         if wanted and not text.startswith(wanted):
@@ -142,8 +144,11 @@ class Control:
         return HostPort(self.peer, port)
 
     async def _line(self) -> str:
-        line = await self._reader.readline()
+        try:
+            line = await self._reader.readline()
+        except ValueError:
+            raise Lost("a line of the server does not end") from None
         if not line.endswith(b"\n"):
-            raise ConnectionResetError("the server has closed the control connection")
+            raise Lost("the server has closed the control connection")
 
         return line.decode(errors="surrogateescape").rstrip("\r\n")

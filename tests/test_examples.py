@@ -31,7 +31,7 @@ from examples import (
 )
 from examples import minimal_server, transfer_modes
 from examples.client.client import Client, Server
-from examples.client.replies import ReplyError
+from examples.client.replies import Lost, ReplyError
 from examples.control import Control
 from examples.demo import ExtendedFTP
 from ftpdata import receive_file
@@ -627,6 +627,22 @@ async def test_a_command_is_one_line(name: str) -> None:
     assert await loop.sock_recv(peer, 100) == b""
     peer.close()
     listener.close()
+
+
+@pytest.mark.parametrize("piece", [b"220-and on\r\n", b"220 and on "], ids=["lines", "line"])
+async def test_a_reply_without_an_end_is_bounded(piece: bytes) -> None:
+    """The connection is of no use then, and is told as lost, not as a wrong command."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not reader.at_eof():
+                writer.write(piece * 1000)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        with pytest.raises(Lost, match="does not end"):
+            await Control.connect(*server.sockets[0].getsockname())
 
 
 async def test_control_connection_of_a_client_is_kept_alive() -> None:
