@@ -125,6 +125,9 @@ def main() -> None:
     parser.add_argument("--quota", type=int, metavar="BYTES")
     options = vars(parser.parse_args())
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not password:
+        # Anybody could log in with it.
+        parser.error("expected a password on the standard input, not an empty line")
     try:
         add_account(password=password, **options)
     except (ValueError, sqlite3.Error) as error:

@@ -135,6 +135,20 @@ def test_command_line(tmp_path: Path) -> None:
             ftp.delete("file")
 
 
+def test_an_empty_password_is_refused(tmp_path: Path) -> None:
+    """Also the one of a standard input that has ended: no account is made."""
+
+    file = tmp_path / "accounts.db"
+    for said in ("", "\n"):
+        done = subprocess.run(
+            [sys.executable, "-m", "examples.accounts_sqlite", file, "ann"],
+            cwd=ROOT, input=said, text=True, stderr=subprocess.PIPE, check=False,
+        )
+        assert done.returncode == 2
+        assert "expected a password" in done.stderr
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
