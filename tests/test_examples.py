@@ -575,7 +575,7 @@ def test_transfer_modes_with_a_server_that_lacks_them(served: Path) -> None:
         ("mainframe get http://h A local", 2, "expected a URL such as ftp://HOST/PATH"),
         ("mainframe get ftp://h A local --as fixed", 2, "fixed:LENGTH or lines, not 'fixed'"),
         ("mainframe get ftp://h A local --code-page no --as lines", 2, "no code page 'no'"),
-        ("mainframe put nothing ftp://127.0.0.1:1 A", 1, "cannot connect to 127.0.0.1:1"),
+        ("mainframe put nothing ftp://127.0.0.1:1 A", 1, "cannot reach 127.0.0.1 port 1"),
         ("camera_gateway memory:// --user secret", 2, "expected CAMERA:PASSWORD"),
         ("camera_gateway no://store --user a:b", 2, "cannot use the store"),
         ("camera_gateway memory:// --user a:b --port 65536", 1, "cannot listen"),

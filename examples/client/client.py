@@ -138,7 +138,7 @@ class Client:
                 stream = await anyio.connect_tcp(server.host, server.port)
         except OSError as error:
             why = str(error.__cause__ or error) or f"no answer within {server.patience:g} s"
-            raise type(error)(f"cannot connect to {server.host}:{server.port}: {why}") from error
+            raise type(error)(f"cannot reach {server.host} port {server.port}: {why}") from error
         self = cls(server, stream, refused)
         async with self._waiting():
             if server.security is Security.IMPLICIT:

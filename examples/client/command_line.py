@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.client")
-    parser.add_argument("--ca", metavar="FILE", help="certificates to trust, in PEM")
+    parser.add_argument("--ca", metavar="FILE", type=_file, help="certificates to trust, in PEM")
     parser.add_argument("--insecure", action="store_true", help="take any certificate")
     parser.add_argument("--tls", action="store_true", help="protect ftp:// by AUTH TLS")
     parser.add_argument("--tls-max", choices=("1.2", "1.3"), help="the newest version of TLS")
@@ -115,6 +115,14 @@ def count(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= MOST_CONNECTIONS):
         raise argparse.ArgumentTypeError(f"expected 1 to {MOST_CONNECTIONS}, not {text!r}")
     return int(text)
+
+
+def _file(text: str) -> str:
+    try:
+        with open(text, "rb"):  # noqa: PTH123 - the ssl module names no file that it cannot read
+            return text
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

@@ -377,14 +377,14 @@ async def test_server_that_speaks_something_else_is_left() -> None:
 async def test_server_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the reason, also where the system gives none; a timeout stays one."""
 
-    with pytest.raises(OSError, match=r"cannot connect to 127\.0\.0\.1:1: .*(failed|refused)"):
+    with pytest.raises(OSError, match=r"cannot reach 127\.0\.0\.1 port 1: .*(failed|refused)"):
         await Client.connect(Server("127.0.0.1", port=1))
 
     async def connect_tcp(*_: object) -> None:
         await anyio.sleep_forever()
 
     monkeypatch.setattr(anyio, "connect_tcp", connect_tcp)
-    with pytest.raises(TimeoutError, match=r"to 192\.0\.2\.1:21: no answer within 0\.01 s"):
+    with pytest.raises(TimeoutError, match=r"reach 192\.0\.2\.1 port 21: no answer within 0\.01 s"):
         await Client.connect(Server("192.0.2.1", patience=0.01))
 
 

@@ -96,7 +96,7 @@ def test_directory_is_shown(site: Site, capsys: pytest.CaptureFixture[str]) -> N
         (["ls", "ftp://u:p@{}/nothing"], "550 "),
         (["get", "ftp://u:p@{}/"], "names no file"),
         (["get", "ftpes://u:p@{}/file"], "certificate verify failed"),
-        (["get", "ftp://u:p@127.0.0.1:1/file"], "connect"),
+        (["get", "ftp://u:p@127.0.0.1:1/file"], "cannot reach 127.0.0.1 port 1"),
     ],
 )
 def test_failure_is_told(
@@ -130,6 +130,7 @@ def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["--ca", "nowhere", "ls", "ftp://h/"], "No such file or directory: 'nowhere'"),
         (["--patience", "0", "ls", "ftp://h/"], "expected more than 0 seconds, not '0'"),
         (["--patience", "nan", "ls", "ftp://h/"], "expected more than 0 seconds, not 'nan'"),
         (["--patience", "x", "ls", "ftp://h/"], "expected more than 0 seconds, not 'x'"),
@@ -137,7 +138,7 @@ def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None
         (["mirror", "ftp://h/", "d", "--connections", "x"], "expected 1 to 64, not 'x'"),
     ],
 )
-def test_wrong_number_is_told_with_what_was_expected(
+def test_wrong_option_is_told_with_what_was_expected(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything is connected."""

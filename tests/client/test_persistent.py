@@ -148,7 +148,7 @@ async def test_what_is_refused_for_good_is_tried_once(root: Path) -> None:
     async with serving(root) as server:
         pass
     async with Persistent(server, pause=lambda _: 0.0) as client:
-        with pytest.raises(OSError, match="cannot connect"):
+        with pytest.raises(OSError, match="cannot reach"):
             await client.get("file", root / "copy")
 
 
