@@ -6,7 +6,7 @@ peer=…)`` (`Accounts`): who may log in, which directory he sees as ``/``, and 
 be, and how many bytes his home may hold. What is beyond that quota is a 552, at the door or in the
 middle; the part that stays of it counts, what is deleted or replaced gives its bytes back, and AVBL
 tells what is left, of a directory as of a bucket (`examples.server.quota`). A password that nobody
-can judge in time is a 421, and no wrong one.
+can judge in time is answered with 421, and does not count as a wrong one.
 
 `PasswordTable` is the one that the command line fills, by ``--user``. ``--accounts sqlite:FILE``
 asks a database, where each guess costs a slow hash (`examples.accounts_sqlite`)::
@@ -33,7 +33,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import anyio.to_thread
 import attrs
 
-from .paths import join
+from .paths import absolute
 
 __all__ = ["ANONYMOUS_NAMES", "Account", "Accounts", "PasswordTable", "Rights", "Waiting"]
 
@@ -86,10 +86,6 @@ class Rights(enum.Flag):
         return rights
 
 
-def _absolute(path: str) -> str:
-    return join("/", path)
-
-
 def _positive(_: object, attribute: Any, value: float | None) -> None:
     # Written so that NaN is refused, too.
     if value is not None and not 0 < value < math.inf:
@@ -101,14 +97,14 @@ class Account:
     """A user that has logged in.
 
     Attributes:
-        name: Of the user.
+        name: The user's name.
         is_anonymous: Whether anybody may have said this name.
         home: The directory of the store that the user sees as ``/``.
         rights: What the user may do there.
         rate: Bytes per second of all sessions of the user, both directions together; None for
             no limit.
-        quota: Bytes that there may be in his home; None for no limit. Uploads of who has one
-            take none of ftpdata's faster ways.
+        quota: Bytes that there may be in the user's home; None for no limit. With a quota, no
+            upload takes one of ftpdata's faster ways.
 
     Raises:
         ValueError: A value makes no sense.
@@ -116,7 +112,7 @@ class Account:
 
     name: str
     is_anonymous: bool = False
-    home: str = attrs.field(default="/", converter=_absolute)
+    home: str = attrs.field(default="/", converter=absolute)
     rights: Rights = Rights.ALL
     rate: float | None = attrs.field(default=None, validator=_positive)
     quota: int | None = attrs.field(default=None, validator=_positive)

@@ -47,7 +47,7 @@ from ftpdata.listing import TableFormatter
 from .memory import Memory
 from .paths import join
 from .reply import Reply
-from .store import is_about_name
+from .store import is_about_name, system_error
 
 __all__ = ["DiskReader", "DiskStore"]
 
@@ -67,10 +67,6 @@ def _to_disk(name: str) -> bytes:
 
 def _from_disk(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
 
 
 class DiskReader:
@@ -326,7 +322,7 @@ class DiskStore:
     def _at(self, path: str, call: Callable[..., None]) -> None:
         with self._locate(path, follow=False) as (fd, name):
             if name == b".":
-                raise _error(errno.EPERM)
+                raise system_error(errno.EPERM)
             call(name, dir_fd=fd)
 
     def _status(self, path: str, follow: bool) -> ListingEntry:
@@ -378,7 +374,7 @@ class DiskStore:
             finally:
                 _close(fd)
             if seen > most:
-                raise _error(errno.E2BIG)
+                raise system_error(errno.E2BIG)
             stack.append((path, inner))
 
         return used
@@ -424,7 +420,7 @@ class DiskStore:
             self._locate(new, follow=False) as (new_fd, new_name),
         ):
             if b"." in (old_name, new_name):
-                raise _error(errno.EPERM)
+                raise system_error(errno.EPERM)
             os.rename(old_name, new_name, src_dir_fd=old_fd, dst_dir_fd=new_fd)
 
     def _set_modified(self, path: str, seconds: float) -> None:
@@ -479,6 +475,6 @@ def _size(entry: os.DirEntry[str]) -> int:
 
 def _require_file(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise _error(errno.EISDIR)
+        raise system_error(errno.EISDIR)
     if not stat.S_ISREG(status.st_mode):
-        raise _error(errno.EPERM)
+        raise system_error(errno.EPERM)

@@ -17,15 +17,11 @@ import attrs
 from ftpdata import ServerCertificate
 
 from .accounts import Accounts
-from .paths import join
+from .paths import absolute
 
 __all__ = ["VirtualHost", "host_name"]
 
 _label = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-
-
-def _absolute(path: str) -> str:
-    return join("/", path)
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +36,7 @@ class VirtualHost:
 
     accounts: Accounts | None = None
     certificate: ServerCertificate | None = None
-    directory: str = attrs.field(default="/", converter=_absolute)
+    directory: str = attrs.field(default="/", converter=absolute)
 
 
 def host_name(text: str) -> str | None:

@@ -117,5 +117,5 @@ def _lives(pid: int) -> bool:
         return False
     except PermissionError:
         # It is another user's, and so is its number by now, perhaps.
-        return True
+        pass
     return True

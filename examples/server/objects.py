@@ -49,7 +49,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
@@ -77,6 +76,7 @@ from ftpdata.objectstore import (
 
 from .failures import Refused
 from .reply import Reply
+from .store import system_error
 
 __all__ = ["ObjectReader", "ObjectStore", "open_object_store"]
 
@@ -332,7 +332,7 @@ class ObjectStore:
 
         entry = await self.status(path)
         if entry.is_directory:
-            raise _error(errno.EISDIR)
+            raise system_error(errno.EISDIR)
         return ObjectReader(entry.size, self._store, self._key(path), entry.unique)
 
     @contextlib.asynccontextmanager
@@ -351,7 +351,7 @@ class ObjectStore:
         async with contextlib.aclosing(pages):
             first = await _asked(_next(pages))
             if not first and not (await self.status(path)).is_directory:
-                raise _error(errno.ENOTDIR)
+                raise system_error(errno.ENOTDIR)
             yield ObjectListing(pages, first, formatter, is_wanted, is_all=len(first) < PAGE)
 
     async def free_space(self) -> int:
@@ -369,9 +369,9 @@ class ObjectStore:
                     used += sum(meta["size"] for meta in page)
                     seen += len(page)
                     if seen > most:
-                        raise _error(errno.E2BIG)
+                        raise system_error(errno.E2BIG)
             except BaseError as error:
-                raise _error(errno.EIO) from error
+                raise system_error(errno.EIO) from error
         return used
 
     # Changing
@@ -394,7 +394,7 @@ class ObjectStore:
 
         status = await self._free_for_file(path)
         if mode is WriteMode.EXCLUSIVE and status is not None:
-            raise _error(errno.EEXIST)
+            raise system_error(errno.EEXIST)
 
         upload = ObjectUpload(self._store, self._key(path), part_size=self._part_size)
         return JudgedUpload(upload) if is_judged else upload
@@ -420,7 +420,7 @@ class ObjectStore:
         """Make a directory, and those that it is in."""
 
         if await self._free_for_file(path, may_be_directory=True) is not None:
-            raise _error(errno.EEXIST)
+            raise system_error(errno.EEXIST)
 
         await _asked(ObjectTarget(self._store, self._key(f"{path}/{MARK}")).commit())
 
@@ -428,19 +428,19 @@ class ObjectStore:
         """Remove a directory that is empty."""
 
         if not path.strip("/"):
-            raise _error(errno.EPERM)
+            raise system_error(errno.EPERM)
         if not (await self.status(path)).is_directory:
-            raise _error(errno.ENOTDIR)
+            raise system_error(errno.ENOTDIR)
 
         async with contextlib.aclosing(
             object_entries(self._store, self._key(path), page_size=2)
         ) as pages:
             first = await _asked(_next(pages))
         if any(entry.name != MARK for entry in first):
-            raise _error(errno.ENOTEMPTY)
+            raise system_error(errno.ENOTEMPTY)
         if not first:
             # Another program has marked it, with a name that we cannot say.
-            raise _error(errno.EPERM)
+            raise system_error(errno.EPERM)
 
         await _asked(delete_object(self._store, self._key(f"{path}/{MARK}")))
 
@@ -462,13 +462,13 @@ class ObjectStore:
         """Refuse it."""
 
         del path, seconds
-        raise _error(errno.ENOTSUP)
+        raise system_error(errno.ENOTSUP)
 
     async def set_mode(self, path: str, mode: int) -> None:
         """Refuse it."""
 
         del path, mode
-        raise _error(errno.ENOTSUP)
+        raise system_error(errno.ENOTSUP)
 
     def _key(self, path: str) -> str:
         return f"{self._home}{path.strip('/')}".rstrip("/")
@@ -486,7 +486,7 @@ class ObjectStore:
 
         name = f"{self._prefix}/{self._key(path)}" if self._prefix else self._key(path)
         if len(name.encode(errors="replace")) > LONGEST_NAME:
-            raise _error(errno.ENAMETOOLONG)
+            raise system_error(errno.ENAMETOOLONG)
 
         names = path.strip("/").split("/")
         above = [self._key("/".join(names[:depth])) for depth in range(1, len(names))]
@@ -501,9 +501,9 @@ class ObjectStore:
                 raise answer
         assert found is None or isinstance(found, ListingEntry)
         if any(files):
-            raise _error(errno.ENOTDIR)
+            raise system_error(errno.ENOTDIR)
         if found is not None and found.is_directory and not may_be_directory:
-            raise _error(errno.EISDIR)
+            raise system_error(errno.EISDIR)
         return found
 
     async def _status_of_new(self, path: str) -> ListingEntry | None:
@@ -521,16 +521,12 @@ class ObjectStore:
         except (FileNotFoundError, NotFoundError):
             return False
         except BaseError as error:
-            raise _error(errno.EIO) from error
+            raise system_error(errno.EIO) from error
         return True
 
 
 async def _next(pages: AsyncIterator[list[ListingEntry]]) -> list[ListingEntry]:
     return await anext(pages, [])
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
 
 
 async def _asked(work: Awaitable[T], *, may_be_new: bool = False) -> T:
@@ -552,9 +548,9 @@ def _system_errors(*, may_be_new: bool = False) -> Iterator[None]:
         if may_be_new:
             raise
         # What cannot be is not there.
-        raise _error(errno.ENOENT) from error
+        raise system_error(errno.ENOENT) from error
     except FileUnavailable as error:
         is_denied = isinstance(error.__cause__, PermissionDeniedError)
-        raise _error(errno.EACCES if is_denied else errno.ENOENT) from error
+        raise system_error(errno.EACCES if is_denied else errno.ENOENT) from error
     except LocalError as error:
         raise OSError(errno.EIO, error.message) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ftpdata.files import is_reserved
 from ftpdata.listing import format_nlst_line
 
-__all__ = ["has_reserved_name", "is_allowed", "join", "parent", "show"]
+__all__ = ["absolute", "has_reserved_name", "is_allowed", "join", "parent", "show"]
 
 
 def join(directory: str, path: str) -> str:
@@ -27,6 +27,12 @@ def join(directory: str, path: str) -> str:
             parts.append(part)
 
     return "/" + "/".join(parts)
+
+
+def absolute(path: str) -> str:
+    """Return the absolute virtual path of `path`, seen from the top of the store."""
+
+    return join("/", path)
 
 
 def parent(path: str) -> str:

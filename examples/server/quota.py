@@ -20,7 +20,6 @@ import contextlib
 import errno
 import logging
 import math
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import cast
 
@@ -31,7 +30,7 @@ from ftpdata import EntryType
 from ftpdata.contracts import ReadableTarget, ResumableTarget
 
 from .failures import Refused
-from .store import Store, Upload, is_about_name
+from .store import Store, Upload, is_about_name, system_error
 
 __all__ = ["HomeUsage", "HomeUsages", "Quota"]
 
@@ -48,10 +47,6 @@ MOST_ENTRIES = 1_000_000
 
 MOST_HOMES = 1000
 """Homes whose count is kept while nobody is there."""
-
-
-def _exceeded() -> OSError:
-    return OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
 
 @attrs.define
@@ -218,7 +213,7 @@ class Quota:
         """
 
         if nbytes > self._left:
-            raise _exceeded()
+            raise system_error(errno.EDQUOT)
         self._usage.held += nbytes
 
     async def publish(self, upload: Upload, path: str, held: int) -> None:

@@ -7,6 +7,7 @@ and no command changes for it. The functions here are what commands do with any 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
@@ -30,6 +31,7 @@ __all__ = [
     "is_about_name",
     "is_directory",
     "resolve",
+    "system_error",
 ]
 
 
@@ -227,6 +229,12 @@ class Store(Protocol):
 
     async def set_mode(self, path: str, mode: int) -> None:
         """Set the permission bits of a file or directory."""
+
+
+def system_error(number: int) -> OSError:
+    """Return the error of a system call that fails with this errno."""
+
+    return OSError(number, os.strerror(number))
 
 
 _ABOUT_NAMES = frozenset({
