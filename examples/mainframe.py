@@ -162,26 +162,29 @@ async def get(server: Server, data_set: str, local: Path, writer: Writer) -> int
 
 
 async def put(local: Path, server: Server, data_set: str, reader: Reader) -> TransferResult:
-    """Send a file as the records of a data set."""
+    """Send a file as the records of a data set, which is not touched if there is no such file."""
 
-    async with await login(server) as client, client.transfer(f"STOR {data_set}") as transfer:
-        records = records_of(local, reader)
+    async with (
+        await anyio.open_file(local, "rb") as file,
+        await login(server) as client,
+        client.transfer(f"STOR {data_set}") as transfer,
+    ):
+        records = records_of(file, reader)
         return await send_records(transfer.endpoint, records, parameters=PARAMETERS)
 
 
-async def records_of(local: Path, reader: Reader) -> AsyncIterator[bytes]:
+async def records_of(file: anyio.AsyncFile[bytes], reader: Reader) -> AsyncIterator[bytes]:
     """Yield the records of a file."""
 
-    async with await anyio.open_file(local, "rb") as file:
-        while data := await file.read(AT_ONCE):
-            for record in reader.feed(data):
-                yield record
+    while data := await file.read(AT_ONCE):
+        for record in reader.feed(data):
+            yield record
 
     try:
         reader.finish()
     except FTPDataError as error:
         # That is no failure of the connection, which the server would have to explain.
-        raise ValueError(f"{local}: {error}") from error
+        raise ValueError(f"{file.name!r}: {error}") from error
 
 
 async def login(server: Server) -> Client:
@@ -230,7 +233,7 @@ async def main() -> None:
             result = await put(Path(local), server, data_set, reader)
             print(f"{data_set}: {result.bytes} bytes in {result.seconds:.1f} s")
     except (FTPDataError, ReplyError, OSError, ValueError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+        sys.exit(f"{parser.prog}: {options.what} {data_set}, {local}: {error}")
 
 
 if __name__ == "__main__":
