@@ -38,6 +38,9 @@ from ftpdata.files import FileTarget
 from ftpdata.transfers import receive_records, send_records
 
 PARAMETERS = TransferParameters().with_type("E").with_mode("B")
+LONGEST_LINE = 32_760
+"""Bytes of the longest record that a mainframe has (LRECL)."""
+
 BLOCK_SIZE = 27998
 """Half a track of a 3390, as most data sets have it."""
 
@@ -90,9 +93,15 @@ class LineReader:
         self._held = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the records of the lines that end in the data."""
+        """Yield the records of the lines that end in the data.
+
+        Raises:
+            ValueError: A line is longer than any record.
+        """
 
         *lines, self._held = (self._held + data).split(b"\n")
+        if len(self._held) > LONGEST_LINE:
+            raise ValueError(f"expected lines of {LONGEST_LINE} bytes at most")
         for line in lines:
             yield self._page.encode(line.decode())
 

@@ -196,6 +196,15 @@ def test_an_unknown_form_is_refused() -> None:
         forms("cobol", "cp1047")
 
 
+def test_a_line_that_does_not_end_is_not_held() -> None:
+    """A file that is no text is refused before much of it is in memory."""
+
+    _, reader = forms("lines", "cp037")
+    assert list(reader.feed(b"x" * 32_760)) == []
+    with pytest.raises(ValueError, match="32760 bytes at most"):
+        list(reader.feed(b"x"))
+
+
 async def test_a_last_line_without_an_end_is_refused(tmp_path: Path) -> None:
     """It may have been cut."""
 
