@@ -40,6 +40,10 @@ OpenSSL keeps the memory for the records of the largest piece as long as the con
 BYTES_PER_TURN = 1024 * 1024
 """Bytes after which a sender that never had to wait lets other tasks run."""
 
+TLS_COSTS = 4
+"""How many bytes one byte counts as that is encrypted: about this many pass in the time that it
+takes."""
+
 SMALLEST_TURN = 4096
 """Bytes that a smaller piece counts as: about this many pass in the time that it takes."""
 
@@ -172,7 +176,8 @@ class Pace:
             await asyncio.sleep(0)
 
         # Many small pieces take as long as a few large ones.
-        self._since_turn += max(nbytes, SMALLEST_TURN)
+        cost = 1 if self._dtp.tls is None else TLS_COSTS
+        self._since_turn += max(nbytes * cost, SMALLEST_TURN)
         if self.throttle is not None:
             delay = self.throttle.reserve(nbytes, self._clock())
             if delay > 0:

@@ -123,3 +123,25 @@ async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
     MemoryTransport(dtp)
     transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
     assert transfer.pace.sending_size() == _pace.LARGEST_PIECE
+
+
+@pytest.mark.parametrize(("tls", "expected"), [(None, 3), (object(), 15)])
+async def test_others_have_their_turn_in_time(
+    tls: object, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a mebibyte in clear; sooner in TLS, where it takes longer to encrypt as much."""
+
+    turns = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal turns
+        turns += 1
+
+    monkeypatch.setattr(DTP, "tls", tls)
+    dtp = DTP()
+    MemoryTransport(dtp)
+    transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    for _ in range(64):
+        await transfer.pace.wait_for_turn(64 * 1024)
+    assert turns == expected
