@@ -46,30 +46,42 @@ class Step:
 
 COMMANDS = "examples.server.commands.transfers"
 
+FIND_COMMAND = Step(
+    "examples.server.commands.table",
+    "find_command",
+    "which function answers, and whether this user may",
+)
+TAKE = Step("examples.server.transfer", "DataChannel.take", "takes what PASV made; says 150")
+CHECK = [
+    Step("ftpdata.transfers._door", "check_arguments", "refuses what makes no sense"),
+    Step("ftpdata.transfers._report", "Report.start", "the clock runs; the observer knows"),
+]
+OPEN = [
+    Step("ftpdata.opening.endpoint", "Endpoint.open", "waits for the peer, and for TLS"),
+    Step("ftpdata.connection.protocol", "DTP.connection_made", "owns the connection"),
+    Step("ftpdata.transfers._supervisor", "Supervisor.run", "deadlines and aborts hold"),
+]
+TELL = [
+    Step("ftpdata.observers.contract", "Observer.ended", "is told once"),
+    Step(COMMANDS, "_reply_to", "makes the reply 226"),
+]
+"""The steps that are the same in both directions."""
+
 LIVES: dict[str, dict[str, list[Step]]] = {
     "RETR, a download": {
         "decide": [
-            Step(
-                "examples.server.commands.table",
-                "find_command",
-                "which function answers, and whether this user may",
-            ),
+            FIND_COMMAND,
             Step(COMMANDS, "retrieve", "is there room for a transfer, and what does REST say"),
         ],
         "look": [
             Step("examples.server.disk", "DiskStore.open_reader", "opens the file, or answers 550"),
-            Step("examples.server.transfer", "DataChannel.take", "takes what PASV made; says 150"),
+            TAKE,
         ],
         "enter": [
             Step("ftpdata.transfers.sending", "send_file", "gets the endpoint and the file"),
-            Step("ftpdata.transfers._door", "check_arguments", "refuses what makes no sense"),
-            Step("ftpdata.transfers._report", "Report.start", "the clock runs; the observer knows"),
+            *CHECK,
         ],
-        "open": [
-            Step("ftpdata.opening.endpoint", "Endpoint.open", "waits for the peer, and for TLS"),
-            Step("ftpdata.connection.protocol", "DTP.connection_made", "owns the connection"),
-            Step("ftpdata.transfers._supervisor", "Supervisor.run", "deadlines and aborts hold"),
-        ],
+        "open": OPEN,
         "move": [
             Step("ftpdata.files.source", "FileSource.open", "learns the size, in a thread"),
             Step("ftpdata.transfers._sendfile", "send_by_sendfile", "sends at the peer's pace"),
@@ -89,33 +101,23 @@ LIVES: dict[str, dict[str, list[Step]]] = {
         ],
         "report": [
             Step("ftpdata.transfers._report", "Report.result", "bytes, seconds, how it ended"),
-            Step("ftpdata.observers.contract", "Observer.ended", "is told once"),
-            Step(COMMANDS, "_reply_to", "makes the reply 226"),
+            *TELL,
         ],
     },
     "STOR, an upload": {
         "decide": [
-            Step(
-                "examples.server.commands.table",
-                "find_command",
-                "which function answers, and whether this user may",
-            ),
+            FIND_COMMAND,
             Step(COMMANDS, "store", "a new file, the rest of one, or in place"),
         ],
         "look": [
             Step("ftpdata.files.target", "FileTarget.open", "makes a hidden file, or answers 553"),
-            Step("examples.server.transfer", "DataChannel.take", "takes what PASV made; says 150"),
+            TAKE,
         ],
         "enter": [
             Step("ftpdata.transfers.receiving", "receive_file", "gets the endpoint and the target"),
-            Step("ftpdata.transfers._door", "check_arguments", "refuses what makes no sense"),
-            Step("ftpdata.transfers._report", "Report.start", "the clock runs; the observer knows"),
+            *CHECK,
         ],
-        "open": [
-            Step("ftpdata.opening.endpoint", "Endpoint.open", "waits for the peer, and for TLS"),
-            Step("ftpdata.connection.protocol", "DTP.connection_made", "owns the connection"),
-            Step("ftpdata.transfers._supervisor", "Supervisor.run", "deadlines and aborts hold"),
-        ],
+        "open": OPEN,
         "move": [
             Step("ftpdata.transfers._incoming", "Incoming.next", "asks for more, and decodes it"),
             Step("ftpdata.connection._intake", "Intake.deliver", "hands on what has arrived"),
@@ -132,8 +134,7 @@ LIVES: dict[str, dict[str, list[Step]]] = {
         ],
         "report": [
             Step("ftpdata.transfers._report", "Report.end", "bytes, seconds, how it ended"),
-            Step("ftpdata.observers.contract", "Observer.ended", "is told once"),
-            Step(COMMANDS, "_reply_to", "makes the reply 226"),
+            *TELL,
         ],
     },
 }
