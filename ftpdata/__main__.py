@@ -31,7 +31,7 @@ try:
     from ._console import make_printable, say
     from ._offers import setting
     from ._self_check import trials
-    from ._self_report import as_json, lines_of_setting, row_of_trial, verdict
+    from ._self_report import as_json, lines_of_setting, row_of_trial, verdict, works
 except ImportError as _error:
     # A dependency is missing, or this Python was built without TLS.
     sys.exit(f"ftpdata cannot be loaded: {_error}")
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 say(row_of_trial(trial))
 
     say(verdict(ended) if as_lines else json.dumps(as_json(where, ended), indent=2))
-    return int(any(trial.failure is not None for trial in ended))
+    return int(not works(ended))
 
 
 def _end(number: int, _: object) -> NoReturn:

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 
 import attrs
 
-__all__ = ["Offer", "Setting", "Trial", "as_json", "lines_of_setting", "row_of_trial", "verdict"]
+__all__ = [
+    "Offer",
+    "Setting",
+    "Trial",
+    "as_json",
+    "lines_of_setting",
+    "row_of_trial",
+    "verdict",
+    "works",
+]
 
 _NAMES = 22
 """Columns of the names in a table."""
@@ -102,6 +111,12 @@ def row_of_trial(trial: Trial) -> str:
     )
 
 
+def works(trials: Sequence[Trial]) -> bool:
+    """Whether no transfer has failed."""
+
+    return all(trial.failure is None for trial in trials)
+
+
 def verdict(trials: Sequence[Trial]) -> str:
     """Say in one line whether everything works, or what does not."""
 
@@ -119,6 +134,6 @@ def as_json(setting: Setting, trials: Sequence[Trial]) -> dict[str, object]:
         **attrs.asdict(setting, recurse=False),
         "offers": [attrs.asdict(offer) for offer in setting.offers],
         "transfers": [attrs.asdict(trial) for trial in trials],
-        "works": all(trial.failure is None for trial in trials),
+        "works": works(trials),
         "verdict": verdict(trials),
     }
