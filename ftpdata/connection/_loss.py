@@ -11,7 +11,10 @@ from ._delivery import Sight, Verdict
 from ._owner import Owner
 from ._wire import Wire
 
-__all__ = ["classify_loss", "end_of_loss", "give_up", "is_truncated", "lose"]
+__all__ = ["LOSS_TURNS", "classify_loss", "end_of_loss", "give_up", "is_truncated", "lose"]
+
+LOSS_TURNS = 8
+"""Turns of the event loop after which a connection that is being lost has said so."""
 
 RESETS = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 

@@ -25,11 +25,9 @@ from ..codecs.representation import PIECE_SIZE
 from ..contracts import Buffer, Destination, Producer
 from ..errors import NotConnected
 from ..outcome import End
+from ._loss import LOSS_TURNS
 
 __all__ = ["OneTransfer", "TaskProducer", "slices"]
-
-LOSS_TURNS = 8
-"""Turns of the event loop after which a connection that is being lost has said so."""
 
 
 class OneTransfer(abc.ABC):

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import anyio
 
+from ..connection._loss import LOSS_TURNS
 from ..connection.protocol import DTP
 from ..contracts import Buffer, ProgressCallback
 from ..deadlines import Deadlines
@@ -32,9 +33,6 @@ T = TypeVar("T")
 
 PROGRESS_INTERVAL = 0.1
 """Seconds between two calls of a progress callback, except for the last call."""
-
-LOSS_TURNS = 3
-"""Turns of the loop within which a transport reports why it has closed itself."""
 
 HARMLESS_WHEN_RECEIVED = frozenset({End.RESET, End.LOST, End.CLOSE_TIMEOUT})
 """Ends that do no harm to a connection whose bytes and end of file have all arrived."""
