@@ -34,6 +34,7 @@ from typing import Self, Unpack
 import attrs
 
 from .._checks import check_call, check_seconds
+from .._kernel import close_socket
 from .._running import DRAINING, Drained, Running
 from ..addresses import HostPort, check_host
 from ..deadlines import DEFAULT_DEADLINES, Deadlines
@@ -374,9 +375,7 @@ class ListenerPool:
         taken = []
         for port in range(self.ports.first, self.ports.last + 1):
             try:
-                sock = bind_listener(
-                    host, port, backlog=BACKLOG, options=self._socket_options
-                )
+                self._listeners[host, port] = self._listener(host, port)
             except OSError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                     raise DataConnectionError(
@@ -384,9 +383,6 @@ class ListenerPool:
                     ) from error
 
                 taken.append(port)
-                continue
-
-            self._listeners[host, port] = _Listener(sock, self._trusted_proxies, self._observer)
 
         if len(taken) == len(self.ports):
             raise PortsExhausted(
@@ -395,6 +391,15 @@ class ListenerPool:
             )
         if taken:
             logger.warning("%d ports on %s are in use elsewhere: %s", len(taken), host, taken)
+
+    def _listener(self, host: str, port: int) -> _Listener:
+        sock = bind_listener(host, port, backlog=BACKLOG, options=self._socket_options)
+        try:
+            return _Listener(sock, self._trusted_proxies, self._observer)
+        except BaseException:
+            # The event loop may be unable to watch another socket (epoll_ctl(2): ENOSPC).
+            close_socket(sock)
+            raise
 
     def _host_for(self, peer: str, wanted: str | None) -> str:
         if wanted is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import logging
 import secrets
 import socket
@@ -580,6 +581,26 @@ async def test_an_address_that_is_not_ours() -> None:
     ports = free_ports(2)
     with pytest.raises(DataConnectionError, match=r"192\.0\.2\.1") as caught:
         await ListenerPool([HOST, "192.0.2.1"], ports).__aenter__()
+    assert caught.value.end is End.OPEN_FAILED
+    async with ListenerPool(HOST, ports):
+        pass
+
+
+async def test_a_loop_that_watches_no_more_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one clear error, and no port stays bound (epoll_ctl(2): ENOSPC)."""
+
+    ports = free_ports(2)
+    real, watched = listener_module.watch_readable, itertools.count()
+
+    def watch(*arguments: Any) -> bool:
+        if next(watched):
+            raise OSError(errno.ENOSPC, "too many are watched")
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(listener_module, "watch_readable", watch)
+        with pytest.raises(DataConnectionError, match="too many are watched") as caught:
+            await ListenerPool(HOST, ports).__aenter__()
     assert caught.value.end is End.OPEN_FAILED
     async with ListenerPool(HOST, ports):
         pass
