@@ -20,9 +20,9 @@ __all__ = ["XferlogObserver"]
 class XferlogObserver(Observer):
     """Appends a line to a file for each transfer of a file that has ended.
 
-    A context manager, which closes the file. It writes while it is called: put it into a
-    `QueuedObserver`. The file is opened again when another has taken its name, or none has
-    it, so that logrotate need not signal anybody. Listings are not logged: they
+    A context manager, which closes the file; afterwards nothing is written. It writes while it is
+    called: put it into a `QueuedObserver`. The file is opened again when another has taken its
+    name, or none has it, so that logrotate need not signal anybody. Listings are not logged: they
     are transfers whose `Subject.command` is one of LIST, NLST and MLSD.
 
     Args:
@@ -41,6 +41,7 @@ class XferlogObserver(Observer):
         self._now = now
         self._file: FileIO | None = None
         self._is_torn = False
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         """Open the file.
@@ -53,6 +54,7 @@ class XferlogObserver(Observer):
         return self
 
     def __exit__(self, *reason: object) -> None:
+        self._is_closed = True
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -60,8 +62,15 @@ class XferlogObserver(Observer):
     def ended(
         self, transfer: Transfer, result: TransferResult, error: BaseException | None
     ) -> None:
-        """Write its line."""
+        """Write its line.
 
+        Raises:
+            OSError: It cannot be written.
+            ValueError: The file has been closed.
+        """
+
+        if self._is_closed:
+            raise ValueError(f"{self._path} has been closed")
         subject = transfer.subject
         if subject is not None and subject.command in _LISTINGS:
             return

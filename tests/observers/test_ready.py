@@ -457,6 +457,17 @@ def test_the_file_is_opened_again_once_it_was_rotated(tmp_path: Path) -> None:
     assert "/3" in log.read_text()
 
 
+def test_a_closed_file_is_not_opened_again(tmp_path: Path) -> None:
+    """Nobody would close it; the host's log says what is lost."""
+
+    log = tmp_path / "xferlog"
+    with XferlogObserver(log, now=lambda: NOW) as observer:
+        observer.ended(Told(path="/1"), result_of(), None)
+    with pytest.raises(ValueError, match="xferlog has been closed"):
+        observer.ended(Told(path="/2"), result_of(), None)
+    assert "/2" not in log.read_text()
+
+
 def test_a_file_that_cannot_be_opened_is_reported_at_the_door(tmp_path: Path) -> None:
     """The host learns at the start that there will be no log."""
 
