@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("get", help="fetch a file")
     command.add_argument("url", metavar="URL", type=url)
-    command.add_argument("local", metavar="LOCAL", nargs="?")
+    command.add_argument("local", metavar="LOCAL", nargs="?", help="a file, or a directory for it")
     command.add_argument("--segments", metavar="N", type=count, default=1)
     command.set_defaults(run=_get)
 
@@ -161,9 +161,12 @@ async def _run(options: argparse.Namespace) -> int:
 
 async def _get(options: argparse.Namespace) -> int:
     path = options.url.path
-    local = options.local or posixpath.basename(path)
+    name = posixpath.basename(path)
+    local = options.local or name
     if not local:
         raise ValueError("the URL names no file")
+    if await asyncio.to_thread(os.path.isdir, local):
+        local = os.path.join(local, name)  # noqa: PTH118
     with shown(path, quiet=options.quiet) as progress:
         started = time.monotonic()
         async with Persistent(options.server) as session:

@@ -71,6 +71,9 @@ def test_file_goes_up_and_comes_down(
     assert (site.served / "below" / "file").read_bytes() == CONTENT
     assert main([*common, "get", site.url("below/file"), "copy"]) == 0
     assert (site.here / "copy").read_bytes() == CONTENT
+    (site.here / "into").mkdir()
+    assert main([*common, "get", site.url("file"), "into"]) == 0
+    assert (site.here / "into" / "file").read_bytes() == CONTENT
     output, errors = capsys.readouterr()
     assert re.match(rf"file: {len(CONTENT)} bytes in [0-9.]+ s, [0-9.]+ MB/s\n", output)
     assert ("100" in errors or "300" in errors) == ("--quiet" not in options)
