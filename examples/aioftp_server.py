@@ -32,6 +32,7 @@ import secrets
 import signal
 import socket
 import ssl
+import sys
 import time
 import types
 import weakref
@@ -552,6 +553,16 @@ def _status(directory: Path, name: str) -> os.stat_result | None:
     return None
 
 
+def account(text: str) -> tuple[str, str]:
+    """Read NAME:PASSWORD."""
+
+    name, _, password = text.partition(":")
+    if not name or not password:
+        # Not with the text, which may be a password.
+        raise argparse.ArgumentTypeError("expected NAME:PASSWORD")
+    return name, password
+
+
 async def main(options: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM."""
 
@@ -559,11 +570,9 @@ async def main(options: argparse.Namespace) -> None:
     if options.certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(options.certificate)
-    name, _, password = (options.user or "").partition(":")
-    permission = aioftp.Permission(writable=bool(name))
-    user = aioftp.User(
-        name or None, password or None, base_path=options.directory, permissions=[permission]
-    )
+    name, password = options.user or (None, None)
+    permission = aioftp.Permission(writable=name is not None)
+    user = aioftp.User(name, password, base_path=options.directory, permissions=[permission])
     server = Server([user], ssl=context)
     await server.start(options.host, options.port)
     print(f"listening on {options.host}:{server.server_port}", flush=True)
@@ -581,7 +590,12 @@ if __name__ == "__main__":
     parser.add_argument("directory", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=2121)
-    parser.add_argument("--user", metavar="NAME:PASSWORD")
+    parser.add_argument("--user", metavar="NAME:PASSWORD", type=account)
     parser.add_argument("--certificate", metavar="FILE")
     logging.basicConfig(level=logging.INFO)
-    asyncio.run(main(parser.parse_args()))
+    options = parser.parse_args()
+    try:
+        os.scandir(options.directory).close()  # what cannot be served is told at once
+        asyncio.run(main(options))
+    except (OSError, OverflowError) as error:
+        sys.exit(f"{parser.prog}: cannot serve: {error}")

@@ -19,6 +19,8 @@ import contextlib
 import fnmatch
 import ipaddress
 import logging
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -39,6 +41,7 @@ from twisted.cred.checkers import (  # noqa: E402
 from twisted.cred.portal import Portal  # noqa: E402
 from twisted.internet import reactor as _reactor  # noqa: E402
 from twisted.internet.defer import Deferred, maybeDeferred  # noqa: E402
+from twisted.internet.error import CannotListenError  # noqa: E402
 from twisted.internet.interfaces import IConsumer, IPushProducer  # noqa: E402
 from twisted.protocols import ftp  # noqa: E402
 from zope.interface import implementer  # noqa: E402
@@ -456,6 +459,16 @@ class Realm(ftp.BaseFTPRealm):
         return self.anonymousRoot
 
 
+def account(text: str) -> tuple[str, str]:
+    """Read NAME:PASSWORD."""
+
+    name, _, password = text.partition(":")
+    if not name or not password:
+        # Not with the text, which may be a password.
+        raise argparse.ArgumentTypeError("expected NAME:PASSWORD")
+    return name, password
+
+
 def main() -> None:
     """Serve until SIGINT or SIGTERM, which Twisted's reactor handles."""
 
@@ -463,20 +476,24 @@ def main() -> None:
     parser.add_argument("directory")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=2121)
-    parser.add_argument("--user", metavar="NAME:PASSWORD")
+    parser.add_argument("--user", metavar="NAME:PASSWORD", type=account)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     untyped: Any = (Realm, AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse, Portal)
     realm, anonymous, database, portal = untyped
     checker = database()
     if options.user:
-        checker.addUser(*options.user.split(":", 1))
+        checker.addUser(*options.user)
     checkers = [checker] if options.user else [anonymous()]
     factory: Any = ftp.FTPFactory
     factory = factory(portal(realm(options.directory), checkers))
     factory.protocol = FTP
     factory.allowAnonymous = not options.user
-    port = reactor.listenTCP(options.port, factory, interface=options.host)
+    try:
+        os.scandir(options.directory).close()  # what cannot be served is told at once
+        port = reactor.listenTCP(options.port, factory, interface=options.host)
+    except (OSError, CannotListenError, OverflowError) as error:
+        sys.exit(f"{parser.prog}: cannot serve: {error}")
     print(f"listening on {options.host}:{port.getHost().port}", flush=True)
     reactor.run()
 
