@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ftpdata._kernel import watch_readable
 from ftpdata.addresses import HostPort
 from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
@@ -590,12 +591,12 @@ async def test_a_loop_that_watches_no_more_sockets(monkeypatch: pytest.MonkeyPat
     """There is one clear error, and no port stays bound (epoll_ctl(2): ENOSPC)."""
 
     ports = free_ports(2)
-    real, watched = listener_module.watch_readable, itertools.count()
+    watched = itertools.count()
 
     def watch(*arguments: Any) -> bool:
         if next(watched):
             raise OSError(errno.ENOSPC, "too many are watched")
-        return real(*arguments)
+        return watch_readable(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(listener_module, "watch_readable", watch)
