@@ -398,6 +398,10 @@ async def test_restart_is_good_for_one_transfer_and_survives_no_failure(
         await data.close()
         await client.reply()
         assert await client.download("RETR file") == b"content"
+        for refused in ("RETR", "APPE", "HASH"):
+            assert await client.code("REST 3") == 350
+            assert await client.code(refused) == 501
+            assert await client.download("RETR file") == b"content"
         assert await client.code("REST 8") == 350
         assert await client.code("RETR file") == 554
 

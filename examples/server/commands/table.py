@@ -170,11 +170,8 @@ def find_command(session: Session, verb: str, argument: str) -> Command:
     session.unknown_commands = 0
     if found.needs_login and session.login.user is None:
         raise Refused(530, "Log in with USER and PASS.")
-    if found.argument is Argument.REQUIRED and not argument:
-        raise Refused(501, f"Syntax: {found.syntax}")
-    if found.argument is Argument.NONE and argument:
-        raise Refused(501, f"Syntax: {found.syntax}")
     try:
+        _check_argument(found, argument)
         _check_writable(session, found)
         check_right(session, found.rights)
         check_store(session, verb)
@@ -185,6 +182,11 @@ def find_command(session: Session, verb: str, argument: str) -> Command:
         raise
 
     return found
+
+
+def _check_argument(found: Command, argument: str) -> None:
+    if found.argument is (Argument.NONE if argument else Argument.REQUIRED):
+        raise Refused(501, f"Syntax: {found.syntax}")
 
 
 def _check_writable(session: Session, found: Command) -> None:
