@@ -9,12 +9,18 @@ from __future__ import annotations
 
 import errno
 import mmap
+import platform
 import sys
 
-__all__ = ["is_viewed", "new_block"]
+__all__ = ["Block", "is_viewed", "new_block"]
+
+Block = mmap.mmap | bytearray
+
+_COUNTS_REFERENCES = platform.python_implementation() == "CPython"
+"""Whether Python knows at once that nobody holds an object or a view of it; PyPy learns it late."""
 
 
-def new_block(size: int) -> mmap.mmap:
+def new_block(size: int) -> Block:
     """Make a block, which is freed once nobody holds it or a view of it.
 
     Args:
@@ -23,6 +29,10 @@ def new_block(size: int) -> mmap.mmap:
     Raises:
         OSError: There is no memory (ENOMEM).
     """
+
+    if not _COUNTS_REFERENCES:
+        # What mappings take does not let a garbage collector begin.
+        return bytearray(size)
 
     try:
         if sys.platform == "win32":
@@ -35,8 +45,14 @@ def new_block(size: int) -> mmap.mmap:
         raise OSError(errno.ENOMEM, error.strerror) from error
 
 
-def is_viewed(block: mmap.mmap) -> bool:
-    """Whether there is a view of a block. The system must be able to resize one (Linux)."""
+def is_viewed(block: Block) -> bool:
+    """Whether there may be a view of a block. The system must be able to resize one (Linux).
+
+    PyPy, which cannot tell, says that there may always be one.
+    """
+
+    if not isinstance(block, mmap.mmap):
+        return True
 
     try:
         # Python refuses to resize a block of which there is a view.

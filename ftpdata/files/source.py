@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
-import mmap
 import os
 import stat
 import sys
@@ -20,7 +19,7 @@ import anyio
 
 from .._checks import check_call, check_range
 from .._descriptors import let_go
-from .._memory import is_viewed, new_block
+from .._memory import Block, is_viewed, new_block
 from ..contracts import require_methods
 from ..errors import BadArgument, FTPDataError, error_for_oserror, error_for_peer
 from ._cache import Store, is_in_memory, open_cached, read_from_memory
@@ -64,7 +63,7 @@ class FileSource:
         self._calls = calls
         self._owned = owned
         self._give_up = give_up
-        self._buffer: mmap.mmap | None = None
+        self._buffer: Block | None = None
         self.size = size
         self.position: int = position
         self.fd = fd
