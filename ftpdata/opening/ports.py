@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import attrs
 
 from .._checks import checked
-from ..errors import BadAddress
+from ..errors import BadAddress, DataConnectionError
+from ..outcome import End
 
 __all__ = ["PortRange"]
 
@@ -75,11 +76,21 @@ class PortRange:
         to the range: Fisher and Yates' shuffle, of which only what has been
         exchanged is kept. A walk with a random stride would be cheaper, and
         would prefer the free ports after a long row of those in use.
+
+        Raises:
+            DataConnectionError: The system has no random number. Reply 425.
         """
 
         exchanged: dict[int, int] = {}
         for last in range(len(self) - 1, -1, -1):
-            index = secrets.randbelow(last + 1)
+            try:
+                index = secrets.randbelow(last + 1)
+            except OSError as error:
+                # PyPy opens a file for each random number.
+                raise DataConnectionError(
+                    f"cannot choose a port: {error.strerror}", end=End.OPEN_FAILED
+                ) from error
+
             yield self.first + exchanged.get(index, index)
             exchanged[index] = exchanged.pop(last, last)
 

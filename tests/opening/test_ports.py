@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpdata.errors import BadAddress
+from ftpdata.errors import BadAddress, DataConnectionError
 from ftpdata.opening.ports import PortRange
 from tests.benchmarks.ports import chi_square, threshold
 
@@ -59,6 +61,15 @@ def test_what_is_not_a_slice(worker: int, workers: int) -> None:
 
     with pytest.raises(BadAddress):
         PortRange(1, 10).slice(worker, workers)
+
+
+def test_without_a_random_number_there_is_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyPy opens a file for each, and may have no descriptor for it."""
+
+    monkeypatch.setattr("secrets.randbelow", Mock(side_effect=OSError(errno.EMFILE, "too many")))
+    with pytest.raises(DataConnectionError, match="cannot choose a port: too many") as caught:
+        next(PortRange(1, 10).shuffled())
+    assert caught.value.reply_code == 425
 
 
 def test_the_first_port_cannot_be_guessed() -> None:
