@@ -10,11 +10,12 @@ the rounds; ratios are those of one run.
 ftpdata is a library of data connections. A program brings its control connection along, so there
 are two rows of it: ``ftpdata`` with a plain one on asyncio, as programs have it; and ``ftpdata,
 ftplib's control``, with blocking calls of ftplib's where those of asyncio would be: it differs from
-``ftplib`` in the data connection alone. ``asyncio alone``, in clear, is the floor under the first:
-the same control connection, and for the data only the socket calls of the event loop, in the loop's
-thread, with no deadline, check or progress, and no file that appears only whole. In TLS, all of
-them trust any certificate, as ftplib does by default. ftpdata and curl resume the control
-connection's session, as servers want it; ftplib and aioftp cannot.
+``ftplib`` in the data connection alone. ``asyncio alone`` is the floor under the first: the same
+control connection, and for the data only the socket calls of the event loop (in TLS, its streams),
+in the loop's thread, with no deadline, check or progress, and no file that appears only whole. In
+TLS, all of them trust any certificate, as ftplib does by default. ftpdata and curl resume the
+control connection's session, as servers want it; ftplib, aioftp and asyncio alone do not, and
+``ftplib, resuming`` is the former with the few lines that programs add for that.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import asyncio
 import collections
 import contextlib
 import ftplib
+import functools
 import gc
 import importlib.util
 import json
@@ -53,6 +55,9 @@ HOST = "127.0.0.1"
 SIZES = {"1 KiB": 1024, "4 KiB": 4096, "256 KiB": 256 * 1024, "1 GiB": 1 << 30}
 MANY = 1 << 20
 """Bytes of a file that is not small: a few are enough for a figure."""
+
+BLOCK = 256 * 1024
+"""Bytes that asyncio alone reads at a time."""
 
 WARM = 20
 """Transfers that are not counted: the first ones import, and fill caches."""
@@ -128,10 +133,27 @@ def source(job: Job) -> BinaryIO:
     return Path(job.local).open("rb")
 
 
+class ResumingFTP(ftplib.FTP_TLS):
+    """ftplib's client, with the session of its control connection on data connections."""
+
+    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, Any]:
+        """Connect, and shake hands after the reply."""
+
+        sock, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        session = cast("ssl.SSLSocket", self.sock).session
+        return self.context.wrap_socket(sock, session=session), size
+
+
 def ftplib_client(job: Job) -> ftplib.FTP:
     """Log in with ftplib."""
 
-    ftp = ftplib.FTP_TLS(context=context()) if job.protect else ftplib.FTP()
+    ftp = (
+        ftplib.FTP()
+        if not job.protect
+        else ResumingFTP(context=context())
+        if job.client == "ftplib, resuming"
+        else ftplib.FTP_TLS(context=context())
+    )
     ftp.connect(HOST, job.port, 60)
     ftp.login(job.user, PASSWORD)
     if isinstance(ftp, ftplib.FTP_TLS):
@@ -276,24 +298,54 @@ async def logged_in(job: Job) -> AsyncIterator[tuple[Control, DataTLS | None]]:
 
 
 async def run_asyncio(job: Job, meter: Meter) -> None:
-    """Transfer with the event loop's own calls, and nothing beside them."""
+    """Transfer with what the event loop offers, and nothing beside it."""
 
-    loop = asyncio.get_running_loop()
+    tls = context() if job.protect else None
     async with logged_in(job) as (control, _):
         for _ in meter:
             port = parse_epsv_reply(await control.command("EPSV"))
-            with socket.socket() as sock, (target if job.download else source)(job) as file:
-                sock.setblocking(False)
-                await loop.sock_connect(sock, (HOST, port))
-                control.send(f"{_verb(job)} {job.name}")
-                if job.download:
-                    while block := await loop.sock_recv(sock, files.MIB // 4):
-                        file.write(block)
+            with (target if job.download else source)(job) as file:
+                ask = functools.partial(control.send, f"{_verb(job)} {job.name}")
+                if tls is None:
+                    await _move_by_socket(job, port, file, ask)
                 else:
-                    while block := file.read(files.MIB // 4):
-                        await loop.sock_sendall(sock, block)
+                    await _move_by_streams(job, port, file, ask, tls)
             await control.reply("1")
             await control.reply("2")
+
+
+async def _move_by_socket(
+    job: Job, port: int, file: BinaryIO, ask: Callable[[], object]
+) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, (HOST, port))
+        ask()
+        if job.download:
+            while block := await loop.sock_recv(sock, BLOCK):
+                file.write(block)
+        else:
+            while block := file.read(BLOCK):
+                await loop.sock_sendall(sock, block)
+
+
+async def _move_by_streams(
+    job: Job, port: int, file: BinaryIO, ask: Callable[[], object], tls: ssl.SSLContext
+) -> None:
+    # The server shakes hands after the command.
+    opening = asyncio.ensure_future(asyncio.open_connection(HOST, port, ssl=tls))
+    ask()
+    reader, writer = await opening
+    if job.download:
+        while block := await reader.read(BLOCK):
+            file.write(block)
+    else:
+        while block := file.read(BLOCK):
+            writer.write(block)
+            await writer.drain()
+    writer.close()
+    await writer.wait_closed()
 
 
 async def run_ftpdata(job: Job, meter: Meter) -> None:
@@ -340,6 +392,7 @@ async def _move(
 
 CLIENTS: dict[str, Callable[[Job, Meter], Awaitable[None] | None]] = {
     "ftplib": run_ftplib,
+    "ftplib, resuming": run_ftplib,
     "aioftp": run_aioftp,
     "pycurl": run_curl,
     "asyncio alone": run_asyncio,
@@ -392,9 +445,9 @@ CASES = tuple(
 
 
 def can(client: str, case: Case) -> bool:
-    """Whether a client can do this; the event loop's calls for sockets know no TLS."""
+    """Whether this case is one for the client: only TLS has sessions to resume."""
 
-    return not (case.protect and client == "asyncio alone")
+    return case.protect or client != "ftplib, resuming"
 
 
 def missing(client: str) -> bool:
