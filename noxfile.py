@@ -111,6 +111,17 @@ def everything(session: nox.Session) -> None:
     _test(session)
 
 
+@nox.session(python="pypy3")
+def pypy(session: nox.Session) -> None:
+    """Run the tests on PyPy, but those that need what only CPython has: they are skipped.
+
+    They take ten times as long, most of which PyPy compiles.
+    """
+
+    _install(session, "test")
+    _test(session, "--loop=asyncio")
+
+
 @nox.session(python=PYTHONS)
 def package(session: nox.Session) -> None:
     """Build twice, compare, install the wheel with nothing but its dependencies, and try it.

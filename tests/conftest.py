@@ -34,6 +34,7 @@ from tests.harness.blocking import AVAILABLE as CAN_SEE_BLOCKING
 from tests.harness.blocking import detect_blocking_calls, remove_late_wrappers
 from tests.harness.leaks import CAN_SEE_DESCRIPTORS, Holdings, hidden_files
 from tests.harness.loops import LOOP_FACTORIES, run_in_new_loop, warm_up
+from tests.harness.packages import reason_to_skip, skipping
 from tests.harness.shares import Share
 
 # On a busy machine a time limit for examples would fail at random.
@@ -228,6 +229,28 @@ def _reason(mark: pytest.Mark | None) -> None:
 
     if mark is not None and not (len(mark.args) == 1 and isinstance(mark.args[0], str)):
         raise pytest.UsageError(f"mark {mark.name} wants one argument, the reason")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip the files of tests that need a package which this Python cannot have."""
+
+    report = yield
+    failure = report.call.excinfo if report.failed else None
+    if failure is not None and (reason := reason_to_skip(failure.value)):
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 0, f"Skipped: {reason}")
+
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """Skip the tests that need a package which this Python cannot have."""
+
+    with skipping():
+        yield
 
 
 @pytest.hookimpl(trylast=True)

@@ -16,18 +16,20 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from obstore.store import MemoryStore
 from prometheus_client import CollectorRegistry
 
 from ftpdata import addresses, codecs, connection, deadlines, listing, observers, opening, outcome
 from ftpdata import parameters as parameters_module
 from ftpdata.testing import RecordingConsumer
-from tests.harness.obstores import start_runtime
+from tests.harness.obstores import memory_store, start_runtime
 from tests.harness.proxies import free_ports
 from tests.harness.tls import HOST_NAME, certificate_files, client_context, server_certificate
+
+if TYPE_CHECKING:
+    from obstore.store import MemoryStore
 
 HOST = "127.0.0.1"
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -84,7 +86,7 @@ def runtime() -> None:
 def filled_store() -> MemoryStore:
     """Return an object store that holds an object."""
 
-    store = MemoryStore()
+    store = memory_store()
     store.put("x", b"content")
     return store
 
@@ -417,7 +419,7 @@ ROWS: dict[str, Row] = {
     "listing.unescape_name": Row({"name": "x"}, {"name": (5, None)}),
     # objectstore
     "objectstore.ObjectTarget": Row(
-        lambda: {"store": MemoryStore(), "path": "x", "expected_size": 5, "part_size": 5},
+        lambda: {"store": memory_store(), "path": "x", "expected_size": 5, "part_size": 5},
         {"path": (5, None), "expected_size": COUNTS, "part_size": (*COUNTS, 0)}
         | {"concurrency": (*COUNTS, 0)},
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
-import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -322,6 +321,8 @@ BOMB_NAMES = ["deflate", "filler", "replicated"]
 @pytest.mark.parametrize("size", [7, 1000, 1 << 30])
 def test_bombs_are_stopped_at_the_ratio(mode: str, bomb: bytes, size: int) -> None:
     """Data that expand too much end the transfer, in little memory, however they are split."""
+
+    import tracemalloc
 
     limits = CodecLimits(ratio=20, ratio_from=1 << 20)
     decoder = MODES[mode][1](None, limits)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
 import socket
 import ssl
 import struct
 import tempfile
 from pathlib import Path
 
-import trustme
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-
 from ftpdata.tls.policy import ServerCertificate
+from tests.harness.authority import CA
 
 __all__ = [
     "HOST_NAME",
@@ -30,6 +27,8 @@ __all__ = [
 
 HOST_NAME = "ftp.example"
 
+_DIGEST_SIZE = hashlib.sha384().digest_size
+
 HANDSHAKE, APPLICATION_DATA = 22, 23
 """Types of records (RFC 8446 §5.1)."""
 
@@ -39,8 +38,8 @@ _DIRECTORY = tempfile.TemporaryDirectory()
 
 
 @functools.cache
-def _authority() -> trustme.CA:
-    return trustme.CA()
+def _authority() -> CA:
+    return CA()
 
 
 @functools.cache
@@ -140,6 +139,16 @@ class TLSPeer:
 
         return self.outgoing.read()
 
+    def leave(self) -> None:
+        """Keep the session: a client of PyPy's forgets that of a connection that was cut.
+
+        The bytes of the end that this makes are not sent.
+        """
+
+        self.incoming.read()
+        with contextlib.suppress(ssl.SSLError):
+            self.tls.unwrap()
+
     async def put(self, raw: bytes) -> None:
         """Put bytes onto the wire unchanged."""
 
@@ -203,7 +212,7 @@ class RecordWriter:
             [line[2] for line in lines if line[0] == "CLIENT_TRAFFIC_SECRET_0"][-1]
         )
         # OpenSSL's client prefers this one: TLS_AES_256_GCM_SHA384.
-        assert len(self._secret) == hashes.SHA384.digest_size
+        assert len(self._secret) == _DIGEST_SIZE
         self._number = 0
 
     def data(self, data: bytes) -> bytes:
@@ -215,7 +224,7 @@ class RecordWriter:
         """Change the keys; return a record that says so, and may request the same of the peer."""
 
         record = self._record(HANDSHAKE, bytes((24, 0, 0, 1, requested)))
-        self._secret = self._expand("traffic upd", hashes.SHA384.digest_size)
+        self._secret = self._expand("traffic upd", _DIGEST_SIZE)
         self._number = 0
         return record
 
@@ -224,9 +233,14 @@ class RecordWriter:
         number = self._number.to_bytes(12, "big")
         nonce = bytes(a ^ b for a, b in zip(self._expand("iv", 12), number, strict=True))
         self._number += 1
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         return head + AESGCM(self._expand("key", 32)).encrypt(nonce, content + bytes((kind,)), head)
 
     def _expand(self, label: str, size: int) -> bytes:
         name = b"tls13 " + label.encode()
         info = struct.pack("!HB", size, len(name)) + name + b"\0"
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
         return HKDFExpand(hashes.SHA384(), size, info).derive(self._secret)

@@ -41,7 +41,7 @@ rows: st.SearchStrategy[StatusRow] = st.tuples(
     st.integers(0, 20_000),
     st.integers(0, 3),
     st.integers(0, 3),
-    st.builds(int.__or__, kinds, st.integers(0, 0o7777)),
+    st.builds(lambda kind, mode: kind | mode, kinds, st.integers(0, 0o7777)),
     st.integers(0, 2**64 - 1),
     st.integers(0, 2**63 - 1),
     st.integers(-(2**63), 2**63 - 1) | st.integers(NOW - 40_000_000, NOW + 40_000_000),

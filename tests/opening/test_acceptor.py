@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import trustme
 
 from ftpdata.addresses import HostPort, PeerPolicy
 from ftpdata.deadlines import Deadlines
@@ -27,6 +26,7 @@ from ftpdata.opening.pool import ListenerPool, PooledEndpoint
 from ftpdata.opening.proxy import TrustedProxies, format_proxy_header
 from ftpdata.testing import RecordingConsumer, reset
 from ftpdata.tls.policy import DataTLS, SessionReuse
+from tests.harness.authority import CA
 from tests.harness.proxies import abandon, connect_from, free_ports, is_cut
 from tests.harness.waiting import turns, until
 
@@ -185,7 +185,7 @@ async def test_half_a_header_costs_no_time(kind: str, monkeypatch: pytest.Monkey
 async def test_before_tls(kind: str) -> None:
     """The header comes in clear, and the handshake begins with the byte after it."""
 
-    authority = trustme.CA()
+    authority = CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("ftp.example.org").configure_cert(context)
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -14,7 +14,6 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
-import trustme
 
 from examples.server.__main__ import main
 from examples.server.accounts import Account, PasswordTable
@@ -22,12 +21,13 @@ from examples.server.certificates import Certificate
 from examples.server.hosts import VirtualHost, host_name
 from examples.server.settings import Settings
 from ftpdata import ServerCertificate
+from tests.harness.authority import CA
 from tests.server.client import PATIENCE, Client, Serving, serving
 from tests.server.launched import started
 from tests.server.test_homes import Anybody
 from tests.server.test_tls import TLS_1_2, TLS_1_3, VERSIONS, ReusingFTP, in_thread
 
-AUTHORITY = trustme.CA()
+AUTHORITY = CA()
 SERVER, A, B = "ftp.example", "a.example", "b.example"
 
 

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import attrs
 import pytest
-from obstore.store import MemoryStore
 
 from examples.server.accounts import Account, Rights
-from examples.server.objects import ObjectStore
 from ftpdata import TransferResult
 from ftpdata.observers import Observer, Transfer
-from tests.harness.obstores import start_runtime
+from tests.harness.obstores import memory_store, start_runtime
 from tests.server.client import PATIENCE, names, serving
 
 
@@ -179,7 +177,9 @@ async def test_homes_leave_no_descriptors(homes: Path) -> None:
 async def test_home_in_a_bucket() -> None:
     """A prefix that nobody has made is there, and cannot be removed or hidden by an object."""
 
-    store = ObjectStore(MemoryStore(), renames=True)
+    from examples.server.objects import ObjectStore
+
+    store = ObjectStore(memory_store(), renames=True)
     async with serving(store, accounts=HOMES) as server, server.connected() as client:
         await client.login("ann")
         await client.code("TYPE I")

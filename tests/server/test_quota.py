@@ -8,18 +8,15 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-import obstore
 import pytest
-from obstore.store import MemoryStore
 
 from examples.server import quota as module
 from examples.server.accounts import Account, Rights
-from examples.server.objects import ObjectStore
 from examples.server.settings import Uploads
 from examples.server.store import Store
 from ftpdata.files import PartStatus
 from ftpdata.observers import Observer, Transfer, Upload
-from tests.harness.obstores import start_runtime
+from tests.harness.obstores import memory_store, start_runtime
 from tests.harness.waiting import until
 from tests.server.client import PATIENCE, Client, Data, serving
 from tests.server.test_homes import Anybody
@@ -327,9 +324,11 @@ async def test_deep_home_is_counted(home: Path) -> None:
 async def test_quota_in_a_bucket() -> None:
     """The objects of the home count; an upload that is refused leaves none."""
 
-    bucket = MemoryStore()
-    obstore.put(bucket, "ann/file", bytes(100))
-    obstore.put(bucket, "annex", bytes(5000))
+    from examples.server.objects import ObjectStore
+
+    bucket = memory_store()
+    bucket.put("ann/file", bytes(100))
+    bucket.put("annex", bytes(5000))
     async with (
         serving(ObjectStore(bucket, renames=True), accounts=ACCOUNTS) as server,
         server.connected() as client,

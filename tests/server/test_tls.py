@@ -73,7 +73,7 @@ class ReusingFTP(ftplib.FTP_TLS):
 
         session = self.take_session() if self.reuse else None
         if session is not None:
-            self.sessions.append(session.id)
+            self.sessions.append(bytes(session.id))
         try:
             wrapped = self.context.wrap_socket(sock, server_hostname=self.host, session=session)
         except BaseException:
@@ -372,7 +372,8 @@ class OneTicketFTP(ReusingFTP):
         """Take the ticket; a session of TLS 1.2 is not used up."""
 
         ticket = self.ticket
-        if self.context.maximum_version is TLS_1_3 and ticket and ticket.id in self.sessions:
+        is_used_up = self.context.maximum_version is TLS_1_3
+        if is_used_up and ticket and bytes(ticket.id) in self.sessions:
             return None
 
         return ticket

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.harness.loops import factory_of
 from tests.soak.server import ServerProcess
 from tests.soak.soak import SHORT, Soak
 from tests.soak.spoiled import SPOILED
@@ -31,6 +32,7 @@ COMPLAINTS = {
 def test_a_sound_server_passes(served_directory: Path, loop: str) -> None:
     """In ten seconds; ``python -m tests.soak`` takes an hour."""
 
+    factory_of(loop)
     lines: list[str] = []
     with ServerProcess(served_directory, loop=loop) as process:
         soak = Soak(process, served_directory, seed=1, bounds=SHORT, say=lines.append)

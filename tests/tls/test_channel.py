@@ -11,6 +11,7 @@ from ftpdata.tls._channel import TLSChannel
 from ftpdata.tls.policy import DataTLS
 
 from ..harness.channels import BAD_RECORD, channels, for_client, for_server, shake_hands
+from ..harness.packages import needs_cryptography
 from ..harness.tls import HOST_NAME, RecordWriter, client_context, server_certificate
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -169,6 +170,7 @@ def test_what_the_peer_has_not_acknowledged() -> None:
     assert server.undelivered(None) is None
 
 
+@needs_cryptography
 def test_what_tls_itself_has_sent_counts(tmp_path: Path) -> None:
     """An answer to new keys is acknowledged as data are."""
 

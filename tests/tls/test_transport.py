@@ -33,6 +33,7 @@ from tests.harness.waiting import turns
 
 from ..harness.channels import BAD_RECORD, channels, for_client, for_server, shake_hands
 from ..harness.connections import peer_task
+from ..harness.packages import errors_stay, needs_cryptography
 from ..harness.tls import RecordWriter, TLSPeer, client_context, server_certificate
 
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
@@ -606,6 +607,7 @@ async def test_a_transport_whose_connection_is_gone_is_closing() -> None:
         assert await protocol.lost is None
 
 
+@errors_stay
 @VERSIONS
 @pytest.mark.parametrize("good", [b"", b"good"])
 async def test_a_bad_record(version: ssl.TLSVersion, good: bytes) -> None:
@@ -665,6 +667,7 @@ async def with_writer(
         yield transport, peer, RecordWriter(keys)
 
 
+@needs_cryptography
 @pytest.mark.parametrize("requested", [True, False])
 async def test_new_keys(requested: bool, tmp_path: Path) -> None:
     """The peer may change its keys at any time, and may request that we change ours."""
@@ -682,6 +685,7 @@ async def test_new_keys(requested: bool, tmp_path: Path) -> None:
         assert await peer.receive() == b"data"
 
 
+@needs_cryptography
 @pytest.mark.parametrize("closing", [True, False])
 async def test_a_peer_that_asks_for_keys_without_an_end(closing: bool, tmp_path: Path) -> None:
     """It is cut before unread answers fill the memory. After our end it gets no answer at all."""

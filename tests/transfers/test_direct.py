@@ -45,6 +45,7 @@ from ftpdata.transfers import receive_file, send_file, send_listing, send_stream
 from ftpdata.transfers._direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
 from ftpdata.transfers._pending import PendingFile
 from tests.harness.connections import peer_task, read_until_cut, receive_all, send_all
+from tests.harness.packages import needs_cryptography
 from tests.harness.seams import Hang, Seams, descriptors, opened_below
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
 from tests.harness.waiting import turns, until
@@ -1815,6 +1816,7 @@ async def test_nothing_lingers_in_clear(file: int) -> None:
         assert not endpoint.is_lingering
 
 
+@needs_cryptography
 async def test_records_without_data_take_no_turns(tmp_path: Path) -> None:
     """Repeated key updates are not data: each check reads only once."""
 

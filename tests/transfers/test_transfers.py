@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
@@ -1317,6 +1316,8 @@ async def test_deadlines_of_a_download(
 @pytest.mark.parametrize("kind", ["file", "relay"])
 async def test_a_peer_that_stalls_has_nothing_held_for_it(kind: str, tmp_path: Path) -> None:
     """Its data are dropped at once, not with the next piece: thousands of peers may stall."""
+
+    import tracemalloc
 
     def traced() -> int:
         return tracemalloc.get_traced_memory()[0]
