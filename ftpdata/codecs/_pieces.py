@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .._views import byte_views
 from ..contracts import Buffer
 
 __all__ = ["MAX_PIECE", "cut_pieces"]
@@ -24,6 +25,5 @@ def cut_pieces(data: Buffer, size: int) -> Iterator[bytes]:
 
         return
 
-    view = memoryview(data).cast("B")
-    for start in range(0, len(view), size):
-        yield bytes(view[start : start + size])
+    for view in byte_views(data, size):
+        yield bytes(view)

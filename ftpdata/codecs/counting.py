@@ -5,6 +5,7 @@ Pure.
 
 from __future__ import annotations
 
+from .._views import byte_views
 from ..contracts import Buffer, Encoder, require_methods
 from ._pieces import MAX_PIECE
 
@@ -43,9 +44,8 @@ class SizeCounter:
                 because `send_file` cuts a file there, too.
         """
 
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), ENCODED_AT_ONCE):
-            for piece in self._encoder.feed(view[start : start + ENCODED_AT_ONCE]):
+        for view in byte_views(data, ENCODED_AT_ONCE):
+            for piece in self._encoder.feed(view):
                 self.size += len(piece)
 
     def finish(self) -> int:

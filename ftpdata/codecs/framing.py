@@ -27,6 +27,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from .._checks import check_call, check_type
+from .._views import byte_view
 from ..contracts import Buffer
 from ..errors import InvalidData, TruncatedTransfer, UnsupportedParameter, error_for_peer
 from ..parameters import Structure, TransferParameters, TransmissionMode
@@ -87,7 +88,7 @@ class _BlockEncoder(RecordEncoder):
 
 def _spanned(record: Buffer) -> Iterator[Buffer]:
     check_record(record)
-    view = memoryview(record).cast("B")
+    view = byte_view(record)
     while len(view) > _LARGEST_BLOCK:
         yield _HEADER.pack(0, _LARGEST_BLOCK)
         yield view[:_LARGEST_BLOCK]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from .._views import byte_view
 from ..contracts import Buffer, Encoder
 from ._record_stages import RecordsToFile
 from .block import BlockDecoder
@@ -71,7 +72,7 @@ class TransferEncoder:
 
     def _feed_marking(self, data: Buffer) -> Iterator[bytes]:
         assert self._marker is not None
-        view = memoryview(data).cast("B")
+        view = byte_view(data)
         start = 0
         while start < len(view):
             part = view[start : start + self._left]

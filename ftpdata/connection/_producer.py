@@ -21,6 +21,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import ClassVar, cast
 
+from .._views import byte_views
 from ..codecs.representation import PIECE_SIZE
 from ..contracts import Buffer, Destination, Producer
 from ..errors import NotConnected
@@ -215,6 +216,4 @@ def _slices(data: Buffer) -> Iterator[Buffer]:
 
         return
 
-    view = memoryview(data).cast("B")
-    for start in range(0, len(view), PIECE_SIZE):
-        yield view[start : start + PIECE_SIZE]
+    yield from byte_views(data, PIECE_SIZE)

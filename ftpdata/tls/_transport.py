@@ -10,6 +10,7 @@ import ssl
 from typing import Any, cast
 
 from .._reading import pause_reading, resume_reading
+from .._views import byte_views
 from ..contracts import Buffer
 from ._channel import TLSChannel, scratch
 
@@ -158,10 +159,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self.is_closing():
             return
 
-        view = memoryview(data).cast("B")
-        for start in range(0, len(view), PIECE):
+        for view in byte_views(data, PIECE):
             try:
-                self.channel.write(view[start : start + PIECE])
+                self.channel.write(view)
             except ssl.SSLError as error:
                 self._fail(error)
                 break

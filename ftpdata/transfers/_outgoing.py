@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import anyio.to_thread
 
+from .._views import byte_views
 from ..codecs._pieces import MAX_PIECE
 from ..codecs.counting import ENCODED_AT_ONCE
 from ..connection.protocol import DTP
@@ -71,17 +72,12 @@ class Outgoing:
         if encoder is None:
             await self._transfer.pace.send(data)
         elif self._mode is TransmissionMode.DEFLATE and len(data) > INLINE_DEFLATE:
-            view = memoryview(data).cast("B")
-            for start in range(0, len(view), MAX_PIECE):
-                pieces = await anyio.to_thread.run_sync(
-                    _encode, encoder, view[start : start + MAX_PIECE]
-                )
-                for piece in pieces:
+            for view in byte_views(data, MAX_PIECE):
+                for piece in await anyio.to_thread.run_sync(_encode, encoder, view):
                     await self._transfer.pace.send(piece)
         elif self._has_blocks:
-            view = memoryview(data).cast("B")
-            for start in range(0, len(view), ENCODED_AT_ONCE):
-                await self._send_all(encoder.feed(view[start : start + ENCODED_AT_ONCE]))
+            for view in byte_views(data, ENCODED_AT_ONCE):
+                await self._send_all(encoder.feed(view))
         else:
             await self._send_all(encoder.feed(data))
 

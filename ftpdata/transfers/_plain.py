@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterable
 
 from .._tasks import give_up
+from .._views import byte_view
 from ..contracts import Buffer, UploadTarget
 from ..errors import SizeMismatch
 from ..files.source import FileSource
@@ -102,7 +103,7 @@ def _lasting(data: Buffer) -> Buffer:
     """
 
     if isinstance(data, memoryview) and data.readonly:
-        return data.cast("B")
+        return byte_view(data)
     return bytes(data) if isinstance(data, (bytearray, memoryview)) else data
 
 
