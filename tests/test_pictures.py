@@ -18,6 +18,7 @@ from ftpdata.observers.contract import Transfer, Upload
 from tests.docs.house import TEXTS, arrows, draw_house, rooms
 from tests.docs.life import LIVES, Step, draw_life, resolve
 from tests.docs.pictures import PICTURES
+from tests.harness.packages import needs_cpython
 from tests.server.client import serving
 from tests.test_layers import ORDER
 
@@ -116,6 +117,7 @@ def watching() -> Iterator[Watched]:
 @pytest.mark.asyncio_only("uvloop calls from C, which a profile function does not see")
 @pytest.mark.blocking_allowed("each call is looked at, which takes time")
 @pytest.mark.skipif(sys.platform != "linux", reason="the fast ways of the pictures are Linux's")
+@needs_cpython("PyPy calls no splice(2)")
 async def test_transfers_take_the_steps_of_the_picture(served_directory: Path) -> None:
     """A download and an upload of the reference server call each function, in this order."""
 

@@ -15,6 +15,7 @@ __all__ = [
     "needs_cpython",
     "needs_cryptography",
     "reason_to_skip",
+    "skip_where_errors_stay",
     "skipping",
 ]
 
@@ -38,7 +39,16 @@ def needs_cpython(reason: str) -> pytest.MarkDecorator:
 
 needs_cryptography = needs_cpython("the cryptography package writes these records")
 
-errors_stay = needs_cpython("PyPy's ssl takes the error of one connection for that of another")
+_ERRORS_STAY = "PyPy's ssl takes the error of one connection for that of another"
+
+errors_stay = needs_cpython(_ERRORS_STAY)
+
+
+def skip_where_errors_stay() -> None:
+    """Skip a test in which TLS fails on one connection and another has to go on."""
+
+    if not IS_CPYTHON:
+        pytest.skip(_ERRORS_STAY)
 
 
 def reason_to_skip(error: BaseException | None) -> str | None:
