@@ -33,6 +33,11 @@ __all__ = ["FileSource"]
 CHUNK = 256 * 1024
 """Bytes of one read. For fewer, the hop to the thread costs more than the copy."""
 
+MOST_SPARE = 8
+"""How many times as large as a read the memory may be that it goes to.
+
+A new block of memory costs more than the copy, since the system clears each of its pages."""
+
 
 class FileSource:
     """A file that is sent. Reads forward from an offset, in worker threads.
@@ -242,7 +247,7 @@ class FileSource:
             return None
 
         buffer = self._buffer
-        if buffer is None or not count <= len(buffer) <= 2 * count or is_viewed(buffer):
+        if buffer is None or not count <= len(buffer) <= MOST_SPARE * count or is_viewed(buffer):
             # Not a much larger one either: it stays as long as a peer stalls.
             buffer = self._buffer = new_block(count)
 

@@ -97,7 +97,7 @@ class Pace:
             FTPDataError: The connection has ended.
         """
 
-        if len(data) <= self.piece_up_to(self.sending_size()):
+        if len(data) <= self.piece_up_to(min(self._room, self._largest)):
             await self._send_piece(data)
             return
 
@@ -117,13 +117,14 @@ class Pace:
         """Return how many bytes to make ready for `send`: as many as the system has room for.
 
         Data that are read, converted or made then leave at once, in large pieces, and few
-        are held here if the peer has stopped reading.
+        are held here if the peer has stopped reading. The room may have grown since it was looked
+        at: what is left of it would make a small piece.
 
         Args:
             ready: Bytes that are ready already, and will be sent before.
         """
 
-        if self._room - ready < STALLED_PIECE:
+        if self._room - ready < self._largest:
             self._find_room()
 
         return max(STALLED_PIECE, min(self._room - ready, self._largest))

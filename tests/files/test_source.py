@@ -490,6 +490,12 @@ async def test_what_is_in_memory_needs_no_thread(
         buffer = source._buffer
         assert bytes(source.read_now(500) or b"") == CONTENT[2001:2501]
         assert (source._buffer is buffer) is counts
+        # Memory that is eight times as large stays, and more would be held for a peer that stalls.
+        assert bytes(source.read_now(125) or b"") == CONTENT[2501:2626]
+        assert (source._buffer is buffer) is counts
+        assert bytes(source.read_now(124) or b"") == CONTENT[2626:2750]
+        assert len(source._buffer or b"") == 124
+        source.position = 2501
         assert await source.read(100) == CONTENT[2501:2601]
         assert bytes(source.read_now(len(CONTENT)) or b"") == CONTENT[2601:]
         assert source.read_now() is None

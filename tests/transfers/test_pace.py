@@ -116,6 +116,34 @@ async def test_pieces_are_large_for_a_peer_that_takes_them() -> None:
         assert transfer.pace._unsent_limit is None
 
 
+async def test_the_rest_of_the_room_makes_no_small_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system is asked again before it; many small pieces share one answer."""
+
+    asked = 0
+
+    def room(_: object) -> int:
+        nonlocal asked
+        asked += 1
+        return 300_000
+
+    async def drain(_: DTP) -> None:
+        """Wait for nothing."""
+
+    monkeypatch.setattr(_pace, "room_to_send", room)
+    monkeypatch.setattr(DTP, "write", lambda *_: None)
+    monkeypatch.setattr(DTP, "drain", drain)
+    dtp = DTP()
+    MemoryTransport(dtp)
+    transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines())
+    for number in range(1, 4):
+        assert transfer.pace.sending_size() == _pace.LARGEST_PIECE
+        assert asked == number
+        await transfer.pace.send(bytes(_pace.LARGEST_PIECE))
+    for _ in range(300):
+        await transfer.pace.send(bytes(1000))
+    assert asked < 6
+
+
 async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
     """On such systems only the high-water mark limits the data that wait."""
 
