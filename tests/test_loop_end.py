@@ -91,7 +91,8 @@ def test_a_loop_that_is_only_closed_calls_nobody_and_is_not_kept(runs_on: str) -
     known = weakref.ref(last)
     gone = weakref.ref(loop)
     del last, loop
-    gc.collect()
+    for _ in range(3):  # PyPy needs one for each finalizer that leads to another
+        gc.collect()
     assert known() is None
     assert gone() is None
     assert calls == []

@@ -16,6 +16,7 @@ __all__ = [
     "needs_cryptography",
     "reason_to_skip",
     "skip_where_errors_stay",
+    "skip_without",
     "skipping",
 ]
 
@@ -29,6 +30,13 @@ def is_available(package: str) -> bool:
     """Return whether this implementation of Python can have the package."""
 
     return IS_CPYTHON or package not in _CPYTHON_ONLY
+
+
+def skip_without(package: str) -> None:
+    """Skip a test whose programs need a package that this implementation of Python cannot have."""
+
+    if not is_available(package):
+        pytest.skip(f"{package} cannot be had for this Python")
 
 
 def needs_cpython(reason: str) -> pytest.MarkDecorator:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.server.__main__ import main
+from tests.harness.packages import skip_without
 from tests.harness.proxies import free_ports
 from tests.server.launched import started
 
@@ -72,6 +73,7 @@ def test_files_of_records(form: str, stored: str, served_directory: Path) -> Non
 def test_an_object_store() -> None:
     """A bucket in place of a directory, here one in memory, which is empty at the end."""
 
+    skip_without("obstore")
     arguments = ["--store", "memory://", "--store-rename", "--user", "ann:secret", "--writable"]
     with started(*arguments, "--port", "0") as (process, address, port):
         with ftplib.FTP() as client:
