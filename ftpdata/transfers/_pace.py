@@ -97,7 +97,7 @@ class Pace:
             FTPDataError: The connection has ended.
         """
 
-        if len(data) <= self.piece_up_to(min(self._room, self._largest)):
+        if len(data) <= min(self._room, self.piece_up_to(self._largest)):
             await self._send_piece(data)
             return
 

@@ -13,6 +13,7 @@ from ftpdata.connection.protocol import DTP
 from ftpdata.deadlines import Deadlines
 from ftpdata.outcome import Direction
 from ftpdata.testing import MemoryTransport
+from ftpdata.throttle import TokenBucket
 from ftpdata.transfers import _pace
 from ftpdata.transfers._report import Report
 from ftpdata.transfers._supervisor import Supervisor
@@ -142,6 +143,27 @@ async def test_the_rest_of_the_room_makes_no_small_piece(monkeypatch: pytest.Mon
     for _ in range(300):
         await transfer.pace.send(bytes(1000))
     assert asked < 6
+
+
+async def test_small_pieces_with_a_throttle_need_room_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system is asked before the first one: otherwise it holds much for a peer that stalls."""
+
+    asked = 0
+
+    def room(_: object) -> int:
+        nonlocal asked
+        asked += 1
+        return 1 << 20
+
+    monkeypatch.setattr(_pace, "room_to_send", room)
+    dtp = DTP()
+    MemoryTransport(dtp)
+    throttle = TokenBucket(1e9, now=asyncio.get_running_loop().time())
+    transfer = Supervisor(dtp, Report(Direction.SENT), deadlines=Deadlines(), throttle=throttle)
+    await transfer.pace.send(bytes(1000))
+    assert asked == 1
 
 
 async def test_pieces_are_large_where_the_system_tells_nothing() -> None:
