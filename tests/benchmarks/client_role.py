@@ -57,12 +57,12 @@ MANY = 1 << 20
 """Bytes of a file that is not small: a few are enough for a figure."""
 
 BLOCK = 256 * 1024
-"""Bytes that asyncio alone reads at a time."""
+"""Bytes that aioftp and asyncio alone move at a time."""
 
 WARM = 20
 """Transfers that are not counted: the first ones import, and fill caches."""
 
-OURS, LIMIT = "ftpdata", "ftplib"
+OURS, LIMIT, RESUMING = "ftpdata", "ftplib", "ftplib, resuming"
 
 
 # The clients, each in a process of its own
@@ -147,13 +147,10 @@ class ResumingFTP(ftplib.FTP_TLS):
 def ftplib_client(job: Job) -> ftplib.FTP:
     """Log in with ftplib."""
 
-    ftp = (
-        ftplib.FTP()
-        if not job.protect
-        else ResumingFTP(context=context())
-        if job.client == "ftplib, resuming"
-        else ftplib.FTP_TLS(context=context())
-    )
+    ftp = ftplib.FTP()
+    if job.protect:
+        kind = ResumingFTP if job.client == RESUMING else ftplib.FTP_TLS
+        ftp = kind(context=context())
     ftp.connect(HOST, job.port, 60)
     ftp.login(job.user, PASSWORD)
     if isinstance(ftp, ftplib.FTP_TLS):
@@ -188,12 +185,12 @@ async def run_aioftp(job: Job, meter: Meter) -> None:
         if job.download:
             with target(job) as file:
                 async with client.download_stream(job.name) as stream:
-                    async for block in stream.iter_by_block(files.MIB // 4):
+                    async for block in stream.iter_by_block(BLOCK):
                         file.write(block)
         else:
             with source(job) as file:
                 async with client.upload_stream(job.name) as stream:
-                    while block := file.read(files.MIB // 4):
+                    while block := file.read(BLOCK):
                         await stream.write(block)
     await client.quit()
 
@@ -392,7 +389,7 @@ async def _move(
 
 CLIENTS: dict[str, Callable[[Job, Meter], Awaitable[None] | None]] = {
     "ftplib": run_ftplib,
-    "ftplib, resuming": run_ftplib,
+    RESUMING: run_ftplib,
     "aioftp": run_aioftp,
     "pycurl": run_curl,
     "asyncio alone": run_asyncio,
@@ -447,7 +444,7 @@ CASES = tuple(
 def can(client: str, case: Case) -> bool:
     """Whether this case is one for the client: only TLS has sessions to resume."""
 
-    return case.protect or client != "ftplib, resuming"
+    return case.protect or client != RESUMING
 
 
 def missing(client: str) -> bool:
