@@ -460,8 +460,10 @@ _FOR_ERRNO: dict[int, tuple[type[FTPDataError], str]] = {
     if hasattr(errno, name)
 }
 
-_OTHER_NUMBERS = frozenset({"ssl", "socket"})
-"""Modules whose kinds of `OSError` have numbers of their own: 1 is not EPERM there."""
+_OTHER_NUMBERS = frozenset({"_socket", "_ssl", "socket", "ssl"})
+"""Modules whose kinds of `OSError` have numbers of their own: 1 is not EPERM there.
+
+CPython and PyPy differ in which of them a kind is said to be of."""
 
 
 def error_for_oserror(

@@ -234,6 +234,8 @@ def test_oserror_without_words(error: OSError, message: str) -> None:
         socket.gaierror(2, "unknown name"),
         socket.herror(1, "unknown host"),
         type("StoreError", (socket.gaierror,), {})(13, "unknown service"),
+        # As PyPy names it.
+        type("gaierror", (OSError,), {"__module__": "_socket"})(2, "unknown name"),
     ],
 )
 def test_a_number_that_is_not_an_errno_says_nothing(error: OSError) -> None:

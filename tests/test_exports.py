@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ftpdata
+from tests.harness.packages import needs_cpython
 
 PACKAGE = Path(ftpdata.__path__[0])
 
@@ -149,6 +150,7 @@ def test_import_waits_for_nothing_that_is_not_asked_for() -> None:
     assert not {"asyncio", "anyio", "ssl"} & set(then)
 
 
+@needs_cpython("PyPy names its own modules nowhere")
 def test_import_brings_in_only_what_is_declared() -> None:
     """All of `ftpdata` loads anyio, attrs and their dependencies, and no other third party."""
     product = [package for package in PACKAGES if package != "ftpdata.testing"]

@@ -24,11 +24,15 @@ import ftpdata
 from tests.docs.docstrings import literal_blocks
 from tests.docs.modules import ROOT, docstring_of, documented
 from tests.harness.obstores import start_runtime
+from tests.harness.packages import skip_without
 
 # The first import of the reactor makes it, for good: it must not look like what a test has left.
 importlib.import_module("twisted.internet.reactor")
 
 MODULES = documented()
+KEEPS_OBJECTS = {"examples.camera_gateway", "examples.mirror_to_store"}
+"""Programs that need the package of object stores."""
+
 INSIDE = pkgutil.iter_modules(ftpdata.__path__)
 PACKAGES = sorted(f"ftpdata.{module.name}" for module in INSIDE if module.ispkg)
 
@@ -152,6 +156,8 @@ def test_a_command_runs_what_there_is(command: Command) -> None:
         assert command.sessions <= sessions()
     elif command.module != "pip":
         assert importlib.util.find_spec(command.module) is not None
+        if command.module in KEEPS_OBJECTS:
+            skip_without("obstore")
         if command.options and command.module.startswith(("examples.", "ftpdata.")):
             assert unknown_options(command) == set()
 

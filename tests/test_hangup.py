@@ -18,6 +18,7 @@ from ftpdata import _hangup
 from ftpdata._hangup import HangupWatch
 from ftpdata.testing import half_close, reset, tcp_pair
 from tests.harness.connections import connection, peer_task, receive_all
+from tests.harness.leaks import collect
 from tests.harness.loops import LOOP_FACTORIES
 from tests.harness.waiting import turns, until
 
@@ -149,7 +150,7 @@ def test_a_loop_that_was_closed_over_its_connections_is_freed(
     loop.close()
     freed = weakref.ref(loop)
     del loop
-    gc.collect()
+    collect()
     assert freed() is None
     assert descriptors() == before
 

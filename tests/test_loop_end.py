@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import weakref
 from collections.abc import Callable
 
 import pytest
 
 from ftpdata._loop_end import LastCall
+from tests.harness.leaks import collect
 from tests.harness.loops import LOOP_FACTORIES, factory_of
 
 LOOPS = pytest.mark.parametrize("runs_on", LOOP_FACTORIES)
@@ -91,8 +91,7 @@ def test_a_loop_that_is_only_closed_calls_nobody_and_is_not_kept(runs_on: str) -
     known = weakref.ref(last)
     gone = weakref.ref(loop)
     del last, loop
-    for _ in range(3):  # PyPy needs one for each finalizer that leads to another
-        gc.collect()
+    collect()
     assert known() is None
     assert gone() is None
     assert calls == []

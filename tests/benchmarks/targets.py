@@ -66,6 +66,10 @@ _LONGEST_NUMBER = 8 + 5  # zeros, and digits
 
 
 def _packed(host: str) -> bytes | None:
+    if "\0" in host:
+        # PyPy would end it there.
+        return None
+
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             packed = socket.inet_pton(family, host)

@@ -33,6 +33,7 @@ from ftpdata.files._threads import Job
 from ftpdata.files.target import SHORT, FileTarget, WriteMode, unopened
 from ftpdata.outcome import End
 from ftpdata.testing import sweep
+from tests.harness.packages import needs_o_path
 from tests.harness.seams import Hang, Seams, cancelled, descriptors
 from tests.harness.waiting import until
 
@@ -415,6 +416,7 @@ async def test_a_small_upload_to_memory_needs_no_thread(
         await FileTarget.open(memory_directory, lives_in_memory=True)
 
 
+@needs_o_path
 @pytest.mark.blocking_allowed("a file system in memory has no disk to wait for")
 async def test_an_upload_to_memory_that_is_opened_late_needs_no_thread(
     memory_directory: Path, jobs: list[Job], monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,7 @@ import pytest
 
 from ftpdata.files import _threads as threads
 from ftpdata.files._threads import Job, WorkerThreads
+from tests.harness.leaks import collect
 from tests.harness.loops import LOOP_FACTORIES
 from tests.harness.seams import Gate
 from tests.harness.waiting import until
@@ -305,7 +306,7 @@ def test_threads_of_a_loop_that_is_only_closed_end_by_themselves(
     assert not job.thread.is_alive()
     kept = weakref.ref(loop)
     del loop
-    gc.collect()
+    collect()
     assert kept() is None
 
 

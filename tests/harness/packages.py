@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ __all__ = [
     "is_available",
     "needs_cpython",
     "needs_cryptography",
+    "needs_o_path",
     "reason_to_skip",
     "skip_where_errors_stay",
     "skip_without",
@@ -44,6 +46,8 @@ def needs_cpython(reason: str) -> pytest.MarkDecorator:
 
     return pytest.mark.skipif(not IS_CPYTHON, reason=reason)
 
+
+needs_o_path = pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="Python has no O_PATH")
 
 needs_cryptography = needs_cpython("the cryptography package writes these records")
 

@@ -22,6 +22,7 @@ from ftpdata import ServerCertificate
 from ftpdata.connection import _delivery
 from ftpdata.testing import Cut, send_then_cut
 from ftpdata.tls._channel import TLSChannel
+from tests.harness.packages import errors_stay
 from tests.harness.tls import HOST_NAME, TLSPeer, client_context, server_certificate
 from tests.server.client import PATIENCE, Client, Serving, make_file, names, serving
 
@@ -899,6 +900,7 @@ async def test_no_upload_that_was_cut_is_published(
     assert (served_directory / target).read_bytes().removeprefix(b"old ") == b"".join(RECORDS)
 
 
+@errors_stay
 async def test_a_failed_data_handshake_harms_that_transfer_only(served_directory: Path) -> None:
     """The transfer gets 522, and the next one succeeds."""
 

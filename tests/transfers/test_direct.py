@@ -45,7 +45,7 @@ from ftpdata.transfers import receive_file, send_file, send_listing, send_stream
 from ftpdata.transfers._direct import DIRECT_LIMIT, PROTECTED_LIMIT, SENDFILE_LIMIT, UPLOAD_LIMIT
 from ftpdata.transfers._pending import PendingFile
 from tests.harness.connections import peer_task, read_until_cut, receive_all, send_all
-from tests.harness.packages import needs_cryptography
+from tests.harness.packages import needs_cryptography, needs_o_path
 from tests.harness.seams import Hang, Seams, descriptors, opened_below
 from tests.harness.tls import HOST_NAME, RecordWriter, TLSPeer, client_context, server_certificate
 from tests.harness.waiting import turns, until
@@ -780,6 +780,7 @@ async def test_the_way_on_of_a_file_by_its_name(
 
 
 @ONLY_LINUX
+@needs_o_path
 async def test_a_file_on_a_known_device_is_opened_without_a_thread(
     tmp_path: Path, jobs: list[Job]
 ) -> None:
