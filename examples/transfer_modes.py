@@ -112,15 +112,20 @@ async def main(server: Server) -> bool:
 def reference_server() -> Iterator[Server]:
     """Run the reference server on a temporary directory; yield where it is."""
 
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as errors:
         command = [sys.executable, "-m", "examples.server", directory, "--writable"]
         command += ["--port", "0", "--user", "anonymous:guest@"]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process:
             try:
                 assert process.stdout is not None
-                host, _, port = process.stdout.readline().split()[-1].rpartition(":")
+                line = process.stdout.readline()
+                if not line:
+                    process.wait()
+                    errors.seek(0)
+                    sys.exit(f"the reference server did not start:\n{errors.read()}")
+                host, _, port = line.split()[-1].rpartition(":")
                 yield Server(host, port=int(port))
             finally:
                 process.terminate()

@@ -331,9 +331,9 @@ def _parser() -> argparse.ArgumentParser:
         "--records",
         type=_expecting("lines, rdw, bdw or fixed:LENGTH", _record_file),
         metavar="FORM",
-        help="what a file is in MODE B, or in MODE S and STRU R, but for TYPE A: lines (as in "
-        "STRU R, the default), rdw or bdw (a mainframe's variable records behind descriptor "
-        "words, and in blocks), or fixed:LENGTH",
+        help="what a file is in MODE B, or in MODE S and STRU R, but for TYPE A: lines (the "
+        "default: records are lines in STRU R, and there are none in STRU F), rdw or bdw (a "
+        "mainframe's variable records behind descriptor words, and in blocks), or fixed:LENGTH",
     )
     parser.add_argument(
         "--keep-data-connection",
