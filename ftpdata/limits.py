@@ -42,14 +42,15 @@ def address_key(address: str, *, ipv6_prefix: int = 64) -> str:
         BadAddress: Not an address. Reply 501.
     """
 
-    check_call(address_key, locals())
-    check_range("ipv6_prefix", ipv6_prefix, 1, 128)
+    if address.__class__ is not str or ipv6_prefix.__class__ is not int:
+        check_call(address_key, locals())
     return _key(address, ipv6_prefix)
 
 
 # The same few addresses are counted over and over.
 @functools.lru_cache(maxsize=1024)
 def _key(address: str, ipv6_prefix: int) -> str:
+    check_range("ipv6_prefix", ipv6_prefix, 1, 128)
     ip = HostPort(address.partition("%")[0], 1).ip
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)

@@ -1637,7 +1637,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation(
         name="transfers: a file that is bad ends the wait for its peer",
         module="ftpdata/transfers/_opened.py",
-        check="        pending.on_failure = endpoint.abort\n",
+        check="            self._pending.on_failure = self._endpoint.abort\n",
         instead="        pass\n",
         tests="tests/transfers/test_opened.py::test_a_file_that_is_not_there_waits_for_nobody",
     ),

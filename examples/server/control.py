@@ -135,16 +135,15 @@ class ControlConnection(asyncio.BufferedProtocol):
         """Take the line that has waited longest; None stands for one that was too long."""
 
         line = self._waiting.pop(0)
-        if len(self._waiting) < self._max_waiting:
+        if not self._is_reading and len(self._waiting) < self._max_waiting:
             self._read_on()
 
         return line
 
     def _read_on(self) -> None:
-        if not self._is_reading:
-            self._is_reading = True
-            if self._transport is not None and not self.has_ended:
-                self._transport.resume_reading()
+        self._is_reading = True
+        if self._transport is not None and not self.has_ended:
+            self._transport.resume_reading()
 
     async def wait(self, timeout: float) -> None:
         """Wait until there is a line, the end, or a call of `wake`.
@@ -437,7 +436,8 @@ class ControlConnection(asyncio.BufferedProtocol):
                 self.write(b"")
             has_more = self.has_more or not self._is_reading
             # The client's answer to the end of TLS may come after all that.
-            self._read_on()
+            if not self._is_reading:
+                self._read_on()
             if self._tls is not None and not self.is_lost:
                 with contextlib.suppress(TimeoutError, ssl.SSLError, ConnectionError):
                     async with asyncio.timeout(GOODBYE):

@@ -462,8 +462,10 @@ def _close(fd: int) -> None:
     Even if it fails, the number is free, and may be another's: it is closed once.
     """
 
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 - a context manager would take longer than the call
         os.close(fd)
+    except OSError:
+        pass
 
 
 def _size(entry: os.DirEntry[str]) -> int:

@@ -123,6 +123,7 @@ class Session:
         self._clock = asyncio.get_running_loop().time
         self.name = f"{addresses.peer}#{next(_numbers)}"
         self._began_at = self._clock()
+        self._logs_all = _logs_all()
         self.shared = shared
         self.settings = settings
         self.store = shared.store
@@ -361,7 +362,17 @@ class Session:
 
         await self._control.send_all(data)
 
+    def _log_command(self, verb: str, argument: str, length: int) -> None:
+        if trace.isEnabledFor(logging.DEBUG):
+            trace.debug("%s > %s, %d bytes", self.name, printable(verb[:8]), length)
+        if logger.isEnabledFor(logging.DEBUG):
+            shown = "***" if verb == "PASS" else printable(argument)
+            logger.debug("%s > %s %s", self.peer, printable(verb), shown)
+
     def _log_reply(self, reply: Reply) -> None:
+        if not self._logs_all:
+            return
+
         if trace.isEnabledFor(logging.DEBUG):
             seconds = self._clock() - self._began_at
             trace.debug(
@@ -638,11 +649,10 @@ class Session:
 
         verb, argument = _split(line)
         self._began_at = self._clock()
-        if trace.isEnabledFor(logging.DEBUG):
-            trace.debug("%s > %s, %d bytes", self.name, printable(verb[:8]), len(line))
-        if logger.isEnabledFor(logging.DEBUG):
-            shown = "***" if verb == "PASS" else printable(argument)
-            logger.debug("%s > %s %s", self.peer, printable(verb), shown)
+        # Asked once for a command and its replies.
+        self._logs_all = _logs_all()
+        if self._logs_all:
+            self._log_command(verb, argument, len(line))
         if verb == "ABOR" and not argument:
             self._queue.aborts -= 1
         if verb not in KEEPS_RENAME:
@@ -678,7 +688,7 @@ class Session:
             return
 
         operation = Operation(
-            verb, argument, self._clock(), self._scope, is_upload=command.is_upload
+            verb, argument, self._began_at, self._scope, is_upload=command.is_upload
         )
         self.operation = operation
         try:
@@ -721,6 +731,12 @@ class Queue:
     aborted: tuple[str, str] = ("", "")
     has_quit: bool = False
     is_shut_down: bool = False
+
+
+def _logs_all() -> bool:
+    """Whether a log wants every command and every reply."""
+
+    return logger.isEnabledFor(logging.DEBUG) or trace.isEnabledFor(logging.DEBUG)
 
 
 def _free(path: str) -> str:

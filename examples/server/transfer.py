@@ -186,6 +186,10 @@ class DataChannel:
     async def aclose(self) -> None:
         """Close what is prepared or kept, if anything is: all of it, even if this is cancelled."""
 
+        if self._leaving is None and self._endpoint is None and self._kept is None:
+            # Nearly always.
+            return
+
         leaving, self._leaving = self._leaving, None
         endpoint, self._endpoint = self._endpoint, None
         kept, self._kept = self._kept, None

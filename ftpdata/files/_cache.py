@@ -127,7 +127,12 @@ def lives_in_memory(fd: int) -> bool:
         fd: The file.
     """
 
-    return Store(fd).is_memory
+    try:
+        known = _local_devices.get(os.fstat(fd).st_dev)
+    except OSError:
+        return False
+    # For a device, too, it is found out once: each read of a small file asks.
+    return Store(fd).is_memory if known is None else known
 
 
 class Store:

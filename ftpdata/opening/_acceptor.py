@@ -200,8 +200,25 @@ class Acceptor:
             if not self._accept_one():
                 break
 
-        for header in list(self._headers):
-            header.read()
+        if self._headers:
+            self._read_headers()
+
+    def accept_awaited(self) -> None:
+        """Take what waits up to one that is not refused. Never blocks.
+
+        The event loop calls again if another one waits. To find out here that none does would
+        take one more system call for every transfer.
+        """
+
+        refused = self.refused
+        for _ in range(self._backlog + 1):
+            if not self._accept_one() or self.refused == refused:
+                break
+
+            refused = self.refused
+
+        if self._headers:
+            self._read_headers()
 
     def watch_on(self) -> None:
         """Look again and again, where the event loop cannot watch a socket (Windows)."""
@@ -256,19 +273,9 @@ class Acceptor:
 
     # Private
 
-    def _accept_wanted(self) -> None:
-        """Take what waits up to one that is not refused.
-
-        The event loop calls again if another one waits. To find out here that
-        none does would take one more system call for every transfer.
-        """
-
-        refused = self.refused
-        for _ in range(self._backlog + 1):
-            if not self._accept_one() or self.refused == refused:
-                return
-
-            refused = self.refused
+    def _read_headers(self) -> None:
+        for header in list(self._headers):
+            header.read()
 
     def _accept_one(self) -> bool:
         if self._listener is None or not self._may_have_one():
@@ -339,7 +346,7 @@ class Acceptor:
 
     def _watch(self) -> bool:
         assert self._listener is not None
-        return watch_readable(self._loop, self._listener, self._accept_wanted)
+        return watch_readable(self._loop, self._listener, self.accept_awaited)
 
     def _retry_soon(self) -> None:
         if self._retry is None and self._listener is not None:

@@ -234,7 +234,7 @@ class _Listener:
         taken for the next one. And any other peer that has connected knows the port.
         """
 
-        if self.serves(ticket):
+        if self._ticket is ticket:
             self._ticket = self._endpoint = None
             if not (self.is_kept and has_come and self.acceptor.refused == 0):
                 self.close()
@@ -413,7 +413,7 @@ class PassiveEndpoint(Endpoint):
         **common: Unpack[EndpointArguments],
     ) -> None:
         super().__init__(**common)
-        self.address: HostPort = listener.address
+        self.address: HostPort = listener.acceptor.address
         self._control_peer = control_peer
         self._policy = policy
         self._listener = listener
@@ -422,7 +422,7 @@ class PassiveEndpoint(Endpoint):
         # A socket that was made elsewhere has what its maker has set.
         self._has_options = INHERITS_OPTIONS and listener.key is not None
         self._ticket = listener.wait_for(self)
-        self._note_listening(listener.address)
+        self._note_listening(self.address)
         if self._may_begin:
             self._acceptor.watch_on()
 
@@ -456,7 +456,7 @@ class PassiveEndpoint(Endpoint):
             return True
 
         if self._link is None:
-            self._acceptor.accept()
+            self._acceptor.accept_awaited()
 
         return self._link is not None
 

@@ -148,15 +148,13 @@ async def send_directly(
             `progress` failed; carries the result.
     """
 
-    loop = asyncio.get_running_loop()
     # The peer may be busy with the TLS handshake now, so this is a good time to read a small
     # file. A larger one is not read yet: the peer may take long.
     data: int | bytes | None = None
     if length <= READ_EARLY:
         data = _at_hand(source, start, length, most=READ_EARLY)
     link = await link_of(endpoint)
-    report.restart_clock()
-    started_at = loop.time()
+    started_at = report.restart_clock()
     if data is None:
         most = SENDFILE_LIMIT if link.channel is None else PROTECTED_LIMIT
         data = _at_hand(source, start, length, most=most)
@@ -407,14 +405,13 @@ async def _await_delivery(link: Link, on_sent: Callable[[], object] | None) -> b
 
     loop = asyncio.get_running_loop()
     is_protected = link.channel is not None
-    started_at = loop.time()
+    now = started_at = loop.time()
     delivery = Delivery(
         started_at, is_protected=is_protected, hurries=on_sent is not None
     )
     has_news = False
     while True:
         sight = link.sight()
-        now = loop.time()
         verdict = delivery.check(sight, now)
         if on_sent is not None and delivery.has_left:
             on_sent()
@@ -432,6 +429,7 @@ async def _await_delivery(link: Link, on_sent: Callable[[], object] | None) -> b
             # Unread data would end each further wait at once.
             return None
         has_news = await link.wait_readable(patience)
+        now = loop.time()
 
 
 async def receive_directly(

@@ -8,11 +8,10 @@ not wait in vain.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import io
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 
 import anyio
 
@@ -30,11 +29,11 @@ from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End
 from ..parameters import TransferParameters
 from ..throttle import TokenBucket
-from ._opened import abort_connection, observed_of, report_on
+from ._opened import Connection, abort_connection, observed_of, report_on
 from .reuse import ReusableConnection
 
 __all__ = [
-    "at_the_door",
+    "AtTheDoor",
     "check_arguments",
     "check_chunks",
     "check_lines",
@@ -63,32 +62,44 @@ _CONNECTIONS = (DTP, Endpoint, ReusableConnection)
 _TARGET_METHODS = ("write", "commit", "discard")
 
 
-@contextlib.contextmanager
-def at_the_door(direction: Direction, *connections: object) -> Iterator[None]:
-    """Abort the connections of a transfer if the checks in this context refuse its arguments.
+class AtTheDoor:
+    """A context manager around the checks of a transfer's arguments.
+
+    If they refuse one, the connections of the transfer are aborted.
 
     Args:
         direction: The direction of the bytes.
         connections: The connections that the bytes are to pass over.
 
     Raises:
-        TypeError: One of the connections is not a connection.
+        TypeError: One of the connections is not a connection; at its beginning.
     """
 
-    try:
-        for connection in connections:
+    def __init__(self, direction: Direction, *connections: object) -> None:
+        self._direction = direction
+        self._connections = connections
+
+    def __enter__(self) -> None:
+        for connection in self._connections:
             if not isinstance(connection, _CONNECTIONS):
+                self._abort()
                 raise _wrong("a DTP, an Endpoint or a ReusableConnection", connection)
-        yield
-    except (TypeError, ValueError, FTPDataError) as error:
-        known = [each for each in connections if isinstance(each, _CONNECTIONS)]
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, FTPDataError):
-            report = report_on(observed_of(*known), direction)
+            report = report_on(observed_of(*self._known), self._direction)
             report.start()
             report.end(report.failure(error, 0))
-        for connection in known:
+        if isinstance(error, (TypeError, ValueError, FTPDataError)):
+            self._abort()
+
+    def _abort(self) -> None:
+        for connection in self._known:
             abort_connection(connection, End.ABORTED, "the transfer was refused at its call")
-        raise
+
+    @property
+    def _known(self) -> list[Connection]:
+        return [each for each in self._connections if isinstance(each, _CONNECTIONS)]
 
 
 def check_arguments(arguments: Mapping[str, object]) -> None:
@@ -104,9 +115,8 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
     """
 
     for name, value in arguments.items():
-        check = _CHECKS.get(name)
-        if check is not None and (value is not None or name in _NEVER_NONE):
-            check(name, value)
+        if name in _CHECKS and (value is not None or name in _NEVER_NONE):
+            _CHECKS[name](name, value)
 
 
 def _check_number(name: str, value: object) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 from .._tasks import give_up
@@ -21,13 +19,13 @@ from .reuse import ReusableConnection
 
 __all__ = [
     "Connection",
+    "Opening",
     "abort_connection",
     "dtp_of",
     "observed_of",
     "observer_of",
     "opened",
     "opened_together",
-    "opening",
     "report_on",
 ]
 
@@ -101,40 +99,49 @@ def abort_connection(connection: Connection, end: End, message: str | None = Non
         dtp_of(connection).abort(end, message)
 
 
-@contextlib.contextmanager
-def opening(
-    endpoint: Endpoint, report: Report, pending: PendingFile[Any] | None = None
-) -> Iterator[None]:
-    """Close an endpoint that does not open, and attach the result to its error.
+class Opening:
+    """A context manager in which an endpoint is opened.
+
+    If it does not open, it is closed, and the error gets the result.
 
     Args:
-        endpoint: The endpoint that is opened in this context.
+        endpoint: The endpoint.
         report: The report of its transfer.
         pending: A file that is opened meanwhile. If that fails, the transfer
             fails with the file's error, whether a peer connects or not.
     """
 
-    if pending is not None:
-        pending.on_failure = endpoint.abort
-    try:
-        yield
-    except FTPDataError as raised:
-        failure = None if pending is None else pending.failure
-        error = raised if failure is None else report.failure(failure, 0)
+    def __init__(
+        self, endpoint: Endpoint, report: Report, pending: PendingFile[Any] | None = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._report = report
+        self._pending = pending
+
+    def __enter__(self) -> None:
+        if self._pending is not None:
+            self._pending.on_failure = self._endpoint.abort
+
+    def __exit__(self, _: object, raised: BaseException | None, __: object) -> None:
+        pending = self._pending
+        try:
+            if isinstance(raised, FTPDataError):
+                failure = None if pending is None else pending.failure
+                self._fail(raised if failure is None else self._report.failure(failure, 0), raised)
+            elif raised is not None:
+                self._endpoint.abort(End.CANCELLED)
+        finally:
+            if pending is not None:
+                pending.on_failure = None
+
+    def _fail(self, error: FTPDataError, raised: FTPDataError) -> None:
         if error.end is None:
             error.end = End.OPEN_FAILED
         if error.result is None:
-            report.failure(error, 0)
-        endpoint.abort(error.end)
-        if error is raised:
-            raise
-        raise error from error.__cause__
-    except BaseException:
-        endpoint.abort(End.CANCELLED)
-        raise
-    finally:
-        if pending is not None:
-            pending.on_failure = None
+            self._report.failure(error, 0)
+        self._endpoint.abort(error.end)
+        if error is not raised:
+            raise error from error.__cause__
 
 
 async def opened(
@@ -145,7 +152,7 @@ async def opened(
     Args:
         connection: The connection of a transfer.
         report: The report of that transfer.
-        pending: A file that is opened while the connection is made; see `opening`.
+        pending: A file that is opened while the connection is made; see `Opening`.
 
     Raises:
         FTPDataError: The endpoint does not open; carries the result. See `Endpoint.open`.
@@ -154,7 +161,7 @@ async def opened(
     if not isinstance(connection, Endpoint):
         return connection
 
-    with opening(connection, report, pending):
+    with Opening(connection, report, pending):
         if pending is not None:
             pending.begin()
         dtp = await connection.open(keep=True)

@@ -257,10 +257,15 @@ class Report:
         self.file_bytes = nbytes
         self.fast_path = FastPath.DIRECT
 
-    def restart_clock(self) -> None:
-        """Count the seconds of the transfer from now on: its connection is made."""
+    def restart_clock(self) -> float:
+        """Count the seconds of the transfer from now on: its connection is made.
+
+        Returns:
+            The time now, in seconds of the event loop's clock.
+        """
 
         self._started_at = self._clock()
+        return self._started_at
 
     def begin_digest(self) -> None:
         """Begin to compute the digest, if one was asked for. Idempotent.

@@ -28,15 +28,15 @@ from ..parameters import DEFAULT_PARAMETERS, Structure, TransferParameters, Tran
 from ..throttle import TokenBucket
 from ._cuts import leaves_part, resumed_bytes, was_cut
 from ._direct import receive_directly
-from ._door import at_the_door, check_arguments, check_target, is_upload_target
+from ._door import AtTheDoor, check_arguments, check_target, is_upload_target
 from ._incoming import Incoming, MarkerHandler, SuspectHandler
 from ._judging import check_can_be_judged, judge
 from ._opened import (
     Connection,
+    Opening,
     abort_connection,
     dtp_of,
     observer_of,
-    opening,
     report_on,
 )
 from ._pending import PendingFile
@@ -122,7 +122,7 @@ async def receive_file(
     """
 
     try:
-        with at_the_door(Direction.RECEIVED, connection):
+        with AtTheDoor(Direction.RECEIVED, connection):
             check_arguments(locals())
             check_target(target, offset=offset, append=append, resume=resume)
             observer = observer_of(connection)
@@ -336,7 +336,7 @@ async def _open_for_upload(
     """
 
     lost: OSError | None = None
-    with opening(endpoint, report, pending):
+    with Opening(endpoint, report, pending):
         if not (may_be_direct and is_plain and pending.may_be_unopened):
             pending.begin()
         if may_be_direct:

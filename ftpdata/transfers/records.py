@@ -25,7 +25,7 @@ from ..deadlines import DEFAULT_DEADLINES, Deadlines
 from ..outcome import Direction, TransferResult
 from ..parameters import TransferParameters
 from ..throttle import TokenBucket
-from ._door import at_the_door, check_arguments, check_records
+from ._door import AtTheDoor, check_arguments, check_records
 from ._each import closing_generator
 from ._opened import Connection, dtp_of, opened, report_on
 from ._outgoing import Outgoing
@@ -76,7 +76,7 @@ async def send_records(
     """
 
     async with closing_generator(records):
-        with at_the_door(Direction.SENT, connection):
+        with AtTheDoor(Direction.SENT, connection):
             check_arguments(locals())
             check_records(records)
             encoder = record_encoder_for(parameters)
@@ -167,7 +167,7 @@ def receive_records(
             (`UnsupportedParameter`), raised here, if the parameters keep no boundaries.
     """
 
-    with at_the_door(Direction.RECEIVED, connection):
+    with AtTheDoor(Direction.RECEIVED, connection):
         check_arguments(locals())
         sink = _Sink(record_decoder_for(parameters, limits=options.limits))
 

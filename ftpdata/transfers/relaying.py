@@ -18,7 +18,7 @@ from ..errors import FTPDataError
 from ..opening.endpoint import Endpoint
 from ..outcome import Direction, TransferResult
 from ..throttle import TokenBucket
-from ._door import at_the_door, check_arguments
+from ._door import AtTheDoor, check_arguments
 from ._opened import observed_of, opened_together, report_on
 from ._supervisor import Supervisor
 
@@ -58,7 +58,7 @@ async def relay(
     Cancellation resets both connections.
     """
 
-    with at_the_door(Direction.SENT, source, destination):
+    with AtTheDoor(Direction.SENT, source, destination):
         check_arguments(locals())
 
     with report_on(observed_of(source, destination), Direction.SENT, digest=digest) as report:

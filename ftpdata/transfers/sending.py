@@ -23,10 +23,10 @@ from ..outcome import Direction, TransferResult
 from ..parameters import DEFAULT_PARAMETERS, TransferParameters
 from ..throttle import TokenBucket
 from ._direct import DIRECT_LIMIT, send_directly, send_file_directly
-from ._door import at_the_door, check_arguments, check_chunks, check_lines, check_source
+from ._door import AtTheDoor, check_arguments, check_chunks, check_lines, check_source
 from ._each import closing_generator
 from ._lines import Formatter, Lines, batches, is_plain_text
-from ._opened import Connection, dtp_of, opened, opening, report_on
+from ._opened import Connection, Opening, dtp_of, opened, report_on
 from ._outgoing import Outgoing
 from ._pending import PendingFile
 from ._plain import send_by_reading, send_chunks
@@ -94,7 +94,7 @@ async def send_file(
     Cancellation resets the connection, and leaves nothing open.
     """
 
-    with at_the_door(Direction.SENT, connection):
+    with AtTheDoor(Direction.SENT, connection):
         check_arguments(locals())
         check_source(file)
 
@@ -114,7 +114,7 @@ async def send_file(
         try:
             sent = NOTHING_SENT
             if isinstance(connection, Endpoint):
-                with opening(connection, report, pending):
+                with Opening(connection, report, pending):
                     if isinstance(file, PATH_TYPES):
                         pending.begin()
                     if parameters.is_identity and digest is None:
@@ -279,7 +279,7 @@ async def send_listing(
     """
 
     async with closing_generator(lines):
-        with at_the_door(Direction.SENT, connection):
+        with AtTheDoor(Direction.SENT, connection):
             check_arguments(locals())
             check_lines(lines)
 
@@ -322,7 +322,7 @@ async def _send_lines(
         is_small = isinstance(lines, ListingBlock) and len(lines) <= DIRECT_LIMIT
         if is_small and is_plain_text(parameters):
             assert isinstance(lines, ListingBlock)
-            with opening(connection, report):
+            with Opening(connection, report):
                 way = await send_directly(
                     connection,
                     lines,
@@ -400,7 +400,7 @@ async def send_stream(
     """
 
     async with closing_generator(chunks):
-        with at_the_door(Direction.SENT, connection):
+        with AtTheDoor(Direction.SENT, connection):
             check_arguments(locals())
             check_chunks(chunks)
 

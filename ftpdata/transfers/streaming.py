@@ -18,7 +18,7 @@ from ..opening.endpoint import Endpoint
 from ..outcome import Direction, End, TransferResult
 from ..parameters import DEFAULT_PARAMETERS, TransferParameters
 from ..throttle import TokenBucket
-from ._door import at_the_door, check_arguments
+from ._door import AtTheDoor, check_arguments
 from ._incoming import Incoming, MarkerHandler, SuspectHandler
 from ._opened import Connection, abort_connection, dtp_of, opened, report_on
 from ._report import Report
@@ -79,7 +79,7 @@ def receive_stream(
             carries the result and the reply code.
     """
 
-    with at_the_door(Direction.RECEIVED, connection):
+    with AtTheDoor(Direction.RECEIVED, connection):
         check_arguments(locals())
 
     return received_stream(

@@ -22,6 +22,7 @@ from ftpdata.files._cache import (
     read_cached,
     read_from_memory,
 )
+from tests.harness.packages import needs_o_path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
@@ -121,6 +122,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(page_cache, "os", Calls)
 
 
+@needs_o_path
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
 def test_a_directory_in_memory_is_known_once_a_file_there_was_met(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +168,34 @@ def test_a_file_system_in_memory_is_known() -> None:
 
     with Path("/proc/self/mountinfo").open() as file:
         assert not lives_in_memory(file.fileno())
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "times"),
+    [(0x01021994, True, 1), (0xEF53, False, 1), (0x6969, False, 3)],
+    ids=["tmpfs", "ext4", "NFS"],
+)
+def test_a_local_file_system_is_asked_once(
+    fd: int, monkeypatch: pytest.MonkeyPatch, kind: int, expected: bool, times: int
+) -> None:
+    """Each read of a small file wants to know; another kind of file system is asked again."""
+
+    asked: list[int] = []
+
+    def file_system(fd: int) -> int:
+        asked.append(fd)
+        return kind
+
+    monkeypatch.setattr(page_cache, "_local_devices", {})
+    monkeypatch.setattr(page_cache, "file_system", file_system)
+    assert [lives_in_memory(fd) for _ in range(3)] == [expected] * 3
+    assert len(asked) == times
+
+
+def test_a_descriptor_that_nobody_knows_lives_nowhere() -> None:
+    """Whoever uses it meets the error."""
+
+    assert not lives_in_memory(-1)
 
 
 def test_reading_what_is_there(fd: int) -> None:
@@ -273,7 +303,7 @@ def test_a_python_without_paths_alone(
     assert page_cache.open_cached(tmp_path / "file", None, os.O_RDONLY) is None
 
 
-@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="Python has no O_PATH")
+@needs_o_path
 @pytest.mark.parametrize("path", [b".", b"inner"])
 def test_directories_are_opened_to_walk_on(path: bytes, directory: int) -> None:
     """Under the same rules as files."""
@@ -412,6 +442,7 @@ def test_what_is_not_cached_is_left_to_a_thread(
 
     monkeypatch.setattr(os, "preadv", preadv)
     monkeypatch.setattr(page_cache, "file_system", lambda _: 0xEF53)
+    monkeypatch.setattr(page_cache, "_local_devices", {})
     assert read_cached(directory, 10, 0) is None
 
 

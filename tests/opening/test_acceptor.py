@@ -97,7 +97,7 @@ async def test_strangers_in_the_queue_do_not_hold_the_owner_up(kind: str) -> Non
         asyncio.get_running_loop().remove_reader(acceptor._listener.fileno())
         others = [await connect_from("127.0.0.6", endpoint.address) for _ in range(5)]
         owner = await connect_from("127.0.0.5", endpoint.address)
-        acceptor._accept_wanted()
+        acceptor.accept_awaited()
         assert acceptor.arrivals == 6
         assert strangers(endpoint) == 5
         assert endpoint.is_ready
