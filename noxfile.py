@@ -115,7 +115,7 @@ def everything(session: nox.Session) -> None:
 def pypy(session: nox.Session) -> None:
     """Run the tests on PyPy, but those that need what only CPython has: they are skipped.
 
-    They take ten times as long, most of which PyPy compiles. The newest Hypothesis would have to
+    They take an hour of two cores, most of which PyPy compiles. The newest Hypothesis would have to
     be built, which takes a compiler of Rust: an older one is installed.
     """
 
